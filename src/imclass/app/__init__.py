@@ -1,0 +1,1 @@
+"""The command line and the public verbs `train`, `load`, `create`."""

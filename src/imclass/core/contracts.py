@@ -1,0 +1,138 @@
+"""What the rooms promise each other.
+
+Axis legend of every annotation: N images, C channels, H height and W width in pixels, K classes, V views, D descriptors.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from imclass.core.preprocess import Preprocess
+from imclass.core.store import Store
+
+type Image = UInt8[np.ndarray, "H W C"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set came from, in a form that a model file keeps."""
+
+    name: str
+    path: str
+    rule: str  # how its splits came about: "published", "folders", or "hash ..." with the seed
+    licence: str = ""
+    notes: tuple[str, ...] = ()  # what was ignored while listing, a sentence each
+
+
+class Dataset(Protocol):
+    """One split of a data set: labelled images, by position.
+
+    `ids` are positions in the full listing of the source, all splits together, before anything is left out: randomness
+    follows them. `array` holds all images where they are one size and fit in memory. `[i]` raises `BadImage`.
+    """
+
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    split: str
+    ids: Int64[np.ndarray, "N"]
+    labels: Int64[np.ndarray, "N"]
+    array: UInt8[np.ndarray, "N H W C"] | None
+    origin: Origin
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> tuple[Image, int]: ...
+
+    def name(self, i: int) -> str: ...
+
+    def digest(self) -> str:
+        """SHA-256 over the sorted names and contents of this split."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to look for a data set: the store, or the user's own path; `seed` decides a split that has to be made."""
+
+    store: Store
+    path: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """An entry of `DATASETS`: how to open one split, and what `imclass data` says of it."""
+
+    open: Callable[[Place, str], Dataset]
+    summary: str
+    splits: tuple[str, ...] = ("train", "test")
+    licence: str = ""
+    get: Callable[[Place], None] | None = None  # fetch it into the store; None where there is nothing to fetch
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of `NETS`. `build(row, classes, w_in)` makes the network; everything that varies is in the row."""
+
+    build: Callable[[Any, int, int], Any]
+    row: Any
+    size: int  # native height and width, pixels
+    parameters: int  # at the paper's number of classes and channels, side outputs not counted
+    paper: str
+    year: int
+    classes: int = 1000
+    w_in: int = 3
+    published: tuple[float, float] | None = None  # top-1 and top-5 error, %
+
+
+class Classifier(Protocol):
+    """Anything that turns images into scores over named classes; the softmax of the scores is the posterior."""
+
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+
+    def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
+        """Log-scores, float32 on the CPU."""
+        ...
+
+
+class TestProtocol(Protocol):
+    """How views of an image become one vector of scores; a frozen dataclass. Metrics know nothing of crops."""
+
+    __test__ = False  # the field's name for it; not a case for pytest
+
+    def __call__(self, classifier: Classifier, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An image that was left out: its file and why."""
+
+    path: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known after scoring a split; `accounted` is "9,997 of 10,000 evaluated, 3 refused"."""
+
+    classes: tuple[str, ...]
+    labels: Int64[np.ndarray, "N"]
+    scores: Float[np.ndarray, "N K"]
+    ids: Int64[np.ndarray, "N"]
+    total: int
+    refused: tuple[Refused, ...] = ()
+    loss: float = field(default=float("nan"))  # mean cross-entropy over samples, nats
+    top1: float = field(default=float("nan"))  # accuracy in [0, 1]
+    top5: float = field(default=float("nan"))
+
+    @property
+    def accounted(self) -> str:
+        kept = f"{len(self.labels):,} of {self.total:,} evaluated"
+        return f"{kept}, {len(self.refused)} refused" if self.refused else kept

@@ -1,0 +1,87 @@
+"""How an image becomes a network's input: one frozen value, stored in every model file and used by every verb alike."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from imclass.core.errors import UserError
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Colour mode, resize rule, crop and channel order. Mean and std are not here: they are buffers of the network.
+
+    `resize` is "shorter" (the shorter side becomes `scale`, the paper's Q, aspect kept), "squash" (the whole image
+    becomes size x size) or "none" (the image is taken as it is). A centre crop of `size` follows.
+    """
+
+    size: int = 224
+    colour: Literal["rgb", "grey"] = "rgb"
+    resize: Literal["shorter", "squash", "none"] = "shorter"
+    scale: int = 256
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    channels: Literal["rgb", "bgr"] = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"preprocess.size is {self.size}; it must be at least 1 pixel")
+        if self.resize == "shorter" and self.scale < self.size:
+            raise UserError(
+                f"preprocess.scale {self.scale} is below preprocess.size {self.size}: the crop would not fit; "
+                f"raise --preprocess.scale to at least {self.size}, or set --preprocess.resize squash"
+            )
+
+    @property
+    def w_in(self) -> int:
+        """Channels of the network's input."""
+        return 1 if self.colour == "grey" else 3
+
+    def __call__(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w c"]:
+        """The network's view of one image, channels last."""
+        return self.crop(self.resized(self.coloured(image)))
+
+    def coloured(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
+        """Grey (luma of ITU-R BT.601) or three channels, in the network's channel order."""
+        if self.colour == "grey":
+            return image if image.shape[2] == 1 else np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
+        image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+        return image if self.channels == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
+
+    def resized(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
+        """The resize rule alone; Pillow's filters are antialiased when they shrink."""
+        height, width = image.shape[:2]
+        if self.resize == "squash":
+            return self.to(image, self.size, self.size)
+        if self.resize == "shorter":
+            shorter = min(height, width)
+            return self.to(image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width)))
+        return image
+
+    def to(self, image: UInt8[np.ndarray, "H W C"], height: int, width: int) -> UInt8[np.ndarray, "h w C"]:
+        """`image` at exactly this height and width in pixels."""
+        if image.shape[:2] == (height, width):
+            return image
+        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        resized = np.asarray(picture.resize((width, height), FILTERS[self.interpolation]))
+        return resized.reshape(height, width, image.shape[2])
+
+    def crop(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
+        """The centre size x size pixels; an image smaller than that is a `UserError` naming both sizes."""
+        height, width = image.shape[:2]
+        if height < self.size or width < self.size:
+            raise UserError(
+                f"an image of {height} x {width} pixels is smaller than the network's {self.size} x {self.size}; "
+                "use --protocol resize, or a resize rule other than 'none'"
+            )
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        return image[top : top + self.size, left : left + self.size]

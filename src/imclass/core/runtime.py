@@ -1,0 +1,53 @@
+"""The machine at hand: which device, how many threads, which versions; chosen once and said."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+
+import torch
+
+from imclass.core.errors import UserError
+
+VERSIONED = ("imclass", "torch", "numpy", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a run uses. Resolved once, kept in its checkpoints and taken from there on resume."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.precision}, {self.threads} thread{'s' if self.threads != 1 else ''}"
+
+
+def resolve(device: str, precision: str) -> Runtime:
+    """The device asked for, or the best there is; a device that is not there is a `UserError`."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine has no CUDA device that PyTorch can use; take --device cpu or auto")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Runtime(device, precision, torch.get_num_threads())
+
+
+def apply(runtime: Runtime) -> None:
+    """Set the thread count (it decides the order of sums, so the bits) and ask for repeatable kernels."""
+    torch.set_num_threads(runtime.threads)
+    torch.set_flush_denormal(True)
+    if runtime.device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide the bits."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

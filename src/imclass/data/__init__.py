@@ -1,0 +1,1 @@
+"""Images in: the one decode function, data sets, augmentation and loaders."""

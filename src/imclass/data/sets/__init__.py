@@ -1,0 +1,1 @@
+"""One file a data set; each exposes a table `DATASETS`, found by scanning this folder."""

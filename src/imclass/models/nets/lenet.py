@@ -1,0 +1,49 @@
+"""LeNet-5: gradient-based learning applied to document recognition.
+
+Yann LeCun, Leon Bottou, Yoshua Bengio and Patrick Haffner, Proceedings of the IEEE 86(11), 1998, section II.B; as
+simplified in Francois Fleuret's lecture EE-559 7.2: ReLU for tanh, max pooling for trained subsampling, a full second
+convolution, a linear last layer. On 28 x 28 images without padding it has 44,426 parameters; `lenet-5-32`, on the paper's
+padded 32 x 32, has 61,706.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from imclass.core.contracts import Entry
+from imclass.models.layers import Network
+
+
+@dataclass(frozen=True)
+class Row:
+    """Maps of the two convolutions, units of the two hidden layers, dropout before each layer after them (0 in the paper)."""
+
+    size: int = 28
+    widths: tuple[int, int] = (6, 16)
+    hidden: tuple[int, int] = (120, 84)
+    dropout: float = 0.0
+
+
+class LeNet(Network):
+    """5x5, ReLU, 2x2 pool; twice; FC, ReLU, (dropout); twice; FC."""
+
+    def __init__(self, row: Row, classes: int = 10, w_in: int = 1) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        self.features = nn.Sequential(
+            nn.Conv2d(w_in, row.widths[0], 5), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+            nn.Conv2d(row.widths[0], row.widths[1], 5), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        )  # fmt: skip
+        side = ((row.size - 4) // 2 - 4) // 2
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(row.widths[1] * side * side, row.hidden[0]), nn.ReLU(inplace=True), nn.Dropout(row.dropout),
+            nn.Linear(row.hidden[0], row.hidden[1]), nn.ReLU(inplace=True), nn.Dropout(row.dropout),
+            nn.Linear(row.hidden[1], classes),
+        )  # fmt: skip
+
+
+ENTRY = {"build": LeNet, "paper": "LeCun et al. 1998", "year": 1998, "classes": 10, "w_in": 1}
+NETS = {
+    "lenet-5": Entry(row=Row(), size=28, parameters=44_426, **ENTRY),
+    "lenet-5-32": Entry(row=Row(size=32), size=32, parameters=61_706, **ENTRY),
+}

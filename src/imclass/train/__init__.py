@@ -1,0 +1,1 @@
+"""Training as an iterator of events, crash-safe and exactly resumable."""
