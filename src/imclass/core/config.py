@@ -1,11 +1,14 @@
-"""What a recipe returns: one frozen value with every choice in it; to and from JSON; and how tables of such are found."""
+"""What a recipe returns: one frozen value with every choice in it; to and from JSON; how tables of such are found."""
 
 import dataclasses
 import importlib
 import importlib.util
+import math
 import pkgutil
+import sys
 import types
 import typing
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +20,7 @@ from imclass.core.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class Model:
-    """Which network, its size, and the statistics it subtracts and divides by (of images in [0, 1], a value a channel)."""
+    """Which network, its size, and what it subtracts and divides by (of images in [0, 1], a value a channel)."""
 
     network: str
     row: dict[str, Any] = field(default_factory=dict)  # what differs from the network's row in its table
@@ -39,7 +42,7 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate as a pure function of position and history; `train/schedules.py` says how each name uses these."""
+    """The learning rate as a pure function of position and history; `train/schedules.py` says who uses which field."""
 
     name: Literal["constant", "step", "discrete-exponential", "plateau", "cosine", "triangular"] = "constant"
     rate: float = 0.1  # the highest rate
@@ -64,7 +67,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training: so many epochs under one optimiser and schedule. A chain of stages passes its weights on."""
+    """One stretch of training: epochs under one optimiser and schedule. A chain of stages passes its weights on."""
 
     epochs: int = 1
     batch: int = 128
@@ -85,7 +88,6 @@ class Config:
     data: str
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = 0  # decoding threads; 0 decodes in the main thread. It never changes a result
     memory: int = 2048  # MiB: a data set that needs less than this at the network's size is kept decoded
     save_every: int = 60  # seconds between two checkpoints; each epoch's end saves as well
@@ -99,32 +101,44 @@ class Config:
 
 def check(config: Config) -> None:
     """Numbers that cannot be trained with are a `UserError` that names the field and what it may be."""
-    for i, stage in enumerate(config.stages):
-        at = f"stages.{i}." if len(config.stages) > 1 else ""
-        need(stage.epochs >= 1, f"{at}epochs", stage.epochs, "at least 1")
-        need(stage.batch >= 1, f"{at}batch", stage.batch, "at least 1")
-        need(1 <= stage.micro_batches <= stage.batch, f"{at}micro_batches", stage.micro_batches, "from 1 to the batch")
-        need(0 < stage.schedule.rate < float("inf"), f"{at}schedule.rate", stage.schedule.rate, "a positive number")
-        need(stage.schedule.warmup >= 0, f"{at}schedule.warmup", stage.schedule.warmup, "0 or more steps")
-        need(0 < stage.schedule.peak < 1, f"{at}schedule.peak", stage.schedule.peak, "between 0 and 1")
-        need(0 < stage.schedule.factor < 1, f"{at}schedule.factor", stage.schedule.factor, "between 0 and 1")
-        every = stage.schedule.every
-        need(stage.schedule.name != "discrete-exponential" or every > 0, f"{at}schedule.every", every, "at least 1 sample")
-        need(0 <= stage.optimiser.momentum < 1, f"{at}optimiser.momentum", stage.optimiser.momentum, "from 0 up to 1")
-        need(stage.optimiser.weight_decay >= 0, f"{at}optimiser.weight_decay", stage.optimiser.weight_decay, "0 or more")
-        need(stage.augment.pad >= 0, f"{at}augment.pad", stage.augment.pad, "0 or more pixels")
-        low, high = stage.augment.area
-        need(0 < low <= high <= 1, f"{at}augment.area", stage.augment.area, "two shares of the area, 0 < low <= high <= 1")
-        low, high = stage.augment.aspect
-        need(0 < low <= high, f"{at}augment.aspect", stage.augment.aspect, "two ratios, 0 < low <= high")
     need(len(config.stages) >= 1, "stages", len(config.stages), "at least one stage")
+    for i, stage in enumerate(config.stages):
+        check_stage(stage, f"stages.{i}." if len(config.stages) > 1 else "")
     need(config.workers >= 0, "workers", config.workers, "0 or more threads")
+    need(config.memory >= 0, "memory", config.memory, "0 or more MiB")
     need(config.keep >= 2, "keep", config.keep, "at least 2: one is the fallback of the other")
     need(config.save_every >= 0, "save_every", config.save_every, "0 or more seconds")
     need(0 <= config.seed < 2**63, "seed", config.seed, "from 0 up to 2**63")
-    need(len(config.model.mean) == len(config.model.std), "model.std", config.model.std, "as many values as model.mean")
-    need(len(config.model.mean) in (1, config.preprocess.w_in), "model.mean", config.model.mean, "1 value, or one a channel")
-    need(all(s > 0 for s in config.model.std), "model.std", config.model.std, "positive numbers")
+    mean, std = config.model.mean, config.model.std
+    need(len(mean) in (1, config.preprocess.w_in), "model.mean", mean, "1 value, or one a channel")
+    need(len(mean) == len(std), "model.std", std, "as many values as model.mean")
+    need(all(0 < s < math.inf for s in std), "model.std", std, "positive numbers")
+
+
+def check_stage(stage: Stage, at: str) -> None:
+    """The same for one stage; `at` is what its keys begin with."""
+    need(stage.epochs >= 1, f"{at}epochs", stage.epochs, "at least 1")
+    need(stage.batch >= 1, f"{at}batch", stage.batch, "at least 1")
+    need(1 <= stage.micro_batches <= stage.batch, f"{at}micro_batches", stage.micro_batches, "from 1 to the batch")
+    optimiser, schedule, augment = stage.optimiser, stage.schedule, stage.augment
+    need(0 <= optimiser.momentum < 1, f"{at}optimiser.momentum", optimiser.momentum, "from 0 up to 1")
+    need(all(0 <= b < 1 for b in optimiser.betas), f"{at}optimiser.betas", optimiser.betas, "two, from 0 up to 1")
+    need(0 < optimiser.eps < math.inf, f"{at}optimiser.eps", optimiser.eps, "a positive number")
+    decay = optimiser.weight_decay
+    need(0 <= decay < math.inf, f"{at}optimiser.weight_decay", decay, "0 or more")
+    need(0 < schedule.rate < math.inf, f"{at}schedule.rate", schedule.rate, "a positive number")
+    need(0 <= schedule.final <= 1, f"{at}schedule.final", schedule.final, "a share of the rate, from 0 to 1")
+    need(schedule.warmup >= 0, f"{at}schedule.warmup", schedule.warmup, "0 or more steps")
+    need(0 < schedule.factor < 1, f"{at}schedule.factor", schedule.factor, "between 0 and 1")
+    falls = schedule.name == "discrete-exponential"
+    need(not falls or schedule.every > 0, f"{at}schedule.every", schedule.every, "at least 1 sample")
+    need(schedule.patience >= 1, f"{at}schedule.patience", schedule.patience, "at least 1 evaluation")
+    need(0 < schedule.peak < 1, f"{at}schedule.peak", schedule.peak, "between 0 and 1")
+    need(augment.pad >= 0, f"{at}augment.pad", augment.pad, "0 or more pixels")
+    (low, high), shares = augment.area, "two shares of the area, 0 < low <= high <= 1"
+    need(0 < low <= high <= 1, f"{at}augment.area", augment.area, shares)
+    low, high = augment.aspect
+    need(0 < low <= high < math.inf, f"{at}augment.aspect", augment.aspect, "two ratios, 0 < low <= high")
 
 
 def need(condition: bool, key: str, value: object, wanted: str) -> None:
@@ -171,11 +185,13 @@ def from_json(kind: Any, value: Any, where: str = "") -> Any:
 def from_object(kind: type, value: Any, where: str) -> Any:
     """A frozen dataclass from a JSON object."""
     if not isinstance(value, Mapping):
-        raise UserError(f"{where or kind.__name__} is {value!r}; it must be an object with the fields of {kind.__name__}")
+        wanted = f"an object with the fields of {kind.__name__}"
+        raise UserError(f"{where or kind.__name__} is {value!r}; it must be {wanted}")
     hints = typing.get_type_hints(kind)
     for name in value:
         if name not in hints:
-            raise UserError(f"{kind.__name__} has no field {'.'.join(filter(None, (where, name)))!r}{nearest(name, hints)}")
+            key = f"{where}.{name}" if where else name
+            raise UserError(f"{kind.__name__} has no field {key!r}{nearest(name, hints)}")
     required = [
         f.name
         for f in dataclasses.fields(kind)
@@ -187,24 +203,26 @@ def from_object(kind: type, value: Any, where: str) -> Any:
 
 
 def fits(kind: Any, value: Any) -> bool:
-    """Whether a JSON value can be of this plain type; true is no number, a whole number is a float."""
+    """Whether a JSON value can be of this plain type; true is no number, a whole number is a float, NaN is neither."""
     if kind in (None, type(None)):
         return value is None
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
     origin = typing.get_origin(kind)
+    if origin is Literal:
+        return value in typing.get_args(kind)
     if origin is not None:
-        return isinstance(value, list | tuple if origin is tuple else origin) if origin is not Literal else True
-    return isinstance(value, kind) if isinstance(kind, type) and not dataclasses.is_dataclass(kind) else isinstance(value, dict)
+        return isinstance(value, list | tuple if origin is tuple else origin)
+    return isinstance(value, dict if dataclasses.is_dataclass(kind) else kind)
 
 
 def described(kind: Any) -> str:
     """A type in words for a message."""
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(kind, str(kind))
+    return {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}.get(kind, str(kind))
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -242,22 +260,25 @@ class Found:
 
 
 def find(package: str, table: str, what: str, plugins: Sequence[Path] = ()) -> Found:
-    """The union of the dictionaries called `table` in every module of `package` and every .py file of the plugin folders.
+    """The union of the dictionaries called `table` in every module of `package` and every .py file of plugin folders.
 
-    A module that fails to import is listed in `failures` and the others still work; a name given twice is a `UserError`.
+    A module that fails to import is listed in `failures` and the others still work; a name given twice is a
+    `UserError`.
     """
     folder = importlib.import_module(package)
     names = [f"{package}.{m.name}" for m in pkgutil.iter_modules(folder.__path__)]
     entries: dict[str, Any] = {}
     owners: dict[str, str] = {}
     failures: list[str] = []
-    for source in (*sorted(names), *plugin_files(plugins)):
+    sources: list[str | Path] = [*sorted(names), *plugin_files(plugins)]
+    for source in sources:
         try:
-            module = importlib.import_module(source) if isinstance(source, str) else import_file(source)
-        except Exception as error:  # whatever a stranger's file raises, the others must work
+            module = import_file(source) if isinstance(source, Path) else importlib.import_module(source)
+            found = dict(getattr(module, table, {}))
+        except (Exception, SystemExit) as error:  # whatever a stranger's file raises, the others must work
             failures.append(f"{source}: {type(error).__name__}: {error}")
             continue
-        for name, entry in getattr(module, table, {}).items():
+        for name, entry in found.items():
             if name in owners:
                 raise UserError(f"{what} {name!r} is defined twice, in {owners[name]} and in {source}; rename one")
             owners[name], entries[name] = str(source), entry
@@ -274,8 +295,10 @@ def plugin_files(folders: Sequence[Path]) -> list[Path]:
 
 def import_file(path: Path) -> types.ModuleType:
     """The module in a file of the user's plugin folder."""
-    spec = importlib.util.spec_from_file_location(f"imclass_plugins.{path.stem}", path)
+    name = f"imclass_plugins.{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"  # two folders may both have it
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there to resolve annotations
     spec.loader.exec_module(module)
     return module

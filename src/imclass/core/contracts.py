@@ -1,12 +1,13 @@
 """What the rooms promise each other.
 
-Axis legend of every annotation: N images, C channels, H height and W width in pixels, K classes, V views, D descriptors.
+Axis legend of every annotation: N images, C channels, H W height and width in pixels, K classes, V views,
+D descriptors.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -15,7 +16,7 @@ from torch import Tensor
 from imclass.core.preprocess import Preprocess
 from imclass.core.store import Store
 
-type Image = UInt8[np.ndarray, "H W C"]
+Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Origin:
     notes: tuple[str, ...] = ()  # what was ignored while listing, a sentence each
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """One split of a data set: labelled images, by position.
 
@@ -36,13 +38,26 @@ class Dataset(Protocol):
     follows them. `array` holds all images where they are one size and fit in memory. `[i]` raises `BadImage`.
     """
 
-    classes: tuple[str, ...]
-    splits: tuple[str, ...]
-    split: str
-    ids: Int64[np.ndarray, "N"]
-    labels: Int64[np.ndarray, "N"]
-    array: UInt8[np.ndarray, "N H W C"] | None
-    origin: Origin
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def splits(self) -> tuple[str, ...]: ...
+
+    @property
+    def split(self) -> str: ...
+
+    @property
+    def ids(self) -> Int64[np.ndarray, "N"]: ...
+
+    @property
+    def labels(self) -> Int64[np.ndarray, "N"]: ...
+
+    @property
+    def array(self) -> UInt8[np.ndarray, "N H W C"] | None: ...
+
+    @property
+    def origin(self) -> Origin: ...
 
     def __len__(self) -> int: ...
 
@@ -90,21 +105,24 @@ class Entry:
     published: tuple[float, float] | None = None  # top-1 and top-5 error, %
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """Anything that turns images into scores over named classes; the softmax of the scores is the posterior."""
 
-    classes: tuple[str, ...]
-    preprocess: Preprocess
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def preprocess(self) -> Preprocess: ...
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Log-scores, float32 on the CPU."""
         ...
 
 
+@runtime_checkable
 class TestProtocol(Protocol):
     """How views of an image become one vector of scores; a frozen dataclass. Metrics know nothing of crops."""
-
-    __test__ = False  # the field's name for it; not a case for pytest
 
     def __call__(self, classifier: Classifier, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
 

@@ -8,6 +8,10 @@ class UserError(Exception):
     """A mistake of the user's: one message that names the file, key or shape and the fix. Exit code 2, no traceback."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop (Ctrl-C, SIGTERM) and has saved; the same command resumes it. Exit code 75."""
+
+
 class BadImage(Exception):
     """An image that is refused. `code` is a short stable word such as "truncated"; `detail` says what was found.
 

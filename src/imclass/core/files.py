@@ -25,7 +25,7 @@ MAGIC_KEY = "imclass"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` only when it is complete: written beside it, fsynced, renamed, folder fsynced."""
+    """A file that takes the place of `path` only when complete: written beside it, fsynced, renamed, folder fsynced."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -103,7 +103,7 @@ def seal(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
-    """Tensors and header, verified against the digest; a file that is not whole is a `UserError` that says what it is."""
+    """Tensors and header, verified against the digest; a file that is not whole is a `UserError` that says why."""
     record, digest = read_record(path)
     if record.get("format") != FORMAT:
         raise UserError(
@@ -115,7 +115,7 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
     except Exception as error:
         raise UserError(f"{path} is damaged ({error}); restore it from a copy, or train again") from None
     if seal(record, tensors) != digest:
-        raise UserError(f"{path} is damaged: its content does not match its own digest; restore it from a copy, or train again")
+        raise UserError(f"{path} is damaged: it does not match its own digest; restore it from a copy, or train again")
     return tensors, from_json(ModelHeader, record)
 
 
@@ -128,7 +128,7 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if length + 8 > size or length > 100_000_000:
-            raise UserError(f"{path} is not a whole model file ({size:,} bytes); give a model.safetensors that imclass wrote")
+            raise UserError(f"{path} is not a whole model file ({size:,} bytes); give one that imclass wrote")
         text = file.read(length)
     try:
         sealed = json.loads(json.loads(text)["__metadata__"][MAGIC_KEY])
@@ -136,4 +136,4 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
         assert isinstance(record, dict) and isinstance(digest, str)
         return record, digest
     except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
-        raise UserError(f"{path} carries no readable imclass header; give a model.safetensors that imclass wrote") from None
+        raise UserError(f"{path} carries no readable imclass header; give a file that imclass wrote") from None

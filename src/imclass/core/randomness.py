@@ -1,7 +1,7 @@
 """Every random choice about a sample, as a pure function of where it is needed.
 
-A counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011): no state to
-save, so worker count, process count and resume cannot change what a sample looks like. The mixing function is the
+A counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011): no state
+to save, so worker count, process count and resume cannot change what a sample looks like. The mixing function is the
 finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), applied once for each word of the counter.
 """
 

@@ -17,20 +17,19 @@ class Runtime:
     """What a run uses. Resolved once, kept in its checkpoints and taken from there on resume."""
 
     device: str = "cpu"
-    precision: str = "fp32"
     threads: int = 1
 
     def __str__(self) -> str:
-        return f"{self.device}, {self.precision}, {self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{self.device}, fp32, {self.threads} thread{'s' if self.threads != 1 else ''}"
 
 
-def resolve(device: str, precision: str) -> Runtime:
+def resolve(device: str) -> Runtime:
     """The device asked for, or the best there is; a device that is not there is a `UserError`."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: this machine has no CUDA device that PyTorch can use; take --device cpu or auto")
+        raise UserError("--device cuda: this machine has no CUDA device that PyTorch can use; take --device cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Runtime(device, precision, torch.get_num_threads())
+    return Runtime(device, torch.get_num_threads())
 
 
 def apply(runtime: Runtime) -> None:

@@ -1,7 +1,37 @@
-"""The store: data and weights kept locally, files put there by hand used first, downloads checked before they count."""
+"""The store: data and weights kept locally, files put there by hand used first, downloads checked before they count.
 
+A download grows in NAME.part beside its place and takes its name only when its SHA-256 is the expected one, so whatever
+bears the final name can be trusted, and whatever was interrupted goes on where it stopped.
+"""
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import shutil
+import socket
+import ssl
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+from imclass.core.errors import UserError, printable
+from imclass.core.files import file_digest, sync_folder
+
+TIMEOUT = 30.0  # seconds without a byte before a connection counts as stalled
+PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt
+BLOCK = 1 << 16  # bytes
+TRANSIENT = (408, 429)  # HTTP statuses worth another attempt, beside every 5xx
+
+Report = Callable[[int, int], None]  # bytes held so far, bytes in all
 
 
 @dataclass(frozen=True)
@@ -20,3 +50,158 @@ class Store:
 
     folder: Path
     offline: bool = False
+
+    def find(self, *relative: str) -> Path | None:
+        """The first of these paths that exists in the store; a path that leads out of it is a `UserError`."""
+        return next((path for path in map(self.inside, relative) if path.exists()), None)
+
+    def get(
+        self, download: Download, report: Report | None = None, context: ssl.SSLContext | None = None
+    ) -> Path:
+        """The file, from the store or else from its URL; its SHA-256 is the one expected, or there is a `UserError`.
+
+        `report(bytes so far, bytes in all)` is called as it grows; `context` decides whose certificates are trusted
+        (the system's unless given).
+        """
+        target = self.inside(download.path)
+        if not os.path.lexists(target):
+            if self.offline:
+                raise UserError(f"{download.path} is not in the store, and --offline forbids a download. {by_hand(download, target)}")
+            fetch(download, target, report or ignore, context or ssl.create_default_context())
+        verify(target, download)
+        return target
+
+    def inside(self, relative: str) -> Path:
+        """The place of `relative` in the store."""
+        path = PurePosixPath(relative)
+        if not path.parts or path.is_absolute() or ".." in path.parts:
+            raise UserError(f"{relative!r} is no place in the store {self.folder}; give a path below it, without '..'")
+        return self.folder / path
+
+
+def open_store(folder: Path | None = None, offline: bool = False) -> Store:
+    """The store in `folder`, or in the default one; it need not exist yet. A file in its place is a `UserError`."""
+    place = (folder or default_folder()).expanduser().absolute()
+    if os.path.lexists(place) and not place.is_dir():
+        raise UserError(f"the store {place} is not a folder; name one with --store or IMCLASS_STORE")
+    return Store(place, offline)
+
+
+def default_folder() -> Path:
+    """$IMCLASS_STORE, else `imclass` in the user's cache folder; nothing is made."""
+    if own := os.environ.get("IMCLASS_STORE"):
+        return Path(own)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "imclass"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG base directory specification: a relative path there is to be ignored.
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "imclass"
+
+
+def ignore(held: int, size: int) -> None:
+    """A report that nobody reads."""
+
+
+def by_hand(download: Download, target: Path) -> str:
+    """How to do without the download: the sentence that every failure ends with."""
+    what = f"{download.size:,} bytes, SHA-256 {download.sha256}"
+    return f"To put it there by hand, save {download.url} as {target} ({what})"
+
+
+def verify(target: Path, download: Download) -> None:
+    """A `UserError` unless the file is the one expected; the file is left as it is."""
+    if not target.is_file():
+        raise UserError(f"{target} is not a file; move it away. {by_hand(download, target)}")
+    digest = file_digest(target)
+    if digest != download.sha256.lower():
+        raise UserError(
+            f"{target} is not the file expected: its SHA-256 begins {digest[:12]} ({target.stat().st_size:,} bytes), "
+            f"and {download.sha256[:12]} is wanted; move it away to have it downloaded. {by_hand(download, target)}"
+        )
+
+
+def fetch(download: Download, target: Path, report: Report, context: ssl.SSLContext) -> None:
+    """Bring `download` to `target`, whole and verified; every failure is a `UserError`."""
+    try:
+        if not download.url.startswith("https://"):
+            raise Failed("the address is not https")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(part_of(target), lambda held: report(held, download.size)) as file:
+            if not os.path.lexists(target):  # another process may have brought it while this one waited
+                publish(Transfer(download, file, opener(context), report), target)
+    except Failed as failed:
+        why = f"{download.path} could not be downloaded from {download.url}: {failed}"
+        raise UserError(f"{why}. {by_hand(download, target)}") from None
+    except OSError as error:
+        why = f"{download.path} could not be written into {target.parent} ({error.strerror or error})"
+        fix = f"{room(download, target, error)}or name another folder with --store"
+        raise UserError(f"{why}; {fix}. {by_hand(download, target)}") from None
+
+
+def part_of(target: Path) -> Path:
+    """Where a download lies until it is verified."""
+    return target.with_name(f"{target.name}.part")
+
+
+def room(download: Download, target: Path, error: OSError) -> str:
+    """What to do about a full disk, with the sizes; nothing for other errors."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return "make it writable, "
+    free = shutil.disk_usage(target.parent).free
+    return f"the file has {download.size:,} bytes and {free:,} are free: make room, "
+
+
+@contextlib.contextmanager
+def locked(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
+    """`part`, opened (made if need be) and this process's alone until the end; an empty one is not left behind.
+
+    While somebody else holds it, `waiting` is told its size.
+    """
+    import fcntl  # POSIX only, and needed for downloads alone
+
+    while True:
+        with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    waiting(os.fstat(file.fileno()).st_size)
+                    time.sleep(0.1)
+            if not is_at(file, part):  # renamed or removed by the one who held it
+                continue
+            try:
+                yield file
+            finally:
+                if is_at(file, part) and file.seek(0, os.SEEK_END) == 0:
+                    part.unlink()
+            return
+
+
+def is_at(file: io.BufferedRandom, path: Path) -> bool:
+    """Whether the open file is still the one that bears this name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def publish(transfer: Transfer, target: Path) -> None:
+    """Complete the transfer and give it its name, if its SHA-256 is right; if it is wrong, remove it."""
+    wanted, part, before = transfer.download.sha256.lower(), part_of(target), transfer.held
+    if shutil.disk_usage(target.parent).free < transfer.download.size - before:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    transfer.complete()
+    digest = transfer.digest()
+    if digest != wanted and before > 0:  # what was here before may be to blame
+        transfer.restart()
+        transfer.complete()
+        digest = transfer.digest()
+    if digest != wanted:
+        part.unlink()
+        raise Failed(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted[:12]} is expected")
+    transfer.file.flush()
+    os.fsync(transfer.file.fileno())
+    if not os.path.lexists(target):  # somebody may have put it there by hand; then theirs is looked at
+        os.replace(part, target)
+        sync_folder(target.parent)

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from imclass.core.classes import check_classes
-from imclass.core.config import Found, Model, find, from_json, to_json
+from imclass.core.config import Found, Model, find, from_json, need, to_json
 from imclass.core.contracts import Entry, Image
 from imclass.core.errors import UserError
 from imclass.core.files import ModelHeader, read_model, save_model
@@ -81,7 +81,11 @@ def create(
     size = getattr(row, "size", entry.size)
     preprocess = preprocess or default_preprocess(entry, size)
     if preprocess.size != size:
-        raise UserError(f"--preprocess.size is {preprocess.size}, and {model.network} takes {size} x {size} pixels; set it to {size}")
+        raise UserError(
+            f"--preprocess.size is {preprocess.size}; {model.network} takes {size} x {size}: set it to {size}"
+        )
+    for key, values in (("model.mean", model.mean), ("model.std", model.std)):
+        need(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in}: one a channel")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

@@ -1,17 +1,18 @@
 """What every network shares: normalisation of its input, and the three verbs `forward`, `embed` and `dense`."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-type Images = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
+Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
 
 
 class Network(nn.Module):
-    """A network supplies `features` (images to maps) and `head` (maps to scores, an `nn.Sequential`); the rest is here.
+    """A network supplies `features` (images to maps) and `head` (maps to scores); the rest is here.
 
     `size` is the native height and width in pixels. Mean and std are float32 buffers, applied before any cast.
     """
@@ -33,7 +34,7 @@ class Network(nn.Module):
         self.std.copy_(torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).expand_as(self.std))
 
     def prepare(self, images: Images) -> Float[Tensor, "N C H W"]:
-        """uint8 divided by 255, floats as they are; then (x - mean) / std in float32, then the weights' own precision."""
+        """uint8 divided by 255, floats as they are; then (x - mean) / std in float32; then the weights' precision."""
         scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
 

@@ -2,8 +2,8 @@
 
 Yann LeCun, Leon Bottou, Yoshua Bengio and Patrick Haffner, Proceedings of the IEEE 86(11), 1998, section II.B; as
 simplified in Francois Fleuret's lecture EE-559 7.2: ReLU for tanh, max pooling for trained subsampling, a full second
-convolution, a linear last layer. On 28 x 28 images without padding it has 44,426 parameters; `lenet-5-32`, on the paper's
-padded 32 x 32, has 61,706.
+convolution, a linear last layer. On 28 x 28 images without padding it has 44,426 parameters; `lenet-5-32`, on the
+paper's padded 32 x 32, has 61,706.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from imclass.models.layers import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Maps of the two convolutions, units of the two hidden layers, dropout before each layer after them (0 in the paper)."""
+    """Maps of the two convolutions, units of the two hidden layers, dropout after each of those (0 in the paper)."""
 
     size: int = 28
     widths: tuple[int, int] = (6, 16)
@@ -28,6 +28,8 @@ class LeNet(Network):
     """5x5, ReLU, 2x2 pool; twice; FC, ReLU, (dropout); twice; FC."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 1) -> None:
+        if row.size < 16:
+            raise ValueError(f"size is {row.size}, and below 16 the second pooling leaves nothing")
         super().__init__(size=row.size, w_in=w_in)
         self.features = nn.Sequential(
             nn.Conv2d(w_in, row.widths[0], 5), nn.ReLU(inplace=True), nn.MaxPool2d(2),
@@ -42,8 +44,7 @@ class LeNet(Network):
         )  # fmt: skip
 
 
-ENTRY = {"build": LeNet, "paper": "LeCun et al. 1998", "year": 1998, "classes": 10, "w_in": 1}
 NETS = {
-    "lenet-5": Entry(row=Row(), size=28, parameters=44_426, **ENTRY),
-    "lenet-5-32": Entry(row=Row(size=32), size=32, parameters=61_706, **ENTRY),
+    "lenet-5": Entry(LeNet, Row(), 28, 44_426, "LeCun et al. 1998", 1998, classes=10, w_in=1),
+    "lenet-5-32": Entry(LeNet, Row(size=32), 32, 61_706, "LeCun et al. 1998", 1998, classes=10, w_in=1),
 }

@@ -1,0 +1,58 @@
+# `make env` once, then `make demo` or `make test`. PYTHON and VENV may be given: make env PYTHON=python3.12 VENV=/tmp/env
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Keyed on the content of what decides the environment, not on file times, which a fresh checkout changes.
+STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+RUN := runs/mnist-lenet
+
+.PHONY: env demo test check lint types tests slow wheel bench clean
+
+env: $(STAMP)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "imclass needs Python 3.11 or newer, and '$(PYTHON)' is older or not there; name one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+demo: env
+	$(BIN)/imclass train mnist-lenet --out $(RUN)
+	$(BIN)/imclass evaluate $(RUN) --plot $(RUN)/confusion.png
+	$(BIN)/imclass data export mnist-sample --split test --most 12 --out runs/digits
+	$(BIN)/imclass predict $(RUN) runs/digits
+	$(BIN)/imclass features $(RUN) runs/digits/7 --layer features.0 --grid $(RUN)/maps.png
+
+test:
+	@start=$$(date +%s); $(MAKE) --no-print-directory env && echo "set-up: $$(($$(date +%s) - start)) s"
+	@start=$$(date +%s); $(MAKE) --no-print-directory check && echo "checks: $$(($$(date +%s) - start)) s"
+
+check: lint types tests
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy src tests $(wildcard benchmarks/*.py)
+
+# A process a core, each with one thread: threads of several processes on one core only wait for each other.
+tests: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report term
+
+slow: env
+	$(BIN)/python -m pytest -q -m slow
+
+wheel: env
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+
+bench: env
+	@set -e; for claim in $(wildcard benchmarks/*.py); do echo "== $$claim"; $(BIN)/python "$$claim"; done
+
+clean:
+	rm -rf build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,7 @@
+"""`python -m imclass` is the command line."""
+
+import sys
+
+from imclass.app.cli import main
+
+sys.exit(main())

@@ -1,0 +1,122 @@
+"""The command line, thin: words become arguments, arguments go to a verb, and what goes wrong becomes one message.
+
+Exit codes: 0 done; 1 done, but some inputs were refused; 2 a mistake of the user's; 75 interrupted, saved and resumable.
+"""
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import tyro
+
+from imclass.app.arguments import VERBS, Common
+from imclass.core.errors import Interrupted, UserError, nearest, printable
+
+DONE, SOME_REFUSED, USER_ERROR, INTERRUPTED = 0, 1, 2, 75
+DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
+REFUSED_BY_SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
+    try:
+        return dispatch(words)
+    except UserError as error:
+        return say(str(error), USER_ERROR)
+    except Interrupted as error:
+        return say(f"{error}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
+    except KeyboardInterrupt:
+        return say("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; Python must not complain at exit
+        return DONE
+    except OSError as error:
+        if error.errno not in DISK.keys() | REFUSED_BY_SYSTEM:
+            raise
+        reason = DISK.get(error.errno or 0, error.strerror)
+        where = f" at {error.filename}" if error.filename else ""
+        return say(f"{reason}{where}; make room or mend the permissions, then give the same command again", USER_ERROR)
+
+
+def say(message: str, code: int) -> int:
+    """One message on standard error."""
+    lines = [printable(line) for line in message.splitlines()]
+    print("imclass: " + "\n".join(lines), file=sys.stderr)
+    return code
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Find the verb, read its arguments, do it."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return DONE
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"imclass {version('imclass')}")
+        return DONE
+    verb, rest = words[0], list(words[1:])
+    if verb not in VERBS:
+        raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
+    helping = any(word in ("-h", "--help") for word in rest)
+    if verb == "train":
+        from imclass.app.options import read_train
+
+        return run("train", read_train(rest, helping))
+    return run(verb, read(verb, rest))
+
+
+def run(verb: str, arguments: Any) -> int:
+    """Do it; what a verb needs is imported only now."""
+    from imclass.app import verbs
+
+    return int(getattr(verbs, verb)(arguments))
+
+
+def read(verb: str, words: list[str]) -> Any:
+    """The verb's arguments; an unknown option is a `UserError` with the nearest one."""
+    kind = VERBS[verb]
+    check_options(words, [*options_of(kind), *options_of(Common)])
+    return tyro.cli(kind, args=words, prog=f"imclass {verb}")
+
+
+def options_of(kind: type) -> list[str]:
+    """The option names of an argument class, without dashes."""
+    return [f.name.replace("_", "-") for f in fields(kind)]
+
+
+def check_options(words: Sequence[str], known: Sequence[str]) -> None:
+    """Every word that begins with two dashes is a known option, or the negation of one."""
+    for word in words:
+        if word == "--":
+            return
+        if word.startswith("--"):
+            name = word[2:].partition("=")[0].replace("_", "-")
+            positive = ".".join([*name.split(".")[:-1], name.split(".")[-1].removeprefix("no-")])
+            if name not in (*known, "help") and positive not in known:
+                close = nearest(name, known).replace("mean '", "mean '--").replace("there are: ", "there are: --").replace(", ", ", --")
+                raise UserError(f"there is no option --{name}{close}")
+
+
+def usage() -> str:
+    """The verbs, a line each."""
+    lines = []
+    for verb, kind in VERBS.items():
+        first = " ".join((kind.__doc__ or "").split()).split(". ")[0].split("; ")[0]
+        lines.append(f"  {verb:<10}{first.rstrip('.')}")
+    return (
+        "imclass: image classification from bag of words to residual networks\n\n"
+        "usage: imclass VERB ...\n\n" + "\n".join(lines) + "\n\nimclass VERB --help says more; imclass --version"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Consumers of a run's events: the log, TensorBoard, the curves. Each takes an event at a time and can be closed."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from imclass.app.run import Run, readable
+from imclass.core.config import to_json
+from imclass.core.contracts import Evaluation
+from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, StepEnd
+
+
+class Consumer(Protocol):
+    """Anything that watches a run."""
+
+    def see(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def record(event: Event) -> dict[str, Any]:
+    """An event as one flat JSON object: its kind, where the run stood, then its own fields."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    own: dict[str, Any] = {}
+    for f in fields(event):
+        value = getattr(event, f.name)
+        if isinstance(value, Evaluation):
+            own |= summary(value)
+        elif f.name != "at":
+            own[f.name] = str(value) if isinstance(value, Path) else to_json(value)
+    return {"event": kind, **to_json(event.at), **own}
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """The numbers of an evaluation that a log and a model file keep."""
+    return {
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "evaluated": len(result.labels),
+        "refused": to_json(result.refused),
+        "total": result.total,
+    }
+
+
+class Log:
+    """`log.jsonl`: one record an event, in order."""
+
+    def __init__(self, run: Run) -> None:
+        self.file = run.log.open("a", encoding="utf-8")
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, EpochStart) and event.at.batch > 0:
+            return  # the epoch's start stands in the log already
+        self.file.write(json.dumps(record(event)) + "\n")
+        if not isinstance(event, StepEnd):
+            self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class TensorBoard:
+    """Scalars for TensorBoard; what an earlier process wrote beyond the checkpoint is purged."""
+
+    def __init__(self, run: Run, at: At) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=at.step if at.step else None)
+
+    def see(self, event: Event) -> None:
+        step = event.at.step
+        match event:
+            case StepEnd():
+                self.writer.add_scalar("train/loss", event.loss, step)
+                self.writer.add_scalar("train/rate", event.rate, step)
+            case EpochEnd():
+                self.writer.add_scalar("train/top1", event.top1, step)
+            case Evaluated():
+                self.writer.add_scalar(f"{event.split}/top1", event.result.top1, step)
+                self.writer.add_scalar(f"{event.split}/loss", event.result.loss, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Curves:
+    """`curves.png`: loss and error over epochs, drawn from the log, now and then and at the end."""
+
+    def __init__(self, run: Run, every: float = 15.0) -> None:
+        self.run, self.every, self.drawn = run, every, time.monotonic()
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, EpochEnd) and time.monotonic() - self.drawn > self.every:
+            self.draw()
+
+    def close(self) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        from imclass.app.plots import curves_png
+
+        points = history(self.run)
+        if points:
+            curves_png(points, self.run.folder / "curves.png")
+        self.drawn = time.monotonic()
+
+
+def history(run: Run) -> list[dict[str, float]]:
+    """A row for each finished epoch of a run, from its log: losses in nats, errors in [0, 1]."""
+    rows: dict[int, dict[str, float]] = {}
+    done = set()
+    for line in readable(run.log) if run.log.is_file() else []:
+        entry: Mapping[str, Any] = json.loads(line)
+        if entry["event"] not in ("evaluated", "epoch_end"):
+            continue
+        row = rows.setdefault(entry["epoch"], {"epoch": entry["epoch"] + 1})
+        name = "train" if entry["event"] == "epoch_end" else entry["split"]
+        row |= {f"{name}_loss": entry["loss"], f"{name}_error": 1 - entry["top1"]}
+        done |= {entry["epoch"]} if name == "train" else set()
+    return [rows[epoch] for epoch in sorted(done)]

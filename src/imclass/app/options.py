@@ -1,0 +1,105 @@
+"""Every field of a recipe's config as an option of `imclass train`; a recipe of one stage needs no "stages.0.".
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from imclass.app.arguments import Common, Train
+from imclass.core.config import Config, Model, Stage, find, flatten, from_json, to_json
+from imclass.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `imclass train` was asked to do."""
+
+    config: Config
+    own: Train
+    words: tuple[str, ...]
+
+
+def read_train(words: list[str], helping: bool) -> Order:
+    """`RECIPE [options]` as a config and the verb's own arguments; the recipe's name comes first."""
+    if not words or (helping and words[0].startswith("-")):
+        tyro.cli(Train, args=["--help"], prog="imclass train RECIPE")
+    name, rest = (None, words) if words[0].startswith("-") else (words[0], words[1:])
+    own, others = tyro.cli(
+        Train, args=[w for w in rest if w not in ("-h", "--help")], prog="imclass train RECIPE", return_unknown_args=True
+    )
+    config = base(name, own)
+    if not helping:
+        config = with_whole_row(config, others, own.common.plugins)
+    return Order(overridden(config, others + ["--help"] * helping), own, tuple(words))
+
+
+def base(name: str | None, own: Train) -> Config:
+    """The config before any override: of the named recipe, or of a file."""
+    if own.config is not None:
+        try:
+            record = json.loads(own.config.read_bytes())
+        except (OSError, ValueError) as error:
+            raise UserError(f"--config {own.config} cannot be read as JSON: {error}") from None
+        return from_json(Config, record.get("config", record) if isinstance(record, dict) else record)
+    if name is None:
+        raise UserError("name the recipe first: imclass train RECIPE [options]; `imclass recipes` lists them")
+    config = find("imclass.recipes", "RECIPES", "recipe", own.common.plugins)[name]()
+    assert isinstance(config, Config), name
+    return config
+
+
+def with_whole_row(config: Config, words: Sequence[str], plugins: Sequence[Path]) -> Config:
+    """The config with every field of its network's row, so that each is an option; another network may be named."""
+    from dataclasses import replace
+
+    from imclass.models.classifier import networks
+
+    named = next((w.partition("=")[2] or n for w, n in zip(words, [*words[1:], ""]) if w.split("=")[0] == "--model.network"), None)
+    kept = config.model.row if named in (None, config.model.network) else {}
+    network = named or config.model.network
+    row = asdict(networks(plugins)[network].row) | kept
+    return replace(config, model=replace(config.model, network=network, row=row))
+
+
+def overridden(config: Config, words: list[str]) -> Config:
+    """The config with what the words say."""
+    from imclass.app.cli import check_options, options_of
+
+    single = len(config.stages) == 1
+    values = {f.name: getattr(config, f.name) for f in fields(Config) if f.name not in ("recipe", "model", "stages")}
+    staged = {f.name: getattr(config.stages[0], f.name) for f in fields(Stage)} if single else {"stages": config.stages}
+    check_options(words, [*option_names(config, single), *options_of(Train), *options_of(Common)])
+    kind, default = as_options(config, {**staged, **values})
+    read = tyro.cli(kind, args=words, default=default, prog=f"imclass train {config.recipe}")
+    chosen = {name: getattr(read, name) for name in (*staged, *values)}
+    stage = {name: chosen.pop(name) for name in staged}
+    stages = (Stage(**stage),) if single else stage["stages"]
+    model = Model(read.model.network, read.model.row, read.model.mean, read.model.std)
+    return Config(recipe=config.recipe, model=model, stages=stages, **chosen)
+
+
+def as_options(config: Config, values: dict[str, Any]) -> tuple[type, Any]:
+    """A class with these values as its fields for tyro, the row's fields standing beside the model's own, and its default."""
+    hints = {f.name: f.type for f in (*fields(Stage), *fields(Config))}
+    row = Annotated[dict[str, Any], tyro.conf.arg(name="")]
+    model_kind = make_dataclass(
+        "Model", [("network", str), ("row", row), ("mean", tuple[float, ...]), ("std", tuple[float, ...])], frozen=True
+    )
+    model = model_kind(config.model.network, config.model.row, config.model.mean, config.model.std)
+    own = [(name, hints[name], field(default=value)) for name, value in values.items()]
+    kind = make_dataclass("Options", [("model", model_kind, field(default=model)), *own], frozen=True)
+    kind.__doc__ = "Every field of the recipe's config."
+    return kind, kind()
+
+
+def option_names(config: Config, single: bool) -> list[str]:
+    """The dotted name of every option."""
+    names = []
+    for key in flatten(to_json(config)):
+        key = key.removeprefix("stages.0.") if single else key
+        names.append(key.replace("model.row.", "model.").replace("_", "-"))
+    return [name for name in names if name != "recipe"]

@@ -1,0 +1,77 @@
+"""The verb `predict`: names and probabilities for image files, in the order given; bad files named while the rest goes on."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from imclass.app.inputs import Files, in_batches
+from imclass.core.contracts import Classifier, Image, Refused
+from imclass.core.errors import BadImage, printable
+from imclass.evaluate.views import one_view
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One file's best classes with their probabilities, or why it was refused."""
+
+    path: str
+    classes: tuple[tuple[str, float], ...] = ()
+    refused: Refused | None = None
+
+
+def predict(
+    classifier: Classifier,
+    score: Callable[[Classifier, Sequence[Image]], Any],
+    files: Files,
+    top: int = 5,
+    batch: int = 32,
+    workers: int = 0,
+) -> Iterator[Prediction]:
+    """A `Prediction` for each file, in order. `score(classifier, images)` gives log-scores N K; `top` is cut at K."""
+    for several in in_batches(files, batch, workers):
+        images = [item for _, item in several if not isinstance(item, BadImage)]
+        posteriors = iter(score(classifier, images).softmax(1)) if images else iter(())
+        for name, item in several:
+            if isinstance(item, BadImage):
+                yield Prediction(name, refused=Refused(name, item.code, item.detail))
+                continue
+            best = next(posteriors).topk(min(top, len(classifier.classes)))
+            named = [(classifier.classes[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+            yield Prediction(name, tuple(named))
+
+
+def as_trained(classifier: Classifier, images: Sequence[Image]) -> Float[Tensor, "N K"]:
+    """Scores of each image as the classifier's own preprocess shows it."""
+    return one_view(classifier, images, classifier.preprocess)
+
+
+def as_json(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as a JSON object: `path` and `classes`, or `path` and `refused`."""
+    if prediction.refused:
+        return {"path": prediction.path, "refused": {"code": prediction.refused.code, "detail": prediction.refused.detail}}
+    return {"path": prediction.path, "classes": [{"class": c, "probability": p} for c, p in prediction.classes]}
+
+
+def as_csv(prediction: Prediction) -> str:
+    """Lines `path,rank,class,probability`; a cell that a spreadsheet would run as a formula gets a leading apostrophe."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for rank, (name, probability) in enumerate(prediction.classes, 1):
+        writer.writerow([harmless(prediction.path), rank, harmless(name), f"{probability:.6f}"])
+    return text.getvalue()
+
+
+def harmless(cell: str) -> str:
+    """Text that a spreadsheet takes as text."""
+    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def as_table(prediction: Prediction) -> str:
+    """The path, then its classes: "  98.31 %  seven"."""
+    lines = [f"  {100 * p:6.2f} %  {printable(name)}" for name, p in prediction.classes]
+    return "\n".join([printable(prediction.path), *lines])

@@ -1,0 +1,99 @@
+"""Progress on a terminal: a bar with rate, time left, loss, accuracy and the share of time spent waiting for data."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from imclass.core.errors import printable
+from imclass.train.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+
+
+@dataclass
+class Sums:
+    """What an epoch's line says."""
+
+    images: int = 0
+    correct: int = 0
+    loss: float = 0.0
+    waited: float = 0.0
+    seconds: float = 0.0
+    held_out: list[str] = field(default_factory=list)
+
+    def add(self, event: StepEnd) -> None:
+        """One more step."""
+        self.images += event.images
+        self.correct += event.correct
+        self.loss += event.loss * event.images
+        self.waited += event.waited
+        self.seconds += event.seconds
+
+    def __str__(self) -> str:
+        n, seconds = max(1, self.images), max(1e-9, self.seconds)
+        return (
+            f"loss {self.loss / n:.4f}  top-1 {100 * self.correct / n:6.2f} %  "
+            f"{self.images / seconds:7,.0f} images/s  waited {100 * self.waited / seconds:2.0f} %"
+        )
+
+
+class Screen:
+    """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
+
+    def __init__(self, out: TextIO, total_steps: int, done_steps: int) -> None:
+        self.console = Console(file=out, highlight=False, soft_wrap=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+        live = self.console.is_terminal
+        self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
+        self.total, self.first, self.began = total_steps, done_steps, time.monotonic()
+        self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
+        self.sums, self.epochs = Sums(), 0
+        self.named: set[str] = set()
+        self.bar.start()
+
+    def see(self, event: Event) -> None:
+        """Show what happened."""
+        match event:
+            case EpochStart():
+                self.sums, self.epochs = Sums(), event.epochs
+            case StepEnd():
+                self.sums.add(event)
+                self.bar.update(self.task, completed=event.at.step, description=f"{self.head(event.at.epoch)}  {self.sums}")
+                for refused in event.refused:
+                    self.refuse(refused.path, f"{refused.detail} ({refused.code})")
+            case Evaluated():
+                self.sums.held_out.append(f"{event.split} top-1 {100 * event.result.top1:.2f} %" + (" (best)" * event.best))
+                for refused in event.result.refused:
+                    self.refuse(refused.path, f"{refused.detail} ({refused.code})")
+            case EpochEnd():
+                held_out = "".join(f"  {text}" for text in self.sums.held_out)
+                self.say(f"{self.head(event.at.epoch)}  {self.sums}{held_out}  left {self.left(event.at.step)}")
+            case NonFinite():
+                self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {printable(', '.join(event.names[:10]))}")
+            case Saved(problem=problem) if problem:
+                self.say(f"step {event.at.step:,}: no checkpoint could be written ({problem}); training goes on")
+
+    def head(self, epoch: int) -> str:
+        """Which epoch, of how many."""
+        return f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
+
+    def left(self, step: int) -> str:
+        """Time left at the pace since this process began."""
+        done = max(1, step - self.first)
+        seconds = round((time.monotonic() - self.began) / done * (self.total - step))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+    def refuse(self, path: str, why: str) -> None:
+        """Name a file that was left out, once."""
+        if path not in self.named:
+            self.named.add(path)
+            self.say(f"left out: {printable(path)}: {printable(why)}")
+
+    def say(self, line: str) -> None:
+        """One line above the bar."""
+        self.console.print(line, markup=False)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self.bar.stop()

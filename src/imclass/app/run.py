@@ -1,0 +1,114 @@
+"""A run is a directory: its config, its log, its checkpoints, its model (DESIGN 4.6)."""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from imclass.core.config import Config, difference, from_json, to_json
+from imclass.core.errors import UserError
+from imclass.core.files import write
+from imclass.train.checkpoint import Checkpoint, Checkpoints
+from imclass.train.events import At
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """The directory of one training run."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end: its model is written last."""
+        return self.model.is_file()
+
+    def checkpoints(self, keep: int) -> Checkpoints:
+        """The checkpoints of this run."""
+        return Checkpoints(self.folder / "checkpoints", keep)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """No second process trains here meanwhile; otherwise a `UserError`."""
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"another process is training in {self.folder}; wait for it, or give another --out") from None
+            yield
+
+    def begin(self, config: Config, data: Mapping[str, Any]) -> None:
+        """Make the directory, or find that it is this very run's; a `UserError` shows what differs."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
+        record = {"format": FORMAT, "config": to_json(config), "data": dict(data)}
+        file = self.folder / "config.json"
+        if file.is_file():
+            self.compare(read_config(file), config, data)
+            return
+        if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
+            raise UserError(f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(file, json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
+
+    def compare(self, before: dict[str, Any], config: Config, data: Mapping[str, Any]) -> None:
+        """A `UserError` with every difference, unless this is the run that the folder was made for."""
+        lines = difference(from_json(Config, before["config"]), config)
+        if not lines and before["data"].get("digest") != data.get("digest"):
+            lines = [f"the content of the data {data.get('path')}"]
+        if lines:
+            raise UserError(
+                f"{self.folder} was begun with another configuration:\n  "
+                + "\n  ".join(lines)
+                + "\nGive another --out for the new one, or the old values to go on"
+            )
+
+    def cut(self, checkpoint: Checkpoint | None) -> None:
+        """Cut the log back to what had happened when `checkpoint` was written; a half-written line goes too."""
+        if self.log.is_file():
+            stood = from_json(At, checkpoint.record["at"]) if checkpoint else None
+            kept = [line for line in readable(self.log) if stood is not None and happened(json.loads(line), stood)]
+            write(self.log, "".join(line + "\n" for line in kept))
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The content of a run's config.json; a damaged one is a `UserError`."""
+    try:
+        record = json.loads(file.read_bytes())
+        assert record["format"] == FORMAT and isinstance(record["config"], dict) and isinstance(record["data"], dict)
+        return dict(record)
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise UserError(f"{file} is not a run's config that this imclass can read; give another --out") from None
+
+
+def readable(log: Path) -> list[str]:
+    """The whole lines of a log, each one JSON object."""
+    kept = []
+    for line in log.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            if isinstance(json.loads(line), dict):
+                kept.append(line)
+    return kept
+
+
+def happened(record: Mapping[str, Any], stood: At) -> bool:
+    """Whether a log record belongs to the time before the checkpoint that stood there."""
+    at = At(**{f.name: record.get(f.name, 0) for f in fields(At)})
+    later = {"epoch_start"} if stood.batch == 0 else {"evaluated", "epoch_end"}
+    return at < stood or (at == stood and record.get("event") not in later)

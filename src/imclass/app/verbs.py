@@ -1,0 +1,255 @@
+"""What each verb does with its arguments: call the rooms below, print a table or a record, return the exit code."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imclass.app import arguments, listing
+from imclass.app.cli import DONE, SOME_REFUSED
+from imclass.app.features import features as features_of
+from imclass.app.features import maps
+from imclass.app.inputs import gather
+from imclass.app.options import Order
+from imclass.app.plots import confusion_png, grid, grid_png
+from imclass.app.predict import as_csv, as_json, as_table, as_trained
+from imclass.app.predict import predict as predictions
+from imclass.app.progress import Screen
+from imclass.app.run import Run
+from imclass.app.train import perform, prepare
+from imclass.core.config import to_json
+from imclass.core.contracts import Dataset
+from imclass.core.errors import UserError, nearest, printable
+from imclass.core.files import replacing
+from imclass.core.store import Store, open_store
+from imclass.data.catalog import open_split
+from imclass.evaluate import tables
+from imclass.evaluate.metrics import confusion, predictions as predicted
+from imclass.evaluate.run import evaluate as score
+from imclass.evaluate.run import protocols
+from imclass.models.classifier import NetworkClassifier, load
+from imclass.train import loop
+from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
+
+
+def store_of(common: arguments.Common) -> Store:
+    """The store that the options name."""
+    return open_store(common.store, common.offline)
+
+
+def show(record: Any) -> None:
+    """One JSON record on standard output."""
+    print(json.dumps(record, indent=2))
+
+
+def train(order: Order) -> int:
+    """Train with progress on standard error, and the result on standard output."""
+    own, config = order.own, order.config
+    run = Run(own.out or Path("runs") / config.recipe)
+    job = prepare(config, run, store_of(own.common), own.common.plugins, dry=own.dry_run)
+    for note in job.notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+    if own.dry_run:
+        show(to_json(job.task.config))
+        return DONE
+    if not run.finished:
+        where = "goes on" if job.checkpoint else "begins"
+        print(f"{config.recipe} on {config.data} {where} in {run.folder}: {job.task.runtime}", file=sys.stderr)
+    refused: set[str] = set()
+    steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, config.stages, strict=True))
+    done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
+    screen = [] if run.finished else [Screen(sys.stderr, steps, done)]
+    for event in perform(job, screen):
+        match event:
+            case StepEnd():
+                refused |= {r.path for r in event.refused}
+            case Evaluated():
+                refused |= {r.path for r in event.result.refused}
+            case NonFinite(action="stop"):
+                raise UserError(stopped(event, run))
+            case Saved(problem=problem, path=path) if problem and event.at.stage > loop.last_stage(job.task):
+                raise UserError(f"the last checkpoint {path} could not be written: {problem}; make room and give the command again")
+    return report_run(run, own.common, refused)
+
+
+def stopped(event: NonFinite, run: Run) -> str:
+    """Why training stopped by itself, and what to do."""
+    names = ", ".join(event.names[:10]) + (f" and {len(event.names) - 10} more" if len(event.names) > 10 else "")
+    return (
+        f"step {event.at.step:,}: {event.what} is not finite, so training stopped; the checkpoints in {run.folder} are from "
+        f"before.\nimages of the step: {names}\nLower --schedule.rate, or pass over such steps with --nonfinite skip "
+        "(in another --out)"
+    )
+
+
+def report_run(run: Run, common: arguments.Common, refused: set[str]) -> int:
+    """Say what a finished run came to."""
+    header = load(run.model, common.plugins).header
+    assert header is not None
+    if common.json:
+        show({"run": str(run.folder), "model": str(run.model), "chosen": header.chosen, "metrics": header.metrics, "refused": sorted(refused)})
+    else:
+        for split, result in header.metrics.items():
+            print(f"{split}: top-1 {100 * result['top1']:.2f} % of {result['evaluated']:,} images, cross-entropy {result['loss']:.4f}")
+        print(f"finished: {run.model} ({header.chosen})")
+    return SOME_REFUSED if refused else DONE
+
+
+def evaluate(own: arguments.Evaluate) -> int:
+    """Score a model on a split."""
+    classifier = load(own.model, own.common.plugins)
+    dataset, said = split_for(classifier, own)
+    protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else None
+    print(f"evaluating {said}, protocol {own.protocol or 'as trained'}", file=sys.stderr)
+    result = score(classifier, dataset, protocol, own.batch, own.workers, counter(), mapping_in(own.classes), own.strict)
+    if own.plot:
+        matrix = confusion(predicted(result.scores), result.labels, len(result.classes))
+        confusion_png(matrix, result.classes, own.plot)
+    if own.common.json:
+        show(tables.record(result) | {"data": said, "protocol": own.protocol or "as trained"})
+    else:
+        print(tables.summary(result), tables.class_table(result), tables.confusion_table(result), sep="\n\n")
+    return SOME_REFUSED if result.refused else DONE
+
+
+def split_for(classifier: NetworkClassifier, own: arguments.Evaluate) -> tuple[Dataset, str]:
+    """The split to score, and a phrase that says which it is and why."""
+    facts: Mapping[str, Any] = classifier.header.data if classifier.header else {}
+    recipe: Mapping[str, Any] = classifier.header.recipe if classifier.header else {}
+    named = own.data or recipe.get("data")
+    if named is None:
+        raise UserError(f"{own.model} does not say what it was trained from; name a data set or folder with --data")
+    store, plugins, seed = store_of(own.common), own.common.plugins, int(recipe.get("seed", 0))
+    first = open_split(named, "train", store, seed, plugins) if own.split is None else None
+    if own.split is not None or first is None:
+        return open_split(named, own.split or "test", store, seed, plugins), f"split {own.split} of {named}"
+    own_tree = first.origin.path == facts.get("path")
+    if first.origin.rule.startswith("hash") and not own_tree:
+        return open_split(named, "all", store, seed, plugins), f"all images of {named}, which the model was not trained from"
+    held_out = next((s for s in ("test", "validation") if s in first.splits), None)
+    if held_out is None:
+        raise UserError(f"{named} has only a training split; give --split train to score that, or another --data")
+    why = f" (held out of training: {first.origin.rule})" if own_tree else ""
+    if own_tree and first.digest() != facts.get("digest"):
+        why += "; the data has changed since training, so the held-out part may not be what it was"
+    return open_split(named, held_out, store, seed, plugins), f"split {held_out} of {named}{why}"
+
+
+def mapping_in(path: Path | None) -> dict[str, str] | None:
+    """The class mapping in a JSON file."""
+    if path is None:
+        return None
+    try:
+        mapping = json.loads(path.read_bytes())
+        assert isinstance(mapping, dict) and all(isinstance(v, str) for v in mapping.values())
+        return mapping
+    except (OSError, ValueError, AssertionError):
+        raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}') from None
+
+
+def counter() -> Any:
+    """Progress of a count on a terminal's standard error; silent elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show_count(done: int, total: int) -> None:
+        print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show_count
+
+
+def predict(own: arguments.Predict) -> int:
+    """Name what is in images."""
+    if own.top < 1:
+        raise UserError(f"--top is {own.top}; it must be at least 1")
+    files = gather(own.paths)
+    classifier = load(own.model, own.common.plugins)
+    protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else as_trained
+    form = "json" if own.common.json else own.format
+    found = predictions(classifier, protocol, files, own.top, workers=own.workers)
+    if form == "csv":
+        print("path,rank,class,probability")
+    refused, gathered = 0, []
+    for prediction in found:
+        if prediction.refused:
+            refused += 1
+            print(f"refused: {printable(prediction.path)}: {printable(prediction.refused.detail)}", file=sys.stderr)
+        if form == "json":
+            gathered.append(as_json(prediction))
+        elif form == "csv":
+            print(as_csv(prediction), end="")
+        elif not prediction.refused:
+            print(as_table(prediction))
+    if form == "json":
+        show(gathered)
+    return SOME_REFUSED if refused else DONE
+
+
+def features(own: arguments.Features) -> int:
+    """Write or draw what a layer gives out."""
+    if own.out is None and own.grid is None:
+        raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
+    files = gather(own.paths)
+    found = features_of(load(own.model, own.common.plugins), files, own.layer, workers=own.workers)
+    for refused in found.refused:
+        print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
+    picture = grid(maps(found)) if own.grid else None
+    if own.out:
+        import numpy
+
+        with replacing(own.out) as file:
+            numpy.save(file, found.outputs, allow_pickle=False)
+    if own.grid:
+        grid_png(maps(found), own.grid)
+    shape = list(found.outputs.shape)
+    if own.common.json:
+        drawn = list(picture.shape) if picture is not None else None
+        show({"layer": found.layer, "shape": shape, "grid": drawn, "paths": found.paths, "refused": to_json(found.refused)})
+    else:
+        print(f"{found.layer}: {' x '.join(map(str, shape))}" + "".join(f"\n{p}" for p in (own.out, own.grid) if p))
+    return SOME_REFUSED if found.refused else DONE
+
+
+def info(own: arguments.Info) -> int:
+    """Say what a model file holds."""
+    record = listing.info(own.model, own.common.plugins)
+    show(record) if own.common.json else print(listing.plain(record))
+    return DONE
+
+
+def models(own: arguments.Models) -> int:
+    """List networks."""
+    return listed(listing.models(own.common.plugins), own.name, "network", own.common)
+
+
+def recipes(own: arguments.Recipes) -> int:
+    """List recipes."""
+    return listed(listing.recipes(own.common.plugins), own.name, "recipe", own.common)
+
+
+def listed(found: listing.Listing, name: str | None, what: str, common: arguments.Common) -> int:
+    """A table of all, or one entry in detail."""
+    for failure in found.failures:
+        print(f"note: not imported: {failure}", file=sys.stderr)
+    if name is None:
+        show(found.rows) if common.json else print(listing.table(found.rows))
+        return DONE
+    chosen = next((row for row in found.rows if row["name"] == name), None)
+    if chosen is None:
+        raise UserError(f"no {what} is named {name!r}{nearest(name, [row['name'] for row in found.rows])}")
+    detail = chosen | found.details(name)
+    show(detail) if common.json else print(listing.plain(detail))
+    return DONE
+
+
+def data(own: arguments.Data) -> int:
+    """List, fetch, check or export data sets."""
+    if own.what not in ("get", "check", "export"):
+        return listed(listing.datasets(own.common.plugins), own.what, "data set", own.common)
+    if own.name is None:
+        raise UserError(f"name a data set: imclass data {own.what} NAME")
+    act = {"get": listing.get, "check": listing.check, "export": listing.export}[own.what]
+    record = act(own.name, own, store_of(own.common))
+    show(record) if own.common.json else print(listing.plain(record))
+    return SOME_REFUSED if record.get("refused") else DONE

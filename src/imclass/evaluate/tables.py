@@ -1,0 +1,142 @@
+"""An evaluation as plain text for a terminal, and as the record that `--json` prints."""
+
+import math
+import unicodedata
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from imclass.core.contracts import Evaluation
+from imclass.core.errors import printable
+from imclass.evaluate.metrics import confusion, per_class, predictions, wilson
+
+WHOLE = 20  # classes up to which a confusion matrix is shown whole
+PAIRS = 10  # most confused pairs shown otherwise
+FILES = 10  # refused files named in a summary; the record names all
+WIDEST = 32  # terminal columns for a class name
+
+
+def summary(evaluation: Evaluation) -> str:
+    """Accuracy with its 95 % interval, loss, and what was counted and refused, a line each."""
+    n = len(evaluation.labels)
+    low, high = wilson(round(evaluation.top1 * n), n)
+    lines = [
+        f"top-1 {percent(evaluation.top1)} ({100 * low:.2f} to {100 * high:.2f}), {top5(evaluation)}",
+        f"cross-entropy {evaluation.loss:.4f} nats an image; in brackets Wilson's 95 % interval",
+        evaluation.accounted,
+        *(f"  refused: {printable(f'{r.path}: {r.detail} ({r.code})')}" for r in evaluation.refused[:FILES]),
+    ]
+    more = len(evaluation.refused) - FILES
+    return "\n".join(lines + [f"  and {more:,} more refused"] * (more > 0))
+
+
+def top5(evaluation: Evaluation) -> str:
+    """Top-5 accuracy in words; with up to five classes it cannot be missed, and the words say so."""
+    k = len(evaluation.classes)
+    return f"top-{k} of {k} classes: 100 % by definition" if k <= 5 else f"top-5 {percent(evaluation.top5)}"
+
+
+def class_table(evaluation: Evaluation) -> str:
+    """Images, precision, recall and F1 of each class, aligned; "-" where there is nothing to divide by."""
+    names = [shortened(name) for name in evaluation.classes]
+    wide = max(map(columns, [*names, "class"]))
+    lines = [f"{padded('class', wide)}{'images':>9}{'precision':>12}{'recall':>11}{'F1':>11}"]
+    for name, row in zip(names, per_class(matrix(evaluation)), strict=True):
+        shares = f"{percent(row.precision):>12}{percent(row.recall):>11}{percent(row.f1):>11}"
+        lines.append(f"{padded(name, wide)}{row.support:>9,}{shares}")
+    return "\n".join(lines)
+
+
+def confusion_table(evaluation: Evaluation) -> str:
+    """The confusion matrix, or its most confused pairs where it would not fit a terminal."""
+    counts = matrix(evaluation)
+    return whole(counts, evaluation.classes) if len(counts) <= WHOLE else pairs(counts, evaluation.classes)
+
+
+def whole(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
+    """Every count of the matrix, classes numbered from 1 so that columns stay narrow; "." is none."""
+    names = [f"{i:>2} {shortened(name)}" for i, name in enumerate(classes, 1)]
+    wide = max(map(columns, names))
+    cell = max(4, len(str(counts.max())) + 1)
+    head = " " * wide + "".join(f"{i:>{cell}}" for i in range(1, len(classes) + 1))
+    lines = ["rows: true class; columns: predicted class, by number", head]
+    for name, row in zip(names, counts.tolist(), strict=True):
+        lines.append(padded(name, wide) + "".join(f"{count or '.':>{cell}}" for count in row))
+    return "\n".join(lines)
+
+
+def pairs(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
+    """The pairs of classes confused most often, the most frequent first."""
+    mistakes = counts - np.diag(counts.diagonal())
+    worst = np.argsort(-mistakes, axis=None, kind="stable")[:PAIRS]
+    found = [(int(t), int(p)) for t, p in zip(*np.unravel_index(worst, counts.shape), strict=True) if mistakes[t, p]]
+    if not found:
+        return "no image was taken for another class"
+    images = counts.sum(axis=1)
+    lines = [f"most confused of {len(classes):,} classes: images, of how many, true class -> predicted class"]
+    for true, predicted in found:
+        names = f"{shortened(classes[true])} -> {shortened(classes[predicted])}"
+        lines.append(f"{mistakes[true, predicted]:>7,} of {images[true]:<7,} {names}")
+    return "\n".join(lines)
+
+
+def record(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as JSON: accuracies in [0, 1], null for 0/0; the rows of the matrix are true classes."""
+    counts = matrix(evaluation)
+    rows = zip(evaluation.classes, per_class(counts), strict=True)
+    return {
+        "top1": evaluation.top1,
+        "top5": evaluation.top5,
+        "evaluated": len(evaluation.labels),
+        "refused": len(evaluation.refused),
+        "total": evaluation.total,
+        "loss": evaluation.loss,
+        "per_class": [
+            {
+                "class": name,
+                "support": row.support,
+                "precision": known(row.precision),
+                "recall": known(row.recall),
+                "f1": known(row.f1),
+            }
+            for name, row in rows
+        ],
+        "confusion": counts.tolist(),
+        "refused_files": [{"path": r.path, "code": r.code, "detail": r.detail} for r in evaluation.refused],
+    }
+
+
+def matrix(evaluation: Evaluation) -> Int64[np.ndarray, "K K"]:
+    """The evaluation's confusion matrix."""
+    return confusion(predictions(evaluation.scores), evaluation.labels, len(evaluation.classes))
+
+
+def known(value: float) -> float | None:
+    """JSON has no nan."""
+    return None if math.isnan(value) else value
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as text; "-" for nan."""
+    return "-" if math.isnan(share) else f"{100 * share:.2f} %"
+
+
+def columns(text: str) -> int:
+    """Terminal columns that `text` takes: East Asian wide characters take two, combining marks none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def padded(text: str, wide: int) -> str:
+    """`text` filled with spaces up to `wide` terminal columns."""
+    return text + " " * (wide - columns(text))
+
+
+def shortened(name: str, most: int = WIDEST) -> str:
+    """A class name safe for a terminal; a long one loses its middle, as names often differ only at their ends."""
+    name = printable(name)
+    cut, keep = name, min(len(name), most)
+    while columns(cut) > most:
+        keep -= 1
+        cut = name[: keep - keep // 2] + "…" + name[len(name) - keep // 2 :]
+    return cut

@@ -1,0 +1,31 @@
+"""LeNet-5 on MNIST and its like."""
+
+from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
+from imclass.core.preprocess import Preprocess
+
+MEAN, STD = (0.1307,), (0.3081,)  # of MNIST's 60,000 training images, pixels in [0, 1]
+
+
+def mnist_lenet(epochs: int = 40, data: str = "mnist-sample") -> Config:
+    """LeNet-5 with shifted digits.
+
+    `imclass train mnist-lenet`
+    """
+    return Config(
+        recipe="mnist-lenet",
+        model=Model("lenet-5", mean=MEAN, std=STD),
+        stages=(
+            Stage(
+                epochs=epochs,
+                batch=64,
+                optimiser=Optimiser("sgd", momentum=0.9, weight_decay=1e-3),
+                schedule=Schedule("cosine", rate=0.05),
+                augment=Augment(pad=2),
+            ),
+        ),
+        preprocess=Preprocess(size=28, colour="grey", resize="squash"),
+        data=data,
+    )
+
+
+RECIPES = {"mnist-lenet": mnist_lenet}

@@ -1,0 +1,119 @@
+"""Checkpoints that are complete or not there: a directory each, written beside its final name, synced, then renamed.
+
+The order matters and is tested against simulated losses of power (Pillai et al., OSDI 2014): every file is synced, then
+the directory that names them, then the rename, then the directory that holds it. The manifest's SHA-256 digests find
+what a disk or a copy damaged afterwards; then the checkpoint before is used.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from imclass.core.errors import UserError
+from imclass.core.files import sync_folder
+
+FORMAT = 1
+TENSORS, RECORD, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One whole checkpoint, read and verified."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run; the newest `keep` stay."""
+
+    folder: Path
+    keep: int = 2
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
+        """Write a checkpoint durably under `name`; names sort by age. An `OSError` leaves the older ones as they were."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        final, working = self.folder / name, self.folder / f".{name}.part"
+        shutil.rmtree(working, ignore_errors=True)
+        try:
+            os.mkdir(working)
+            contents = {
+                TENSORS: safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}),
+                RECORD: json.dumps(record, sort_keys=True).encode(),
+            }
+            digests = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+            contents[MANIFEST] = json.dumps(sealed({"format": FORMAT, "files": digests})).encode()
+            for file, content in contents.items():
+                write(working / file, content)
+            sync_folder(working)
+            shutil.rmtree(final, ignore_errors=True)  # there only when it was found damaged: a good one is resumed from
+            os.rename(working, final)
+            sync_folder(self.folder)
+        except OSError:
+            shutil.rmtree(working, ignore_errors=True)
+            raise
+        self.prune()
+        return final
+
+    def prune(self) -> None:
+        """Drop all but the newest `keep`, and what an interrupted save left behind."""
+        for path in [*self.names()[: -self.keep], *self.folder.glob(".*.part")]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def names(self) -> list[Path]:
+        """Everything that bears a checkpoint's name, the oldest first."""
+        return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
+
+    def newest(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
+        """The newest whole checkpoint, if any, and a sentence on each newer one that is not whole."""
+        problems: list[str] = []
+        for path in reversed(self.names()):
+            try:
+                return read(path), tuple(problems)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                problems.append(f"checkpoint {path} is damaged and was passed over: {error}")
+        return None, tuple(problems)
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with the digest of itself."""
+    return {**manifest, "sha256": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()}
+
+
+def write(path: Path, content: bytes) -> None:
+    """All of `content` in a new file, on disk when this returns."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(path: Path) -> Checkpoint:
+    """A checkpoint verified against its manifest; `ValueError` or `OSError` where it is not whole."""
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    if manifest != sealed({k: v for k, v in manifest.items() if k != "sha256"}):
+        raise ValueError(f"{MANIFEST} does not match its digest")
+    if manifest["format"] != FORMAT:
+        raise UserError(
+            f"{path} has checkpoint format {manifest['format']}, and this imclass reads {FORMAT}; use the one that wrote it"
+        )
+    contents = {}
+    for file in (TENSORS, RECORD):
+        contents[file] = (path / file).read_bytes()
+        if hashlib.sha256(contents[file]).hexdigest() != manifest["files"][file]:
+            raise ValueError(f"{file} does not match its digest")
+    return Checkpoint(path, safetensors.torch.load(contents[TENSORS]), json.loads(contents[RECORD]))

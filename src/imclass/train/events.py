@@ -1,0 +1,84 @@
+"""What happens in training, as frozen values; everything that watches a run consumes these."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from imclass.core.contracts import Evaluation, Refused
+
+
+@dataclass(frozen=True, order=True)
+class At:
+    """Where a run stands: what has been done so far. Steps count every batch, taken or skipped."""
+
+    stage: int = 0
+    epoch: int = 0  # finished epochs, over all stages
+    batch: int = 0  # finished batches of the present epoch
+    step: int = 0  # finished batches, over all stages
+    samples: int = 0  # images learned from in the present stage
+
+
+@dataclass(frozen=True)
+class EpochStart:
+    """An epoch begins, or goes on in the middle after a resume (`at.batch` > 0)."""
+
+    at: At
+    epochs: int  # of the whole run
+    batches: int  # of this epoch
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """One update was made from `images` images. `loss` is their mean, in nats."""
+
+    at: At
+    loss: float
+    correct: int
+    images: int
+    rate: float
+    waited: float  # seconds for data
+    seconds: float  # for the whole step, waiting included
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A split was scored. The test split is only ever looked at; the validation split may choose the weights."""
+
+    at: At
+    result: Evaluation
+    split: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint is on disk; or could not be written, and `problem` says why while training goes on."""
+
+    at: At
+    path: Path
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """A loss, gradient or weight is not finite: where, from which images, and what was done about it."""
+
+    at: At
+    what: str
+    names: tuple[str, ...]
+    action: Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch is over: means over its images, and where the time went."""
+
+    at: At
+    loss: float
+    top1: float
+    images: int
+    refused: int
+
+
+Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd

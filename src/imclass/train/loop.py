@@ -1,0 +1,234 @@
+"""Training as an iterator of events: the loop yields what happened; progress, logs, plots and users consume it."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from imclass.core.config import Config, Stage, from_json, to_json
+from imclass.core.contracts import Evaluation
+from imclass.core.runtime import Runtime
+from imclass.data.loader import Batch, Loader
+from imclass.models.classifier import NetworkClassifier
+from imclass.train import objective, optimisers
+from imclass.train.checkpoint import Checkpoint, Checkpoints
+from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.train.schedules import Position, rate
+
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a run needs: what to train, from what, how to look at it, and where to keep it."""
+
+    config: Config
+    classifier: NetworkClassifier
+    loaders: tuple[Loader, ...]  # one a stage
+    evaluate: Callable[[NetworkClassifier], Mapping[str, Evaluation]]  # the held-out splits, after each epoch
+    checkpoints: Checkpoints
+    runtime: Runtime
+    asked_to_stop: Callable[[], bool] = lambda: False
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run."""
+        return sum(stage.epochs for stage in self.config.stages)
+
+
+@dataclass
+class State:
+    """All that changes while training; `tensors` and `record` together are a checkpoint."""
+
+    task: Task
+    optimiser: Optimizer
+    at: At = At()
+    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("loss", "correct", "images", "refused"), 0.0))
+    history: list[float] = field(default_factory=list)  # validation accuracies of the present stage
+    best: dict[str, Tensor] = field(default_factory=dict)  # the model's tensors when validation was best
+    best_top1: float = -1.0
+    saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def stage(self) -> Stage:
+        return self.task.config.stages[self.at.stage]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Model, optimiser and best model, by name."""
+        live = objective.tensors(self.task.classifier.network, self.optimiser)
+        return live | {f"best.{name}": tensor for name, tensor in self.best.items()}
+
+    def record(self) -> dict[str, Any]:
+        """Everything else, as JSON."""
+        return {
+            "at": to_json(self.at),
+            "totals": self.totals,
+            "history": self.history,
+            "best_top1": self.best_top1,
+            "runtime": to_json(self.task.runtime),
+            "seed": self.task.config.seed,
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Stand where `checkpoint` stood."""
+        record, network = checkpoint.record, self.task.classifier.network
+        self.at, self.totals = from_json(At, record["at"]), dict(record["totals"])
+        self.history, self.best_top1 = list(record["history"]), record["best_top1"]
+        network.load_state_dict(prefixed(checkpoint.tensors, "model."))
+        self.best = prefixed(checkpoint.tensors, "best.")
+        self.optimiser = optimisers.build(network, self.task.config.stages[min(self.at.stage, last_stage(self.task))].optimiser)
+        optimisers.restore(network, self.optimiser, checkpoint.tensors)
+
+    def rewind(self, tensors: Mapping[str, Tensor]) -> None:
+        """Model and optimiser as they were when `tensors` were taken."""
+        network = self.task.classifier.network
+        network.load_state_dict(prefixed(tensors, "model."))
+        optimisers.restore(network, self.optimiser, tensors)
+
+
+def last_stage(task: Task) -> int:
+    """The index of the last stage."""
+    return len(task.config.stages) - 1
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def start(task: Task, checkpoint: Checkpoint | None = None) -> State:
+    """A fresh state, or the one that `checkpoint` holds."""
+    state = State(task, optimisers.build(task.classifier.network, task.config.stages[0].optimiser))
+    if checkpoint is not None:
+        state.restore(checkpoint)
+    return state
+
+
+def steps(state: State) -> Iterator[Event]:
+    """Train from wherever `state` stands to the end of the last stage. Stopping to iterate stops training."""
+    task = state.task
+    while state.at.stage <= last_stage(task):
+        loader = task.loaders[state.at.stage]
+        yield EpochStart(state.at, task.epochs, len(loader))
+        began = time.monotonic()
+        for batch in loader.batches(state.at.epoch, skip=state.at.batch):  # follows (seed, epoch, sample), nothing else
+            event = step(state, batch, began)
+            yield event
+            if isinstance(event, NonFinite) and event.action == "stop":
+                return
+            if task.asked_to_stop():  # a signal only sets the flag
+                yield save(state)
+                return
+            if time.monotonic() - state.saved >= task.config.save_every:
+                yield save(state)
+            began = time.monotonic()
+        for split, result in task.evaluate(task.classifier).items():
+            yield Evaluated(state.at, result, split, best=note(state, split, result))
+        yield finish_epoch(state)
+        yield save(state)
+        if task.asked_to_stop():
+            return
+
+
+def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
+    """Learn from one batch, or say what in it was not finite."""
+    task, network, stage = state.task, state.task.classifier.network, state.stage
+    skipping = task.config.nonfinite == "skip"
+    before = {k: v.clone() for k, v in objective.tensors(network, state.optimiser).items()} if skipping else {}
+    position = Position(stage_step(state), state.at.samples, len(task.loaders[state.at.stage]) * stage.epochs)
+    lr = rate(stage.schedule, position, state.history)
+    loss, correct, problem = 0.0, 0, None
+    if len(batch.labels):
+        images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
+        loss, correct = objective.backward(
+            network, images, labels, stage.micro_batches, task.config.seed, state.at.step
+        )
+        problem = update(state, loss, lr)
+    taken = 0 if problem else len(batch.labels)
+    state.at = replace(
+        state.at, batch=state.at.batch + 1, step=state.at.step + 1, samples=state.at.samples + taken
+    )
+    state.totals["refused"] += len(batch.refused)
+    if problem:
+        if skipping:
+            state.rewind(before)
+        names = tuple(task.loaders[state.at.stage].dataset.name(int(i)) for i in batch.positions)
+        return NonFinite(state.at, problem, names, task.config.nonfinite)
+    for key, value in (("loss", loss * taken), ("correct", correct), ("images", taken)):
+        state.totals[key] += value
+    return StepEnd(state.at, loss, correct, taken, lr, batch.waited, time.monotonic() - began, batch.refused)
+
+
+def update(state: State, loss: float, lr: float) -> str | None:
+    """Step the optimiser; or, where loss, gradient or what would come of them is not finite, say which it is."""
+    network = state.task.classifier.network
+    if not math.isfinite(loss):
+        return "the loss"
+    problem = objective.first_nonfinite(objective.gradients(network))
+    if problem is None:
+        optimisers.set_rate(state.optimiser, lr)
+        state.optimiser.step()
+        problem = objective.first_nonfinite(objective.tensors(network, state.optimiser).items())
+    return problem
+
+
+def stage_step(state: State) -> int:
+    """Steps done in the present stage."""
+    stages, loaders = state.task.config.stages, state.task.loaders
+    before = sum(stages[i].epochs * len(loaders[i]) for i in range(state.at.stage))
+    return state.at.step - before
+
+
+def note(state: State, split: str, result: Evaluation) -> bool:
+    """Remember a validation result; true where it is the best so far. Other splits choose nothing."""
+    if split != VALIDATION:
+        return False
+    state.history.append(result.top1)
+    better = result.top1 > state.best_top1
+    if better:
+        state.best_top1 = result.top1
+        state.best = {k: v.detach().cpu().clone() for k, v in state.task.classifier.network.state_dict().items()}
+    return better
+
+
+def finish_epoch(state: State) -> EpochEnd:
+    """Close the epoch's sums and stand at the beginning of the next epoch, or of the next stage."""
+    totals, stages = state.totals, state.task.config.stages
+    images = max(1.0, totals["images"])
+    event = EpochEnd(
+        state.at, totals["loss"] / images, totals["correct"] / images, int(totals["images"]), int(totals["refused"])
+    )
+    state.at = replace(state.at, epoch=state.at.epoch + 1, batch=0)
+    state.totals = dict.fromkeys(totals, 0.0)
+    if state.at.epoch == sum(stage.epochs for stage in stages[: state.at.stage + 1]):
+        state.at = replace(state.at, stage=state.at.stage + 1, samples=0)
+        state.history = []
+        if state.at.stage < len(stages):
+            state.optimiser = optimisers.build(state.task.classifier.network, state.stage.optimiser)
+    return event
+
+
+def save(state: State) -> Saved:
+    """A durable checkpoint; where the disk refuses, the older ones stay and training goes on."""
+    name = f"step-{state.at.step:010d}" + (f"-epoch-{state.at.epoch:05d}" if state.at.batch == 0 else "")
+    path, tensors = state.task.checkpoints.folder / name, state.tensors()
+    broken = objective.first_nonfinite(tensors.items())
+    problem = f"{broken} is not finite" if broken else ""
+    try:
+        if not problem:
+            state.task.checkpoints.save(name, tensors, state.record())
+    except OSError as error:
+        problem = str(error)
+    state.saved = time.monotonic()
+    return Saved(state.at, path, problem)
+
+
+def chosen(state: State) -> tuple[dict[str, Tensor], str]:
+    """The weights to keep, and which they are: the best on validation where that exists, else the last."""
+    if state.best:
+        return state.best, f"best on validation ({100 * state.best_top1:.2f} %)"
+    return dict(state.task.classifier.network.state_dict()), "last step"

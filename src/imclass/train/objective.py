@@ -1,0 +1,65 @@
+"""What is minimised, and one step of it: micro-batches with their own randomness, and the guard against non-finite values."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from imclass.core.randomness import step_seed
+from imclass.train import optimisers
+
+
+def cross_entropy(scores: Float[Tensor, "N K"], labels: Int64[Tensor, "N"]) -> Float[Tensor, ""]:
+    """The sum over images of the negative log of the labelled class's posterior, in nats."""
+    return functional.cross_entropy(scores.float(), labels, reduction="sum")
+
+
+def backward(
+    network: nn.Module,
+    images: UInt8[Tensor, "N C H W"],
+    labels: Int64[Tensor, "N"],
+    micro_batches: int,
+    seed: int,
+    step: int,
+) -> tuple[float, int]:
+    """Gradients of the mean loss over all N images; returns that loss and how many images were classified right.
+
+    The batch is cut into `micro_batches` parts, each with randomness that follows (seed, step, part), so that neither a
+    resume nor the number of processes changes a dropout mask. Parts are weighted by their images, never averaged.
+    """
+    network.train()
+    network.zero_grad(set_to_none=True)
+    loss, correct = 0.0, 0
+    parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
+    for i, (part, wanted) in enumerate(parts):
+        if len(part) == 0:
+            continue
+        torch.manual_seed(step_seed(seed, step, i))
+        scores = network(part)
+        share = cross_entropy(scores, wanted) / len(images)
+        share.backward()
+        loss += share.item()
+        correct += int((scores.argmax(1) == wanted).sum())
+    return loss, correct
+
+
+def tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
+    """All that training changes: "model.*" and "optimiser.*"."""
+    model = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
+    return model | optimisers.state(network, optimiser)
+
+
+def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The name of the first tensor that holds a NaN or an infinity."""
+    floating = [(name, tensor) for name, tensor in named if tensor.is_floating_point()]
+    if not floating or torch.isfinite(nn.utils.get_total_norm([tensor for _, tensor in floating])):
+        return None
+    return next((name for name, tensor in floating if not torch.isfinite(tensor).all()), None)
+
+
+def gradients(network: nn.Module) -> list[tuple[str, Tensor]]:
+    """The gradients there are, named "gradient of PARAMETER"."""
+    return [(f"gradient of {name}", p.grad) for name, p in network.named_parameters() if p.grad is not None]

@@ -1,0 +1,48 @@
+"""PyTorch's SGD and Adam, made from a config; their state kept by parameter name, so that a checkpoint can be read."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from imclass.core.config import Optimiser
+
+PREFIX = "optimiser."
+
+
+def build(network: nn.Module, config: Optimiser) -> Optimizer:
+    """An optimiser over all parameters; its rate is set before each step."""
+    parameters = list(network.parameters())
+    if config.name == "adam":
+        return torch.optim.Adam(parameters, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay)
+    nesterov = config.nesterov and config.momentum > 0
+    return torch.optim.SGD(
+        parameters, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay
+    )
+
+
+def set_rate(optimiser: Optimizer, rate: float) -> None:
+    """The learning rate of the next step."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def state(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
+    """Momenta and counts as tensors named "optimiser.PARAMETER.KEY"; what is not yet there is left out."""
+    return {
+        f"{PREFIX}{name}.{key}": value
+        for name, parameter in network.named_parameters()
+        for key, value in optimiser.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `state`."""
+    parameters = dict(network.named_parameters())
+    optimiser.state.clear()
+    for name, value in tensors.items():
+        if name.startswith(PREFIX):
+            parameter, key = name.removeprefix(PREFIX).rsplit(".", 1)
+            optimiser.state[parameters[parameter]][key] = value.clone()

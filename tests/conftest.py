@@ -1,0 +1,76 @@
+"""What every test stands on: shapes checked at run time, one thread, an empty home, and no network.
+
+The order of this file matters: threads are counted when torch is first imported, and shapes are checked only in modules
+that are imported after the hook is in place.
+"""
+
+import os
+from pathlib import Path
+
+CACHE = Path(__file__).parents[1] / ".pytest_cache"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["MPLCONFIGDIR"] = str(CACHE / "matplotlib")  # its list of fonts takes seconds to make, so it is kept
+
+import inspect  # noqa: E402
+import socket  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from typing import Any  # noqa: E402
+
+import jaxtyping  # noqa: E402
+
+jaxtyping.install_import_hook("imclass", "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+LOOPBACK = ("127.", "localhost", "::1")
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """A `typing.Protocol` called Test... is one of ours, not a class of tests."""
+    return [] if inspect.isclass(obj) and getattr(obj, "_is_protocol", False) else None
+
+
+@pytest.fixture(autouse=True)
+def no_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the user's settings, caches or data reaches a test, and nothing of a test reaches them."""
+    empty_home = tmp_path_factory.mktemp("home")
+    for name in [n for n in os.environ if n.startswith("XDG_") or n == "COLUMNS" or n.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(empty_home))
+    monkeypatch.setenv("IMCLASS_STORE", str(empty_home / "store"))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections leave this machine only by mistake; sockets to itself and local ones stay open."""
+    connect, resolve = socket.socket.connect, socket.getaddrinfo
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != getattr(socket, "AF_UNIX", None):
+            refuse_remote(address[0])
+        connect(self, address)
+
+    def looked_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_remote(host)
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+
+
+def refuse_remote(host: object) -> None:
+    """An `AssertionError` unless `host` is this machine."""
+    if host is not None and not str(host).startswith(LOOPBACK):
+        raise AssertionError(f"a test tried to reach {host}; tests use local servers and recorded files")
+
+
+@pytest.fixture(autouse=True)
+def settled_torch() -> Iterator[None]:
+    """Each test starts with one thread and leaves torch's global switches as they were."""
+    torch.set_num_threads(1)
+    deterministic, denormal = torch.are_deterministic_algorithms_enabled(), False
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_flush_denormal(denormal)

@@ -1,0 +1,63 @@
+"""Classes are joined by name; what is missing, extra, doubled or a twin by case is named."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imclass.core.classes import check_classes, join, listed
+from imclass.core.errors import UserError
+
+
+@given(st.permutations(list("abcdefgh")), st.permutations(list("abcdefgh")))
+def test_the_join_is_the_position_by_name(data: list[str], model: list[str]) -> None:
+    assert join(data, model).tolist() == [model.index(name) for name in data]
+
+
+def test_a_join_by_position_would_be_wrong() -> None:
+    joined = join(["cat", "dog"], ["dog", "cat"])
+    assert joined.dtype == np.int64
+    assert joined.tolist() == [1, 0]
+
+
+def test_missing_and_extra_classes_are_listed() -> None:
+    with pytest.raises(UserError) as caught:
+        join(["cat", "dgo"], ["cat", "dog", "elk"], where="photos")
+    message = str(caught.value)
+    assert "Not in the model: 'dgo'; did you mean 'dog'?" in message
+    assert "Not in photos: 'dog', 'elk'." in message
+
+
+def test_a_mapping_renames_and_may_leave_classes_out() -> None:
+    assert join(["kitten", "dog", "puppy"], ["dog", "cat", "elk"], {"kitten": "cat", "puppy": "dog"}).tolist() == [
+        1,
+        0,
+        0,
+    ]
+    with pytest.raises(UserError, match="Not in the model: 'cow'"):
+        join(["kitten"], ["dog", "cat"], {"kitten": "cow"})
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "photos: a classifier needs at least two classes, and there is none"),
+        (["cat"], "photos: a classifier needs at least two classes, and there is only 'cat'"),
+        (["cat", "dog", "cat"], "photos: class 'cat' is named twice"),
+        (["cat", "dog", "Cat"], "photos: classes 'cat' and 'Cat' differ only in case"),
+        (["straße", "STRASSE"], "photos: classes 'straße' and 'STRASSE' differ only in case"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(classes: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_classes(classes, "photos")
+    assert str(caught.value).startswith(message)
+
+
+def test_two_plain_classes_will_do() -> None:
+    check_classes(["cat", "dog"], "photos")
+
+
+def test_listed_counts_what_it_leaves_out() -> None:
+    assert listed(["a", "b"]) == "'a', 'b'"
+    assert listed(list("abc"), most=2) == "'a', 'b' and 1 more"

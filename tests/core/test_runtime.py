@@ -1,0 +1,41 @@
+"""What a run uses is resolved once and said."""
+
+from importlib import metadata
+
+import pytest
+import torch
+
+from imclass.core.errors import UserError
+from imclass.core.runtime import Runtime, apply, resolve, versions
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"--device cuda: .* take --device cpu"):
+        resolve("cuda")
+    assert resolve("auto").device == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve("auto").device == resolve("cuda").device == "cuda"
+    assert resolve("cpu").device == "cpu"
+
+
+def test_threads_are_those_of_the_moment_and_are_set_again() -> None:
+    torch.set_num_threads(2)
+    runtime = resolve("cpu")
+    torch.set_num_threads(1)
+    apply(runtime)
+    assert runtime.threads == torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_it_is_said_in_a_line() -> None:
+    assert str(Runtime("cpu", threads=1)) == "cpu, fp32, 1 thread"
+    assert str(Runtime("cuda", threads=4)) == "cuda, fp32, 4 threads"
+
+
+def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = versions()
+    assert found["torch"] == metadata.version("torch")
+    assert {"python", "imclass", "numpy", "pillow", "safetensors"} <= set(found)
+    monkeypatch.setattr("imclass.core.runtime.VERSIONED", ("a-library-that-is-not-there",))
+    assert versions()["a-library-that-is-not-there"] == "not installed"

@@ -1,0 +1,115 @@
+"""What is printed, and what `--json` holds."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from imclass.core.contracts import Evaluation, Refused
+from imclass.evaluate.metrics import confusion, per_class, predictions
+from imclass.evaluate.tables import class_table, columns, confusion_table, percent, record, shortened, summary
+
+
+def evaluation(
+    predicted: list[int], labels: list[int], classes: tuple[str, ...], refused: tuple[Refused, ...] = ()
+) -> Evaluation:
+    """Whose confident predictions are these; the top-5 accuracy is made up."""
+    scores = 9 * np.eye(len(classes), dtype=np.float32)[predicted]
+    hits = float(np.mean(np.array(predicted) == np.array(labels)))
+    n = len(labels)
+    return Evaluation(
+        classes, np.array(labels), scores, np.arange(n), n + len(refused), refused, loss=0.25, top1=hits, top5=0.9995
+    )
+
+
+SIX = ("ant", "bee", "cow", "doe", "elk", "fly")
+
+
+def test_summary_says_accuracy_interval_loss_and_counts() -> None:
+    text = summary(evaluation([0, 1, 2, 3, 4, 0, 1, 2, 3, 0], [0, 1, 2, 3, 4, 0, 1, 2, 3, 5], SIX))
+    assert text.splitlines() == [
+        "top-1 90.00 % (59.58 to 98.21), top-5 99.95 %",  # the interval as published tables of Wilson's score give it
+        "cross-entropy 0.2500 nats an image; in brackets Wilson's 95 % interval",
+        "10 of 10 evaluated",
+    ]
+
+
+@pytest.mark.parametrize(("k", "said"), [(3, "top-3 of 3 classes: 100 % by definition"), (6, "top-5 99.95 %")])
+def test_top_five_of_few_classes_is_not_passed_off_as_a_result(k: int, said: str) -> None:
+    assert summary(evaluation([0, 1], [0, 0], SIX[:k])).splitlines()[0].endswith(said)
+
+
+def test_refused_files_are_named_and_cannot_write_to_the_terminal() -> None:
+    refused = tuple(Refused(f"bad\x1b[2J{i}\n.jpg", "truncated", "ends early") for i in range(12))
+    lines = summary(evaluation([0], [0], SIX, refused)).splitlines()
+    assert lines[2] == "1 of 13 evaluated, 12 refused"
+    assert lines[3] == "  refused: bad\\x1b[2J0\\n.jpg: ends early (truncated)"
+    assert lines[-1] == "  and 2 more refused" and len(lines) == 14
+
+
+def test_class_table_is_aligned_and_shows_a_dash_for_nothing() -> None:
+    lines = class_table(evaluation([0, 0, 1], [0, 1, 1], ("ant", "猫", "cow"))).splitlines()
+    assert lines[1].split() == ["ant", "1", "50.00", "%", "100.00", "%", "66.67", "%"]
+    assert lines[2].split() == ["猫", "2", "100.00", "%", "50.00", "%", "66.67", "%"]
+    assert lines[3].split() == ["cow", "0", "-", "-", "-"]
+    assert len({columns(line) for line in lines}) == 1
+    assert len({len(line) for line in lines}) == 2  # counting characters would not have aligned them
+
+
+def test_a_small_confusion_matrix_is_shown_whole() -> None:
+    lines = confusion_table(evaluation([0, 0, 1], [0, 1, 1], ("ant", "bee"))).splitlines()
+    assert "rows: true" in lines[0]
+    assert [line.split() for line in lines[1:]] == [["1", "2"], ["1", "ant", "1", "."], ["2", "bee", "1", "1"]]
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
+@pytest.mark.parametrize(("k", "whole"), [(20, True), (21, False)])
+def test_the_matrix_gives_way_to_pairs_above_twenty_classes(k: int, whole: bool) -> None:
+    text = confusion_table(evaluation([0], [1], tuple(f"class {i}" for i in range(k))))
+    assert text.startswith("rows: true class" if whole else "most confused of 21 classes")
+
+
+def test_the_most_confused_pairs_come_first() -> None:
+    random = np.random.default_rng(0)
+    labels, predicted = random.integers(0, 30, (2, 2000))
+    classes = tuple(f"c{i}" for i in range(30))
+    lines = confusion_table(evaluation(predicted.tolist(), labels.tolist(), classes)).splitlines()[1:]
+    counts: dict[tuple[int, int], int] = {}
+    for true, guess in zip(labels.tolist(), predicted.tolist(), strict=True):
+        if true != guess:
+            counts[true, guess] = counts.get((true, guess), 0) + 1
+    best = sorted(counts, key=lambda pair: (-counts[pair], pair))[:10]
+    expected = [f"{counts[t, p]} of {(labels == t).sum()} c{t} -> c{p}".split() for t, p in best]
+    assert [line.split() for line in lines] == expected
+
+
+def test_no_confusion_is_said() -> None:
+    assert "no image" in confusion_table(evaluation([3], [3], tuple(f"c{i}" for i in range(30))))
+
+
+def test_record_is_json_and_holds_what_was_counted() -> None:
+    random = np.random.default_rng(0)
+    labels, predicted = random.integers(0, 5, (2, 50)).tolist()
+    found = evaluation(predicted, labels, SIX, (Refused("x/\udcff.jpg", "empty", "0 bytes"),))
+    held = json.loads(json.dumps(record(found), allow_nan=False))
+    assert (held["top1"], held["top5"], held["loss"]) == (found.top1, 0.9995, 0.25)
+    assert (held["evaluated"], held["refused"], held["total"]) == (50, 1, 51)
+    counts = confusion(predictions(found.scores), found.labels, 6)
+    assert held["confusion"] == counts.tolist()
+    assert held["refused_files"] == [{"path": "x/\udcff.jpg", "code": "empty", "detail": "0 bytes"}]
+    assert [row["class"] for row in held["per_class"]] == list(SIX)
+    assert held["per_class"][5] == {"class": "fly", "support": 0, "precision": None, "recall": None, "f1": None}
+    assert [row["recall"] for row in held["per_class"][:5]] == [row.recall for row in per_class(counts)[:5]]
+
+
+def test_percent_of_nothing_is_a_dash() -> None:
+    assert (percent(math.nan), percent(0.98434), percent(1.0)) == ("-", "98.43 %", "100.00 %")
+
+
+@pytest.mark.parametrize("name", ["short", "x" * 32, "n02110958_" + "pug_" * 20 + "black", "猫" * 40, "a\nb" * 40])
+def test_shortened_names_fit_and_keep_their_ends(name: str) -> None:
+    short = shortened(name)
+    assert columns(short) <= 32 and short.isprintable() and short[:3] == name.replace("\n", "\\n")[:3]
+    assert ("…" in short) == (columns(name.replace("\n", "\\n")) > 32)
+    assert short[-1] == name[-1]

@@ -1,0 +1,183 @@
+"""A classifier is made by name, keeps its scores through a file, and answers mistakes with the nearest right name."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.core.config import Model
+from imclass.core.contracts import Classifier
+from imclass.core.errors import UserError
+from imclass.core.files import ModelHeader, read_model, save_model, tensors_digest
+from imclass.core.preprocess import Preprocess
+from imclass.models.classifier import NetworkClassifier, create, load, networks
+
+DIGITS = tuple("0123456789")
+
+
+def views(n: int, size: int = 28) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 1, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def pictures(n: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (n, 40, 33, 1), np.uint8))
+
+
+def test_every_network_can_be_found() -> None:
+    found = networks()
+    assert {"lenet-5", "lenet-5-32"} <= set(found.entries)
+    assert found.failures == ()
+
+
+def test_it_is_a_classifier_by_contract() -> None:
+    assert isinstance(create("lenet-5", DIGITS), Classifier)
+
+
+def test_the_seed_decides_the_weights_and_nothing_else_changes() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    digests = [tensors_digest(create("lenet-5", DIGITS, seed=seed).network.state_dict()) for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+@pytest.mark.parametrize("n", [1, 3])
+def test_scores_of_any_batch_and_any_number_of_classes(classes: int, n: int) -> None:
+    classifier = create("lenet-5", [f"class {k}" for k in range(classes)])
+    scores = classifier.scores(views(n))
+    assert scores.shape == (n, classes)
+    assert scores.dtype == torch.float32
+    assert not scores.requires_grad
+
+
+def test_scores_leave_dropout_off() -> None:
+    classifier = create(Model("lenet-5", {"dropout": 0.5}), DIGITS)
+    classifier.network.train()
+    assert torch.equal(classifier.scores(views(2)), classifier.scores(views(2)))
+
+
+def test_predict_is_the_sorted_softmax_of_the_scores() -> None:
+    classifier = create("lenet-5", DIGITS, seed=3)
+    images = pictures(4)
+    batch = np.stack([classifier.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
+    scores = classifier.scores(torch.from_numpy(batch.copy())).double().numpy()
+    posteriors = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    for answer, row in zip(classifier.predict(images, top=3), posteriors, strict=True):
+        best = np.argsort(-row)[:3]
+        assert [name for name, _ in answer] == [DIGITS[k] for k in best]
+        assert [p for _, p in answer] == pytest.approx(row[best].tolist(), abs=1e-6)
+
+
+def test_predict_gives_no_more_than_there_are() -> None:
+    answer = create("lenet-5", ["a", "b"]).predict(pictures(1), top=5)[0]
+    assert len(answer) == 2
+    assert sum(p for _, p in answer) == pytest.approx(1)
+
+
+def test_a_file_keeps_the_scores(tmp_path: Path) -> None:
+    model = Model("lenet-5", {"widths": (3, 5), "hidden": (20, 10)}, mean=(0.13,), std=(0.31,))
+    classifier = create(model, DIGITS, seed=2)
+    classifier.save(tmp_path / "model.safetensors", metrics={"top1": 0.5}, licence="CC0")
+    loaded = load(tmp_path / "model.safetensors")
+    assert torch.equal(loaded.scores(views(5)), classifier.scores(views(5)))
+    assert (loaded.classes, loaded.preprocess, loaded.row) == (
+        classifier.classes,
+        classifier.preprocess,
+        classifier.row,
+    )
+    assert loaded.header is not None
+    assert (loaded.header.metrics, loaded.header.licence) == ({"top1": 0.5}, "CC0")
+    assert not torch.equal(create("lenet-5", DIGITS).scores(views(5)), classifier.scores(views(5)))
+
+
+def test_a_run_directory_is_a_model_too(tmp_path: Path) -> None:
+    classifier = create("lenet-5", DIGITS)
+    classifier.save(tmp_path / "model.safetensors")
+    assert torch.equal(load(str(tmp_path)).scores(views(1)), classifier.scores(views(1)))
+
+
+def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
+    create("lenet-5", DIGITS).save(tmp_path / "one")
+    load(tmp_path / "one").save(tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("lenet5", "no network is named 'lenet5'; did you mean 'lenet-5'?"),
+        (Model("lenet-5", {"hiden": (1, 2)}), "'the row of lenet-5.hiden'; did you mean 'hidden'?"),
+        (Model("lenet-5", {"dropout": "half"}), "the row of lenet-5.dropout is 'half'; it must be a finite number"),
+        (Model("lenet-5", {"dropout": 2.0}), "lenet-5 cannot be built with {'dropout': 2.0}: "),
+        (Model("lenet-5", {"size": 10}), "lenet-5 cannot be built with {'size': 10}: size is 10"),
+        (Model("lenet-5", mean=(0.1, 0.2, 0.3)), "--model.mean is (0.1, 0.2, 0.3); it must be 1 value"),
+        (Model("lenet-5", std=(0.1, 0.2)), "--model.std is (0.1, 0.2); it must be 1 value"),
+    ],
+)
+def test_a_wrong_model_is_answered_in_a_line(model: str | Model, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        create(model, DIGITS)
+    assert message in str(caught.value)
+
+
+def test_wrong_classes_and_sizes_are_refused() -> None:
+    with pytest.raises(UserError, match="at least two classes"):
+        create("lenet-5", ["cat"])
+    with pytest.raises(UserError, match=r"--preprocess\.size is 32; lenet-5 takes 28 x 28: set it to 28"):
+        create("lenet-5", DIGITS, Preprocess(32, "grey"))
+
+
+def test_the_default_view_is_that_of_the_publication() -> None:
+    preprocess = create("lenet-5", DIGITS).preprocess
+    assert (preprocess.size, preprocess.scale, preprocess.colour) == (28, 32, "grey")
+    assert create("lenet-5", DIGITS, Preprocess(28)).network.w_in == 3  # in colour where that is asked for
+
+
+def save_changed(path: Path, classifier: NetworkClassifier, **fields: Any) -> None:
+    header = {"network": classifier.name, "row": classifier.row, "classes": classifier.classes}
+    save_model(
+        path, classifier.network.state_dict(), ModelHeader(**{**header, "preprocess": classifier.preprocess, **fields})
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"network": "lenet-6"}, "no network is named 'lenet-6'; did you mean 'lenet-5'?"),
+        ({"row": {"width": [1, 2]}}, "'the row of lenet-5.width'; did you mean 'widths'?"),
+        (
+            {"row": {"widths": [6, 17]}},
+            "tensor 'features.3.weight' is 16 x 6 x 5 x 5 in the file and 17 x 6 x 5 x 5 in",
+        ),
+        ({"classes": ("a", "b")}, "tensor 'head.7.weight' is 10 x 84 in the file and 2 x 84 in lenet-5"),
+    ],
+)
+def test_a_file_that_is_not_its_network_is_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    path = tmp_path / "model.safetensors"
+    save_changed(path, create("lenet-5", DIGITS), **fields)
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["missing", "extra"])
+def test_a_missing_or_extra_tensor_is_named(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "model.safetensors"
+    create("lenet-5", DIGITS).save(path)
+    tensors, header = read_model(path)
+    if change == "missing":
+        del tensors["head.7.bias"]
+    else:
+        tensors["head.8.bias"] = torch.zeros(3)
+    save_model(path, tensors, header)
+    expected = {
+        "missing": "'head.7.bias' is absent in the file",
+        "extra": "'head.8.bias' is 3 in the file and absent in",
+    }
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert f"{path}: tensor {expected[change]}" in str(caught.value)

@@ -1,0 +1,186 @@
+"""The source gate: calls that run what a file says, and places that must not be named. Every pattern is planted."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+FORBIDDEN = {
+    **dict.fromkeys(("eval", "exec", "builtins.eval", "builtins.exec"), "runs text as code"),
+    **dict.fromkeys(
+        ("pickle.load", "pickle.loads", "pickle.Unpickler", "dill.load", "dill.loads", "cloudpickle.load",
+         "cloudpickle.loads", "joblib.load", "marshal.load", "marshal.loads", "shelve.open", "pandas.read_pickle"),
+        "a pickle can run anything; subclass pickle.Unpickler with an allow-list",
+    ),
+    **dict.fromkeys(("yaml.load", "yaml.unsafe_load", "yaml.full_load"), "a tag can name a class; use JSON"),
+    **dict.fromkeys(("torch.jit.load", "torch.export.load"), "runs the code in the file"),
+    **dict.fromkeys(("os.system", "os.popen", "subprocess.getoutput"), "goes through a shell"),
+    **dict.fromkeys(("tempfile.mktemp",), "another process may take the name; use mkstemp"),
+    **dict.fromkeys(("shutil.unpack_archive",), "trusts the names in the archive"),
+    **dict.fromkeys(("ssl._create_unverified_context",), "trusts any server"),
+    **dict.fromkeys(("pydoc.locate",), "lets a string choose the class"),
+}  # fmt: skip
+KEYWORDS = {"shell": "goes through a shell", "allow_pickle": "a pickle can run anything"}  # forbidden unless False
+NAMED_IN_CODE = ("torch", "torch.nn", "torch.optim", "torch.nn.functional", "torchvision.models")
+# Written so that this file does not match itself.
+PLACES = re.compile(
+    r"index[-_]url|/simple[/]|/whl[/]|\bpy[p]i\.\w|python[h]osted|(?<![\w.])/wor[k]/|/roo[t]/", re.IGNORECASE
+)
+TEXT = (".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ".cfg", "", ".gitignore", ".sh")
+
+
+def full_names(tree: ast.AST) -> dict[str, str]:
+    """What each imported name stands for: "np" for numpy, "load" for pickle.load."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(
+                {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
+            )
+        elif isinstance(node, ast.ImportFrom):
+            names.update({a.asname or a.name: f"{node.module}.{a.name}" for a in node.names})
+    return names
+
+
+def dotted(node: ast.expr, names: dict[str, str]) -> str:
+    """ "torch.load" of a call's function, whatever it was imported as; "" where it is no plain name."""
+    if isinstance(node, ast.Attribute):
+        base = dotted(node.value, names)
+        return f"{base}.{node.attr}" if base else f".{node.attr}"
+    return names.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+
+
+def hits(text: str) -> Iterator[str]:
+    """Each dangerous call in a source file: its line and what is wrong with it."""
+    tree = ast.parse(text)
+    names = full_names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield from (f"line {node.lineno}: {why}" for why in complaints(node, dotted(node.func, names), names))
+
+
+def complaints(call: ast.Call, name: str, names: dict[str, str]) -> Iterator[str]:
+    """What is wrong with one call of the function `name`."""
+    given = {k.arg: k.value for k in call.keywords}
+    if name in FORBIDDEN:
+        yield f"{name} {FORBIDDEN[name]}"
+    if name == "torch.load" and not is_constant(given.get("weights_only"), True):
+        yield "torch.load without weights_only=True"
+    if name.endswith(".extractall"):
+        yield "extractall trusts the names in the archive"
+    if "verify" in given and is_constant(given["verify"], False):
+        yield "verify=False trusts any server"
+    for key, why in KEYWORDS.items():
+        if key in given and not is_constant(given[key], False):
+            yield f"{key}: {why}"
+    computed = len(call.args) > 1 and not isinstance(call.args[1], ast.Constant)
+    if name == "getattr" and dotted(call.args[0], names) in NAMED_IN_CODE and computed:
+        yield "lets a string choose the class"
+
+
+def is_constant(node: ast.expr | None, value: object) -> bool:
+    """Whether the argument is written out as exactly this value."""
+    return isinstance(node, ast.Constant) and node.value is value
+
+
+def texts() -> dict[str, str]:
+    """Every text file of the repository by its path; what git ignores lies elsewhere."""
+    folders = ("src", "tests", "docs", "benchmarks", "examples", ".ci")
+    files = [f for folder in folders for f in (REPOSITORY / folder).rglob("*")]
+    files += [f for f in REPOSITORY.iterdir() if not f.name.startswith(".coverage")]
+    kept = [f for f in files if f.is_file() and f.suffix in TEXT and "__pycache__" not in f.parts and f.name != ".git"]
+    return {f.relative_to(REPOSITORY).as_posix(): f.read_text(errors="replace") for f in sorted(kept)}
+
+
+def test_no_file_has_a_dangerous_call() -> None:
+    sources = {path: text for path, text in texts().items() if path.endswith(".py")}
+    assert "src/imclass/core/files.py" in sources
+    assert [f"{path}: {hit}" for path, text in sources.items() for hit in hits(text)] == []
+
+
+def test_no_file_names_a_registry_or_a_machine() -> None:
+    found = texts()
+    assert {"pyproject.toml", "constraints.txt", "Makefile", ".ci/run", "docs/design.md"} <= set(found)
+    lines = [(path, line) for path, text in found.items() for line in text.splitlines()]
+    assert [f"{path}: {line.strip()[:100]}" for path, line in lines if PLACES.search(line)] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import torch; torch.load(path)",
+        "import torch; torch.load(path, weights_only=False)",
+        "import torch; torch.load(path, weights_only=safe)",
+        "from torch import load as read; read(path)",
+        "import torch as t; t.jit.load(path)",
+        "import torch; torch.export.load(path)",
+        "import pickle; pickle.load(file)",
+        "import pickle; pickle.loads(text)",
+        "from pickle import loads; loads(text)",
+        "import pickle as p; p.Unpickler(file).load()",
+        "import joblib; joblib.load(path)",
+        "import yaml; yaml.load(text, Loader=loader)",
+        "eval(text)",
+        "exec(text)",
+        "import subprocess; subprocess.run(command, shell=True)",
+        "import subprocess; subprocess.run(command, shell=asked)",
+        "import os; os.system(command)",
+        "import tarfile; tarfile.open(path).extractall(folder)",
+        "archive.extractall(folder)",
+        "import shutil; shutil.unpack_archive(path)",
+        "import tempfile; tempfile.mktemp()",
+        "from tempfile import mktemp; mktemp()",
+        "import requests; requests.get(url, verify=False)",
+        "import ssl; ssl._create_unverified_context()",
+        "import numpy as np; np.load(path, allow_pickle=True)",
+        "import pydoc; pydoc.locate(name)",
+        "from torch import nn; getattr(nn, name)()",
+    ],
+)
+def test_a_planted_call_is_found(line: str) -> None:
+    assert list(hits(f"def f():\n    {line}"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import torch; torch.load(path, weights_only=True)",
+        "import json; json.load(file)",
+        "spec.loader.exec_module(module)",
+        "network.eval()",
+        "import pickle\nclass Restricted(pickle.Unpickler): ...\nRestricted(file).load()",
+        "import subprocess; subprocess.run([command], shell=False)",
+        "tmp_path_factory.mktemp('home')",
+        "import numpy as np; np.load(path, allow_pickle=False)",
+        "import safetensors.torch; safetensors.torch.load(content)",
+        "import requests; requests.get(url, verify=True)",
+        "getattr(row, 'size', 28)",
+    ],
+)
+def test_a_safe_call_is_not_found(line: str) -> None:
+    assert list(hits(line)) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pip install --extra-index" + "-url X",
+        "PIP_INDEX" + "_URL=X",
+        "see https://py" + "pi.org",
+        "https://files.python" + "hosted.org/x",
+        "https://host/sim" + "ple/torch",
+        "https://host/wh" + "l/cpu",
+        "data in /wor" + "k/data",
+        "/roo" + "t/.cache",
+    ],
+)
+def test_a_planted_place_is_found(line: str) -> None:
+    assert PLACES.search(line)
+
+
+@pytest.mark.parametrize("line", ["this network/work/life", "https://host/weights/resnet.pt", "a simple/fast rule"])
+def test_a_plain_line_is_not_found(line: str) -> None:
+    assert not PLACES.search(line)

@@ -1,0 +1,278 @@
+"""The house stands as docs/design.md draws it: floors, sizes, docstrings, types. Each rule has a planted violation."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "imclass"
+FLOORS = {
+    "core": 0,
+    "data": 1, "models": 1, "classical": 1,
+    "evaluate": 2, "train": 2, "deploy": 2,
+    "recipes": 3,
+    "app": 4,
+}  # fmt: skip
+TOP = 5  # the package itself (`imclass.train`, `imclass.load`) is above every room
+LONGEST_FILE, LONGEST_FUNCTION = 350, 50
+FINDERS = ("core/config.py", "__init__.py")  # where modules are imported by a computed name: find(), the lazy verbs
+CONTAINERS = ("list", "dict", "set", "defaultdict", "Counter", "OrderedDict", "deque")
+MUTATORS = ("append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear")
+
+Rule = Callable[[str, str], Iterator[str]]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def room(module: str) -> str:
+    """ "data" of "imclass.data.sets.mnist"; "" of the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def named_modules(tree: ast.AST, module: str) -> Iterator[str]:
+    """Every module of the package that an import or a string names: "imclass.core.files" and the like."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                ".".join([*module.split(".")[: -node.level], *filter(None, [node.module])])
+                if node.level
+                else node.module
+            )
+            yield from (f"{base}.{a.name}" if base == "imclass" else str(base) for a in node.names)
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"imclass(\.\w+)+", str(node.value)):
+            yield str(node.value)
+
+
+def floors(path: str, text: str) -> Iterator[str]:
+    """A module names only its own room and rooms of lower floors, in imports and in strings alike."""
+    module = ".".join(["imclass", *Path(path).with_suffix("").parts])
+    ours = FLOORS.get(room(module), TOP)
+    for name in named_modules(ast.parse(text), module):
+        if name.split(".")[0] != "imclass" or room(name) == room(module):
+            continue
+        if FLOORS.get(room(name), TOP) >= ours:
+            yield f"imports {name}, which is not below it"
+
+
+def known_imports(path: str, text: str) -> Iterator[str]:
+    """Names of modules are written out, so that `floors` sees them."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and last_name(node.func) in ("import_module", "__import__", "find_spec"):
+            told = bool(node.args) and isinstance(node.args[0], ast.Constant)
+            if path not in FINDERS and not told:
+                yield f"line {node.lineno}: imports a module by a computed name"
+        if isinstance(node, ast.JoinedStr) and ast.unparse(node)[2:].startswith("imclass."):
+            yield f"line {node.lineno}: puts a module's name together"
+
+
+def last_name(node: ast.expr) -> str:
+    """ "append" of `names.append`; "print" of `print`; "" of anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def short_file(path: str, text: str) -> Iterator[str]:
+    """A file can be read in one sitting."""
+    if (lines := len(text.splitlines())) > LONGEST_FILE:
+        yield f"has {lines} lines, and {LONGEST_FILE} are allowed"
+
+
+def functions(text: str) -> Iterator[Function]:
+    """Every function and method, nested ones too."""
+    return (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def short_functions(path: str, text: str) -> Iterator[str]:
+    """A function fits on a screen."""
+    for f in functions(text):
+        if (lines := (f.end_lineno or f.lineno) - f.lineno + 1) > LONGEST_FUNCTION:
+            yield f"{f.name} has {lines} lines, and {LONGEST_FUNCTION} are allowed"
+
+
+def told_names(path: str, text: str) -> Iterator[str]:
+    """A file's name says what is in it."""
+    if Path(path).stem in ("utils", "util", "helpers", "misc", "common"):
+        yield "is named after nothing"
+
+
+def no_star(path: str, text: str) -> Iterator[str]:
+    """Every name can be traced to where it comes from."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            yield f"line {node.lineno}: imports * from {node.module}"
+
+
+def no_state(path: str, text: str) -> Iterator[str]:
+    """Nothing at module level changes after import: no `global`, no container that a function writes to."""
+    tree = ast.parse(text)
+    containers = {name for node in tree.body for name in container_names(node)}
+    for f in functions(text):
+        own = {a.arg for a in ast.walk(f.args) if isinstance(a, ast.arg)}
+        for node in ast.walk(f):
+            if isinstance(node, ast.Global):
+                yield f"line {node.lineno}: global {', '.join(node.names)}"
+            for name in sorted((written(node) & containers) - own):
+                yield f"line {f.lineno}: {f.name} changes the module's {name}"
+
+
+def container_names(node: ast.stmt) -> set[str]:
+    """Names that a module-level statement binds to a list, dict or set."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+        return set()
+    made = isinstance(node.value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
+    called = isinstance(node.value, ast.Call) and last_name(node.value.func) in CONTAINERS
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {t.id for t in targets if isinstance(t, ast.Name)} if made or called else set()
+
+
+def written(node: ast.AST) -> set[str]:
+    """Names whose contents this node changes: `x[0] = ...`, `del x[0]`, `x += ...`, `x.append(...)`."""
+    changed: list[ast.expr] = []
+    if isinstance(node, ast.Assign | ast.Delete):
+        changed = [t.value for t in node.targets if isinstance(t, ast.Subscript)]
+    elif isinstance(node, ast.AugAssign):
+        changed = [node.target.value if isinstance(node.target, ast.Subscript) else node.target]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+        changed = [node.func.value]
+    return {c.id for c in changed if isinstance(c, ast.Name)}
+
+
+def no_print(path: str, text: str) -> Iterator[str]:
+    """Only the app speaks to the user."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and last_name(node.func) == "print" and not path.startswith("app/"):
+            yield f"line {node.lineno}: prints below app"
+
+
+def docstrings(path: str, text: str) -> Iterator[str]:
+    """Modules and their public functions and classes say what they are."""
+    tree = ast.parse(text)
+    if ast.get_docstring(tree) is None:
+        yield "has no docstring"
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if ast.get_docstring(node) is None:
+            yield f"{node.name} has no docstring"
+
+
+def annotations(path: str, text: str) -> Iterator[str]:
+    """Every argument and every result has a type."""
+    for f in functions(text):
+        every = [*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs, *filter(None, [f.args.vararg, f.args.kwarg])]
+        for bare in [a.arg for a in every if a.annotation is None and a.arg not in ("self", "cls")]:
+            yield f"{f.name} does not annotate {bare}"
+        if f.returns is None:
+            yield f"{f.name} does not annotate its result"
+
+
+RULES: dict[str, Rule] = {
+    "floors": floors,
+    "known imports": known_imports,
+    "short file": short_file,
+    "short functions": short_functions,
+    "told names": told_names,
+    "no star": no_star,
+    "no state": no_state,
+    "no print": no_print,
+    "docstrings": docstrings,
+    "annotations": annotations,
+}
+
+
+def problems(root: Path, rule: str) -> list[str]:
+    """What this rule finds in the Python files under `root`, each with its file."""
+    files = sorted(root.rglob("*.py"))
+    relative = {file.relative_to(root).as_posix(): file.read_text() for file in files}
+    return [f"{path}: {found}" for path, text in relative.items() for found in RULES[rule](path, text)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_source_keeps(rule: str) -> None:
+    assert problems(SOURCE, rule) == []
+
+
+def test_every_room_is_on_a_floor() -> None:
+    rooms = {path.name for path in SOURCE.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert {"core", "models"} <= rooms <= set(FLOORS)
+
+
+PLANTED = [
+    ("floors", "core/a.py", "import imclass.models.layers"),
+    ("floors", "core/a.py", "from imclass.models import layers"),
+    ("floors", "core/a.py", "from imclass import models"),
+    ("floors", "core/a.py", "from ..models import layers"),
+    ("floors", "data/sets/a.py", "def f():\n    from ...models.layers import Network"),
+    ("floors", "data/a.py", "import imclass.models"),
+    ("floors", "train/a.py", "import imclass.evaluate.run"),
+    ("floors", "recipes/a.py", "import imclass.app.cli"),
+    ("floors", "core/a.py", "import imclass"),
+    ("floors", "core/a.py", "import importlib\nimportlib.import_module('imclass.models.layers')"),
+    ("floors", "core/a.py", "find('imclass.models.nets', 'NETS', 'network')"),
+    ("floors", "evaluate/a.py", "find(package='imclass.recipes', table='RECIPES')"),
+    ("known imports", "core/a.py", "import importlib\nimportlib.import_module(name)"),
+    ("known imports", "core/a.py", "find(f'imclass.{room}', 'NETS')"),
+    ("short file", "core/a.py", "x = 1\n" * 351),
+    ("short functions", "core/a.py", "def f():\n" + "    x = 1\n" * 50),
+    ("short functions", "core/a.py", "class A:\n    async def f(self):\n" + "        x = 1\n" * 50),
+    ("told names", "data/utils.py", ""),
+    ("no star", "core/a.py", "from os.path import *"),
+    ("no state", "core/a.py", "seen = 0\ndef f():\n    global seen\n    seen = 1"),
+    ("no state", "core/a.py", "CACHE = {}\ndef f(k):\n    CACHE[k] = 1"),
+    ("no state", "core/a.py", "CACHE: dict[str, int] = dict()\ndef f(k):\n    CACHE.setdefault(k, 1)"),
+    ("no state", "core/a.py", "SEEN = [1]\nclass A:\n    def f(self):\n        SEEN.append(1)"),
+    ("no state", "core/a.py", "SEEN = {1}\ndef f():\n    def g():\n        del SEEN[0]"),
+    ("no state", "core/a.py", "SEEN = [1]\ndef f():\n    SEEN[0] += 1"),
+    ("no print", "train/a.py", "def f():\n    print('loss')"),
+    ("docstrings", "core/a.py", "x = 1"),
+    ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    return 1"),
+    ("docstrings", "core/a.py", "'''A module.'''\nclass A:\n    x = 1"),
+    ("annotations", "core/a.py", "def f(a) -> int: ..."),
+    ("annotations", "core/a.py", "def f(a: int): ..."),
+    ("annotations", "core/a.py", "class A:\n    def f(self, *, b) -> None: ..."),
+    ("annotations", "core/a.py", "def f(*args, **kwargs: int) -> None: ..."),
+]  # fmt: skip
+
+ALLOWED = [
+    ("floors", "models/a.py", "import imclass.core.files\nimport imclassical\nfrom . import layers\nimport torch"),
+    ("floors", "models/classifier.py", "find('imclass.models.nets', 'NETS', 'network')"),
+    ("floors", "app/a.py", "from imclass.recipes import mnist\nfrom imclass.train.loop import train"),
+    ("floors", "core/a.py", "'''imclass.models is above.'''\nmetadata.version('imclass')"),
+    ("floors", "__init__.py", "from imclass.app.train import train"),
+    ("known imports", "core/config.py", "import importlib\nimportlib.import_module(name)"),
+    ("known imports", "core/a.py", "import importlib\nimportlib.import_module('cv2')\nname = f'a/{b}/imclass.txt'"),
+    ("short file", "core/a.py", "x = 1\n" * 350),
+    ("short functions", "core/a.py", "def f():\n" + "    x = 1\n" * 49),
+    ("told names", "data/loader.py", ""),
+    ("no star", "core/a.py", "from os import path"),
+    ("no state", "core/a.py", "NETS = {}\nNETS['a'] = 1\ndef f(k, NETS):\n    NETS[k] = 1"),
+    ("no state", "core/a.py", "NAMES = [1]\ndef f():\n    n = list(NAMES)\n    n.append(2)\n    x.NAMES[0] = 1"),
+    ("no print", "app/cli.py", "print('loss')"),
+    ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    '''A function.'''\ndef _g(): ..."),
+    ("annotations", "core/a.py", "class A:\n    def f(self, a: int = 1, *b: int, **c: int) -> None: ..."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), PLANTED)
+def test_a_planted_violation_is_found(rule: str, path: str, text: str, tmp_path: Path) -> None:
+    plant(tmp_path / path, text)
+    found = problems(tmp_path, rule)
+    assert found
+    assert found[0].startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), ALLOWED)
+def test_what_is_allowed_is_not_found(rule: str, path: str, text: str, tmp_path: Path) -> None:
+    plant(tmp_path / path, text)
+    assert problems(tmp_path, rule) == []
+
+
+def test_each_rule_has_been_seen_to_fail() -> None:
+    assert {rule for rule, _, _ in PLANTED} == {rule for rule, _, _ in ALLOWED} == set(RULES)
+
+
+def plant(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
