@@ -94,6 +94,14 @@ def test_a_file_keeps_the_scores(tmp_path: Path) -> None:
     assert not torch.equal(create("lenet-5", DIGITS).scores(views(5)), classifier.scores(views(5)))
 
 
+def test_statistics_are_part_of_the_model_and_of_its_file(tmp_path: Path) -> None:
+    classifier = create(Model("lenet-5", mean=(0.13,), std=(0.31,)), DIGITS)
+    classifier.save(tmp_path / "model.safetensors")
+    for network in (classifier.network, load(tmp_path).network):
+        assert (network.mean.item(), network.std.item()) == pytest.approx((0.13, 0.31))
+    assert not torch.equal(create("lenet-5", DIGITS).scores(views(2)), classifier.scores(views(2)))
+
+
 def test_a_run_directory_is_a_model_too(tmp_path: Path) -> None:
     classifier = create("lenet-5", DIGITS)
     classifier.save(tmp_path / "model.safetensors")

@@ -6,30 +6,19 @@ bears the final name can be trusted, and whatever was interrupted goes on where 
 
 import contextlib
 import errno
-import hashlib
 import io
 import os
-import re
 import shutil
-import socket
 import ssl
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.error import HTTPError, URLError
 
-from imclass.core.errors import UserError, printable
+from imclass.core.errors import UserError
 from imclass.core.files import file_digest, sync_folder
-
-TIMEOUT = 30.0  # seconds without a byte before a connection counts as stalled
-PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt
-BLOCK = 1 << 16  # bytes
-TRANSIENT = (408, 429)  # HTTP statuses worth another attempt, beside every 5xx
+from imclass.core.transfer import Failed, Transfer, opener
 
 Report = Callable[[int, int], None]  # bytes held so far, bytes in all
 
@@ -55,9 +44,7 @@ class Store:
         """The first of these paths that exists in the store; a path that leads out of it is a `UserError`."""
         return next((path for path in map(self.inside, relative) if path.exists()), None)
 
-    def get(
-        self, download: Download, report: Report | None = None, context: ssl.SSLContext | None = None
-    ) -> Path:
+    def get(self, download: Download, report: Report | None = None, context: ssl.SSLContext | None = None) -> Path:
         """The file, from the store or else from its URL; its SHA-256 is the one expected, or there is a `UserError`.
 
         `report(bytes so far, bytes in all)` is called as it grows; `context` decides whose certificates are trusted
@@ -66,7 +53,8 @@ class Store:
         target = self.inside(download.path)
         if not os.path.lexists(target):
             if self.offline:
-                raise UserError(f"{download.path} is not in the store, and --offline forbids a download. {by_hand(download, target)}")
+                why = f"{download.path} is not in the store, and --offline forbids a download"
+                raise UserError(f"{why}. {by_hand(download, target)}")
             fetch(download, target, report or ignore, context or ssl.create_default_context())
         verify(target, download)
         return target
@@ -128,7 +116,11 @@ def fetch(download: Download, target: Path, report: Report, context: ssl.SSLCont
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(part_of(target), lambda held: report(held, download.size)) as file:
             if not os.path.lexists(target):  # another process may have brought it while this one waited
-                publish(Transfer(download, file, opener(context), report), target)
+                publish(
+                    Transfer(download.url, download.size, file, opener(context), report),
+                    target,
+                    download.sha256.lower(),
+                )
     except Failed as failed:
         why = f"{download.path} could not be downloaded from {download.url}: {failed}"
         raise UserError(f"{why}. {by_hand(download, target)}") from None
@@ -186,10 +178,10 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
         return False
 
 
-def publish(transfer: Transfer, target: Path) -> None:
-    """Complete the transfer and give it its name, if its SHA-256 is right; if it is wrong, remove it."""
-    wanted, part, before = transfer.download.sha256.lower(), part_of(target), transfer.held
-    if shutil.disk_usage(target.parent).free < transfer.download.size - before:
+def publish(transfer: Transfer, target: Path, wanted: str) -> None:
+    """Complete the transfer and give it its name if its SHA-256 is the `wanted` one; if it is not, remove it."""
+    part, before = part_of(target), transfer.held
+    if shutil.disk_usage(target.parent).free < transfer.size - before:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     transfer.complete()
     digest = transfer.digest()
@@ -200,8 +192,9 @@ def publish(transfer: Transfer, target: Path) -> None:
     if digest != wanted:
         part.unlink()
         raise Failed(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted[:12]} is expected")
-    transfer.file.flush()
     os.fsync(transfer.file.fileno())
-    if not os.path.lexists(target):  # somebody may have put it there by hand; then theirs is looked at
+    if os.path.lexists(target):  # put there by hand meanwhile: theirs is left alone, and looked at next
+        part.unlink()
+    else:
         os.replace(part, target)
         sync_folder(target.parent)

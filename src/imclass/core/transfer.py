@@ -3,6 +3,7 @@
 What it cannot mend it raises as `Failed`; `store` says what that means for the user.
 """
 
+import hashlib
 import io
 import os
 import re
@@ -35,7 +36,7 @@ class Failed(Exception):
 
 @dataclass
 class Transfer:
-    """A locked .part on its way to being the file; only `etag` changes."""
+    """An open file on its way to holding all `size` bytes of what is at `url`; only `etag` changes."""
 
     url: str
     size: int  # bytes
@@ -78,7 +79,7 @@ class Transfer:
         request = urllib.request.Request(self.url, headers={"User-Agent": "imclass"})
         if held := self.held:
             request.add_header("Range", f"bytes={held}-")
-            # A .part of an earlier process has no ETag: a splice of two files then fails the SHA-256 and starts anew.
+            # What an earlier process left has no ETag; if it is of another file, the SHA-256 tells and all starts anew.
             if self.etag:
                 request.add_header("If-Range", self.etag)
         try:
@@ -88,7 +89,7 @@ class Transfer:
             error.close()
             if error.code == 416:
                 self.restart()
-            again = error.code >= 500 or error.code == 416 or error.code in TRANSIENT
+            again = error.code >= 500 or error.code in TRANSIENT
             raise Failed(f"the server answered {error.code} {printable(str(error.reason))}", again) from None
         except (OSError, HTTPException) as error:
             raise failure(error) from None
@@ -131,7 +132,8 @@ class Transfer:
             raise Failed(f"the connection ended after {held:,} of {size:,} bytes", again=True)
 
     def digest(self) -> str:
-        """SHA-256 of the whole .part, read back."""
+        """SHA-256 of all that is held, read back from the file."""
+        self.file.flush()
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").hexdigest()
 

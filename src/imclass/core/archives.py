@@ -1,0 +1,158 @@
+"""Archives unpacked without trust: plain files and folders only, all of the archive or nothing of it."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imclass.core.errors import UserError, printable
+from imclass.core.files import sync_folder
+from imclass.core.members import RECORD, Member, guarded, members, refusal, too_large
+
+RATIO = 200  # an archive may unpack to so many times its own size ...
+GRACE = 16 << 20  # ... beyond these first bytes
+DEEPEST = 32  # folders within folders
+LONGEST_PART = 255  # bytes between two slashes; what most file systems take
+SLACK = 1 << 20  # bytes of a tar stream that are neither content nor counted by file
+
+
+def extract(archive: Path, target: Path, most_bytes: int, most_files: int) -> list[Path]:
+    """Unpack into the folder `target`; returns the files' paths in the archive's order.
+
+    Where `target` is not there yet it appears whole; where it is, the archive's top-level entries appear in it, and
+    none may be there already. At most `most_bytes` bytes, `most_files` files and as many folders are written. An
+    archive that is damaged, too large or holds anything but plain files and folders inside it is a `UserError` that
+    names the member, and nothing is left of it.
+    """
+    new = not os.path.lexists(target)
+    if not new and not target.is_dir():
+        raise UserError(f"{target} is not a folder, so {archive} cannot be unpacked there; move it away")
+    limit = min(most_bytes, GRACE + RATIO * size_of(archive))
+    place = target.parent if new else target
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with scratch(place) as folder:
+            writer = Writer(archive, folder, limit, most_files)
+            for member in guarded(archive, members(archive, limit + SLACK + most_files * 8 * RECORD)):
+                writer.add(member)
+            if not writer.files:
+                raise UserError(f"{archive} holds no files; delete it and fetch it again")
+            writer.sync()
+            settle(archive, folder, target, new)
+    except OSError as error:
+        raise UserError(
+            f"{archive} could not be unpacked into {target}: {error.strerror or error}; "
+            "make room there, or make it writable"
+        ) from None
+    return [target.joinpath(*parts) for parts in writer.files]
+
+
+def size_of(archive: Path) -> int:
+    """Bytes of the archive; a `UserError` where there is none."""
+    if not archive.is_file():
+        raise UserError(f"there is no archive {archive}")
+    return archive.stat().st_size
+
+
+@contextlib.contextmanager
+def scratch(place: Path) -> Iterator[Path]:
+    """A new folder in `place`, removed at the end with what is left in it."""
+    folder = Path(tempfile.mkdtemp(prefix=".unpacking.", suffix=".part", dir=place))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def settle(archive: Path, folder: Path, target: Path, new: bool) -> None:
+    """Rename what was unpacked in `folder` to where it belongs."""
+    pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
+    for _, final in pairs:
+        if os.path.lexists(final):
+            raise UserError(f"{archive} holds {final.name!r}, and {final} is there already; move it away first")
+    for unpacked, final in pairs:
+        unpacked.rename(final)
+    sync_folder(target.parent if new else target)
+
+
+@dataclass
+class Writer:
+    """Puts members into an empty folder that is its alone; knows every name it has made."""
+
+    archive: Path
+    folder: Path
+    most_bytes: int
+    most_files: int
+    written: int = 0  # bytes
+    files: list[tuple[str, ...]] = field(default_factory=list)
+    folders: set[tuple[str, ...]] = field(default_factory=set)
+    spelling: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # by folded name
+
+    def add(self, member: Member) -> None:
+        """Write one member."""
+        parts = self.checked(member)
+        for depth in range(1, len(parts) + member.folder):
+            self.enter(parts[:depth], member.name)
+        if not member.folder:
+            self.claim(parts, member.name)
+            self.files.append(parts)
+            if len(self.files) > self.most_files:
+                raise UserError(f"{self.archive} holds more than {self.most_files:,} files; nothing was unpacked")
+            self.write(self.folder.joinpath(*parts), member)
+
+    def checked(self, member: Member) -> tuple[str, ...]:
+        """The parts of a member's name; `UserError` unless it means the same place inside on every system."""
+        name = member.name
+        if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
+            raise refusal(self.archive, name, "is not a relative path")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+            raise refusal(self.archive, name, "has a name with control characters or broken text")
+        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+        if not parts and not member.folder:
+            raise refusal(self.archive, name, "is a file without a name")
+        if any(len(part.encode()) > LONGEST_PART for part in parts):
+            raise refusal(self.archive, name, f"has a name of more than {LONGEST_PART} bytes")
+        if ".." in parts:
+            raise refusal(self.archive, name, "leads out of its folder")
+        if len(parts) > DEEPEST:
+            raise refusal(self.archive, name, f"lies more than {DEEPEST} folders deep")
+        return parts
+
+    def enter(self, parts: tuple[str, ...], name: str) -> None:
+        """Make a folder, unless this archive already has."""
+        if parts in self.folders:
+            return
+        self.claim(parts, name)
+        self.folders.add(parts)
+        if len(self.folders) > self.most_files:
+            raise UserError(f"{self.archive} holds more than {self.most_files:,} folders; nothing was unpacked")
+        self.folder.joinpath(*parts).mkdir()
+
+    def claim(self, parts: tuple[str, ...], name: str) -> None:
+        """Take a name that nothing in this archive has, not even in other case or Unicode form."""
+        other = self.spelling.setdefault(tuple(unicodedata.normalize("NFC", p).casefold() for p in parts), parts)
+        if other is not parts:
+            twin = "/".join(other)
+            raise refusal(self.archive, name, f"would take the place of {printable(twin)!r}")
+
+    def sync(self) -> None:
+        """Make the folders' entries last."""
+        for parts in ((), *self.folders):
+            sync_folder(self.folder.joinpath(*parts))
+
+    def write(self, path: Path, member: Member) -> None:
+        """The content of one file, made new and synced; mode bits of the archive are ignored."""
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+            for block in guarded(self.archive, member.blocks):
+                self.written += len(block)
+                if self.written > self.most_bytes:
+                    raise too_large(self.archive, self.most_bytes)
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,41 @@
+"""Data sets that lie in memory as one array."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from imclass.core.contracts import Image, Origin
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayDataset:
+    """One split whose images are all of one size; a `Dataset`."""
+
+    array: UInt8[np.ndarray, "N H W C"]
+    labels: Int64[np.ndarray, "N"]
+    ids: Int64[np.ndarray, "N"]
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    split: str
+    origin: Origin
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[Image, int]:
+        return self.array[i], int(self.labels[i])
+
+    def name(self, i: int) -> str:
+        """ "train/00042": the split and the position in it."""
+        return f"{self.split}/{i:05d}"
+
+    def digest(self) -> str:
+        """SHA-256 over split, classes, sizes, labels and pixels, in the order of the positions, which are the names."""
+        head = json.dumps([self.split, self.classes, self.array.shape])
+        total = hashlib.sha256(head.encode())
+        total.update(np.ascontiguousarray(self.labels, "<i8").data)
+        total.update(np.ascontiguousarray(self.array).data)
+        return total.hexdigest()

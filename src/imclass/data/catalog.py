@@ -1,0 +1,65 @@
+"""Data sets by name or by path."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from imclass.core.config import Found, find
+from imclass.core.contracts import Dataset, Place, Refused, Source
+from imclass.core.errors import BadImage, UserError, nearest
+from imclass.core.store import Store
+from imclass.data.threads import ordered
+
+FOLDER = "folder"  # the entry that reads the user's own paths
+
+
+def sources(plugins: Sequence[Path] = ()) -> Found:
+    """Every data set there is, by name."""
+    return find("imclass.data.sets", "DATASETS", "data set", plugins)
+
+
+def open_split(data: str, split: str, store: Store, seed: int = 0, plugins: Sequence[Path] = ()) -> Dataset:
+    """One split of a named data set or, where no set bears that name, of the folder `data`.
+
+    `seed` decides a split that has to be made. An unknown name or split is a `UserError` with the nearest one.
+    """
+    found = sources(plugins)
+    path = Path(data).expanduser()
+    if data in found.entries and data != FOLDER:
+        source: Source = found[data]
+        if split not in source.splits:
+            raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
+        return source.open(Place(store, seed=seed), split)
+    if not path.exists() and not is_path(data):
+        close = nearest(data, set(found.entries) - {FOLDER})
+        failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
+        raise UserError(f"no data set is named {data!r}{close}, or a folder with one folder per class{failed}")
+    check_not_idx(path)
+    opened: Dataset = found[FOLDER].open(Place(store, path, seed), split)
+    return opened
+
+
+def is_path(data: str) -> bool:
+    """Whether `data` can only be meant as a path."""
+    separators = [os.sep, os.altsep] if os.altsep else [os.sep]
+    return data.startswith(("~", ".")) or any(separator in data for separator in separators)
+
+
+def check_not_idx(path: Path) -> None:
+    """A folder of IDX files is a `UserError` that says where they belong."""
+    names = [file.name for file in path.glob("*-ubyte*")] if path.is_dir() else []
+    if names:
+        raise UserError(
+            f"{path} holds IDX files ({sorted(names)[0]}), not folders of images; "
+            "move it to mnist/ or fashion-mnist/ in the store and give that name as --data"
+        )
+
+
+def check_readable(dataset: Dataset, workers: int = 0) -> tuple[Refused, ...]:
+    """Every image that cannot be used, found by decoding all of them."""
+    if dataset.array is not None:
+        return ()
+    items = ordered(dataset, np.arange(len(dataset)), workers)
+    return tuple(Refused(item.path, item.code, item.detail) for item in items if isinstance(item, BadImage))

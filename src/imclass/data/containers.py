@@ -1,0 +1,245 @@
+"""Image files taken apart before anything decodes them: what they are, how large, which way up, and without metadata.
+
+Only what the first frame needs is handed on. Comments, colour profiles, thumbnails, further frames and whatever follows
+the image never reach the decoder, so neither a broken EXIF block nor a text bomb can refuse or slow down a good image.
+Sizes are read from every header that a decoder would allocate by.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from imclass.core.errors import BadImage
+
+MOST_PIECES = 1_000_000  # segments, chunks and blocks of one file
+MOST_SCANS = 100  # of a progressive JPEG; each may touch every pixel again, and encoders write about ten
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # FF 00 is a byte of data, FF D0 to FF D7 restart within it
+JPEG_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+
+KNOWN = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (8, b"WEBP", "WebP"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (0, b"BM", "BMP"),
+)
+FOREIGN = (
+    (0, b"II*\0", "a TIFF image"),
+    (0, b"MM\0*", "a TIFF image"),
+    (0, b"II+\0", "a TIFF image"),
+    (0, b"MM\0+", "a TIFF image"),
+    (4, b"ftypavi", "an AVIF image"),
+    (4, b"ftyphei", "an HEIC image"),
+    (4, b"ftyphev", "an HEIC image"),
+    (4, b"ftypmif1", "an HEIC or AVIF image"),
+    (4, b"ftyp", "a video"),
+    (0, b"8BPS", "a Photoshop document"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"%!PS", "a PostScript document"),
+    (0, b"\xc5\xd0\xd3\xc6", "a PostScript document"),
+    (0, b"SIMPLE  =", "a FITS image"),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (0, b"\xff\x0a", "a JPEG XL image"),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (0, b"\0\0\1\0", "an icon file"),
+    (0, b"PK\3\4", "a ZIP archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+)
+
+
+@dataclass(frozen=True)
+class Container:
+    """The first frame of an image file, still compressed."""
+
+    format: str  # JPEG, PNG, WebP, GIF or BMP
+    width: int  # pixels, as the headers say: the largest of them where there are several
+    height: int
+    exif: bytes  # the EXIF block, a TIFF structure; empty where there is none
+    content: bytes  # a file of this format with that frame and no metadata
+
+
+def take_apart(content: bytes, path: str) -> Container:
+    """What `content` holds; `BadImage` "unsupported", "damaged" or "too-complex" where it cannot be used."""
+    found = next((name for at, magic, name in KNOWN if content.startswith(magic, at)), None)
+    if found is None:
+        raise BadImage("unsupported", path, f"this is {resemblance(content)}; JPEG, PNG, WebP, GIF and BMP are read")
+    try:
+        return WALKS[found](content, path)
+    except (struct.error, IndexError):
+        raise BadImage("truncated", path, f"the {found} file ends within its header") from None
+
+
+def resemblance(content: bytes) -> str:
+    """What a file that is no readable image looks like, with an article."""
+    found = next((name for at, magic, name in FOREIGN if content.startswith(magic, at)), None)
+    if found:
+        return found
+    start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in start:
+        return "an SVG drawing"
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "an HTML page"
+    printable = all(byte >= 32 or byte in b"\t\r\n" for byte in start)
+    return "text" if start and printable and b"\x7f" not in start else "no image format known here"
+
+
+def jpeg(content: bytes, path: str) -> Container:
+    """JPEG up to its first end marker, so of an MPO file the first image; APP0 and APP14 decide colours and stay."""
+    kept, begin, sizes, scans, exif = [], 0, [(0, 0)], 0, b""
+    end = len(content)
+    for start, marker, body in segments(content, path):
+        if marker == 0xD9:
+            end = start + 2
+            break
+        if marker in JPEG_FRAME:
+            sizes.append(struct.unpack_from(">xHH", body)[::-1])
+        scans += marker == 0xDA
+        if scans > MOST_SCANS:
+            raise BadImage("too-complex", path, f"the JPEG has more than {MOST_SCANS} scans")
+        if marker == 0xE1 and body.startswith(b"Exif\0") and not exif:
+            exif = body
+        if marker == 0xFE or marker in range(0xE1, 0xF0) and marker != 0xEE:
+            kept.append(content[begin:start])
+            begin = start + 4 + len(body)
+    kept.append(content[begin:end])
+    return Container("JPEG", max(w for w, _ in sizes), max(h for _, h in sizes), exif, b"".join(kept))
+
+
+def segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]:
+    """Position, marker and body of each JPEG segment; what lies between them is skipped."""
+    at = 2
+    for _ in range(MOST_PIECES):
+        found = JPEG_MARKER.search(content, at)
+        if found is None:
+            return
+        marker, at = content[found.end() - 1], found.end()
+        if marker in (0x01, 0xD8, 0xD9):  # these stand alone
+            yield at - 2, marker, b""
+            continue
+        (length,) = struct.unpack_from(">H", content, at)
+        yield at - 2, marker, content[at + 2 : at + length]
+        at += max(2, length)
+    raise BadImage("too-complex", path, f"the JPEG has more than {MOST_PIECES:,} segments")
+
+
+def png(content: bytes, path: str) -> Container:
+    """PNG with its critical chunks and transparency alone, so of an animated one the default image."""
+    kept, at, exif = [content[:8]], 8, b""
+    (first, width, height) = struct.unpack_from(">4x4sII", content, 8)
+    if first != b"IHDR":
+        raise BadImage("damaged", path, "the PNG does not begin with its header")
+    for _ in range(MOST_PIECES):
+        if at + 8 > len(content):
+            break
+        length, kind = struct.unpack_from(">I4s", content, at)
+        piece = content[at : at + 12 + length]
+        at += 12 + length
+        if kind in PNG_KEPT:
+            kept.append(piece)
+        if kind == b"eXIf" and not exif:
+            exif = piece[8:-4]
+        if kind == b"IEND":
+            break
+    else:
+        raise BadImage("too-complex", path, f"the PNG has more than {MOST_PIECES:,} chunks")
+    return Container("PNG", width, height, exif, b"".join(kept))
+
+
+def gif(content: bytes, path: str) -> Container:
+    """GIF up to the end of its first frame, comments and other extensions left out but the frame's own control block."""
+    width, height, flags = struct.unpack_from("<6xHHB", content)
+    at = 13 + colours(flags)
+    kept, control = [content[:at]], b""
+    for _ in range(MOST_PIECES):
+        kind = content[at : at + 1]
+        if kind in (b",", b";", b""):
+            break
+        end = after_blocks(content, at + 2, path) if kind == b"!" else at + 1  # stray bytes between blocks do no harm
+        if content[at : at + 2] == b"!\xf9":
+            control = content[at:end]
+        at = end
+    if kind == b",":
+        left, top, w, h, flags = struct.unpack_from("<HHHHB", content, at + 1)
+        width, height = max(width, left + w), max(height, top + h)
+        end = after_blocks(content, at + 11 + colours(flags), path)
+        kept += [control, content[at:end]]
+    return Container("GIF", width, height, b"", b"".join([*kept, b";"]))
+
+
+def colours(flags: int) -> int:
+    """Bytes of the colour table that a GIF's flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 128 else 0
+
+
+def after_blocks(content: bytes, at: int, path: str) -> int:
+    """The position after a chain of GIF data blocks, or the end of a file that breaks off in it."""
+    for _ in range(MOST_PIECES):
+        if at >= len(content):
+            return len(content)
+        length = content[at]
+        at += 1 + length
+        if length == 0:
+            return at
+    raise BadImage("too-complex", path, f"the GIF has more than {MOST_PIECES:,} data blocks")
+
+
+def bmp(content: bytes, path: str) -> Container:
+    """BMP as it is: it has no metadata that is read."""
+    (header,) = struct.unpack_from("<I", content, 14)
+    width, height = struct.unpack_from("<HH" if header == 12 else "<ii", content, 18)
+    return Container("BMP", width, abs(height), b"", content)
+
+
+def webp(content: bytes, path: str) -> Container:
+    """WebP as it is, its sizes from the canvas and from every picture; its decoder stops after the first frame."""
+    sizes, exif, at = [(0, 0)], b"", 12
+    for _ in range(MOST_PIECES):
+        if at + 8 > len(content):
+            break
+        kind, length = struct.unpack_from("<4sI", content, at)
+        body = content[at + 8 : at + 8 + length]
+        sizes.append(webp_size(kind, body))
+        if kind == b"EXIF" and not exif:
+            exif = body
+        at += 8 + length + length % 2
+    else:
+        raise BadImage("too-complex", path, f"the WebP has more than {MOST_PIECES:,} chunks")
+    return Container("WebP", max(w for w, _ in sizes), max(h for _, h in sizes), exif, content)
+
+
+def webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
+    """Width and height that one WebP chunk announces; zeros where it announces none."""
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", body, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", body, 1)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return 0, 0
+
+
+WALKS: dict[str, Callable[[bytes, str], Container]] = {"JPEG": jpeg, "PNG": png, "GIF": gif, "BMP": bmp, "WebP": webp}
+
+
+def orientation(exif: bytes) -> int:
+    """The EXIF orientation, 1 to 8, from the first directory; 1 where the block is missing or makes no sense."""
+    block = exif[6:] if exif.startswith(b"Exif\0") else exif
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(f"{order}4xI", block)
+        (entries,) = struct.unpack_from(f"{order}H", block, at)
+        for i in range(entries):
+            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", block, at + 2 + 12 * i)
+            if tag == 0x0112:
+                return value if (kind, count) == (3, 1) and 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1

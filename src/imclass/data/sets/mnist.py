@@ -1,0 +1,149 @@
+"""MNIST (LeCun, Bottou, Bengio and Haffner 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): IDX files.
+
+IDX: two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of axes, each axis's length as a
+big-endian 32-bit number, then the values. Files may be gzipped. Those in the store are used as they are, so that other
+sets in this layout can be put there; what is downloaded must be the published file.
+"""
+
+import gzip
+import io
+import math
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from imclass.core.contracts import Origin, Place, Source
+from imclass.core.errors import UserError
+from imclass.core.store import Download, Store
+from imclass.data.arrays import ArrayDataset
+
+MOST_BYTES = 1 << 31  # unpacked
+SPLITS = ("train", "test")
+PREFIX = {"train": "train", "test": "t10k"}
+FIRST_ID = {"train": 0, "test": 60_000}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A set of four IDX files: where they are in the store and on the network, the gzipped ones' sizes and SHA-256."""
+
+    name: str
+    classes: tuple[str, ...]
+    url: str
+    licence: str
+    files: Mapping[str, tuple[int, str]]
+
+    def path(self, store: Store, stem: str) -> Path:
+        """One file: the one in the store, gzipped or not, else downloaded there."""
+        size, sha256 = self.files[stem]
+        found = store.find(f"{self.name}/{stem}", f"{self.name}/{stem}.gz")
+        return found or store.get(Download(f"{self.name}/{stem}.gz", f"{self.url}{stem}.gz", sha256, size))
+
+    def get(self, place: Place) -> None:
+        """Fetch what is not yet in the store."""
+        for stem in self.files:
+            self.path(place.store, stem)
+
+    def open(self, place: Place, split: str) -> ArrayDataset:
+        """One split, read into memory."""
+        images = self.path(place.store, f"{PREFIX[split]}-images-idx3-ubyte")
+        labels = self.path(place.store, f"{PREFIX[split]}-labels-idx1-ubyte")
+        origin = Origin(self.name, str(place.store.folder / self.name), "published", self.licence)
+        return read_split(images, labels, self.classes, split, FIRST_ID[split], origin)
+
+
+def read_split(
+    images: Path, labels: Path, classes: tuple[str, ...], split: str, first_id: int, origin: Origin
+) -> ArrayDataset:
+    """A split from its two files; a file that does not fit is a `UserError` that names it."""
+    array, numbers = read_idx(images), read_idx(labels)
+    if array.ndim != 3 or not array.size:
+        raise UserError(f"{images} holds values of shape {array.shape}, not images; put the set's own file there")
+    if numbers.ndim != 1:
+        raise UserError(f"{labels} holds values of shape {numbers.shape}, not labels; put the set's own file there")
+    if len(array) != len(numbers):
+        raise UserError(
+            f"{images} has {len(array):,} images and {labels} has {len(numbers):,} labels; take both from the same set"
+        )
+    if numbers.max() >= len(classes):
+        raise UserError(
+            f"{labels} has the label {numbers.max()}, and {origin.name} has classes 0 to {len(classes) - 1}"
+        )
+    ids: Int64[np.ndarray, "N"] = np.arange(first_id, first_id + len(array))
+    return ArrayDataset(array[..., None], numbers.astype(np.int64), ids, classes, SPLITS, split, origin)
+
+
+def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+    """The array of bytes in an IDX file, gzipped or not; anything else is a `UserError` that says what is wrong."""
+    if not path.is_file():
+        raise UserError(f"{path} is not a file; an IDX file is wanted there")
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return values(gzip.GzipFile(fileobj=file) if packed else file, path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
+
+
+def values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
+    """The array that an unpacked IDX stream holds; no more memory is taken than its header announces."""
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[3] == 0:
+        raise UserError(f"{path} is not an IDX file: it begins with {head.hex() or 'nothing'}; fetch it again")
+    if head[2] != 0x08:
+        raise UserError(f"{path} holds values of IDX type 0x{head[2]:02x}; only unsigned bytes (0x08) are read")
+    lengths = file.read(4 * head[3])
+    if len(lengths) < 4 * head[3]:
+        raise UserError(f"{path} ends within its header; fetch it again")
+    shape = struct.unpack(f">{head[3]}I", lengths)
+    size = math.prod(shape)
+    if size > MOST_BYTES:
+        raise UserError(f"{path} announces {size:,} bytes; at most {MOST_BYTES:,} are read")
+    content = bytearray(file.read(size + 1))
+    if len(content) != size:
+        held = f"more than {size:,}" if len(content) > size else f"{len(content):,}"
+        raise UserError(f"{path} announces {' x '.join(map(str, shape))} values and holds {held}; fetch it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+MNIST = Published(
+    name="mnist",
+    classes=tuple("0123456789"),
+    url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    licence="CC BY-SA 3.0",
+    files={
+        "train-images-idx3-ubyte": (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        "train-labels-idx1-ubyte": (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        "t10k-images-idx3-ubyte": (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        "t10k-labels-idx1-ubyte": (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    },
+)
+FASHION_MNIST = Published(
+    name="fashion-mnist",
+    classes=(
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    url="https://github.com/zalandoresearch/fashion-mnist/raw/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/",
+    licence="MIT",
+    files={
+        "train-images-idx3-ubyte": (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        "train-labels-idx1-ubyte": (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        "t10k-images-idx3-ubyte": (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        "t10k-labels-idx1-ubyte": (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    },
+)  # fmt: skip
+
+DATASETS = {
+    MNIST.name: Source(
+        MNIST.open, "handwritten digits, 28 x 28 grey, 60,000 + 10,000", SPLITS, MNIST.licence, MNIST.get
+    ),
+    FASHION_MNIST.name: Source(
+        FASHION_MNIST.open, "clothes, 28 x 28 grey, 60,000 + 10,000", SPLITS, FASHION_MNIST.licence, FASHION_MNIST.get
+    ),
+}

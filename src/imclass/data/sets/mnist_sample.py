@@ -1,0 +1,28 @@
+"""A part of MNIST that comes with the package, so that everything can be tried without a download."""
+
+from pathlib import Path
+
+from imclass.core.contracts import Origin, Place, Source
+from imclass.data.arrays import ArrayDataset
+from imclass.data.sets.mnist import MNIST, PREFIX, SPLITS, read_split
+
+FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
+FIRST_ID = {"train": 0, "test": 10_000}
+
+
+def open_sample(place: Place, split: str) -> ArrayDataset:
+    """One split; the place does not matter."""
+    images = FOLDER / f"{PREFIX[split]}-images-idx3-ubyte.gz"
+    labels = FOLDER / f"{PREFIX[split]}-labels-idx1-ubyte.gz"
+    origin = Origin("mnist-sample", "mnist-sample", "published", MNIST.licence)
+    return read_split(images, labels, MNIST.classes, split, FIRST_ID[split], origin)
+
+
+DATASETS = {
+    "mnist-sample": Source(
+        open_sample,
+        "handwritten digits, 28 x 28 grey, 10,000 + 2,000 of MNIST's, in the package",
+        SPLITS,
+        MNIST.licence,
+    )
+}

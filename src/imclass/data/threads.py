@@ -1,0 +1,68 @@
+"""Work spread over threads with its order kept. Pillow's decoding and resizing release the GIL, so threads suffice."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64
+
+from imclass.core.contracts import Image
+from imclass.core.errors import BadImage, UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Images by position, each with a name. `[i]` raises `BadImage`. A `Dataset` is one; a list of files can be."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> tuple[Image, int]: ...
+
+    def name(self, i: int) -> str: ...
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
+    """`map(function, items)` by `workers` threads (0: by the caller), at most `ahead` results before their turn.
+
+    An exception surfaces at its item's turn. When the consumer stops early, waiting items are dropped and the threads
+    have ended before `close` returns.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="imclass")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def attempt(images: Images, look: Callable[[Image], Image], i: int) -> Image | BadImage:
+    """`look` of image `i`, or why it is refused. Any other failure is raised with the image's name."""
+    try:
+        return look(images[i][0])
+    except BadImage as refused:
+        return BadImage(
+            refused.code, refused.path, refused.detail
+        )  # without the frames, and so the bytes, it came from
+    except UserError as error:
+        raise UserError(f"{images.name(i)}: {error}") from None
+    except Exception as error:
+        raise RuntimeError(f"{images.name(i)}: {type(error).__name__}: {error}") from error
+
+
+def ordered(dataset: Images, indices: Int64[np.ndarray, "N"], workers: int) -> Iterator[Image | BadImage]:
+    """The decoded images at `indices`, in that order, each whole or as the `BadImage` that says why not."""
+    return in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)

@@ -1,0 +1,96 @@
+"""Train in children that are killed at random instants, go on, and compare with a run that was never stopped.
+
+    python kill_trials.py FOLDER TRIALS OPTIMISER MEMORY WORKERS
+
+prints one JSON object: the digest of the uninterrupted run, of another seed's run, and of each run that was killed.
+A program of its own, so that the children fork from a process in which torch has not computed anything yet.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure  # noqa: F401  imported here once, not in each child
+import torch.utils.tensorboard  # noqa: F401
+from imclass.app.train import train
+from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
+from imclass.core.files import read_model, tensors_digest
+from imclass.core.preprocess import Preprocess
+from imclass.train.events import Saved, StepEnd
+
+
+def config(data: Path, optimiser: str, memory: int, workers: int, seed: int) -> Config:
+    """A small LeNet with dropout and augmentation that saves after every step."""
+    stage = Stage(
+        epochs=3,
+        batch=8,
+        micro_batches=2,
+        optimiser=Optimiser(optimiser, weight_decay=1e-3),  # type: ignore[arg-type]
+        schedule=Schedule("cosine", rate=0.02 if optimiser == "sgd" else 1e-3, warmup=3),
+        augment=Augment(flip=True, pad=2),
+    )
+    model = Model("lenet-5", {"dropout": 0.5}, (0.5,), (0.25,))
+    preprocess = Preprocess(28, "rgb", "squash")
+    return Config("kill", model, (stage,), preprocess, str(data), seed, "cpu", workers, memory, save_every=0)
+
+
+def start(configured: Config, out: Path) -> int:
+    """A child that trains; it leaves the times of its first step and last save beside the run."""
+    child = os.fork()
+    if child:
+        return child
+    began, times = time.monotonic(), []
+    try:
+        for event in train(configured, out):
+            if isinstance(event, StepEnd | Saved):
+                times.append(time.monotonic() - began)
+        out.with_suffix(".times").write_text(json.dumps([times[0], times[-1]] if times else [0, 0]))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def finish(configured: Config, out: Path) -> str:
+    """Train to the end in a child; the digest of the model."""
+    _, status = os.waitpid(start(configured, out), 0)
+    assert status == 0, status
+    return tensors_digest(read_model(out / "model.safetensors")[0])
+
+
+def killed(configured: Config, out: Path, span: list[float], generator: random.Random) -> bool:
+    """Train in a child and kill it between its first step and its last save; whether it was still at work."""
+    child = start(configured, out)
+    time.sleep(generator.uniform(*span))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and not (out / "model.safetensors").exists()
+
+
+def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -> dict[str, Any]:
+    """All trials."""
+    data, runs, generator = folder / "data", folder / "runs", random.Random(f"{optimiser} {memory} {workers}")
+    configured = config(data, optimiser, memory, workers, seed=0)
+    whole = finish(configured, runs / "whole")
+    span = json.loads((runs / "whole.times").read_text())
+    other = finish(config(data, optimiser, memory, workers, seed=1), runs / "other")
+    found, steps = [], []
+    for n in range(10 * trials):
+        if len(found) == trials:
+            break
+        out = runs / f"killed-{n}"
+        if killed(configured, out, span, generator):
+            checkpoints = sorted((out / "checkpoints").glob("step-*"))
+            steps.append(checkpoints[-1].name if checkpoints else "none")
+            found.append(finish(configured, out))
+    return {"whole": whole, "other": other, "killed": found, "went on from": steps, "span": span}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    place, count, kind, mebibytes, threads = sys.argv[1:]
+    print(json.dumps(main(Path(place), int(count), kind, int(mebibytes), int(threads))))

@@ -1,0 +1,76 @@
+"""The example in CONTRIBUTING.md works: one plugin with a network, a data set, a protocol and a recipe."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from imclass.core.config import Config, find
+from imclass.core.contracts import Classifier, Dataset, Place
+from imclass.core.contracts import TestProtocol as Protocol
+from imclass.core.store import Store
+from imclass.models.classifier import NetworkClassifier, create, networks
+
+PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
+TABLES = {
+    "NETS": "imclass.models.nets",
+    "DATASETS": "imclass.data.sets",
+    "PROTOCOLS": "imclass.evaluate.protocols",
+    "RECIPES": "imclass.recipes",
+}
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> list[Path]:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "mine.py").write_text(example)
+    return [folder]
+
+
+def entry(table: str, name: str, plugins: list[Path]) -> Any:
+    assert name not in find(TABLES[table], table, "entry").entries
+    return find(TABLES[table], table, "entry", plugins)[name]
+
+
+def linear(plugins: list[Path]) -> NetworkClassifier:
+    return create("linear", tuple("0123456789"), plugins=plugins)
+
+
+def test_the_network_has_the_parameters_it_says(plugins: list[Path]) -> None:
+    classifier = linear(plugins)
+    assert isinstance(classifier, Classifier)
+    stated = networks(plugins)["linear"].parameters
+    assert sum(p.numel() for p in classifier.network.parameters()) == stated == 28 * 28 * 10 + 10
+
+
+def test_the_data_set_keeps_the_contract(plugins: list[Path], tmp_path: Path) -> None:
+    source = entry("DATASETS", "stripes", plugins)
+    data = source.open(Place(Store(tmp_path)), "train")
+    assert isinstance(data, Dataset)
+    assert len(data) == len(data.ids) == len(data.labels)
+    first, second = data[0], data[1]
+    assert (first[1], second[1]) == (data.labels[0], data.labels[1]) == (0, 1)
+    assert (first[0] == second[0].transpose(1, 0, 2)).all() and (first[0] != second[0]).any()
+
+
+def test_the_protocol_scores(plugins: list[Path], tmp_path: Path) -> None:
+    protocol = entry("PROTOCOLS", "whole", plugins)
+    assert isinstance(protocol, Protocol)
+    data = entry("DATASETS", "stripes", plugins).open(Place(Store(tmp_path)), "test")
+    scores = protocol(linear(plugins), [data[0][0], data[1][0]])
+    assert scores.shape == (2, 10)
+    assert not torch.equal(scores[0], scores[1])
+
+
+def test_the_recipe_is_a_config(plugins: list[Path]) -> None:
+    config = entry("RECIPES", "stripes-linear", plugins)()
+    assert isinstance(config, Config)
+    assert (config.model.network, config.data) == ("linear", "stripes")
+
+
+def test_the_page_stays_short() -> None:
+    assert len(PAGE.read_text().splitlines()) < 60

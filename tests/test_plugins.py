@@ -1,0 +1,110 @@
+"""Growth is one new file: a network, a data set, a protocol and a recipe, each from a user's own folder."""
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+from imclass.app.cli import main
+
+NETWORK = """
+    from dataclasses import dataclass
+    from torch import nn
+    from imclass.core.contracts import Entry
+    from imclass.models.layers import Network
+
+    @dataclass(frozen=True)
+    class Row:
+        width: int = 4
+
+    class Tiny(Network):
+        def __init__(self, row, classes=2, w_in=3):
+            super().__init__(size=8, w_in=w_in)
+            self.features = nn.Sequential(nn.Conv2d(w_in, row.width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4))
+            self.head = nn.Sequential(nn.Flatten(), nn.Linear(row.width * 4, classes))
+
+    NETS = {"tiny": Entry(Tiny, Row(), size=8, parameters=4 * 28 + 17 * 2, paper="none", year=2026, classes=2)}
+"""
+DATA = """
+    import numpy as np
+    from imclass.core.contracts import Origin, Source
+    from imclass.data.arrays import ArrayDataset
+
+    def halves(place, split):
+        generator = np.random.default_rng(0 if split == "train" else 1)
+        images = generator.integers(0, 120, (64, 8, 8, 3), dtype=np.uint8)
+        labels = np.arange(64) % 2
+        images[labels == 1, :, 4:] += 120
+        ids = np.arange(64) + (0 if split == "train" else 64)
+        return ArrayDataset(images, labels.astype(np.int64), ("left", "right"), ids, ("train", "test"), split,
+                            Origin("halves", "made up", "published"))
+
+    DATASETS = {"halves": Source(halves, "images whose right half is brighter, or not")}
+"""
+PROTOCOL = """
+    from dataclasses import dataclass
+    from imclass.evaluate.views import one_view
+
+    @dataclass(frozen=True)
+    class Mirrored:
+        def __call__(self, classifier, images):
+            return one_view(classifier, [image[:, ::-1] for image in images], classifier.preprocess)
+
+    PROTOCOLS = {"mirrored": Mirrored()}
+"""
+RECIPE = '''
+    from imclass.core.config import Config, Model, Schedule, Stage
+    from imclass.core.preprocess import Preprocess
+
+    def halves_tiny():
+        """Tell halves apart."""
+        stage = Stage(epochs=6, batch=16, schedule=Schedule(rate=0.05))
+        return Config("halves-tiny", Model("tiny"), (stage,), Preprocess(8, "rgb", "none"), "halves")
+
+    RECIPES = {"halves-tiny": halves_tiny}
+'''
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    for name, text in (("tiny", NETWORK), ("halves", DATA), ("mirrored", PROTOCOL), ("recipe", RECIPE)):
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    return folder
+
+
+def test_all_four_work_together(plugins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, out = ["--plugins", str(plugins), "--json"], tmp_path / "run"
+    assert main(["train", "halves-tiny", "--out", str(out), "--model.width", "6", *own]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["test"]["top1"] > 0.95
+    assert main(["evaluate", str(out), *own]) == 0
+    straight = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", str(out), "--protocol", "mirrored", *own]) == 0
+    mirrored = json.loads(capsys.readouterr().out)
+    assert straight["top1"] > 0.95 and straight["total"] == 64
+    assert mirrored["top1"] != straight["top1"]  # the protocol was really used
+    assert main(["info", str(out), *own]) == 0
+    assert json.loads(capsys.readouterr().out)["row"] == {"width": 6}
+
+
+@pytest.mark.parametrize(("verb", "name"), [("models", "tiny"), ("data", "halves"), ("recipes", "halves-tiny")])
+def test_they_are_listed(plugins: Path, verb: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--json"]) == 0
+    assert name not in [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert main([verb, "--json", "--plugins", str(plugins)]) == 0
+    assert name in [row["name"] for row in json.loads(capsys.readouterr().out)]
+
+
+def test_a_broken_file_is_reported_and_the_others_work(
+    plugins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plugins / "broken.py").write_text("import nothing_of_this_name\n")
+    assert main(["models", "tiny", "--plugins", str(plugins)]) == 0
+    shown = capsys.readouterr()
+    assert "broken.py" in shown.err and "nothing_of_this_name" in shown.err and "tiny" in shown.out
+
+
+def test_without_the_folder_the_recipe_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "halves-tiny", "--out", str(tmp_path / "run")]) == 2
+    assert "no recipe is named 'halves-tiny'" in capsys.readouterr().err
