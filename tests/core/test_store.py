@@ -1,5 +1,6 @@
 """The store against a local https server that misbehaves in every way, and files put there by hand."""
 
+import contextlib
 import datetime
 import hashlib
 import http.server
@@ -501,10 +502,8 @@ def test_without_the_lock_they_would_have_fetched_it_twice(
     site.answer = together
 
     def get() -> None:
-        try:
+        with contextlib.suppress(UserError):
             store.get(wanted, context=trust)
-        except UserError:
-            pass
 
     got = [threading.Thread(target=get) for _ in range(2)]
     for thread in got:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from imclass.app.run import Run, readable
 from imclass.core.config import to_json
@@ -14,6 +14,7 @@ from imclass.core.contracts import Evaluation
 from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, StepEnd
 
 
+@runtime_checkable
 class Consumer(Protocol):
     """Anything that watches a run."""
 

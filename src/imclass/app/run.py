@@ -36,6 +36,11 @@ class Run:
         """Whether the run has come to its end: its model is written last."""
         return self.model.is_file()
 
+    @property
+    def worked(self) -> bool:
+        """Whether there is anything here that another configuration would spoil."""
+        return self.finished or (self.folder / "checkpoints").is_dir()
+
     def checkpoints(self, keep: int) -> Checkpoints:
         """The checkpoints of this run."""
         return Checkpoints(self.folder / "checkpoints", keep)
@@ -56,10 +61,10 @@ class Run:
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
         record = {"format": FORMAT, "config": to_json(config), "data": dict(data)}
         file = self.folder / "config.json"
-        if file.is_file():
+        if file.is_file() and self.worked:
             self.compare(read_config(file), config, data)
             return
-        if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
+        if not file.is_file() and self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
             raise UserError(f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -88,10 +88,10 @@ def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = ()
     config = replace(config, model=replace(config.model, row=classifier.row))
     check_data(config, training, held_out)
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
-    if not dry:
-        run.begin(config, facts)
     checkpoint, problems = run.checkpoints(config.keep).newest()
     used = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else runtime.resolve(config.device)
+    if not dry:
+        run.begin(config, facts)
     runtime.apply(used)
     classifier.network.to(used.device)
 
@@ -162,7 +162,6 @@ def finish(job: Job, state: loop.State) -> Saved:
         metrics={split: {k: v for k, v in summary(r).items() if k != "refused"} for split, r in results.items()},
         chosen=chosen,
         versions=runtime.versions(),
-        licence=job.facts["licence"],
     )
     return Saved(state.at, job.run.model)
 

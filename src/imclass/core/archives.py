@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imclass.core.errors import UserError, printable
+from imclass.core.errors import UserError
 from imclass.core.files import sync_folder
 from imclass.core.members import RECORD, Member, guarded, members, refusal, too_large
 
@@ -75,7 +75,7 @@ def settle(archive: Path, folder: Path, target: Path, new: bool) -> None:
     pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
     for _, final in pairs:
         if os.path.lexists(final):
-            raise UserError(f"{archive} holds {final.name!r}, and {final} is there already; move it away first")
+            raise UserError(f"{archive} holds '{final.name}', and {final} is there already; move it away first")
     for unpacked, final in pairs:
         unpacked.rename(final)
     sync_folder(target.parent if new else target)
@@ -138,8 +138,7 @@ class Writer:
         """Take a name that nothing in this archive has, not even in other case or Unicode form."""
         other = self.spelling.setdefault(tuple(unicodedata.normalize("NFC", p).casefold() for p in parts), parts)
         if other is not parts:
-            twin = "/".join(other)
-            raise refusal(self.archive, name, f"would take the place of {printable(twin)!r}")
+            raise refusal(self.archive, name, f"would take the place of '{'/'.join(other)}'")
 
     def sync(self) -> None:
         """Make the folders' entries last."""

@@ -7,6 +7,7 @@ counts is what has been read.
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 import stat
@@ -17,12 +18,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeAlias, TypeVar
+from typing import TypeVar
 
 from imclass.core.errors import UserError, printable
 
 T = TypeVar("T")
-Opened: TypeAlias = IO[bytes] | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 
 BLOCK = 1 << 16  # bytes read at once
 RECORD = 512  # bytes of a tar header, and what contents are padded to
@@ -62,7 +62,7 @@ def members(archive: Path, most_read: int) -> Iterator[Member]:
             yield from tar_members(archive, Stream(archive, stream, most_read))
 
 
-def unpacked(file: IO[bytes], start: bytes) -> Opened:
+def unpacked(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
     """The decompressed content of a file that begins with `start`."""
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(file)
@@ -73,7 +73,7 @@ def unpacked(file: IO[bytes], start: bytes) -> Opened:
     return file
 
 
-def zip_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
+def zip_members(archive: Path, file: io.BufferedReader) -> Iterator[Member]:
     """The entries of a zip archive, after a look at all of them; CRCs are checked as they are read."""
     with zipfile.ZipFile(file) as opened:
         entries = opened.infolist()
@@ -106,7 +106,7 @@ class Stream:
     """A tar archive's bytes in order, counted as they come out of the decompressor."""
 
     archive: Path
-    file: Opened
+    file: io.BufferedIOBase
     most: int
     count: int = 0
 
@@ -211,7 +211,7 @@ def guarded(archive: Path, items: Iterable[T]) -> Iterator[T]:
 def refusal(archive: Path, name: str, why: str) -> UserError:
     """The error for a member that is not taken."""
     shown = printable(name if len(name) <= 200 else f"{name[:200]}...")
-    return UserError(f"{archive}: {shown!r} {why}; nothing was unpacked. Use an archive from a source you trust")
+    return UserError(f"{archive}: '{shown}' {why}; nothing was unpacked. Use an archive from a source you trust")
 
 
 def too_large(archive: Path, limit: int) -> UserError:

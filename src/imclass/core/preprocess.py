@@ -48,7 +48,15 @@ class Preprocess:
 
     def __call__(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w c"]:
         """The network's view of one image, channels last."""
-        return self.crop(self.resized(self.coloured(image)))
+        return self.crop(self.resized(self.coloured(self.narrowed(image))))
+
+    def narrowed(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
+        """The centre of an image longer than 16 times its width: all that a centre crop can reach, at bounded memory."""
+        most = 16 * min(image.shape[:2])
+        if self.resize != "shorter" or max(image.shape[:2]) <= most:
+            return image
+        top, left = (max(0, side - most) // 2 for side in image.shape[:2])
+        return image[top : top + most, left : left + most]
 
     def coloured(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
         """Grey (luma of ITU-R BT.601) or three channels, in the network's channel order."""

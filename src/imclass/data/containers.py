@@ -102,7 +102,7 @@ def jpeg(content: bytes, path: str) -> Container:
             raise BadImage("too-complex", path, f"the JPEG has more than {MOST_SCANS} scans")
         if marker == 0xE1 and body.startswith(b"Exif\0") and not exif:
             exif = body
-        if marker == 0xFE or marker in range(0xE1, 0xF0) and marker != 0xEE:
+        if marker == 0xFE or (0xE1 <= marker <= 0xEF and marker != 0xEE):
             kept.append(content[begin:start])
             begin = start + 4 + len(body)
     kept.append(content[begin:end])
@@ -150,7 +150,7 @@ def png(content: bytes, path: str) -> Container:
 
 
 def gif(content: bytes, path: str) -> Container:
-    """GIF up to the end of its first frame, comments and other extensions left out but the frame's own control block."""
+    """GIF up to the end of its first frame, without comments and the like; the frame's control block stays."""
     width, height, flags = struct.unpack_from("<6xHHB", content)
     at = 13 + colours(flags)
     kept, control = [content[:at]], b""

@@ -93,7 +93,7 @@ class Loader:
     @cached_property
     def kept(self) -> Views:
         """Every image as the network sees it, decoded once."""
-        everything: Int64[np.ndarray, "N"] = np.arange(len(self.dataset))
+        everything = np.arange(len(self.dataset))
         if self.ready is not None:
             return Views(self.ready, everything, {})
         with contextlib.closing(self.looked(0, everything)) as results:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
@@ -107,5 +107,4 @@ def part(height: int, width: int, rules: Augment, seed: int, epoch: int, id: int
 
 def drawn(seed: int, epoch: int, id: int, trial: int, stream: str) -> float:
     """One number in [0, 1) for one sample."""
-    numbers: Float64[np.ndarray, "1"] = uniform(seed, epoch, np.array([id], np.int64), trial, stream)
-    return float(numbers[0])
+    return float(uniform(seed, epoch, np.array([id], np.int64), trial, stream)[0])

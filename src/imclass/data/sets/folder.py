@@ -9,7 +9,7 @@ Nothing in the tree is ever written to.
 import hashlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,36 +66,79 @@ class FolderDataset:
 
 @dataclass
 class Scan:
-    """What a walk through a tree has met, all relative to its root."""
+    """What a walk through a tree meets: images with their class, and what is passed over; all relative to its root."""
 
-    images: list[str] = field(default_factory=list)
+    root: Path
     hidden: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)  # of the class folders
     other: list[str] = field(default_factory=list)  # files that are no images by name
     loops: list[str] = field(default_factory=list)  # links to a folder that they lie in
 
-    def walk(self, root: Path, relative: str, above: tuple[str, ...] = ()) -> None:
-        """Take in the folder `relative`, links followed, loops not."""
-        here = os.path.realpath(root / relative)
+    def folders(self, relative: str) -> list[str]:
+        """Names of the folders in `relative`; files beside them are noted."""
+        inside = entries(self.root / relative)
+        self.hidden += [join(relative, entry.name) for entry in inside if is_hidden(entry.name)]
+        seen = [entry for entry in inside if not is_hidden(entry.name)]
+        self.outside += [join(relative, entry.name) for entry in seen if not is_folder(entry)]
+        return [entry.name for entry in seen if is_folder(entry)]
+
+    def images(self, relative: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+        """Every image in the folder `relative` and the folders in it; links are followed, loops are not."""
+        here = os.path.realpath(self.root / relative)
         if here in above:
             self.loops.append(relative)
             return
-        for entry in entries(root / relative):
-            path = f"{relative}/{entry.name}"
+        for entry in entries(self.root / relative):
+            path = join(relative, entry.name)
             if is_hidden(entry.name):
                 self.hidden.append(path)
-            elif entry.is_dir():
-                self.walk(root, path, (*above, here))
+            elif is_folder(entry):
+                yield from self.images(path, (*above, here))
+            elif is_image(Path(entry.name)):
+                yield path
             else:
-                (self.images if is_image(Path(entry.name)) else self.other).append(path)
+                self.other.append(path)
+
+    def part(self, relative: str, classes: Sequence[str]) -> "Part":
+        """The images of each class folder in `relative`."""
+        return Part(relative, {name: tuple(self.images(join(relative, name))) for name in sorted(classes)})
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each kind of thing that was passed over, with the first few names."""
+        kinds = (
+            ("hidden files or folders", self.hidden),
+            ("files or folders outside the class folders", self.outside),
+            ("files that are no images by name", self.other),
+            ("links to a folder that they lie in", self.loops),
+        )
+        return tuple(f"ignored {len(names):,} {what}: {listed(names, 3)}" for what, names in kinds if names)
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Files of one part of a tree with their class names; `part` is "" where the tree has no parts."""
+class Part:
+    """A part of a tree: its folder ("" for the whole tree) and each class's files, relative to the tree's root."""
 
-    part: str
-    classes: tuple[str, ...]
-    files: dict[str, str]  # relative path to class
+    folder: str
+    files: Mapping[str, tuple[str, ...]]
+
+    @property
+    def missing(self) -> list[str]:
+        """Classes without images."""
+        return [name for name, files in self.files.items() if not files]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree of images taken apart: `parts` by split, and how that came about."""
+
+    parts: Mapping[str, Part]
+    rule: str
+    notes: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of training, sorted."""
+        return tuple(self.parts["train"].files)
 
 
 def is_hidden(name: str) -> bool:
@@ -106,6 +149,19 @@ def is_hidden(name: str) -> bool:
 def is_image(path: Path) -> bool:
     """Whether a file is an image by the end of its name."""
     return path.suffix[1:].lower() in READ + REFUSED
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder or a link to one; a link that leads nowhere is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def join(folder: str, name: str) -> str:
+    """A path relative to the root, where "" is the root itself."""
+    return f"{folder}/{name}" if folder else name
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -128,48 +184,25 @@ def open_folder(place: Place, split: str) -> FolderDataset:
     Ids are positions in the sorted listing of the whole tree. Mistakes are `UserError`s that name the path.
     """
     root = checked_root(place.path)
-    tops = [entry for entry in entries(root) if not is_hidden(entry.name)]
-    folders = [entry.name for entry in tops if entry.is_dir()]
-    scan = Scan(hidden=[entry.name for entry in entries(root) if is_hidden(entry.name)])
-    stray = [entry.name for entry in tops if not entry.is_dir()]
-    if has_parts(root, folders):
-        parts = own_parts(root, folders, scan, stray)
-        splits, rule = tuple(parts), "folders"
-        chosen = {name: {f: c for f, c in part.files.items()} for name, part in parts.items()}
-        classes, unlabelled = parts["train"].classes, missing_classes(parts)
-    else:
-        whole = labelled(root, "", folders, scan)
-        check_part(whole, root, stray)
-        classes, splits, unlabelled = whole.classes, ("train", "test"), []
-        rule = f"hash 80/20, seed {place.seed}"
-        chosen = {**by_hash(whole.files, place.seed), "all": whole.files}
-    if split not in chosen:
+    scan = Scan(root)
+    folders = scan.folders("")
+    tree = own_parts(scan, folders) if has_parts(root, folders) else by_hash(scan, folders, place.seed)
+    splits = tuple(name for name in tree.parts if name != "all")
+    if split not in tree.parts:
         raise UserError(f"{root} has no split {split!r}{nearest(split, splits)}")
-    notes = (*unlabelled, *ignored(scan, stray))
-    return assemble(root, chosen, split, classes, Origin(root.name, str(root.resolve()), rule, "", notes), splits)
-
-
-def assemble(
-    root: Path,
-    chosen: dict[str, dict[str, str]],
-    split: str,
-    classes: tuple[str, ...],
-    origin: Origin,
-    splits: tuple[str, ...],
-) -> FolderDataset:
-    """The data set of one split of `chosen` (split to file to class)."""
-    listing = sorted({file for files in chosen.values() for file in files}, key=lambda file: (composed(file), file))
-    of_class = {name: k for k, name in enumerate(classes)}
-    taken = [(i, file) for i, file in enumerate(listing) if file in chosen[split]]
+    every = {file for part in tree.parts.values() for files in part.files.values() for file in files}
+    position = {file: i for i, file in enumerate(sorted(every, key=lambda file: (composed(file), file)))}
+    label = {file: tree.classes.index(name) for name, files in tree.parts[split].files.items() for file in files}
+    taken = sorted(label, key=lambda file: position[file])
     return FolderDataset(
         root=root,
-        files=tuple(file for _, file in taken),
-        labels=np.array([of_class[chosen[split][file]] for _, file in taken], np.int64),
-        ids=np.array([i for i, _ in taken], np.int64),
-        classes=classes,
+        files=tuple(taken),
+        labels=np.array([label[file] for file in taken], np.int64),
+        ids=np.array([position[file] for file in taken], np.int64),
+        classes=tree.classes,
         splits=splits,
         split=split,
-        origin=origin,
+        origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
     )
 
 
@@ -181,115 +214,86 @@ def checked_root(path: Path | None) -> Path:
         return path
     if path.exists():
         raise UserError(f"{path} is a file; a folder with one folder per class is wanted")
-    beside = [entry.name for entry in entries(path.parent)] if path.parent.is_dir() else []
-    close = nearest(path.name, beside) if len(beside) > 0 else ""
-    raise UserError(f"there is no folder {path}{close}")
+    beside = [entry.name for entry in entries(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
+    raise UserError(f"there is no folder {path}{nearest(path.name, beside)}")
 
 
 def has_parts(root: Path, folders: Sequence[str]) -> bool:
     """Whether the tree has its own train folder, and that is not just the name of a class."""
-    if not any(name.lower() in PARTS for name in folders):
-        return False
-    if all(name.lower() in PARTS for name in folders):
-        return True
-    train = [name for name in folders if name.lower() == "train"]
-    return any(entry.is_dir() and not is_hidden(entry.name) for name in train for entry in entries(root / name))
+    named = [name for name in folders if name.lower() in PARTS]
+    if len(named) == len(folders):
+        return bool(named)
+    train = [name for name in named if name.lower() == "train"]
+    return any(is_folder(entry) and not is_hidden(entry.name) for name in train for entry in entries(root / name))
 
 
-def own_parts(root: Path, folders: Sequence[str], scan: Scan, stray: list[str]) -> dict[str, Labelled]:
-    """The parts of a tree that has its own, training first; further folders beside them are left out."""
-    parts: dict[str, Labelled] = {}
-    for name in sorted(folders, key=lambda name: list(PARTS).index(name.lower()) if name.lower() in PARTS else -1):
-        if name.lower() not in PARTS:
-            stray.append(f"{name}/")
-            continue
+def own_parts(scan: Scan, folders: Sequence[str]) -> Tree:
+    """A tree that has parts of its own; further folders beside them are left out, and parts without labelled images."""
+    scan.outside += [f"{name}/" for name in folders if name.lower() not in PARTS]
+    parts: dict[str, Part] = {}
+    for name in sorted((n for n in folders if n.lower() in PARTS), key=lambda n: list(PARTS).index(n.lower())):
         split = PARTS[name.lower()]
         if split in parts:
-            raise UserError(f"{root} has two {split} folders, {parts[split].part!r} and {name!r}; keep one")
-        inside = entries(root / name)
-        classes = [entry.name for entry in inside if entry.is_dir() and not is_hidden(entry.name)]
-        scan.hidden += [f"{name}/{entry.name}" for entry in inside if is_hidden(entry.name)]
-        loose = [entry.name for entry in inside if not entry.is_dir() and not is_hidden(entry.name)]
-        parts[split] = labelled(root, name, classes, scan)
+            raise UserError(f"{scan.root} has two {split} folders, {parts[split].folder!r} and {name!r}; keep one")
+        part = scan.part(name, scan.folders(name))
         if split == "train":
-            check_part(parts[split], root / name, loose)
-        stray += [f"{name}/{file}" for file in loose]
+            check_training(part, scan.root)
+        if any(part.files.values()):
+            parts[split] = part
+        else:
+            scan.outside.append(f"{name}/ (no class folders with images)")
     if "train" not in parts:
-        raise UserError(
-            f"{root} has no folder 'train' beside {listed(sorted(folders))}; name the training part 'train'"
-        )
-    check_same_classes(parts, root)
-    return parts
+        found = listed(sorted(folders))
+        raise UserError(f"{scan.root} has no folder 'train' beside {found}; name the training part 'train'")
+    check_same_classes(parts, scan.root)
+    known = tuple(parts["train"].files)
+    lacks = {split: [n for n in known if not part.files.get(n)] for split, part in parts.items()}
+    notes = [f"{split} has no images of {listed(names)}" for split, names in lacks.items() if names]
+    return Tree(parts, "folders", (*notes, *scan.notes()))
 
 
-def labelled(root: Path, part: str, classes: Sequence[str], scan: Scan) -> Labelled:
-    """The images in each class folder of a part, whatever folders they lie in within it."""
-    files: dict[str, str] = {}
-    for name in classes:
-        before = len(scan.images)
-        scan.walk(root, f"{part}/{name}" if part else name)
-        files.update(dict.fromkeys(scan.images[before:], name))
-    return Labelled(part, tuple(sorted(classes)), files)
-
-
-def check_part(part: Labelled, folder: Path, loose: Sequence[str]) -> None:
+def check_training(part: Part, root: Path) -> None:
     """Training images can be told apart by class folders; otherwise a `UserError`."""
-    if not part.classes:
-        if any(is_image(Path(name)) for name in loose):
+    folder = root / part.folder
+    if not part.files:
+        if any(is_image(Path(entry.name)) for entry in entries(folder)):
             raise UserError(f"the images lie directly in {folder}; put each into a folder named after its class")
         raise UserError(f"{folder} has no class folders; make one folder per class and put its images into it")
-    check_classes(part.classes, str(folder))
-    empty = sorted(set(part.classes) - set(part.files.values()))
-    if empty:
-        raise UserError(f"no images in the class folders {listed(empty)} of {folder}; fill or remove them")
+    check_classes([composed(name) for name in part.files], str(folder))
+    if part.missing:
+        raise UserError(f"no images in the class folders {listed(part.missing)} of {folder}; fill or remove them")
 
 
-def check_same_classes(parts: dict[str, Labelled], root: Path) -> None:
+def check_same_classes(parts: Mapping[str, Part], root: Path) -> None:
     """Every class to be scored can be learnt; otherwise a `UserError` with the nearest class of training."""
-    known = parts["train"].classes
+    train = parts["train"]
     for part in parts.values():
-        for name in part.classes:
-            if name not in known:
-                where = f"{root / part.part / name} is a class that {root / parts['train'].part} lacks"
-                raise UserError(f"{where}{nearest(name, known)}; rename or remove it, or add training images")
+        for name in part.files:
+            if name not in train.files:
+                where = f"{root / part.folder / name} is a class that {root / train.folder} lacks"
+                raise UserError(f"{where}{nearest(name, train.files)}; rename or remove it, or add training images")
 
 
-def missing_classes(parts: dict[str, Labelled]) -> list[str]:
-    """A note for each held-out part that has no images of some class."""
-    known = parts["train"].classes
-    absent = {split: [c for c in known if c not in set(part.files.values())] for split, part in parts.items()}
-    return [f"{split} has no images of {listed(names)}" for split, names in absent.items() if names]
-
-
-def by_hash(files: dict[str, str], seed: int) -> dict[str, dict[str, str]]:
-    """Train and test of a tree without parts: of each class the fifth whose hashes are lowest is held out.
+def by_hash(scan: Scan, folders: Sequence[str], seed: int) -> Tree:
+    """A tree without parts: of each class the fifth whose hashes of (seed, name) are lowest is held out as test.
 
     At least one image is, where a class has two. Names, not positions, decide: adding images moves few others.
     """
-    held: set[str] = set()
-    for name in set(files.values()):
-        own = sorted((f for f, c in files.items() if c == name), key=lambda file: rank(file, seed))
-        held.update(own[: max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0])
-    return {
-        "train": {f: c for f, c in files.items() if f not in held},
-        "test": {f: c for f, c in files.items() if f in held},
+    whole = scan.part("", folders)
+    check_training(whole, scan.root)
+    ranked = {name: sorted(files, key=lambda file: rank(file, seed)) for name, files in whole.files.items()}
+    held = {name: max(1, round(HELD_OUT * len(files))) if len(files) > 1 else 0 for name, files in ranked.items()}
+    parts = {
+        "train": Part("", {name: tuple(files[held[name] :]) for name, files in ranked.items()}),
+        "test": Part("", {name: tuple(files[: held[name]]) for name, files in ranked.items()}),
+        "all": whole,
     }
+    return Tree(parts, f"hash 80/20, seed {seed}", scan.notes())
 
 
 def rank(file: str, seed: int) -> bytes:
     """Where a file stands in its class's order: a hash of seed and name."""
     return hashlib.sha256(f"{seed}\n{composed(file)}".encode("utf-8", "surrogateescape")).digest()
-
-
-def ignored(scan: Scan, stray: Sequence[str]) -> list[str]:
-    """A note for each kind of thing that was passed over, with the first few names."""
-    kinds = (
-        ("hidden files or folders", scan.hidden),
-        ("files or folders outside the class folders", stray),
-        ("files that are no images by name", scan.other),
-        ("links to a folder that they lie in", scan.loops),
-    )
-    return [f"ignored {len(names):,} {what}: {listed(names, 3)}" for what, names in kinds if names]
 
 
 DATASETS = {

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from imclass.core.contracts import Origin, Place, Source
 from imclass.core.errors import UserError
@@ -74,7 +74,7 @@ def read_split(
         raise UserError(
             f"{labels} has the label {numbers.max()}, and {origin.name} has classes 0 to {len(classes) - 1}"
         )
-    ids: Int64[np.ndarray, "N"] = np.arange(first_id, first_id + len(array))
+    ids = np.arange(first_id, first_id + len(array))
     return ArrayDataset(array[..., None], numbers.astype(np.int64), ids, classes, SPLITS, split, origin)
 
 
