@@ -7,13 +7,14 @@
 
 from typing import Any
 
+EVENTS = ("EpochEnd", "EpochStart", "Evaluated", "NonFinite", "Saved", "StepEnd")
 HOMES = {
     "train": "imclass.app.train",
     "configure": "imclass.app.train",
     "load": "imclass.models.classifier",
     "create": "imclass.models.classifier",
-}
-__all__ = ["configure", "create", "load", "train"]
+} | dict.fromkeys(EVENTS, "imclass.train.events")
+__all__ = [*sorted(HOMES)]
 
 
 def __getattr__(name: str) -> Any:

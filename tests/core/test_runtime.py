@@ -25,7 +25,7 @@ def test_threads_are_those_of_the_moment_and_are_set_again() -> None:
     torch.set_num_threads(1)
     apply(runtime)
     assert runtime.threads == torch.get_num_threads() == 2
-    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()  # asked for on a GPU only
 
 
 def test_it_is_said_in_a_line() -> None:

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+
+# Not given unless the user gives it: the text beside each says what happens then.
+File: TypeAlias = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+Name: TypeAlias = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
+Entry: TypeAlias = Annotated[str | None, arg(metavar="[NAME]", help_behavior_hint="")]
+Model: TypeAlias = Annotated[Path, arg(metavar="MODEL", help_behavior_hint="")]
+Paths: TypeAlias = Annotated[tuple[str, ...], arg(metavar="PATH ...", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -13,7 +20,7 @@ class Common:
 
     json: bool = False
     """print the record as JSON on standard output"""
-    store: Path | None = None
+    store: File = None
     """folder of data sets and weights; else $IMCLASS_STORE, else the user's cache folder"""
     offline: bool = False
     """never try the network"""
@@ -26,9 +33,9 @@ class Train:
     """Train RECIPE; the same command goes on where it was stopped. Every field of the recipe's config is an option, too:
     `imclass train RECIPE --help` lists them."""
 
-    out: Path | None = None
+    out: File = None
     """the run's directory (default: runs/RECIPE)"""
-    config: Path | None = None
+    config: File = None
     """take the config from this file (a run's config.json) instead of the recipe"""
     dry_run: bool = False
     """check everything and print the config, then stop"""
@@ -39,17 +46,17 @@ class Train:
 class Evaluate:
     """Score MODEL on a held-out split: top-1, top-5, per class, confusion matrix."""
 
-    model: Positional[Path]
+    model: Positional[Model]
     """a run's directory or a model file"""
-    data: str | None = None
+    data: Name = None
     """a data set's name or a folder with one folder per class (default: what the model was trained from)"""
-    split: str | None = None
+    split: Name = None
     """train, validation, test or all (default: the held-out part; all of a folder that the model has not seen)"""
-    protocol: str | None = None
+    protocol: Name = None
     """how an image is looked at: center, resize ... (default: as the model was trained)"""
-    plot: Path | None = None
+    plot: File = None
     """draw the confusion matrix into this PNG file"""
-    classes: Path | None = None
+    classes: File = None
     """JSON that maps the data's class names to the model's"""
     batch: int = 256
     workers: int = 0
@@ -63,14 +70,14 @@ class Evaluate:
 class Predict:
     """Name what is in image files, folders or globs, in the order given."""
 
-    model: Positional[Path]
+    model: Positional[Model]
     """a run's directory or a model file"""
-    paths: Positional[tuple[str, ...]]
+    paths: Positional[Paths]
     """image files, folders or globs"""
     top: int = 5
     """how many classes an image"""
     format: Literal["table", "csv", "json"] = "table"
-    protocol: str | None = None
+    protocol: Name = None
     """how an image is looked at (default: as the model was trained)"""
     workers: int = 0
     """decoding threads"""
@@ -81,15 +88,15 @@ class Predict:
 class Features:
     """What a layer of MODEL gives out for images: as numbers, as a picture of its maps, or both."""
 
-    model: Positional[Path]
+    model: Positional[Model]
     """a run's directory or a model file"""
-    paths: Positional[tuple[str, ...]]
+    paths: Positional[Paths]
     """image files, folders or globs"""
-    layer: str | None = None
+    layer: Name = None
     """the layer's name (default: the first convolution)"""
-    out: Path | None = None
+    out: File = None
     """write the outputs of all images into this .npy file"""
-    grid: Path | None = None
+    grid: File = None
     """draw the first image's maps into this PNG file"""
     workers: int = 0
     """decoding threads"""
@@ -100,7 +107,7 @@ class Features:
 class Info:
     """What a model file holds."""
 
-    model: Positional[Path]
+    model: Positional[Model]
     """a run's directory or a model file"""
     common: OmitArgPrefixes[Common] = Common()
 
@@ -109,7 +116,8 @@ class Info:
 class Models:
     """The networks there are, or one in detail."""
 
-    name: Positional[str | None] = None
+    name: Positional[Entry] = None
+    """show this one in detail"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -117,7 +125,8 @@ class Models:
 class Recipes:
     """The recipes there are, or one with its whole config."""
 
-    name: Positional[str | None] = None
+    name: Positional[Entry] = None
+    """show this one in detail"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -126,15 +135,15 @@ class Data:
     """The data sets there are; `data get NAME` fetches one, `data check NAME|DIR` decodes every image of one,
     `data export NAME|DIR --out DIR` writes some images as PNG files in class folders."""
 
-    what: Positional[str | None] = None
+    what: Positional[Entry] = None
     """a data set's name, or get, check, export"""
-    name: Positional[str | None] = None
+    name: Positional[Entry] = None
     """a data set's name, or a folder"""
-    split: str | None = None
+    split: Name = None
     """export: which split (default: test)"""
     most: int = 100
     """export: at most so many images"""
-    out: Path | None = None
+    out: File = None
     """export: a new folder"""
     seed: int = 0
     """of the split of a folder that has none"""

@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 done, but some inputs were refused; 2 a mistake of the user's; 75 interrupted, saved and resumable.
 """
 
+import contextlib
 import errno
 import os
 import shlex
@@ -14,11 +15,16 @@ from typing import Any
 import tyro
 
 from imclass.app.arguments import VERBS, Common
-from imclass.core.errors import Interrupted, UserError, nearest, printable
+from imclass.core.errors import UserError, nearest, printable
 
 DONE, SOME_REFUSED, USER_ERROR, INTERRUPTED = 0, 1, 2, 75
-DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
-REFUSED_BY_SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO}
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EFBIG: "a file would be larger than this system allows",
+    errno.EIO: "the disk does not answer as it should",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,22 +34,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
     try:
-        return dispatch(words)
+        code = dispatch(words)
+        sys.stdout.flush()  # here, where a full disk or a reader that has left can still be met
+        return code
+    except SystemExit as stop:  # tyro's, after help or after a message of its own
+        return stop.code if isinstance(stop.code, int) else USER_ERROR
     except UserError as error:
         return say(str(error), USER_ERROR)
-    except Interrupted as error:
-        return say(f"{error}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
-    except KeyboardInterrupt:
-        return say("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as error:  # `Interrupted` is one, and says more
+        return say(f"{error or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; Python must not complain at exit
-        return DONE
+        return hushed(DONE)
     except OSError as error:
-        if error.errno not in DISK.keys() | REFUSED_BY_SYSTEM:
+        if error.errno not in DISK and error.filename is None:
             raise
         reason = DISK.get(error.errno or 0, error.strerror)
         where = f" at {error.filename}" if error.filename else ""
-        return say(f"{reason}{where}; make room or mend the permissions, then give the same command again", USER_ERROR)
+        message = f"{reason}{where}; make room or mend the path or its permissions, then give the same command again"
+        return hushed(say(message, USER_ERROR))
+
+
+def hushed(code: int) -> int:
+    """`code`, with what cannot be written to standard output let go: Python would complain of it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):  # a stream without a file, as notebooks have
+            output = sys.stdout.fileno()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return code
 
 
 def say(message: str, code: int) -> int:
@@ -102,7 +121,7 @@ def check_options(words: Sequence[str], known: Sequence[str]) -> None:
             name = word[2:].partition("=")[0].replace("_", "-")
             positive = ".".join([*name.split(".")[:-1], name.split(".")[-1].removeprefix("no-")])
             if name not in (*known, "help") and positive not in known:
-                close = nearest(name, known).replace("mean '", "mean '--").replace("there are: ", "there are: --").replace(", ", ", --")
+                close = nearest(f"--{name}", [f"--{other}" for other in known])
                 raise UserError(f"there is no option --{name}{close}")
 
 

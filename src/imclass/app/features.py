@@ -39,7 +39,9 @@ def features(
             views = np.stack([classifier.preprocess(image) for _, image in kept])
             outputs.append(output_of(classifier, module, to_batch(views)).numpy())
     if not outputs:
-        raise UserError(f"none of the {len(files)} files could be used, the first: {refused[0].path}: {refused[0].detail}")
+        raise UserError(
+            f"none of the {len(files)} files could be used, the first: {refused[0].path}: {refused[0].detail}"
+        )
     return Features(name, np.concatenate(outputs), tuple(paths), tuple(refused))
 
 

@@ -1,6 +1,7 @@
 """The images a user names: files, folders and globs, in the order given."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,21 +37,23 @@ def gather(named: Sequence[str]) -> Files:
     """Every file that `named` stands for; a folder gives its image files, sorted. What is not there is a `UserError`."""
     paths = [path for name in named for path in stands_for(name)]
     if not paths:
-        raise UserError(f"there are no image files in {', '.join(named)}" if named else "name at least one image file or folder")
+        raise UserError(
+            f"there are no image files in {', '.join(named)}" if named else "name at least one image file or folder"
+        )
     return Files(tuple(paths))
 
 
 def stands_for(name: str) -> list[str]:
     """The files of one path or glob."""
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(name):
         return [str(p) for p in sorted(path.rglob("*")) if wanted(p.relative_to(path), p)]
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         return [name]
-    if glob.has_magic(name):
-        found = sorted(glob.glob(name, recursive=True))
-        return [file for match in found for file in ([match] if not Path(match).is_dir() else stands_for(match))]
-    raise UserError(f"there is no file or folder {name}")
+    found = sorted(glob.glob(name, recursive=True))
+    if not found:
+        raise UserError(f"there is no file or folder {name}")
+    return [file for match in found for file in ([match] if not os.path.isdir(match) else stands_for(match))]
 
 
 def wanted(relative: Path, path: Path) -> bool:
@@ -69,5 +72,3 @@ def in_batches(files: Files, batch: int, workers: int) -> Iterator[list[tuple[st
             several = []
     if several:
         yield several
-
-

@@ -11,8 +11,8 @@ from PIL import Image as Pictures
 
 from imclass.app.arguments import Data
 from imclass.app.train import recipes as all_recipes
-from imclass.core.config import Found, flatten, to_json
-from imclass.core.contracts import Dataset, Entry, Source
+from imclass.core.config import Found, flatten, need, to_json
+from imclass.core.contracts import Dataset, Entry, Place, Refused, Source
 from imclass.core.errors import BadImage, UserError, printable
 from imclass.core.files import file_digest, replacing
 from imclass.core.store import Store
@@ -74,7 +74,13 @@ def datasets(plugins: Sequence[Path]) -> Listing:
     found = sources(plugins)
     entries: dict[str, Source] = found.entries
     rows = [
-        {"name": name, "splits": list(s.splits), "licence": s.licence, "fetched": s.get is not None, "summary": s.summary}
+        {
+            "name": name,
+            "splits": list(s.splits),
+            "licence": s.licence,
+            "fetched": s.get is not None,
+            "summary": s.summary,
+        }
         for name, s in entries.items()
     ]
     return Listing(rows, lambda name: {}, found.failures)
@@ -91,8 +97,6 @@ def info(path: Path, plugins: Sequence[Path]) -> dict[str, Any]:
 
 def get(name: str, own: Data, store: Store) -> dict[str, Any]:
     """Fetch a data set into the store."""
-    from imclass.core.contracts import Place
-
     source: Source = sources(own.common.plugins)[name]
     if source.get is None:
         raise UserError(f"{name} needs no fetching, or must be put into {store.folder} by hand: {source.summary}")
@@ -116,25 +120,29 @@ def check(name: str, own: Data, store: Store) -> dict[str, Any]:
 
 
 def export(name: str, own: Data, store: Store) -> dict[str, Any]:
-    """Write the first images of a split as PNG files into OUT/CLASS/; OUT must be new."""
-    if own.out is None or (own.out.exists() and any(own.out.iterdir())):
-        raise UserError(f"--out {own.out} must name a new or empty folder" if own.out else "name a new folder with --out")
+    """Write the first images of a split as PNG files into OUT/CLASS/; OUT must be new. Refused ones are named."""
+    need(own.most >= 1, "most", own.most, "at least 1 image")
+    if own.out is None:
+        raise UserError("name a new folder with --out")
+    if own.out.exists() and not (own.out.is_dir() and not any(own.out.iterdir())):
+        raise UserError(f"--out {own.out} is there already; name a new or an empty folder")
     dataset = open_split(name, own.split or "test", store, own.seed, own.common.plugins)
-    written = [write_png(dataset, i, own.out) for i in range(min(own.most, len(dataset)))]
-    return {"name": name, "out": str(own.out), "images": sum(written)}
+    first = range(min(own.most, len(dataset)))
+    refused = [bad for i in first if (bad := write_png(dataset, i, own.out)) is not None]
+    return {"name": name, "out": str(own.out), "images": len(first) - len(refused), "refused": to_json(refused)}
 
 
-def write_png(dataset: Dataset, i: int, out: Path) -> bool:
-    """One image as OUT/CLASS/INDEX.png; false where it is refused."""
+def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
+    """One image as OUT/CLASS/INDEX.png; or why it is refused."""
     try:
         image, label = dataset[i]
-    except BadImage:
-        return False
+    except BadImage as bad:
+        return Refused(bad.path, bad.code, bad.detail)
     folder = out / dataset.classes[label].replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")
-    return True
+    return None
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -49,17 +49,15 @@ def summary(result: Evaluation) -> dict[str, Any]:
 
 
 class Log:
-    """`log.jsonl`: one record an event, in order."""
+    """`log.jsonl`: one record an event, in order; each is handed to the system at once, so that a kill loses none."""
 
     def __init__(self, run: Run) -> None:
-        self.file = run.log.open("a", encoding="utf-8")
+        self.file = run.log.open("a", encoding="utf-8", buffering=1)
 
     def see(self, event: Event) -> None:
         if isinstance(event, EpochStart) and event.at.batch > 0:
             return  # the epoch's start stands in the log already
         self.file.write(json.dumps(record(event)) + "\n")
-        if not isinstance(event, StepEnd):
-            self.file.flush()
 
     def close(self) -> None:
         self.file.close()
@@ -111,9 +109,9 @@ class Curves:
         self.drawn = time.monotonic()
 
 
-def history(run: Run) -> list[dict[str, float]]:
+def history(run: Run) -> list[dict[str, int | float]]:
     """A row for each finished epoch of a run, from its log: losses in nats, errors in [0, 1]."""
-    rows: dict[int, dict[str, float]] = {}
+    rows: dict[int, dict[str, int | float]] = {}
     done = set()
     for line in readable(run.log) if run.log.is_file() else []:
         entry: Mapping[str, Any] = json.loads(line)

@@ -1,5 +1,4 @@
-"""Every field of a recipe's config as an option of `imclass train`; a recipe of one stage needs no "stages.0.".
-"""
+"""Every field of a recipe's config as an option of `imclass train`; a recipe of one stage needs no "stages.0."."""
 
 import json
 from collections.abc import Sequence
@@ -25,11 +24,14 @@ class Order:
 
 def read_train(words: list[str], helping: bool) -> Order:
     """`RECIPE [options]` as a config and the verb's own arguments; the recipe's name comes first."""
-    if not words or (helping and words[0].startswith("-")):
+    if helping and words[0].startswith("-"):
         tyro.cli(Train, args=["--help"], prog="imclass train RECIPE")
-    name, rest = (None, words) if words[0].startswith("-") else (words[0], words[1:])
+    name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (None, words)
     own, others = tyro.cli(
-        Train, args=[w for w in rest if w not in ("-h", "--help")], prog="imclass train RECIPE", return_unknown_args=True
+        Train,
+        args=[w for w in rest if w not in ("-h", "--help")],
+        prog="imclass train RECIPE",
+        return_unknown_args=True,
     )
     config = base(name, own)
     if not helping:
@@ -40,15 +42,29 @@ def read_train(words: list[str], helping: bool) -> Order:
 def base(name: str | None, own: Train) -> Config:
     """The config before any override: of the named recipe, or of a file."""
     if own.config is not None:
-        try:
-            record = json.loads(own.config.read_bytes())
-        except (OSError, ValueError) as error:
-            raise UserError(f"--config {own.config} cannot be read as JSON: {error}") from None
-        return from_json(Config, record.get("config", record) if isinstance(record, dict) else record)
+        config = config_in(own.config)
+        if name not in (None, config.recipe):
+            why = f"--config {own.config} is of the recipe {config.recipe!r}, not {name!r}"
+            raise UserError(f"{why}; name that one, or leave --config out")
+        return config
     if name is None:
         raise UserError("name the recipe first: imclass train RECIPE [options]; `imclass recipes` lists them")
     config = find("imclass.recipes", "RECIPES", "recipe", own.common.plugins)[name]()
     assert isinstance(config, Config), name
+    return config
+
+
+def config_in(file: Path) -> Config:
+    """The config in a JSON file: a run's config.json, or a config alone; a `UserError` names the file and the key."""
+    try:
+        record = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
+    try:
+        config = from_json(Config, record.get("config", record) if isinstance(record, dict) else record)
+    except UserError as error:
+        raise UserError(f"--config {file}: {error}") from None
+    assert isinstance(config, Config)
     return config
 
 
@@ -58,7 +74,10 @@ def with_whole_row(config: Config, words: Sequence[str], plugins: Sequence[Path]
 
     from imclass.models.classifier import networks
 
-    named = next((w.partition("=")[2] or n for w, n in zip(words, [*words[1:], ""]) if w.split("=")[0] == "--model.network"), None)
+    named = next(
+        (w.partition("=")[2] or n for w, n in zip(words, [*words[1:], ""]) if w.split("=")[0] == "--model.network"),
+        None,
+    )
     kept = config.model.row if named in (None, config.model.network) else {}
     network = named or config.model.network
     row = asdict(networks(plugins)[network].row) | kept

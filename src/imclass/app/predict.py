@@ -41,7 +41,9 @@ def predict(
                 yield Prediction(name, refused=Refused(name, item.code, item.detail))
                 continue
             best = next(posteriors).topk(min(top, len(classifier.classes)))
-            named = [(classifier.classes[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+            named = [
+                (classifier.classes[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            ]
             yield Prediction(name, tuple(named))
 
 
@@ -53,7 +55,10 @@ def as_trained(classifier: Classifier, images: Sequence[Image]) -> Float[Tensor,
 def as_json(prediction: Prediction) -> dict[str, Any]:
     """A prediction as a JSON object: `path` and `classes`, or `path` and `refused`."""
     if prediction.refused:
-        return {"path": prediction.path, "refused": {"code": prediction.refused.code, "detail": prediction.refused.detail}}
+        return {
+            "path": prediction.path,
+            "refused": {"code": prediction.refused.code, "detail": prediction.refused.detail},
+        }
     return {"path": prediction.path, "classes": [{"class": c, "probability": p} for c, p in prediction.classes]}
 
 

@@ -43,7 +43,12 @@ class Screen:
 
     def __init__(self, out: TextIO, total_steps: int, done_steps: int) -> None:
         self.console = Console(file=out, highlight=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(),
+        )
         live = self.console.is_terminal
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
         self.total, self.first, self.began = total_steps, done_steps, time.monotonic()
@@ -59,18 +64,24 @@ class Screen:
                 self.sums, self.epochs = Sums(), event.epochs
             case StepEnd():
                 self.sums.add(event)
-                self.bar.update(self.task, completed=event.at.step, description=f"{self.head(event.at.epoch)}  {self.sums}")
+                self.bar.update(
+                    self.task, completed=event.at.step, description=f"{self.head(event.at.epoch)}  {self.sums}"
+                )
                 for refused in event.refused:
                     self.refuse(refused.path, f"{refused.detail} ({refused.code})")
             case Evaluated():
-                self.sums.held_out.append(f"{event.split} top-1 {100 * event.result.top1:.2f} %" + (" (best)" * event.best))
+                self.sums.held_out.append(
+                    f"{event.split} top-1 {100 * event.result.top1:.2f} %" + (" (best)" * event.best)
+                )
                 for refused in event.result.refused:
                     self.refuse(refused.path, f"{refused.detail} ({refused.code})")
             case EpochEnd():
                 held_out = "".join(f"  {text}" for text in self.sums.held_out)
                 self.say(f"{self.head(event.at.epoch)}  {self.sums}{held_out}  left {self.left(event.at.step)}")
             case NonFinite():
-                self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {printable(', '.join(event.names[:10]))}")
+                self.say(
+                    f"step {event.at.step:,}: {event.what} is not finite; images: {printable(', '.join(event.names[:10]))}"
+                )
             case Saved(problem=problem) if problem:
                 self.say(f"step {event.at.step:,}: no checkpoint could be written ({problem}); training goes on")
 

@@ -52,7 +52,9 @@ class Run:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UserError(f"another process is training in {self.folder}; wait for it, or give another --out") from None
+                raise UserError(
+                    f"another process is training in {self.folder}; wait for it, or give another --out"
+                ) from None
             yield
 
     def begin(self, config: Config, data: Mapping[str, Any]) -> None:
@@ -61,21 +63,25 @@ class Run:
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
         record = {"format": FORMAT, "config": to_json(config), "data": dict(data)}
         file = self.folder / "config.json"
-        if file.is_file() and self.worked:
-            self.compare(read_config(file), config, data)
-            return
+        if file.is_file():
+            before, digest = read_config(file)
+            if self.worked:
+                return self.compare(before, digest, config, data)
         if not file.is_file() and self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
-            raise UserError(f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder")
+            raise UserError(
+                f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write(file, json.dumps(record, indent=2) + "\n")
+            with self.locked():  # by another process that has begun here and has saved nothing yet
+                write(file, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
-    def compare(self, before: dict[str, Any], config: Config, data: Mapping[str, Any]) -> None:
+    def compare(self, before: Config, digest: str, config: Config, data: Mapping[str, Any]) -> None:
         """A `UserError` with every difference, unless this is the run that the folder was made for."""
-        lines = difference(from_json(Config, before["config"]), config)
-        if not lines and before["data"].get("digest") != data.get("digest"):
+        lines = difference(before, config)
+        if not lines and digest != data.get("digest"):
             lines = [f"the content of the data {data.get('path')}"]
         if lines:
             raise UserError(
@@ -92,13 +98,13 @@ class Run:
             write(self.log, "".join(line + "\n" for line in kept))
 
 
-def read_config(file: Path) -> dict[str, Any]:
-    """The content of a run's config.json; a damaged one is a `UserError`."""
+def read_config(file: Path) -> tuple[Config, str]:
+    """The config of a run's config.json and the digest of its data; what is no such file is a `UserError`."""
     try:
         record = json.loads(file.read_bytes())
-        assert record["format"] == FORMAT and isinstance(record["config"], dict) and isinstance(record["data"], dict)
-        return dict(record)
-    except (ValueError, KeyError, TypeError, AssertionError):
+        assert record["format"] == FORMAT
+        return from_json(Config, record["config"]), str(record["data"]["digest"])
+    except (ValueError, KeyError, TypeError, AssertionError, RecursionError, UserError):
         raise UserError(f"{file} is not a run's config that this imclass can read; give another --out") from None
 
 

@@ -18,7 +18,7 @@ from imclass.app.predict import predict as predictions
 from imclass.app.progress import Screen
 from imclass.app.run import Run
 from imclass.app.train import perform, prepare
-from imclass.core.config import to_json
+from imclass.core.config import need, to_json
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError, nearest, printable
 from imclass.core.files import replacing
@@ -41,6 +41,21 @@ def store_of(common: arguments.Common) -> Store:
 def show(record: Any) -> None:
     """One JSON record on standard output."""
     print(json.dumps(record, indent=2))
+
+
+def check_workers(workers: int) -> None:
+    """A `UserError` for fewer decoding threads than none."""
+    need(workers >= 0, "workers", workers, "0 or more threads")
+
+
+def check_target(path: Path | None, option: str) -> None:
+    """A file can be written at `path`; otherwise a `UserError`, before any work is done for it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
 
 
 def train(order: Order) -> int:
@@ -69,7 +84,9 @@ def train(order: Order) -> int:
             case NonFinite(action="stop"):
                 raise UserError(stopped(event, run))
             case Saved(problem=problem, path=path) if problem and event.at.stage > loop.last_stage(job.task):
-                raise UserError(f"the last checkpoint {path} could not be written: {problem}; make room and give the command again")
+                raise UserError(
+                    f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
+                )
     return report_run(run, own.common, refused)
 
 
@@ -88,21 +105,35 @@ def report_run(run: Run, common: arguments.Common, refused: set[str]) -> int:
     header = load(run.model, common.plugins).header
     assert header is not None
     if common.json:
-        show({"run": str(run.folder), "model": str(run.model), "chosen": header.chosen, "metrics": header.metrics, "refused": sorted(refused)})
+        show(
+            {
+                "run": str(run.folder),
+                "model": str(run.model),
+                "chosen": header.chosen,
+                "metrics": header.metrics,
+                "refused": sorted(refused),
+            }
+        )
     else:
         for split, result in header.metrics.items():
-            print(f"{split}: top-1 {100 * result['top1']:.2f} % of {result['evaluated']:,} images, cross-entropy {result['loss']:.4f}")
+            print(
+                f"{split}: top-1 {100 * result['top1']:.2f} % of {result['evaluated']:,} images, cross-entropy {result['loss']:.4f}"
+            )
         print(f"finished: {run.model} ({header.chosen})")
     return SOME_REFUSED if refused else DONE
 
 
 def evaluate(own: arguments.Evaluate) -> int:
     """Score a model on a split."""
+    check_workers(own.workers)
+    check_target(own.plot, "--plot")
     classifier = load(own.model, own.common.plugins)
     dataset, said = split_for(classifier, own)
     protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else None
     print(f"evaluating {said}, protocol {own.protocol or 'as trained'}", file=sys.stderr)
-    result = score(classifier, dataset, protocol, own.batch, own.workers, counter(), mapping_in(own.classes), own.strict)
+    result = score(
+        classifier, dataset, protocol, own.batch, own.workers, counter(), mapping_in(own.classes), own.strict
+    )
     if own.plot:
         matrix = confusion(predicted(result.scores), result.labels, len(result.classes))
         confusion_png(matrix, result.classes, own.plot)
@@ -126,7 +157,9 @@ def split_for(classifier: NetworkClassifier, own: arguments.Evaluate) -> tuple[D
         return open_split(named, own.split or "test", store, seed, plugins), f"split {own.split} of {named}"
     own_tree = first.origin.path == facts.get("path")
     if first.origin.rule.startswith("hash") and not own_tree:
-        return open_split(named, "all", store, seed, plugins), f"all images of {named}, which the model was not trained from"
+        return open_split(
+            named, "all", store, seed, plugins
+        ), f"all images of {named}, which the model was not trained from"
     held_out = next((s for s in ("test", "validation") if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{named} has only a training split; give --split train to score that, or another --data")
@@ -163,6 +196,7 @@ def predict(own: arguments.Predict) -> int:
     """Name what is in images."""
     if own.top < 1:
         raise UserError(f"--top is {own.top}; it must be at least 1")
+    check_workers(own.workers)
     files = gather(own.paths)
     classifier = load(own.model, own.common.plugins)
     protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else as_trained
@@ -190,6 +224,9 @@ def features(own: arguments.Features) -> int:
     """Write or draw what a layer gives out."""
     if own.out is None and own.grid is None:
         raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
+    check_workers(own.workers)
+    check_target(own.out, "--out")
+    check_target(own.grid, "--grid")
     files = gather(own.paths)
     found = features_of(load(own.model, own.common.plugins), files, own.layer, workers=own.workers)
     for refused in found.refused:
@@ -205,9 +242,20 @@ def features(own: arguments.Features) -> int:
     shape = list(found.outputs.shape)
     if own.common.json:
         drawn = list(picture.shape) if picture is not None else None
-        show({"layer": found.layer, "shape": shape, "grid": drawn, "paths": found.paths, "refused": to_json(found.refused)})
+        show(
+            {
+                "layer": found.layer,
+                "shape": shape,
+                "grid": drawn,
+                "paths": found.paths,
+                "refused": to_json(found.refused),
+            }
+        )
     else:
-        print(f"{found.layer}: {' x '.join(map(str, shape))}" + "".join(f"\n{p}" for p in (own.out, own.grid) if p))
+        print(
+            f"{found.layer}: {' x '.join(map(str, shape))}"
+            + "".join(f"\n{printable(str(p))}" for p in (own.out, own.grid) if p)
+        )
     return SOME_REFUSED if found.refused else DONE
 
 
@@ -249,6 +297,7 @@ def data(own: arguments.Data) -> int:
         return listed(listing.datasets(own.common.plugins), own.what, "data set", own.common)
     if own.name is None:
         raise UserError(f"name a data set: imclass data {own.what} NAME")
+    check_workers(own.workers)
     act = {"get": listing.get, "check": listing.check, "export": listing.export}[own.what]
     record = act(own.name, own, store_of(own.common))
     show(record) if own.common.json else print(listing.plain(record))

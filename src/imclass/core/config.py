@@ -126,7 +126,7 @@ def check_stage(stage: Stage, at: str) -> None:
     need(0 < optimiser.eps < math.inf, f"{at}optimiser.eps", optimiser.eps, "a positive number")
     decay = optimiser.weight_decay
     need(0 <= decay < math.inf, f"{at}optimiser.weight_decay", decay, "0 or more")
-    need(0 < schedule.rate < math.inf, f"{at}schedule.rate", schedule.rate, "a positive number")
+    need(0 < schedule.rate <= 1e6, f"{at}schedule.rate", schedule.rate, "a positive number, at most a million")
     need(0 <= schedule.final <= 1, f"{at}schedule.final", schedule.final, "a share of the rate, from 0 to 1")
     need(schedule.warmup >= 0, f"{at}schedule.warmup", schedule.warmup, "0 or more steps")
     need(0 < schedule.factor < 1, f"{at}schedule.factor", schedule.factor, "between 0 and 1")

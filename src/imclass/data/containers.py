@@ -83,8 +83,8 @@ def resemblance(content: bytes) -> str:
         return "an SVG drawing"
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page"
-    printable = all(byte >= 32 or byte in b"\t\r\n" for byte in start)
-    return "text" if start and printable and b"\x7f" not in start else "no image format known here"
+    printable = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
+    return "text" if start and printable else "no image format known here"
 
 
 def jpeg(content: bytes, path: str) -> Container:

@@ -95,10 +95,9 @@ def pixels(container: Container, path: str) -> Image:
     except BadImage:
         raise
     except Exception as error:  # decoders raise whatever they like, MemoryError and SyntaxError among it
-        code = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise BadImage(
-            code, path, f"the {container.format} cannot be decoded: {error or type(error).__name__}"
-        ) from None
+        why = str(error) or type(error).__name__
+        code = "truncated" if "truncated" in why.lower() else "damaged"
+        raise BadImage(code, path, f"the {container.format} cannot be decoded: {why}") from None
 
 
 def rgb(picture: Pillow.Image) -> Image:

@@ -6,7 +6,7 @@ from imclass.core.preprocess import Preprocess
 MEAN, STD = (0.1307,), (0.3081,)  # of MNIST's 60,000 training images, pixels in [0, 1]
 
 
-def mnist_lenet(epochs: int = 40, data: str = "mnist-sample") -> Config:
+def mnist_lenet(epochs: int = 30, data: str = "mnist-sample") -> Config:
     """LeNet-5 with shifted digits.
 
     `imclass train mnist-lenet`

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
 from imclass.core.randomness import step_seed
+from imclass.core.runtime import reseed
+from imclass.models.layers import Images
 from imclass.train import optimisers
 
 
@@ -19,7 +21,7 @@ def cross_entropy(scores: Float[Tensor, "N K"], labels: Int64[Tensor, "N"]) -> F
 
 def backward(
     network: nn.Module,
-    images: UInt8[Tensor, "N C H W"],
+    images: Images,
     labels: Int64[Tensor, "N"],
     micro_batches: int,
     seed: int,
@@ -37,7 +39,7 @@ def backward(
     for i, (part, wanted) in enumerate(parts):
         if len(part) == 0:
             continue
-        torch.manual_seed(step_seed(seed, step, i))
+        reseed(step_seed(seed, step, i), part.device)
         scores = network(part)
         share = cross_entropy(scores, wanted) / len(images)
         share.backward()

@@ -192,7 +192,7 @@ def open_folder(place: Place, split: str) -> FolderDataset:
         raise UserError(f"{root} has no split {split!r}{nearest(split, splits)}")
     every = {file for part in tree.parts.values() for files in part.files.values() for file in files}
     position = {file: i for i, file in enumerate(sorted(every, key=lambda file: (composed(file), file)))}
-    label = {file: tree.classes.index(name) for name, files in tree.parts[split].files.items() for file in files}
+    label = {file: k for k, name in enumerate(tree.classes) for file in tree.parts[split].files.get(name, ())}
     taken = sorted(label, key=lambda file: position[file])
     return FolderDataset(
         root=root,
@@ -275,20 +275,25 @@ def check_same_classes(parts: Mapping[str, Part], root: Path) -> None:
 
 
 def by_hash(scan: Scan, folders: Sequence[str], seed: int) -> Tree:
-    """A tree without parts: of each class the fifth whose hashes of (seed, name) are lowest is held out as test.
-
-    At least one image is, where a class has two. Names, not positions, decide: adding images moves few others.
-    """
+    """A tree without parts, split into train and test by names; "all" is both."""
     whole = scan.part("", folders)
     check_training(whole, scan.root)
-    ranked = {name: sorted(files, key=lambda file: rank(file, seed)) for name, files in whole.files.items()}
-    held = {name: max(1, round(HELD_OUT * len(files))) if len(files) > 1 else 0 for name, files in ranked.items()}
-    parts = {
-        "train": Part("", {name: tuple(files[held[name] :]) for name, files in ranked.items()}),
-        "test": Part("", {name: tuple(files[: held[name]]) for name, files in ranked.items()}),
-        "all": whole,
-    }
+    test = held_out(whole.files, seed)
+    out = {file for files in test.values() for file in files}
+    train = {name: tuple(file for file in files if file not in out) for name, files in whole.files.items()}
+    parts = {"train": Part("", train), "test": Part("", test), "all": whole}
     return Tree(parts, f"hash 80/20, seed {seed}", scan.notes())
+
+
+def held_out(files: Mapping[str, tuple[str, ...]], seed: int) -> dict[str, tuple[str, ...]]:
+    """Of each class the fifth whose hashes of (seed, name) are lowest, and at least one where there are two.
+
+    Names, not positions, decide: adding images moves few others.
+    """
+    ranked = {name: sorted(own, key=lambda file: rank(file, seed)) for name, own in files.items()}
+    return {
+        name: tuple(own[: max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0]) for name, own in ranked.items()
+    }
 
 
 def rank(file: str, seed: int) -> bytes:

@@ -1,0 +1,113 @@
+"""Data sets by name or path, and the mistakes made with either."""
+
+from pathlib import Path
+
+import pytest
+from corpus import picture, rgb_png, write_corpus
+
+from imclass.core.contracts import Dataset, Source
+from imclass.core.errors import UserError
+from imclass.core.store import Store
+from imclass.data.catalog import check_readable, open_split, sources
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", offline=True)
+
+
+def tree(root: Path) -> Path:
+    for name in ("cat", "dog"):
+        for i in range(10):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            (root / name / f"{i}.png").write_bytes(rgb_png(picture(i)))
+    return root
+
+
+def test_every_source_says_what_it_is() -> None:
+    found = sources()
+    assert {"mnist", "fashion-mnist", "mnist-sample", "folder"} <= set(found.entries) and found.failures == ()
+    for source in found.entries.values():
+        assert isinstance(source, Source) and source.summary and "train" in source.splits
+    assert found["mnist"].licence == "CC BY-SA 3.0"
+    assert found["mnist"].get is not None and found["mnist-sample"].get is None
+
+
+def test_a_known_name_wins(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "mnist-sample")
+    assert len(open_split("mnist-sample", "test", store)) == 2_000
+    assert open_split("./mnist-sample", "test", store).classes == ("cat", "dog")
+
+
+def test_a_path_is_a_folder_of_classes_split_by_the_seed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path / "pets")
+    found = open_split(str(root), "test", store, seed=4)
+    assert isinstance(found, Dataset) and len(found) == 4 and found.origin.rule == "hash 80/20, seed 4"
+    monkeypatch.chdir(tmp_path)
+    assert len(open_split("pets", "train", store)) == 16  # no set bears the name
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_split("~/pets", "train", store)) == 16
+
+
+def test_an_unknown_name_is_told_the_nearest_and_that_a_folder_will_do(store: Store) -> None:
+    with pytest.raises(UserError, match=r"did you mean 'mnist-sample'.*or a folder with one folder per class"):
+        open_split("mnist-sampl", "train", store)
+    with pytest.raises(UserError, match="there are: fashion-mnist, mnist, mnist-sample, or a folder"):
+        open_split("xyzzy", "train", store)
+
+
+def test_a_path_that_leads_nowhere_is_told_the_nearest(store: Store, tmp_path: Path) -> None:
+    tree(tmp_path / "pets")
+    with pytest.raises(UserError, match=r"there is no folder .*pest; did you mean 'pets'\?"):
+        open_split(str(tmp_path / "pest"), "train", store)
+
+
+def test_a_split_that_is_not_there_is_told_what_is(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="mnist-sample has no split 'validation'; there are: test, train"):
+        open_split("mnist-sample", "validation", store)
+    with pytest.raises(UserError, match="did you mean 'train'"):
+        open_split(str(tree(tmp_path / "pets")), "tarin", store)
+
+
+def test_a_folder_of_idx_files_is_told_where_they_belong(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "train-images-idx3-ubyte.gz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds IDX files \(train-images-idx3-ubyte\.gz\).*mnist/"):
+        open_split(str(tmp_path / "digits"), "train", store)
+
+
+def test_the_folder_entry_itself_needs_a_path(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a folder with one folder per class"):
+        open_split("folder", "train", store)
+
+
+def test_a_plugin_adds_a_source_and_a_broken_one_hinders_nobody(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(
+        "from imclass.core.contracts import Source\nfrom imclass.data.sets.mnist_sample import open_sample\n"
+        "DATASETS = {'mine': Source(open_sample, 'mine', ('test',))}\n"
+    )
+    (tmp_path / "plugins" / "broken.py").write_text("import nothing_of_that_name\n")
+    plugins = [tmp_path / "plugins"]
+    assert len(open_split("mine", "test", store, plugins=plugins)) == 2_000
+    with pytest.raises(UserError, match="mine has no split 'train'"):
+        open_split("mine", "train", store, plugins=plugins)
+    with pytest.raises(UserError, match=r"no data set is named 'broken'(.|\n)*nothing_of_that_name"):
+        open_split("broken", "train", store, plugins=plugins)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_scan_names_every_bad_image(store: Store, tmp_path: Path, workers: int) -> None:
+    expected = write_corpus(tree(tmp_path / "pets") / "cat")
+    dataset = open_split(str(tmp_path / "pets"), "all", store)
+    refused = check_readable(dataset, workers)
+    found = {Path(r.path).name: r.code for r in refused}
+    certain = {name for name, e in expected.items() if not e.accepted and e.pixels is None}
+    doubtful = {name for name, e in expected.items() if not e.accepted and e.pixels is not None}
+    assert certain <= set(found) <= certain | doubtful
+    assert all(code in expected[name].codes for name, code in found.items())
+    assert check_readable(open_split("mnist-sample", "test", store), workers) == ()

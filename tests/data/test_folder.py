@@ -1,0 +1,324 @@
+"""Trees of images: how they are split, what is passed over and said, what is a mistake."""
+
+import hashlib
+import os
+import shutil
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus import jpeg, picture, rgb_png
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imclass.core.contracts import Dataset, Place
+from imclass.core.errors import BadImage, UserError
+from imclass.core.store import Store
+from imclass.data.images import decode
+from imclass.data.sets.folder import DATASETS, FolderDataset, composed, held_out, is_hidden, is_image, open_folder
+
+PNG = rgb_png(picture())
+
+
+def tree(root: Path, *files: str) -> Path:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(PNG)
+    return root
+
+
+def numbered(*folders: str, n: int = 10) -> list[str]:
+    return [f"{folder}/{i:03d}.png" for folder in folders for i in range(n)]
+
+
+def opened(root: Path, split: str = "train", seed: int = 0) -> FolderDataset:
+    return open_folder(Place(Store(root / "store"), root, seed), split)
+
+
+def message(root: Path, split: str = "train") -> str:
+    with pytest.raises(UserError) as error:
+        opened(root, split)
+    assert str(root) in str(error.value)
+    return str(error.value)
+
+
+class TestHashSplit:
+    def test_a_fifth_of_each_class_is_held_out(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("cat", n=20), *numbered("dog", n=9), *numbered("eel", n=2), "fox/only.png")
+        train, test = opened(tmp_path), opened(tmp_path, "test")
+        assert train.classes == test.classes == ("cat", "dog", "eel", "fox")
+        assert np.bincount(train.labels).tolist() == [16, 7, 1, 1]
+        assert np.bincount(test.labels, minlength=4).tolist() == [4, 2, 1, 0]
+        assert train.splits == ("train", "test") and train.origin.rule == "hash 80/20, seed 0"
+        assert opened(tmp_path, seed=3).origin.rule == "hash 80/20, seed 3"
+
+    def test_it_is_the_rank_of_a_hash_of_seed_and_name(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("cat", "dog", n=15))
+        for seed in (0, 1):
+            ranked = sorted(numbered("cat", n=15), key=lambda f: hashlib.sha256(f"{seed}\n{f}".encode()).hexdigest())
+            held = [f for f in opened(tmp_path, "test", seed).files if f.startswith("cat")]
+            assert sorted(held) == sorted(ranked[:3])
+        assert opened(tmp_path, "test", 0).files != opened(tmp_path, "test", 1).files
+
+    def test_the_parts_and_the_whole_agree(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("b", "a", n=12), "b/more/inner.png")
+        train, test, whole = (opened(tmp_path, split) for split in ("train", "test", "all"))
+        assert sorted(train.files + test.files) == list(whole.files) == sorted(whole.files)
+        assert not set(train.files) & set(test.files)
+        assert whole.ids.tolist() == list(range(25)) and whole.split == "all"
+        for part in (train, test):
+            assert [whole.files[i] for i in part.ids] == list(part.files)
+            assert [whole.labels[i] for i in part.ids] == part.labels.tolist()
+            assert all(part.classes[k] == f.split("/")[0] for k, f in zip(part.labels, part.files, strict=True))
+
+    def test_more_images_move_few_others(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b", n=100))
+        before = set(opened(tmp_path, "test").files)
+        tree(tmp_path, *(f"a/new{i}.png" for i in range(5)))
+        assert len(before & set(opened(tmp_path, "test").files)) >= 38
+
+    def test_the_way_a_name_is_composed_does_not_matter(self, tmp_path: Path) -> None:
+        names = [f"é{i}.png" for i in range(20)]
+        for form in ("NFC", "NFD"):
+            tree(tmp_path / form, *(f"{k}/{unicodedata.normalize(form, n)}" for k in "ab" for n in names))
+        held = {form: opened(tmp_path / form, "test") for form in ("NFC", "NFD")}
+        assert [composed(f) for f in held["NFD"].files] == list(held["NFC"].files)
+        assert held["NFD"].files != held["NFC"].files and (held["NFD"].ids == held["NFC"].ids).all()
+
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40), min_size=2), st.integers(0, 2**63 - 1))
+    def test_a_fifth_of_any_class_and_at_least_one_of_two(self, sizes: dict[str, int], seed: int) -> None:
+        files = {name: tuple(f"{name}/{i}.png" for i in range(n)) for name, n in sizes.items()}
+        held = held_out(files, seed)
+        for name, n in sizes.items():
+            assert len(held[name]) == (0 if n == 1 else max(1, round(n / 5)))
+            assert len(set(held[name])) == len(held[name]) and set(held[name]) <= set(files[name])
+        turned = {name: own[::-1] for name, own in reversed(files.items())}
+        assert held_out(turned, seed) == held  # the order of the listing does not matter
+
+
+class TestOwnSplit:
+    @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+    def test_validation_by_any_name(self, tmp_path: Path, name: str) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b", n=3), *numbered(f"{name}/a", f"{name}/b", n=2))
+        tree(tmp_path, *numbered("test/a", "test/b", n=1))
+        sets = {split: opened(tmp_path, split) for split in ("train", "validation", "test")}
+        assert {split: len(d) for split, d in sets.items()} == {"train": 6, "validation": 4, "test": 2}
+        assert all(d.splits == ("train", "validation", "test") and d.origin.rule == "folders" for d in sets.values())
+        assert sorted(i for d in sets.values() for i in d.ids.tolist()) == list(range(12))
+        listing = sorted(f for d in sets.values() for f in d.files)
+        assert all(listing[i] == f for d in sets.values() for i, f in zip(d.ids, d.files, strict=True))
+
+    def test_training_alone_is_not_split_further(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b"))
+        assert opened(tmp_path).splits == ("train",) and len(opened(tmp_path)) == 20
+        assert "no split 'test'" in message(tmp_path, "test")
+        assert "no split 'all'" in message(tmp_path, "all")
+
+    def test_a_class_without_held_out_images_is_a_note(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b", "test/a"))
+        (tmp_path / "test" / "b").mkdir()
+        found = opened(tmp_path, "test")
+        assert found.classes == ("a", "b") and "test has no images of 'b'" in found.origin.notes
+
+    def test_labels_follow_names_and_not_places(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b", "train/c"), *numbered("test/b", "test/c"))
+        found = opened(tmp_path, "test")
+        assert {found.classes[k] for k in found.labels} == {"b", "c"}
+
+    def test_a_part_without_labels_is_left_out_and_said(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b"), *numbered("test"))
+        found = opened(tmp_path)
+        assert found.splits == ("train",)
+        assert any(
+            "test/ (no class folders with images)" in note or "test/000.png" in note for note in found.origin.notes
+        )
+
+    def test_other_folders_beside_the_parts_are_left_out_and_said(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b", "docs"))
+        assert opened(tmp_path).classes == ("a", "b")
+        assert any("docs/" in note for note in opened(tmp_path).origin.notes)
+
+    def test_train_may_be_the_name_of_a_class(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train", "car"))
+        assert opened(tmp_path).classes == ("car", "train") and opened(tmp_path).origin.rule.startswith("hash")
+
+
+class TestPassedOver:
+    def test_hidden_and_stray_files_are_counted_and_named(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b", n=5))
+        for name in (".DS_Store", "a/._000.png", "a/Thumbs.db", "b/desktop.ini", "__MACOSX/a/1.png", ".git/x.png"):
+            tree(tmp_path, name)
+        for name in ("README.md", "loose.png", "a/notes.txt", "a/b.csv", "a/inner/c.csv", "b/none"):
+            tree(tmp_path, name)
+        found = opened(tmp_path, "all")
+        assert len(found) == 10 and found.classes == ("a", "b")
+        hidden, outside, other = found.origin.notes
+        assert hidden.startswith("ignored 6 hidden") and "and 3 more" in hidden and "'.DS_Store'" in hidden
+        assert outside.startswith("ignored 2 files") and "'README.md'" in outside and "'loose.png'" in outside
+        assert other.startswith("ignored 4 files that are no images") and "'a/notes.txt'" in other
+        assert opened(tree(tmp_path / "clean", *numbered("a", "b"))).origin.notes == ()
+
+    def test_images_of_other_formats_are_listed_so_that_they_are_refused_by_name(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b"))
+        (tmp_path / "a" / "scan.TIFF").write_bytes(b"II*\0")
+        found = opened(tmp_path, "all")
+        assert "a/scan.TIFF" in found.files
+        with pytest.raises(BadImage, match="TIFF") as bad:
+            found[found.files.index("a/scan.TIFF")]
+        assert bad.value.path == str(tmp_path / "a" / "scan.TIFF")
+
+    @pytest.mark.parametrize("name", [".x", "._x.png", "__MACOSX", "Thumbs.db", "desktop.ini", "DESKTOP.INI"])
+    def test_hidden_names(self, name: str) -> None:
+        assert is_hidden(name)
+        assert not is_hidden("x.png")
+
+    def test_image_names(self) -> None:
+        named = ["a.jpg", "a.JPEG", "a.jpe", "a.jfif", "a.png", "a.webp", "a.gif", "a.bmp", "a.tif", "a.heic", "a.avif"]
+        assert all(is_image(Path(name)) for name in named)
+        assert not any(is_image(Path(name)) for name in ("a", "a.txt", "jpg", "a.jpg.txt", ".png"))
+
+
+class TestLinks:
+    def test_links_to_files_and_folders_are_followed(self, tmp_path: Path) -> None:
+        tree(tmp_path / "elsewhere", *numbered("c", n=3))
+        root = tree(tmp_path / "tree", *numbered("a", "b", n=4))
+        (root / "a" / "link.png").symlink_to(tmp_path / "elsewhere" / "c" / "000.png")
+        (root / "c").symlink_to(tmp_path / "elsewhere" / "c")
+        found = opened(root, "all")
+        assert found.classes == ("a", "b", "c") and len(found) == 12
+        assert np.array_equal(found[found.files.index("a/link.png")][0], decode(PNG))
+
+    def test_loops_end_and_are_said(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b", n=4))
+        (tmp_path / "a" / "again").symlink_to(tmp_path)
+        (tmp_path / "b" / "self").symlink_to(tmp_path / "b")
+        found = opened(tmp_path, "all")
+        assert any("links to a folder that they lie in" in note for note in found.origin.notes)
+        assert len(found) <= 16
+
+    def test_what_is_no_file_is_refused_when_it_is_read(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b", n=2))
+        (tmp_path / "a" / "broken.png").symlink_to(tmp_path / "nothing.png")
+        (tmp_path / "a" / "round.png").symlink_to(tmp_path / "a" / "round.png")
+        os.mkfifo(tmp_path / "a" / "pipe.png")
+        found = opened(tmp_path, "all")
+        codes = {}
+        for name in ("broken", "round", "pipe"):
+            with pytest.raises(BadImage) as bad:
+                found[found.files.index(f"a/{name}.png")]
+            codes[name] = bad.value.code
+        assert codes == {"broken": "missing", "round": "unreadable", "pipe": "not-a-file"}
+        assert len(found.digest()) == 64
+
+
+class TestMistakes:
+    def test_missing_folder_names_the_nearest(self, tmp_path: Path) -> None:
+        tree(tmp_path / "flowers", *numbered("a", "b"))
+        assert "did you mean 'flowers'?" in message(tmp_path / "flwers")
+        assert "there is no folder" in message(tmp_path / "no" / "where")
+
+    def test_file_for_a_folder(self, tmp_path: Path) -> None:
+        assert "is a file" in message(tree(tmp_path, "a.png") / "a.png")
+
+    def test_images_directly_in_it(self, tmp_path: Path) -> None:
+        assert "lie directly in" in message(tree(tmp_path, "1.png", "2.png"))
+
+    def test_images_directly_in_train(self, tmp_path: Path) -> None:
+        said = message(tree(tmp_path, "train/1.png", "test/2.png"))
+        assert "lie directly in" in said and str(tmp_path / "train") in said
+
+    def test_nothing_in_it(self, tmp_path: Path) -> None:
+        assert "no class folders" in message(tmp_path)
+
+    def test_one_class(self, tmp_path: Path) -> None:
+        assert "only 'cat'" in message(tree(tmp_path, *numbered("cat")))
+
+    def test_empty_class(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b"), "c/readme.txt")
+        (tmp_path / "d").mkdir()
+        assert "no images in the class folders 'c', 'd'" in message(tmp_path)
+
+    def test_empty_class_in_training(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b", "test/a"))
+        (tmp_path / "train" / "c").mkdir()
+        assert "'c'" in message(tmp_path)
+
+    def test_classes_that_differ_in_case(self, tmp_path: Path) -> None:
+        assert "differ only in case" in message(tree(tmp_path, *numbered("Cat", "cat", "dog")))
+
+    def test_classes_that_look_alike(self, tmp_path: Path) -> None:
+        twins = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+        assert "named twice" in message(tree(tmp_path, *numbered(*twins)))
+
+    @pytest.mark.parametrize("part", ["val", "test"])
+    def test_held_out_class_that_cannot_be_learnt(self, tmp_path: Path, part: str) -> None:
+        tree(tmp_path, *numbered("train/cats", "train/dogs", f"{part}/cat"))
+        said = message(tmp_path)
+        assert str(tmp_path / part / "cat") in said and "did you mean 'cats'?" in said
+
+    def test_no_training_part(self, tmp_path: Path) -> None:
+        assert "no folder 'train'" in message(tree(tmp_path, *numbered("val/a", "val/b", "test/a")))
+
+    def test_two_validation_parts(self, tmp_path: Path) -> None:
+        said = message(tree(tmp_path, *numbered("train/a", "train/b", "val/a", "valid/a")))
+        assert "'val'" in said and "'valid'" in said
+
+    def test_unknown_split(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b"))
+        assert "no split 'validation'" in message(tmp_path, "validation")
+        assert "did you mean 'train'" in message(tmp_path, "trian")
+
+    def test_no_path(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="give the folder's own path"):
+            DATASETS["folder"].open(Place(Store(tmp_path)), "train")
+
+    def test_a_folder_that_cannot_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(path: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        tree(tmp_path, *numbered("a", "b"))
+        monkeypatch.setattr(os, "scandir", refuse)
+        assert "cannot be read: Permission denied" in message(tmp_path)
+
+
+def test_it_is_a_data_set_that_decodes_its_files(tmp_path: Path) -> None:
+    tree(tmp_path, *numbered("a", "b", n=3), "a/deep/er/x.png")
+    (tmp_path / "b" / "y.jpg").write_bytes(jpeg())
+    found = opened(tmp_path, "all")
+    assert isinstance(found, Dataset) and found.array is None
+    assert found.name(3) == "a/deep/er/x.png" and found.labels[3] == 0
+    image, label = found[len(found) - 1]
+    assert np.array_equal(image, decode(jpeg())) and label == 1
+    assert found.origin.path == str(tmp_path.resolve()) and found.origin.name == tmp_path.name
+
+
+def test_names_that_are_no_text_are_files_all_the_same(tmp_path: Path) -> None:
+    tree(tmp_path, *numbered("a", "b"))
+    strange = os.fsencode(tmp_path) + b"/a/\xff\xfe.png"
+    shutil.copy(tmp_path / "a" / "000.png", strange)
+    found = opened(tmp_path, "all")
+    assert len(found) == 21 and len(found.digest()) == 64
+    assert all(np.array_equal(found[i][0], decode(PNG)) for i in range(21))
+
+
+def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path: Path) -> None:
+    tree(tmp_path / "x", *numbered("a", "b"))
+    before = opened(tmp_path / "x").digest()
+    shutil.copytree(tmp_path / "x", tmp_path / "y")
+    assert opened(tmp_path / "y").digest() == before != opened(tmp_path / "x", "test").digest()
+    first = opened(tmp_path / "y").files[0]
+    (tmp_path / "y" / first).write_bytes(jpeg())
+    changed = opened(tmp_path / "y").digest()
+    tree(tmp_path / "x", "a/another name.png")
+    assert len({before, changed, opened(tmp_path / "x", "all").digest(), opened(tmp_path / "y", "all").digest()}) == 4
+
+
+def test_nothing_in_the_tree_is_touched(tmp_path: Path) -> None:
+    root = tree(tmp_path / "x", *numbered("a", "b"))
+    before = {p: (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in root.rglob("*")}
+    for i in range(len(opened(root))):
+        opened(root)[i]
+    opened(root).digest()
+    assert {p: (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in root.rglob("*")} == before

@@ -1,0 +1,431 @@
+"""The loop: what it yields, what resumes, what is not finite; and that each guard of exact resume is needed."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from imclass.app.run import Run
+from imclass.app.train import perform, prepare, train
+from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
+from imclass.core.errors import Interrupted, UserError
+from imclass.core.files import read_model, tensors_digest
+from imclass.core.preprocess import Preprocess
+from imclass.core.store import Store
+from imclass.train import loop, objective
+from imclass.train.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from PIL import Image
+
+STEPS = 6  # an epoch: 48 training images, 8 at a time
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of 30 small images."""
+    folder, generator = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
+    for name, base in (("dark", 40), ("light", 90)):
+        (folder / name).mkdir()
+        for i in range(30):
+            Image.fromarray(generator.integers(base, base + 100, (30, 34, 3), dtype=np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def configured(tree: Path, **changes: Any) -> Config:
+    """LeNet with dropout, augmentation and two micro-batches, for two epochs."""
+    stage = Stage(2, 8, 2, Optimiser(), Schedule("cosine", rate=0.02, warmup=2), Augment(flip=True, pad=2))
+    whole = {k: v for k, v in changes.items() if k in Config.__dataclass_fields__}
+    stage = replace(stage, **{k: v for k, v in changes.items() if k not in whole})
+    base = Config("test", Model("lenet-5", {"dropout": 0.5}), (stage,), Preprocess(28, "rgb", "squash"), str(tree))
+    return replace(base, **{"save_every": 10_000, **whole})
+
+
+def run(config: Config, out: Path) -> str:
+    """Train to the end; the digest of the model."""
+    for _ in train(config, out):
+        pass
+    return tensors_digest(read_model(out / "model.safetensors")[0])
+
+
+def stopped(config: Config, out: Path, after: int) -> None:
+    """Train for so many steps with a checkpoint after each, then leave, as a killed process would: nothing is closed well."""
+    taken = (event for event in train(replace(config, save_every=0), out) if isinstance(event, Saved))
+    for _ in itertools.islice(taken, after):
+        pass
+
+
+CASES = [
+    pytest.param(optimiser, memory, workers, id=f"{optimiser}-{'memory' if memory else 'workers'}-{workers}")
+    for optimiser in ("sgd", "adam")
+    for memory, workers in ((2048, 0), (0, 0), (0, 2))
+]
+
+
+@pytest.mark.parametrize(("optimiser", "memory", "workers"), CASES)
+def test_resume_ends_with_the_same_bits(tree: Path, tmp_path: Path, optimiser: Any, memory: int, workers: int) -> None:
+    """Stopped at the first step, in the middle, at the last of an epoch, after its evaluation, and early in the second."""
+    config = configured(tree, optimiser=Optimiser(optimiser), memory=memory, workers=workers, save_every=0)
+    whole = run(config, tmp_path / "whole")
+    for after in (1, 3, STEPS, STEPS + 1, STEPS + 2):
+        stopped(config, tmp_path / f"{after}", after)
+        assert not (tmp_path / f"{after}" / "model.safetensors").exists()
+        assert run(config, tmp_path / f"{after}") == whole
+    assert run(replace(config, seed=1), tmp_path / "other") != whole
+
+
+def test_worker_counts_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
+    crops = Augment(flip=True, pad=2, area=(0.3, 1.0), aspect=(0.75, 1.33))
+    found = [run(configured(tree, workers=w, memory=0, augment=crops), tmp_path / str(w)) for w in (0, 1, 2)]
+    assert len(set(found)) == 1
+    assert run(configured(tree, workers=2, memory=0, augment=replace(crops, flip=False)), tmp_path / "x") != found[0]
+
+
+def test_memory_and_workers_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
+    found = {run(configured(tree, memory=memory), tmp_path / str(memory)) for memory in (0, 2048)}
+    assert len(found) == 1
+
+
+def without_reseeding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective, "reseed", lambda seed, device: None)
+
+
+def without_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.State.restore
+
+    def forgetful(self: loop.State, checkpoint: Any) -> None:
+        real(self, checkpoint)
+        self.at = replace(self.at, batch=0)
+
+    monkeypatch.setattr(loop.State, "restore", forgetful)
+
+
+def without_momentum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop.optimisers, "restore", lambda network, optimiser, tensors: None)
+
+
+def without_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.State.restore
+
+    def forgetful(self: loop.State, checkpoint: Any) -> None:
+        real(self, checkpoint)
+        self.at = replace(self.at, samples=0)
+
+    monkeypatch.setattr(loop.State, "restore", forgetful)
+
+
+@pytest.mark.parametrize("sabotage", [without_reseeding, without_position, without_momentum, without_history])
+def test_each_guard_of_resume_is_needed(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """With random state, position, momentum or samples left out the bits differ: the resume tests would turn red."""
+    schedule = Schedule("discrete-exponential", rate=0.02, factor=0.5, every=20)
+    config = configured(tree, save_every=0, schedule=schedule)
+    whole = run(config, tmp_path / "whole")
+    stopped(config, tmp_path / "kept", 3)
+    assert run(config, tmp_path / "kept") == whole
+    stopped(config, tmp_path / "broken", 3)
+    sabotage(monkeypatch)
+    assert run(config, tmp_path / "broken") != whole
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree, save_every=0)
+    whole = run(config, tmp_path / "whole")
+    stopped(config, tmp_path / "run", 4)
+    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    content = bytearray((newest / "tensors.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1
+    (newest / "tensors.safetensors").write_bytes(content)
+    job = prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    assert newest.name in job.notes[-1] and job.checkpoint is not None and job.checkpoint.path.name < newest.name
+    assert run(config, tmp_path / "run") == whole
+
+
+def test_events_come_in_order_and_positions_count(tree: Path, tmp_path: Path) -> None:
+    events = list(train(configured(tree), tmp_path / "run"))
+    kinds = [type(e) for e in events]
+    epoch = [EpochStart, *[StepEnd] * STEPS, Evaluated, EpochEnd, Saved]
+    assert kinds == epoch * 2 + [Saved]
+    assert [e.at.step for e in events if isinstance(e, StepEnd)] == list(range(1, 2 * STEPS + 1))
+    assert [e.at.samples for e in events if isinstance(e, StepEnd)][-1] == 2 * 48
+    assert events[-1] == Saved(events[-2].at, tmp_path / "run" / "model.safetensors")
+    ends = [e for e in events if isinstance(e, EpochEnd)]
+    steps = [e for e in events if isinstance(e, StepEnd)][:STEPS]
+    assert ends[0].images == 48 and ends[0].loss == pytest.approx(sum(e.loss * e.images for e in steps) / 48)
+    assert ends[0].top1 == pytest.approx(sum(e.correct for e in steps) / 48)
+
+
+def test_a_user_can_leave_the_loop_and_come_back(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree)
+    whole = run(config, tmp_path / "whole")
+    for event in train(config, tmp_path / "run"):
+        if isinstance(event, EpochEnd):
+            break
+    assert run(config, tmp_path / "run") == whole
+
+
+def test_each_epoch_sees_each_image_once(tree: Path, tmp_path: Path) -> None:
+    job = prepare(configured(tree), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    for epoch in (0, 1):
+        ids = np.concatenate([batch.ids for batch in job.task.loaders[0].batches(epoch)])
+        assert sorted(ids) == sorted(job.task.loaders[0].dataset.ids) and len(ids) == 48
+
+
+def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree, save_every=0)
+    second = replace(config.stages[0], epochs=1, batch=16, optimiser=Optimiser("adam"), schedule=Schedule(rate=1e-3))
+    config = replace(config, stages=(config.stages[0], second))
+    whole = run(config, tmp_path / "whole")
+    for after in (2 * STEPS + 1, 2 * STEPS + 2, 2 * STEPS + 4):
+        stopped(config, tmp_path / f"{after}", after)
+        assert run(config, tmp_path / f"{after}") == whole
+    events = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    rates = {e["stage"]: e["rate"] for e in events if e["event"] == "step_end"}
+    assert rates[1] == 1e-3 and {e["stage"] for e in events} >= {0, 1}
+
+
+def test_micro_batches_sum_to_the_whole_batch(tree: Path, tmp_path: Path) -> None:
+    """Without dropout the gradient of 3 uneven parts is that of the whole, weighted by images."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)).double()
+    images, labels = torch.rand(7, 3, 2, 2, dtype=torch.float64), torch.arange(7) % 3
+    found = []
+    for parts in (1, 3):
+        loss, correct = objective.backward(network, images, labels, parts, seed=0, step=0)
+        found.append((loss, correct, network[1].weight.grad.clone()))  # type: ignore[operator,union-attr]
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == found[1][1]
+    torch.testing.assert_close(found[0][2], found[1][2], rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_follows_seed_step_and_part() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(12, 3))
+    images, labels = torch.rand(8, 3, 2, 2), torch.arange(8) % 3
+
+    def gradient(seed: int, step: int) -> torch.Tensor:
+        objective.backward(network, images, labels, 2, seed, step)
+        return network[2].weight.grad.clone()  # type: ignore[operator,union-attr]
+
+    first = gradient(0, 5)
+    torch.rand(3)  # whoever else draws meanwhile
+    assert torch.equal(first, gradient(0, 5))
+    assert not torch.equal(first, gradient(0, 6)) and not torch.equal(first, gradient(1, 5))
+
+
+# Values that are not finite
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
+    """Plant an infinity in the loss, a gradient or, through the rate, a weight, in one step."""
+    real, rate = objective.backward, loop.rate
+
+    def backward(network: Any, images: Any, labels: Any, micro: int, seed: int, step: int) -> tuple[float, int]:
+        loss, correct = real(network, images, labels, micro, seed, step)
+        if step == at_step and site == "gradient":
+            network.head[1].weight.grad[0, 0] = math.nan
+        if step == at_step and site == "weight":
+            network.head[1].weight.grad[0, 0] = 1e10
+        return (math.inf if step == at_step and site == "loss" else loss), correct
+
+    def steep(schedule: Any, position: Any, history: Any) -> float:
+        return 1e30 if position.step == at_step and site == "weight" else rate(schedule, position, history)
+
+    monkeypatch.setattr(objective, "backward", backward)
+    monkeypatch.setattr(loop, "rate", steep)
+
+
+SITES = [("loss", "the loss"), ("gradient", "gradient of head.1.weight"), ("weight", "model.head.1.weight")]
+
+
+def finite(checkpoint: Path) -> bool:
+    tensors = loop.Checkpoints(checkpoint.parent).newest()[0]
+    assert tensors is not None
+    return all(bool(torch.isfinite(t).all()) for t in tensors.tensors.values() if t.is_floating_point())
+
+
+@pytest.mark.parametrize(("site", "said"), SITES)
+def test_not_finite_stops_names_the_images_and_is_never_saved(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
+) -> None:
+    poisoned(monkeypatch, site, at_step=4)
+    config = configured(tree, save_every=0, optimiser=Optimiser(weight_decay=1.0))
+    events = list(train(config, tmp_path / "run"))
+    last = events[-1]
+    assert isinstance(last, NonFinite) and last.action == "stop" and last.at.step == 5
+    assert last.what == said
+    assert len(last.names) == 8 and all((tree / name).is_file() for name in last.names)
+    saved = [e for e in events if isinstance(e, Saved)]
+    assert [e.at.step for e in saved] == [1, 2, 3, 4] and all(finite(e.path) for e in saved[-2:])
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("site", "said"), SITES)
+def test_not_finite_is_skipped_where_asked(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
+) -> None:
+    poisoned(monkeypatch, site, at_step=4)
+    config = configured(tree, nonfinite="skip", save_every=0, optimiser=Optimiser(weight_decay=1.0))
+    events = list(train(config, tmp_path / "run"))
+    skipped = [e for e in events if isinstance(e, NonFinite)]
+    assert [e.action for e in skipped] == ["skip"] and skipped[0].at.step == 5
+    steps = [e for e in events if isinstance(e, StepEnd)]
+    assert len(steps) == 2 * STEPS - 1 and all(math.isfinite(e.loss) for e in steps)
+    tensors, _ = read_model(tmp_path / "run" / "model.safetensors")
+    assert all(torch.isfinite(t).all() for t in tensors.values())
+
+
+def test_a_skipped_step_leaves_everything_as_it_was(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights and momenta after a skipped step are bit for bit those before it."""
+    poisoned(monkeypatch, "weight", at_step=3)
+    job = prepare(configured(tree, nonfinite="skip"), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    state, digests = loop.start(job.task), []
+    for event in itertools.islice(loop.steps(state), 6):
+        digests.append((type(event), tensors_digest(state.tensors())))
+    kinds = [kind for kind, _ in digests]
+    assert kinds.index(NonFinite) == 4
+    assert digests[4][1] == digests[3][1] != digests[2][1]
+
+
+def test_a_state_that_is_not_finite_is_refused_by_save(tree: Path, tmp_path: Path) -> None:
+    job = prepare(configured(tree), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    state = loop.start(job.task)
+    with torch.no_grad():
+        job.task.classifier.network.head[1].bias[0] = math.nan
+    event = loop.save(state)
+    assert "head.1.bias is not finite" in event.problem and not event.path.exists()
+
+
+def test_a_full_disk_is_said_and_training_goes_on(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(tree, save_every=0)
+    whole = run(config, tmp_path / "whole")
+    real, calls = loop.Checkpoints.save, iter(range(1000))
+
+    def sometimes(self: Any, *args: Any) -> Path:
+        if next(calls) in (1, 2, 3):
+            raise OSError(28, "No space left on device")
+        return real(self, *args)
+
+    monkeypatch.setattr(loop.Checkpoints, "save", sometimes)
+    events = list(train(config, tmp_path / "run"))
+    problems = [e.problem for e in events if isinstance(e, Saved) and e.problem]
+    assert len(problems) == 3 and "No space left" in problems[0]
+    assert tensors_digest(read_model(tmp_path / "run" / "model.safetensors")[0]) == whole
+
+
+# Splits, stopping, refusals
+
+
+def with_validation(tree: Path, folder: Path) -> Path:
+    for part, taken in (("train", range(20)), ("validation", range(20, 25)), ("test", range(25, 30))):
+        for name in ("dark", "light"):
+            (folder / part / name).mkdir(parents=True)
+            for i in taken:
+                (folder / part / name / f"{i}.png").write_bytes((tree / name / f"{i}.png").read_bytes())
+    return folder
+
+
+def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> None:
+    data = with_validation(tree, tmp_path / "data")
+    config = configured(data, epochs=4, schedule=Schedule(rate=0.05), save_every=0)
+    events = list(train(config, tmp_path / "run"))
+    seen = [e for e in events if isinstance(e, Evaluated)]
+    assert {e.split for e in seen} == {"validation", "test"} and not any(e.best for e in seen if e.split == "test")
+    tops = [e.result.top1 for e in seen if e.split == "validation"]
+    assert [e.best for e in seen if e.split == "validation"] == [t > max(tops[:i], default=-1) for i, t in enumerate(tops)]
+    _, header = read_model(tmp_path / "run" / "model.safetensors")
+    assert header.chosen.startswith("best on validation") and header.metrics["validation"]["top1"] == max(tops)
+    stopped(config, tmp_path / "again", 11)
+    assert run(config, tmp_path / "again") == tensors_digest(read_model(tmp_path / "run" / "model.safetensors")[0])
+
+
+def test_plateau_needs_a_validation_split(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree, schedule=Schedule("plateau", patience=1))
+    with pytest.raises(UserError, match="needs a validation split"):
+        train(config, tmp_path / "run")
+    data = with_validation(tree, tmp_path / "data")
+    config = configured(data, schedule=Schedule("plateau", rate=1e-6, patience=1), epochs=4)
+    rates = {e.at.epoch: e.rate for e in train(config, tmp_path / "run2") if isinstance(e, StepEnd)}
+    assert min(rates.values()) < 1e-6  # nothing improves at such a rate, so it fell
+
+
+def test_asked_to_stop_saves_at_once(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree)
+    whole = run(config, tmp_path / "whole")
+    job = prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    asked = iter([False, False, True])
+    task = replace(job.task, asked_to_stop=lambda: next(asked))
+    events = list(loop.steps(loop.start(task)))
+    assert [type(e) for e in events] == [EpochStart, StepEnd, StepEnd, StepEnd, Saved]
+    assert run(config, tmp_path / "run") == whole
+
+
+def test_interrupted_is_raised_when_a_signal_came(tree: Path, tmp_path: Path) -> None:
+    import os
+    import signal
+
+    with pytest.raises(Interrupted, match="saved"):
+        for event in train(configured(tree), tmp_path / "run"):
+            if isinstance(event, StepEnd) and event.at.step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # given back
+
+
+def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("dark", "light"):
+        (data / name).mkdir(parents=True)
+        for i in range(30):
+            (data / name / f"{i}.png").write_bytes((tree / name / f"{i}.png").read_bytes())
+    for i in range(5):
+        (data / "dark" / f"bad{i}.jpg").write_text("not an image")
+    for memory in (0, 2048):
+        events: list[Event] = list(train(configured(data, memory=memory), tmp_path / f"run{memory}"))
+        named = {Path(r.path).name for e in events if isinstance(e, StepEnd) for r in e.refused}
+        ends = [e for e in events if isinstance(e, EpochEnd)]
+        training = len(prepare(configured(data), Run(tmp_path / "x"), Store(tmp_path), dry=True).task.loaders[0].dataset)
+        assert named and len(named) == ends[0].refused == ends[1].refused and ends[0].images + ends[0].refused == training
+
+
+def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(10):
+            (tmp_path / "data" / name / f"{i}.jpg").write_text("no image")
+    with pytest.raises(UserError, match="nothing to evaluate"):
+        list(train(configured(tmp_path / "data"), tmp_path / "run"))
+
+
+def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree, save_every=0)
+
+    def log(name: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in e.items() if k not in ("seconds", "waited", "path")} for e in lines if e["event"] != "saved"]
+
+    run(config, tmp_path / "whole")
+    for after in (1, STEPS, STEPS + 1, STEPS + 3):
+        stopped(config, tmp_path / f"{after}", after)
+        run(config, tmp_path / f"{after}")
+        assert log(f"{after}") == log("whole")
+
+
+def test_consumers_see_each_event_once_and_are_closed(tree: Path, tmp_path: Path) -> None:
+    class Watcher:
+        def __init__(self) -> None:
+            self.seen: list[Event] = []
+            self.closed = 0
+
+        def see(self, event: Event) -> None:
+            self.seen.append(event)
+
+        def close(self) -> None:
+            self.closed += 1
+
+    watcher = Watcher()
+    job = prepare(configured(tree), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    events: Iterator[Event] = perform(job, [watcher])
+    assert list(events)[:-1] == watcher.seen and watcher.closed == 1
