@@ -71,7 +71,9 @@ def saved(levels: np.ndarray, format: str, mode: str | None = None, **options: o
 def by_opencv(content: bytes) -> np.ndarray:
     """RGB as OpenCV decodes it, EXIF ignored."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return np.ascontiguousarray(cv2.imdecode(np.frombuffer(content, np.uint8), flags)[:, :, ::-1])
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    assert decoded is not None
+    return np.ascontiguousarray(decoded[:, :, ::-1])
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -175,9 +177,9 @@ def gif_picture() -> np.ndarray:
     return (picture() // 64 * 64).astype(np.uint8)
 
 
-def jpeg(**options: object) -> bytes:
+def jpeg(progressive: bool = False) -> bytes:
     """A good JPEG."""
-    return saved(picture(), "JPEG", quality=95, **options)
+    return saved(picture(), "JPEG", quality=95, progressive=progressive)
 
 
 def bmp(levels: np.ndarray) -> bytes:

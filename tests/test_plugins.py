@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from imclass.app.cli import main
 
 NETWORK = """
@@ -36,7 +37,7 @@ DATA = """
         labels = np.arange(64) % 2
         images[labels == 1, :, 4:] += 120
         ids = np.arange(64) + (0 if split == "train" else 64)
-        return ArrayDataset(images, labels.astype(np.int64), ("left", "right"), ids, ("train", "test"), split,
+        return ArrayDataset(images, labels.astype(np.int64), ids, ("left", "right"), ("train", "test"), split,
                             Origin("halves", "made up", "published"))
 
     DATASETS = {"halves": Source(halves, "images whose right half is brighter, or not")}

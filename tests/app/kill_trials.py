@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.figure  # noqa: F401  imported here once, not in each child
-import torch.utils.tensorboard  # noqa: F401
+import torch.utils.tensorboard
+
 from imclass.app.train import train
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.files import read_model, tensors_digest
@@ -78,7 +79,8 @@ def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -
     whole = finish(configured, runs / "whole")
     span = json.loads((runs / "whole.times").read_text())
     other = finish(config(data, optimiser, memory, workers, seed=1), runs / "other")
-    found, steps = [], []
+    found: list[str] = []
+    steps: list[str] = []
     for n in range(10 * trials):
         if len(found) == trials:
             break

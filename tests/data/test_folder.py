@@ -196,7 +196,7 @@ class TestLinks:
         (tmp_path / "b" / "self").symlink_to(tmp_path / "b")
         found = opened(tmp_path, "all")
         assert any("links to a folder that they lie in" in note for note in found.origin.notes)
-        assert len(found) <= 16
+        assert len(found) == 8
 
     def test_what_is_no_file_is_refused_when_it_is_read(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("a", "b", n=2))
@@ -296,8 +296,7 @@ def test_it_is_a_data_set_that_decodes_its_files(tmp_path: Path) -> None:
 
 def test_names_that_are_no_text_are_files_all_the_same(tmp_path: Path) -> None:
     tree(tmp_path, *numbered("a", "b"))
-    strange = os.fsencode(tmp_path) + b"/a/\xff\xfe.png"
-    shutil.copy(tmp_path / "a" / "000.png", strange)
+    (tmp_path / "a" / os.fsdecode(b"\xff\xfe.png")).write_bytes(PNG)
     found = opened(tmp_path, "all")
     assert len(found) == 21 and len(found.digest()) == 64
     assert all(np.array_equal(found[i][0], decode(PNG)) for i in range(21))

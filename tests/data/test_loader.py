@@ -295,7 +295,7 @@ class Broken:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_nobody_foresaw_surfaces_at_its_turn_with_the_files_name(workers: int) -> None:
     stream = ordered(Broken(), np.arange(6), workers)
-    assert [np.array_equal(next(stream), picture()) for _ in range(4)] == [True] * 4
+    assert [np.array_equal(np.asarray(next(stream)), picture()) for _ in range(4)] == [True] * 4
     with pytest.raises(RuntimeError, match=r"cat/4\.png: ZeroDivisionError: no such luck"):
         next(stream)
     assert live_threads() == []

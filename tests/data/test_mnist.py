@@ -89,7 +89,7 @@ def test_files_in_the_store_are_used_as_they_are(tmp_path: Path, name: str, pack
     assert train.array is not None and train.array.shape == (30, 28, 28, 1)
     assert train.ids.tolist() == list(range(30)) and test.ids.tolist() == list(range(60_000, 60_012))
     image, label = test[11]
-    assert (image == test.array[11]).all() and label == 1 and len(test) == 12
+    assert test.array is not None and (image == test.array[11]).all() and label == 1 and len(test) == 12
     assert train.name(3) == "train/00003" and test.name(3) == "test/00003"
     assert train.splits == ("train", "test") and train.origin.rule == "published"
     assert len(train.classes) == 10 and train.digest() != test.digest() == source.open(place, "test").digest()

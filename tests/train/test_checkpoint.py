@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from imclass.train import checkpoint
 from imclass.train.checkpoint import Checkpoints, read
 
@@ -18,7 +19,9 @@ TENSORS = {"model.a": torch.arange(6.0).reshape(2, 3), "optimiser.a.step": torch
 
 
 def saved(folder: Path, step: int, value: float = 0.0) -> Path:
-    return Checkpoints(folder).save(f"step-{step:010d}", {**TENSORS, "model.b": torch.tensor([value])}, {"at": {"step": step}})
+    return Checkpoints(folder).save(
+        f"step-{step:010d}", {**TENSORS, "model.b": torch.tensor([value])}, {"at": {"step": step}}
+    )
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -48,7 +51,9 @@ def test_every_damage_is_found_and_the_one_before_is_used(tmp_path: Path) -> Non
     for file in ("tensors.safetensors", "state.json", "manifest.json"):
         whole = (newest / file).read_bytes()
         flips = generator.integers(0, len(whole) * 8, 200)
-        damaged = [flipped(whole, int(bit)) for bit in flips] + [whole[:cut] for cut in (0, 1, len(whole) // 2, len(whole) - 1)]
+        damaged = [flipped(whole, int(bit)) for bit in flips] + [
+            whole[:cut] for cut in (0, 1, len(whole) // 2, len(whole) - 1)
+        ]
         for content in damaged:
             (newest / file).write_bytes(content)
             found, problems = Checkpoints(tmp_path).newest()
@@ -91,7 +96,7 @@ def test_when_the_disk_refuses_the_older_ones_stay(
     for nth in range(1, 60):
         count = 0
 
-        def failing(*args: Any, **kwargs: Any) -> Any:
+        def failing(*args: Any, nth: int = nth, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
             if count == nth:
@@ -202,7 +207,7 @@ def replay(operations: list[tuple[str, ...]], folder: Path, content: str, names:
 
 @pytest.mark.parametrize("guard", ["on", "no fsync of files", "rename before fsync"])
 def test_loss_of_power_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str) -> None:
-    """With every guard on no state shows a broken newest checkpoint; without one some do, so the simulation can see it."""
+    """With every guard on no state shows a broken newest checkpoint; without one some do: the simulation sees."""
     base = tmp_path / "base"
     saved(base, 1)
     work = tmp_path / "work"
@@ -219,7 +224,9 @@ def test_loss_of_power_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     if guard == "rename before fsync":
         rename = next(o for o in operations if o[0] == "rename")
         first = next(i for i, o in enumerate(operations) if o[0] == "fsync")
-        operations = [o for o in operations[:first] if o != rename] + [rename] + [o for o in operations[first:] if o != rename]
+        operations = (
+            [o for o in operations[:first] if o != rename] + [rename] + [o for o in operations[first:] if o != rename]
+        )
     lost = crash_states(operations, tmp_path / "state", base)
     assert (lost == 0) if guard == "on" else (lost > 0)
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from imclass.app.run import Run
 from imclass.app.train import perform, prepare, train
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
@@ -20,7 +22,6 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.store import Store
 from imclass.train import loop, objective
 from imclass.train.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
-from PIL import Image
 
 STEPS = 6  # an epoch: 48 training images, 8 at a time
 
@@ -32,7 +33,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, base in (("dark", 40), ("light", 90)):
         (folder / name).mkdir()
         for i in range(30):
-            Image.fromarray(generator.integers(base, base + 100, (30, 34, 3), dtype=np.uint8)).save(folder / name / f"{i}.png")
+            Image.fromarray(generator.integers(base, base + 100, (30, 34, 3), dtype=np.uint8)).save(
+                folder / name / f"{i}.png"
+            )
     return folder
 
 
@@ -53,7 +56,7 @@ def run(config: Config, out: Path) -> str:
 
 
 def stopped(config: Config, out: Path, after: int) -> None:
-    """Train for so many steps with a checkpoint after each, then leave, as a killed process would: nothing is closed well."""
+    """Train until so many checkpoints are saved, one after each step, then leave."""
     taken = (event for event in train(replace(config, save_every=0), out) if isinstance(event, Saved))
     for _ in itertools.islice(taken, after):
         pass
@@ -68,7 +71,7 @@ CASES = [
 
 @pytest.mark.parametrize(("optimiser", "memory", "workers"), CASES)
 def test_resume_ends_with_the_same_bits(tree: Path, tmp_path: Path, optimiser: Any, memory: int, workers: int) -> None:
-    """Stopped at the first step, in the middle, at the last of an epoch, after its evaluation, and early in the second."""
+    """Stopped at the first step, in the middle, at an epoch's last, after its evaluation, and early in the second."""
     config = configured(tree, optimiser=Optimiser(optimiser), memory=memory, workers=workers, save_every=0)
     whole = run(config, tmp_path / "whole")
     for after in (1, 3, STEPS, STEPS + 1, STEPS + 2):
@@ -208,7 +211,7 @@ def test_dropout_follows_seed_step_and_part() -> None:
 
     def gradient(seed: int, step: int) -> torch.Tensor:
         objective.backward(network, images, labels, 2, seed, step)
-        return network[2].weight.grad.clone()  # type: ignore[operator,union-attr]
+        return next(network.parameters()).grad.clone()  # type: ignore[operator,union-attr]
 
     first = gradient(0, 5)
     torch.rand(3)  # whoever else draws meanwhile
@@ -278,7 +281,9 @@ def test_not_finite_is_skipped_where_asked(
     assert all(torch.isfinite(t).all() for t in tensors.values())
 
 
-def test_a_skipped_step_leaves_everything_as_it_was(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skipped_step_leaves_everything_as_it_was(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Weights and momenta after a skipped step are bit for bit those before it."""
     poisoned(monkeypatch, "weight", at_step=3)
     job = prepare(configured(tree, nonfinite="skip"), Run(tmp_path / "run"), Store(tmp_path / "store"))
@@ -294,7 +299,7 @@ def test_a_state_that_is_not_finite_is_refused_by_save(tree: Path, tmp_path: Pat
     job = prepare(configured(tree), Run(tmp_path / "run"), Store(tmp_path / "store"))
     state = loop.start(job.task)
     with torch.no_grad():
-        job.task.classifier.network.head[1].bias[0] = math.nan
+        dict(job.task.classifier.network.named_parameters())["head.1.bias"][0] = math.nan
     event = loop.save(state)
     assert "head.1.bias is not finite" in event.problem and not event.path.exists()
 
@@ -335,7 +340,9 @@ def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> Non
     seen = [e for e in events if isinstance(e, Evaluated)]
     assert {e.split for e in seen} == {"validation", "test"} and not any(e.best for e in seen if e.split == "test")
     tops = [e.result.top1 for e in seen if e.split == "validation"]
-    assert [e.best for e in seen if e.split == "validation"] == [t > max(tops[:i], default=-1) for i, t in enumerate(tops)]
+    assert [e.best for e in seen if e.split == "validation"] == [
+        t > max(tops[:i], default=-1) for i, t in enumerate(tops)
+    ]
     _, header = read_model(tmp_path / "run" / "model.safetensors")
     assert header.chosen.startswith("best on validation") and header.metrics["validation"]["top1"] == max(tops)
     stopped(config, tmp_path / "again", 11)
@@ -386,8 +393,12 @@ def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: P
         events: list[Event] = list(train(configured(data, memory=memory), tmp_path / f"run{memory}"))
         named = {Path(r.path).name for e in events if isinstance(e, StepEnd) for r in e.refused}
         ends = [e for e in events if isinstance(e, EpochEnd)]
-        training = len(prepare(configured(data), Run(tmp_path / "x"), Store(tmp_path), dry=True).task.loaders[0].dataset)
-        assert named and len(named) == ends[0].refused == ends[1].refused and ends[0].images + ends[0].refused == training
+        training = len(
+            prepare(configured(data), Run(tmp_path / "x"), Store(tmp_path), dry=True).task.loaders[0].dataset
+        )
+        assert (
+            named and len(named) == ends[0].refused == ends[1].refused and ends[0].images + ends[0].refused == training
+        )
 
 
 def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tmp_path: Path) -> None:
@@ -404,7 +415,11 @@ def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tree: Path, tm
 
     def log(name: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        return [{k: v for k, v in e.items() if k not in ("seconds", "waited", "path")} for e in lines if e["event"] != "saved"]
+        return [
+            {k: v for k, v in e.items() if k not in ("seconds", "waited", "path")}
+            for e in lines
+            if e["event"] != "saved"
+        ]
 
     run(config, tmp_path / "whole")
     for after in (1, STEPS, STEPS + 1, STEPS + 3):

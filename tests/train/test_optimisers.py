@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from imclass.core.config import Optimiser
 from imclass.train import optimisers
-from torch import nn
 
 
 def trajectory(config: Optimiser, steps: int) -> np.ndarray:
@@ -47,7 +48,7 @@ def test_adam() -> None:
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_state_survives_a_save(name: str) -> None:
-    """Ten steps in one go equal five, a move of the state into a fresh optimiser, and five; not so without the state."""
+    """Ten steps equal five, a move of the state into a fresh optimiser, and five; not so without the state."""
 
     def run(config: Optimiser, moved: bool, kept: bool) -> torch.Tensor:
         torch.manual_seed(0)
@@ -62,7 +63,7 @@ def test_state_survives_a_save(name: str) -> None:
             network(torch.full((2, 3), float(t))).square().sum().backward()
             optimisers.set_rate(optimiser, 1e-3)
             optimiser.step()
-        return network[0].weight.detach()
+        return dict(network.named_parameters())["0.weight"].detach()
 
     config = Optimiser(name, momentum=0.9)  # type: ignore[arg-type]
     whole = run(config, False, False)

@@ -1,9 +1,11 @@
 """Schedules against the formulas of their papers, written out plainly."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
+
 from imclass.core.config import Schedule
 from imclass.train.schedules import Position, rate
 
@@ -54,8 +56,8 @@ def test_cosine() -> None:
 def test_triangular_peaks_where_said_and_ends_at_final() -> None:
     rates = [rate(Schedule("triangular", rate=1.0, peak=0.25, final=0.07), at(s)) for s in range(100)]
     assert max(rates) == rates[24] == pytest.approx(1.0) and rates[0] > 0 and rates[-1] == pytest.approx(0.07)
-    assert all(a < b for a, b in zip(rates[:24], rates[1:25], strict=True))
-    assert all(a > b for a, b in zip(rates[24:], rates[25:], strict=False))
+    assert all(a < b for a, b in pairwise(rates[:25]))
+    assert all(a > b for a, b in pairwise(rates[24:]))
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "step"])

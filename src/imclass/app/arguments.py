@@ -30,8 +30,8 @@ class Common:
 
 @dataclass(frozen=True)
 class Train:
-    """Train RECIPE; the same command goes on where it was stopped. Every field of the recipe's config is an option, too:
-    `imclass train RECIPE --help` lists them."""
+    """Train RECIPE; the same command goes on where it was stopped. Every field of the recipe's config is an option,
+    too: `imclass train RECIPE --help` lists them."""
 
     out: File = None
     """the run's directory (default: runs/RECIPE)"""

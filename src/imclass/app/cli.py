@@ -1,6 +1,7 @@
 """The command line, thin: words become arguments, arguments go to a verb, and what goes wrong becomes one message.
 
-Exit codes: 0 done; 1 done, but some inputs were refused; 2 a mistake of the user's; 75 interrupted, saved and resumable.
+Exit codes: 0 done; 1 done, but some inputs were refused; 2 a mistake of the user's; 75 interrupted, saved where there
+was something to save, and the same command goes on.
 """
 
 import contextlib
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return say(str(error), USER_ERROR)
     except KeyboardInterrupt as error:  # `Interrupted` is one, and says more
-        return say(f"{error or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
+        return say(f"{str(error) or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
     except BrokenPipeError:
         return hushed(DONE)
     except OSError as error:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from jaxtyping import Float
 from torch import Tensor, nn
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
 
-from imclass.core.contracts import Image, Origin
+from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images import decode
 from imclass.data.loader import ordered
@@ -34,7 +33,7 @@ class Files:
 
 
 def gather(named: Sequence[str]) -> Files:
-    """Every file that `named` stands for; a folder gives its image files, sorted. What is not there is a `UserError`."""
+    """Every file that `named` stands for; a folder gives its images, sorted. What is not there is a `UserError`."""
     paths = [path for name in named for path in stands_for(name)]
     if not paths:
         raise UserError(
@@ -63,9 +62,8 @@ def wanted(relative: Path, path: Path) -> bool:
 
 def in_batches(files: Files, batch: int, workers: int) -> Iterator[list[tuple[str, Image | BadImage]]]:
     """Names and decoded images in order, `batch` at a time; a refused one is its `BadImage`."""
-    positions: Int64[np.ndarray, "N"] = np.arange(len(files))
     several: list[tuple[str, Image | BadImage]] = []
-    for name, item in zip(files.paths, ordered(files, positions, workers), strict=True):
+    for name, item in zip(files.paths, ordered(files, np.arange(len(files)), workers), strict=True):
         several.append((name, item))
         if len(several) == batch:
             yield several

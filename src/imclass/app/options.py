@@ -74,14 +74,17 @@ def with_whole_row(config: Config, words: Sequence[str], plugins: Sequence[Path]
 
     from imclass.models.classifier import networks
 
-    named = next(
-        (w.partition("=")[2] or n for w, n in zip(words, [*words[1:], ""]) if w.split("=")[0] == "--model.network"),
-        None,
-    )
+    pairs = zip(words, [*words, ""][1:], strict=True)  # each word and the next
+    named = next((word.partition("=")[2] or after for word, after in pairs if is_network(word)), None)
     kept = config.model.row if named in (None, config.model.network) else {}
     network = named or config.model.network
     row = asdict(networks(plugins)[network].row) | kept
     return replace(config, model=replace(config.model, network=network, row=row))
+
+
+def is_network(word: str) -> bool:
+    """Whether a word is the option that names the network."""
+    return word.split("=")[0] == "--model.network"
 
 
 def overridden(config: Config, words: list[str]) -> Config:
@@ -102,7 +105,7 @@ def overridden(config: Config, words: list[str]) -> Config:
 
 
 def as_options(config: Config, values: dict[str, Any]) -> tuple[type, Any]:
-    """A class with these values as its fields for tyro, the row's fields standing beside the model's own, and its default."""
+    """A class with these values as its fields for tyro, and its default; the row's fields stand beside the model's."""
     hints = {f.name: f.type for f in (*fields(Stage), *fields(Config))}
     row = Annotated[dict[str, Any], tyro.conf.arg(name="")]
     model_kind = make_dataclass(

@@ -1,4 +1,4 @@
-"""The verb `predict`: names and probabilities for image files, in the order given; bad files named while the rest goes on."""
+"""The verb `predict`: names and probabilities for image files, in the order given; bad files are named and left out."""
 
 import csv
 import io
@@ -63,7 +63,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def as_csv(prediction: Prediction) -> str:
-    """Lines `path,rank,class,probability`; a cell that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Lines `path,rank,class,probability`; what a spreadsheet would run as a formula gets a leading apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for rank, (name, probability) in enumerate(prediction.classes, 1):

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -41,7 +41,7 @@ class Sums:
 class Screen:
     """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
 
-    def __init__(self, out: TextIO, total_steps: int, done_steps: int) -> None:
+    def __init__(self, out: IO[str], total_steps: int, done_steps: int) -> None:
         self.console = Console(file=out, highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
@@ -79,9 +79,8 @@ class Screen:
                 held_out = "".join(f"  {text}" for text in self.sums.held_out)
                 self.say(f"{self.head(event.at.epoch)}  {self.sums}{held_out}  left {self.left(event.at.step)}")
             case NonFinite():
-                self.say(
-                    f"step {event.at.step:,}: {event.what} is not finite; images: {printable(', '.join(event.names[:10]))}"
-                )
+                names = printable(", ".join(event.names[:10]))
+                self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
             case Saved(problem=problem) if problem:
                 self.say(f"step {event.at.step:,}: no checkpoint could be written ({problem}); training goes on")
 

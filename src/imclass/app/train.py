@@ -34,7 +34,7 @@ def recipes(plugins: Sequence[Path] = ()) -> Found:
 
 
 def configure(recipe: str | Config, plugins: Sequence[Path] = (), **choices: Any) -> Config:
-    """The config of a recipe. A choice is a parameter of the recipe function, else a field of the config or of its stages."""
+    """The config of a recipe; a choice is a parameter of the recipe's function, else a field of it or of a stage."""
     if isinstance(recipe, Config):
         return with_fields(recipe, choices)
     make = recipes(plugins)[recipe]
@@ -81,7 +81,10 @@ def train(
 
 
 def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = (), dry: bool = False) -> Job:
-    """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint. `dry` writes nothing."""
+    """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
+
+    `dry` writes nothing.
+    """
     training = open_split(config.data, "train", store, config.seed, plugins)
     held_out = [open_split(config.data, s, store, config.seed, plugins) for s in training.splits if s != "train"]
     classifier = create(config.model, training.classes, config.preprocess, config.seed, plugins)
@@ -136,7 +139,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         task = replace(job.task, asked_to_stop=flag.is_set)
         job.run.cut(job.checkpoint)
         state = loop.start(task, job.checkpoint)
-        watching = [Log(job.run), TensorBoard(job.run, state.at), Curves(job.run), *consumers]
+        watching: list[Consumer] = [Log(job.run), TensorBoard(job.run, state.at), Curves(job.run), *consumers]
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None

@@ -25,7 +25,8 @@ from imclass.core.files import replacing
 from imclass.core.store import Store, open_store
 from imclass.data.catalog import open_split
 from imclass.evaluate import tables
-from imclass.evaluate.metrics import confusion, predictions as predicted
+from imclass.evaluate.metrics import confusion
+from imclass.evaluate.metrics import predictions as predicted
 from imclass.evaluate.run import evaluate as score
 from imclass.evaluate.run import protocols
 from imclass.models.classifier import NetworkClassifier, load
@@ -94,9 +95,9 @@ def stopped(event: NonFinite, run: Run) -> str:
     """Why training stopped by itself, and what to do."""
     names = ", ".join(event.names[:10]) + (f" and {len(event.names) - 10} more" if len(event.names) > 10 else "")
     return (
-        f"step {event.at.step:,}: {event.what} is not finite, so training stopped; the checkpoints in {run.folder} are from "
-        f"before.\nimages of the step: {names}\nLower --schedule.rate, or pass over such steps with --nonfinite skip "
-        "(in another --out)"
+        f"step {event.at.step:,}: {event.what} is not finite, so training stopped; the checkpoints in {run.folder} are "
+        f"from before.\nimages of the step: {names}\nLower --schedule.rate, or pass over such steps with --nonfinite "
+        "skip (in another --out)"
     )
 
 
@@ -116,9 +117,8 @@ def report_run(run: Run, common: arguments.Common, refused: set[str]) -> int:
         )
     else:
         for split, result in header.metrics.items():
-            print(
-                f"{split}: top-1 {100 * result['top1']:.2f} % of {result['evaluated']:,} images, cross-entropy {result['loss']:.4f}"
-            )
+            images, loss = f"{result['evaluated']:,} images", f"{result['loss']:.4f}"
+            print(f"{split}: top-1 {100 * result['top1']:.2f} % of {images}, cross-entropy {loss}")
         print(f"finished: {run.model} ({header.chosen})")
     return SOME_REFUSED if refused else DONE
 

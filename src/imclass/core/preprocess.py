@@ -51,7 +51,7 @@ class Preprocess:
         return self.crop(self.resized(self.coloured(self.narrowed(image))))
 
     def narrowed(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """The centre of an image longer than 16 times its width: all that a centre crop can reach, at bounded memory."""
+        """The centre of an image of an extreme shape: more than a centre crop can reach, at bounded memory."""
         most = 16 * min(image.shape[:2])
         if self.resize != "shorter" or max(image.shape[:2]) <= most:
             return image

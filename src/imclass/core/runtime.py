@@ -47,7 +47,7 @@ def apply(runtime: Runtime) -> None:
 def reseed(seed: int, device: torch.device) -> None:
     """Seed the generator that dropout on `device` draws from, and no other.
 
-    `torch.manual_seed` records a stack trace for each absent accelerator: a millisecond a step, a fifth of a small net's.
+    `torch.manual_seed` records a stack trace for each absent accelerator: a millisecond, a fifth of a small net's step.
     """
     generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
     generator.manual_seed(seed)

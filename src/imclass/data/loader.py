@@ -27,7 +27,7 @@ from imclass.data.threads import attempt, in_order, ordered
 __all__ = ["Batch", "Loader", "Views", "ordered", "untouched"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Images that are learnt from together, possibly none; `positions` are theirs in the data set."""
 
@@ -39,7 +39,7 @@ class Batch:
     waited: float = 0.0  # seconds the consumer waited for it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Views:
     """Images at the network's size, where each lies in the data set, and by position why others are not here."""
 
@@ -48,7 +48,7 @@ class Views:
     refused: Mapping[int, Refused]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loader:
     """One split as batches, epoch after epoch. The last batch of an epoch may be smaller; none is left out.
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
@@ -44,8 +44,8 @@ def augment(
     return torch.from_numpy(views)
 
 
-def flipped(images: UInt8[np.ndarray, "N C H W"], chosen: np.ndarray) -> UInt8[np.ndarray, "N C H W"]:
-    """A copy with the chosen images (N booleans) mirrored left-right."""
+def flipped(images: UInt8[np.ndarray, "N C H W"], chosen: Bool[np.ndarray, "N"]) -> UInt8[np.ndarray, "N C H W"]:
+    """A copy with the chosen images mirrored left-right."""
     images = images.copy()
     images[chosen] = images[chosen][..., ::-1]
     return images

@@ -11,8 +11,7 @@ from imclass.core.classes import join
 from imclass.core.config import Found, find, need
 from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, TestProtocol
 from imclass.core.errors import BadImage, UserError, printable
-from imclass.core.preprocess import Preprocess
-from imclass.data.loader import ordered
+from imclass.data.loader import ordered, untouched
 from imclass.evaluate.metrics import cross_entropy, top_k
 from imclass.evaluate.views import one_view, to_batch
 
@@ -101,13 +100,6 @@ def parts(
         seen = list(images.values())
         scores = one_view(classifier, seen, classifier.preprocess) if protocol is None else protocol(classifier, seen)
         yield Part(list(images), scores.numpy(), [Refused(b.path, b.code, b.detail) for b in bad])
-
-
-def untouched(preprocess: Preprocess, shape: tuple[int, ...]) -> bool:
-    """Whether `preprocess` gives back every image of this shape (H, W, C) as it is."""
-    resizes = preprocess.resize == "shorter" and preprocess.scale != preprocess.size
-    reorders = preprocess.channels != "rgb" and preprocess.w_in == 3
-    return not resizes and not reorders and shape == (preprocess.size, preprocess.size, preprocess.w_in)
 
 
 def chunks(dataset: Dataset, batch: int, workers: int) -> Iterator[list[tuple[int, Image | BadImage]]]:

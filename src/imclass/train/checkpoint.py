@@ -41,7 +41,7 @@ class Checkpoints:
     keep: int = 2
 
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
-        """Write a checkpoint durably under `name`; names sort by age. An `OSError` leaves the older ones as they were."""
+        """Write a checkpoint durably under `name`; names sort by age. An `OSError` leaves the older ones alone."""
         self.folder.mkdir(parents=True, exist_ok=True)
         final, working = self.folder / name, self.folder / f".{name}.part"
         shutil.rmtree(working, ignore_errors=True)
@@ -109,7 +109,8 @@ def read(path: Path) -> Checkpoint:
         raise ValueError(f"{MANIFEST} does not match its digest")
     if manifest["format"] != FORMAT:
         raise UserError(
-            f"{path} has checkpoint format {manifest['format']}, and this imclass reads {FORMAT}; use the one that wrote it"
+            f"{path} has checkpoint format {manifest['format']}, and this imclass reads {FORMAT}; "
+            "use the imclass that wrote it"
         )
     contents = {}
     for file in (TENSORS, RECORD):

@@ -20,6 +20,7 @@ from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, Non
 from imclass.train.schedules import Position, rate
 
 VALIDATION = "validation"
+SUMS = ("loss", "correct", "images", "refused")  # of the running epoch
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class State:
     task: Task
     optimiser: Optimizer
     at: At = At()
-    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("loss", "correct", "images", "refused"), 0.0))
+    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
     history: list[float] = field(default_factory=list)  # validation accuracies of the present stage
     best: dict[str, Tensor] = field(default_factory=dict)  # the model's tensors when validation was best
     best_top1: float = -1.0
@@ -80,7 +81,8 @@ class State:
         self.history, self.best_top1 = list(record["history"]), record["best_top1"]
         network.load_state_dict(prefixed(checkpoint.tensors, "model."))
         self.best = prefixed(checkpoint.tensors, "best.")
-        self.optimiser = optimisers.build(network, self.task.config.stages[min(self.at.stage, last_stage(self.task))].optimiser)
+        stage = self.task.config.stages[min(self.at.stage, last_stage(self.task))]
+        self.optimiser = optimisers.build(network, stage.optimiser)
         optimisers.restore(network, self.optimiser, checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
@@ -149,9 +151,7 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
         )
         problem = update(state, loss, lr)
     taken = 0 if problem else len(batch.labels)
-    state.at = replace(
-        state.at, batch=state.at.batch + 1, step=state.at.step + 1, samples=state.at.samples + taken
-    )
+    state.at = replace(state.at, batch=state.at.batch + 1, step=state.at.step + 1, samples=state.at.samples + taken)
     state.totals["refused"] += len(batch.refused)
     if problem:
         if skipping:

@@ -1,4 +1,4 @@
-"""What is minimised, and one step of it: micro-batches with their own randomness, and the guard against non-finite values."""
+"""What is minimised, and one step of it: micro-batches with their own randomness, and the guard against NaN."""
 
 from collections.abc import Iterable
 

@@ -41,7 +41,7 @@ def discrete_exponential(schedule: Schedule, position: Position, history: Sequen
 
 
 def plateau(schedule: Schedule, position: Position, history: Sequence[float]) -> float:
-    """`factor` for each time that `patience` evaluations in a row brought no better validation accuracy (VGG, section 3.1)."""
+    """`factor` for each `patience` evaluations in a row without a better validation accuracy (VGG, section 3.1)."""
     best, waited, falls = -math.inf, 0, 0
     for accuracy in history:
         waited = 0 if accuracy > best else waited + 1
@@ -52,7 +52,7 @@ def plateau(schedule: Schedule, position: Position, history: Sequence[float]) ->
 
 
 def cosine(schedule: Schedule, position: Position, history: Sequence[float]) -> float:
-    """Half a cosine from 1 to `final` over the steps after warm-up (Loshchilov and Hutter, arXiv:1608.03983, equation 5)."""
+    """Half a cosine from 1 to `final` after the warm-up (Loshchilov and Hutter, arXiv:1608.03983, equation 5)."""
     done = max(0, position.step - schedule.warmup) / max(1, position.steps - schedule.warmup)
     return schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * done)) / 2
 

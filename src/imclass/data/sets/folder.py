@@ -53,7 +53,7 @@ class FolderDataset:
         return self.files[i]
 
     def digest(self) -> str:
-        """SHA-256 over the sorted names and the contents of this split; an unreadable file counts by its name alone."""
+        """SHA-256 over the sorted names and contents of this split; a file that cannot be read counts by why."""
         total = hashlib.sha256()
         for file in sorted(self.files):
             try:
@@ -66,7 +66,7 @@ class FolderDataset:
 
 @dataclass
 class Scan:
-    """What a walk through a tree meets: images with their class, and what is passed over; all relative to its root."""
+    """A walk through a tree, and what it passed over, relative to the tree's root."""
 
     root: Path
     hidden: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Scan:
         self.outside += [join(relative, entry.name) for entry in seen if not is_folder(entry)]
         return [entry.name for entry in seen if is_folder(entry)]
 
-    def images(self, relative: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+    def images(self, relative: str, above: tuple[str, ...]) -> Iterator[str]:
         """Every image in the folder `relative` and the folders in it; links are followed, loops are not."""
         here = os.path.realpath(self.root / relative)
         if here in above:
@@ -101,7 +101,8 @@ class Scan:
 
     def part(self, relative: str, classes: Sequence[str]) -> "Part":
         """The images of each class folder in `relative`."""
-        return Part(relative, {name: tuple(self.images(join(relative, name))) for name in sorted(classes)})
+        above = (os.path.realpath(self.root), os.path.realpath(self.root / relative))
+        return Part(relative, {name: tuple(self.images(join(relative, name), above)) for name in sorted(classes)})
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for each kind of thing that was passed over, with the first few names."""

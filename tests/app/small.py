@@ -1,0 +1,83 @@
+"""What the app's tests share: small trees of images, models without training, a fingerprint of a folder."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from imclass.core.config import Model
+from imclass.core.files import read_model, tensors_digest
+from imclass.core.preprocess import Preprocess
+from imclass.models.classifier import NetworkClassifier, create
+from PIL import Image
+
+CLASSES = ("cat", "dog")
+SQUASH = Preprocess(size=28, colour="grey", resize="squash")
+
+
+def picture(seed: int, bright: bool = False, side: int = 12) -> np.ndarray:
+    """A noisy H W 3 image; bright ones are lit on the right."""
+    levels = np.random.default_rng(seed).integers(0, 120, (side, side, 3), dtype=np.uint8)
+    levels[:, side // 2 :] += np.uint8(120 * bright)
+    return levels
+
+
+def tree(folder: Path, per_class: int = 10, classes: Sequence[str] = CLASSES, side: int = 12) -> Path:
+    """A folder of PNG files with a folder a class; every second class is of bright images."""
+    for k, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(per_class):
+            Image.fromarray(picture(1000 * k + i, k % 2 == 1, side)).save(folder / name / f"{i:03d}.png")
+    return folder
+
+
+def untrained(path: Path, classes: Sequence[str] = CLASSES, **facts: Any) -> NetworkClassifier:
+    """A model file of a LeNet-5 that has learnt nothing; `facts` go into its header."""
+    classifier = create(Model("lenet-5", mean=(0.4,), std=(0.25,)), tuple(classes), SQUASH)
+    with torch.no_grad():  # fresh weights hardly tell images apart
+        for parameter in classifier.network.parameters():
+            parameter.mul_(2)
+    classifier.save(path, **facts)
+    return classifier
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over every name, content and time of change below `folder`."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*"), key=os.fsencode):
+        content = path.read_bytes() if path.is_file() else b""
+        stamp = path.lstat().st_mtime_ns
+        total.update(os.fsencode(path.relative_to(folder)) + f"\0{stamp}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
+
+
+def digest(run: Path) -> str:
+    """What "the same bits" means for the model of a run."""
+    return tensors_digest(read_model(run / "model.safetensors")[0])
+
+
+def start(words: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+    """The command in a process of its own, in `folder`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "imclass", *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(more or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 60.0) -> None:
+    """Return once the condition holds; fail where the process ends before, or time runs out."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.01)
