@@ -37,7 +37,7 @@ MISTAKES = {
     "train mnist-lenet --data pets --batch 8 --out notes.txt/run": ["notes.txt/run"],
     "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets holds other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": ["foreign/config.json is not a run's config", "another --out"],
-    "train mnist-lenet --data pets --batch 8 --out begun": ["begun was begun", "stages.0.epochs: 41 before, 40 now"],
+    "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": ["begun was begun", "stages.0.epochs: 41 before, 40 now"],
     "evaluate nowhere.safetensors": ["no model file nowhere.safetensors"],
     "evaluate pets": ["no model file pets/model.safetensors"],
     "evaluate model.safetensors --plot no/where.png": ["--plot no/where.png", "no folder no"],

@@ -179,7 +179,8 @@ def test_a_stage_is_set_by_its_number(plugins: Path, capsys: pytest.CaptureFixtu
 
 def test_a_stage_without_its_number_is_refused(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "twice", "--plugins", "plugins", "--epochs", "5", "--dry-run"]) == 2
-    assert "no option --epochs; did you mean '--stages.0.epochs'?" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no option --epochs; did you mean '--stages." in told and ".epochs'?" in told
     assert main(["train", "twice", "--plugins", "plugins", "--stages.2.epochs", "5", "--dry-run"]) == 2
     assert "no option --stages.2.epochs" in capsys.readouterr().err
 

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -41,8 +40,8 @@ class Sums:
 class Screen:
     """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
 
-    def __init__(self, out: IO[str], total_steps: int, done_steps: int) -> None:
-        self.console = Console(file=out, highlight=False, soft_wrap=True)
+    def __init__(self, total_steps: int, done_steps: int) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

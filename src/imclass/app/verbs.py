@@ -75,7 +75,7 @@ def train(order: Order) -> int:
     refused: set[str] = set()
     steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, config.stages, strict=True))
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
-    screen = [] if run.finished else [Screen(sys.stderr, steps, done)]
+    screen = [] if run.finished else [Screen(steps, done)]
     for event in perform(job, screen):
         match event:
             case StepEnd():
