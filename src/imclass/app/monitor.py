@@ -1,6 +1,8 @@
 """Consumers of a run's events: the log, TensorBoard, the curves. Each takes an event at a time and can be closed."""
 
+import contextlib
 import json
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -64,31 +66,57 @@ class Log:
 
 
 class TensorBoard:
-    """Scalars for TensorBoard; what an earlier process wrote beyond the checkpoint is purged."""
+    """Scalars for TensorBoard; what an earlier process wrote beyond the checkpoint is purged.
+
+    Records are written here and now: TensorBoard's own writer does it in a thread, and a full disk ends that thread
+    with a traceback.
+    """
 
     def __init__(self, run: Run, at: At) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self.writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=at.step if at.step else None)
+        folder = run.folder / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        now = time.time()  # in the name, for files are read in the order of their names
+        self.records = RecordWriter((folder / f"events.out.tfevents.{now:.6f}.{os.getpid()}").open("wb"))
+        start = SessionLog(status=SessionLog.START)
+        for event in (Event(file_version="brain.Event:2"), Event(step=at.step + 1, session_log=start)):
+            self.write(event)
+
+    def write(self, event: Any) -> None:
+        """One protocol buffer, with the time."""
+        event.wall_time = time.time()
+        self.records.write(event.SerializeToString())
+        self.records.flush()
 
     def see(self, event: Event) -> None:
-        step = event.at.step
         match event:
             case StepEnd():
-                self.writer.add_scalar("train/loss", event.loss, step)
-                self.writer.add_scalar("train/rate", event.rate, step)
+                self.add(event.at.step, {"train/loss": event.loss, "train/rate": event.rate})
             case EpochEnd():
-                self.writer.add_scalar("train/top1", event.top1, step)
+                self.add(event.at.step, {"train/top1": event.top1})
             case Evaluated():
-                self.writer.add_scalar(f"{event.split}/top1", event.result.top1, step)
-                self.writer.add_scalar(f"{event.split}/loss", event.result.loss, step)
+                result, split = event.result, event.split
+                self.add(event.at.step, {f"{split}/top1": result.top1, f"{split}/loss": result.loss})
+
+    def add(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Points of several curves."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self.write(Event(step=step, summary=Summary(value=values)))
 
     def close(self) -> None:
-        self.writer.close()
+        self.records.close()
 
 
 class Curves:
-    """`curves.png`: loss and error over epochs, drawn from the log, now and then and at the end."""
+    """`curves.png`: loss and error over epochs, drawn from the log, now and then and at the end.
+
+    A full disk costs the picture and not the run: the log says the same.
+    """
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
@@ -105,7 +133,8 @@ class Curves:
 
         points = history(self.run)
         if points:
-            curves_png(points, self.run.folder / "curves.png")
+            with contextlib.suppress(OSError):
+                curves_png(points, self.run.folder / "curves.png")
         self.drawn = time.monotonic()
 
 

@@ -100,7 +100,7 @@ def overridden(config: Config, words: list[str]) -> Config:
     chosen = {name: getattr(read, name) for name in (*staged, *values)}
     stage = {name: chosen.pop(name) for name in staged}
     stages = (Stage(**stage),) if single else stage["stages"]
-    model = Model(read.model.network, read.model.row, read.model.mean, read.model.std)
+    model = Model(**{f.name: getattr(read.model, f.name) for f in fields(Model)})
     return Config(recipe=config.recipe, model=model, stages=stages, **chosen)
 
 
@@ -108,10 +108,9 @@ def as_options(config: Config, values: dict[str, Any]) -> tuple[type, Any]:
     """A class with these values as its fields for tyro, and its default; the row's fields stand beside the model's."""
     hints = {f.name: f.type for f in (*fields(Stage), *fields(Config))}
     row = Annotated[dict[str, Any], tyro.conf.arg(name="")]
-    model_kind = make_dataclass(
-        "Model", [("network", str), ("row", row), ("mean", tuple[float, ...]), ("std", tuple[float, ...])], frozen=True
-    )
-    model = model_kind(config.model.network, config.model.row, config.model.mean, config.model.std)
+    kinds = [(f.name, row if f.name == "row" else f.type) for f in fields(Model)]
+    model_kind = make_dataclass("Model", kinds, frozen=True)
+    model = model_kind(**{f.name: getattr(config.model, f.name) for f in fields(Model)})
     own = [(name, hints[name], field(default=value)) for name, value in values.items()]
     kind = make_dataclass("Options", [("model", model_kind, field(default=model)), *own], frozen=True)
     kind.__doc__ = "Every field of the recipe's config."

@@ -65,9 +65,9 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 def as_csv(prediction: Prediction) -> str:
     """Lines `path,rank,class,probability`; what a spreadsheet would run as a formula gets a leading apostrophe."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
     for rank, (name, probability) in enumerate(prediction.classes, 1):
-        writer.writerow([harmless(prediction.path), rank, harmless(name), f"{probability:.6f}"])
+        writer.writerow([harmless(prediction.path), rank, harmless(name), round(probability, 6)])
     return text.getvalue()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from imclass.core.config import Config, difference, from_json, to_json
 from imclass.core.errors import UserError
 from imclass.core.files import write
+from imclass.core.runtime import Runtime
 from imclass.train.checkpoint import Checkpoint, Checkpoints
 from imclass.train.events import At
 
@@ -57,16 +58,22 @@ class Run:
                 ) from None
             yield
 
-    def begin(self, config: Config, data: Mapping[str, Any]) -> None:
+    def recorded(self, config: Config) -> dict[str, Any] | None:
+        """The runtime that this very run resolved when it began, if it did."""
+        file = self.folder / "config.json"
+        begun = read_begun(file) if file.is_file() else None
+        return begun.runtime if begun and not difference(begun.config, config) else None
+
+    def begin(self, config: Config, data: Mapping[str, Any], used: Runtime) -> None:
         """Make the directory, or find that it is this very run's; a `UserError` shows what differs."""
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
-        record = {"format": FORMAT, "config": to_json(config), "data": dict(data)}
+        record = {"format": FORMAT, "config": to_json(config), "data": dict(data), "runtime": to_json(used)}
         file = self.folder / "config.json"
         if file.is_file():
-            before, digest = read_config(file)
+            begun = read_begun(file)
             if self.worked:
-                return self.compare(before, digest, config, data)
+                return self.compare(begun, config, data)
         if not file.is_file() and self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
             raise UserError(
                 f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
@@ -78,10 +85,10 @@ class Run:
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
-    def compare(self, before: Config, digest: str, config: Config, data: Mapping[str, Any]) -> None:
+    def compare(self, begun: "Begun", config: Config, data: Mapping[str, Any]) -> None:
         """A `UserError` with every difference, unless this is the run that the folder was made for."""
-        lines = difference(before, config)
-        if not lines and digest != data.get("digest"):
+        lines = difference(begun.config, config)
+        if not lines and begun.digest != data.get("digest"):
             lines = [f"the content of the data {data.get('path')}"]
         if lines:
             raise UserError(
@@ -98,12 +105,21 @@ class Run:
             write(self.log, "".join(line + "\n" for line in kept))
 
 
-def read_config(file: Path) -> tuple[Config, str]:
-    """The config of a run's config.json and the digest of its data; what is no such file is a `UserError`."""
+@dataclass(frozen=True)
+class Begun:
+    """What a run's config.json holds: its config, the digest of its data, and the runtime it resolved."""
+
+    config: Config
+    digest: str
+    runtime: dict[str, Any] | None
+
+
+def read_begun(file: Path) -> Begun:
+    """The content of a run's config.json; what is no such file is a `UserError`."""
     try:
         record = json.loads(file.read_bytes())
         assert record["format"] == FORMAT
-        return from_json(Config, record["config"]), str(record["data"]["digest"])
+        return Begun(from_json(Config, record["config"]), str(record["data"]["digest"]), record.get("runtime"))
     except (ValueError, KeyError, TypeError, AssertionError, RecursionError, UserError):
         raise UserError(f"{file} is not a run's config that this imclass can read; give another --out") from None
 

@@ -1,6 +1,7 @@
 """The public verb `train`: a recipe, a data set and a directory become a run, as an iterator of events."""
 
 import contextlib
+import copy
 import inspect
 import signal
 import threading
@@ -10,11 +11,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from imclass.app.monitor import Consumer, Curves, Log, TensorBoard, summary
 from imclass.app.run import Run
-from imclass.core import runtime
+from imclass.core import precision, runtime
 from imclass.core.config import Config, Found, Stage, find, from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError, nearest
@@ -26,6 +30,8 @@ from imclass.models.classifier import NetworkClassifier, create
 from imclass.train import loop
 from imclass.train.checkpoint import Checkpoint
 from imclass.train.events import Event, NonFinite, Saved
+
+PROBED = 32  # images of a probe's training step
 
 
 def recipes(plugins: Sequence[Path] = ()) -> Found:
@@ -92,18 +98,56 @@ def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = ()
     check_data(config, training, held_out)
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
     checkpoint, problems = run.checkpoints(config.keep).newest()
-    used = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else runtime.resolve(config.device)
-    if not dry:
-        run.begin(config, facts)
-    runtime.apply(used)
-    classifier.network.to(used.device)
+    loaders = tuple(loader(config, stage, training) for stage in config.stages)
+    if config.model.mean_image:
+        classifier.network.normalise(mean_image(loaders[0]), config.model.std)
+    if dry:
+        used, tried = runtime.resolve(config.device), ""
+    else:
+        used, tried = settle(config, run, checkpoint, classifier, loaders[0])
+        run.begin(config, facts, used)
+        runtime.apply(used)
+    precision.laid_out(classifier.network, used.arithmetic).to(used.device)
 
     def look(trained: NetworkClassifier) -> dict[str, Evaluation]:
         return {d.split: evaluate(trained, d, workers=config.workers, strict=config.strict) for d in held_out}
 
-    loaders = tuple(loader(config, stage, training) for stage in config.stages)
     task = loop.Task(config, classifier, loaders, look, run.checkpoints(config.keep), used)
-    return Job(run, task, facts, checkpoint, (*training.origin.notes, *problems))
+    return Job(run, task, facts, checkpoint, (*training.origin.notes, *problems, *filter(None, [tried])))
+
+
+def settle(
+    config: Config, run: Run, checkpoint: Checkpoint | None, classifier: NetworkClassifier, first: Loader
+) -> tuple[runtime.Runtime, str]:
+    """Device, threads and arithmetic: as the run began with, else as configured, else what is fastest here; and why."""
+    recorded = checkpoint.record["runtime"] if checkpoint else run.recorded(config)
+    if recorded:
+        used = from_json(runtime.Runtime, recorded)
+        runtime.resolve(used.device)  # it must still be here
+        return used, ""
+    used = runtime.resolve(config.device)
+    if config.precision != "auto":
+        chosen = precision.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else precision.PLAIN
+        return replace(used, arithmetic=chosen), ""
+    batch = next(batch for batch in first.batches(0) if len(batch.labels))
+    some = min(len(batch.labels), PROBED)
+    network = copy.deepcopy(classifier.network).to(used.device)
+    images, labels = batch.images[:some].to(used.device), batch.labels[:some].to(used.device)
+    chosen, trials = precision.probe(network, images, labels)
+    return replace(used, arithmetic=chosen), f"{chosen} was chosen for this network: {tried_out(trials, some)}"
+
+
+def tried_out(trials: Sequence[precision.Trial], images: int) -> str:
+    """What a probe measured, in words."""
+    return "; ".join(
+        f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
+    )
+
+
+def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
+    """The mean of all training images as the network sees them, in [0, 1]; summed exactly enough in float64."""
+    mean = first.kept.images.mean(axis=0, dtype=np.float64) / 255
+    return torch.from_numpy(mean.transpose(2, 0, 1)).float()
 
 
 def loader(config: Config, stage: Stage, training: Dataset) -> Loader:

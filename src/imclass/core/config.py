@@ -26,6 +26,7 @@ class Model:
     row: dict[str, Any] = field(default_factory=dict)  # what differs from the network's row in its table
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    mean_image: bool = False  # subtract the mean of the training images, pixel by pixel, instead of `mean`
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Config:
     data: str
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: what is fastest here and computes the same
     workers: int = 0  # decoding threads; 0 decodes in the main thread. It never changes a result
     memory: int = 2048  # MiB: a data set that needs less than this at the network's size is kept decoded
     save_every: int = 60  # seconds between two checkpoints; each epoch's end saves as well

@@ -102,7 +102,7 @@ class Entry:
     year: int
     classes: int = 1000
     w_in: int = 3
-    published: tuple[float, float] | None = None  # top-1 and top-5 error, %
+    published: tuple[float, float | None] | None = None  # top-1 and top-5 error, %; None where not reported
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from importlib import metadata
 import torch
 
 from imclass.core.errors import UserError
+from imclass.core.precision import Arithmetic
 
 VERSIONED = ("imclass", "torch", "numpy", "pillow", "safetensors")
 
@@ -18,9 +19,11 @@ class Runtime:
 
     device: str = "cpu"
     threads: int = 1
+    arithmetic: Arithmetic = Arithmetic()
 
     def __str__(self) -> str:
-        return f"{self.device}, fp32, {self.threads} thread{'s' if self.threads != 1 else ''}"
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{self.device}, {self.arithmetic}, {threads}"
 
 
 def resolve(device: str) -> Runtime:

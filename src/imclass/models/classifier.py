@@ -107,6 +107,9 @@ def load(path: str | Path, plugins: Sequence[Path] = ()) -> NetworkClassifier:
     path = path / "model.safetensors" if path.is_dir() else path
     tensors, header = read_model(path)
     classifier = create(Model(header.network, header.row), header.classes, header.preprocess, plugins=plugins)
+    mean, size = tensors.get("mean"), classifier.network.size
+    if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
+        classifier.network.mean = mean  # an image, of the data it was trained on
     state = classifier.network.state_dict()
     for name in [*state, *tensors]:
         ours, theirs = state.get(name), tensors.get(name)

@@ -147,7 +147,7 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     if len(batch.labels):
         images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
         loss, correct = objective.backward(
-            network, images, labels, stage.micro_batches, task.config.seed, state.at.step
+            network, images, labels, stage.micro_batches, task.config.seed, state.at.step, task.runtime.arithmetic
         )
         problem = update(state, loss, lr)
     taken = 0 if problem else len(batch.labels)

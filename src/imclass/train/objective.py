@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from imclass.core.precision import PLAIN, Arithmetic, forward
 from imclass.core.randomness import step_seed
 from imclass.core.runtime import reseed
 from imclass.models.layers import Images
@@ -26,6 +27,7 @@ def backward(
     micro_batches: int,
     seed: int,
     step: int,
+    arithmetic: Arithmetic = PLAIN,
 ) -> tuple[float, int]:
     """Gradients of the mean loss over all N images; returns that loss and how many images were classified right.
 
@@ -40,7 +42,7 @@ def backward(
         if len(part) == 0:
             continue
         reseed(step_seed(seed, step, i), part.device)
-        scores = network(part)
+        scores = forward(network, part, arithmetic)
         share = cross_entropy(scores, wanted) / len(images)
         share.backward()
         loss += share.item()

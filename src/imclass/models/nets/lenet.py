@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.core.contracts import Entry
-from imclass.models.layers import Network
+from imclass.models.layers import Dropout, Network
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class LeNet(Network):
         side = ((row.size - 4) // 2 - 4) // 2
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(row.widths[1] * side * side, row.hidden[0]), nn.ReLU(inplace=True), nn.Dropout(row.dropout),
-            nn.Linear(row.hidden[0], row.hidden[1]), nn.ReLU(inplace=True), nn.Dropout(row.dropout),
+            nn.Linear(row.widths[1] * side * side, row.hidden[0]), nn.ReLU(inplace=True), Dropout(row.dropout),
+            nn.Linear(row.hidden[0], row.hidden[1]), nn.ReLU(inplace=True), Dropout(row.dropout),
             nn.Linear(row.hidden[1], classes),
         )  # fmt: skip
 

@@ -1,0 +1,322 @@
+"""CIFAR-10 and CIFAR-100: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+
+Both come as a binary edition (records of label bytes and 3 x 32 x 32 pixel bytes) and a Python one (pickles). What lies
+in the store is used: the binary edition before the Python one, files before their archive, which is unpacked beside
+itself once. Files that differ from the published ones are used and said.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from imclass.core.archives import extract
+from imclass.core.classes import check_classes
+from imclass.core.contracts import Origin, Place, Source
+from imclass.core.errors import UserError
+from imclass.core.store import Download, Store
+from imclass.data.arrays import ArrayDataset
+from imclass.data.unpickle import unpickle
+
+PIXELS = 3 * 32 * 32
+SPLITS = ("train", "test")
+LICENCE = "none stated"
+HOME = "https://www.cs.toronto.edu/~kriz/"
+MOST_UNPACKED = 1 << 28  # bytes; the editions have 180 to 190 MB
+MOST_FILES = 64
+MOST_NAMES = 1 << 20  # bytes of a file of class names
+
+Records = tuple[UInt8[np.ndarray, "N P"], UInt8[np.ndarray, "N"]]  # of each image its P = 3,072 pixel bytes; its label
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A file of images."""
+
+    name: str
+    count: int  # images
+    md5: str = ""  # of the published file, where more than one source gives it
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Files of records: label bytes, of which the last is the class, then the planes red, green and blue."""
+
+    label_bytes: int
+
+    def most(self, count: int) -> int:
+        """Bytes of a file of `count` images."""
+        return count * (self.label_bytes + PIXELS)
+
+    def read(self, content: bytes, path: Path, count: int) -> Records:
+        """The images of a file, which must have exactly the size of `count` records."""
+        if len(content) != self.most(count):
+            held, wanted = len(content), self.most(count)
+            raise UserError(
+                f"{path} has {held:,} bytes, fewer than the {wanted:,} wanted; put the published file there"
+            )
+        records = np.frombuffer(content, np.uint8).reshape(count, -1)
+        return records[:, self.label_bytes :], records[:, self.label_bytes - 1]
+
+    def names(self, content: bytes, path: Path) -> list[str]:
+        """Class names, one a line."""
+        return [name.strip() for name in decoded(content, path).splitlines() if name.strip()]
+
+
+@dataclass(frozen=True)
+class Pickled:
+    """Pickled dictionaries: `data`, a row an image in the planes' order, and a list of labels."""
+
+    labels: str  # key of the labels
+    label_names: str  # key of the class names, in the file of these
+
+    def most(self, count: int) -> int:
+        """Bytes that a file of `count` images may have; text protocols write up to four for one."""
+        return 4 * count * PIXELS + (1 << 20)
+
+    def read(self, content: bytes, path: Path, count: int) -> Records:
+        """The images of a file, which must hold exactly `count`."""
+        held = unpickle(content, path)
+        pixels, labels = held.get("data"), held.get(self.labels)
+        if not (isinstance(pixels, np.ndarray) and pixels.shape == (count, PIXELS)):
+            raise UserError(f"{path} holds no 'data' of {count:,} x {PIXELS:,} bytes; put the published file there")
+        if not (isinstance(labels, list) and len(labels) == count and all(map(is_byte, labels))):
+            raise UserError(f"{path} holds no {self.labels!r} of {count:,} numbers; put the published file there")
+        return pixels, np.array(labels, np.uint8)
+
+    def names(self, content: bytes, path: Path) -> list[str]:
+        """Class names, from the file that holds them."""
+        names = unpickle(content, path).get(self.label_names)
+        if not (isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)):
+            raise UserError(f"{path} holds no list {self.label_names!r}; put the published file there")
+        return [name if isinstance(name, str) else decoded(name, path) for name in names]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One form of a set: its folder in the store and the archive that holds this folder."""
+
+    folder: str
+    archive: str
+    form: Binary | Pickled
+    batches: Mapping[str, tuple[Batch, ...]]  # by split
+    names: str = ""  # the file of the class names, where they are read
+
+
+@dataclass(frozen=True)
+class Published:
+    """A set in its editions, the preferred first; `download` is the archive of that one."""
+
+    name: str
+    classes: tuple[str, ...]
+    editions: tuple[Edition, ...]
+    download: Download
+
+    def get(self, place: Place) -> None:
+        """Fetch and unpack the set, unless it is in the store."""
+        self.locate(place.store)
+
+    def open(self, place: Place, split: str) -> ArrayDataset:
+        """One split, read into memory."""
+        edition, folder = self.locate(place.store)
+        batches = edition.batches[split]
+        total = sum(batch.count for batch in batches)
+        classes, notes = self.named(edition, folder)
+        array, labels = np.empty((total, 32, 32, 3), np.uint8), np.empty(total, np.int64)
+        at = 0
+        for batch in batches:
+            path = folder / batch.name
+            content = whole(path, edition.form.most(batch.count))
+            notes += differences(batch, content)
+            rows = slice(at, at := at + batch.count)
+            pixels, labels[rows] = edition.form.read(content, path, batch.count)
+            check_labels(labels[rows], path, len(classes))
+            array[rows] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        first_id = 0 if split == "train" else sum(batch.count for batch in edition.batches["train"])
+        ids = np.arange(first_id, first_id + total)
+        origin = Origin(self.name, str(place.store.folder / self.name), "published", LICENCE, tuple(notes))
+        return ArrayDataset(array, labels, ids, classes, SPLITS, split, origin)
+
+    def locate(self, store: Store) -> tuple[Edition, Path]:
+        """The first edition in the store and its folder, which is unpacked or downloaded where need be."""
+        for edition in self.editions:
+            folder, archive = self.places(store, edition)
+            if folder.exists():
+                return edition, folder
+            if archive.exists():
+                return edition, unpacked(archive, folder)
+        try:
+            archive = store.get(self.download)
+        except UserError as error:
+            folders = " or ".join(str(self.places(store, edition)[0]) for edition in self.editions)
+            raise UserError(f"{error}. Or put the files of an unpacked archive into {folders}") from None
+        return self.editions[0], unpacked(archive, self.places(store, self.editions[0])[0])
+
+    def places(self, store: Store, edition: Edition) -> tuple[Path, Path]:
+        """Where an edition's folder and its archive belong."""
+        return store.inside(f"{self.name}/{edition.folder}"), store.inside(f"{self.name}/{edition.archive}")
+
+    def named(self, edition: Edition, folder: Path) -> tuple[tuple[str, ...], list[str]]:
+        """The class names, from the edition's own file where it has one, and a note where they are unusual."""
+        path = folder / edition.names
+        if not edition.names or not path.exists():
+            return self.classes, []
+        names = tuple(edition.form.names(whole(path, MOST_NAMES), path))
+        if len(names) != len(self.classes):
+            raise UserError(f"{path} names {len(names):,} classes, and {self.name} has {len(self.classes)}")
+        check_classes(names, str(path))
+        return names, [] if names == self.classes else [f"{edition.names} names other classes than the published one"]
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    """The folder that the archive beside it holds."""
+    try:
+        extract(archive, folder.parent, MOST_UNPACKED, MOST_FILES)
+    except UserError:
+        if not folder.is_dir():  # else another process has just unpacked the same archive, whole
+            raise
+    if not folder.is_dir():
+        raise UserError(f"{archive} does not hold the folder {folder.name}; put the published archive there")
+    return folder
+
+
+def whole(path: Path, most: int) -> bytes:
+    """All bytes of a file, at most `most`; a file that is not there, too large or not readable is a `UserError`."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; put it there, or move {path.parent} away to have it made anew")
+    size = path.stat().st_size
+    if size > most:
+        raise UserError(f"{path} has {size:,} bytes, more than the {most:,} wanted; put the published file there")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+
+
+def decoded(content: bytes, path: Path) -> str:
+    """Text of a file; other bytes are a `UserError`."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} holds names that are not text; put the published file there") from None
+
+
+def is_byte(value: object) -> bool:
+    """Whether this is a whole number that fits a byte."""
+    return type(value) is int and 0 <= value < 256
+
+
+def differences(batch: Batch, content: bytes) -> list[str]:
+    """A note where a file is not the published one."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if not batch.md5 or md5 == batch.md5:
+        return []
+    return [f"{batch.name} is not the published file: its MD5 is {md5}, and {batch.md5} is published"]
+
+
+def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> None:
+    """A `UserError` that names the first label without a class."""
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        raise UserError(
+            f"{path}: image {wrong[0]:,} has the label {labels[wrong[0]]}, and the classes are 0 to {classes - 1}; "
+            "put the published file there"
+        )
+
+
+def cifar10_batches(end: str, md5: tuple[str, ...]) -> dict[str, tuple[Batch, ...]]:
+    """The six files of CIFAR-10; `md5` has the test file's last."""
+    train = tuple(Batch(f"data_batch_{k + 1}{end}", 10_000, md5[k]) for k in range(5))
+    return {"train": train, "test": (Batch(f"test_batch{end}", 10_000, md5[5]),)}
+
+
+CIFAR10 = Published(
+    name="cifar10",
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    editions=(
+        Edition(
+            folder="cifar-10-batches-bin",
+            archive="cifar-10-binary.tar.gz",
+            form=Binary(label_bytes=1),
+            batches=cifar10_batches(
+                ".bin",
+                (
+                    "5dd7e06a14cb22eb9f671a540d1b7c25", "5ea93a67294ea407fff1d09f752e9692",
+                    "942cd6a4bcdd0dd3c604fbe906cb4421", "ae636b3ba5c66a11e91e8cb52e771fcb",
+                    "53f37980c15c3d472c316c40844f3f0d", "803d5f7f4d78ea53de84dbe85f74fb6d",
+                ),
+            ),
+        ),
+        Edition(
+            folder="cifar-10-batches-py",
+            archive="cifar-10-python.tar.gz",
+            form=Pickled("labels", "label_names"),
+            batches=cifar10_batches(
+                "",
+                (
+                    "c99cafc152244af753f735de768cd75f", "d4bba439e000b95fd0a9bffe97cbabec",
+                    "54ebc095f3ab1f0389bbae665268c751", "634d18415352ddfa80567beed471001a",
+                    "482c414d41f54cd18b22e5b47cb7c3cb", "40351d587109b95175f43aff81a1287e",
+                ),
+            ),
+        ),
+    ),
+    download=Download(
+        "cifar10/cifar-10-binary.tar.gz",
+        f"{HOME}cifar-10-binary.tar.gz",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        170_052_171,
+    ),
+)  # fmt: skip
+CIFAR100 = Published(
+    name="cifar100",
+    classes=(
+        "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+        "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee",
+        "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant",
+        "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower",
+        "leopard", "lion", "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom",
+        "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate",
+        "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark",
+        "shrew", "skunk", "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower",
+        "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor", "train", "trout", "tulip",
+        "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
+    ),
+    editions=(
+        Edition(
+            folder="cifar-100-binary",
+            archive="cifar-100-binary.tar.gz",
+            form=Binary(label_bytes=2),  # the superclass, then the class
+            batches={"train": (Batch("train.bin", 50_000),), "test": (Batch("test.bin", 10_000),)},
+            names="fine_label_names.txt",
+        ),
+        Edition(
+            folder="cifar-100-python",
+            archive="cifar-100-python.tar.gz",
+            form=Pickled("fine_labels", "fine_label_names"),
+            batches={
+                "train": (Batch("train", 50_000, "16019d7e3df5f24257cddd939b257f8d"),),
+                "test": (Batch("test", 10_000, "f0ef6b0ae62326f3e7ffdfab6717acfc"),),
+            },
+            names="meta",
+        ),
+    ),
+    download=Download(
+        "cifar100/cifar-100-binary.tar.gz",
+        f"{HOME}cifar-100-binary.tar.gz",
+        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        168_513_733,
+    ),
+)  # fmt: skip
+
+DATASETS = {
+    CIFAR10.name: Source(
+        CIFAR10.open, "photos of animals and vehicles, 32 x 32 colour, 50,000 + 10,000", SPLITS, LICENCE, CIFAR10.get
+    ),
+    CIFAR100.name: Source(
+        CIFAR100.open, "photos of 100 kinds of things, 32 x 32 colour, 50,000 + 10,000", SPLITS, LICENCE, CIFAR100.get
+    ),
+}
