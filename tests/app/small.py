@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+
 from imclass.core.config import Model
 from imclass.core.files import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import NetworkClassifier, create
-from PIL import Image
 
 CLASSES = ("cat", "dog")
 SQUASH = Preprocess(size=28, colour="grey", resize="squash")

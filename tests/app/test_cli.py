@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from small import fingerprint, tree, untrained
+
 from imclass.app import verbs
 from imclass.app.arguments import VERBS
 from imclass.app.cli import main
-from small import fingerprint, tree, untrained
 
 DRY = "train mnist-lenet --dry-run --data pets --batch 8"
 OTHER = "another.safetensors"
@@ -36,8 +37,14 @@ MISTAKES = {
     "train mnist-lenet --data pets --batch 8 --out notes.txt": ["--out notes.txt is a file"],
     "train mnist-lenet --data pets --batch 8 --out notes.txt/run": ["notes.txt/run"],
     "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets holds other files"],
-    "train mnist-lenet --data pets --batch 8 --out foreign": ["foreign/config.json is not a run's config", "another --out"],
-    "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": ["begun was begun", "stages.0.epochs: 41 before, 40 now"],
+    "train mnist-lenet --data pets --batch 8 --out foreign": [
+        "foreign/config.json is not a run's config",
+        "another --out",
+    ],
+    "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
+        "begun was begun",
+        "stages.0.epochs: 41 before, 40 now",
+    ],
     "evaluate nowhere.safetensors": ["no model file nowhere.safetensors"],
     "evaluate pets": ["no model file pets/model.safetensors"],
     "evaluate model.safetensors --plot no/where.png": ["--plot no/where.png", "no folder no"],

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import skimage.data
 from corpus import refused as damaged_kinds
-from imclass.app.cli import main
 from PIL import Image
 from small import fingerprint
+
+from imclass.app.cli import main
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # come with scikit-image, and make four classes
 A_CLASS = 50
@@ -73,9 +74,7 @@ def record(capsys: pytest.CaptureFixture[str], *words: str, code: int = 1) -> An
     return json.loads(capsys.readouterr().out)
 
 
-def test_training_names_them_all(
-    tree: Path, bad: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_training_names_them_all(tree: Path, bad: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "--data", str(tree), "--out", str(tmp_path / "run"), "--json"]) == 1
     shown = capsys.readouterr()
     told = json.loads(shown.out)
@@ -99,9 +98,7 @@ def test_counts_add_up(run: Path, tree: Path, bad: set[str]) -> None:
         assert named == bad
 
 
-def test_evaluation_names_them_all(
-    run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluation_names_them_all(run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]) -> None:
     told = record(capsys, "evaluate", str(run), "--split", "all", "--workers", "2")
     assert (told["evaluated"], told["refused"], told["total"]) == (200, 20, 220)
     assert {entry["path"] for entry in told["refused_files"]} == bad
@@ -111,9 +108,7 @@ def test_evaluation_names_them_all(
     assert "of 44 evaluated" in text and "refused" in text
 
 
-def test_prediction_names_them_all(
-    run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prediction_names_them_all(run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]) -> None:
     told = record(capsys, "predict", str(run), str(tree), "--workers", "2")
     assert [entry["path"] for entry in told] == sorted((str(path) for path in tree.glob("*/*")), key=Path)
     assert {entry["path"] for entry in told if "refused" in entry} == bad
@@ -142,6 +137,23 @@ def test_strict_refuses_to_go_on(
         told = capsys.readouterr().err
         assert told.count("imclass: ") == 1 and "Traceback" not in told
         assert any(path in told for path in bad) and "--strict" in told
+
+
+def test_strict_is_about_training_images_too(
+    run: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, first in (("train", "0"), ("test", "1")):
+        for name in PHOTOGRAPHS:
+            (tmp_path / "own" / part / name).mkdir(parents=True)
+            for path in sorted((tree / name).glob(f"0{first}?.jpg")):
+                (tmp_path / "own" / part / name / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "own" / "train" / "coffee" / "bad.jpg").write_bytes(b"")
+    capsys.readouterr()
+    words = [*TRAIN, "--data", str(tmp_path / "own"), "--out", str(tmp_path / "run")]
+    assert main([*words, "--strict"]) == 2
+    assert "coffee/bad.jpg: the file has 0 bytes (empty)" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert main([*words, "--out", str(tmp_path / "lax")]) == 1
 
 
 def test_strict_on_a_good_tree_is_done(run: Path, tree: Path, tmp_path: Path) -> None:

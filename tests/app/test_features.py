@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from small import tree, untrained
+from torch import Tensor, nn
+
 from imclass.app.cli import main
 from imclass.app.features import Features, features, find_layer, maps, output_of
 from imclass.app.inputs import Files, gather
@@ -14,9 +18,6 @@ from imclass.app.plots import grid
 from imclass.core.errors import UserError
 from imclass.data.images import decode
 from imclass.models.classifier import NetworkClassifier, load
-from PIL import Image
-from small import tree, untrained
-from torch import Tensor, nn
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small import digest, start, tree
+
 from imclass.app.cli import main
 from imclass.train.checkpoint import Checkpoints
-from small import digest, start, tree
 
 EPOCHS = 2
 
@@ -78,9 +79,7 @@ def test_a_disk_that_is_full_from_some_moment_on(
         assert not list(out.rglob("*.part"))
 
 
-def test_a_picture_is_not_worth_a_run(
-    pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_picture_is_not_worth_a_run(pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = calls_of_a_run(pets, tmp_path / "counted", monkeypatch)
     monkeypatch.setattr(os, "fsync", Disk(calls - 1))
     assert main(words(pets, tmp_path / "run")) == 0
@@ -112,7 +111,9 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
     """A disk of 16 KiB, where one may be mounted."""
     place = tmp_path / "tiny"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], capture_output=True, check=False
+    )
     if mounted.returncode != 0:
         pytest.skip("a file system cannot be mounted here")
     try:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small import fingerprint, tree, untrained
+
 from imclass.app.cli import main
 from imclass.app.listing import cell, plain, table
 from imclass.core.files import file_digest
 from imclass.data.images import decode
 from imclass.models.classifier import networks
-from small import fingerprint, tree, untrained
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
@@ -93,7 +94,9 @@ def test_check_names_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_export_writes_the_very_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pets = tree(tmp_path / "pets")
-    record = shown(capsys, "data", "export", str(pets), "--split", "train", "--most", "5", "--out", str(tmp_path / "new"))
+    record = shown(
+        capsys, "data", "export", str(pets), "--split", "train", "--most", "5", "--out", str(tmp_path / "new")
+    )
     written = sorted((tmp_path / "new").rglob("*.png"))
     assert record["images"] == len(written) == 5 and record["refused"] == []
     originals = [decode(path) for path in sorted(pets.rglob("*.png"))]

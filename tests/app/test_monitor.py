@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small import tree
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from imclass.app.monitor import Consumer, Curves, Log, TensorBoard, history, record, summary
 from imclass.app.progress import Screen, Sums
 from imclass.app.run import Run
 from imclass.app.train import train
 from imclass.core.contracts import Evaluation, Refused
 from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
-from small import tree
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
 
@@ -56,7 +57,14 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
     assert len(records(run)) == len(events())  # at once, not only when it is closed
     log.close()
     start, step, nonfinite, evaluated, end, saved = records(run)
-    assert [r["event"] for r in records(run)] == ["epoch_start", "step_end", "non_finite", "evaluated", "epoch_end", "saved"]
+    assert [r["event"] for r in records(run)] == [
+        "epoch_start",
+        "step_end",
+        "non_finite",
+        "evaluated",
+        "epoch_end",
+        "saved",
+    ]
     assert step == {
         "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "loss": 0.75, "correct": 3,
         "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
@@ -128,9 +136,7 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
         record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0)),
         record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
     )
-    assert history(run) == [
-        {"epoch": 1, "train_loss": 0.5, "train_error": 0.75, "test_loss": 0.25, "test_error": 0.25}
-    ]
+    assert history(run) == [{"epoch": 1, "train_loss": 0.5, "train_error": 0.75, "test_loss": 0.25, "test_error": 0.25}]
 
 
 def test_there_is_no_history_without_a_log(run: Run) -> None:

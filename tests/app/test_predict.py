@@ -8,20 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import imclass
 import numpy as np
 import pytest
+from PIL import Image
+from small import picture, tree, untrained
+
+import imclass
 from imclass.app.cli import main
 from imclass.app.inputs import gather
 from imclass.app.predict import Prediction, as_csv, harmless
 from imclass.core.errors import UserError, printable
 from imclass.data.images import decode
-from PIL import Image
-from small import picture, tree, untrained
 
 WEIRD = (
     "a b.png",
-    "it's \"quoted\", twice.png",
+    'it\'s "quoted", twice.png',
     "two\nlines.png",
     "tab\there.png",
     "-dash.png",
@@ -115,9 +116,7 @@ def test_folders_give_their_images_only(model: Path, pets: Path, capsys: pytest.
     assert [record["path"] for record in found] == ["pets/.hidden/a.png", "pets/notes.txt"]  # named, so looked at
 
 
-def test_bad_files_are_named_and_the_rest_goes_on(
-    model: Path, pets: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_files_are_named_and_the_rest_goes_on(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (pets / "cat" / "000.png").read_bytes()
     (pets / "cat" / "001.png").write_bytes(whole[:-30])
     (pets / "dog" / "000.png").write_bytes(b"")

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small import digest, fingerprint, tree
+
 from imclass.app.cli import main
 from imclass.app.run import Run, happened, readable
 from imclass.app.train import train
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.train.events import At, EpochEnd, Event, Saved, StepEnd
-from small import digest, fingerprint, tree
 
 TIMES = ("waited", "seconds")
 
@@ -48,7 +49,15 @@ def test_a_run_leaves_what_its_page_says(pets: Path, tmp_path: Path) -> None:
     events = list(begin(pets, tmp_path / "run", 1))
     assert isinstance(events[-1], Saved) and events[-1].path == tmp_path / "run" / "model.safetensors"
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {".lock", "config.json", "log.jsonl", "tensorboard", "checkpoints", "model.safetensors", "curves.png"}
+    assert names == {
+        ".lock",
+        "config.json",
+        "log.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "model.safetensors",
+        "curves.png",
+    }
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -191,7 +200,9 @@ def test_the_next_epoch_had_not_begun_by_a_checkpoint_between_two() -> None:
     assert not happened({**record, "event": "epoch_start"}, stood)
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"format": 2, "config": {}, "data": {}}', "\udcff", "[" * 99_999])
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "{", '{"format": 2, "config": {}, "data": {}}', "\udcff", "[" * 99_999]
+)
 def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content, errors="surrogateescape")
     before = fingerprint(tmp_path)

@@ -244,8 +244,9 @@ STREAMS = {
     "a codec that unpacks": b"c_codecs\nencode\n(Va\nVbz2\ntR.",
     "a codec that takes long": b"c_codecs\nencode\n(Va\nVidna\ntR.",
     "attributes of an allowed function": b"\x80\x02c_codecs\nencode\n}U\x01aK\x01sb.",
-    "slots of an allowed function": b"\x80\x02c_codecs\nencode\nN}U\x08__call__K\x01s\x86b.",
-    "slots of an allowed class": b"\x80\x02cnumpy\nndarray\nN}U\x07__new__K\x01s\x86b.",
+    "slots of an allowed function": b"\x80\x02c_codecs\nencode\nN}X\x08\0\0\0__call__K\x01s\x86b.",
+    "slots of an allowed class": b"\x80\x02cnumpy\nndarray\nN}X\x07\0\0\0__new__K\x01s\x86b.",
+    "an array without a state": b"\x80\x02}U\x01a" + NUMPY + b"s.",
     "an array in place of a class": b"\x80\x02" + NUMPY + b")\x81.",
     "a shape below zero": python2().replace(b"K\x02K\x03\x86", b"J\xfe\xff\xff\xffJ\xfd\xff\xff\xff\x86"),
     "a shape that is too large": python2().replace(b"K\x02K\x03\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"),
@@ -269,7 +270,7 @@ STREAMS = {
     "an unknown instruction": b"\xff.",
     "a mark without an end": b"(.",
     "a value that was never stored": b"h\x09.",
-    "keys that cannot be": b"\x80\x02}](K\x01es.",
+    "keys that cannot be": b"\x80\x02}(](K\x01eK\x02u.",
 }  # fmt: skip
 
 
@@ -331,8 +332,19 @@ class TestTwins:
         assert unpickle(content, PATH) == {}
 
     def test_deep_tuples_would_be_hashed(self, unguarded: None) -> None:
-        content = b"\x80\x02})" + b"\x85" * 1500 + b"K\x01s."
+        content = b"\x80\x02})" + b"\x85" * 70_000 + b"K\x01s."
         assert unpickle(content, PATH) == {}
+
+
+def test_many_file_names_of_python_3_are_read() -> None:
+    names = [b"%d.png" % i for i in range(50_000)]
+    content = pickle.dumps({"filenames": names}, 2)
+    assert content.count(b"\x86") > 10_000  # a tuple for each
+    assert unpickle(content, PATH) == {"filenames": names}
+
+
+def test_as_many_tuples_as_are_allowed_can_be_nested() -> None:
+    assert unpickle(b"\x80\x02})" + b"\x85" * room.MOST_TUPLES + b"K\x01s.", PATH) == {}
 
 
 def test_one_pickle_leaves_nothing_for_the_next() -> None:

@@ -15,11 +15,14 @@ from PIL import Image
 
 from imclass.app.run import Run
 from imclass.app.train import perform, prepare, train
+from imclass.core import precision
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.files import read_model, tensors_digest
+from imclass.core.precision import Arithmetic
 from imclass.core.preprocess import Preprocess
 from imclass.core.store import Store
+from imclass.models.classifier import load
 from imclass.train import loop, objective
 from imclass.train.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 
@@ -79,6 +82,42 @@ def test_resume_ends_with_the_same_bits(tree: Path, tmp_path: Path, optimiser: A
         assert not (tmp_path / f"{after}" / "model.safetensors").exists()
         assert run(config, tmp_path / f"{after}") == whole
     assert run(replace(config, seed=1), tmp_path / "other") != whole
+
+
+def test_resume_in_bf16_ends_with_the_same_bits(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree, precision="bf16", save_every=0)
+    whole = run(config, tmp_path / "whole")
+    for after in (2, STEPS + 2):
+        stopped(config, tmp_path / f"{after}", after)
+        assert run(config, tmp_path / f"{after}") == whole
+    assert run(replace(config, precision="fp32"), tmp_path / "fp32") != whole
+
+
+def test_what_was_chosen_by_measurement_is_not_measured_again(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither after a checkpoint nor by a process that was killed before its first one."""
+    bf16 = Arithmetic("bf16", "nhwc")
+    monkeypatch.setattr(precision, "probe", lambda *a: (bf16, ()))
+    config = configured(tree, precision="auto", save_every=0)
+    prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    monkeypatch.setattr(precision, "probe", lambda *a: pytest.fail("measured again"))
+    assert prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store")).task.runtime.arithmetic == bf16
+    stopped(config, tmp_path / "run", 2)
+    assert prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store")).task.runtime.arithmetic == bf16
+
+
+def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree, epochs=1)
+    config = replace(config, model=replace(config.model, std=(1 / 255,), mean_image=True))
+    run(config, tmp_path / "run")
+    job = prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    data = job.task.loaders[0].dataset
+    plain = sum(config.preprocess(data[i][0]).astype(float) for i in range(len(data))) / len(data) / 255
+    mean = load(tmp_path / "run").network.mean
+    np.testing.assert_allclose(mean.numpy().transpose(1, 2, 0), plain, atol=1e-6)
+    with pytest.raises(UserError, match="mean image of 28 x 28"):
+        load(tmp_path / "run").network.dense(torch.zeros(1, 3, 60, 60))
 
 
 def test_worker_counts_train_the_same_bits(tree: Path, tmp_path: Path) -> None:

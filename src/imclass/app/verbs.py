@@ -27,8 +27,8 @@ from imclass.data.catalog import open_split
 from imclass.evaluate import tables
 from imclass.evaluate.metrics import confusion
 from imclass.evaluate.metrics import predictions as predicted
+from imclass.evaluate.run import described, protocols
 from imclass.evaluate.run import evaluate as score
-from imclass.evaluate.run import protocols
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.train import loop
 from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
@@ -78,6 +78,8 @@ def train(order: Order) -> int:
     screen = [] if run.finished else [Screen(steps, done)]
     for event in perform(job, screen):
         match event:
+            case StepEnd(refused=(bad, *_)) if config.strict:
+                raise UserError(f"refused: {described(bad)}; mend or remove the file, or go without --strict")
             case StepEnd():
                 refused |= {r.path for r in event.refused}
             case Evaluated():

@@ -10,11 +10,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
+
+Images: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
 WORTH = 1.05  # another layout or precision must be this much faster to be taken ...
@@ -55,9 +58,7 @@ def laid_out(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
     return network.to(memory_format=arithmetic.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def forward(
-    network: nn.Module, images: UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"], arithmetic: Arithmetic
-) -> Float[Tensor, "N K"]:
+def forward(network: nn.Module, images: Images, arithmetic: Arithmetic) -> Float[Tensor, "N K"]:
     """Scores in this arithmetic; gradients reach the float32 weights."""
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic.precision == "fp32":
@@ -77,11 +78,11 @@ def rounded(network: nn.Module) -> dict[str, Tensor]:
 
 def probe(
     network: nn.Module,
-    images: UInt8[Tensor, "N C H W"],
+    images: Images,
     labels: Int64[Tensor, "N"],
     candidates: Sequence[Arithmetic] = FP32 + BF16,
 ) -> tuple[Arithmetic, tuple[Trial, ...]]:
-    """The fastest candidate whose scores agree with plain float32's, and what was measured; `network` is not touched."""
+    """The fastest candidate whose scores agree with plain float32's, and what was measured on copies of `network`."""
     exact = scored(network, images, PLAIN)
     trials: list[Trial] = []
     for arithmetic in candidates:
