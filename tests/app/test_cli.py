@@ -39,7 +39,7 @@ MISTAKES = {
     "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets holds other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": [
         "foreign/config.json is not a run's config",
-        "another --out",
+        "give another --out",
     ],
     "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
         "begun was begun",

@@ -1,4 +1,4 @@
-"""A disk that is full, at every moment at which something is written: one message, and nothing that was good is lost."""
+"""A disk that is full, whenever something is written: one message, and nothing that was good is lost."""
 
 import errno
 import os

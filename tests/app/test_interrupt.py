@@ -51,7 +51,8 @@ def opened(place, split):
 DATASETS = {"slow": Source(opened, "pets, slowly")}
 '''
 WORDS = shlex.split(
-    "train mnist-lenet --data slow --plugins plugins --memory 0 --epochs 5 --batch 8 --save-every 1000 --model.dropout 0.5"
+    "train mnist-lenet --data slow --plugins plugins --memory 0"
+    " --epochs 5 --batch 8 --save-every 1000 --model.dropout 0.5"
 )
 
 

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from small import picture, tree, untrained
 
-import imclass
 from imclass.app.cli import main
 from imclass.app.inputs import gather
 from imclass.app.predict import Prediction, as_csv, harmless
 from imclass.core.errors import UserError, printable
 from imclass.data.images import decode
+from imclass.models.classifier import load
 
 WEIRD = (
     "a b.png",
@@ -78,7 +78,7 @@ def records(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> l
 def test_probabilities_are_those_of_the_api(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = records(capsys, str(model), "pets")
     assert len(found) == 8
-    loaded = imclass.load(model)
+    loaded = load(model)
     for record in found:
         (expected,) = loaded.predict([decode(Path(record["path"]))])
         assert [c["class"] for c in record["classes"]] == [name for name, _ in expected]
@@ -258,5 +258,5 @@ def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
 
 @pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["x" * 300], ["nul\0.png"], []])
 def test_what_is_not_there_is_named(named: list[str], many: Path) -> None:
-    with pytest.raises(UserError, match="no file or folder|name at least one"):
+    with pytest.raises(UserError, match=r"no file or folder|name at least one"):
         gather(named)

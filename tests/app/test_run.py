@@ -109,7 +109,7 @@ def test_a_second_process_is_refused(pets: Path, tmp_path: Path) -> None:
     first = begin(pets, run.folder)
     next(iter(first))
     before = (run.folder / "config.json").read_text()
-    with pytest.raises(UserError, match="another process is training in .*; wait for it, or give another --out"):
+    with pytest.raises(UserError, match=r"another process is training in .*; wait for it, or give another --out"):
         next(iter(begin(pets, run.folder)))
     with pytest.raises(UserError, match="another process is training"):
         begin(pets, run.folder, 7)  # nothing is saved yet, but the config is in use
@@ -222,7 +222,9 @@ def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> Non
 
 
 def test_what_is_wrong_is_found_before_the_directory_is_made(pets: Path, tmp_path: Path) -> None:
-    for wrong in ({"data": "nowhere"}, {"batch": 17}, {"epochs": 0}, {"preprocess": Preprocess(size=32)}):
+    choices: dict[str, Any]
+    for choices in ({"data": "nowhere"}, {"batch": 17}, {"epochs": 0}, {"preprocess": Preprocess(size=32)}):
+        choices = {"data": str(pets), "batch": 8, **choices}
         with pytest.raises(UserError):
-            train("mnist-lenet", tmp_path / "run", **{"data": str(pets), "batch": 8, **wrong})
+            train("mnist-lenet", tmp_path / "run", **choices)
     assert list(tmp_path.iterdir()) == []

@@ -51,7 +51,12 @@ def model_row(name: str, entry: Entry) -> dict[str, Any]:
 def recipes(plugins: Sequence[Path]) -> Listing:
     """The recipes: name, network, data set, epochs, and the first line of their docstring."""
     found: Found = all_recipes(plugins)
-    made = {name: make() for name, make in found.entries.items()}
+    made, failures = {}, list(found.failures)
+    for name, make in found.entries.items():
+        try:
+            made[name] = make()
+        except Exception as error:  # a stranger's function; the others must be listed
+            failures.append(f"recipe {name}: {type(error).__name__}: {error}")
     rows = [
         {
             "name": name,
@@ -65,7 +70,7 @@ def recipes(plugins: Sequence[Path]) -> Listing:
     return Listing(
         rows,
         lambda name: {"about": inspect.getdoc(found.entries[name]), "config": to_json(made[name])},
-        found.failures,
+        tuple(failures),
     )
 
 

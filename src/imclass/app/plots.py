@@ -57,9 +57,15 @@ def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], p
 
 
 def shaded(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k 3"]:
-    """White for none, full blue for a row all right, full orange for the worst mistake (for 10 % if all are rarer).
+    """White for none, full blue for a row all right, full orange for the worst mistake; as `ink` says."""
+    amount = ink(shares, block)[:, :, None]
+    return 1 - amount * (1 - np.where(np.eye(len(amount), dtype=bool)[:, :, None], HIT, MISTAKE))
 
-    Ink grows with the square root of the share, which keeps rare mistakes visible. `block` rows and columns at a time
+
+def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
+    """How dark each cell is: 0 for none, 1 for a row all right and for the worst mistake (for 10 % if all are rarer).
+
+    It grows with the square root of the share, which keeps rare mistakes visible. `block` rows and columns at a time
     become one cell.
     """
     padded = np.pad(shares, (0, -len(shares) % block))
@@ -67,8 +73,7 @@ def shaded(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k
     shares = padded.reshape(k, block, k, block).max(axis=(1, 3))
     diagonal = np.eye(k, dtype=bool)
     worst = max(float(shares[~diagonal].max(initial=0)), 0.1)
-    ink = np.sqrt(np.where(diagonal, shares, shares / worst))[:, :, None]
-    return 1 - ink * (1 - np.where(diagonal[:, :, None], HIT, MISTAKE))
+    return np.sqrt(np.where(diagonal, shares, shares / worst))
 
 
 def write_counts(
@@ -121,27 +126,25 @@ def draw_curve(axes: Any, history: Sequence[Mapping[str, Any]], split: str, what
     return f"{name.lower()} {value:.2f} %" if what == "error" else f"{name.lower()} {value:.4f}"
 
 
-def grid(maps: Float[np.ndarray, "N H W"]) -> UInt8[np.ndarray, "GH GW"]:
+def grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
     """Feature maps as one grey picture of ceil(sqrt(N)) tiles a side, with 1-pixel white right and bottom borders.
 
     One scale for all maps, from the smallest value (black) to the largest (white), so that they can be compared; maps
-    of one constant value are black. Places without a map are white.
+    of one constant value are black. Places without a map are white. A further axis, of filters on colours, is kept.
     """
     if maps.size == 0 or not np.isfinite(maps).all():
         what = "empty" if maps.size == 0 else "not finite (NaN or infinity)"
         raise UserError(
             f"feature maps of shape {' x '.join(map(str, maps.shape))} are {what}; there is no picture of them"
         )
-    n, height, width = maps.shape
+    n, height, width, *colours = maps.shape
     side = math.isqrt(n - 1) + 1
     values = maps.astype(np.float64)
     values -= values.min()
     values /= values.max() or 1.0
-    tiles = np.full((side * side, height + 1, width + 1), 255, np.uint8)
-    tiles[:n, :-1, :-1] = np.rint(255 * values)
-    return (
-        tiles.reshape(side, side, height + 1, width + 1).swapaxes(1, 2).reshape(side * (height + 1), side * (width + 1))
-    )
+    tiles = np.full((side, side, height + 1, width + 1, *colours), 255, np.uint8)
+    tiles.reshape(-1, *tiles.shape[2:])[:n, :-1, :-1] = np.rint(255 * values)
+    return tiles.swapaxes(1, 2).reshape(side * (height + 1), side * (width + 1), *colours)
 
 
 def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:

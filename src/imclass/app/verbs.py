@@ -281,7 +281,7 @@ def recipes(own: arguments.Recipes) -> int:
 def listed(found: listing.Listing, name: str | None, what: str, common: arguments.Common) -> int:
     """A table of all, or one entry in detail."""
     for failure in found.failures:
-        print(f"note: not imported: {failure}", file=sys.stderr)
+        print(f"note: not usable: {failure}", file=sys.stderr)
     if name is None:
         show(found.rows) if common.json else print(listing.table(found.rows))
         return DONE

@@ -21,7 +21,9 @@ Images: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
 WORTH = 1.05  # another layout or precision must be this much faster to be taken ...
-CLOSE = 0.05  # ... and its scores this close to float32's, as a relative root mean square difference
+# ... and its scores this close to float32's, as a relative root mean square difference. Sixteen batch-normalised layers
+# of an untrained VGG make 0.1 of bf16's rounding; a kernel that computes something else makes 1.
+CLOSE = 0.25
 
 
 @dataclass(frozen=True)

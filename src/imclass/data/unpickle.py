@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 
 from imclass.core.errors import UserError, printable
 
-# Python hashes nested tuples by recursion without a limit, and 8 MiB of stack end at 130,000. Honest files have a handful,
+# Python hashes nested tuples by recursion without a limit; 8 MiB of stack end at 130,000. Honest files have a handful,
 # or one for each file name where Python 3 wrote protocol 2: 50,000 in CIFAR-100.
 MOST_TUPLES = 60_000
 MOST_STORED = 1 << 20  # the highest number of a stored value; the list of these takes 16 bytes for each number below

@@ -13,7 +13,7 @@ from torch.nn import functional
 from imclass.core.errors import UserError
 
 Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
-BLOCK = 1 << 18  # elements that dropout treats at a time, so that what it draws stays in the cache
+BLOCK = 1 << 20  # elements that dropout treats at a time: what it draws for them stays in the cache
 
 
 class Network(nn.Module):

@@ -5,28 +5,28 @@ from imclass.core.preprocess import Preprocess
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, pixels in [0, 1]
 NATIVE = Preprocess(size=32, colour="rgb", resize="squash")
-RAW = (1 / 255,)  # divide by this and pixels are 0 to 255 again, as the papers had them
+RAW = (1 / 255, 1 / 255, 1 / 255)  # divided by this, pixels are 0 to 255 again, as the papers had them
 
 
 def cifar10_vgg(epochs: int = 300) -> Config:
     """PaddlePaddle's book of 2016: VGG with batch norm and dropout; published test error 8.54 %.
 
-    `imclass train cifar10-vgg`. Momentum 0.9, rate 0.1 falling tenfold every 5,000,000 images (a hundred passes), weight
-    decay 5e-4 (the book writes both times the batch of 128, because its gradients are sums), raw pixels minus the mean
-    image, left-right flip.
+    `imclass train cifar10-vgg`. Momentum 0.9, rate 0.1 falling tenfold every 5,000,000 images (a hundred passes),
+    weight decay 5e-4 (the book's numbers are for sums over the batch of 128), raw pixels minus the mean image,
+    left-right flip.
     """
     schedule = Schedule("discrete-exponential", rate=0.1, factor=0.1, every=5_000_000)
     stage = Stage(epochs, 128, 1, Optimiser("sgd", momentum=0.9, weight_decay=5e-4), schedule, Augment(flip=True))
-    model = Model("vgg-bn-drop", std=RAW, mean_image=True)
+    model = Model("vgg-bn-drop", mean=MEAN, std=RAW, mean_image=True)
     return Config("cifar10-vgg", model, (stage,), NATIVE, "cifar10", precision="auto")
 
 
 def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Config:
     """He et al. 2015, section 4.2: parameter-free shortcuts; published test error 8.75 % at depth 20, 7.51 % at 32.
 
-    `imclass train cifar10-resnet`, or `imclass train cifar10-resnet --model.network resnet-cifar-56`. 64,000 steps of 128
-    images, rate 0.1 divided by 10 at 32,000 and 48,000, weight decay 1e-4, momentum 0.9, 4 pixels of padding, flip, the
-    mean image subtracted. The paper sets 5,000 images aside to choose from; here all 50,000 are trained on.
+    `imclass train cifar10-resnet`, or `imclass train cifar10-resnet --model.network resnet-cifar-56`. 64,000 steps of
+    128 images, rate 0.1 divided by 10 at 32,000 and 48,000, weight decay 1e-4, momentum 0.9, 4 pixels of padding, flip,
+    the mean image subtracted. The paper sets 5,000 images aside to choose from; here all 50,000 are trained on.
     """
     schedule = Schedule("step", rate=0.1, factor=0.1, steps=(32_000, 48_000))
     augment = Augment(flip=True, pad=4)
@@ -36,7 +36,7 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Config:
 
 
 def cifar10_resnet_adam(epochs: int = 1) -> Config:
-    """The book's quick start as written: 32 layers with projections, Adam, no augmentation; the book: 60 % after a pass.
+    """The book's quick start as written: 32 layers with projections, Adam, no augmentation; there 60 % after a pass.
 
     `imclass train cifar10-resnet-adam`. Rate 1e-3, batch 128, pixels in [0, 1].
     """
@@ -45,7 +45,7 @@ def cifar10_resnet_adam(epochs: int = 1) -> Config:
 
 
 def cifar10_resnet_quick(epochs: int = 1) -> Config:
-    """The same network and as many images as the book's quick start, with a rate that climbs and decays to zero, and flip.
+    """The network and the one pass of the book's quick start, with a rate that climbs and decays to zero, and flip.
 
     `imclass train cifar10-resnet-quick`.
     """

@@ -24,7 +24,7 @@ from imclass.data.unpickle import unpickle
 PIXELS = 3 * 32 * 32
 SPLITS = ("train", "test")
 LICENCE = "none stated"
-HOME = "https://www.cs.toronto.edu/~kriz/"
+HOME = "https://www.cs.toronto.edu/~kriz/"  # gives MD5s; the sizes and SHA-256 below are on record in several projects
 MOST_UNPACKED = 1 << 28  # bytes; the editions have 180 to 190 MB
 MOST_FILES = 64
 MOST_NAMES = 1 << 20  # bytes of a file of class names

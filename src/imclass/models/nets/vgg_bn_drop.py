@@ -17,32 +17,31 @@ from imclass.models.layers import Dropout, Network
 
 @dataclass(frozen=True)
 class Row:
-    """A stage's width and, for each of its convolutions, the dropout after it; units of the two hidden layers."""
+    """The five stages' widths, numbers of convolutions, and dropout after each but a stage's last; the head's."""
 
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
-    rates: tuple[tuple[float, ...], ...] = ((0.3, 0.0), (0.4, 0.0), (0.4, 0.4, 0.0), (0.4, 0.4, 0.0), (0.4, 0.4, 0.0))
+    convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
+    dropout: tuple[float, float, float, float, float] = (0.3, 0.4, 0.4, 0.4, 0.4)
     hidden: int = 512
-    head_rate: float = 0.5
+    head_dropout: float = 0.5
 
 
 class VGGBNDrop(Network):
-    """[3x3, BN, ReLU, dropout] x n, 2x2 pool; five times; dropout, FC, BN, ReLU, dropout, FC, FC. 32 x 32 images."""
+    """[3x3, BN, ReLU, (dropout)] x n, 2x2 pool; five times; dropout, FC, BN, ReLU, dropout, FC, FC. 32 x 32 images."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
-        if len(row.rates) != len(row.widths):
-            raise ValueError(f"rates are {row.rates}, and there must be {len(row.widths)} lists: one a stage")
         super().__init__(size=32, w_in=w_in)
         stages: list[nn.Module] = []
-        for w_out, rates in zip(row.widths, row.rates, strict=True):
-            for rate in rates:
-                stages += convolution(w_in, w_out, rate)
+        for w_out, n, rate in zip(row.widths, row.convolutions, row.dropout, strict=True):
+            for i in range(n):
+                stages += convolution(w_in, w_out, rate if i < n - 1 else 0.0)
                 w_in = w_out
             stages.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*stages)
         self.head = nn.Sequential(
             nn.Flatten(),
-            Dropout(row.head_rate), nn.Linear(w_in, row.hidden), nn.BatchNorm1d(row.hidden), nn.ReLU(inplace=True),
-            Dropout(row.head_rate), nn.Linear(row.hidden, row.hidden), nn.Linear(row.hidden, classes),
+            Dropout(row.head_dropout), nn.Linear(w_in, row.hidden), nn.BatchNorm1d(row.hidden), nn.ReLU(inplace=True),
+            Dropout(row.head_dropout), nn.Linear(row.hidden, row.hidden), nn.Linear(row.hidden, classes),
         )  # fmt: skip
         he(self)
 

@@ -1,0 +1,447 @@
+"""CIFAR-10 and CIFAR-100 in their four forms, made small by the tests; what is wrong with a file is said."""
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imclass.core import store as store_room
+from imclass.core.contracts import Dataset, Place
+from imclass.core.errors import UserError
+from imclass.core.store import Download, Store
+from imclass.data.arrays import ArrayDataset
+from imclass.data.catalog import open_split, sources
+from imclass.data.sets import cifar
+from imclass.data.sets.cifar import CIFAR10, CIFAR100, DATASETS, PIXELS, Batch, Published
+
+SETS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+FORMS = ["binary", "binary archive", "python", "python archive"]
+SMALL = {10_000: 4, 50_000: 20}  # images in the small copy of a file
+REAL = os.environ.get("IMCLASS_REAL_STORE", "")
+
+
+def small(name: str) -> Published:
+    """The set with few images a file, which is the only thing that differs."""
+    published = SETS[name]
+    editions = [
+        replace(e, batches={split: tuple(replace(b, count=SMALL[b.count], md5="") for b in batches)
+                            for split, batches in e.batches.items()})
+        for e in published.editions
+    ]  # fmt: skip
+    return replace(published, editions=tuple(editions))
+
+
+def images_of(batch: Batch, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of 3,072 pixel bytes and labels that depend on the file's name alone; the end of the name does not count."""
+    rng = np.random.default_rng(list(batch.name.removesuffix(".bin").encode()))
+    return rng.integers(0, 256, (batch.count, PIXELS), np.uint8), rng.integers(0, classes, batch.count)
+
+
+def files(name: str, edition: int) -> dict[str, bytes]:
+    """The files of a small edition; 0 is the binary one."""
+    published = small(name)
+    kind, classes = published.editions[edition], published.classes
+    made = {}
+    for batch in [batch for batches in kind.batches.values() for batch in batches]:
+        pixels, labels = images_of(batch, len(classes))
+        if edition == 0:
+            front = [bytes([label]) if name == "cifar10" else bytes([label % 20, label]) for label in labels.tolist()]
+            made[batch.name] = b"".join(a + row.tobytes() for a, row in zip(front, pixels, strict=True))
+        else:
+            key = b"labels" if name == "cifar10" else b"fine_labels"
+            made[batch.name] = pickle.dumps({b"data": pixels, key: labels.tolist(), b"coarse_labels": [1]}, 2)
+    if name == "cifar100":
+        text = "".join(f"{line}\n" for line in classes) + "\n"
+        names = {b"fine_label_names": [line.encode() for line in classes]}
+        made[kind.names] = text.encode() if edition == 0 else pickle.dumps(names, 2)
+    return made
+
+
+def tar(content: dict[str, bytes], *extra: tarfile.TarInfo, level: int = 1) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=level) as archive:
+        for info in extra:
+            archive.addfile(info)
+        for name, data in content.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def put(store: Path, name: str, form: str = "binary") -> Path:
+    """Put a small set into the store in one of its forms; returns its folder, or the archive."""
+    number = FORMS.index(form) // 2
+    edition = SETS[name].editions[number]
+    home = store / name
+    home.mkdir(parents=True, exist_ok=True)
+    if form.endswith("archive"):
+        packed = tar({f"{edition.folder}/{file}": content for file, content in files(name, number).items()})
+        (home / edition.archive).write_bytes(packed)
+        return home / edition.archive
+    (home / edition.folder).mkdir()
+    for file, content in files(name, number).items():
+        (home / edition.folder / file).write_bytes(content)
+    return home / edition.folder
+
+
+def place(tmp_path: Path) -> Place:
+    return Place(Store(tmp_path / "store", offline=True))
+
+
+def opened(tmp_path: Path, name: str, split: str = "train") -> ArrayDataset:
+    return small(name).open(place(tmp_path), split)
+
+
+def refused(tmp_path: Path, name: str, split: str = "train") -> str:
+    with pytest.raises(UserError) as caught:
+        opened(tmp_path, name, split)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", SETS)
+def test_every_form_holds_the_same_images(tmp_path: Path, name: str, form: str) -> None:
+    put(tmp_path / "store", name, form)
+    for split, first_id in (("train", 0), ("test", 20)):
+        data = opened(tmp_path, name, split)
+        assert isinstance(data, Dataset)
+        batches = small(name).editions[0].batches[split]
+        pairs = [images_of(batch, len(data.classes)) for batch in batches]
+        rows, labels = np.concatenate([p for p, _ in pairs]), np.concatenate([n for _, n in pairs])
+        assert data.array.shape == (len(rows), 32, 32, 3) and data.array.flags.c_contiguous
+        for i, (y, x, c) in enumerate(np.random.default_rng(0).integers(0, (32, 32, 3), (len(rows), 3)).tolist()):
+            assert data[i][0][y, x, c] == rows[i][c * 1024 + y * 32 + x]  # planes, each row by row
+        assert (data.array.reshape(-1, 1024, 3) == rows.reshape(-1, 3, 1024).transpose(0, 2, 1)).all()
+        assert data.labels.tolist() == labels.tolist() and data[3][1] == labels[3]
+        assert data.ids.tolist() == list(range(first_id, first_id + len(rows)))
+        assert data.classes == SETS[name].classes and data.splits == ("train", "test") and data.split == split
+        assert data.origin.rule == "published" and data.origin.notes == ()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_form_does_not_change_the_digest(tmp_path: Path, name: str) -> None:
+    digests = set()
+    for form in FORMS:
+        put(tmp_path / form / "store", name, form)
+        digests.add((opened(tmp_path / form, name).digest(), opened(tmp_path / form, name, "test").digest()))
+    assert len(digests) == 1
+
+
+def test_the_published_sizes_and_names() -> None:
+    assert {"cifar10", "cifar100"} <= set(sources().entries) and set(DATASETS) == set(SETS)
+    assert CIFAR10.classes == (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    )  # fmt: skip
+    assert len(CIFAR100.classes) == 100 and list(CIFAR100.classes) == sorted(set(CIFAR100.classes))
+    assert (CIFAR100.classes[0], CIFAR100.classes[19], CIFAR100.classes[99]) == ("apple", "cattle", "worm")
+    for published in SETS.values():
+        for edition in published.editions:
+            totals = {split: sum(b.count for b in batches) for split, batches in edition.batches.items()}
+            assert totals == {"train": 50_000, "test": 10_000}
+        assert published.download.url.endswith(published.editions[0].archive)
+        assert published.download.path == f"{published.name}/{published.editions[0].archive}"
+    assert CIFAR10.editions[0].form.most(10_000) == 30_730_000
+
+
+def test_the_public_path_wants_the_published_size(tmp_path: Path) -> None:
+    folder = put(tmp_path / "store", "cifar10")
+    store = Store(tmp_path / "store", offline=True)
+    with pytest.raises(UserError, match=r"test_batch\.bin has 12,292 bytes, fewer than the 30,730,000 wanted"):
+        open_split("cifar10", "test", store)
+    (folder / "test_batch.bin").write_bytes(bytes(30_730_000))
+    data = open_split("cifar10", "test", store)
+    assert (len(data), data.ids[0], data.ids[-1]) == (10_000, 50_000, 59_999)
+    (note,) = data.origin.notes
+    assert note.startswith("test_batch.bin is not the published file") and "803d5f7f4d78ea53de84dbe85f74fb6d" in note
+
+
+def test_a_changed_file_is_used_and_said(tmp_path: Path) -> None:
+    put(tmp_path / "store", "cifar10")
+    published = small("cifar10")
+    edition = published.editions[0]
+    right = hashlib.md5(files("cifar10", 0)["test_batch.bin"]).hexdigest()
+    for md5, notes in ((right, 0), ("0" * 32, 1), ("", 0)):
+        batches = {**edition.batches, "test": (replace(edition.batches["test"][0], md5=md5),)}
+        other = replace(published, editions=(replace(edition, batches=batches),))
+        assert len(other.open(place(tmp_path), "test").origin.notes) == notes
+
+
+class TestOrder:
+    def test_files_before_archives_and_binary_before_python(self, tmp_path: Path) -> None:
+        published, store = small("cifar10"), place(tmp_path).store
+        home = tmp_path / "store" / "cifar10"
+        put(tmp_path / "store", "cifar10", "python archive")
+        assert published.locate(store) == (published.editions[1], home / "cifar-10-batches-py")
+        put(tmp_path / "store", "cifar10", "binary archive")
+        assert not (home / "cifar-10-batches-bin").exists()
+        assert published.locate(store) == (published.editions[0], home / "cifar-10-batches-bin")
+        (home / "cifar-10-binary.tar.gz").unlink()
+        assert published.locate(store) == (published.editions[0], home / "cifar-10-batches-bin")
+
+    def test_an_archive_is_unpacked_once(self, tmp_path: Path) -> None:
+        archive = put(tmp_path / "store", "cifar10", "binary archive")
+        before = archive.read_bytes()
+        opened(tmp_path, "cifar10")
+        assert archive.read_bytes() == before
+        assert sorted(p.name for p in archive.parent.iterdir()) == ["cifar-10-batches-bin", archive.name]
+        archive.write_bytes(b"no longer an archive")
+        assert len(opened(tmp_path, "cifar10", "test")) == 4
+
+    def test_a_faster_process_may_unpack_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(tmp_path / "store", "cifar10", "binary archive")
+        extract = cifar.extract
+
+        def beaten(*arguments: Any) -> list[Path]:
+            extract(*arguments)
+            return extract(*arguments)
+
+        monkeypatch.setattr(cifar, "extract", beaten)
+        assert len(opened(tmp_path, "cifar10", "test")) == 4
+
+    def test_get_has_nothing_to_do_where_the_set_is(self, tmp_path: Path) -> None:
+        put(tmp_path / "store", "cifar100", "binary archive")
+        small("cifar100").get(place(tmp_path))
+        assert (tmp_path / "store" / "cifar100" / "cifar-100-binary" / "train.bin").exists()
+
+
+class TestMissing:
+    @pytest.mark.parametrize("name", SETS)
+    def test_the_message_says_what_to_put_where(self, tmp_path: Path, name: str) -> None:
+        message = refused(tmp_path, name)
+        published, home = SETS[name], tmp_path / "store" / name
+        for edition in published.editions:
+            assert str(home / edition.folder) in message
+        assert str(home / published.editions[0].archive) in message
+        assert published.download.url in message and published.download.sha256 in message
+        assert not (tmp_path / "store").exists()
+
+    @pytest.mark.parametrize("form", ["binary", "python"])
+    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path, form: str) -> None:
+        folder = put(tmp_path / "store", "cifar10", form)
+        third = next(folder.glob("data_batch_3*"))
+        third.unlink()
+        assert f"there is no file {third}" in refused(tmp_path, "cifar10")
+        assert len(opened(tmp_path, "cifar10", "test")) == 4  # which needs other files
+        third.mkdir()
+        assert f"there is no file {third}" in refused(tmp_path, "cifar10")
+
+    def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "store" / "cifar10").mkdir(parents=True)
+        (tmp_path / "store" / "cifar10" / "cifar-10-batches-bin").write_bytes(b"")
+        assert "there is no file" in refused(tmp_path, "cifar10")
+
+    def test_it_is_downloaded_and_verified(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        archive = put(tmp_path / "elsewhere", "cifar10", "binary archive").read_bytes()
+        asked = []
+
+        def fetch(download: Download, target: Path, *_: Any) -> None:
+            asked.append(download.url)
+            target.parent.mkdir(parents=True)
+            target.write_bytes(archive)
+
+        monkeypatch.setattr(store_room, "fetch", fetch)
+        online = Place(Store(tmp_path / "store"))
+        with pytest.raises(UserError, match="SHA-256"):  # these bytes are not the published ones
+            small("cifar10").get(online)
+        assert not (tmp_path / "store" / "cifar10" / "cifar-10-batches-bin").exists()
+        (tmp_path / "store" / "cifar10" / "cifar-10-binary.tar.gz").unlink()
+        (tmp_path / "store" / "cifar10").rmdir()
+        mine = replace(CIFAR10.download, sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
+        published = replace(small("cifar10"), download=mine)
+        published.get(online)
+        assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"] * 2
+        assert len(published.open(online, "train")) == 20 and len(asked) == 2
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [(lambda c: c[:-1], "12,291 bytes, fewer than the 12,292"), (lambda c: c + b"\0", "more than the 12,292")],
+    )
+    def test_a_binary_file_of_another_size(self, tmp_path: Path, change: Callable[[bytes], bytes], words: str) -> None:
+        file = put(tmp_path / "store", "cifar10") / "test_batch.bin"
+        file.write_bytes(change(file.read_bytes()))
+        message = refused(tmp_path, "cifar10", "test")
+        assert words in message and str(file) in message
+
+    def test_a_file_of_cifar_10_among_those_of_cifar_100(self, tmp_path: Path) -> None:
+        file = put(tmp_path / "store", "cifar100") / "test.bin"
+        file.write_bytes(files("cifar10", 0)["test_batch.bin"])
+        assert "fewer than the 12,296" in refused(tmp_path, "cifar100", "test")
+
+    @pytest.mark.parametrize(("name", "at"), [("cifar10", 0), ("cifar100", 1)])
+    def test_a_label_without_a_class(self, tmp_path: Path, name: str, at: int) -> None:
+        folder = put(tmp_path / "store", name)
+        file = next(folder.glob("test*.bin"))
+        content = bytearray(file.read_bytes())
+        content[2 * (PIXELS + 1 + at) + at] = len(SETS[name].classes)
+        file.write_bytes(content)
+        message = refused(tmp_path, name, "test")
+        assert f"{file}: image 2 has the label {len(SETS[name].classes)}" in message
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({b"data": None}, "holds no 'data' of 4 x 3,072 bytes"),
+            ({b"data": np.zeros((5, PIXELS), np.uint8)}, "holds no 'data' of 4 x 3,072"),
+            ({b"data": np.zeros((4, 32, 32, 3), np.uint8)}, "holds no 'data' of 4 x 3,072"),
+            ({b"data": np.zeros((4, PIXELS), np.float32)}, "another type than unsigned bytes"),
+            ({b"labels": [1, 2, 3]}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, -1]}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 256]}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 2.0]}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, True]}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 9 ** 999_9]}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 10]}, "image 3 has the label 10, and the classes are 0 to 9"),
+            ({b"labels": np.arange(4, dtype=np.uint8)}, "holds no 'labels' of 4 numbers"),
+        ],
+    )  # fmt: skip
+    def test_a_pickle_that_does_not_fit(self, tmp_path: Path, change: dict[bytes, Any], words: str) -> None:
+        file = put(tmp_path / "store", "cifar10", "python") / "test_batch"
+        whole = {b"data": np.zeros((4, PIXELS), np.uint8), b"labels": [1, 2, 3, 4]}
+        file.write_bytes(pickle.dumps(whole, 2))
+        assert opened(tmp_path, "cifar10", "test").labels.tolist() == [1, 2, 3, 4]
+        file.write_bytes(pickle.dumps(whole | change, 2))
+        message = refused(tmp_path, "cifar10", "test")
+        assert words in message and str(file) in message
+
+    def test_a_pickle_that_attacks_is_named(self, tmp_path: Path) -> None:
+        file = put(tmp_path / "store", "cifar100", "python") / "meta"
+        file.write_bytes(f"cos\nmkdir\n(S'{tmp_path / 'evil'}'\ntR.".encode())
+        message = refused(tmp_path, "cifar100")
+        assert str(file) in message and "os.mkdir" in message and not (tmp_path / "evil").exists()
+
+    def test_a_pickle_that_is_too_large_is_not_read(self, tmp_path: Path) -> None:
+        file = put(tmp_path / "store", "cifar10", "python") / "test_batch"
+        os.truncate(file, 1 << 40)
+        assert "has 1,099,511,627,776 bytes, more than" in refused(tmp_path, "cifar10", "test")
+
+    def test_an_unreadable_file_is_not_called_damaged(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def forbidden(path: Path) -> bytes:
+            raise PermissionError(13, "Permission denied")
+
+        put(tmp_path / "store", "cifar10")
+        monkeypatch.setattr(Path, "read_bytes", forbidden)
+        assert "cannot be read (Permission denied)" in refused(tmp_path, "cifar10")
+
+
+class TestNames:
+    @pytest.mark.parametrize("form", ["binary", "python"])
+    def test_without_their_file_they_are_the_published_ones(self, tmp_path: Path, form: str) -> None:
+        folder = put(tmp_path / "store", "cifar100", form)
+        (folder / ("meta" if form == "python" else "fine_label_names.txt")).unlink()
+        assert opened(tmp_path, "cifar100").classes == CIFAR100.classes
+
+    @pytest.mark.parametrize("form", ["binary", "python"])
+    def test_others_are_used_and_said(self, tmp_path: Path, form: str) -> None:
+        folder = put(tmp_path / "store", "cifar100", form)
+        names = ["Apfel", *CIFAR100.classes[1:]]
+        file = folder / ("meta" if form == "python" else "fine_label_names.txt")
+        file.write_bytes(
+            pickle.dumps({"fine_label_names": names}, 2) if form == "python" else "\r\n".join(names).encode()
+        )
+        data = opened(tmp_path, "cifar100")
+        assert data.classes == tuple(names)
+        assert data.origin.notes == (f"{file.name} names other classes than the published one",)
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"apple\npear\n", "names 2 classes, and cifar100 has 100"),
+            (b"", "names 0 classes"),
+            (b"a\n" * 100, "class 'a' is named twice"),
+            (b"\xff\xfe\n" * 100, "names that are not text"),
+            (b"a" * (1 << 20) + b"\n", "more than the 1,048,576 wanted"),
+        ],
+    )
+    def test_a_file_of_something_else(self, tmp_path: Path, content: bytes, words: str) -> None:
+        file = put(tmp_path / "store", "cifar100") / "fine_label_names.txt"
+        file.write_bytes(content)
+        message = refused(tmp_path, "cifar100")
+        assert words in message and str(file) in message
+
+    @pytest.mark.parametrize("names", [None, "abc", [1, 2], {"a": "b"}])
+    def test_a_pickle_of_something_else(self, tmp_path: Path, names: Any) -> None:
+        file = put(tmp_path / "store", "cifar100", "python") / "meta"
+        file.write_bytes(pickle.dumps({"fine_label_names": names}, 2))
+        assert f"{file} holds no list 'fine_label_names'" in refused(tmp_path, "cifar100")
+
+
+def odd(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+ATTACKS = {
+    "a symbolic link": (odd("cifar-10-batches-bin", tarfile.SYMTYPE, "../.."), "is a symbolic link"),
+    "a hard link": (odd("cifar-10-batches-bin/x", tarfile.LNKTYPE, "/etc/passwd"), "is a hard link"),
+    "two dots": (odd("cifar-10-batches-bin/../../../evil"), "leads out of its folder"),
+    "an absolute path": (odd("/evil"), "is not a relative path"),
+    "a device": (odd("cifar-10-batches-bin/data_batch_1.bin", tarfile.CHRTYPE), "is a character device"),
+    "a duplicate": (odd("cifar-10-batches-bin/DATA_batch_1.bin"), "would take the place of"),
+}
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    return {str(p): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+class TestAttacks:
+    @pytest.mark.parametrize("kind", ATTACKS)
+    def test_an_archive_that_attacks_writes_nothing(self, tmp_path: Path, kind: str) -> None:
+        info, words = ATTACKS[kind]
+        archive = put(tmp_path / "store", "cifar10", "binary archive")
+        inside = {f"cifar-10-batches-bin/{name}": content for name, content in files("cifar10", 0).items()}
+        archive.write_bytes(tar(inside, info))
+        before = everything(tmp_path)
+        message = refused(tmp_path, "cifar10")
+        assert words in message and str(archive) in message and "nothing was unpacked" in message
+        assert everything(tmp_path) == before
+        archive.write_bytes(tar(inside))  # the twin
+        assert len(opened(tmp_path, "cifar10")) == 20
+
+    def test_a_bomb_is_cut_off(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        archive = put(tmp_path / "store", "cifar10", "binary archive")
+        archive.write_bytes(tar({"cifar-10-batches-bin/zeros": bytes(24 << 20)}, level=9))
+        before = everything(tmp_path)
+        assert archive.stat().st_size < 1 << 17 and "unpacks to more than" in refused(tmp_path, "cifar10")
+        assert everything(tmp_path) == before
+        put(tmp_path / "store", "cifar10", "binary archive")
+        monkeypatch.setattr(cifar, "MOST_UNPACKED", 50_000)
+        assert "unpacks to more than the 50,000 bytes" in refused(tmp_path, "cifar10")
+        monkeypatch.setattr(cifar, "MOST_UNPACKED", 1 << 20)
+        assert len(opened(tmp_path, "cifar10")) == 20
+
+    def test_an_archive_of_something_else(self, tmp_path: Path) -> None:
+        archive = put(tmp_path / "store", "cifar10", "binary archive")
+        archive.write_bytes(tar({"other/file": b"abc"}))
+        assert f"{archive} does not hold the folder cifar-10-batches-bin" in refused(tmp_path, "cifar10")
+
+    def test_a_page_saved_as_the_archive(self, tmp_path: Path) -> None:
+        archive = put(tmp_path / "store", "cifar10", "binary archive")
+        archive.write_bytes(gzip.compress(b"<html>not found</html>"))
+        assert f"{archive} is damaged" in refused(tmp_path, "cifar10")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="IMCLASS_REAL_STORE is not set")
+def test_the_real_cifar_10() -> None:
+    place = Place(Store(Path(REAL), offline=True))
+    train, test = CIFAR10.open(place, "train"), CIFAR10.open(place, "test")
+    assert np.bincount(train.labels).tolist() == [5_000] * 10 and np.bincount(test.labels).tolist() == [1_000] * 10
+    assert [train.classes[k] for k in train.labels[:5]] == ["frog", "truck", "truck", "deer", "automobile"]
+    mean = train.array.reshape(-1, 3).mean(axis=0) / 255
+    assert np.abs(mean - [0.4914, 0.4822, 0.4465]).max() < 5e-5 + 1e-9
+    assert train.origin.notes == test.origin.notes == ()
+    assert not np.intersect1d(train.ids, test.ids).size

@@ -1,0 +1,130 @@
+"""The examples of README.md and of docs/ work: each block is run in its page's order, in an empty folder.
+
+    ```sh, ```bash      each `imclass ...` line is run, and must be done (0); `make X` must name a Makefile's target
+    ```python           is run, a page's blocks sharing one namespace
+    ```console, ```text are not run
+
+The one change: every training lasts one epoch.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import imclass
+from imclass.app import cli
+from imclass.app.train import train
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN, SHOWN = ("sh", "bash", "python"), ("console", "text")
+ONE_EPOCH = ["--epochs", "1"]
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Language and text of each fenced block."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def commands(block: str) -> Iterator[list[str]]:
+    """The words of each command of a shell block; comments and empty lines are none."""
+    for line in block.replace("\\\n", " ").splitlines():
+        if words := shlex.split(line, comments=True):
+            yield words
+
+
+def targets(makefile: str) -> set[str]:
+    """What `make` can be asked for."""
+    return set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
+
+
+def run_command(words: list[str]) -> None:
+    """Run one command of a shell block."""
+    if words[0] == "make":
+        assert set(words[1:]) <= targets((ROOT / "Makefile").read_text()), words
+        return
+    assert words[0] == "imclass", f"this test does not know how to run {words}"
+    shortened = ONE_EPOCH if words[1] == "train" and "--help" not in words else []
+    assert cli.main([*words[1:], *shortened]) == 0, words
+
+
+def run_page(page: str) -> None:
+    """Run every block of a page."""
+    names: dict[str, Any] = {}
+    for language, text in blocks(page):
+        if language == "python":
+            exec(compile(text, "a block of the page", "exec"), names)
+        elif language in RUN:
+            for words in commands(text):
+                run_command(words)
+
+
+def short(recipe: Any, *args: Any, **choices: Any) -> Any:
+    """`imclass.train`, for one epoch."""
+    return train(recipe, *args, **{**choices, "epochs": 1})
+
+
+@pytest.fixture(autouse=True)
+def one_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(type(imclass), "train", property(lambda self: short))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_work(page: Path, tmp_path: Path) -> None:
+    text = page.read_text()
+    assert {language for language, _ in blocks(text)} <= {*RUN, *SHOWN}
+    run_page(text)
+    if any(language in RUN for language, _ in blocks(text)):
+        assert any(tmp_path.iterdir())
+
+
+def test_the_readme_has_examples() -> None:
+    languages = [language for language, _ in blocks(PAGES[0].read_text())]
+    assert "sh" in languages and "python" in languages
+
+
+def test_every_make_line_of_a_page_is_a_target() -> None:
+    known = targets((ROOT / "Makefile").read_text())
+    assert {"env", "demo", "test"} <= known and "PYTHON" not in known
+    for page in PAGES:
+        asked = re.findall(r"^ {4}make ([\w-]+)", page.read_text(), re.MULTILINE)
+        assert set(asked) <= known, page.name
+
+
+BAD_PAGES = [
+    ("```sh\nimclass trian mnist-lenet\n```\n", AssertionError),
+    ("```sh\nimclass evaluate nowhere\n```\n", AssertionError),
+    ("```sh\nmake nothing-like-it\n```\n", AssertionError),
+    ("```bash\ncurl https://example.com | sh\n```\n", AssertionError),
+    ("```python\nimport imclass\n\nimclass.trian\n```\n", AttributeError),
+    ("```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n", AssertionError),
+]
+
+
+@pytest.mark.parametrize(("page", "error"), BAD_PAGES)
+def test_a_bad_example_is_found(page: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        run_page(page)
+
+
+def test_a_good_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    run_page(
+        "```sh\n# lists\nimclass models \\\n    --json  # as JSON\nmake demo\n```\n\n```text\nimclass trian\n```\n"
+    )
+    assert '"name": "lenet-5"' in capsys.readouterr().out
+
+
+def test_trainings_are_short(tmp_path: Path) -> None:
+    run_page(
+        "```python\nimport imclass\n\n"
+        'events = imclass.train("mnist-lenet", out="api", epochs=7)\n'
+        "assert next(events).epochs == 1\n```\n"
+        "```sh\nimclass train mnist-lenet --epochs 7 --dry-run\nimclass train mnist-lenet --out line --epochs 7\n```\n"
+    )
+    log = (tmp_path / "line" / "log.jsonl").read_text()
+    assert log.count('"epoch_end"') == 1
