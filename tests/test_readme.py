@@ -8,6 +8,7 @@ The one change: every training lasts one epoch.
 """
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,8 @@ def run_page(page: str) -> None:
     names: dict[str, Any] = {}
     for language, text in blocks(page):
         if language == "python":
-            exec(compile(text, "a block of the page", "exec"), names)
+            Path("block.py").write_text(text)
+            names = runpy.run_path("block.py", init_globals=names)
         elif language in RUN:
             for words in commands(text):
                 run_command(words)

@@ -36,7 +36,7 @@ def config(data: Path, optimiser: str, memory: int, workers: int, seed: int) -> 
     )
     model = Model("lenet-5", {"dropout": 0.5}, (0.5,), (0.25,))
     preprocess = Preprocess(28, "rgb", "squash")
-    return Config("kill", model, (stage,), preprocess, str(data), seed, "cpu", workers, memory, save_every=0)
+    return Config("kill", model, (stage,), preprocess, str(data), seed, workers=workers, memory=memory, save_every=0)
 
 
 def start(configured: Config, out: Path) -> int:

@@ -57,7 +57,7 @@ def calls_of_a_run(pets: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> in
     return disk.calls
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_from_some_moment_on(
     every: int, pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

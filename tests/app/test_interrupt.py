@@ -122,8 +122,11 @@ def check_resumed(run: Path, whole: Path, command: str) -> None:
 
 @pytest.mark.parametrize(
     ("numbers", "more"),
-    [((signal.SIGINT,), []), ((signal.SIGTERM,), ["--workers", "2"]), ((signal.SIGINT, signal.SIGINT), [])],
-    ids=["int", "term", "int-int"],
+    [
+        pytest.param((signal.SIGINT,), [], id="int"),
+        pytest.param((signal.SIGTERM,), ["--workers", "2"], id="term"),
+        pytest.param((signal.SIGINT, signal.SIGINT), [], id="int-int", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_in_an_epoch(
     numbers: tuple[int, ...], more: list[str], place: Path, whole: Path, request: pytest.FixtureRequest

@@ -39,6 +39,8 @@ class Train:
     """take the config from this file (a run's config.json) instead of the recipe"""
     dry_run: bool = False
     """check everything and print the config, then stop"""
+    style: Literal["bar", "book"] = "bar"
+    """progress as a bar with a line an epoch, or as the PaddlePaddle book prints it"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -104,6 +106,20 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Tell a finished RUN on one page: curves, confusions, mistakes, filters, configuration. It is one HTML file that
+    needs nothing else."""
+
+    run: Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
+    """a run's directory"""
+    out: File = None
+    """the page (default: RUN/report.html)"""
+    workers: int = 0
+    """decoding threads"""
+    common: OmitArgPrefixes[Common] = Common()
+
+
+@dataclass(frozen=True)
 class Info:
     """What a model file holds."""
 
@@ -157,6 +173,7 @@ VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "features": Features,
+    "report": Report,
     "info": Info,
     "models": Models,
     "data": Data,

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app import arguments, listing
+from imclass.app.book_style import Book
 from imclass.app.cli import DONE, SOME_REFUSED
 from imclass.app.features import features as features_of
 from imclass.app.features import maps
 from imclass.app.inputs import gather
+from imclass.app.monitor import Consumer
 from imclass.app.options import Order
 from imclass.app.plots import confusion_png, grid, grid_png
 from imclass.app.predict import as_csv, as_json, as_table, as_trained
 from imclass.app.predict import predict as predictions
 from imclass.app.progress import Screen
+from imclass.app.report import write_report
 from imclass.app.run import Run
 from imclass.app.train import perform, prepare
 from imclass.core.config import need, to_json
@@ -75,8 +78,7 @@ def train(order: Order) -> int:
     refused: set[str] = set()
     steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, config.stages, strict=True))
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
-    screen = [] if run.finished else [Screen(steps, done)]
-    for event in perform(job, screen):
+    for event in perform(job, [] if run.finished else [screen(own.style, steps, done)]):
         match event:
             case StepEnd(refused=(bad, *_)) if config.strict:
                 raise UserError(f"refused: {described(bad)}; mend or remove the file, or go without --strict")
@@ -91,6 +93,11 @@ def train(order: Order) -> int:
                     f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
                 )
     return report_run(run, own.common, refused)
+
+
+def screen(style: str, steps: int, done: int) -> Consumer:
+    """What shows progress on standard error."""
+    return Book(sys.stderr) if style == "book" else Screen(steps, done)
 
 
 def stopped(event: NonFinite, run: Run) -> str:
@@ -179,7 +186,7 @@ def mapping_in(path: Path | None) -> dict[str, str] | None:
         mapping = json.loads(path.read_bytes())
         assert isinstance(mapping, dict) and all(isinstance(v, str) for v in mapping.values())
         return mapping
-    except (OSError, ValueError, AssertionError):
+    except (OSError, ValueError, AssertionError, RecursionError):
         raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}') from None
 
 
@@ -259,6 +266,18 @@ def features(own: arguments.Features) -> int:
             + "".join(f"\n{printable(str(p))}" for p in (own.out, own.grid) if p)
         )
     return SOME_REFUSED if found.refused else DONE
+
+
+def report(own: arguments.Report) -> int:
+    """Write a finished run's page."""
+    check_workers(own.workers)
+    check_target(own.out, "--out")
+    run = Run(own.run)
+    path = write_report(
+        run, own.out or run.folder / "report.html", store_of(own.common), own.common.plugins, own.workers
+    )
+    show({"report": str(path)}) if own.common.json else print(printable(str(path)))
+    return DONE
 
 
 def info(own: arguments.Info) -> int:

@@ -146,7 +146,7 @@ def check_stage(stage: Stage, at: str) -> None:
 def need(condition: bool, key: str, value: object, wanted: str) -> None:
     """A `UserError` naming `key`, its value and what is wanted, unless `condition` holds."""
     if not condition:
-        raise UserError(f"--{key} is {value}; it must be {wanted}")
+        raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")
 
 
 def to_json(value: Any) -> Any:

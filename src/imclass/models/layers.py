@@ -1,4 +1,4 @@
-"""What networks share: normalisation of the input, the verbs `forward`, `embed` and `dense`, dropout, a residual block."""
+"""What networks share: a normalised input, the verbs `forward`, `embed` and `dense`; dropout; the residual block."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -67,8 +67,8 @@ class Network(nn.Module):
     def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
         """The class map of larger images at the final stride: the head applied at every position of the maps.
 
-        Fully connected layers become convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), pooling is done at
-        stride 1. At the native size it is `forward`, as 1 x 1 maps.
+        Fully connected layers become convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), pooling is
+        done at stride 1. At the native size it is `forward`, as 1 x 1 maps.
         """
         maps = self.features(self.prepare(images))
         for layer in self.head:

@@ -1,8 +1,8 @@
 """ResNets for CIFAR-10: deep residual learning for image recognition.
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385, section 4.2: a 3x3 convolution, three
-stages of n blocks on maps of 32, 16 and 8 pixels, global average pooling, FC: 6n + 2 layers. Where the shape changes the
-paper's shortcut is option A, without parameters; the "-b" rows have option B there, a projection.
+stages of n blocks on maps of 32, 16 and 8 pixels, global average pooling, FC: 6n + 2 layers. Where the shape changes,
+the paper's shortcut is option A, without parameters; the "-b" rows have option B there, a projection.
 """
 
 from dataclasses import dataclass

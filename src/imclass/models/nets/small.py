@@ -48,7 +48,7 @@ class SmallResNet(Network):
         he(self)
         for layer in layers:
             if isinstance(layer, BasicBlock):
-                nn.init.zeros_(layer.residual[-1].weight)
+                nn.init.zeros_(layer.residual[-1].get_parameter("weight"))
 
 
 def convolution(w_in: int, w_out: int) -> list[nn.Module]:
@@ -57,7 +57,7 @@ def convolution(w_in: int, w_out: int) -> list[nn.Module]:
 
 
 def shortcut(w_in: int, w_out: int, stride: int) -> nn.Module:
-    """The identity where the shape stays, else (2x2/2 mean), 1x1, BN; ceil mode rounds odd maps as the residual does."""
+    """The identity where the shape stays, else (2x2/2 mean), 1x1, BN; odd maps are rounded up, as the residual does."""
     if stride == 1 and w_in == w_out:
         return nn.Identity()
     pool = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []

@@ -1,0 +1,66 @@
+"""Progress as the PaddlePaddle book prints it: a line every hundred steps, a dot for each of the others."""
+
+from typing import TextIO
+
+from imclass.core.contracts import Refused
+from imclass.core.errors import printable
+from imclass.train.events import Evaluated, Event, NonFinite, Saved, StepEnd
+
+EVERY = 100  # steps
+
+
+class Book:
+    """The log of the book's chapter "Image classification", as its event handler writes it.
+
+    Its labels are kept as published: "Pass" is followed by the step and "Batch" by the epoch, both from 0. Cost and
+    accuracy are of the one batch. What else a user must know has lines of its own.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.named: set[str] = set()
+
+    def see(self, event: Event) -> None:
+        """Show what happened."""
+        match event:
+            case StepEnd():
+                self.write(book_step(event))
+                self.refuse(event.refused)
+            case Evaluated():
+                self.write(book_test(event))
+                self.refuse(event.result.refused)
+            case NonFinite():
+                self.write(f"\nstep {event.at.step:,}: {event.what} is not finite\n")
+            case Saved(problem=problem) if problem:
+                self.write(f"\nstep {event.at.step:,}: no checkpoint could be written ({printable(problem)})\n")
+
+    def refuse(self, refused: tuple[Refused, ...]) -> None:
+        """Name each file that was left out, once."""
+        for one in refused:
+            if one.path not in self.named:
+                self.named.add(one.path)
+                self.write(f"\nleft out: {printable(f'{one.path}: {one.detail} ({one.code})')}\n")
+
+    def write(self, text: str) -> None:
+        """At once, so that dots appear one by one."""
+        self.stream.write(text)
+        self.stream.flush()
+
+    def close(self) -> None:
+        """End the last line."""
+        self.write("\n")
+
+
+def book_step(event: StepEnd) -> str:
+    """One step: the first of each hundred of an epoch in words."""
+    step = event.at.batch - 1
+    if step % EVERY:
+        return "."
+    share = event.correct / event.images if event.images else 0.0
+    return "\nPass %d, Batch %d, Cost %f, Acc %f" % (step, event.at.epoch, event.loss, share)  # noqa: UP031 as published
+
+
+def book_test(event: Evaluated) -> str:
+    """A split after an epoch, to two significant digits."""
+    result = event.result
+    return f"\n{event.split.capitalize()} with Pass {event.at.epoch}, Loss {result.loss:2.2}, Acc {result.top1:2.2}"
