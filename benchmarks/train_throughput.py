@@ -2,9 +2,9 @@
 
     python benchmarks/train_throughput.py [--rounds 5] [--batch 128] [--steps 4]
 
-Both sides do whole steps (forward, backward, SGD with momentum) on the same uint8 images of CIFAR-10's size, in turn, in one
-process with the same number of threads. Ours is the loop that `imclass train` runs, augmentation, guards against NaN and
-all, in the arithmetic its probe chose; the plain one gets ready-made batches. The claim is the ratio.
+Both sides do whole steps (forward, backward, SGD with momentum) on uint8 images of CIFAR-10's size, in turn, in one
+process with the same number of threads. Ours is the loop that `imclass train` runs, augmentation, guards against NaN
+and all, in the arithmetic its probe chose; the plain one gets ready-made batches. The claim is the ratio.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def compare(name: str, folder: Path, batch: int, rounds: int, count: int) -> Non
     sides = {"plain": plain(other.task.classifier.network, batch), "imclass": ours(loop.start(job.task))}
     for steps in sides.values():
         rate(steps, 2, batch)
-    found = {side: [] for side in sides}
+    found: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds):
         for side, steps in sides.items():
             found[side].append(rate(steps, count, batch))

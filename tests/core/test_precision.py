@@ -1,6 +1,7 @@
 """Arithmetic: what bf16 changes and what it must not, and how it is chosen."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -91,9 +92,14 @@ def test_a_real_probe_touches_nothing_and_measures_each(network: nn.Module) -> N
 
 
 def test_a_hopeless_candidate_is_tried_once(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[int] = []
     real = precision.forward
-    monkeypatch.setattr(precision, "forward", lambda *a: (calls.append(1), real(*a))[1])
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(precision, "forward", counted)
     precision.timed(network, IMAGES, LABELS, PLAIN, give_up=0.0)
     assert len(calls) == 1
     precision.timed(network, IMAGES, LABELS, PLAIN, give_up=math.inf)

@@ -84,9 +84,7 @@ class Material:
 
     run: str
     config: Config
-    usual: (
-        Mapping[str, Any] | None
-    )  # the recipe's own values by dotted key; None where there is no such recipe any more
+    usual: Mapping[str, Any] | None  # the recipe's own values by dotted key; None where the recipe is not here
     header: ModelHeader
     digest: str  # SHA-256 of the model file
     parameters: int
@@ -134,9 +132,7 @@ def gather(run: Run, store: Store, plugins: Sequence[Path] = (), workers: int = 
         history=history(run),
         epochs=costs(log),
         refused=all_refused(log, result, begun.config.data),
-        counts={s: np.bincount(d.labels, minlength=len(d.classes)).astype(np.int64) for s, d in splits.items()}
-        if all(d.classes == header.classes for d in splits.values())
-        else {},
+        counts={s: class_counts(d) for s, d in splits.items() if d.classes == header.classes},
         score=score_of(split, result) if result else recorded,
         recorded=recorded,
         result=result,
@@ -168,6 +164,11 @@ def opened(
         return {name: open_split(config.data, name, store, config.seed, plugins) for name in names}, ""
     except UserError as error:
         return {}, told(str(error), store)
+
+
+def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
+    """Images of each class."""
+    return np.bincount(dataset.labels, minlength=len(dataset.classes)).astype(np.int64)
 
 
 def told(message: str, store: Store) -> str:

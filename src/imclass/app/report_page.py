@@ -185,7 +185,8 @@ def classes(m: Material) -> Html:
     head = ("Class", "Trained", "Scored", "Precision", "Recall", "F1")
     long = any(columns(label) > 10 for label in m.result.classes)
     said = "The worst by F1 first. " * many + "How many images it was trained on and how many were scored; precision: "
-    said += "of the images taken for the class, the % that are; recall: of its images, the % found; F1: their harmonic mean."
+    said += "of the images taken for the class, the % that are; recall: of its images, the % found; F1: the harmonic "
+    said += "mean of both."
     return together([table(head, lines, "numbers" + " long" * long), element("p", said, class_="small")])
 
 
