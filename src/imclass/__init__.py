@@ -17,6 +17,9 @@ HOMES: Mapping[str, str] = MappingProxyType(
         "configure": "imclass.app.train",
         "create": "imclass.models.classifier",
         "load": "imclass.models.classifier",
+        "BadImage": "imclass.core.errors",
+        "Interrupted": "imclass.core.errors",
+        "UserError": "imclass.core.errors",
         **dict.fromkeys(EVENTS, "imclass.train.events"),
     }
 )

@@ -124,7 +124,7 @@ def test_what_cannot_be_trained_with_is_refused_by_its_key(key: str, value: Any)
     with pytest.raises(UserError) as caught:
         check(with_value(TWO_STAGES, key.split("."), value))
     shown = str(value) if key != "stages" else "0"
-    assert str(caught.value).startswith(f"--{key} is {shown}; it must be ")
+    assert str(caught.value).startswith(f"--{key.replace('_', '-')} is {shown}; it must be ")
 
 
 def test_the_same_config_without_the_mistake_is_taken() -> None:

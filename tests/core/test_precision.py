@@ -50,7 +50,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, seconds: dict[Arithmetic, float], wron
     """Times and scores as given."""
     exact = torch.tensor([[1.0, -1.0]])
     monkeypatch.setattr(precision, "timed", lambda n, i, y, arithmetic, give_up: seconds[arithmetic])
-    monkeypatch.setattr(precision, "scored", lambda n, i, arithmetic: exact * (1.2 if arithmetic in wrong else 1.001))
+    monkeypatch.setattr(precision, "scored", lambda n, i, arithmetic: exact * (1.5 if arithmetic in wrong else 1.001))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -189,3 +190,28 @@ def test_a_missing_or_extra_tensor_is_named(tmp_path: Path, change: str) -> None
     with pytest.raises(UserError) as caught:
         load(path)
     assert f"{path}: tensor {expected[change]}" in str(caught.value)
+
+
+def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from torch import nn\nfrom imclass.core.contracts import Entry\nfrom imclass.models.layers import Network\n"
+        "class Broken(Network):\n    def __init__(self, row, classes, w_in):\n        super().__init__(8, w_in)\n"
+        "        self.features = nn.Conv2d(w_in, 4, 3)\n"
+        "        self.head = nn.Sequential(nn.Flatten(), nn.Linear(row['wide'], row['out']))\n"
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Row:\n    wide: int = 144\n    out: int = 2\n"
+        "    def __getitem__(self, k): return getattr(self, k)\n"
+        "NETS = {'broken': Entry(Broken, Row(), 8, 0, 'none', 2026)}\n"
+    )
+    create(Model("broken"), ["a", "b"], plugins=[tmp_path])  # as it stands it fits
+    with pytest.raises(UserError, match="broken cannot take 3 x 8 x 8 pixels: "):
+        create(Model("broken", {"wide": 99}), ["a", "b"], plugins=[tmp_path])
+    with pytest.raises(UserError, match="gives 2 scores an image; 3 are wanted"):
+        create(Model("broken"), ["a", "b", "c"], plugins=[tmp_path])
+
+
+@pytest.mark.parametrize("image", [np.zeros((28, 28, 1), np.float32), np.zeros((28, 28, 4), np.uint8)])
+def test_predict_says_what_an_image_must_be(image: np.ndarray) -> None:
+    classifier = create("lenet-5", ["a", "b"])
+    assert classifier.predict([]) == []
+    with pytest.raises((UserError, jaxtyping.TypeCheckError), match=r"uint8|UInt8|28 x 28 x 4"):
+        classifier.predict([image])

@@ -1,6 +1,6 @@
 """Progress as the PaddlePaddle book prints it: a line every hundred steps, a dot for each of the others."""
 
-from typing import TextIO
+import sys
 
 from imclass.core.contracts import Refused
 from imclass.core.errors import printable
@@ -16,8 +16,7 @@ class Book:
     accuracy are of the one batch. What else a user must know has lines of its own.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self) -> None:
         self.named: set[str] = set()
 
     def see(self, event: Event) -> None:
@@ -42,9 +41,8 @@ class Book:
                 self.write(f"\nleft out: {printable(f'{one.path}: {one.detail} ({one.code})')}\n")
 
     def write(self, text: str) -> None:
-        """At once, so that dots appear one by one."""
-        self.stream.write(text)
-        self.stream.flush()
+        """To standard error and at once, so that dots appear one by one."""
+        print(text, end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End the last line."""

@@ -163,6 +163,8 @@ def cell(value: Any) -> str:
     """A value as the text of a table's cell."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
+    if isinstance(value, list) and any(isinstance(v, float) for v in value):
+        return " / ".join("-" if v is None else str(v) for v in value)
     if isinstance(value, list):
         return " x ".join(map(str, value)) if all(isinstance(v, int) for v in value) else ", ".join(map(str, value))
     return "-" if value is None else printable(str(value))
@@ -172,6 +174,7 @@ def plain(record: Mapping[str, Any]) -> str:
     """A record as lines "key: value"."""
     lines = []
     for key, value in flatten(record).items():
-        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        several = isinstance(value, list | tuple)
+        text = ", ".join("-" if v is None else str(v) for v in value) if several else str(value)
         lines.append(f"{key}: " + "\n".join(printable(line) for line in text.split("\n")))
     return "\n".join(lines)

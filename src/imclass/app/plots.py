@@ -23,6 +23,7 @@ NUMBERED = 15  # classes up to which each cell of a confusion matrix carries its
 NAMED = 64  # classes up to which each row and column carries its name
 CELLS = 250  # rows and columns that can still be told apart
 HIT, MISTAKE = (0.03, 0.27, 0.58), (0.85, 0.28, 0.0)  # blue, orange
+WIDE = 480  # pixels: a grid of small maps is enlarged until it can be looked at
 EM = 0.62 / 72  # inches: width of a character of one point
 
 
@@ -148,9 +149,11 @@ def grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW 
 
 
 def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:
-    """`grid` as a picture, a pixel a value."""
+    """`grid` as a picture of at least `WIDE` pixels across: each value becomes a square of a whole number of pixels."""
+    picture = grid(maps)
+    times = math.ceil(WIDE / picture.shape[1])
     with replacing(path) as file:
-        Image.fromarray(grid(maps)).save(file, "PNG")
+        Image.fromarray(picture.repeat(times, axis=0).repeat(times, axis=1)).save(file, "PNG")
 
 
 @contextlib.contextmanager

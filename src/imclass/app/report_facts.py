@@ -99,6 +99,7 @@ class Material:
     mistakes: Sequence[Mistake]
     inside: Inside | None
     problem: str  # why the data could not be looked at again
+    changed: bool  # the training images are not those that the network was trained on
 
     @property
     def data(self) -> str:
@@ -139,6 +140,7 @@ def gather(run: Run, store: Store, plugins: Sequence[Path] = (), workers: int = 
         mistakes=worst(classifier, splits[split], result) if result else [],
         inside=look_inside(classifier, splits[split] if result else None, result),
         problem=problem,
+        changed="train" in splits and splits["train"].digest() != header.data.get("digest"),
     )
 
 

@@ -22,7 +22,7 @@ Points = Sequence[tuple[float, float]]
 
 def curves(history: Sequence[Mapping[str, int | float]]) -> Html:
     """Loss and error over epochs, each a figure with its last values below it."""
-    return element("div", panel(history, "loss", "nats", 1), panel(history, "error", "%", 100), class_="pair")
+    return element("div", panel(history, "loss", "nats", 1.0), panel(history, "error", "%", 100.0), class_="pair")
 
 
 def panel(history: Sequence[Mapping[str, int | float]], what: str, unit: str, scale: float) -> Html:

@@ -88,18 +88,24 @@ def result(m: Material, score: Score) -> Html:
 
 
 def doubts(m: Material) -> Html:
-    """A warning where the data is gone, or the same weights scored otherwise when training ended."""
+    """A warning where the data is gone or has changed, or the same weights scored otherwise when training ended."""
     then, now = m.recorded, m.score
     if m.problem:
         said = "The data could not be evaluated when this report was written. "
         said += "The numbers here are those that the model file recorded. " if m.score else ""
         said += f"Confusions, mistakes and feature maps are missing. The reason: {m.problem}."
         return element("p", said, class_="note")
-    if then is None or now is None or (then.evaluated, then.total, then.top1) == (now.evaluated, now.total, now.top1):
-        return Html()
-    said = f"When training ended, the same weights were right on {percent(then.top1)} of {then.evaluated:,} images: "
-    said += "the data, or this machine's arithmetic, is not what it was then."
-    return element("p", said, class_="note")
+    said = ""
+    if m.changed:
+        said += "The data has changed since training, so what is held out now may hold images that were learned from. "
+    if then and now and (then.evaluated, then.total, then.top1) != (now.evaluated, now.total, now.top1):
+        said += (
+            "These are not the numbers of when training ended, for the held-out images or this machine's arithmetic "
+        )
+        said += (
+            f"are not the same: then, these weights were right on {percent(then.top1)} of {then.evaluated:,} images."
+        )
+    return element("p", said, class_="note") if said else Html()
 
 
 def honesty(m: Material, split: str) -> str:

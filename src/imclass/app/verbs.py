@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,18 @@ from imclass.app.predict import predict as predictions
 from imclass.app.progress import Screen
 from imclass.app.report import write_report
 from imclass.app.run import Run
+from imclass.app.split import split_for
 from imclass.app.train import perform, prepare
 from imclass.core.config import need, to_json
-from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError, nearest, printable
 from imclass.core.files import replacing
 from imclass.core.store import Store, open_store
-from imclass.data.catalog import open_split
 from imclass.evaluate import tables
 from imclass.evaluate.metrics import confusion
 from imclass.evaluate.metrics import predictions as predicted
 from imclass.evaluate.run import described, protocols
 from imclass.evaluate.run import evaluate as score
-from imclass.models.classifier import NetworkClassifier, load
+from imclass.models.classifier import load
 from imclass.train import loop
 from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
 
@@ -97,7 +96,7 @@ def train(order: Order) -> int:
 
 def screen(style: str, steps: int, done: int) -> Consumer:
     """What shows progress on standard error."""
-    return Book(sys.stderr) if style == "book" else Screen(steps, done)
+    return Book() if style == "book" else Screen(steps, done)
 
 
 def stopped(event: NonFinite, run: Run) -> str:
@@ -126,10 +125,20 @@ def report_run(run: Run, common: arguments.Common, refused: set[str]) -> int:
         )
     else:
         for split, result in header.metrics.items():
-            images, loss = f"{result['evaluated']:,} images", f"{result['loss']:.4f}"
-            print(f"{split}: top-1 {100 * result['top1']:.2f} % of {images}, cross-entropy {loss}")
+            counted, loss = accounted(result), f"{result['loss']:.4f}"
+            print(f"{split}: top-1 {100 * result['top1']:.2f} %, cross-entropy {loss}; {counted}")
+        if refused:
+            print(f"refused in all: {len(refused):,} {'file' if len(refused) == 1 else 'files'}")
         print(f"finished: {run.model} ({header.chosen})")
-    return SOME_REFUSED if refused else DONE
+    left_out = any(result["evaluated"] < result["total"] for result in header.metrics.values())
+    return SOME_REFUSED if refused or left_out else DONE
+
+
+def accounted(metrics: Mapping[str, Any]) -> str:
+    """How many images of a split were scored and how many refused, from a model file's metrics."""
+    evaluated, total = metrics["evaluated"], metrics["total"]
+    kept = f"{evaluated:,} of {total:,} evaluated"
+    return f"{kept}, {total - evaluated:,} refused" if evaluated < total else kept
 
 
 def evaluate(own: arguments.Evaluate) -> int:
@@ -151,31 +160,6 @@ def evaluate(own: arguments.Evaluate) -> int:
     else:
         print(tables.summary(result), tables.class_table(result), tables.confusion_table(result), sep="\n\n")
     return SOME_REFUSED if result.refused else DONE
-
-
-def split_for(classifier: NetworkClassifier, own: arguments.Evaluate) -> tuple[Dataset, str]:
-    """The split to score, and a phrase that says which it is and why."""
-    facts: Mapping[str, Any] = classifier.header.data if classifier.header else {}
-    recipe: Mapping[str, Any] = classifier.header.recipe if classifier.header else {}
-    named = own.data or recipe.get("data")
-    if named is None:
-        raise UserError(f"{own.model} does not say what it was trained from; name a data set or folder with --data")
-    store, plugins, seed = store_of(own.common), own.common.plugins, int(recipe.get("seed", 0))
-    first = open_split(named, "train", store, seed, plugins) if own.split is None else None
-    if own.split is not None or first is None:
-        return open_split(named, own.split or "test", store, seed, plugins), f"split {own.split} of {named}"
-    own_tree = first.origin.path == facts.get("path")
-    if first.origin.rule.startswith("hash") and not own_tree:
-        return open_split(
-            named, "all", store, seed, plugins
-        ), f"all images of {named}, which the model was not trained from"
-    held_out = next((s for s in ("test", "validation") if s in first.splits), None)
-    if held_out is None:
-        raise UserError(f"{named} has only a training split; give --split train to score that, or another --data")
-    why = f" (held out of training: {first.origin.rule})" if own_tree else ""
-    if own_tree and first.digest() != facts.get("digest"):
-        why += "; the data has changed since training, so the held-out part may not be what it was"
-    return open_split(named, held_out, store, seed, plugins), f"split {held_out} of {named}{why}"
 
 
 def mapping_in(path: Path | None) -> dict[str, str] | None:
@@ -297,8 +281,10 @@ def recipes(own: arguments.Recipes) -> int:
     return listed(listing.recipes(own.common.plugins), own.name, "recipe", own.common)
 
 
-def listed(found: listing.Listing, name: str | None, what: str, common: arguments.Common) -> int:
-    """A table of all, or one entry in detail."""
+def listed(
+    found: listing.Listing, name: str | None, what: str, common: arguments.Common, acts: Sequence[str] = ()
+) -> int:
+    """A table of all, or one entry in detail; an unknown name may have been meant for one of `acts`."""
     for failure in found.failures:
         print(f"note: not usable: {failure}", file=sys.stderr)
     if name is None:
@@ -306,7 +292,7 @@ def listed(found: listing.Listing, name: str | None, what: str, common: argument
         return DONE
     chosen = next((row for row in found.rows if row["name"] == name), None)
     if chosen is None:
-        raise UserError(f"no {what} is named {name!r}{nearest(name, [row['name'] for row in found.rows])}")
+        raise UserError(f"no {what} is named {name!r}{nearest(name, [*(row['name'] for row in found.rows), *acts])}")
     detail = chosen | found.details(name)
     show(detail) if common.json else print(listing.plain(detail))
     return DONE
@@ -314,12 +300,12 @@ def listed(found: listing.Listing, name: str | None, what: str, common: argument
 
 def data(own: arguments.Data) -> int:
     """List, fetch, check or export data sets."""
-    if own.what not in ("get", "check", "export"):
-        return listed(listing.datasets(own.common.plugins), own.what, "data set", own.common)
+    acts = {"get": listing.get, "check": listing.check, "export": listing.export}
+    if own.what not in acts:
+        return listed(listing.datasets(own.common.plugins), own.what, "data set", own.common, tuple(acts))
     if own.name is None:
         raise UserError(f"name a data set: imclass data {own.what} NAME")
     check_workers(own.workers)
-    act = {"get": listing.get, "check": listing.check, "export": listing.export}[own.what]
-    record = act(own.name, own, store_of(own.common))
+    record = acts[own.what](own.name, own, store_of(own.common))
     show(record) if own.common.json else print(listing.plain(record))
     return SOME_REFUSED if record.get("refused") else DONE

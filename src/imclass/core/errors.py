@@ -29,7 +29,7 @@ class BadImage(Exception):
 def nearest(name: str, names: Iterable[str]) -> str:
     """What to try instead of `name`: "; did you mean 'x'?", or the list where it is short, or nothing."""
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there are: {', '.join(known)}" if 0 < len(known) <= 40 else ""

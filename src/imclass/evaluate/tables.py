@@ -14,6 +14,7 @@ from imclass.evaluate.metrics import confusion, per_class, predictions, wilson
 WHOLE = 20  # classes up to which a confusion matrix is shown whole
 PAIRS = 10  # most confused pairs shown otherwise
 FILES = 10  # refused files named in a summary; the record names all
+SHORT = 4  # terminal columns of a class name that can head a column itself
 WIDEST = 32  # terminal columns for a class name
 
 
@@ -55,14 +56,16 @@ def confusion_table(evaluation: Evaluation) -> str:
 
 
 def whole(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
-    """Every count of the matrix, classes numbered from 1 so that columns stay narrow; "." is none."""
-    names = [f"{i:>2} {shortened(name)}" for i, name in enumerate(classes, 1)]
-    wide = max(map(columns, names))
-    cell = max(4, len(str(counts.max())) + 1)
-    head = " " * wide + "".join(f"{i:>{cell}}" for i in range(1, len(classes) + 1))
-    lines = ["rows: true class; columns: predicted class, by number", head]
-    for name, row in zip(names, counts.tolist(), strict=True):
-        lines.append(padded(name, wide) + "".join(f"{count or '.':>{cell}}" for count in row))
+    """Every count of the matrix; "." is none. Columns bear the names where all are short, else numbers from 1."""
+    names = [shortened(name) for name in classes]
+    short = max(map(columns, names)) <= SHORT
+    heads = names if short else [str(i) for i in range(1, len(names) + 1)]
+    sides = names if short else [f"{i:>2} {name}" for i, name in enumerate(names, 1)]
+    wide, cell = max(map(columns, sides)), max(4, len(str(counts.max())) + 1, max(map(columns, heads)) + 1)
+    head = " " * wide + "".join(" " * (cell - columns(text)) + text for text in heads)
+    lines = ["rows: true class; columns: predicted class" + ("" if short else ", by number"), head]
+    for side, row in zip(sides, counts.tolist(), strict=True):
+        lines.append(padded(side, wide) + "".join(f"{count or '.':>{cell}}" for count in row))
     return "\n".join(lines)
 
 

@@ -43,6 +43,14 @@ class NetworkClassifier:
 
     def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
         """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+                raise UserError(
+                    f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; it must be uint8, height x width x "
+                    "1 or 3 channels"
+                )
+        if not len(images):
+            return []
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         posteriors = self.scores(torch.from_numpy(np.ascontiguousarray(views))).softmax(1)
         best = posteriors.topk(min(top, len(self.classes)), dim=1)
@@ -91,9 +99,28 @@ def create(
         try:
             network = entry.build(row, len(classes), preprocess.w_in)
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
-            raise UserError(f"{model.network} cannot be built with {model.row}: {error}") from None
+            raise UserError(f"{model.network} cannot be built with {chosen(entry, row)}: {error}") from None
     network.normalise(model.mean, model.std)
+    check_forward(network, model.network, size, preprocess.w_in, len(classes))
     return NetworkClassifier(model.network, to_json(row), network, tuple(classes), preprocess)
+
+
+def check_forward(network: Network, name: str, size: int, w_in: int, classes: int) -> None:
+    """One image goes through and gives a score a class; a network whose layers do not fit is a `UserError`."""
+    network.eval()
+    with torch.inference_mode():
+        try:
+            scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise UserError(f"{name} cannot take {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}") from None
+    if scores.shape != (1, classes):
+        raise UserError(f"{name} gives {' x '.join(map(str, scores.shape[1:]))} scores an image; {classes} are wanted")
+
+
+def chosen(entry: Entry, row: Any) -> str:
+    """The fields in which `row` differs from the network's own, as the options that set them."""
+    own = asdict(entry.row)
+    return " ".join(f"--model.{k.replace('_', '-')} {v}" for k, v in asdict(row).items() if v != own[k])
 
 
 def default_preprocess(entry: Entry, size: int) -> Preprocess:
@@ -106,6 +133,11 @@ def load(path: str | Path, plugins: Sequence[Path] = ()) -> NetworkClassifier:
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
     tensors, header = read_model(path)
+    try:
+        networks(plugins)[header.network]
+    except UserError as unknown:
+        why = f"{path}: {unknown}\nIf it is your own, give the --plugins DIR it was trained with"
+        raise UserError(why) from None
     classifier = create(Model(header.network, header.row), header.classes, header.preprocess, plugins=plugins)
     mean, size = tensors.get("mean"), classifier.network.size
     if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
