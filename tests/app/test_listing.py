@@ -74,6 +74,11 @@ def test_a_model_file_tells_what_it_holds(tmp_path: Path, capsys: pytest.Capture
     assert "metrics.test.top1: 0.5" in text(capsys, "info", str(path)).splitlines()
 
 
+def test_a_mistyped_act_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "chekc"]) == 2
+    assert "did you mean 'check'?" in capsys.readouterr().err
+
+
 def test_check_names_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pets = tree(tmp_path / "pets")
     record = shown(capsys, "data", "check", str(pets))
@@ -137,7 +142,8 @@ def test_a_table_is_aligned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(1998, "1998"), (2100, "2,100"), (True, "True"), (None, "-"), (0.5, "0.5"), ([], "")]
+    ("value", "expected"),
+    [(1998, "1998"), (2100, "2,100"), (True, "True"), (None, "-"), (0.5, "0.5"), ([], ""), ([8.54, None], "8.54 / -")],
 )
 def test_cells(value: object, expected: str) -> None:
     assert cell(value) == expected

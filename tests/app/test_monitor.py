@@ -173,16 +173,35 @@ def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> Non
     assert shown.err.count("left out") == 1  # once a file
     assert "step 2: the loss is not finite; images: a.png" in lines
     (epoch,) = [line for line in lines if line.startswith("epoch")]
-    assert epoch.startswith("epoch 1/1  loss 0.7500  top-1  42.86 %        7 images/s  waited 50 %  test top-1 50.00 %")
+    assert epoch.startswith("epoch 1/1  loss 0.7500  top-1 42.86 %  test 50.00 %  7 images/s  waited 50 %  left 0:00:0")
     assert "step 2: no checkpoint could be written (the disk is full); training goes on" in lines
 
 
 def test_sums_are_means_over_images() -> None:
     sums = Sums()
-    assert "loss 0.0000" in str(sums)  # of nothing
+    assert "loss 0.0000" in sums.learned and sums.rate == "0 images/s"  # of nothing
     for loss, correct, images in ((1.0, 1, 1), (0.25, 3, 3)):
         sums.add(StepEnd(at(1, 1), loss, correct, images, 0.1, 0.25, 0.5))
-    assert str(sums) == f"loss {(1.0 + 3 * 0.25) / 4:.4f}  top-1 100.00 %        4 images/s  waited 50 %"
+    assert sums.learned == f"loss {(1.0 + 3 * 0.25) / 4:.4f}  top-1 100.00 %"
+    assert (sums.rate, sums.waiting) == ("4 images/s", "waited 50 %")
+
+
+@pytest.mark.parametrize(
+    ("columns", "more"), [(80, ()), (90, ("images/s",)), (100, ("images/s", "waited")), (120, ("images/s", "waited"))]
+)
+def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COLUMNS": str(columns), "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    screen = Screen(total_steps=900, done_steps=0)
+    screen.see(EpochStart(at(0, 0, 9), epochs=30, batches=30))
+    screen.see(StepEnd(at(300, 30, 9), 0.12, 7711, 8000, 0.1, 0.09, 0.9))
+    screen.see(Evaluated(at(300, 30, 9), evaluation(0.9705), "test"))
+    line, beside = screen.line(at(300, 30, 9)), screen.now(9)
+    screen.close()
+    assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39 %  test 97.05 %")
+    assert all((word in line) == (word in more) for word in ("images/s", "waited"))
+    assert ("images/s" in beside) == (columns >= 110)
+    assert len(beside) + len("100 % 0:00:20 ") + 20 + 1 <= columns  # the bar and its time fit, too
 
 
 def test_time_left_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,22 @@ def test_two_stages_are_trained(plugins: Path, capsys: pytest.CaptureFixture[str
 def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "mnist-lenet", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"--{name}" in shown for name in ("epochs", "schedule.rate", "preprocess.colour", "augment.pad"))
+    names = ("epochs", "schedule.rate", "preprocess.colour", "augment.pad", "out", "config", "dry-run", "json", "store")
+    assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
+    assert "--model.X" in shown and "imclass models NETWORK" in shown
+
+
+@pytest.mark.parametrize("words", [["--batch", "abc"], ["--batch=abc"], ["--save_every", "soon"]])
+def test_a_word_for_a_number_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "mnist-lenet", *words, "--dry-run"]) == 2
+    option, value = words if len(words) == 2 else words[0].split("=")
+    assert capsys.readouterr().err == f"imclass: {option} is '{value}'; it must be a whole number\n"
+
+
+def test_a_number_that_no_network_takes_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "mnist-lenet", "--model.dropout", "2", "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert "lenet-5 cannot be built with --model.dropout 2.0: " in told and "{" not in told
 
 
 def test_what_is_read_is_what_the_recipe_says() -> None:

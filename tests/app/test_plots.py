@@ -196,10 +196,13 @@ def test_maps_that_cannot_be_shown_are_named(maps: np.ndarray, said: str) -> Non
         grid(maps)
 
 
-def test_grid_png_is_the_grid(tmp_path: Path) -> None:
-    maps = np.random.default_rng(0).normal(size=(5, 8, 8))
+@pytest.mark.parametrize(("side", "times"), [(8, 18), (170, 1)])
+def test_grid_png_is_the_grid_enlarged_by_a_whole_factor(side: int, times: int, tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).normal(size=(5, side, side))
     grid_png(maps, tmp_path / "grid.png")
-    assert (pixels(tmp_path / "grid.png")[:, :, 0] == grid(maps)).all()
+    drawn, exact = pixels(tmp_path / "grid.png")[:, :, 0], grid(maps)
+    assert drawn.shape[1] == times * exact.shape[1] >= 480 > (times - 1) * exact.shape[1]
+    assert (drawn == np.kron(exact, np.ones((times, times), np.uint8))).all()
 
 
 def test_a_failed_picture_leaves_the_old_one(tmp_path: Path) -> None:

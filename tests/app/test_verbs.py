@@ -35,10 +35,14 @@ def evaluated(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
 def test_the_part_held_out_of_training_is_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = evaluated(capsys, "run")
     assert record["total"] == 4
-    assert record["data"] == "split test of pets (held out of training: hash 80/20, seed 3)"
+    assert record["data"] == f"split test of {place / 'pets'} (held out of training: hash 80/20, seed 3)"
     for data in ("pets", "./pets", str(place / "pets")):
         assert evaluated(capsys, "run", "--data", data)["confusion"] == record["confusion"]
-    assert evaluated(capsys, "run", "--split", "train")["total"] == 16
+    learned = evaluated(capsys, "run", "--split", "train")
+    assert learned["total"] == 16 and "images that the model was trained on" in learned["data"]
+    assert "trained on" in evaluated(capsys, "run", "--split", "all")["data"]
+    assert "trained on" not in evaluated(capsys, "run", "--split", "test")["data"]
+    assert "trained on" not in evaluated(capsys, "run", "--data", "others", "--split", "all")["data"]
     from imclass.core.files import read_model
 
     kept = read_model(place / "run" / "model.safetensors")[1].metrics["test"]
@@ -49,6 +53,63 @@ def test_all_of_a_folder_that_was_not_trained_from_is_scored(place: Path, capsys
     record = evaluated(capsys, "run", "--data", "others")
     assert record["total"] == 10
     assert record["data"] == "all images of others, which the model was not trained from"
+
+
+def test_the_data_is_found_from_another_folder(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")  # where there is no folder "pets"
+    assert evaluated(capsys, "../run")["total"] == 4
+
+
+def test_data_that_is_gone_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "pets").rename(place / "moved")
+    assert main(["evaluate", "run"]) == 2
+    assert f"run was trained from {place / 'pets'}, which is not there now; give --data" in capsys.readouterr().err
+
+
+def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "pets").rename(place / "moved")
+    record = evaluated(capsys, "run", "--data", "moved")
+    assert record["total"] == 4
+    assert record["data"].startswith("split test of moved (held out of training") and "it holds" in record["data"]
+    assert "trained on" in evaluated(capsys, "run", "--data", "moved", "--split", "train")["data"]
+    held_out = set((place / "moved").rglob("*.png")) - trained_on(place / "moved")
+    for path in held_out:
+        path.write_bytes(picture_bytes(7))
+    assert evaluated(capsys, "run", "--data", "moved")["total"] == 4  # what was learned is all there still
+    trained_on(place / "moved").pop().write_bytes(picture_bytes(8))
+    assert evaluated(capsys, "run", "--data", "moved")["total"] == 20  # the twin: another content, other data
+
+
+def trained_on(folder: Path) -> set[Path]:
+    """The files that were not held out."""
+    from imclass.core.store import open_store
+    from imclass.data.catalog import open_split
+
+    training = open_split(str(folder), "train", open_store(), 3)
+    return {folder / training.name(i) for i in range(len(training))}
+
+
+def picture_bytes(seed: int) -> bytes:
+    """A picture as a PNG file's content."""
+    stream = io.BytesIO()
+    Image.fromarray(picture(seed)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_refusals_are_told_at_the_end_and_again(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = sorted(set((place / "pets").rglob("*.png")) - trained_on(place / "pets"))[0]
+    bad.write_bytes(b"")
+    words = shlex.split("train mnist-lenet --data pets --seed 3 --epochs 1 --batch 8 --out refusing")
+    capsys.readouterr()
+    assert main(words) == 1
+    told = capsys.readouterr().out
+    assert "; 3 of 4 evaluated, 1 refused" in told and "refused in all: 1 file\n" in told
+    assert main(words) == 1  # finished, and its refusals are no fewer
+    assert "; 3 of 4 evaluated, 1 refused" in capsys.readouterr().out
+    assert main([*words[:-1], "run"]) == 2  # the data has changed since
 
 
 def test_data_that_has_changed_since_training_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

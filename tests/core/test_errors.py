@@ -9,6 +9,7 @@ def test_nearest_offers_a_close_name_else_a_short_list_else_nothing() -> None:
     assert nearest("vgg-dd", ["vgg-d", "vgg-a", "lenet-5"]) == "; did you mean 'vgg-d'?"
     assert nearest("zzz", ["b", "a"]) == "; there are: a, b"
     assert nearest("zzz", []) == ""
+    assert "did you mean" not in nearest("--lr", ["--store", "--out"])
     assert nearest("zzz", [f"name-{i}" for i in range(41)]) == ""
 
 

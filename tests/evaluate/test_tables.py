@@ -60,8 +60,28 @@ def test_class_table_is_aligned_and_shows_a_dash_for_nothing() -> None:
 def test_a_small_confusion_matrix_is_shown_whole() -> None:
     lines = confusion_table(evaluation([0, 0, 1], [0, 1, 1], ("ant", "bee"))).splitlines()
     assert "rows: true" in lines[0]
-    assert [line.split() for line in lines[1:]] == [["1", "2"], ["1", "ant", "1", "."], ["2", "bee", "1", "1"]]
+    assert [line.split() for line in lines[1:]] == [["ant", "bee"], ["ant", "1", "."], ["bee", "1", "1"]]
     assert len({len(line) for line in lines[1:]}) == 1
+
+
+def test_digits_head_their_own_columns() -> None:
+    digits = tuple("0123456789")
+    lines = confusion_table(evaluation([7], [7], digits)).splitlines()
+    assert "number" not in lines[0] and tuple(lines[1].split()) == digits
+    assert lines[9].index("1") == lines[1].index("7")
+
+
+@pytest.mark.parametrize("name", ["mouse", "猫猫猫"])
+def test_columns_of_long_names_are_numbered(name: str) -> None:
+    lines = confusion_table(evaluation([0, 0, 1], [0, 1, 1], ("ant", name))).splitlines()
+    assert "by number" in lines[0]
+    assert [line.split() for line in lines[1:]] == [["1", "2"], ["1", "ant", "1", "."], ["2", name, "1", "1"]]
+    assert len({columns(line) for line in lines[1:]}) == 1
+
+
+def test_short_wide_names_are_aligned() -> None:
+    lines = confusion_table(evaluation([0, 0, 1], [0, 1, 1], ("犬", "猫猫"))).splitlines()
+    assert lines[1].split() == ["犬", "猫猫"] and len({columns(line) for line in lines[1:]}) == 1
 
 
 @pytest.mark.parametrize(("k", "whole"), [(20, True), (21, False)])

@@ -12,6 +12,8 @@ from imclass.app.arguments import Common, Train
 from imclass.core.config import Config, Model, Stage, find, flatten, from_json, to_json
 from imclass.core.errors import UserError
 
+ROW = "--model.X: fields of the network's row; `imclass models NETWORK` lists them."
+
 
 @dataclass(frozen=True)
 class Order:
@@ -95,6 +97,7 @@ def overridden(config: Config, words: list[str]) -> Config:
     values = {f.name: getattr(config, f.name) for f in fields(Config) if f.name not in ("recipe", "model", "stages")}
     staged = {f.name: getattr(config.stages[0], f.name) for f in fields(Stage)} if single else {"stages": config.stages}
     check_options(words, [*option_names(config, single), *options_of(Train), *options_of(Common)])
+    check_numbers(words, config, single)
     kind, default = as_options(config, {**staged, **values})
     read = tyro.cli(kind, args=words, default=default, prog=f"imclass train {config.recipe}")
     chosen = {name: getattr(read, name) for name in (*staged, *values)}
@@ -112,15 +115,41 @@ def as_options(config: Config, values: dict[str, Any]) -> tuple[type, Any]:
     model_kind = make_dataclass("Model", kinds, frozen=True)
     model = model_kind(**{f.name: getattr(config.model, f.name) for f in fields(Model)})
     own = [(name, hints[name], field(default=value)) for name, value in values.items()]
-    kind = make_dataclass("Options", [("model", model_kind, field(default=model)), *own], frozen=True)
-    kind.__doc__ = "Every field of the recipe's config."
+    shown = ("train", tyro.conf.OmitArgPrefixes[Train], field(default=Train()))  # for the help: they have been read
+    kind = make_dataclass("Options", [shown, ("model", model_kind, field(default=model)), *own], frozen=True)
+    kind.__doc__ = "Train. Every field of the recipe's config is an option.\n\n" + ROW
     return kind, kind()
 
 
 def option_names(config: Config, single: bool) -> list[str]:
     """The dotted name of every option."""
-    names = []
-    for key in flatten(to_json(config)):
+    return list(option_values(config, single))
+
+
+def option_values(config: Config, single: bool) -> dict[str, Any]:
+    """The dotted name of every option, and what the config says."""
+    values = {}
+    for key, value in flatten(to_json(config)).items():
         key = key.removeprefix("stages.0.") if single else key
-        names.append(key.replace("model.row.", "model.").replace("_", "-"))
-    return [name for name in names if name != "recipe"]
+        values[key.replace("model.row.", "model.").replace("_", "-")] = value
+    return {name: value for name, value in values.items() if name != "recipe"}
+
+
+def check_numbers(words: Sequence[str], config: Config, single: bool) -> None:
+    """A `UserError` for a word where one number belongs."""
+    values = option_values(config, single)
+    for word, after in zip(words, [*words, ""][1:], strict=True):
+        option, equals, value = word.partition("=")
+        kind = type(values.get(option.removeprefix("--").replace("_", "-")))
+        given = value if equals else after
+        if kind in (int, float) and given and not given.startswith("--") and not is_number(given):
+            raise UserError(f"{option} is {given!r}; it must be {'a whole number' if kind is int else 'a number'}")
+
+
+def is_number(word: str) -> bool:
+    """Whether Python reads a word as a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

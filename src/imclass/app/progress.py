@@ -1,5 +1,6 @@
-"""Progress on a terminal: a bar with rate, time left, loss, accuracy and the share of time spent waiting for data."""
+"""Progress on a terminal: time left, loss, accuracy, rate and the share of time spent waiting for data."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -7,7 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from imclass.core.errors import printable
-from imclass.train.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+
+WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting
 
 
 @dataclass
@@ -29,26 +32,35 @@ class Sums:
         self.waited += event.waited
         self.seconds += event.seconds
 
-    def __str__(self) -> str:
-        n, seconds = max(1, self.images), max(1e-9, self.seconds)
-        return (
-            f"loss {self.loss / n:.4f}  top-1 {100 * self.correct / n:6.2f} %  "
-            f"{self.images / seconds:7,.0f} images/s  waited {100 * self.waited / seconds:2.0f} %"
-        )
+    @property
+    def learned(self) -> str:
+        """Means over the epoch's images."""
+        n = max(1, self.images)
+        return f"loss {self.loss / n:.4f}  top-1 {100 * self.correct / n:.2f} %"
+
+    @property
+    def rate(self) -> str:
+        return f"{self.images / max(1e-9, self.seconds):,.0f} images/s"
+
+    @property
+    def waiting(self) -> str:
+        """The share of time in which there were no images to learn from."""
+        return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
 
 
 class Screen:
     """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
 
     def __init__(self, total_steps: int, done_steps: int) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False)
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
             TextColumn("{task.percentage:3.0f} %"),
             TimeRemainingColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
         )
         live = self.console.is_terminal
+        self.columns: float = self.console.width if live else math.inf
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
         self.total, self.first, self.began = total_steps, done_steps, time.monotonic()
         self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
@@ -63,20 +75,15 @@ class Screen:
                 self.sums, self.epochs = Sums(), event.epochs
             case StepEnd():
                 self.sums.add(event)
-                self.bar.update(
-                    self.task, completed=event.at.step, description=f"{self.head(event.at.epoch)}  {self.sums}"
-                )
+                self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
                 for refused in event.refused:
                     self.refuse(refused.path, f"{refused.detail} ({refused.code})")
             case Evaluated():
-                self.sums.held_out.append(
-                    f"{event.split} top-1 {100 * event.result.top1:.2f} %" + (" (best)" * event.best)
-                )
+                self.sums.held_out.append(f"{event.split} {100 * event.result.top1:.2f} %" + (" (best)" * event.best))
                 for refused in event.result.refused:
                     self.refuse(refused.path, f"{refused.detail} ({refused.code})")
             case EpochEnd():
-                held_out = "".join(f"  {text}" for text in self.sums.held_out)
-                self.say(f"{self.head(event.at.epoch)}  {self.sums}{held_out}  left {self.left(event.at.step)}")
+                self.say(self.line(event.at))
             case NonFinite():
                 names = printable(", ".join(event.names[:10]))
                 self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
@@ -86,6 +93,18 @@ class Screen:
     def head(self, epoch: int) -> str:
         """Which epoch, of how many."""
         return f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
+
+    def now(self, epoch: int) -> str:
+        """What stands beside the bar."""
+        parts = [self.head(epoch), self.sums.learned]
+        return "  ".join(parts + [self.sums.rate, self.sums.waiting] * (self.columns >= WIDE))
+
+    def line(self, at: At) -> str:
+        """What stays on the screen of an epoch; the waiting, then the rate give way where it would not fit."""
+        start, sums = [self.head(at.epoch), self.sums.learned, *self.sums.held_out], self.sums
+        end = [f"left {self.left(at.step)}"]
+        lines = ["  ".join(start + more + end) for more in ([sums.rate, sums.waiting], [sums.rate], [])]
+        return next((line for line in lines if len(line) <= self.columns), lines[-1])
 
     def left(self, step: int) -> str:
         """Time left at the pace since this process began."""
@@ -101,7 +120,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """One line above the bar."""
-        self.console.print(line, markup=False)
+        self.console.print(line, markup=False, soft_wrap=not self.console.is_terminal)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -75,6 +75,7 @@ def learned(known: Known, training: Dataset) -> str:
 def reason(known: Known, training: Dataset) -> str:
     """Why the held-out part of the model's own data is taken, and whether that is still what it was."""
     why = f" (held out of training: {training.origin.rule})"
-    if not known.is_same(training):
-        return f"{why}; the data has changed since training, so the held-out part may not be what it was"
-    return why if known.is_at(training) else f"{why}; it holds the images that the model was trained from"
+    if not known.is_at(training):  # known by its content, then
+        return f"{why}; it holds the images that the model was trained from"
+    changed = "; the data has changed since training, so the held-out part may not be what it was"
+    return why if known.is_same(training) else why + changed

@@ -112,7 +112,9 @@ def check_forward(network: Network, name: str, size: int, w_in: int, classes: in
         try:
             scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-            raise UserError(f"{name} cannot take {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}") from None
+            raise UserError(
+                f"{name} cannot take {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}"
+            ) from None
     if scores.shape != (1, classes):
         raise UserError(f"{name} gives {' x '.join(map(str, scores.shape[1:]))} scores an image; {classes} are wanted")
 
