@@ -121,8 +121,8 @@ def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
         ("lenet5", "no network is named 'lenet5'; did you mean 'lenet-5'?"),
         (Model("lenet-5", {"hiden": (1, 2)}), "'the row of lenet-5.hiden'; did you mean 'hidden'?"),
         (Model("lenet-5", {"dropout": "half"}), "the row of lenet-5.dropout is 'half'; it must be a finite number"),
-        (Model("lenet-5", {"dropout": 2.0}), "lenet-5 cannot be built with {'dropout': 2.0}: "),
-        (Model("lenet-5", {"size": 10}), "lenet-5 cannot be built with {'size': 10}: size is 10"),
+        (Model("lenet-5", {"dropout": 2.0}), "lenet-5 cannot be built with --model.dropout 2.0: "),
+        (Model("lenet-5", {"size": 10}), "lenet-5 cannot be built with --model.size 10: size is 10"),
         (Model("lenet-5", mean=(0.1, 0.2, 0.3)), "--model.mean is (0.1, 0.2, 0.3); it must be 1 value"),
         (Model("lenet-5", std=(0.1, 0.2)), "--model.std is (0.1, 0.2); it must be 1 value"),
     ],
@@ -171,6 +171,16 @@ def test_a_file_that_is_not_its_network_is_refused(tmp_path: Path, fields: dict[
     with pytest.raises(UserError) as caught:
         load(path)
     assert message in str(caught.value)
+
+
+def test_a_network_of_ones_own_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("from imclass.models.nets.lenet import NETS as A\nNETS = {'own': A['lenet-5']}\n")
+    path = tmp_path / "model.safetensors"
+    create("own", DIGITS, plugins=[tmp_path]).save(path)
+    assert load(path, [tmp_path]).name == "own"
+    with pytest.raises(UserError, match="own, give the --plugins DIR it was trained with") as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: no network is named 'own'")
 
 
 @pytest.mark.parametrize("change", ["missing", "extra"])
