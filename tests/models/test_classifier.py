@@ -208,7 +208,8 @@ def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: 
         "class Broken(Network):\n    def __init__(self, row, classes, w_in):\n        super().__init__(8, w_in)\n"
         "        self.features = nn.Conv2d(w_in, 4, 3)\n"
         "        self.head = nn.Sequential(nn.Flatten(), nn.Linear(row['wide'], row['out']))\n"
-        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Row:\n    wide: int = 144\n    out: int = 2\n"
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Row:\n    wide: int = 144\n"
+        "    out: int = 2\n"
         "    def __getitem__(self, k): return getattr(self, k)\n"
         "NETS = {'broken': Entry(Broken, Row(), 8, 0, 'none', 2026)}\n"
     )

@@ -91,6 +91,8 @@ def train(order: Order) -> int:
                 raise UserError(
                     f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
                 )
+    if not (run.folder / "report.html").is_file():
+        write_report(run, run.folder / "report.html", store_of(own.common), own.common.plugins, config.workers)
     return report_run(run, own.common, refused)
 
 
@@ -126,7 +128,8 @@ def report_run(run: Run, common: arguments.Common, refused: set[str]) -> int:
     else:
         for split, result in header.metrics.items():
             counted, loss = accounted(result), f"{result['loss']:.4f}"
-            print(f"{split}: top-1 {100 * result['top1']:.2f} %, cross-entropy {loss}; {counted}")
+            chose = ", which chose the weights" if split in header.chosen else ""
+            print(f"{split}{chose}: top-1 {100 * result['top1']:.2f} %, cross-entropy {loss}; {counted}")
         if refused:
             print(f"refused in all: {len(refused):,} {'file' if len(refused) == 1 else 'files'}")
         print(f"finished: {run.model} ({header.chosen})")

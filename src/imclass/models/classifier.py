@@ -46,8 +46,8 @@ class NetworkClassifier:
         for image in images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
                 raise UserError(
-                    f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; it must be uint8, height x width x "
-                    "1 or 3 channels"
+                    f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; it must be uint8, height x width "
+                    "x 1 or 3 channels"
                 )
         if not len(images):
             return []
