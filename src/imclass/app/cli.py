@@ -18,7 +18,7 @@ import tyro
 from imclass.app.arguments import VERBS, Common
 from imclass.core.errors import UserError, nearest, printable
 
-# Turns that a thread waits awake for the next parallel loop; set before torch is imported. OpenMP's own 300,000 keep the
+# Turns that a thread waits awake for the next parallel loop; set before torch is imported. OpenMP's 300,000 keep the
 # cores from other programs, and beside those training becomes many times slower.
 SPINS = "10000"
 DONE, SOME_REFUSED, USER_ERROR, INTERRUPTED = 0, 1, 2, 75
