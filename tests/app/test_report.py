@@ -207,6 +207,7 @@ def test_where_it_goes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_else_is_written(run: Path) -> None:
+    (run / "report.html").unlink()  # which training wrote
     before, data = sorted(run.rglob("*")), fingerprint(Path("pets"))
     reported(run)
     assert sorted(set(run.rglob("*")) - set(before)) == [run / "report.html"]
@@ -419,6 +420,7 @@ def test_a_recipe_that_is_not_here_any_more_marks_nothing(run: Path) -> None:
 
 def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "model.safetensors").unlink()
+    (run / "report.html").unlink()
     assert main(["report", "run"]) == 2
     assert "the run in run is not finished" in capsys.readouterr().err
     assert not (run / "report.html").exists()
