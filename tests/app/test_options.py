@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from small import tree
 
-from imclass.app.cli import check_options, main
-from imclass.app.options import option_names, read_train
+from imclass.app.cli import main
+from imclass.app.options import check_options, option_names, read_train
 from imclass.app.train import configure
 from imclass.core.config import flatten, from_json
 from imclass.core.errors import UserError

@@ -14,6 +14,9 @@ Model: TypeAlias = Annotated[Path, arg(metavar="MODEL", help_behavior_hint="")]
 Paths: TypeAlias = Annotated[tuple[str, ...], arg(metavar="PATH ...", help_behavior_hint="")]
 
 
+DONE, SOME_REFUSED, USER_ERROR, INTERRUPTED = 0, 1, 2, 75  # exit codes
+
+
 @dataclass(frozen=True)
 class Common:
     """Everywhere."""

@@ -10,18 +10,17 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import tyro
 
-from imclass.app.arguments import VERBS, Common
+from imclass.app.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS, Common
+from imclass.app.options import check_options, options_of, read_train
 from imclass.core.errors import UserError, nearest, printable
 
 # Turns that a thread waits awake for the next parallel loop; set before torch is imported. OpenMP's 300,000 keep the
 # cores from other programs, and beside those training becomes many times slower.
 SPINS = "10000"
-DONE, SOME_REFUSED, USER_ERROR, INTERRUPTED = 0, 1, 2, 75
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -92,8 +91,6 @@ def dispatch(words: Sequence[str]) -> int:
         raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
     helping = any(word in ("-h", "--help") for word in rest)
     if verb == "train":
-        from imclass.app.options import read_train
-
         return run("train", read_train(rest, helping))
     return run(verb, read(verb, rest))
 
@@ -110,24 +107,6 @@ def read(verb: str, words: list[str]) -> Any:
     kind = VERBS[verb]
     check_options(words, [*options_of(kind), *options_of(Common)])
     return tyro.cli(kind, args=words, prog=f"imclass {verb}")
-
-
-def options_of(kind: type) -> list[str]:
-    """The option names of an argument class, without dashes."""
-    return [f.name.replace("_", "-") for f in fields(kind)]
-
-
-def check_options(words: Sequence[str], known: Sequence[str]) -> None:
-    """Every word that begins with two dashes is a known option, or the negation of one."""
-    for word in words:
-        if word == "--":
-            return
-        if word.startswith("--"):
-            name = word[2:].partition("=")[0].replace("_", "-")
-            positive = ".".join([*name.split(".")[:-1], name.split(".")[-1].removeprefix("no-")])
-            if name not in (*known, "help") and positive not in known:
-                close = nearest(f"--{name}", [f"--{other}" for other in known])
-                raise UserError(f"there is no option --{name}{close}")
 
 
 def usage() -> str:

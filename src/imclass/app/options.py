@@ -10,7 +10,7 @@ import tyro
 
 from imclass.app.arguments import Common, Train
 from imclass.core.config import Config, Model, Stage, find, flatten, from_json, to_json
-from imclass.core.errors import UserError
+from imclass.core.errors import UserError, nearest
 
 ROW = "--model.X: fields of the network's row; `imclass models NETWORK` lists them."
 
@@ -91,8 +91,6 @@ def is_network(word: str) -> bool:
 
 def overridden(config: Config, words: list[str]) -> Config:
     """The config with what the words say."""
-    from imclass.app.cli import check_options, options_of
-
     single = len(config.stages) == 1
     values = {f.name: getattr(config, f.name) for f in fields(Config) if f.name not in ("recipe", "model", "stages")}
     staged = {f.name: getattr(config.stages[0], f.name) for f in fields(Stage)} if single else {"stages": config.stages}
@@ -153,3 +151,21 @@ def is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def options_of(kind: type) -> list[str]:
+    """The option names of an argument class, without dashes."""
+    return [f.name.replace("_", "-") for f in fields(kind)]
+
+
+def check_options(words: Sequence[str], known: Sequence[str]) -> None:
+    """Every word that begins with two dashes is a known option, or the negation of one."""
+    for word in words:
+        if word == "--":
+            return
+        if word.startswith("--"):
+            name = word[2:].partition("=")[0].replace("_", "-")
+            positive = ".".join([*name.split(".")[:-1], name.split(".")[-1].removeprefix("no-")])
+            if name not in (*known, "help") and positive not in known:
+                close = nearest(f"--{name}", [f"--{other}" for other in known])
+                raise UserError(f"there is no option --{name}{close}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app import arguments, listing
+from imclass.app.arguments import DONE, SOME_REFUSED
 from imclass.app.book_style import Book
-from imclass.app.cli import DONE, SOME_REFUSED
 from imclass.app.features import features as features_of
 from imclass.app.features import maps
 from imclass.app.inputs import gather
