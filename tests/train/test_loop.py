@@ -442,6 +442,19 @@ def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: P
         )
 
 
+def test_a_refused_image_is_an_error_where_strict(tree: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("dark", "light"):
+        (data / name).mkdir(parents=True)
+        for i in range(30):
+            (data / name / f"{i}.png").write_bytes((tree / name / f"{i}.png").read_bytes())
+    list(train(configured(data, strict=True), tmp_path / "good"))
+    for i in range(5):
+        (data / "dark" / f"bad{i}.jpg").write_text("not an image")
+    with pytest.raises(UserError, match=r"refused: .*bad\d.jpg.* or go without --strict"):
+        list(train(configured(data, strict=True), tmp_path / "run"))
+
+
 def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)

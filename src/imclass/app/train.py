@@ -25,11 +25,11 @@ from imclass.core.errors import Interrupted, UserError, nearest
 from imclass.core.store import Store, open_store
 from imclass.data.catalog import open_split
 from imclass.data.loader import Loader
-from imclass.evaluate.run import evaluate
+from imclass.evaluate.run import described, evaluate
 from imclass.models.classifier import NetworkClassifier, create
 from imclass.train import loop
 from imclass.train.checkpoint import Checkpoint
-from imclass.train.events import Event, NonFinite, Saved
+from imclass.train.events import Event, NonFinite, Saved, StepEnd
 
 PROBED = 32  # images of a probe's training step
 
@@ -190,6 +190,9 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         for last in loop.steps(state):
             for consumer in watching:
                 consumer.see(last)
+            if task.config.strict and isinstance(last, StepEnd) and last.refused:
+                bad = described(last.refused[0])
+                raise UserError(f"refused: {bad}; mend or remove the file, or go without --strict")
             yield last
         if state.at.stage > loop.last_stage(task):
             yield finish(job, state)

@@ -29,8 +29,8 @@ from imclass.core.store import Store, open_store
 from imclass.evaluate import tables
 from imclass.evaluate.metrics import confusion
 from imclass.evaluate.metrics import predictions as predicted
-from imclass.evaluate.run import described, protocols
 from imclass.evaluate.run import evaluate as score
+from imclass.evaluate.run import protocols
 from imclass.models.classifier import load
 from imclass.train import loop
 from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
@@ -79,8 +79,6 @@ def train(order: Order) -> int:
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
     for event in perform(job, [] if run.finished else [screen(own.style, steps, done)]):
         match event:
-            case StepEnd(refused=(bad, *_)) if config.strict:
-                raise UserError(f"refused: {described(bad)}; mend or remove the file, or go without --strict")
             case StepEnd():
                 refused |= {r.path for r in event.refused}
             case Evaluated():
