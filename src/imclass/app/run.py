@@ -1,4 +1,4 @@
-"""A run is a directory: its config, its log, its checkpoints, its model (DESIGN 4.6)."""
+"""A run is a directory: its config, its log, its checkpoints, its model."""
 
 import contextlib
 import fcntl

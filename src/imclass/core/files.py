@@ -62,7 +62,7 @@ def file_digest(path: Path) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over sorted (name, dtype, shape, bytes): what "the same bits" means (DESIGN 4.5)."""
+    """SHA-256 over sorted (name, dtype, shape, bytes): what "the same bits" means."""
     total = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -73,7 +73,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True)
 class ModelHeader:
-    """Everything a model file holds beside its tensors (DESIGN 4.4)."""
+    """Everything a model file holds beside its tensors."""
 
     network: str
     row: dict[str, Any]

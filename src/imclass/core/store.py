@@ -35,7 +35,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of data sets and weights (DESIGN 4.8)."""
+    """A folder of data sets and weights."""
 
     folder: Path
     offline: bool = False

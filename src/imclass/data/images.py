@@ -1,6 +1,6 @@
 """The one decode function: bytes or a file in, H W 3 pixels out, or `BadImage` with a reason. Nothing else escapes.
 
-Training, evaluation, prediction and serving all see images through it (DESIGN 4.2), from any number of threads.
+Training, evaluation, prediction and serving all see images through it, from any number of threads.
 """
 
 import io
