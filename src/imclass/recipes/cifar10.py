@@ -38,7 +38,8 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Config:
 def cifar10_resnet_adam(epochs: int = 1) -> Config:
     """The book's quick start as written: 32 layers with projections, Adam, no augmentation; there 60 % after a pass.
 
-    `imclass train cifar10-resnet-adam`. Rate 1e-3, batch 128, pixels in [0, 1].
+    `imclass train cifar10-resnet-adam`. Rate 1e-3, batch 128, pixels in [0, 1]. Ours: 51.1 % test accuracy, mean of
+    seeds 0, 1, 2, standard deviation 3.1, 82 to 103 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16.
     """
     stage = Stage(epochs, 128, 1, Optimiser("adam"), Schedule(rate=1e-3))
     return Config("cifar10-resnet-adam", Model("resnet-cifar-32-b"), (stage,), NATIVE, "cifar10", precision="auto")
@@ -47,7 +48,8 @@ def cifar10_resnet_adam(epochs: int = 1) -> Config:
 def cifar10_resnet_quick(epochs: int = 1) -> Config:
     """The network and the one pass of the book's quick start, with a rate that climbs and decays to zero, and flip.
 
-    `imclass train cifar10-resnet-quick`.
+    `imclass train cifar10-resnet-quick`: 67.4 % test accuracy, mean of seeds 0, 1, 2, standard deviation 0.9, 93 to
+    107 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16. Nothing in it was tuned on CIFAR-10.
     """
     schedule = Schedule("triangular", rate=0.1, peak=0.25)
     stage = Stage(epochs, 64, 1, Optimiser("sgd", nesterov=True, weight_decay=5e-4), schedule, Augment(flip=True))
