@@ -16,7 +16,7 @@ HOMES: Mapping[str, str] = MappingProxyType(
     {
         "configure": "imclass.app.train",
         "create": "imclass.models.classifier",
-        "load": "imclass.models.classifier",
+        "load": "imclass.app.load",
         "BadImage": "imclass.core.errors",
         "Interrupted": "imclass.core.errors",
         "UserError": "imclass.core.errors",

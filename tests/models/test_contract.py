@@ -2,15 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from narrow import narrow
 from torch import Tensor, nn
 from torch.nn import functional
 
 from imclass.core.config import Model
 from imclass.core.contracts import Entry
+from imclass.core.errors import UserError
 from imclass.core.files import tensors_digest
 from imclass.core.precision import Arithmetic, forward
 from imclass.models.classifier import NetworkClassifier, create, load, networks
@@ -21,20 +22,8 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 every_network = pytest.mark.parametrize("name", sorted(ENTRIES))
 
 
-def narrow(name: str) -> dict[str, Any]:
-    """What to change in the row so that the copy is small: an eighth of all widths, and the shallowest CIFAR ResNet."""
-    row = asdict(ENTRIES[name].row)
-    changes: dict[str, Any] = {field: eighth(row[field]) for field in ("widths", "hidden") if field in row}
-    return changes | ({"depth": 8} if name.startswith("resnet-cifar") else {})
-
-
-def eighth(width: Any) -> Any:
-    """Of a number or of nested tuples, at least 4."""
-    return tuple(eighth(w) for w in width) if isinstance(width, tuple | list) else max(4, width // 8)
-
-
 def classifier(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
-    return create(Model(name, narrow(name)), [f"class {k}" for k in range(classes)], seed=seed)
+    return create(Model(name, narrow(ENTRIES[name])), [f"class {k}" for k in range(classes)], seed=seed)
 
 
 def trained(network: Network, seed: int = 0) -> Network:
@@ -99,7 +88,7 @@ def test_one_image_has_a_score_a_class(name: str, classes: int) -> None:
 @pytest.mark.parametrize("w_in", [1, 3])
 def test_images_may_be_grey_or_coloured(name: str, w_in: int) -> None:
     entry = ENTRIES[name]
-    network = trained(entry.build(type(entry.row)(**asdict(entry.row) | narrow(name)), 5, w_in))
+    network = trained(entry.build(type(entry.row)(**asdict(entry.row) | narrow(entry)), 5, w_in))
     assert network(pictures(network, 2)).shape == (2, 5)
 
 
@@ -203,7 +192,7 @@ def test_a_score_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
 def test_an_image_that_is_too_small_is_an_error(name: str) -> None:
     network = trained(classifier(name).network)
     side = network.size // 4
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UserError, match="the network takes"):
         network(torch.zeros(1, network.w_in, side, side))
 
 

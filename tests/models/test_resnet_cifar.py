@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from imclass.core.config import Model
+from imclass.core.contracts import Published
 from imclass.core.errors import UserError
 from imclass.models.classifier import create
 from imclass.models.layers import BasicBlock
@@ -37,7 +38,9 @@ def test_the_table_is_the_papers() -> None:
     assert {name.removeprefix("resnet-cifar-"): entry.parameters for name, entry in NETS.items()} == COUNTS
     for name, entry in NETS.items():
         assert entry.parameters == by_hand(entry.row.depth, entry.row.option)
-        assert entry.published == (None if name.endswith("-b") else (PUBLISHED[entry.row.depth], None))
+        assert entry.published == (
+            None if name.endswith("-b") else Published(PUBLISHED[entry.row.depth], protocol="whole image")
+        )
 
 
 @pytest.mark.parametrize("depth", [20, 32, 110])

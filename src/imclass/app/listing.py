@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from imclass.app.arguments import Data
+from imclass.app.load import load_network
 from imclass.app.train import recipes as all_recipes
 from imclass.core.config import Found, flatten, need, to_json
 from imclass.core.contracts import Dataset, Entry, Place, Refused, Source
@@ -17,7 +18,7 @@ from imclass.core.errors import BadImage, UserError, printable
 from imclass.core.files import file_digest, replacing
 from imclass.core.store import Store
 from imclass.data.catalog import check_readable, open_split, sources
-from imclass.models.classifier import load, networks
+from imclass.models.classifier import networks
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def model_row(name: str, entry: Entry) -> dict[str, Any]:
         "year": entry.year,
         "input": [entry.w_in, entry.size, entry.size],
         "parameters": entry.parameters,
-        "published": list(entry.published) if entry.published else None,
+        "published": to_json(entry.published),
     }
 
 
@@ -93,7 +94,7 @@ def datasets(plugins: Sequence[Path]) -> Listing:
 
 def info(path: Path, plugins: Sequence[Path]) -> dict[str, Any]:
     """Everything a model file holds beside its tensors, and their number."""
-    classifier = load(path, plugins)
+    classifier = load_network(path, plugins)
     file = path / "model.safetensors" if path.is_dir() else path
     assert classifier.header is not None
     parameters = sum(p.numel() for p in classifier.network.parameters())

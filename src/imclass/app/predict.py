@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imclass.app.inputs import Files, in_batches
+from imclass.core.classes import best
 from imclass.core.contracts import Classifier, Image, Refused
 from imclass.core.errors import BadImage, printable
-from imclass.evaluate.views import one_view
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,17 @@ def predict(
     """A `Prediction` for each file, in order. `score(classifier, images)` gives log-scores N K; `top` is cut at K."""
     for several in in_batches(files, batch, workers):
         images = [item for _, item in several if not isinstance(item, BadImage)]
-        posteriors = iter(score(classifier, images).softmax(1)) if images else iter(())
+        found = iter(best(score(classifier, images), classifier.classes, top) if images else [])
         for name, item in several:
             if isinstance(item, BadImage):
                 yield Prediction(name, refused=Refused(name, item.code, item.detail))
                 continue
-            best = next(posteriors).topk(min(top, len(classifier.classes)))
-            named = [
-                (classifier.classes[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            ]
-            yield Prediction(name, tuple(named))
+            yield Prediction(name, tuple(next(found)))
 
 
 def as_trained(classifier: Classifier, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-    """Scores of each image as the classifier's own preprocess shows it."""
-    return one_view(classifier, images, classifier.preprocess)
+    """Scores of each image, looked at in the classifier's own way."""
+    return classifier.classify(images)
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:

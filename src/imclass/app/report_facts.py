@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from imclass.app.features import find_layer, output_of
+from imclass.app.load import load_network
 from imclass.app.monitor import history
 from imclass.app.options import with_whole_row
 from imclass.app.plots import grid
@@ -27,7 +28,7 @@ from imclass.data.catalog import open_split
 from imclass.evaluate.metrics import predictions
 from imclass.evaluate.run import evaluate
 from imclass.evaluate.views import to_batch
-from imclass.models.classifier import NetworkClassifier, load
+from imclass.models.classifier import NetworkClassifier
 
 MISTAKES = 24  # shown, the most confident first
 HELD_OUT = ("test", "validation")  # the first that there is, is scored
@@ -110,7 +111,7 @@ class Material:
 def gather(run: Run, store: Store, plugins: Sequence[Path] = (), workers: int = 0) -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
-    begun, classifier = read_begun(run.folder / "config.json"), load(run.model, plugins)
+    begun, classifier = read_begun(run.folder / "config.json"), load_network(run.model, plugins)
     header = classifier.header
     assert header is not None
     log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []

@@ -12,6 +12,7 @@ from imclass.app.book_style import Book
 from imclass.app.features import features as features_of
 from imclass.app.features import maps
 from imclass.app.inputs import gather
+from imclass.app.load import load, load_network
 from imclass.app.monitor import Consumer
 from imclass.app.options import Order
 from imclass.app.plots import confusion_png, grid, grid_png
@@ -31,7 +32,6 @@ from imclass.evaluate.metrics import confusion
 from imclass.evaluate.metrics import predictions as predicted
 from imclass.evaluate.run import evaluate as score
 from imclass.evaluate.run import protocols
-from imclass.models.classifier import load
 from imclass.train import loop
 from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
 
@@ -111,7 +111,7 @@ def stopped(event: NonFinite, run: Run) -> str:
 
 def report_run(run: Run, common: arguments.Common, refused: set[str]) -> int:
     """Say what a finished run came to."""
-    header = load(run.model, common.plugins).header
+    header = load_network(run.model, common.plugins).header
     assert header is not None
     if common.json:
         show(
@@ -146,7 +146,7 @@ def evaluate(own: arguments.Evaluate) -> int:
     """Score a model on a split."""
     check_workers(own.workers)
     check_target(own.plot, "--plot")
-    classifier = load(own.model, own.common.plugins)
+    classifier = load_network(own.model, own.common.plugins, store_of(own.common))
     dataset, said = split_for(classifier, own)
     protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else None
     print(f"evaluating {said}, protocol {own.protocol or 'as trained'}", file=sys.stderr)
@@ -192,7 +192,7 @@ def predict(own: arguments.Predict) -> int:
         raise UserError(f"--top is {own.top}; it must be at least 1")
     check_workers(own.workers)
     files = gather(own.paths)
-    classifier = load(own.model, own.common.plugins)
+    classifier = load(own.model, own.common.plugins, store_of(own.common))
     protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else as_trained
     form = "json" if own.common.json else own.format
     found = predictions(classifier, protocol, files, own.top, workers=own.workers)
@@ -222,7 +222,9 @@ def features(own: arguments.Features) -> int:
     check_target(own.out, "--out")
     check_target(own.grid, "--grid")
     files = gather(own.paths)
-    found = features_of(load(own.model, own.common.plugins), files, own.layer, workers=own.workers)
+    found = features_of(
+        load_network(own.model, own.common.plugins, store_of(own.common)), files, own.layer, workers=own.workers
+    )
     for refused in found.refused:
         print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
     picture = grid(maps(found)) if own.grid else None

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
+from torch import Tensor
 
 from imclass.core.errors import UserError, nearest
 
@@ -50,3 +51,12 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     """Names in quotes, the first `most` of them and how many more."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def best(scores: Float[Tensor, "N K"], classes: Sequence[str], top: int) -> list[list[tuple[str, float]]]:
+    """The `top` classes (all, where there are fewer) of each row of log-scores with their probabilities, best first."""
+    found = scores.softmax(1).topk(min(top, len(classes)), dim=1)
+    return [
+        [(classes[k], p) for p, k in zip(values, indices, strict=True)]
+        for values, indices in zip(found.values.tolist(), found.indices.tolist(), strict=True)
+    ]

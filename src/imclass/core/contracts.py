@@ -4,7 +4,7 @@ Axis legend of every annotation: N images, C channels, H W height and width in p
 D descriptors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -91,6 +91,27 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Published:
+    """Errors in % that a paper reports, and how they were measured; None where it does not say."""
+
+    top1: float | None = None
+    top5: float | None = None
+    protocol: str = ""  # such as "1 crop", "10 crops", "dense, Q = 256"; test images of ILSVRC 2012 validation or CIFAR
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What another library calls this network (`name`) and each of its tensors (`rename`: our name to theirs).
+
+    `row` holds the fields of the row that differ where its weights are to be used.
+    """
+
+    name: str
+    rename: Callable[[str], str]
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Entry:
     """An entry of `NETS`. `build(row, classes, w_in)` makes the network; everything that varies is in the row."""
 
@@ -102,7 +123,8 @@ class Entry:
     year: int
     classes: int = 1000
     w_in: int = 3
-    published: tuple[float, float | None] | None = None  # top-1 and top-5 error, %; None where not reported
+    published: Published | None = None
+    foreign: Mapping[str, Foreign] = field(default_factory=dict)  # by library: torchvision, timm, caffe ...
 
 
 @runtime_checkable
@@ -112,11 +134,24 @@ class Classifier(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
 
+    def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
+        """Log-scores of images of any sizes, looked at in the classifier's own way; float32 on the CPU."""
+        ...
+
+
+@runtime_checkable
+class ViewClassifier(Classifier, Protocol):
+    """A classifier of views, which a test protocol can show whatever it likes: a network."""
+
     @property
     def preprocess(self) -> Preprocess: ...
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Log-scores, float32 on the CPU."""
+        """Log-scores of views at the native size, float32 on the CPU."""
+        ...
+
+    def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
+        """Log-scores at every position of larger images, float32 on the CPU."""
         ...
 
 
@@ -124,7 +159,7 @@ class Classifier(Protocol):
 class TestProtocol(Protocol):
     """How views of an image become one vector of scores; a frozen dataclass. Metrics know nothing of crops."""
 
-    def __call__(self, classifier: Classifier, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
+    def __call__(self, classifier: ViewClassifier, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
 
 
 @dataclass(frozen=True)

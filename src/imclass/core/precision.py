@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -60,12 +60,20 @@ def laid_out(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
     return network.to(memory_format=arithmetic.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def forward(network: nn.Module, images: Images, arithmetic: Arithmetic) -> Float[Tensor, "N K"]:
-    """Scores in this arithmetic; gradients reach the float32 weights."""
+def forward(network: nn.Module, images: Images, arithmetic: Arithmetic) -> Any:
+    """What the network gives in this arithmetic (while training, scores of auxiliary heads follow its own).
+
+    Gradients reach the float32 weights.
+    """
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic.precision == "fp32":
         return network(images)
     return torch.func.functional_call(network, rounded(network), (images,))
+
+
+def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a network gives: its scores, and while training those of its auxiliary heads."""
+    return scores if isinstance(scores, tuple) else (scores,)
 
 
 def rounded(network: nn.Module) -> dict[str, Tensor]:
@@ -116,7 +124,8 @@ def timed(network: nn.Module, images: Tensor, labels: Tensor, arithmetic: Arithm
     for _ in range(1 + REPEATS):
         began = time.perf_counter()
         trial.zero_grad()
-        functional.cross_entropy(forward(trial, images, arithmetic).float(), labels).backward()
+        scores = outputs(forward(trial, images, arithmetic))
+        torch.stack([functional.cross_entropy(each.float(), labels) for each in scores]).sum().backward()
         if images.is_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)

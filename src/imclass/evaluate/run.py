@@ -13,7 +13,7 @@ from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refus
 from imclass.core.errors import BadImage, UserError, printable
 from imclass.data.loader import ordered, untouched
 from imclass.evaluate.metrics import cross_entropy, top_k
-from imclass.evaluate.views import one_view, to_batch
+from imclass.evaluate.views import to_batch
 
 AT_ONCE = 256 * 2**20  # bytes of decoded images held before they are scored, whatever the batch
 
@@ -87,8 +87,8 @@ def parts(
     workers: int,
 ) -> Iterator[Part]:
     """The data set in order. One that lies in memory as the network wants it is scored without touching single ones."""
-    array = dataset.array
-    if protocol is None and array is not None and untouched(classifier.preprocess, array.shape[1:]):
+    array, preprocess = dataset.array, getattr(classifier, "preprocess", None)
+    if protocol is None and array is not None and preprocess and untouched(preprocess, array.shape[1:]):
         for start in range(0, len(array), batch):
             views = array[start : start + batch]
             scores = classifier.scores(to_batch(views))
@@ -98,7 +98,7 @@ def parts(
         images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
         bad = [item for _, item in chunk if isinstance(item, BadImage)]
         seen = list(images.values())
-        scores = one_view(classifier, seen, classifier.preprocess) if protocol is None else protocol(classifier, seen)
+        scores = classifier.classify(seen) if protocol is None else protocol(classifier, seen)
         yield Part(list(images), scores.numpy(), [Refused(b.path, b.code, b.detail) for b in bad])
 
 

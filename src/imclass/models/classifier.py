@@ -1,6 +1,6 @@
 """A network with its class names and preprocess: what is trained, saved, loaded, evaluated and asked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from imclass.core.classes import check_classes
+from imclass.core.classes import best, check_classes
 from imclass.core.config import Found, Model, find, from_json, need, to_json
 from imclass.core.contracts import Entry, Image
 from imclass.core.errors import UserError
@@ -37,9 +37,24 @@ class NetworkClassifier:
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Log-scores of views at the native size, float32 on the CPU; the network is left in evaluation mode."""
+        return self.run(self.network, images)
+
+    def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
+        """Log-scores at every position of larger images, at the network's final stride; float32 on the CPU."""
+        return self.run(self.network.dense, images)
+
+    def run(self, verb: Callable[[Tensor], Tensor], images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
+        """A verb of the network in evaluation mode, without gradients."""
         self.network.eval()
         with torch.inference_mode():
-            return self.network(images.to(self.network.mean.device)).float().cpu()
+            return verb(images.to(self.network.mean.device)).float().cpu()
+
+    def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
+        """Log-scores of images of any sizes, each as `preprocess` shows it."""
+        if not len(images):
+            return torch.zeros(0, len(self.classes))
+        views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
+        return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
     def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
         """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
@@ -49,15 +64,7 @@ class NetworkClassifier:
                     f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; it must be uint8, height x width "
                     "x 1 or 3 channels"
                 )
-        if not len(images):
-            return []
-        views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
-        posteriors = self.scores(torch.from_numpy(np.ascontiguousarray(views))).softmax(1)
-        best = posteriors.topk(min(top, len(self.classes)), dim=1)
-        return [
-            [(self.classes[k], p) for p, k in zip(values, indices, strict=True)]
-            for values, indices in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
+        return best(self.classify(images), self.classes, top)
 
     def save(self, path: Path, **facts: Any) -> None:
         """Write the one-file model; `facts` fill the other fields of its header (recipe, data, metrics ...)."""
@@ -80,9 +87,26 @@ def create(
     """A fresh classifier: the network of this name, with weights drawn from `seed`, for these class names.
 
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
-    network was published.
+    network was published. Whether everything fits is found out before anything is allocated.
     """
     model = Model(model) if isinstance(model, str) else model
+    outline = sketch(model, classes, preprocess, plugins)
+    entry: Entry = networks(plugins)[model.network]
+    row = row_of(entry, model.row, model.network)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = entry.build(row, len(classes), outline.preprocess.w_in)
+    network.normalise(model.mean, model.std)
+    return replace(outline, network=network)
+
+
+def sketch(
+    model: Model, classes: Sequence[str], preprocess: Preprocess | None = None, plugins: Sequence[Path] = ()
+) -> NetworkClassifier:
+    """The classifier that `create` would make, without memory for its weights: they are on the "meta" device.
+
+    Whatever does not fit together is a `UserError`.
+    """
     entry: Entry = networks(plugins)[model.network]
     check_classes(classes, model.network)
     row = row_of(entry, model.row, model.network)
@@ -94,13 +118,12 @@ def create(
         )
     for key, values in (("model.mean", model.mean), ("model.std", model.std)):
         need(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in}: one a channel")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
+    try:
+        with torch.device("meta"):
             network = entry.build(row, len(classes), preprocess.w_in)
-        except (ValueError, RuntimeError, ZeroDivisionError) as error:
-            raise UserError(f"{model.network} cannot be built with {chosen(entry, row)}: {error}") from None
-    network.normalise(model.mean, model.std)
+    except (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{model.network} cannot be built with {chosen(entry, row)}: {why}") from None
     check_forward(network, model.network, size, preprocess.w_in, len(classes))
     return NetworkClassifier(model.network, to_json(row), network, tuple(classes), preprocess)
 
@@ -140,23 +163,31 @@ def load(path: str | Path, plugins: Sequence[Path] = ()) -> NetworkClassifier:
     except UserError as unknown:
         why = f"{path}: {unknown}\nIf it is your own, give the --plugins DIR it was trained with"
         raise UserError(why) from None
-    classifier = create(Model(header.network, header.row), header.classes, header.preprocess, plugins=plugins)
-    mean, size = tensors.get("mean"), classifier.network.size
-    if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
-        classifier.network.mean = mean  # an image, of the data it was trained on
-    state = classifier.network.state_dict()
-    for name in [*state, *tensors]:
-        ours, theirs = state.get(name), tensors.get(name)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            raise UserError(
-                f"{path}: tensor {name!r} is {shape(theirs)} in the file and {shape(ours)} in {header.network}; "
-                "the file was written for another network"
-            )
-    classifier.network.load_state_dict(tensors)
+    classifier = sketch(Model(header.network, header.row), header.classes, header.preprocess, plugins)
+    check_tensors(classifier, tensors, path)
+    classifier.network.load_state_dict(tensors, assign=True)
     classifier.network.eval()
     return replace(classifier, header=header)
 
 
+def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """A `UserError` unless these are the network's tensors, of its shapes; the mean may be an image."""
+    mean, size = tensors.get("mean"), classifier.network.size
+    if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
+        classifier.network.mean = mean  # of the data it was trained on
+    state = classifier.network.state_dict()
+    for name in [*state, *tensors]:
+        ours, theirs = state.get(name), tensors.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+            raise UserError(
+                f"{path}: tensor {name!r} is {shape(theirs)} in the file and {shape(ours)} in {classifier.name}; "
+                "the file was written for another network"
+            )
+
+
 def shape(tensor: Tensor | None) -> str:
-    """A tensor's shape in words."""
-    return "absent" if tensor is None else " x ".join(map(str, tensor.shape)) or "a single value"
+    """A tensor's type and shape in words."""
+    if tensor is None:
+        return "absent"
+    form = " x ".join(map(str, tensor.shape)) or "a single value"
+    return form if tensor.dtype == torch.float32 else f"{form} {str(tensor.dtype).removeprefix('torch.')}"

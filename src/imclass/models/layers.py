@@ -1,6 +1,6 @@
 """What networks share: a normalised input, the verbs `forward`, `embed` and `dense`; dropout; the residual block."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from imclass.core.errors import UserError
 
 Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
 BLOCK = 1 << 20  # elements that dropout treats at a time: what it draws for them stays in the cache
+COLUMNS = 1 << 24  # elements of the windows that `slide` lays out at a time
 
 
 class Network(nn.Module):
@@ -21,16 +22,21 @@ class Network(nn.Module):
 
     `size` is the native height and width in pixels. Mean and std are float32 buffers, applied before any cast. A head
     that averages over space does it by `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
+    `sides` are auxiliary heads on the outputs of the children of `features` that bear their names. They take part in
+    training only, where the loss counts each with `side_weight`, and are no part of the parameters that are told.
     """
 
-    features: Callable[[Tensor], Tensor]
+    features: nn.Sequential
     head: nn.Sequential
     mean: Tensor
     std: Tensor
+    side_weight = 0.3
+    dilation = 1  # of the window that the head looks at in `dense`: above 1 in OverFeat's fine form, see surgery.py
 
     def __init__(self, size: int, w_in: int = 3) -> None:
         super().__init__()
         self.size, self.w_in = size, w_in
+        self.sides = nn.ModuleDict()
         self.register_buffer("mean", torch.zeros(w_in, 1, 1))
         self.register_buffer("std", torch.ones(w_in, 1, 1))
 
@@ -56,13 +62,25 @@ class Network(nn.Module):
         scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
 
-    def forward(self, images: Images) -> Float[Tensor, "N K"]:
-        """Scores of images at the native size."""
-        return self.head(self.features(self.prepare(images)))
+    def forward(self, images: Images) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
+        """Scores of images at the native size; while training, followed by those of each auxiliary head."""
+        self.check_size(images, exactly=True)
+        maps = self.prepare(images)
+        if not (self.training and self.sides):
+            return self.head(self.features(maps))
+        scores = []
+        for name, layer in self.features.named_children():
+            maps = layer(maps)
+            if name in self.sides:
+                scores.append(self.sides[name](maps))
+        return self.head(maps), *scores
 
     def embed(self, images: Images) -> Float[Tensor, "N D"]:
-        """The penultimate vector: all of the head but its last layer."""
-        return self.head[:-1](self.features(self.prepare(images)))
+        """The penultimate vector: what the last layer with weights sees, its mean where that is a map."""
+        self.check_size(images, exactly=True)
+        last = max(i for i, layer in enumerate(self.head) if any(True for _ in layer.parameters()))
+        vector = self.head[:last](self.features(self.prepare(images)))
+        return vector if vector.dim() == 2 else vector.mean((2, 3))
 
     def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
         """The class map of larger images at the final stride: the head applied at every position of the maps.
@@ -70,16 +88,118 @@ class Network(nn.Module):
         Fully connected layers become convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), pooling is
         done at stride 1. At the native size it is `forward`, as 1 x 1 maps.
         """
-        maps = self.features(self.prepare(images))
+        self.check_size(images, exactly=False)
+        maps, dilation = self.features(self.prepare(images)), self.dilation
         for layer in self.head:
             if isinstance(layer, nn.Linear):
-                side = round((layer.in_features // maps.shape[1]) ** 0.5)
-                maps = functional.conv2d(maps, layer.weight.view(layer.out_features, -1, side, side), layer.bias)
+                maps, dilation = slide(maps, layer, dilation), 1
+            elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
+                maps, dilation = spread_mean(maps, int(layer.kernel_size), dilation), 1
             elif isinstance(layer, nn.BatchNorm1d):
                 maps = layer(maps.flatten(2)).view_as(maps)
             elif not isinstance(layer, nn.Flatten):
                 maps = layer(maps)
         return maps
+
+    def check_size(self, images: Images, exactly: bool) -> None:
+        """Images of a size that the network cannot take are a `UserError` that says which it can."""
+        height, width = images.shape[-2:]
+        if (height, width) == (self.size, self.size) or (not exactly and min(height, width) >= self.size):
+            return
+        if exactly:
+            raise UserError(
+                f"the network takes {self.size} x {self.size} pixels, not {height} x {width}; larger images go through "
+                "a dense protocol"
+            )
+        least = smallest(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
+        if min(height, width) < least:
+            raise UserError(f"an image of {height} x {width} pixels is too small: the smallest side is {least}")
+
+
+def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -> Float[Tensor, "N D h w"]:
+    """A fully connected layer on maps of a native size, applied at every position of larger ones.
+
+    It is a convolution with `layer`'s own weights, but done as matrix products of a few rows of windows at a time:
+    for VGG's 7 x 7 x 512 x 4096 kernel, a convolution would first make a copy of it in another order.
+    """
+    side = round((layer.in_features // maps.shape[1]) ** 0.5)
+    if side == 1:
+        return functional.linear(maps.permute(0, 2, 3, 1), layer.weight, layer.bias).permute(0, 3, 1, 2)
+    reach = dilation * (side - 1)
+    height, width = maps.shape[2] - reach, maps.shape[3] - reach
+    rows = max(1, COLUMNS // (len(maps) * width * layer.in_features))
+    strips = []
+    for top in range(0, height, rows):
+        windows = functional.unfold(maps[:, :, top : top + rows + reach], side, dilation)
+        scores = functional.linear(windows.transpose(1, 2), layer.weight, layer.bias)
+        strips.append(scores.transpose(1, 2).unflatten(2, (-1, width)))
+    return torch.cat(strips, dim=2)
+
+
+def spread_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:
+    """The mean over side x side values that lie `dilation` apart, at every position."""
+    kernel = maps.new_full((maps.shape[1], 1, side, side), 1 / side**2)
+    return functional.conv2d(maps, kernel, dilation=dilation, groups=maps.shape[1])
+
+
+def map_side(features: nn.Module, size: int, w_in: int) -> int:
+    """Height and width of the maps that `features` makes of size x size pixels.
+
+    Where nothing is left of them it is a ValueError that names the smallest size that works. Nothing is computed.
+    """
+    side = side_or_none(features, size, w_in)
+    if side is None:
+        raise ValueError(f"size is {size}, and the smallest that works is {smallest(features, size, w_in)}")
+    return side
+
+
+def smallest(features: nn.Module, size: int, w_in: int, side: int = 1) -> int:
+    """The smallest image, in pixels a side, of which maps of at least `side` are left; by bisection."""
+    low, high = 0, max(size, 1)
+    while (side_or_none(features, high, w_in) or 0) < side:
+        low, high = high, 2 * high
+        if high > 1 << 14:
+            raise ValueError("no size works: the layers do not fit together")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if (side_or_none(features, middle, w_in) or 0) >= side else (middle, high)
+    return high
+
+
+def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
+    """The side of the maps, or None where a layer finds too little to work on."""
+    was, state = features.training, {k: v.to("meta") for k, v in features.state_dict(keep_vars=True).items()}
+    try:
+        features.eval()
+        maps = torch.func.functional_call(features, state, (torch.empty(1, w_in, size, size, device="meta"),))
+        return int(maps.shape[-1]) or None
+    except RuntimeError:
+        return None
+    finally:
+        features.train(was)
+
+
+def local_response_norm(
+    maps: Float[Tensor, "N C H W"], n: int, k: float, alpha: float, beta: float
+) -> Float[Tensor, "N C H W"]:
+    """x / (k + alpha * sum of squares over n neighbouring channels) ** beta (Krizhevsky et al. 2012, section 3.3)."""
+    squares = functional.pad(maps.square().unsqueeze(1), (0, 0, 0, 0, n // 2, (n - 1) // 2))
+    sums = functional.avg_pool3d(squares, (n, 1, 1), stride=1).squeeze(1) * n
+    return maps / (k + alpha * sums) ** beta
+
+
+class LocalResponseNorm(nn.Module):
+    """Local response normalisation over channels, with the paper's constants: alpha multiplies the sum.
+
+    Caffe and PyTorch divide alpha by n: their alpha of 1e-4 is 2e-5 here, the paper's 1e-4 is 5e-4 there.
+    """
+
+    def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> None:
+        super().__init__()
+        self.n, self.k, self.alpha, self.beta = n, k, alpha, beta
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        return local_response_norm(maps, self.n, self.k, self.alpha, self.beta)
 
 
 class Dropout(nn.Dropout):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from imclass.core.precision import PLAIN, Arithmetic, forward
+from imclass.core.precision import PLAIN, Arithmetic, forward, outputs
 from imclass.core.randomness import step_seed
 from imclass.core.runtime import reseed
 from imclass.models.layers import Images
@@ -42,8 +42,10 @@ def backward(
         if len(part) == 0:
             continue
         reseed(step_seed(seed, step, i), part.device)
-        scores = forward(network, part, arithmetic)
+        scores, *sides = outputs(forward(network, part, arithmetic))
         share = cross_entropy(scores, wanted) / len(images)
+        if sides:
+            share = share + network.side_weight * sum(cross_entropy(side, wanted) for side in sides) / len(images)
         share.backward()
         loss += share.item()
         correct += int((scores.argmax(1) == wanted).sum())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from imclass.core.contracts import Classifier
+from imclass.core.contracts import ViewClassifier
 from imclass.core.errors import UserError
 from imclass.evaluate.views import Images, one_view
 
@@ -24,7 +24,7 @@ class Center:
 
     scale: int | None = None
 
-    def __call__(self, classifier: Classifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image; a Q below the native size is a `UserError`."""
         rule = classifier.preprocess
         scale = self.scale or (rule.scale if rule.resize == "shorter" else rule.size)
@@ -39,7 +39,7 @@ class Center:
 class Resize:
     """The whole image, squashed to the native size."""
 
-    def __call__(self, classifier: Classifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
         return one_view(classifier, images, replace(classifier.preprocess, resize="squash"))
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imclass.core.contracts import Entry
+from imclass.core.contracts import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import BasicBlock, Network
 
@@ -83,7 +83,7 @@ class Subsample(nn.Module):
 NETS = {
     f"resnet-cifar-{row.depth}{'-b' * (row.option == 'B')}": Entry(
         ResNetCifar, row, 32, parameters, "arXiv:1512.03385", 2015, classes=10,
-        published=(PUBLISHED[row.depth], None) if row.option == "A" else None,
+        published=Published(PUBLISHED[row.depth], protocol="whole image") if row.option == "A" else None,
     )
     for row, parameters in PARAMETERS.items()
 }  # fmt: skip

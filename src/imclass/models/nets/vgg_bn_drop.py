@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry
+from imclass.core.contracts import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Dropout, Network
 
@@ -54,6 +54,7 @@ def convolution(w_in: int, w_out: int, rate: float) -> list[nn.Module]:
 
 NETS = {
     "vgg-bn-drop": Entry(
-        VGGBNDrop, Row(), 32, 15_254_602, "PaddlePaddle book, chapter 3", 2016, classes=10, published=(8.54, None)
+        VGGBNDrop, Row(), 32, 15_254_602, "PaddlePaddle book, chapter 3", 2016, classes=10,
+        published=Published(8.54, protocol="whole image"),
     ),
-}
+}  # fmt: skip

@@ -1,0 +1,23 @@
+"""What a user names as MODEL, found: a run's directory, a model file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imclass.core.contracts import Classifier
+from imclass.core.errors import UserError
+from imclass.core.store import Store
+from imclass.models import classifier
+from imclass.models.classifier import NetworkClassifier
+
+
+def load(model: str | Path, plugins: Sequence[Path] = (), store: Store | None = None) -> Classifier:
+    """The classifier that `model` names, verified; anything amiss is a `UserError` that says what and where."""
+    return classifier.load(model, plugins)
+
+
+def load_network(model: str | Path, plugins: Sequence[Path] = (), store: Store | None = None) -> NetworkClassifier:
+    """The same where one network is needed, with its layers; another kind of classifier is a `UserError`."""
+    found = load(model, plugins, store)
+    if not isinstance(found, NetworkClassifier):
+        raise UserError(f"{model} is not one network and has no layers; name one of its members")
+    return found
