@@ -4,7 +4,8 @@
 
 Both sides do whole steps (forward, backward, SGD with momentum) on uint8 images of CIFAR-10's size, in turn, in one
 process with the same number of threads. Ours is the loop that `imclass train` runs, augmentation, guards against NaN
-and all, in the arithmetic its probe chose; the plain one gets ready-made batches. The claim is the ratio.
+and all, in the arithmetic its probe chose, and as it would be on a CPU without bf16, where the probe has only memory
+orders to choose from; the plain one gets ready-made batches. The claim is the ratio.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from torch import nn
 from torch.nn import functional
 
 from imclass.app.run import Run
-from imclass.app.train import configure, prepare
+from imclass.app.train import PROBED, Job, configure, prepare
+from imclass.core import precision
 from imclass.core.store import Store
 from imclass.models.layers import Dropout
 from imclass.train import loop
@@ -73,22 +75,36 @@ def rate(steps: Iterator[None], count: int, batch: int) -> float:
     return count * batch / (time.perf_counter() - began)
 
 
+def without_bf16(job: Job) -> Job:
+    """The same job in the arithmetic that the probe chooses where there is no bf16."""
+    network, first = job.task.classifier.network, next(job.task.loaders[0].batches(0))
+    chosen, _ = precision.probe(network, first.images[:PROBED], first.labels[:PROBED], precision.FP32)
+    precision.laid_out(network, chosen)
+    return replace(job, task=replace(job.task, runtime=replace(job.task.runtime, arithmetic=chosen)))
+
+
 def compare(name: str, folder: Path, batch: int, rounds: int, count: int) -> None:
     """One network's table."""
-    config = configure(RECIPES[name], batch=batch)
-    job = prepare(config, Run(folder / name), Store(folder, offline=True))
-    other = prepare(replace(config, precision="fp32"), Run(folder / f"{name}-plain"), Store(folder, offline=True))
-    sides = {"plain": plain(other.task.classifier.network, batch), "imclass": ours(loop.start(job.task))}
+    config, store = configure(RECIPES[name], batch=batch), Store(folder, offline=True)
+    job = prepare(config, Run(folder / name), store)
+    other = without_bf16(prepare(replace(config, precision="fp32"), Run(folder / f"{name}-fp32"), store))
+    last = prepare(replace(config, precision="fp32"), Run(folder / f"{name}-plain"), store)
+    sides = {
+        "plain": plain(last.task.classifier.network, batch),
+        "imclass": ours(loop.start(job.task)),
+        "no bf16": ours(loop.start(other.task)),
+    }
     for steps in sides.values():
         rate(steps, 2, batch)
     found: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds):
         for side, steps in sides.items():
             found[side].append(rate(steps, count, batch))
-    ratios = [a / b for a, b in zip(found["imclass"], found["plain"], strict=True)]
-    print(f"{name}, batch {batch}: {job.notes[-1]}")
-    for side, rates in (*found.items(), ("ratio", ratios)):
-        print(f"  {side:<8} median {statistics.median(rates):8.2f}   {min(rates):8.2f} to {max(rates):8.2f}")
+    print(f"{name}, batch {batch}: {job.notes[-1]}; without bf16: {other.task.runtime.arithmetic}")
+    for side in sides:
+        ratios = [a / b for a, b in zip(found[side], found["plain"], strict=True)]
+        rates = f"{statistics.median(found[side]):7.0f} images/s ({min(found[side]):.0f} to {max(found[side]):.0f})"
+        print(f"  {side:<8}{rates}   ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def main() -> None:

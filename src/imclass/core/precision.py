@@ -68,7 +68,8 @@ def forward(network: nn.Module, images: Images, arithmetic: Arithmetic) -> Any:
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic.precision == "fp32":
         return network(images)
-    return torch.func.functional_call(network, rounded(network), (images,))
+    # without looking for shared weights, which takes longer than all the rounding
+    return torch.func.functional_call(network, rounded(network), (images,), tie_weights=False)
 
 
 def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -165,15 +165,17 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
 
 def update(state: State, loss: float, lr: float) -> str | None:
     """Step the optimiser; or, where loss, gradient or what would come of them is not finite, say which it is."""
-    network = state.task.classifier.network
+    network, optimiser = state.task.classifier.network, state.optimiser
     if not math.isfinite(loss):
         return "the loss"
-    problem = objective.first_nonfinite(objective.gradients(network))
-    if problem is None:
-        optimisers.set_rate(state.optimiser, lr)
-        state.optimiser.step()
-        problem = objective.first_nonfinite(objective.tensors(network, state.optimiser).items())
-    return problem
+    # names are asked for only when something is wrong: walking a deep network for them takes milliseconds a step
+    if not objective.finite(p.grad for p in optimisers.parameters(optimiser) if p.grad is not None):
+        return objective.first_nonfinite(objective.gradients(network))
+    optimisers.set_rate(optimiser, lr)
+    optimiser.step()
+    if not objective.finite([*optimisers.live(optimiser), *network.buffers()]):
+        return objective.first_nonfinite(objective.tensors(network, optimiser).items())
+    return None
 
 
 def stage_step(state: State) -> int:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from imclass.core.precision import PLAIN, Arithmetic, forward, outputs
 from imclass.core.randomness import step_seed
 from imclass.core.runtime import reseed
-from imclass.models.layers import Images
+from imclass.models.layers import Images, Network
 from imclass.train import optimisers
 
 
@@ -44,8 +44,9 @@ def backward(
         reseed(step_seed(seed, step, i), part.device)
         scores, *sides = outputs(forward(network, part, arithmetic))
         share = cross_entropy(scores, wanted) / len(images)
-        if sides:
-            share = share + network.side_weight * sum(cross_entropy(side, wanted) for side in sides) / len(images)
+        if sides and isinstance(network, Network):
+            auxiliary = torch.stack([cross_entropy(side, wanted) for side in sides]).sum()
+            share = share + network.side_weight * auxiliary / len(images)
         share.backward()
         loss += share.item()
         correct += int((scores.argmax(1) == wanted).sum())
@@ -58,12 +59,17 @@ def tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
     return model | optimisers.state(network, optimiser)
 
 
+def finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number in these is a NaN or an infinity: one norm of all, and each by itself where that overflows."""
+    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+    if not floating or torch.isfinite(nn.utils.get_total_norm(floating)):
+        return True
+    return all(bool(torch.isfinite(tensor).all()) for tensor in floating)
+
+
 def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
     """The name of the first tensor that holds a NaN or an infinity."""
-    floating = [(name, tensor) for name, tensor in named if tensor.is_floating_point()]
-    if not floating or torch.isfinite(nn.utils.get_total_norm([tensor for _, tensor in floating])):
-        return None
-    return next((name for name, tensor in floating if not torch.isfinite(tensor).all()), None)
+    return next((name for name, tensor in named if not finite([tensor])), None)
 
 
 def gradients(network: nn.Module) -> list[tuple[str, Tensor]]:

@@ -13,12 +13,14 @@ PREFIX = "optimiser."
 
 def build(network: nn.Module, config: Optimiser) -> Optimizer:
     """An optimiser over all parameters; its rate is set before each step."""
-    parameters = list(network.parameters())
+    parameters, decay = list(network.parameters()), config.weight_decay  # foreach: one call for all of them
     if config.name == "adam":
-        return torch.optim.Adam(parameters, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay)
+        return torch.optim.Adam(
+            parameters, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, foreach=True
+        )
     nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(
-        parameters, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay
+        parameters, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=decay, foreach=True
     )
 
 
@@ -26,6 +28,17 @@ def set_rate(optimiser: Optimizer, rate: float) -> None:
     """The learning rate of the next step."""
     for group in optimiser.param_groups:
         group["lr"] = rate
+
+
+def parameters(optimiser: Optimizer) -> list[Tensor]:
+    """What it changes."""
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def live(optimiser: Optimizer) -> list[Tensor]:
+    """What it changes and what it remembers."""
+    kept = [value for state in optimiser.state.values() for value in state.values() if isinstance(value, Tensor)]
+    return [*parameters(optimiser), *kept]
 
 
 def state(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
