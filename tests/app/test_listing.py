@@ -12,7 +12,6 @@ from imclass.app.cli import main
 from imclass.app.listing import cell, plain, table
 from imclass.core.files import file_digest
 from imclass.data.images import decode
-from imclass.models.classifier import networks
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
@@ -25,25 +24,6 @@ def text(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """The text that a verb prints."""
     assert main([*words]) == 0
     return capsys.readouterr().out
-
-
-def test_networks_have_the_parameters_that_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = shown(capsys, "models")
-    assert {"lenet-5", "lenet-5-32"} <= {row["name"] for row in rows}
-    for row in (row for row in rows if row["name"].startswith("lenet")):  # the larger ones are built elsewhere
-        entry = networks()[row["name"]]
-        network = entry.build(entry.row, entry.classes, entry.w_in)
-        assert sum(p.numel() for p in network.parameters()) == row["parameters"]
-        assert row["input"] == [entry.w_in, entry.size, entry.size]
-    told = text(capsys, "models").splitlines()
-    assert told[0].split() == ["name", "paper", "year", "input", "parameters", "published"]
-    assert "lenet-5 LeCun et al. 1998 1998 1 x 28 x 28 44,426 -" in [" ".join(line.split()) for line in told]
-
-
-def test_one_network_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
-    record = shown(capsys, "models", "lenet-5")
-    assert record["row"] == {"widths": [6, 16], "hidden": [120, 84], "dropout": 0.0, "size": 28}
-    assert "row.widths: 6, 16" in text(capsys, "models", "lenet-5").splitlines()
 
 
 def test_recipes_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,7 +136,7 @@ def test_a_record_is_lines_of_keys_and_values() -> None:
 
 def test_a_broken_plugin_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.py").write_text("import nothing_like_it")
-    for verb in ("models", "recipes", "data"):
+    for verb in ("recipes", "data"):
         assert main([verb, "--plugins", str(tmp_path)]) == 0
         printed = capsys.readouterr()
         assert "note: not usable: " in printed.err and "nothing_like_it" in printed.err

@@ -342,7 +342,7 @@ class Flat(Network):
 
     def __init__(self) -> None:
         super().__init__(28, 1)
-        self.features = nn.Identity()
+        self.features = nn.Sequential()
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
 
 

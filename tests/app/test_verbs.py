@@ -3,7 +3,6 @@
 import io
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from PIL import Image
 from small import picture, tree, untrained
 
 from imclass.app.cli import main
-from imclass.app.verbs import counter
 
 
 @pytest.fixture
@@ -140,23 +138,6 @@ def test_tables_and_the_confusion_matrix(place: Path, capsys: pytest.CaptureFixt
     assert f"evaluating split test of {place / 'pets'}" in printed.err
     with Image.open(place / "confusion.png") as drawn:
         assert drawn.format == "PNG"
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is one."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert counter() is None
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    count = counter()
-    count(256, 1000)
-    count(1000, 1000)
-    assert terminal.getvalue() == "\r256 of 1,000\r1,000 of 1,000\n"
 
 
 DIVERGING = "train mnist-lenet --data pets --epochs 1 --batch 1 --schedule.rate 1e6 --schedule.name constant --out bad"

@@ -38,6 +38,34 @@ def test_a_mapping_renames_and_may_leave_classes_out() -> None:
         join(["kitten"], ["dog", "cat"], {"kitten": "cow"})
 
 
+def test_names_with_one_wordnet_id_are_one_class() -> None:
+    model = ["n01440764 tench", "n01443537 goldfish", "cat"]
+    assert join(["cat", "n01443537", "n01440764_tench, Tinca tinca"], model).tolist() == [2, 1, 0]
+    assert join(["n01443537-x", "n01440764 y", "cat"], ["n01443537", "cat", "n01440764"]).tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["n014407645", "n0144076", "n01440764tench", "N01440764", " n01440764"])
+def test_other_names_are_compared_whole(name: str) -> None:
+    assert join([name, "cat"], ["cat", name]).tolist() == [1, 0]
+    with pytest.raises(UserError, match="Not in the model"):
+        join([name, "cat"], ["cat", "n01440764 tench"])
+
+
+def test_two_classes_with_one_wordnet_id_are_refused() -> None:
+    with pytest.raises(UserError, match="photos: classes 'n01440764' and 'n01440764_tench' have one WordNet id"):
+        join(["n01440764", "n01440764_tench"], ["n01440764 tench", "cat"], where="photos")
+    with pytest.raises(UserError, match="the model: classes 'n01440764 a' and 'n01440764 b' have one WordNet id"):
+        join(["cat", "n01440764"], ["n01440764 a", "n01440764 b"])
+
+
+def test_a_part_of_the_classes_goes_by_an_empty_mapping() -> None:
+    model = ["n01440764 tench", "n01443537 goldfish", "n01484850 great white shark"]
+    with pytest.raises(UserError, match=r"\{\} where the data has a part of the model's classes"):
+        join(["n01484850", "n01440764"], model)
+    assert join(["n01484850", "n01440764"], model, {}).tolist() == [2, 0]
+    assert join(["shark", "n01440764"], model, {"shark": "n01484850"}).tolist() == [2, 0]
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

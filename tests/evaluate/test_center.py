@@ -1,5 +1,6 @@
 """Single-view protocols against a plain loop over Pillow and numpy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from viewers import Linear, ragged
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.evaluate.protocols.center import PROTOCOLS, Center, Resize
-from imclass.evaluate.views import one_view, to_batch
+from imclass.evaluate.views import one_view
 
 SIZE = 12
 LARGER = Preprocess(size=SIZE, scale=16)
@@ -30,10 +32,11 @@ class Pixels:
         self.seen.append(images)
         return images[:, 0, 0, :3].float()
 
+    def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        return one_view(self, images, self.preprocess)
 
-def ragged(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
-    random = np.random.default_rng(0)
-    return [random.integers(0, 256, shape, np.uint8) for shape in shapes]
+    def dense(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores(images)[..., None, None]
 
 
 def center_by_hand(image: np.ndarray, q: int) -> np.ndarray:
@@ -97,17 +100,11 @@ def test_a_scale_below_the_native_size_is_named() -> None:
         Center(10)(Pixels(), ragged((20, 20, 3)))
 
 
-def test_one_view_is_the_preprocess() -> None:
-    images, classifier = ragged((20, 30, 3), (16, 16, 3)), Pixels()
-    one_view(classifier, images, classifier.preprocess)
-    for view, image in zip(classifier.seen[0], images, strict=True):
-        assert (view.numpy() == classifier.preprocess(image).transpose(2, 0, 1)).all()
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_batch_has_memory_of_its_own(channels: int) -> None:
-    views = np.zeros((2, 4, 4, channels), np.uint8)
-    views.flags.writeable = False  # a memory-mapped data set; torch would warn if it shared this
-    batch = to_batch(views)
-    batch += 1
-    assert batch.shape == (2, channels, 4, 4) and batch.is_contiguous() and not views.any()
+def test_with_flip_the_posteriors_of_crop_and_mirror_are_averaged() -> None:
+    classifier, images = Linear(LARGER, gain=4), ragged((30, 40, 3), (25, 13, 3))
+    crops = torch.from_numpy(np.stack([center_by_hand(image, 16) for image in images]))
+    both = torch.stack([classifier.scores(crops), classifier.scores(crops.flip(3))])
+    found = Center(flip=True)(classifier, images).softmax(1)
+    assert torch.allclose(found, both.softmax(2).mean(0), atol=1e-6)
+    assert not torch.allclose(found, both.mean(0).softmax(1), atol=1e-3)
+    assert not torch.allclose(found, Center()(classifier, images).softmax(1), atol=1e-3)

@@ -4,10 +4,27 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
+from jaxtyping import Float64, Int64
 from sklearn import metrics as oracle
 
-from imclass.evaluate.metrics import confusion, cross_entropy, per_class, predictions, top_k, wilson
+from imclass.evaluate import metrics
+from imclass.evaluate.metrics import (
+    bootstrap,
+    brier,
+    confidence,
+    confusion,
+    cross_entropy,
+    mean_class_recall,
+    most_confused,
+    per_class,
+    predictions,
+    ranks,
+    recall_interval,
+    top_k,
+    wilson,
+)
 
 
 def scored(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -102,3 +119,93 @@ def test_wilson_at_the_ends() -> None:
     assert high == 1.0 and 0.7 < low < 0.75
     assert wilson(0, 10) == (0.0, pytest.approx(1 - low))
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_ranks_are_places_in_a_stable_sort() -> None:
+    random = np.random.default_rng(2)
+    scores, labels = random.integers(0, 4, (200, 6)).astype(np.float32), random.integers(0, 6, 200)
+    places = [
+        sorted((-score, c) for c, score in enumerate(row)).index((-row[label], label)) + 1
+        for row, label in zip(scores.tolist(), labels.tolist(), strict=True)
+    ]
+    assert ranks(scores, labels).tolist() == places
+
+
+def test_brier_is_a_plain_loop_and_twice_scikit_learns_for_two_classes() -> None:
+    scores, labels = scored(5000, 2)  # more images than are held at a time
+    posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
+    assert brier(scores, labels) == pytest.approx(2 * oracle.brier_score_loss(labels, posteriors[:, 1]), abs=1e-12)
+    scores, labels = scored(50)
+    rows = torch.from_numpy(scores).double().softmax(1).tolist()
+    loop = sum((p - (k == label)) ** 2 for row, label in zip(rows, labels, strict=True) for k, p in enumerate(row))
+    assert brier(scores, labels) == pytest.approx(loop / 50, abs=1e-12)
+
+
+def test_brier_of_perfection_and_of_its_opposite() -> None:
+    labels = np.array([0, 1])
+    assert brier(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), labels) == 0.0
+    assert brier(np.array([[0.0, 1e4], [1e4, 0.0]], np.float32), labels) == 2.0
+
+
+def test_confidence_is_the_highest_posterior() -> None:
+    scores, _ = scored(5000)
+    expected = torch.from_numpy(scores).double().softmax(1).amax(1).numpy()
+    np.testing.assert_allclose(confidence(scores), expected, atol=1e-12)
+
+
+def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
+    scores, labels = scored(200)
+    labels = np.where(labels == 3, 2, labels)  # a class without images does not count
+    predicted = np.where(predictions(scores) == 3, 2, predictions(scores))
+    found = mean_class_recall(confusion(predicted, labels, 7))
+    assert found == pytest.approx(oracle.balanced_accuracy_score(labels, predicted), abs=1e-12)
+    assert math.isnan(mean_class_recall(np.zeros((3, 3), np.int64)))
+
+
+def test_most_confused_pairs_are_those_of_a_sort() -> None:
+    scores, labels = scored(300, 5)
+    counts = confusion(predictions(scores), labels, 5)
+    cells = [(-counts[t, p], t, p) for t in range(5) for p in range(5) if t != p]
+    assert most_confused(counts, 4) == tuple((t, p) for _, t, p in sorted(cells)[:4])
+    assert most_confused(np.diag([3, 2]), 4) == ()
+
+
+def test_the_bootstrap_covers_what_scipys_does() -> None:
+    values = np.random.default_rng(0).exponential(size=400)
+
+    def mean(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+        return values[positions].mean(axis=1)
+
+    expected = scipy.stats.bootstrap((values,), np.mean, n_resamples=9999, method="percentile", rng=1)
+    ends = bootstrap(mean, 400, draws=4000)
+    assert ends == pytest.approx(tuple(expected.confidence_interval), abs=0.01)
+    assert bootstrap(mean, 400, draws=50) == bootstrap(mean, 400, draws=50)
+    assert bootstrap(mean, 400, draws=50) != bootstrap(mean, 400, draws=50, seed=1)
+    assert all(math.isnan(end) for end in bootstrap(mean, 0))
+
+
+@pytest.mark.parametrize("at_once", [1, 5 * 60, 2**20])
+def test_the_bootstrap_is_a_plain_loop_however_many_draws_go_together(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "DRAWN", at_once)
+    scores, labels = scored(60, 4)
+    right = predictions(scores) == labels
+    random, means = np.random.default_rng(7), []
+    for _ in range(200):
+        drawn = random.integers(60, size=60)
+        present = [k for k in range(4) if (labels[drawn] == k).any()]
+        means.append(np.mean([right[drawn][labels[drawn] == k].mean() for k in present]))
+    expected = np.quantile(means, [0.025, 0.975])
+    assert recall_interval(right, labels, 4, draws=200, seed=7) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_the_bootstrap_holds_few_positions_at_a_time() -> None:
+    seen = []
+
+    def count(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+        seen.append(positions.size)
+        return np.zeros(len(positions))
+
+    bootstrap(count, 50_000, draws=100)
+    assert max(seen) <= metrics.DRAWN and sum(seen) == 50_000 * 100

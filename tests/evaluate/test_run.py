@@ -1,6 +1,7 @@
 """`evaluate`: every image is counted or named, and neither batch nor workers change anything."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.evaluate import run
 from imclass.evaluate.protocols.center import Center
 from imclass.evaluate.run import evaluate, protocols
+from imclass.evaluate.views import to_batch
 
 SIZE = 8
 LARGER = Preprocess(size=SIZE, scale=10)
@@ -73,6 +75,14 @@ class Linear:
         own = [CLASSES.index(name) for name in self.classes]  # a permuted model gives permuted scores
         # in float64, so that no rounding of its own hides what batches do
         return (images.flatten(1).double() @ torch.from_numpy(weights).double()).float()[:, own]
+
+    def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        if not len(images):
+            return torch.zeros(0, len(self.classes))
+        return self.scores(to_batch(np.stack([self.preprocess(image) for image in images])))
+
+    def dense(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores(images[..., :SIZE, :SIZE])[..., None, None]
 
 
 def pictures(n: int = 50, size: tuple[int, int] | None = None, **fields: Any) -> Pictures:

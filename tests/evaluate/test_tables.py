@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imclass.core.contracts import Evaluation, Refused
-from imclass.evaluate.metrics import confusion, per_class, predictions
+from imclass.evaluate.metrics import brier, confusion, per_class, predictions, wilson
 from imclass.evaluate.tables import class_table, columns, confusion_table, percent, record, shortened, summary
 
 
@@ -28,24 +28,32 @@ SIX = ("ant", "bee", "cow", "doe", "elk", "fly")
 
 def test_summary_says_accuracy_interval_loss_and_counts() -> None:
     text = summary(evaluation([0, 1, 2, 3, 4, 0, 1, 2, 3, 0], [0, 1, 2, 3, 4, 0, 1, 2, 3, 5], SIX))
-    assert text.splitlines() == [
-        "top-1 90.00 % (59.58 to 98.21), top-5 99.95 %",  # the interval as published tables of Wilson's score give it
-        "cross-entropy 0.2500 nats an image; in brackets Wilson's 95 % interval",
+    # intervals as published tables of Wilson's score give them; of 10 images 9.995 are taken for 10
+    assert text.splitlines()[0] == "top-1 90.00 % (59.58 to 98.21), top-5 99.95 % (72.25 to 100.00)"
+    recall, rest = text.splitlines()[1].split(" (", 1)
+    assert recall == "mean class recall 83.33 %"  # of five classes all, of the sixth none
+    assert rest.endswith("; in brackets 95 % intervals, Wilson's and the bootstrap's")
+    sure, rest_sure = math.exp(9) / (math.exp(9) + 5), 1 / (math.exp(9) + 5)
+    right, wrong = (1 - sure) ** 2 + 5 * rest_sure**2, sure**2 + (1 - rest_sure) ** 2 + 4 * rest_sure**2
+    calibration = 100 * abs(sure - 0.9)
+    assert text.splitlines()[2:] == [
+        f"cross-entropy 0.2500 nats an image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
+        f"calibration error {calibration:.2f} %",
         "10 of 10 evaluated",
     ]
 
 
 @pytest.mark.parametrize(("k", "said"), [(3, "top-3 of 3 classes: 100 % by definition"), (6, "top-5 99.95 %")])
 def test_top_five_of_few_classes_is_not_passed_off_as_a_result(k: int, said: str) -> None:
-    assert summary(evaluation([0, 1], [0, 0], SIX[:k])).splitlines()[0].endswith(said)
+    assert summary(evaluation([0, 1], [0, 0], SIX[:k])).splitlines()[0].split("), ", 1)[1].startswith(said)
 
 
 def test_refused_files_are_named_and_cannot_write_to_the_terminal() -> None:
     refused = tuple(Refused(f"bad\x1b[2J{i}\n.jpg", "truncated", "ends early") for i in range(12))
     lines = summary(evaluation([0], [0], SIX, refused)).splitlines()
-    assert lines[2] == "1 of 13 evaluated, 12 refused"
-    assert lines[3] == "  refused: bad\\x1b[2J0\\n.jpg: ends early (truncated)"
-    assert lines[-1] == "  and 2 more refused" and len(lines) == 14
+    assert lines[3] == "1 of 13 evaluated, 12 refused"
+    assert lines[4] == "  refused: bad\\x1b[2J0\\n.jpg: ends early (truncated)"
+    assert lines[-1] == "  and 2 more refused" and len(lines) == 15
 
 
 def test_class_table_is_aligned_and_shows_a_dash_for_nothing() -> None:
@@ -133,3 +141,31 @@ def test_shortened_names_fit_and_keep_their_ends(name: str) -> None:
     assert columns(short) <= 32 and short.isprintable() and short[:3] == name.replace("\n", "\\n")[:3]
     assert ("…" in short) == (columns(name.replace("\n", "\\n")) > 32)
     assert short[-1] == name[-1]
+
+
+def test_record_holds_intervals_and_calibration() -> None:
+    random = np.random.default_rng(0)
+    labels, predicted = random.integers(0, 6, (2, 50)).tolist()
+    found = evaluation(predicted, labels, SIX)
+    held = json.loads(json.dumps(record(found), allow_nan=False))
+    assert held["top1_interval"] == list(wilson(round(50 * found.top1), 50))
+    assert held["top5_interval"] == list(wilson(50, 50))
+    low, high = held["mean_class_recall_interval"]
+    assert low < held["mean_class_recall"] < high
+    recalls = [row.recall for row in per_class(confusion(predictions(found.scores), found.labels, 6))]
+    assert held["mean_class_recall"] == pytest.approx(np.nanmean(recalls), abs=1e-12)
+    assert held["nll"] == held["loss"] == 0.25
+    assert held["brier"] == brier(found.scores, found.labels)
+    bins = held["reliability"]
+    assert len(bins) == 15 and sum(b["images"] for b in bins) == 50 and bins[0]["accuracy"] is None
+    gaps = [b["images"] / 50 * abs(b["confidence"] - b["accuracy"]) for b in bins if b["images"]]
+    assert held["ece"] == pytest.approx(sum(gaps), abs=1e-12)
+    worst = held["most_confused"][0]
+    counts = confusion(predictions(found.scores), found.labels, 6)
+    assert worst["images"] == (counts - np.diag(counts.diagonal())).max()
+    assert counts[SIX.index(worst["true"]), SIX.index(worst["predicted"])] == worst["images"]
+
+
+def test_five_classes_have_no_interval_of_their_top_five() -> None:
+    assert record(evaluation([0, 1], [0, 0], SIX[:5]))["top5_interval"] is None
+    assert record(evaluation([0, 1], [0, 0], SIX))["top5_interval"] is not None

@@ -9,6 +9,20 @@ from imclass.core.contracts import Entry
 # What the rule below does not know, by the name of the network's class.
 OWN: Mapping[str, Mapping[str, Any]] = {
     "ResNetCifar": {"depth": 8},
+    "GoogLeNet": {"size": 64, "aux": False},
+    "InceptionBN": {"size": 64},
+    "InceptionV3": {"size": 107, "aux": False},
+    "InceptionV4": {"size": 107},
+    "InceptionResNet": {"size": 107},
+    "ResNet": {"stem": 8, "size": 64},
+    "ResNeXt": {"stem": 8, "groups": 4, "size": 32},
+    "ResNetPreAct": {"stem": 4, "size": 32},
+    "DenseNet": {"size": 32},
+    "AlexNet": {"size": 95},
+    "ZFNet": {"size": 95, "init_std": 0.1},
+    "OverFeat": {"size": 127, "init_std": 0.05},
+    "VGG": {"size": 32, "init_std": 0.1},
+    "NIN": {"size": 63, "init_std": 0.2, "fine": ()},
 }
 
 

@@ -152,7 +152,8 @@ def test_embed_is_a_vector_an_image(name: str) -> None:
     network = trained(classifier(name).network)
     embedded = network.embed(pictures(network))
     assert (embedded.ndim, len(embedded)) == (2, 4)
-    torch.testing.assert_close(network.head[-1](embedded), network(pictures(network)))
+    if isinstance(network.head[-1], nn.Linear):  # NIN ends in class maps and their mean, with a ReLU between
+        torch.testing.assert_close(network.head[-1](embedded), network(pictures(network)))
 
 
 @every_network

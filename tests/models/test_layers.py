@@ -114,7 +114,8 @@ def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
 
 def test_convolution_of_lenet_is_a_plain_loop(lenet: LeNet) -> None:
     """The first layer, by hand: that weights are laid out as out, in, height, width."""
-    batch, layer = images(1), lenet.features[0]  # type: ignore[index]
+    batch, layer = images(1), lenet.features[0]
+    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
     ours = layer(lenet.prepare(batch)).detach().numpy()
     x, w, b = batch.numpy()[0, 0] / 255, layer.weight.detach().numpy(), layer.bias.detach().numpy()
     for k, y, z in [(0, 0, 0), (3, 10, 7), (5, 23, 23)]:

@@ -1,6 +1,5 @@
 """CIFAR ResNets: parameters by hand for both shortcuts, option A against a loop, depths that are not 6n + 2 refused."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +10,8 @@ from imclass.core.contracts import Published
 from imclass.core.errors import UserError
 from imclass.models.classifier import create
 from imclass.models.layers import BasicBlock
-from imclass.models.nets.resnet_cifar import NETS, ResNetCifar, Row, Subsample
+from imclass.models.nets.resnet_cifar import NETS, ResNetCifar, Row
+from imclass.models.residual import Subsample
 
 PUBLISHED = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.43, 1202: 7.93}
 COUNTS = {
@@ -73,20 +73,6 @@ def test_widths_that_fall_need_projections() -> None:
     assert ResNetCifar(Row(8, "B", widths=(8, 4, 4))).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_option_a_is_a_plain_loop(layout: torch.memory_format) -> None:
-    maps = torch.randn(2, 3, 6, 8).contiguous(memory_format=layout)
-    expected = np.zeros((2, 5, 3, 4), np.float32)
-    for c in range(3):
-        for y in range(3):
-            for x in range(4):
-                expected[:, c, y, x] = maps[:, c, 2 * y, 2 * x]
-    short = Subsample(2, 2)
-    np.testing.assert_array_equal(short(maps).numpy(), expected)
-    assert parameters(short) == 0
-    assert short(maps).is_contiguous(memory_format=layout)
-
-
 def test_a_block_whose_residual_is_silent_is_its_shortcut() -> None:
     block = BasicBlock(3, 5, 2, Subsample(2, 2)).eval()
     nn.init.zeros_(block.residual[-1].get_parameter("weight"))
@@ -131,6 +117,47 @@ def test_dense_slides_the_mean_over_larger_maps(option: str) -> None:
         for x in range(5):
             torch.testing.assert_close(dense[:, :, y, x], network.head(maps[:, :, y : y + 8, x : x + 8]))
     assert not torch.allclose(dense[:, :, 0, 0], dense[:, :, 2, 4])
+
+
+@pytest.mark.parametrize(("size", "side"), [(1, 1), (31, 8), (33, 9), (64, 16)])
+def test_other_sizes_work(size: int, side: int) -> None:
+    network = ResNetCifar(Row(8, widths=(2, 3, 4), size=size)).eval()
+    images = torch.rand(2, 3, size, size)
+    assert network.features(images).shape[2:] == (side, side)
+    assert network(images).shape == (2, 10)
+    with pytest.raises(ValueError, match="the smallest that works is 1"):
+        ResNetCifar(Row(8, size=0))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("features.0.weight", "conv1.weight"),
+        ("features.1.running_mean", "bn1.running_mean"),
+        ("features.3.residual.0.weight", "layer1.0.conv1.weight"),
+        ("features.5.residual.4.bias", "layer1.2.bn2.bias"),
+        ("features.6.residual.1.num_batches_tracked", "layer2.0.bn1.num_batches_tracked"),
+        ("features.11.residual.3.weight", "layer3.2.conv2.weight"),
+        ("head.2.bias", "linear.bias"),
+    ],
+)
+def test_akamaster_calls_it(ours: str, theirs: str) -> None:
+    foreign = NETS["resnet-cifar-20"].foreign["akamaster"]
+    assert (foreign.name, dict(foreign.row)) == ("resnet20", {"zeros": "both"})
+    assert foreign.rename(ours) == theirs
+    assert ours in ResNetCifar(Row(20)).state_dict()
+
+
+def test_akamaster_has_option_a_alone() -> None:
+    assert {name for name, entry in NETS.items() if entry.foreign} == {f"resnet-cifar-{d}" for d in PUBLISHED}
+
+
+def test_zeros_at_both_ends_are_another_network() -> None:
+    torch.manual_seed(0)
+    one, images = ResNetCifar(Row(8, widths=(4, 8, 16))).eval(), torch.rand(2, 3, 32, 32)
+    other = ResNetCifar(Row(8, widths=(4, 8, 16), zeros="both")).eval()
+    other.load_state_dict(one.state_dict())
+    assert not torch.allclose(one(images), other(images), atol=1e-3)
 
 
 def test_convolutions_begin_at_two_over_fan_in() -> None:

@@ -11,6 +11,11 @@ File: TypeAlias = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint=
 Name: TypeAlias = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 Entry: TypeAlias = Annotated[str | None, arg(metavar="[NAME]", help_behavior_hint="")]
 Model: TypeAlias = Annotated[Path, arg(metavar="MODEL", help_behavior_hint="")]
+Several: TypeAlias = Annotated[tuple[Path, ...], arg(metavar="MODEL ...", help_behavior_hint="")]
+Names: TypeAlias = Annotated[str | None, arg(metavar="A[,B...]", help_behavior_hint="")]
+Table: TypeAlias = Annotated[
+    Literal["3", "4", "5", "6", "7", "resnet"] | None, arg(metavar="3|4|5|6|7|resnet", help_behavior_hint="")
+]
 Paths: TypeAlias = Annotated[tuple[str, ...], arg(metavar="PATH ...", help_behavior_hint="")]
 
 
@@ -49,18 +54,37 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score MODEL on a held-out split: top-1, top-5, per class, confusion matrix."""
+    """Score MODEL on a held-out split: top-1, top-5, per class, confusion matrix. Several MODELs are fused, too: the
+    mean of their posteriors is scored beside them."""
 
-    model: Positional[Model]
-    """a run's directory or a model file"""
+    models: Positional[Several]
+    """runs' directories, model files, NETWORK:WEIGHTS, or files that --save-scores wrote"""
     data: Name = None
     """a data set's name or a folder with one folder per class (default: what the model was trained from)"""
     split: Name = None
     """train, validation, test or all (default: the held-out part; all of a folder that the model has not seen)"""
-    protocol: Name = None
-    """how an image is looked at: center, resize ... (default: as the model was trained)"""
+    protocol: Names = None
+    """how an image is looked at: center, tencrop, dense ... (default: as the model was trained); several, with commas
+    between, are scored in one pass over the images"""
+    scales: Names = None
+    """shorter sides of the image in pixels, for a protocol that takes them, such as 256,384,512"""
+    weights: Literal["mean", "fit", "none"] = "mean"
+    """several models: fuse them evenly, with weights fitted on the validation split, or not at all"""
+    temperature: bool = False
+    """calibrate: fit a temperature on the validation split"""
+    save: File = None
+    """write what was scored last (model and protocol, fusion, temperature) as a model file"""
+    save_scores: File = None
+    """write every image's scores into this .npz file, to be given as MODEL; one file for each row"""
+    table: Table = None
+    """print a table of the VGG paper (3 to 7) or of residual networks, with our rows beside the published ones"""
+    table_format: Literal["text", "markdown", "csv"] = "text"
+    changed: int = 0
+    """name so many of the images whose class ranks differently in the last row than in the first"""
     plot: File = None
     """draw the confusion matrix into this PNG file"""
+    reliability: File = None
+    """draw how often the model is right against how sure it is into this PNG file"""
     classes: File = None
     """JSON that maps the data's class names to the model's"""
     batch: int = 256
@@ -68,6 +92,28 @@ class Evaluate:
     """decoding threads"""
     strict: bool = False
     """a refused image is an error"""
+    common: OmitArgPrefixes[Common] = Common()
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Is B better than A, or could it be chance? A paired test on the images that both have scored."""
+
+    a: Positional[Model]
+    """a run's directory, a model file, or a file that evaluate --save-scores wrote"""
+    b: Positional[Model]
+    """another"""
+    data: Name = None
+    """a data set's name or a folder with one folder per class (default: what the models were trained from)"""
+    split: Name = None
+    """train, validation, test or all (default: the held-out part; all of a folder that the models have not seen)"""
+    protocol: Name = None
+    """how an image is looked at (default: as each model was trained)"""
+    list: int = 10
+    """name so many of the images that the two see differently"""
+    batch: int = 256
+    workers: int = 0
+    """decoding threads"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -171,9 +217,35 @@ class Data:
     common: OmitArgPrefixes[Common] = Common()
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Weights of other libraries: the published ones there are; `weights import FILE --as NETWORK --out MODEL` makes a
+    model file of one, `weights verify FILE --as NETWORK` says how it fits, `weights export MODEL --format LIBRARY --out
+    FILE` writes a state dict that the library loads."""
+
+    what: Positional[Entry] = None
+    """a published file (NETWORK:WEIGHTS), or import, verify, export"""
+    file: Positional[Entry] = None
+    """.safetensors, .npz, .pth, .pt or .th; export: a MODEL"""
+    as_: Annotated[str | None, arg(name="as", metavar="NETWORK", help_behavior_hint="")] = None
+    """the network that the weights are of"""
+    out: File = None
+    """the model file to write; export: a state dict, .safetensors or .pth"""
+    classes: File = None
+    """the classes in the order of the file's scores: a JSON list, or one name a line (default: ImageNet's for 1,000)"""
+    preprocess: Name = None
+    """imagenet, inception, caffe ... or a JSON file with mean, std and fields of the preprocess (default: the usual)"""
+    from_: Annotated[str | None, arg(name="from", metavar="LIBRARY", help_behavior_hint="")] = None
+    """whose names the tensors have: torchvision, timm, caffe ... (default: those that fit best)"""
+    format: Annotated[str | None, arg(metavar="LIBRARY", help_behavior_hint="")] = None
+    """export: torchvision, timm ..."""
+    common: OmitArgPrefixes[Common] = Common()
+
+
 VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "train": Train,
     "evaluate": Evaluate,
+    "compare": Compare,
     "predict": Predict,
     "features": Features,
     "report": Report,
@@ -181,4 +253,5 @@ VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "models": Models,
     "data": Data,
     "recipes": Recipes,
+    "weights": Weights,
 }

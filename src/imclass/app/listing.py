@@ -1,4 +1,4 @@
-"""What there is: networks, recipes, data sets, and what a model file holds; as rows for a table or for JSON."""
+"""What there is: recipes, data sets, and what a model file holds; as rows for a table or for JSON."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +10,16 @@ import numpy as np
 from PIL import Image as Pictures
 
 from imclass.app.arguments import Data
-from imclass.app.load import load_network
 from imclass.app.train import recipes as all_recipes
 from imclass.core.config import Found, flatten, need, to_json
-from imclass.core.contracts import Dataset, Entry, Place, Refused, Source
+from imclass.core.contracts import Dataset, Place, Refused, Source
+from imclass.core.ensemble import Ensemble
 from imclass.core.errors import BadImage, UserError, printable
 from imclass.core.files import file_digest, replacing
 from imclass.core.store import Store
 from imclass.data.catalog import check_readable, open_split, sources
-from imclass.models.classifier import networks
+from imclass.evaluate import fusion
+from imclass.models.classifier import model_file
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,6 @@ class Listing:
     rows: list[dict[str, Any]]
     details: Callable[[str], dict[str, Any]]
     failures: tuple[str, ...]
-
-
-def models(plugins: Sequence[Path]) -> Listing:
-    """The networks: name, paper, year, input (C H W), parameters, published errors in %."""
-    found = networks(plugins)
-    rows = [model_row(name, entry) for name, entry in found.entries.items()]
-    return Listing(rows, lambda name: {"row": to_json(found.entries[name].row)}, found.failures)
-
-
-def model_row(name: str, entry: Entry) -> dict[str, Any]:
-    """A network's line."""
-    return {
-        "name": name,
-        "paper": entry.paper,
-        "year": entry.year,
-        "input": [entry.w_in, entry.size, entry.size],
-        "parameters": entry.parameters,
-        "published": to_json(entry.published),
-    }
 
 
 def recipes(plugins: Sequence[Path]) -> Listing:
@@ -94,11 +76,13 @@ def datasets(plugins: Sequence[Path]) -> Listing:
 
 def info(path: Path, plugins: Sequence[Path]) -> dict[str, Any]:
     """Everything a model file holds beside its tensors, and their number."""
-    classifier = load_network(path, plugins)
-    file = path / "model.safetensors" if path.is_dir() else path
-    assert classifier.header is not None
-    parameters = sum(p.numel() for p in classifier.network.parameters())
-    return {"file": str(file), "sha256": file_digest(file), "parameters": parameters, **to_json(classifier.header)}
+    file = model_file(path)
+    classifier = fusion.load(file, plugins)
+    parameters = sum(p.numel() for one in fusion.networks_of(classifier) for p in one.network.parameters())
+    header = to_json(classifier.header)
+    if not isinstance(classifier, Ensemble):
+        del header["members"], header["temperature"]
+    return {"file": str(file), "sha256": file_digest(file), "parameters": parameters, **header}
 
 
 def get(name: str, own: Data, store: Store) -> dict[str, Any]:

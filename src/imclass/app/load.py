@@ -1,18 +1,21 @@
-"""What a user names as MODEL, found: a run's directory, a model file."""
+"""What a user names as MODEL, found: a run's directory, a model file of a network or an ensemble, NETWORK:WEIGHTS."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from imclass.app.published import is_published, open_published
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.store import Store
-from imclass.models import classifier
+from imclass.core.store import Store, open_store
+from imclass.evaluate import fusion
 from imclass.models.classifier import NetworkClassifier
 
 
 def load(model: str | Path, plugins: Sequence[Path] = (), store: Store | None = None) -> Classifier:
     """The classifier that `model` names, verified; anything amiss is a `UserError` that says what and where."""
-    return classifier.load(model, plugins)
+    if is_published(model):
+        return open_published(str(model), store or open_store(), plugins)
+    return fusion.load(model, plugins)
 
 
 def load_network(model: str | Path, plugins: Sequence[Path] = (), store: Store | None = None) -> NetworkClassifier:

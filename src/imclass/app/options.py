@@ -155,7 +155,7 @@ def is_number(word: str) -> bool:
 
 def options_of(kind: type) -> list[str]:
     """The option names of an argument class, without dashes."""
-    return [f.name.replace("_", "-") for f in fields(kind)]
+    return [f.name.rstrip("_").replace("_", "-") for f in fields(kind)]  # "from_" is --from
 
 
 def check_options(words: Sequence[str], known: Sequence[str]) -> None:

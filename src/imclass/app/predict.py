@@ -12,7 +12,7 @@ from torch import Tensor
 from imclass.app.inputs import Files, in_batches
 from imclass.core.classes import best
 from imclass.core.contracts import Classifier, Image, Refused
-from imclass.core.errors import BadImage, printable
+from imclass.core.errors import BadImage, harmless, printable
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,6 @@ def as_csv(prediction: Prediction) -> str:
     for rank, (name, probability) in enumerate(prediction.classes, 1):
         writer.writerow([harmless(prediction.path), rank, harmless(name), round(probability, 6)])
     return text.getvalue()
-
-
-def harmless(cell: str) -> str:
-    """Text that a spreadsheet takes as text."""
-    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def as_table(prediction: Prediction) -> str:

@@ -1,7 +1,9 @@
-"""Progress on a terminal: time left, loss, accuracy, rate and the share of time spent waiting for data."""
+"""Progress on a terminal: time left, loss, accuracy, rate and the share of time spent waiting for data; counts."""
 
+import contextlib
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -11,6 +13,26 @@ from imclass.core.errors import printable
 from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 
 WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A function that shows how many of a total are done, at what rate, and the time left; None without a terminal."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(), TextColumn("{task.description}"))
+    began = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what)
+
+        def show(done: int, total: int) -> None:
+            rate = done / max(1e-9, time.monotonic() - began)
+            said = f"{what}: {done:,} of {total:,}, {rate:,.1f} images/s"
+            bar.update(task, completed=done, total=total, description=said)
+
+        yield show
 
 
 @dataclass

@@ -1,24 +1,37 @@
-"""Which images `evaluate` scores: what was held out of training where the model knows the data, else all of it."""
+"""Which images a model is judged by: the part held out of training where it knows the data, else all of it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imclass.app.arguments import Evaluate
-from imclass.core.contracts import Dataset
+from imclass.app.arguments import Common
+from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
+from imclass.core.files import ModelHeader
 from imclass.core.store import open_store
 from imclass.data.catalog import open_split, sources
-from imclass.models.classifier import NetworkClassifier
+from imclass.evaluate.fusion import networks_of
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a model file says of its training data."""
+    """What the file of the model called `model` says of its training data."""
 
+    model: str
     facts: Mapping[str, Any]
     recipe: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Of the split, where it had to be made."""
+        return int(self.recipe.get("seed", 0)) if str(self.facts.get("rule", "hash")).startswith("hash") else 0
+
+    @property
+    def key(self) -> str:
+        """Equal where everything that decides the split is."""
+        return json.dumps([dict(self.facts), self.recipe.get("data"), self.seed], sort_keys=True, default=str)
 
     def is_at(self, training: Dataset) -> bool:
         """Whether this training part lies where the model's own did."""
@@ -29,45 +42,107 @@ class Known:
         return training.digest() == self.facts.get("digest")
 
 
-def split_for(classifier: NetworkClassifier, own: Evaluate) -> tuple[Dataset, str]:
-    """The split to score, and a phrase that says which it is and why."""
-    header = classifier.header
-    known = Known(header.data, header.recipe) if header else Known({}, {})
-    data, seed, plugins = data_of(known, own), int(known.recipe.get("seed", 0)), own.common.plugins
-    store = open_store(own.common.store, own.common.offline)
+@dataclass(frozen=True)
+class Chosen:
+    """The split to score, a phrase that says which it is and why, and the data's name or folder."""
 
-    def opened(split: str) -> Dataset:
-        return open_split(data, split, store, seed, plugins)
+    dataset: Dataset
+    said: str
+    data: str
 
-    if own.split is not None:
-        chosen, said = opened(own.split), f"split {own.split} of {data}"
-        return chosen, said + (learned(known, opened("train")) if own.split in ("train", "all") else "")
-    first = opened("train")
+
+def split_for(models: Mapping[str, Classifier], data: str | None, split: str | None, common: Common) -> Chosen:
+    """What models, by their names, are judged by together; `data` and `split` are the user's wishes.
+
+    No member may have been trained on it. Models that hold out different parts of one data set are a `UserError`.
+    """
+    known = list({k.key: k for name, model in models.items() for k in knowledge(name, model)}.values())
+    data = data or data_of(known, common)
+    choices = [(k, split_for_one(k, data, split, common)) for k in known]
+    held_out = [c for c in choices if c[1].dataset.split != "all"] or choices
+    one, first = held_out[0]
+    for other, choice in held_out[1:]:
+        if not same_images(first.dataset, choice.dataset):
+            raise UserError(
+                f"{one.model} and {other.model} hold out different images: {first.said}; {choice.said}. Name "
+                "--data that neither was trained from, or train both with one --seed or from a folder with train/ and "
+                "test/"
+            )
+    return first
+
+
+def validation_for(chosen: Chosen, common: Common) -> Chosen:
+    """The validation split of the same data, for what is fitted; never the images that are reported."""
+    splits = chosen.dataset.splits
+    if "validation" not in splits:
+        raise UserError(
+            f"{chosen.data} has no validation split to fit to (it has {', '.join(splits)}); put some images a class "
+            "into its folder validation/, or go without --weights fit and --temperature"
+        )
+    if chosen.dataset.split in ("validation", "all"):
+        raise UserError(
+            f"split {chosen.dataset.split} of {chosen.data} holds the validation images, which weights and temperature "
+            "are fitted to; report another with --split test"
+        )
+    return Chosen(opened(chosen.data, "validation", 0, common), f"split validation of {chosen.data}", chosen.data)
+
+
+def same_images(one: Dataset, other: Dataset) -> bool:
+    """Whether two splits are the same images of one source."""
+    return one.origin.path == other.origin.path and one.ids.tolist() == other.ids.tolist()
+
+
+def knowledge(name: str, model: Classifier) -> list[Known]:
+    """What the files of a model's networks say; one that says nothing where there is none."""
+    headers = [network.header for network in networks_of(model)] or [None]
+    return [known_of(name, header) for header in headers]
+
+
+def known_of(name: str, header: ModelHeader | None) -> Known:
+    """What one header says."""
+    return Known(name, header.data, header.recipe) if header else Known(name, {}, {})
+
+
+def opened(data: str, split: str, seed: int, common: Common) -> Dataset:
+    """One split of the data."""
+    return open_split(data, split, open_store(common.store, common.offline), seed, common.plugins)
+
+
+def split_for_one(known: Known, data: str, split: str | None, common: Common) -> Chosen:
+    """What one model is judged by."""
+    if split is not None:
+        said = f"split {split} of {data}"
+        chosen = opened(data, split, known.seed, common)
+        asked_for = split in ("train", "all")
+        return Chosen(chosen, said + (learned(known, data, common) if asked_for else ""), data)
+    first = opened(data, "train", known.seed, common)
     trained_from = known.is_at(first) or known.is_same(first)
     if first.origin.rule.startswith("hash") and not trained_from:
-        return opened("all"), f"all images of {data}, which the model was not trained from"
+        every = opened(data, "all", known.seed, common)
+        return Chosen(every, f"all images of {data}, which the model was not trained from", data)
     held_out = next((s for s in ("test", "validation") if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
-    return opened(held_out), f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
+    said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
+    return Chosen(opened(data, held_out, known.seed, common), said, data)
 
 
-def data_of(known: Known, own: Evaluate) -> str:
-    """The data set or folder that is asked for, else the one that the model was trained from."""
-    named, path = known.recipe.get("data"), known.facts.get("path")
-    if own.data is not None:
-        return own.data
-    if named is not None and (path is None or named in sources(own.common.plugins).entries):
-        return str(named)
-    if path is None:
-        raise UserError(f"{own.model} does not say what it was trained from; name a data set or folder with --data")
-    if not Path(path).is_dir():
-        raise UserError(f"{own.model} was trained from {path}, which is not there now; give --data")
-    return str(path)
+def data_of(known: list[Known], common: Common) -> str:
+    """The data set or folder that the first model that says so was trained from."""
+    for one in known:
+        named, path = one.recipe.get("data"), one.facts.get("path")
+        if named is not None and (path is None or named in sources(common.plugins).entries):
+            return str(named)
+        if path is not None:
+            if not Path(path).is_dir():
+                raise UserError(f"{one.model} was trained from {path}, which is not there now; give --data")
+            return str(path)
+    raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")
 
 
-def learned(known: Known, training: Dataset) -> str:
+def learned(known: Known, data: str, common: Common) -> str:
     """A warning where the training part is the model's own."""
+    training = opened(data, "train", known.seed, common)
     own = known.is_at(training) or known.is_same(training)
     return ", which includes images that the model was trained on" if own else ""
 

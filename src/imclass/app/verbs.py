@@ -6,59 +6,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imclass.app import arguments, listing
+from imclass.app import arguments, listing, networks
 from imclass.app.arguments import DONE, SOME_REFUSED
 from imclass.app.book_style import Book
+from imclass.app.checks import check_target, check_workers, store_of
+from imclass.app.compare import compared
+from imclass.app.evaluate import Told, told_of, write_files
+from imclass.app.evaluate import evaluate as score
 from imclass.app.features import features as features_of
 from imclass.app.features import maps
 from imclass.app.inputs import gather
 from imclass.app.load import load, load_network
 from imclass.app.monitor import Consumer
 from imclass.app.options import Order
-from imclass.app.plots import confusion_png, grid, grid_png
+from imclass.app.plots import grid, grid_png
 from imclass.app.predict import as_csv, as_json, as_table, as_trained
 from imclass.app.predict import predict as predictions
 from imclass.app.progress import Screen
 from imclass.app.report import write_report
+from imclass.app.rows import member_of
 from imclass.app.run import Run
-from imclass.app.split import split_for
 from imclass.app.train import perform, prepare
-from imclass.core.config import need, to_json
+from imclass.app.weights import ACTS, act, table
+from imclass.core.config import to_json
 from imclass.core.errors import UserError, nearest, printable
 from imclass.core.files import replacing
-from imclass.core.store import Store, open_store
-from imclass.evaluate import tables
-from imclass.evaluate.metrics import confusion
-from imclass.evaluate.metrics import predictions as predicted
-from imclass.evaluate.run import evaluate as score
 from imclass.evaluate.run import protocols
 from imclass.train import loop
 from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
 
 
-def store_of(common: arguments.Common) -> Store:
-    """The store that the options name."""
-    return open_store(common.store, common.offline)
-
-
 def show(record: Any) -> None:
     """One JSON record on standard output."""
     print(json.dumps(record, indent=2))
-
-
-def check_workers(workers: int) -> None:
-    """A `UserError` for fewer decoding threads than none."""
-    need(workers >= 0, "workers", workers, "0 or more threads")
-
-
-def check_target(path: Path | None, option: str) -> None:
-    """A file can be written at `path`; otherwise a `UserError`, before any work is done for it."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise UserError(f"{option} {path} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
 
 
 def train(order: Order) -> int:
@@ -143,47 +123,25 @@ def accounted(metrics: Mapping[str, Any]) -> str:
 
 
 def evaluate(own: arguments.Evaluate) -> int:
-    """Score a model on a split."""
-    check_workers(own.workers)
-    check_target(own.plot, "--plot")
-    classifier = load_network(own.model, own.common.plugins, store_of(own.common))
-    dataset, said = split_for(classifier, own)
-    protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else None
-    print(f"evaluating {said}, protocol {own.protocol or 'as trained'}", file=sys.stderr)
-    result = score(
-        classifier, dataset, protocol, own.batch, own.workers, counter(), mapping_in(own.classes), own.strict
-    )
-    if own.plot:
-        matrix = confusion(predicted(result.scores), result.labels, len(result.classes))
-        confusion_png(matrix, result.classes, own.plot)
-    if own.common.json:
-        show(tables.record(result) | {"data": said, "protocol": own.protocol or "as trained"})
-    else:
-        print(tables.summary(result), tables.class_table(result), tables.confusion_table(result), sep="\n\n")
-    return SOME_REFUSED if result.refused else DONE
+    """Score models on a split, alone and fused."""
+    result = score(own)
+    code = tell(told_of(own, result) if result else None, own.common)
+    if result:
+        write_files(own, result)  # last: where the disk is full, the result has been told
+    return code
 
 
-def mapping_in(path: Path | None) -> dict[str, str] | None:
-    """The class mapping in a JSON file."""
-    if path is None:
-        return None
-    try:
-        mapping = json.loads(path.read_bytes())
-        assert isinstance(mapping, dict) and all(isinstance(v, str) for v in mapping.values())
-        return mapping
-    except (OSError, ValueError, AssertionError, RecursionError):
-        raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}') from None
+def compare(own: arguments.Compare) -> int:
+    """Say whether one of two models is better on the same images."""
+    return tell(compared(own), own.common)
 
 
-def counter() -> Any:
-    """Progress of a count on a terminal's standard error; silent elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show_count(done: int, total: int) -> None:
-        print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return show_count
+def tell(told: Told | None, common: arguments.Common) -> int:
+    """Print what a verb has to tell; processes other than the first have nothing."""
+    if told is None:
+        return DONE
+    show(told.record) if common.json else print(told.text)
+    return SOME_REFUSED if told.refused else DONE
 
 
 def predict(own: arguments.Predict) -> int:
@@ -193,9 +151,10 @@ def predict(own: arguments.Predict) -> int:
     check_workers(own.workers)
     files = gather(own.paths)
     classifier = load(own.model, own.common.plugins, store_of(own.common))
-    protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else as_trained
+    protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else None
+    member = member_of(str(own.model), classifier, protocol)
     form = "json" if own.common.json else own.format
-    found = predictions(classifier, protocol, files, own.top, workers=own.workers)
+    found = predictions(member, as_trained, files, own.top, workers=own.workers)
     if form == "csv":
         print("path,rank,class,probability")
     refused, gathered = 0, []
@@ -275,8 +234,16 @@ def info(own: arguments.Info) -> int:
 
 
 def models(own: arguments.Models) -> int:
-    """List networks."""
-    return listed(listing.models(own.common.plugins), own.name, "network", own.common)
+    """List networks, or one with its layers."""
+    plugins = own.common.plugins
+    found, failures = networks.one(own.name, plugins) if own.name else networks.everything(plugins)
+    for failure in failures:
+        print(f"note: not usable: {failure}", file=sys.stderr)
+    if own.common.json:
+        show(found)
+    else:
+        print(networks.comparison(found) if isinstance(found, list) else networks.in_detail(found))
+    return DONE
 
 
 def recipes(own: arguments.Recipes) -> int:
@@ -312,3 +279,12 @@ def data(own: arguments.Data) -> int:
     record = acts[own.what](own.name, own, store_of(own.common))
     show(record) if own.common.json else print(listing.plain(record))
     return SOME_REFUSED if record.get("refused") else DONE
+
+
+def weights(own: arguments.Weights) -> int:
+    """List published weights, or take weights in, look at them, give them out."""
+    if own.what not in ACTS:
+        return listed(table(), own.what, "published file of weights", own.common, ACTS)
+    outcome = act(own)
+    show(outcome.record) if own.common.json else print(outcome.text)
+    return outcome.code

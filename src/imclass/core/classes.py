@@ -1,5 +1,9 @@
-"""Class names are the contract: data and models are joined by name, never by index."""
+"""Class names are the contract: data and models are joined by name, never by index.
 
+Names that begin with a WordNet id ("n01440764", "n01440764_tench", "n01440764 tench") are one where the id is one.
+"""
+
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +12,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from imclass.core.errors import UserError, nearest
+
+WORDNET = re.compile(r"n\d{8}(?![^ _-])")  # and then the end, a space, an underscore or a hyphen
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
@@ -31,20 +37,39 @@ def join(
     """For each class of the data its index among the model's classes.
 
     Without `mapping` (data name to model name) both must name the same set, in any order. A difference is a
-    `UserError` that lists what is missing and what is extra.
+    `UserError` that lists what is missing and what is extra; so is one WordNet id for two classes.
     """
+    check_ids(data, where)
+    check_ids(model, "the model")
     named = [mapping.get(name, name) if mapping else name for name in data]
-    extra = [name for name in named if name not in set(model)]
-    missing = [name for name in model if name not in set(named)]
+    index = {identity(name): i for i, name in enumerate(model)}
+    reached = {identity(name) for name in named}
+    extra = [name for name in named if identity(name) not in index]
+    missing = [name for name in model if identity(name) not in reached]
     if extra or (missing and mapping is None):
         raise UserError(
             f"{where} and the model do not name the same classes."
             + (f" Not in the model: {listed(extra)}{nearest(extra[0], missing)}." if extra else "")
             + (f" Not in {where}: {listed(missing)}." if missing else "")
-            + " Rename the classes, or give a mapping with --classes FILE (JSON, data name to model name)"
+            + " Rename the classes, or give a mapping with --classes FILE (JSON, data name to model name; {} where "
+            "the data has a part of the model's classes, by their names)"
         )
-    index = {name: i for i, name in enumerate(model)}
-    return np.array([index[name] for name in named], np.int64)
+    return np.array([index[identity(name)] for name in named], np.int64)
+
+
+def identity(name: str) -> str:
+    """What makes two names one class: the WordNet id they begin with, else the whole name."""
+    found = WORDNET.match(name)
+    return found.group() if found else name
+
+
+def check_ids(classes: Sequence[str], where: str) -> None:
+    """A `UserError` where two classes begin with one WordNet id."""
+    seen: dict[str, str] = {}
+    for name in classes:
+        other = seen.setdefault(identity(name), name)
+        if other != name:
+            raise UserError(f"{where}: classes {other!r} and {name!r} have one WordNet id; rename or merge one")
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

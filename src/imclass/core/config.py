@@ -27,6 +27,7 @@ class Model:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     mean_image: bool = False  # subtract the mean of the training images, pixel by pixel, instead of `mean`
+    initialiser: str = ""  # how weights begin: glorot, he, vgg or alexnet; empty for the network's own way
 
 
 @dataclass(frozen=True)

@@ -39,3 +39,8 @@ def printable(text: str) -> str:
     """`text` on one line and safe for a terminal: control characters and broken UTF-8 shown as escapes."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def harmless(cell: str) -> str:
+    """Text that a spreadsheet takes as text: what it would run as a formula gets a leading apostrophe."""
+    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

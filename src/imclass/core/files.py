@@ -72,8 +72,21 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 @dataclass(frozen=True)
+class MemberHeader:
+    """A member of an ensemble: its own header, the protocol it is looked through (name and fields), its weight.
+
+    The tensors of member 3 of the file are called "3." and their name in a file of their own.
+    """
+
+    header: "ModelHeader"
+    protocol: str = ""  # none: the member's own way
+    fields: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class ModelHeader:
-    """Everything a model file holds beside its tensors."""
+    """Everything a model file holds beside its tensors. An ensemble's `network` is "ensemble", its row is empty."""
 
     network: str
     row: dict[str, Any]
@@ -85,6 +98,8 @@ class ModelHeader:
     chosen: str = ""  # which step these weights are: the last, or the best on validation
     versions: dict[str, str] = field(default_factory=dict)
     licence: str = ""
+    members: tuple[MemberHeader, ...] = ()  # of an ensemble
+    temperature: float = 1.0  # that an ensemble's log-scores are divided by
     format: int = FORMAT
 
 

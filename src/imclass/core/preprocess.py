@@ -1,5 +1,6 @@
 """How an image becomes a network's input: one frozen value, stored in every model file and used by every verb alike."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,16 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+
+def check_images(images: Iterable[np.ndarray]) -> None:
+    """A `UserError` unless each is uint8 H W C with one channel or three."""
+    for image in images:
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+            raise UserError(
+                f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; it must be uint8, height x width "
+                "x 1 or 3 channels"
+            )
 
 
 @dataclass(frozen=True)

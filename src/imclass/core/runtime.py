@@ -1,11 +1,16 @@
 """The machine at hand: which device, how many threads, which versions; chosen once and said."""
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
+from typing import Any
 
 import torch
+from torch import distributed
 
 from imclass.core.errors import UserError
 from imclass.core.precision import Arithmetic
@@ -54,6 +59,39 @@ def reseed(seed: int, device: torch.device) -> None:
     """
     generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
     generator.manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share one piece of work: this one alone, or all that torchrun started."""
+
+    rank: int = 0
+    count: int = 1
+
+    def share(self, n: int) -> range:
+        """Which of n things are this process's: consecutive ones. Together the shares are each thing exactly once."""
+        return range(n * self.rank // self.count, n * (self.rank + 1) // self.count)
+
+    def gathered(self, mine: Any) -> list[Any]:
+        """What every process has to tell, by rank, in the first process; nothing in the others."""
+        if self.count == 1:
+            return [mine]
+        everyones: list[Any] | None = [None] * self.count if self.rank == 0 else None
+        distributed.gather_object(mine, everyones)
+        return everyones or []
+
+
+@contextlib.contextmanager
+def processes() -> Iterator[Processes]:
+    """Join the processes that torchrun started (it sets WORLD_SIZE), over gloo, for the time of a block."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("gloo", timeout=timedelta(days=7))  # the first may be done long before the last
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
 
 
 def versions() -> dict[str, str]:

@@ -1,18 +1,26 @@
 """Scores and labels to numbers, in plain numpy. Counts are exact integers; means are taken in float64."""
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64, Integer
+
+ROWS = 4096  # images whose posteriors are held at a time
+DRAWN = 2**20  # positions of images that a bootstrap draws at a time
+
+
+def ranks(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
+    """The place of each image's own class, 1 for the highest score; of equal scores the lower index ranks first."""
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    return 1 + np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1).astype(np.int64)
 
 
 def top_k(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], k: int) -> int:
-    """How many images have their own class among the `k` highest scores; of equal ones the lower index ranks first."""
-    own = np.take_along_axis(scores, labels[:, None], axis=1)
-    earlier = np.arange(scores.shape[1]) < labels[:, None]
-    rank = np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1)
-    return int(np.count_nonzero(rank < k))
+    """How many images have their own class among the `k` highest scores, as `ranks` breaks ties."""
+    return int(np.count_nonzero(ranks(scores, labels) <= k))
 
 
 def predictions(scores: Float[np.ndarray, "N K"]) -> Int64[np.ndarray, "N"]:
@@ -25,6 +33,32 @@ def cross_entropy(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N
     shifted = np.subtract(scores, scores.max(axis=1, keepdims=True), dtype=np.float64)
     own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
     return float(np.mean(np.log(np.exp(shifted, out=shifted).sum(axis=1)) - own))
+
+
+def posteriors(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float64[np.ndarray, "n K"]]]:
+    """The softmax of log-scores, some images at a time, each part with its place."""
+    for start in range(0, len(scores), ROWS):
+        part = slice(start, start + ROWS)
+        powers = np.exp(np.subtract(scores[part], scores[part].max(axis=1, keepdims=True), dtype=np.float64))
+        yield part, powers / powers.sum(axis=1, keepdims=True)
+
+
+def brier(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
+    """Mean squared distance between posteriors and truth, summed over classes: 0 is perfect, 2 the worst.
+
+    G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950, whose
+    P this is. Of two classes it is twice what is often called by this name.
+    """
+    total = 0.0
+    for part, chances in posteriors(scores):
+        chances[np.arange(len(chances)), labels[part]] -= 1
+        total += float(np.square(chances).sum())
+    return total / len(labels)
+
+
+def confidence(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N"]:
+    """The posterior of each image's predicted class."""
+    return np.concatenate([np.zeros(0), *(chances.max(axis=1) for _, chances in posteriors(scores))])
 
 
 def confusion(
@@ -53,6 +87,27 @@ def per_class(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
     )
 
 
+def mean_recall(
+    hits: Integer[np.ndarray, "*draws K"], support: Integer[np.ndarray, "*draws K"]
+) -> Float64[np.ndarray, "*draws"]:
+    """The mean of hits / support over the classes that have images; every class counts alike."""
+    shares = hits / np.maximum(support, 1)
+    return np.asarray(shares.sum(axis=-1) / np.maximum(np.count_nonzero(support, axis=-1), 1))
+
+
+def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
+    """The mean recall of the classes that have images; nan without images."""
+    return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
+
+
+def most_confused(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int], ...]:
+    """At most so many pairs (true, predicted) of different classes, the most frequent first; none that never occur."""
+    mistakes = confusion - np.diag(confusion.diagonal())
+    worst = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+    pairs = zip(*np.unravel_index(worst, mistakes.shape), strict=True)
+    return tuple((int(true), int(predicted)) for true, predicted in pairs if mistakes[true, predicted])
+
+
 def ratio(part: int, whole: int) -> float:
     """`part` of `whole`, or nan where there is nothing to be a part of."""
     return part / whole if whole else math.nan
@@ -71,3 +126,39 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / widened
     # at 0 and n hits an end is exactly 0 or 1, which floats would miss by a hair
     return (0.0 if hits == 0 else centre - half), (1.0 if hits == n else centre + half)
+
+
+def bootstrap(
+    statistic: Callable[[Int64[np.ndarray, "draws N"]], Float[np.ndarray, "draws"]],
+    n: int,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic over `n` images, each draw taking `n` of them with replacement.
+
+    B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` is given the
+    positions of the images of several draws, a row a draw, and returns a value a draw; it sees so few draws at a time
+    that memory does not grow with their number. Without images nothing is known: (nan, nan).
+    """
+    if n == 0:
+        return math.nan, math.nan
+    random, rows = np.random.default_rng(seed), max(1, DRAWN // n)
+    starts = range(0, draws, rows)
+    values = [statistic(random.integers(n, size=(min(rows, draws - start), n))) for start in starts]
+    low, high = np.quantile(np.concatenate(values), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def recall_interval(
+    right: Bool[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """The bootstrap's 95 % interval of the mean class recall of `k` classes; `right` says which images were hit."""
+
+    def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+        cells = labels[positions] + k * np.arange(len(positions))[:, None]
+        shape = (len(positions), k)
+        support = np.bincount(cells.ravel(), minlength=math.prod(shape)).reshape(shape)
+        hits = np.bincount(cells[right[positions]], minlength=math.prod(shape)).reshape(shape)
+        return mean_recall(hits, support)
+
+    return bootstrap(of_draws, len(labels), draws, seed)

@@ -1,6 +1,6 @@
-"""From ragged images to one batch of views at the native size, and its scores: what every protocol ends in."""
+"""From ragged images to batches of uint8 views, at bounded memory whatever the number of images and views."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -8,20 +8,59 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from imclass.core.contracts import ViewClassifier
+from imclass.core.contracts import Image, ViewClassifier
 from imclass.core.preprocess import Preprocess
 
-# images H W C of any sizes: the axes have no names here, for a name would bind all images of a list to one size
-Images: TypeAlias = Sequence[UInt8[np.ndarray, "_ _ _"]]
+# bytes of uint8 pixels that a network sees at once: 27 views of 224 x 224. VGG's first maps take 170 times as much
+AT_ONCE = 4 * 2**20
+
+Images: TypeAlias = Sequence[Image]
+Batch: TypeAlias = UInt8[Tensor, "N C H W"]
+Owned: TypeAlias = tuple[int, Image]  # the position of an image and pixels of it
 
 
-def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> UInt8[Tensor, "N C H W"]:
+def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> Batch:
     """Channels first, in memory of its own (the array may be read-only)."""
     return torch.from_numpy(views.transpose(0, 3, 1, 2).copy(order="C"))
 
 
-def one_view(classifier: ViewClassifier, images: Images, preprocess: Preprocess) -> Float[Tensor, "N K"]:
-    """Scores of the one view of each image that `preprocess` gives; no images give no rows."""
-    if not images:
-        return torch.zeros(0, len(classifier.classes))
-    return classifier.scores(to_batch(np.stack([preprocess(image) for image in images])))
+def portions(views: Iterable[Owned], most: int = AT_ONCE) -> Iterator[tuple[list[int], list[Image]]]:
+    """Consecutive views, `most` bytes of them or one view more at a time: the positions of their images, and them."""
+    owners: list[int] = []
+    held: list[Image] = []
+    size = 0
+    for owner, view in views:
+        owners.append(owner)
+        held.append(view)
+        size += view.nbytes
+        if size >= most:
+            yield owners, held
+            owners, held, size = [], [], 0
+    if held:
+        yield owners, held
+
+
+def same_shape(images: Images) -> Iterator[tuple[list[int], Batch]]:
+    """All images in batches of one shape each, with their positions: nothing has to be padded."""
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for i, image in enumerate(images):
+        shapes.setdefault(image.shape, []).append(i)
+    for alike in shapes.values():
+        for owners, views in portions((i, images[i]) for i in alike):
+            yield owners, to_batch(np.stack(views))
+
+
+def one_view(
+    classifier: ViewClassifier,
+    images: Images,
+    preprocess: Preprocess,
+    score: Callable[[Tensor], Tensor] | None = None,
+) -> Float[Tensor, "N K"]:
+    """Scores of the one view of each image that `preprocess` gives; no images give no rows.
+
+    `score` (by default the classifier's own scores) makes N K scores of a batch of views, N C H W.
+    """
+    rows = [torch.zeros(0, len(classifier.classes))]
+    for _, views in portions((i, preprocess(image)) for i, image in enumerate(images)):
+        rows.append((score or classifier.scores)(to_batch(np.stack(views))))
+    return torch.cat(rows)

@@ -15,7 +15,8 @@ from imclass.core.config import Found, Model, find, from_json, need, to_json
 from imclass.core.contracts import Entry, Image
 from imclass.core.errors import UserError
 from imclass.core.files import ModelHeader, read_model, save_model
-from imclass.core.preprocess import Preprocess
+from imclass.core.preprocess import Preprocess, check_images
+from imclass.models.initialisers import INITIALISERS
 from imclass.models.layers import Network
 
 
@@ -58,12 +59,7 @@ class NetworkClassifier:
 
     def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
         """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
-        for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
-                raise UserError(
-                    f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; it must be uint8, height x width "
-                    "x 1 or 3 channels"
-                )
+        check_images(images)
         return best(self.classify(images), self.classes, top)
 
     def save(self, path: Path, **facts: Any) -> None:
@@ -96,6 +92,8 @@ def create(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = entry.build(row, len(classes), outline.preprocess.w_in)
+        if model.initialiser:
+            INITIALISERS[model.initialiser](network)
     network.normalise(model.mean, model.std)
     return replace(outline, network=network)
 
@@ -108,6 +106,8 @@ def sketch(
     Whatever does not fit together is a `UserError`.
     """
     entry: Entry = networks(plugins)[model.network]
+    if model.initialiser:
+        Found("initialiser", dict(INITIALISERS))[model.initialiser]
     check_classes(classes, model.network)
     row = row_of(entry, model.row, model.network)
     size = getattr(row, "size", entry.size)
@@ -155,9 +155,20 @@ def default_preprocess(entry: Entry, size: int) -> Preprocess:
 
 def load(path: str | Path, plugins: Sequence[Path] = ()) -> NetworkClassifier:
     """The classifier in a model file or a run directory, verified; anything amiss is a `UserError` naming the file."""
+    path = model_file(path)
+    return restored(*read_model(path), path, plugins)
+
+
+def model_file(path: str | Path) -> Path:
+    """The model file that is meant by a path: itself, or a run directory's."""
     path = Path(path)
-    path = path / "model.safetensors" if path.is_dir() else path
-    tensors, header = read_model(path)
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def restored(
+    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, plugins: Sequence[Path] = ()
+) -> NetworkClassifier:
+    """The classifier with the tensors and the header that were read from `path`, which messages name."""
     try:
         networks(plugins)[header.network]
     except UserError as unknown:

@@ -1,12 +1,74 @@
-"""How weights begin."""
+"""How weights begin, by name. Batch norms keep PyTorch's ones and zeros."""
+
+from collections.abc import Callable, Iterator, Mapping
 
 from torch import nn
 
 
 def he(network: nn.Module) -> None:
     """Each convolution from N(0, 2 / fan-in), biases 0. He et al., ICCV 2015, arXiv:1502.01852, section 2.2."""
-    for layer in network.modules():
+    for layer in weighted(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            fill_bias(layer, 0.0)
+
+
+def glorot(network: nn.Module) -> None:
+    """Each weight from U(-b, b) with b = sqrt(6 / (fan-in + fan-out)), biases 0.
+
+    Glorot and Bengio, AISTATS 2010, equation 16. The fans of a grouped convolution are those of one group.
+    """
+    for layer in weighted(network):
+        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+        fan_in, fan_out = layer.weight[0].numel(), layer.weight[:, 0].numel() / groups
+        bound = (6 / (fan_in + fan_out)) ** 0.5
+        nn.init.uniform_(layer.weight, -bound, bound)
+        fill_bias(layer, 0.0)
+
+
+def normal(network: nn.Module, std: float = 0.01) -> None:
+    """Each weight from N(0, std^2), biases 0.
+
+    Simonyan and Zisserman, ICLR 2015, section 3.1. The paper's 0.01 is taken for the standard deviation: as the
+    variance that it is called there it is 0.1, with which activations explode.
+    """
+    for layer in weighted(network):
+        nn.init.normal_(layer.weight, std=std)
+        fill_bias(layer, 0.0)
+
+
+def alexnet(network: nn.Module) -> None:
+    """Weights from N(0, 0.01^2); biases 1 in the 2nd, 4th and 5th convolution and in the hidden fully connected layers.
+
+    The other biases are 0. Krizhevsky et al., NIPS 2012, section 5.
+    """
+    normal(network)
+    layers = list(weighted(network))
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    connected = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    ones: list[nn.Conv2d | nn.Linear] = [*convolutions[1:2], *convolutions[3:5], *connected[:-1]]
+    for layer in ones:
+        fill_bias(layer, 1.0)
+
+
+def weighted(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
+    """The convolutions and fully connected layers, in the order in which they were registered.
+
+    Those on the "meta" device are passed over: there is nothing to draw, and PyTorch takes long to find that out.
+    """
+    layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+    return (layer for layer in layers if not layer.weight.is_meta)
+
+
+def fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
+    """Every bias of the layer, where it has any."""
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, value)
+
+
+INITIALISERS: Mapping[str, Callable[[nn.Module], None]] = {
+    "glorot": glorot,
+    "he": he,
+    "vgg": normal,
+    "alexnet": alexnet,
+}

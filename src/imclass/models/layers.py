@@ -1,5 +1,6 @@
 """What networks share: a normalised input, the verbs `forward`, `embed` and `dense`; dropout; the residual block."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -9,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from imclass.core.errors import UserError
 
@@ -67,7 +69,7 @@ class Network(nn.Module):
         self.check_size(images, exactly=True)
         maps = self.prepare(images)
         if not (self.training and self.sides):
-            return self.head(self.features(maps))
+            return self.head(self.coarse(self.features(maps)))
         scores = []
         for name, layer in self.features.named_children():
             maps = layer(maps)
@@ -79,7 +81,7 @@ class Network(nn.Module):
         """The penultimate vector: what the last layer with weights sees, its mean where that is a map."""
         self.check_size(images, exactly=True)
         last = max(i for i, layer in enumerate(self.head) if any(True for _ in layer.parameters()))
-        vector = self.head[:last](self.features(self.prepare(images)))
+        vector = self.head[:last](self.coarse(self.features(self.prepare(images))))
         return vector if vector.dim() == 2 else vector.mean((2, 3))
 
     def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
@@ -94,12 +96,16 @@ class Network(nn.Module):
             if isinstance(layer, nn.Linear):
                 maps, dilation = slide(maps, layer, dilation), 1
             elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
-                maps, dilation = spread_mean(maps, int(layer.kernel_size), dilation), 1
+                maps, dilation = spread_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
             elif isinstance(layer, nn.BatchNorm1d):
                 maps = layer(maps.flatten(2)).view_as(maps)
             elif not isinstance(layer, nn.Flatten):
                 maps = layer(maps)
         return maps
+
+    def coarse(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C h w"]:
+        """Of maps in the fine form, those positions that the head is made for."""
+        return maps if self.dilation == 1 else maps[:, :, :: self.dilation, :: self.dilation]
 
     def check_size(self, images: Images, exactly: bool) -> None:
         """Images of a size that the network cannot take are a `UserError` that says which it can."""
@@ -171,7 +177,8 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
     was, state = features.training, {k: v.to("meta") for k, v in features.state_dict(keep_vars=True).items()}
     try:
         features.eval()
-        maps = torch.func.functional_call(features, state, (torch.empty(1, w_in, size, size, device="meta"),))
+        with Unnormalised():
+            maps = torch.func.functional_call(features, state, (torch.empty(1, w_in, size, size, device="meta"),))
         return int(maps.shape[-1]) or None
     except RuntimeError:
         return None
@@ -179,13 +186,21 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
         features.train(was)
 
 
+class Unnormalised(TorchFunctionMode):
+    """Batch norms are passed over. They change no shape, and on the "meta" device PyTorch takes longest over them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is functional.batch_norm else func(*args, **(kwargs or {}))
+
+
 def local_response_norm(
     maps: Float[Tensor, "N C H W"], n: int, k: float, alpha: float, beta: float
 ) -> Float[Tensor, "N C H W"]:
     """x / (k + alpha * sum of squares over n neighbouring channels) ** beta (Krizhevsky et al. 2012, section 3.3)."""
-    squares = functional.pad(maps.square().unsqueeze(1), (0, 0, 0, 0, n // 2, (n - 1) // 2))
+    wide = maps.float() if maps.dtype == torch.bfloat16 else maps  # PyTorch's pooling in 3-D has no bfloat16 on a CPU
+    squares = functional.pad(wide.square().unsqueeze(1), (0, 0, 0, 0, n // 2, (n - 1) // 2))
     sums = functional.avg_pool3d(squares, (n, 1, 1), stride=1).squeeze(1) * n
-    return maps / (k + alpha * sums) ** beta
+    return maps / ((k + alpha * sums) ** beta).to(maps.dtype)
 
 
 class LocalResponseNorm(nn.Module):
@@ -273,3 +288,20 @@ class BasicBlock(nn.Module):
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         return self.relu(self.residual(maps).add_(self.shortcut(maps)))
+
+
+def fully_connected(
+    w_in: int, hidden: Sequence[int], classes: int, first: int = 6, drop_inputs: bool = False
+) -> nn.Sequential:
+    """[FC, ReLU, dropout] x n, FC: how AlexNet ends, and those that followed it, from their layer number `first` on.
+
+    Dropout is 0.5, of what each hidden layer gives out, or with `drop_inputs` of what it takes.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    for n, units in enumerate(hidden, first):
+        layer: dict[str, nn.Module] = {f"fc{n}": nn.Linear(w_in, units), f"relu{n}": nn.ReLU(inplace=True)}
+        drop: dict[str, nn.Module] = {f"drop{n}": Dropout(0.5)}
+        layers.update(drop | layer if drop_inputs else layer | drop)
+        w_in = units
+    layers[f"fc{first + len(hidden)}"] = nn.Linear(w_in, classes)
+    return nn.Sequential(layers)

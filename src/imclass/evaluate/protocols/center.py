@@ -5,12 +5,14 @@
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
 
 from imclass.core.contracts import ViewClassifier
-from imclass.core.errors import UserError
+from imclass.evaluate.posteriors import both_ways, log_scores, posterior
+from imclass.evaluate.scales import check_scales, own_scale
 from imclass.evaluate.views import Images, one_view
 
 
@@ -18,21 +20,23 @@ from imclass.evaluate.views import Images, one_view
 class Center:
     """The shorter side becomes `scale` (the paper's Q, pixels), aspect kept, then the centre crop.
 
-    Without `scale`, Q is what the model was trained with. A model whose own rule has no Q (squash, none) takes its
-    native size, so that an image of that size is taken as it is.
+    Without `scale`, Q is what the model was trained with. With `flip`, the posteriors of the crop and of its mirror are
+    averaged.
     """
 
     scale: int | None = None
+    flip: bool = False
 
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image; a Q below the native size is a `UserError`."""
         rule = classifier.preprocess
-        scale = self.scale or (rule.scale if rule.resize == "shorter" else rule.size)
-        if scale < rule.size:
-            raise UserError(
-                f"protocol center: Q is {scale} pixels; it must be at least the network's native size {rule.size}"
-            )
-        return one_view(classifier, images, replace(rule, resize="shorter", scale=scale))
+        scale = self.scale or own_scale(rule)
+        check_scales("center", (scale,), rule)
+        rule = replace(rule, resize="shorter", scale=scale)
+        if not self.flip:
+            return one_view(classifier, images, rule)
+        posteriors = partial(both_ways, lambda views: posterior(classifier.scores(views)))
+        return log_scores(one_view(classifier, images, rule, posteriors).double())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""Dense evaluation against 150 crops, and 50 crops against a loop that treats each view by itself.
+
+    python benchmarks/protocols.py [--network vgg-d] [--width 1.0] [--rounds 5] [--threads 2]
+
+One square JPEG, random weights, all sides in turn in one process. Claims:
+
+1. `dense` at three scales with mirrors against `vgg-multicrop` at the same scales, 150 crops: the ratio of times is at
+   least 80 % of the ratio of multiply-adds (7.1 for VGG-D).
+2. 50 crops at one scale from the file on, at least 1.5 times as fast as a loop that for each view decodes, rescales,
+   cuts and runs a plain float32 N C H W network. In plain float32 as the loop is, and in the faster arithmetics.
+
+Each ratio is given of medians and of the best rounds; the latter says more on a machine that has other work to do.
+"""
+
+import argparse
+import copy
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from imclass.core.config import Model
+from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic, forward, laid_out
+from imclass.core.preprocess import Preprocess
+from imclass.data.images import decode
+from imclass.evaluate.boxes import grid
+from imclass.evaluate.protocols.dense import Dense
+from imclass.evaluate.protocols.multicrop import VggMulticrop
+from imclass.evaluate.views import one_view
+from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.models.layers import Network
+
+SCALES = (256, 384, 512)
+Side = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Within:
+    """A classifier in one arithmetic, its weights in the memory order of that."""
+
+    network: Network
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    arithmetic: Arithmetic
+
+    def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
+        """Log-scores of views."""
+        with torch.inference_mode():
+            scores: Tensor = forward(self.network, images, self.arithmetic)
+            return scores.float()
+
+    def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
+        """Log-scores at every position."""
+        with torch.inference_mode():
+            return self.network.dense(images.contiguous(memory_format=self.arithmetic.memory_format))
+
+    def classify(self, images: Sequence[UInt8[np.ndarray, "_ _ _"]]) -> Float[Tensor, "N K"]:
+        """Log-scores of the native view."""
+        return one_view(self, images, self.preprocess)
+
+
+def within(classifier: NetworkClassifier, arithmetic: Arithmetic) -> Within:
+    """A copy of a classifier in this arithmetic."""
+    network = copy.deepcopy(classifier.network).eval()
+    laid_out(network, arithmetic)
+    return Within(network, classifier.classes, classifier.preprocess, arithmetic)
+
+
+def each_by_itself(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]:
+    """What a plain script does: 50 times from the file to a posterior."""
+    total = torch.zeros(1)
+    for number in range(50):
+        picture = Image.open(path).convert("RGB")
+        factor = q / min(picture.size)
+        size = (round(picture.width * factor), round(picture.height * factor))
+        view = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+        top, left, side = grid(view.shape[0], view.shape[1], network.size)[number // 2]
+        view = view[top : top + side, left : left + side]
+        view = view[:, ::-1] if number % 2 else view
+        pixels = torch.from_numpy(view.transpose(2, 0, 1).copy())[None]
+        with torch.inference_mode():
+            total = total + network(pixels).softmax(1)
+    return (total / 50).log()
+
+
+def multiply_adds(outline: Network, q: int) -> int:
+    """Of one image of q x q pixels; the network is on the meta device, so that nothing is computed."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        outline.dense(torch.empty(1, outline.w_in, q, q, device="meta"))
+    return int(counter.get_total_flops()) // 2
+
+
+def interleaved(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each side, round by round, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, side in sides.items():
+            began = time.perf_counter()
+            side()
+            if number:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def show(seconds: Mapping[str, Sequence[float]], peer: str) -> float:
+    """A line a side with its ratios to `peer`; returns the first side's ratio of best rounds."""
+    for name, taken in seconds.items():
+        medians = statistics.median(seconds[peer]) / statistics.median(taken)
+        best = min(seconds[peer]) / min(taken)
+        print(f"  {name:<28} best {min(taken):8.3f} s   {best:6.2f} x ({medians:.2f} x of medians)")
+    first = next(iter(seconds))
+    return min(seconds[peer]) / min(seconds[first])
+
+
+def picture(path: Path, side: int = 500) -> None:
+    """A smooth random photograph."""
+    fields = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    Image.fromarray(fields).resize((side, side), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def classifier_of(name: str, width: float) -> NetworkClassifier:
+    """The network with random weights, its layers `width` times as wide."""
+    row = networks()[name].row
+    narrow = {
+        key: tuple(round(w * width) for w in getattr(row, key)) for key in ("widths", "hidden") if hasattr(row, key)
+    }
+    return create(Model(name, narrow if width != 1 else {}), [f"class {k}" for k in range(1000)])
+
+
+def main() -> None:
+    """Both claims."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--network", default="vgg-d")
+    for option, kind, value in (("--width", float, 1.0), ("--rounds", int, 5), ("--threads", int, 2)):
+        parser.add_argument(option, type=kind, default=value)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(f"{platform.machine()}, {given.threads} threads, torch {torch.__version__}, {given.network} x {given.width}")
+    classifier = classifier_of(given.network, given.width)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "photo.jpg"
+        picture(path)
+        dense_against_crops(classifier, [decode(path)], given.rounds)
+        crops_against_loop(classifier, path, given.rounds)
+
+
+def dense_against_crops(
+    classifier: NetworkClassifier, images: Sequence[UInt8[np.ndarray, "_ _ _"]], rounds: int
+) -> None:
+    """Claim 1."""
+    outline = copy.deepcopy(classifier.network).to("meta").eval()
+    dense = 2 * sum(multiply_adds(outline, q) for q in SCALES)
+    expected = 150 * multiply_adds(outline, outline.size) / dense
+    print(f"three scales, dense with mirrors against 150 crops: multiply-adds {expected:.2f} x")
+    for arithmetic in FP32:
+        ours = within(classifier, arithmetic)
+        sides: dict[str, Side] = {
+            f"dense, {arithmetic}": lambda ours=ours: Dense(SCALES)(ours, images),  # type: ignore[misc]
+            f"150 crops, {arithmetic}": lambda ours=ours: VggMulticrop(SCALES)(ours, images),  # type: ignore[misc]
+        }
+        ratio = show(interleaved(sides, rounds), peer=f"150 crops, {arithmetic}")
+        print(f"  {100 * ratio / expected:.0f} % of the multiply-adds' ratio")
+
+
+def crops_against_loop(classifier: NetworkClassifier, path: Path, rounds: int) -> None:
+    """Claim 2."""
+    print("50 crops at one scale, from the file on, against a loop over views")
+    plain = within(classifier, PLAIN)
+    sides: dict[str, Side] = {}
+    for arithmetic in (*FP32, *BF16):
+        ours = within(classifier, arithmetic)
+        sides[str(arithmetic)] = lambda ours=ours: VggMulticrop((256,))(ours, [decode(path)])  # type: ignore[misc]
+    sides["a loop, fp32"] = lambda: each_by_itself(plain.network, path, 256)
+    exact = sides["a loop, fp32"]().softmax(1)
+    for name, side in sides.items():
+        print(f"  {name:<28} largest difference of posteriors {(side().softmax(1) - exact).abs().max():.1e}")
+    show(interleaved(sides, rounds), peer="a loop, fp32")
+
+
+if __name__ == "__main__":
+    main()

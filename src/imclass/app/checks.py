@@ -1,0 +1,41 @@
+"""What several verbs ask of their options before any work is done."""
+
+import json
+from pathlib import Path
+
+from imclass.app.arguments import Common
+from imclass.core.config import need
+from imclass.core.errors import UserError
+from imclass.core.store import Store, open_store
+
+
+def store_of(common: Common) -> Store:
+    """The store that the options name."""
+    return open_store(common.store, common.offline)
+
+
+def check_workers(workers: int) -> None:
+    """A `UserError` for fewer decoding threads than none."""
+    need(workers >= 0, "workers", workers, "0 or more threads")
+
+
+def check_target(path: Path | None, option: str) -> None:
+    """A file can be written at `path`; otherwise a `UserError`, before any work is done for it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
+
+
+def mapping_in(path: Path | None) -> dict[str, str] | None:
+    """The class mapping in a JSON file."""
+    if path is None:
+        return None
+    try:
+        mapping = json.loads(path.read_bytes())
+        assert isinstance(mapping, dict) and all(isinstance(v, str) for v in mapping.values())
+        return mapping
+    except (OSError, ValueError, AssertionError, RecursionError):
+        raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}') from None

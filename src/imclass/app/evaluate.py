@@ -1,0 +1,226 @@
+"""The verb `evaluate`: what is scored, how it is told, and which files come of it."""
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imclass.app.arguments import Evaluate
+from imclass.app.checks import check_target, check_workers, store_of
+from imclass.app.load import load
+from imclass.app.plots import confusion_png, reliability_png
+from imclass.app.rows import AS_TRAINED, Blend, Row, Way, blends, changed, looks, saved_row, scored, ways_of
+from imclass.app.split import split_for, validation_for
+from imclass.core.config import need, to_json
+from imclass.core.contracts import Classifier
+from imclass.core.errors import UserError, printable
+from imclass.core.runtime import processes, versions
+from imclass.evaluate import papers, tables
+from imclass.evaluate.calibration import reliability
+from imclass.evaluate.fusion import save as save_ensemble
+from imclass.evaluate.metrics import confusion, predictions, wilson
+from imclass.evaluate.saved import is_scores, save_scores
+from imclass.models.classifier import model_file
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the verb prints, and whether images were refused."""
+
+    record: dict[str, Any]
+    text: str
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the user named as MODEL: classifiers, and rows that were scored before."""
+
+    models: dict[str, Classifier]
+    saved: list[Row]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Every row, those of single models first; what was fused, and from which ways of looking."""
+
+    rows: list[Row]
+    blends: list[Blend]
+    ways: list[Way]
+
+
+def evaluate(own: Evaluate) -> Scored | None:
+    """Score models under protocols, and fused. Under torchrun all processes share the images; the first has all."""
+    check(own)
+    sources = named(own)
+    check_sources(own, sources)
+    return score(own, sources)
+
+
+def told_of(own: Evaluate, result: Scored) -> Told:
+    """The last row in full and all rows in short, or the paper's table that was asked for."""
+    last = result.rows[-1].evaluation
+    if own.table is None:
+        return Told(record(own, result), text(own, result), bool(last.refused))
+    table = paper_table(own.table, own, result)
+    print(last.accounted, file=sys.stderr)
+    return Told(record(own, result) | {"table": table}, table.rstrip("\n"), bool(last.refused))
+
+
+def check(own: Evaluate) -> None:
+    """Options that cannot be, each a `UserError`."""
+    check_workers(own.workers)
+    need(own.changed >= 0, "changed", own.changed, "0 or more images")
+    targets = {
+        "--plot": own.plot, "--reliability": own.reliability, "--save": own.save, "--save-scores": own.save_scores,
+    }  # fmt: skip
+    inputs = [model_file(path).resolve() for path in own.models]
+    for option, path in targets.items():
+        check_target(path, option)
+        if path is not None and path.resolve() in inputs:
+            raise UserError(f"{option} {path} is what is to be scored; name another file")
+    several = len(looks(own)) > 1 or (len(own.models) > 1 and own.weights == "none")
+    if several and (own.temperature or own.save):
+        option = "--temperature" if own.temperature else "--save"
+        raise UserError(f"{option} is of one row; name one --protocol, and one model or --weights mean or fit")
+
+
+def named(own: Evaluate) -> Sources:
+    """The models and the saved scores, loaded; a name given twice is a `UserError`."""
+    if not own.models:
+        raise UserError("name a MODEL: a run's directory, a model file, or a file of saved scores")
+    twice = [path for path in own.models if own.models.count(path) > 1]
+    if twice:
+        raise UserError(f"{twice[0]} is named twice; name each model once")
+    saved = [path for path in own.models if is_scores(path)]
+    store = store_of(own.common)
+    models = {str(path): load(path, own.common.plugins, store) for path in own.models if path not in saved}
+    return Sources(models, [saved_row(path) for path in saved])
+
+
+def check_sources(own: Evaluate, sources: Sources) -> None:
+    """What saved scores cannot give is a `UserError`."""
+    if not sources.saved:
+        return
+    first = sources.saved[0].name
+    if own.weights == "fit" or own.temperature:
+        raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
+    if own.save:
+        raise UserError(f"{first} holds scores and no model, so it cannot be part of --save {own.save}")
+    if len(looks(own)) > 1:
+        raise UserError(f"{first} was scored under one protocol; name one --protocol beside saved scores")
+    if not sources.models and (own.protocol or own.data or own.split):
+        raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
+
+
+def score(own: Evaluate, sources: Sources) -> Scored | None:
+    """All rows, in the first process."""
+    ways, rows, trials = ways_of(sources.models, own), list[Row](), list[Row]()
+    with processes() as everyone:
+        if ways:
+            chosen = split_for(sources.models, own.data, own.split, own.common)
+            fitting = own.weights == "fit" or own.temperature
+            if everyone.rank == 0:
+                print(f"evaluating {chosen.said}, protocol {own.protocol or AS_TRAINED}", file=sys.stderr)
+            if fitting:
+                trials = scored(ways, validation_for(chosen, own.common), own, everyone)
+            rows = scored(ways, chosen, own, everyone)
+    if everyone.rank:
+        return None
+    rows += sources.saved
+    fused = blends(rows, trials, own)
+    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
+
+
+def write_files(own: Evaluate, result: Scored) -> None:
+    """The pictures, the scores and the model that were asked for."""
+    last = result.rows[-1]
+    evaluation = last.evaluation
+    if own.plot:
+        matrix = confusion(predictions(evaluation.scores), evaluation.labels, len(evaluation.classes))
+        confusion_png(matrix, evaluation.classes, own.plot)
+    if own.reliability:
+        reliability_png(reliability(evaluation.scores, evaluation.labels), own.reliability)
+    if own.save_scores:
+        for path, row in zip(score_files(own.save_scores, result.rows), result.rows, strict=True):
+            save_scores(path, row.evaluation, row.images, to_json(row.facts))
+    if own.save:
+        blend = result.blends[-1] if result.blends else Blend("", (len(result.rows) - 1,), (1.0,))
+        counted = {
+            k: v for k, v in tables.record(evaluation).items() if k in ("top1", "top5", "loss", "evaluated", "total")
+        }
+        save_ensemble(
+            own.save,
+            blend.ensemble(result.ways),
+            own.common.plugins,
+            metrics={last.facts.split: counted},
+            versions=versions(),
+        )
+
+
+def score_files(path: Path, rows: Sequence[Row]) -> list[Path]:
+    """One file a row: `path`, or with several rows `path` with the row's name in it."""
+    if len(rows) == 1:
+        return [path]
+    words = [re.sub(r"[^\w.+]+", "-", row.name).strip("-")[-80:] for row in rows]
+    return [path.with_name(f"{path.stem}.{i}.{word}{path.suffix}") for i, word in enumerate(words, 1)]
+
+
+def record(own: Evaluate, result: Scored) -> dict[str, Any]:
+    """The last row as JSON, and all rows in short."""
+    last = result.rows[-1]
+    rows = [
+        {"name": row.name, "top1": row.evaluation.top1, "top5": row.evaluation.top5, "loss": row.evaluation.loss}
+        | {"top1_interval": list(interval(row)), **to_json(row.facts)}
+        for row in result.rows
+    ]
+    told = tables.record(last.evaluation) | {
+        "data": last.facts.said,
+        "protocol": last.facts.tested.protocol or AS_TRAINED,
+        "rows": rows,
+    }
+    return told | ({"changed": changed(result.rows[0], last, own.changed)} if own.changed else {})
+
+
+def text(own: Evaluate, result: Scored) -> str:
+    """The rows beside each other, then the last in full."""
+    last = result.rows[-1].evaluation
+    parts = [tables.summary(last), tables.class_table(last), tables.confusion_table(last)]
+    if len(result.rows) > 1:
+        parts = [row_table(result.rows), f"{printable(result.rows[-1].name)}:", *parts]
+    if own.changed:
+        parts.append("rank of an image's class in the first row -> in the last")
+        moved = changed(result.rows[0], result.rows[-1], own.changed)
+        parts[-1] += "".join(f"\n{m['before']:>6} -> {m['after']:<6} {printable(m['image'])}" for m in moved)
+    return "\n\n".join(parts)
+
+
+def paper_table(name: str, own: Evaluate, result: Scored) -> str:
+    """The table of a paper with our rows in it."""
+    facts = [row.facts for row in result.rows]
+    measured = [
+        papers.as_measured(row.evaluation, f.tested, f"{f.data} {f.split}")
+        for row, f in zip(result.rows, facts, strict=True)
+    ]
+    return papers.render(name, measured, own.table_format)
+
+
+def row_table(rows: Sequence[Row]) -> str:
+    """Each row's accuracies with Wilson's 95 % interval, and its cross-entropy."""
+    names = [printable(row.name) for row in rows]
+    wide = max(map(tables.columns, names))
+    lines = []
+    for name, row in zip(names, rows, strict=True):
+        shares = f"top-1 {tables.percent(row.evaluation.top1)} {tables.bracketed(interval(row))}"
+        lines.append(
+            f"{tables.padded(name, wide)}  {shares}, {tables.top5(row.evaluation)}, {row.evaluation.loss:.4f} nats"
+        )
+    return "\n".join(lines)
+
+
+def interval(row: Row) -> tuple[float, float]:
+    """Wilson's 95 % interval of the top-1 accuracy."""
+    n = len(row.evaluation.labels)
+    return wilson(round(row.evaluation.top1 * n), n)

@@ -1,0 +1,44 @@
+"""Published weights as a MODEL: found in the store or fetched, taken into their network, with names for classes."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imclass.core.contracts import Entry
+from imclass.core.store import Store
+from imclass.data.sets.cifar import CIFAR10
+from imclass.models.classifier import NetworkClassifier, networks
+from imclass.models.published import obtained, published
+from imclass.models.weights import Wanted, imported
+
+
+def is_published(model: str | Path) -> bool:
+    """Whether a MODEL is NETWORK:WEIGHTS; a file or folder of that name comes first."""
+    network, colon, name = str(model).partition(":")
+    return bool(colon and network and name) and not {"/", "\\"} & set(str(model)) and not Path(model).exists()
+
+
+def open_published(model: str, store: Store, plugins: Sequence[Path] = ()) -> NetworkClassifier:
+    """The classifier that NETWORK:WEIGHTS names; what cannot be found or does not fit is a `UserError`.
+
+    The file is taken in anew each time: that costs what reading and checking a converted copy would.
+    """
+    file = published(model)
+    path = obtained(file, store, shown)
+    wanted = Wanted(
+        file.library, CIFAR10.classes if file.classes == "cifar10" else None, inputs=file.inputs, licence=file.licence
+    )
+    return imported(path, file.network, wanted, plugins)[0]
+
+
+def shown(held: int, size: int) -> None:
+    """A download's progress on a terminal's standard error."""
+    if sys.stderr.isatty():
+        text = f"\r{held / 1e6:,.1f} of {size / 1e6:,.1f} MB"
+        print(text, end="\n" if held == size else "", file=sys.stderr, flush=True)
+
+
+def usual_names(network: str, plugins: Sequence[Path] = ()) -> Mapping[int, Sequence[str]]:
+    """Names that a file for this network may be meant to have, by their number: CIFAR-10's for networks of its size."""
+    entry: Entry = networks(plugins)[network]
+    return {10: CIFAR10.classes} if (entry.size, entry.w_in) == (32, 3) else {}

@@ -1,0 +1,1 @@
+"""Published results as data, each with its source: one file a paper, in the form that `table` gives."""

@@ -1,0 +1,106 @@
+"""What a row of a results table says was tested, and how the papers write that down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LETTERS = {
+    "vgg-a": "A", "vgg-a-lrn": "A-LRN", "vgg-b": "B", "vgg-c": "C", "vgg-d": "D", "vgg-e": "E",
+}  # fmt: skip
+METHODS = {
+    "": "as trained",
+    "center": "1 crop",
+    "tencrop": "10 crops",
+    "googlenet144": "144 crops",
+    "vgg-multicrop": "multi-crop",
+    "dense+multicrop": "multi-crop & dense",
+    "resnet-multiscale": "multi-scale",
+}
+FUSED = {"dense": "dense eval.", "dense+multicrop": "multi-crop & dense eval."}  # as the VGG paper's Table 6 has it
+
+
+@dataclass(frozen=True)
+class Net:
+    """A trained network: its name in NETS, and the smallest sides of images in pixels, each empty where not known."""
+
+    network: str
+    train: tuple[int, ...] = ()  # S: one, or the ends of the range it was drawn from
+    test: tuple[int, ...] = ()  # Q
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a row is about: networks (several are fused) under a protocol of PROTOCOLS ("": each in its own way)."""
+
+    nets: tuple[Net, ...] = ()
+    protocol: str = ""
+    name: str = ""  # that the user gave it
+
+    @property
+    def method(self) -> str:
+        """The protocol in the papers' words."""
+        return METHODS.get(self.protocol, self.protocol)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A published result; numbers as they are printed, "" where there is none.
+
+    `label` is what the paper calls it, where the table's `cells` do not say.
+    """
+
+    tested: Tested
+    numbers: tuple[str, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of results. `cells` gives what identifies a row, a text for each of `heads`; errors are in %."""
+
+    title: str
+    source: str
+    heads: tuple[str, ...]
+    cells: Callable[[Tested], tuple[str, ...]]
+    numbers: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def letter(net: Net) -> str:
+    """The VGG paper's letter of a network, or the name of another."""
+    return LETTERS.get(net.network, net.network)
+
+
+def training(net: Net) -> str:
+    """S as the VGG paper prints it: "256", "[256;512]"."""
+    return f"[{';'.join(map(str, net.train))}]" if len(net.train) > 1 else "".join(map(str, net.train)) or "-"
+
+
+def testing(net: Net) -> str:
+    """Q as the VGG paper prints it: "224,256,288"."""
+    return ",".join(map(str, net.test)) or "-"
+
+
+def networks(tested: Tested) -> str:
+    """The networks on a line, or the user's name where they are not known."""
+    return " + ".join(map(letter, tested.nets)) or tested.name
+
+
+def by_scale(tested: Tested) -> tuple[str, ...]:
+    """Network, S and Q."""
+    return networks(tested), *(" + ".join(map(side, tested.nets)) or "-" for side in (training, testing))
+
+
+def by_method(tested: Tested) -> tuple[str, ...]:
+    """Network and evaluation method."""
+    return networks(tested), tested.method
+
+
+def by_members(tested: Tested) -> tuple[str, ...]:
+    """ "(D/256/224,256,288), (E/384/352,384,416), dense eval." """
+    nets = [f"({letter(net)}/{training(net)}/{testing(net)})" for net in tested.nets] or [tested.name]
+    return (", ".join([*nets, FUSED.get(tested.protocol, tested.method)]),)
+
+
+def by_name(tested: Tested) -> tuple[str, ...]:
+    """The user's name, or the networks, and the method."""
+    return (f"{tested.name or networks(tested)} ({tested.method})",)

@@ -1,0 +1,95 @@
+"""AlexNet: ImageNet classification with deep convolutional neural networks.
+
+Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is that network:
+convolutions 2, 4 and 5 in two groups (one a GPU), local response normalisation after the first two ReLUs.
+`alexnet-2012-ungrouped` has its widths in one piece. `alexnet` is Francois Fleuret's lecture EE-559 7.2, which is
+torchvision's: the narrower single column of Krizhevsky, One weird trick for parallelizing convolutional neural
+networks, 2014, arXiv:1404.5997.
+
+Deviations:
+- `alexnet-2012` takes 227 x 227 pixels. The paper says 224, of which its first convolution, 11x11 with stride 4, cannot
+  make the 55 x 55 maps that it reports without padding.
+- `alexnet` drops out before the hidden layers and not after them, and has 256 maps in convolution 4, as in the lecture;
+  arXiv:1404.5997 has 384 there. It begins as the paper of 2012 says, not with PyTorch's defaults.
+- At test time nothing is multiplied by 0.5: the inverse is done in training.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.initialisers import alexnet
+from imclass.models.layers import LocalResponseNorm, Network, fully_connected, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Widths of the five convolutions and the hidden layers; what else differs between the three."""
+
+    size: int = 227
+    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
+    hidden: tuple[int, int] = (4096, 4096)
+    padding: int = 0  # of the first convolution
+    groups: int = 1  # of convolutions 2, 4 and 5
+    response_norm: bool = True
+    drop_inputs: bool = False  # dropout before the hidden layers instead of after them
+
+
+class AlexNet(Network):
+    """[conv, ReLU, (LRN), 3x3/2 pool] x 2; [conv, ReLU] x 3; 3x3/2 pool; [FC, ReLU, dropout] x 2; FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        w1, w2, w3, w4, w5 = row.widths
+        self.features = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(w_in, w1, 11, stride=4, padding=row.padding),
+                **activation(1, row.response_norm), pool1=nn.MaxPool2d(3, 2),
+                conv2=nn.Conv2d(w1, w2, 5, padding=2, groups=row.groups),
+                **activation(2, row.response_norm), pool2=nn.MaxPool2d(3, 2),
+                conv3=nn.Conv2d(w2, w3, 3, padding=1), **activation(3),
+                conv4=nn.Conv2d(w3, w4, 3, padding=1, groups=row.groups), **activation(4),
+                conv5=nn.Conv2d(w4, w5, 3, padding=1, groups=row.groups), **activation(5), pool5=nn.MaxPool2d(3, 2),
+            )
+        )  # fmt: skip
+        side = map_side(self.features, row.size, w_in)
+        self.head = fully_connected(w5 * side**2, row.hidden, classes, drop_inputs=row.drop_inputs)
+        alexnet(self)
+
+
+def activation(n: int, response_norm: bool = False) -> dict[str, nn.Module]:
+    """ReLU, (LRN): of convolution n."""
+    norm: dict[str, nn.Module] = {f"norm{n}": LocalResponseNorm()} if response_norm else {}
+    return {f"relu{n}": nn.ReLU(inplace=True)} | norm
+
+
+TORCHVISION = {
+    "features.conv1": "features.0", "features.conv2": "features.3", "features.conv3": "features.6",
+    "features.conv4": "features.8", "features.conv5": "features.10",
+    "head.fc6": "classifier.1", "head.fc7": "classifier.4", "head.fc8": "classifier.6",
+}  # fmt: skip
+
+
+def renamed(name: str, layers: Mapping[str, str]) -> str:
+    """What the tensor `name` is called where the layers have other names."""
+    layer, leaf = name.rsplit(".", 1)
+    return f"{layers[layer]}.{leaf}"
+
+
+LISTING = Row(224, (64, 192, 384, 256, 256), padding=2, response_norm=False, drop_inputs=True)
+NETS = {
+    "alexnet": Entry(
+        AlexNet, LISTING, 224, 61_100_840, "arXiv:1404.5997", 2014,
+        published=Published(43.45, 20.91, "1 crop, torchvision's weights"),
+        foreign={"torchvision": Foreign("alexnet", partial(renamed, layers=TORCHVISION))},
+    ),
+    "alexnet-2012": Entry(
+        AlexNet, Row(groups=2), 227, 60_965_224, "Krizhevsky et al. 2012", 2012,
+        published=Published(40.7, 18.2, "10 crops"),
+    ),
+    "alexnet-2012-ungrouped": Entry(AlexNet, Row(), 227, 62_378_344, "Krizhevsky et al. 2012", 2012),
+}  # fmt: skip

@@ -1,0 +1,149 @@
+"""DenseNet: densely connected convolutional networks.
+
+Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, CVPR 2017, arXiv:1608.06993. Section 3 and Table 2
+for CIFAR, depth L and growth rate k in the names: DenseNet, and DenseNet-BC with bottlenecks of 4k maps and transitions
+that halve the maps. Table 1 for ImageNet, all of them BC; 161 layers are those of the released code.
+
+A transition is BN, ReLU, 1x1, 2x2 mean, as in the released code; the paper's text leaves the ReLU out. The paper has
+dropout of 0.2 after each convolution but the first where training images are not augmented; the rows are for
+augmented ones.
+"""
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.initialisers import he
+from imclass.models.layers import Dropout, Network, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Growth rate, layers of each block, whether it is BC, the first convolution's kernel, dropout.
+
+    The first convolution has 2k maps, or 16 where it is not BC (section 3, implementation details).
+    """
+
+    growth: int
+    blocks: tuple[int, ...]
+    bc: bool = True
+    stem_kernel: Literal[3, 7] = 7
+    dropout: float = 0.0
+    size: int = 224
+
+
+class DenseNet(Network):
+    """7x7/2, BN, ReLU, 3x3/2 pool (CIFAR: 3x3); dense blocks, transitions between them; BN, ReLU; spatial mean; FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        width = 2 * row.growth if row.bc else 16
+        layers = first_layers(w_in, width, row.stem_kernel)
+        for i, n in enumerate(row.blocks, 1):
+            layers[f"denseblock{i}"] = nn.Sequential(*(DenseLayer(width + j * row.growth, row) for j in range(n)))
+            width += n * row.growth
+            if i < len(row.blocks):
+                layers[f"transition{i}"] = transition(width, width // 2 if row.bc else width, row.dropout)
+                width = width // 2 if row.bc else width
+        layers[f"norm{len(row.blocks) + 1}"], layers["relu"] = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        self.features = nn.Sequential(layers)
+        side = map_side(self.features, row.size, w_in)
+        self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(width, classes))
+        he(self)
+
+
+def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
+    """7x7/2, BN, ReLU, 3x3/2 pool, or a 3x3 convolution alone."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["conv0"] = nn.Conv2d(w_in, width, kernel, 2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
+    if kernel == 7:
+        layers["norm0"], layers["relu0"] = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        layers["pool0"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return layers
+
+
+class DenseLayer(nn.Module):
+    """Its input, and k maps more: BN, ReLU, 3x3; in BC: BN, ReLU, 1x1 (4k maps), BN, ReLU, 3x3. Section 3."""
+
+    def __init__(self, w_in: int, row: Row) -> None:
+        super().__init__()
+        layers = activated(1, nn.Conv2d(w_in, 4 * row.growth, 1, bias=False), row.dropout) if row.bc else OrderedDict()
+        w_in = 4 * row.growth if row.bc else w_in
+        last = nn.Conv2d(w_in, row.growth, 3, padding=1, bias=False)
+        self.new = nn.Sequential(layers | activated(2 if row.bc else 1, last, row.dropout))
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c H W"]:
+        return torch.cat((maps, self.new(maps)), dim=1)
+
+
+def activated(number: int, convolution: nn.Conv2d, dropout: float) -> OrderedDict[str, nn.Module]:
+    """BN, ReLU, the convolution, (dropout)."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers[f"norm{number}"] = nn.BatchNorm2d(convolution.in_channels)
+    layers[f"relu{number}"], layers[f"conv{number}"] = nn.ReLU(inplace=True), convolution
+    if dropout:
+        layers[f"dropout{number}"] = Dropout(dropout)
+    return layers
+
+
+def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
+    """BN, ReLU, 1x1, (dropout), 2x2 mean."""
+    layers = OrderedDict(norm=nn.BatchNorm2d(w_in), relu=nn.ReLU(inplace=True))
+    layers["conv"] = nn.Conv2d(w_in, w_out, 1, bias=False)
+    if dropout:
+        layers["dropout"] = Dropout(dropout)
+    return nn.Sequential(layers | OrderedDict(pool=nn.AvgPool2d(2)))
+
+
+def torchvision_name(name: str) -> str:
+    """What torchvision and timm call a tensor of DenseNet for ImageNet."""
+    name = re.sub(r"\.(\d+)\.new\.", lambda m: f".denselayer{int(m[1]) + 1}.", name)
+    return name.replace("head.2.", "classifier.")
+
+
+def cifar(depth: int, growth: int, bc: bool = False) -> Row:
+    """Three blocks; the first convolution, two transitions and FC make up the rest of the depth."""
+    return Row(growth, ((depth - 4) // (6 if bc else 3),) * 3, bc, stem_kernel=3, size=32)
+
+
+ROWS = {
+    "densenet-cifar-40-12": cifar(40, 12),
+    "densenet-cifar-100-12": cifar(100, 12),
+    "densenet-cifar-100-24": cifar(100, 24),
+    "densenet-cifar-bc-100-12": cifar(100, 12, bc=True),
+    "densenet-cifar-bc-250-24": cifar(250, 24, bc=True),
+    "densenet-cifar-bc-190-40": cifar(190, 40, bc=True),
+    "densenet-121": Row(32, (6, 12, 24, 16)),
+    "densenet-161": Row(48, (6, 12, 36, 24)),
+    "densenet-169": Row(32, (6, 12, 32, 32)),
+    "densenet-201": Row(32, (6, 12, 48, 32)),
+}
+PARAMETERS = {
+    "densenet-cifar-40-12": 1_019_722, "densenet-cifar-100-12": 6_979_642, "densenet-cifar-100-24": 27_249_082,
+    "densenet-cifar-bc-100-12": 769_162, "densenet-cifar-bc-250-24": 15_324_406, "densenet-cifar-bc-190-40": 25_624_430,
+    "densenet-121": 7_978_856, "densenet-161": 28_681_000, "densenet-169": 14_149_480, "densenet-201": 20_013_928,
+}  # fmt: skip
+PUBLISHED = {  # Table 2, augmented CIFAR-10; ImageNet as measured by the authors' released code
+    "densenet-cifar-40-12": 5.24, "densenet-cifar-100-12": 4.10, "densenet-cifar-100-24": 3.74,
+    "densenet-cifar-bc-100-12": 4.51, "densenet-cifar-bc-250-24": 3.62, "densenet-cifar-bc-190-40": 3.46,
+    "densenet-121": 25.0, "densenet-161": 22.2, "densenet-169": 23.6, "densenet-201": 22.5,
+}  # fmt: skip
+
+
+def entry(name: str, row: Row) -> Entry:
+    """The entry of one row; the networks for ImageNet are torchvision's and timm's, of the same name."""
+    imagenet, theirs = row.stem_kernel == 7, name.replace("-", "")
+    return Entry(
+        DenseNet, row, row.size, PARAMETERS[name], "arXiv:1608.06993", 2016, classes=1000 if imagenet else 10,
+        published=Published(PUBLISHED[name], protocol="1 crop" if imagenet else "whole image"),
+        foreign={n: Foreign(theirs, torchvision_name) for n in ("torchvision", "timm")} if imagenet else {},
+    )  # fmt: skip
+
+
+NETS = {name: entry(name, row) for name, row in ROWS.items()}

@@ -1,0 +1,182 @@
+"""GoogLeNet: going deeper with convolutions.
+
+Christian Szegedy, Wei Liu, Yangqing Jia, Pierre Sermanet, Scott Reed, Dragomir Anguelov, Dumitru Erhan, Vincent
+Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842: Table 1 with the blocks of figure 2b, and section 5's two
+auxiliary heads, 6,379,728 parameters more while training. Where the paper is silent, BVLC's Caffe model is followed:
+- max pooling keeps a last window that is not full;
+- biases of convolutions begin at 0.2, weights as Glorot's.
+Local response normalisation, after the first pooling and before the second (figure 3), has AlexNet's constants; the
+weights of BVLC want k = 1 and alpha = 2e-5.
+
+`googlenet-naive` puts the block of figure 2a into the same table: no reductions, and pooled maps go on as they are. The
+paper shows that block only, to reject it: maps pile up to 4,944.
+
+`googlenet-bn` is torchvision's network, not in the paper: batch norm in place of normalisation and biases, 3x3 where
+Table 1 has 5x5, the fourth pooling over 2x2, the auxiliary heads on 4 x 4 adaptive means, dropout of 0.2.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
+from imclass.models.initialisers import fill_bias, glorot, he, weighted
+from imclass.models.layers import Dropout, LocalResponseNorm, Network, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Native size, a factor on all widths, and what differs between the variants."""
+
+    size: int = 224
+    width: float = 1.0
+    reduced: bool = True  # the blocks of figure 2b; else those of 2a
+    aux: bool = True  # the auxiliary heads
+    k: float = 2.0  # of local response normalisation ...
+    alpha: float = 1e-4  # ... on the sum of five squares
+    batch_norm: bool = False  # in place of that, and of biases
+    kernel: int = 5  # of the blocks' third branch
+    pool4: int = 3  # window of the fourth pooling
+    dropout: float = 0.4
+
+
+# Table 1: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection.
+BLOCKS: Mapping[str, tuple[int, int, int, int, int, int]] = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+
+class GoogLeNet(Network):
+    """7x7/2, pool, LRN, 1x1, 3x3, LRN, pool; 2, 5 and 2 blocks with pools between; spatial mean; dropout; FC."""
+
+    side_weight = 0.3
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        self.features = stack(w_in, row.width, layers(row))
+        side = map_side(self.features, row.size, w_in)
+        self.head = nn.Sequential(
+            nn.AvgPool2d(side, stride=1), Dropout(row.dropout), nn.Flatten(),
+            nn.Linear(maps_out(self.features, w_in), classes),
+        )  # fmt: skip
+        for name in ("inception4a", "inception4d") if row.aux else ():
+            self.sides[name] = auxiliary(up_to(self.features, name), row, classes, w_in)
+        initialise(self, row)
+
+
+def layers(row: Row) -> dict[str, Part]:
+    """Table 1 from top to bottom."""
+    conv = partial(Conv, batch_norm=row.batch_norm)
+    norm = fixed(lambda: LocalResponseNorm(5, row.k, row.alpha))
+    pool = fixed(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
+    pool4 = fixed(lambda: nn.MaxPool2d(row.pool4, 2, ceil_mode=True))
+
+    def blocks(*names: str) -> dict[str, Part]:
+        return {f"inception{name}": block(BLOCKS[name], row) for name in names}
+
+    parts: dict[str, Part] = {
+        "conv1": conv(64, 7, 2), "pool1": pool, "norm1": norm,
+        "conv2": conv(64, 1), "conv3": conv(192, 3), "norm2": norm, "pool2": pool,
+        **blocks("3a", "3b"), "pool3": pool,
+        **blocks("4a", "4b", "4c", "4d", "4e"), "pool4": pool4,
+        **blocks("5a", "5b"),
+    }  # fmt: skip
+    return {name: part for name, part in parts.items() if part is not norm or not row.batch_norm}
+
+
+def block(widths: tuple[int, int, int, int, int, int], row: Row) -> Part:
+    """1x1 | 1x1, 3x3 | 1x1, 5x5 | 3x3 pool, 1x1: figure 2b; or 1x1 | 3x3 | 5x5 | 3x3 pool: figure 2a."""
+    one, reduce3, three, reduce5, five, projection = widths
+    conv = partial(Conv, batch_norm=row.batch_norm)
+    pool = fixed(lambda: nn.MaxPool2d(3, 1, padding=1))
+    if not row.reduced:
+        return branches(
+            branch1=[conv(one, 1)], branch2=[conv(three, 3)], branch3=[conv(five, row.kernel)], branch4=[pool]
+        )
+    return branches(
+        branch1=[conv(one, 1)],
+        branch2=[conv(reduce3, 1), conv(three, 3)],
+        branch3=[conv(reduce5, 1), conv(five, row.kernel)],
+        branch4=[pool, conv(projection, 1)],
+    )
+
+
+def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
+    """5x5/3 mean, 1x1, ReLU, FC, ReLU, dropout, FC (section 5)."""
+    pool = nn.AdaptiveAvgPool2d(4) if row.batch_norm else nn.AvgPool2d(5, 3)
+    side = auxiliary_side(nn.Sequential(trunk, pool), row.size, w_in)
+    maps, units = scaled(128, row.width), scaled(1024, row.width)
+    return nn.Sequential(
+        OrderedDict(
+            pool=pool,
+            conv=Conv(128, 1, batch_norm=row.batch_norm)(maps_out(trunk, w_in), row.width),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(maps * side * side, units),
+            relu=nn.ReLU(inplace=True),
+            dropout=Dropout(0.7),
+            fc2=nn.Linear(units, classes),
+        )
+    )
+
+
+def initialise(network: GoogLeNet, row: Row) -> None:
+    """Glorot's weights and biases of 0.2, but 0 where fully connected; with batch norm, He's weights."""
+    if row.batch_norm:
+        he(network)
+        return
+    glorot(network)
+    for layer in weighted(network):
+        fill_bias(layer, 0.0 if isinstance(layer, nn.Linear) else 0.2)
+
+
+TORCHVISION = {  # ours to theirs, from the start of a name
+    "features.": "",
+    "head.3": "fc",
+    "sides.inception4a": "aux1",
+    "sides.inception4d": "aux2",
+}
+CAFFE = {"conv1": "conv1.7x7_s2", "conv2": "conv2.3x3_reduce", "conv3": "conv2.3x3", "head.3": "loss3.classifier"}
+CAFFE_BRANCHES = {  # of a block
+    "branch1": "1x1", "branch2.0": "3x3_reduce", "branch2.1": "3x3", "branch3.0": "5x5_reduce", "branch3.1": "5x5",
+    "branch4.1": "pool_proj",
+}  # fmt: skip
+
+
+def torchvision(name: str) -> str:
+    """What torchvision calls our tensor."""
+    ours = next(start for start in TORCHVISION if name.startswith(start))
+    return TORCHVISION[ours] + name.removeprefix(ours)
+
+
+def caffe(name: str) -> str:
+    """What BVLC's model calls our tensor, with "." for "/": "inception_3a.5x5_reduce.weight"."""
+    layer, kind = name.removeprefix("features.").replace(".conv.", ".").rsplit(".", 1)
+    inception, _, branch = layer.partition(".")
+    theirs = CAFFE.get(layer) or f"{inception.replace('inception', 'inception_')}.{CAFFE_BRANCHES[branch]}"
+    return f"{theirs}.{kind}"
+
+
+BVLC = Foreign("bvlc_googlenet", caffe, {"aux": False, "k": 1.0, "alpha": 2e-5})
+NETS = {
+    "googlenet": Entry(
+        GoogLeNet, Row(), 224, 6_998_552, "arXiv:1409.4842", 2014,
+        published=Published(top5=10.07, protocol="1 crop"), foreign={"caffe": BVLC},
+    ),
+    "googlenet-naive": Entry(GoogLeNet, Row(reduced=False), 224, 97_526_008, "arXiv:1409.4842", 2014),
+    "googlenet-bn": Entry(
+        GoogLeNet, Row(batch_norm=True, kernel=3, pool4=2, dropout=0.2), 224, 6_624_904, "torchvision 0.3", 2019,
+        foreign={"torchvision": Foreign("googlenet", torchvision)},
+    ),
+}  # fmt: skip

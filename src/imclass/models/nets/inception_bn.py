@@ -1,0 +1,97 @@
+"""BN-Inception: batch normalization, accelerating deep network training by reducing internal covariate shift.
+
+Sergey Ioffe and Christian Szegedy, ICML 2015, arXiv:1502.03167: the network of figure 5 (appendix), a GoogLeNet with
+two 3x3 where that has 5x5, batch norm after every convolution, mean pooling in most blocks, blocks of stride 2 in place
+of most poolings, and neither local response normalisation nor dropout (section 4.2.1), nor auxiliary heads.
+
+- Figure 5 contradicts itself in 4c and 4d: with the 128 maps of its pool projections the blocks give 608 maps, and its
+  column of output sizes says 576. `inception-bn` has 96 there and so 576, as in the network that Google released later
+  (TensorFlow-Slim's `inception_v2`); `inception-bn-128` has 128, as in the Caffe models.
+- The first convolution is a plain 7x7; the paper's is separable, with eight maps for each colour in between.
+- Convolutions have no biases (section 3.2: batch norm would undo them).
+- Poolings of stride 2 within a block are padded as the convolutions beside them are, so that maps of odd sides fit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Published
+from imclass.models.branches import MEAN, Conv, Part, branches, fixed, maps_out, stack
+from imclass.models.initialisers import he
+from imclass.models.layers import Network, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Native size, a factor on all widths, and the pool projections of 4c and 4d."""
+
+    size: int = 224
+    width: float = 1.0
+    projection: int = 96
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row of figure 5: 1x1; 3x3 reduce, 3x3; double 3x3 reduce, double 3x3; pool projection (None: `Row` has it)."""
+
+    one: int
+    three: tuple[int, int]
+    double: tuple[int, int]
+    projection: int | None = None
+    maximum: bool = False  # the pooling: else the mean
+
+
+BLOCKS: Mapping[str, Block] = {
+    "3a": Block(64, (64, 64), (64, 96), 32),
+    "3b": Block(64, (64, 96), (64, 96), 64),
+    "3c": Block(0, (128, 160), (64, 96), 0, maximum=True),  # stride 2, the pooled maps as they are
+    "4a": Block(224, (64, 96), (96, 128), 128),
+    "4b": Block(192, (96, 128), (96, 128), 128),
+    "4c": Block(160, (128, 160), (128, 160)),
+    "4d": Block(96, (128, 192), (160, 192)),
+    "4e": Block(0, (128, 192), (192, 256), 0, maximum=True),
+    "5a": Block(352, (192, 320), (160, 224), 128),
+    "5b": Block(352, (192, 320), (192, 224), 128, maximum=True),
+}
+
+
+class InceptionBN(Network):
+    """7x7/2, pool, 1x1, 3x3, pool; three, five and two blocks, 3c and 4e from stride 2; spatial mean; FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        pool = fixed(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
+        parts: dict[str, Part] = {"conv1": Conv(64, 7, 2), "pool1": pool}
+        parts |= {"conv2": Conv(64, 1), "conv3": Conv(192, 3), "pool2": pool}
+        parts |= {f"inception{name}": part(block, row.projection) for name, block in BLOCKS.items()}
+        self.features = stack(w_in, row.width, parts)
+        self.head = nn.Sequential(
+            nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), nn.Flatten(),
+            nn.Linear(maps_out(self.features, w_in), classes),
+        )  # fmt: skip
+        he(self)
+
+
+def part(block: Block, projection: int) -> Part:
+    """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 pool, 1x1; or 1x1, 3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool."""
+    stride = 1 if block.one else 2
+    pool = fixed(lambda: nn.MaxPool2d(3, stride, padding=1)) if block.maximum else MEAN
+    (reduce3, three), (reduce_double, double) = block.three, block.double
+    deep: dict[str, list[Part]] = {
+        "branch2": [Conv(reduce3, 1), Conv(three, 3, stride)],
+        "branch3": [Conv(reduce_double, 1), Conv(double, 3), Conv(double, 3, stride)],
+    }
+    if stride == 2:
+        return branches(**deep, branch4=[pool])
+    projected = Conv(projection if block.projection is None else block.projection, 1)
+    return branches(branch1=[Conv(block.one, 1)], **deep, branch4=[pool, projected])
+
+
+NETS = {
+    "inception-bn": Entry(
+        InceptionBN, Row(), 224, 11_194_984, "arXiv:1502.03167", 2015, published=Published(25.2, 7.82, "1 crop")
+    ),
+    "inception-bn-128": Entry(InceptionBN, Row(projection=128), 224, 11_285_224, "arXiv:1502.03167", 2015),
+}

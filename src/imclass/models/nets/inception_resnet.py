@@ -1,0 +1,150 @@
+"""Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network with residuals.
+
+Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261, section 3.2: blocks
+whose result is scaled down and added to what came in (section 3.3). It is the Inception-ResNet-v2 that Google released
+(TensorFlow-Slim's `inception_resnet_v2`; timm's is a copy), and that is not the network of figures 3 and 15 to 19:
+- the stem is Inception-v3's and one block of that kind (320 maps), where figure 3 has Inception-v4's stem;
+- there are 10, 20 and 10 residual blocks, where figure 15 has 5, 10 and 5;
+- residuals have the 320, 1088 and 2080 maps of what they are added to, where figures 16, 17 and 19 print 384, 1154 and
+  2048; they are scaled by 0.17, 0.10 and 0.20, and the last one, after which there is no ReLU, not at all;
+- a 1x1 convolution to 1536 maps comes before the mean; its auxiliary head is left out.
+Weights begin as in the released code, from N(0, 2 / fan-in), but not cut off. Inception-v4 is in inception_v4.py.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.branches import MEAN, POOL, Conv, Part, branches, maps_out, stack
+from imclass.models.initialisers import he
+from imclass.models.layers import Dropout, Network, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Native size, a factor on all widths, and how many residual blocks there are on maps of 35, 17 and 8 pixels."""
+
+    size: int = 299
+    width: float = 1.0
+    blocks: tuple[int, int, int] = (10, 20, 10)
+
+
+class Residual(nn.Module):
+    """Branches, 1x1 with biases, times scale, + identity, (ReLU)."""
+
+    def __init__(self, w_in: int, inner: nn.Module, scale: float, last: bool) -> None:
+        super().__init__()
+        self.branches = inner
+        self.conv2d = nn.Conv2d(maps_out(inner, w_in), w_in, 1)
+        self.scale = scale
+        self.relu = nn.Identity() if last else nn.ReLU(inplace=True)
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        return self.relu(maps + self.scale * self.conv2d(self.branches(maps)))
+
+
+def residual(inner: Part, scale: float, last: bool = False) -> Part:
+    """A `Part` of one residual block."""
+    return lambda w_in, width: Residual(w_in, inner(w_in, width), scale, last)
+
+
+def repeat(n: int, part: Part) -> Part:
+    """The same `Part` n times."""
+    return lambda w_in, width: stack(w_in, width, {str(i): part for i in range(n)})
+
+
+def mixed_5b() -> Part:
+    """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1."""
+    return branches(
+        branch0=[Conv(96, 1)],
+        branch1=[Conv(48, 1), Conv(64, 5)],
+        branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
+        branch3=[MEAN, Conv(64, 1)],
+    )
+
+
+def block_35() -> Part:
+    """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3: figure 16."""
+    return branches(
+        branch0=[Conv(32, 1)],
+        branch1=[Conv(32, 1), Conv(32, 3)],
+        branch2=[Conv(32, 1), Conv(48, 3), Conv(64, 3)],
+    )
+
+
+def reduction_a() -> Part:
+    """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 7 with k, l, m, n = 256, 256, 384, 384 (Table 1)."""
+    return branches(
+        branch0=[Conv(384, 3, 2, valid=True)],
+        branch1=[Conv(256, 1), Conv(256, 3), Conv(384, 3, 2, valid=True)],
+        branch2=[POOL],
+    )
+
+
+def block_17() -> Part:
+    """1x1 | 1x1, 1x7, 7x1: figure 17."""
+    return branches(branch0=[Conv(192, 1)], branch1=[Conv(128, 1), Conv(160, (1, 7)), Conv(192, (7, 1))])
+
+
+def reduction_b() -> Part:
+    """1x1, 3x3/2 | 1x1, 3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 18."""
+    return branches(
+        branch0=[Conv(256, 1), Conv(384, 3, 2, valid=True)],
+        branch1=[Conv(256, 1), Conv(288, 3, 2, valid=True)],
+        branch2=[Conv(256, 1), Conv(288, 3), Conv(320, 3, 2, valid=True)],
+        branch3=[POOL],
+    )
+
+
+def block_8() -> Part:
+    """1x1 | 1x1, 1x3, 3x1: figure 19."""
+    return branches(branch0=[Conv(192, 1)], branch1=[Conv(192, 1), Conv(224, (1, 3)), Conv(256, (3, 1))])
+
+
+def layers(blocks: tuple[int, int, int]) -> dict[str, Part]:
+    """The released network from top to bottom."""
+    return {
+        "conv2d_1a": Conv(32, 3, 2, valid=True),
+        "conv2d_2a": Conv(32, 3, valid=True),
+        "conv2d_2b": Conv(64, 3),
+        "maxpool_3a": POOL,
+        "conv2d_3b": Conv(80, 1),
+        "conv2d_4a": Conv(192, 3, valid=True),
+        "maxpool_5a": POOL,
+        "mixed_5b": mixed_5b(),
+        "repeat": repeat(blocks[0], residual(block_35(), 0.17)),
+        "mixed_6a": reduction_a(),
+        "repeat_1": repeat(blocks[1], residual(block_17(), 0.10)),
+        "mixed_7a": reduction_b(),
+        "repeat_2": repeat(blocks[2] - 1, residual(block_8(), 0.20)),
+        "block8": residual(block_8(), 1.0, last=True),
+        "conv2d_7b": Conv(1536, 1),
+    }
+
+
+class InceptionResNet(Network):
+    """A stem and a block, then thrice residual blocks with reductions between, 1x1, spatial mean, dropout, FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        self.features = stack(w_in, row.width, layers(row.blocks))
+        self.head = nn.Sequential(
+            nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), Dropout(0.2), nn.Flatten(),
+            nn.Linear(maps_out(self.features, w_in), classes),
+        )  # fmt: skip
+        he(self)
+
+
+def timm(name: str) -> str:
+    """What timm calls our tensor: "repeat_1.0.branch1.2.conv.weight"."""
+    return name.removeprefix("features.").replace(".branches.", ".").replace("head.3", "classif")
+
+
+NETS = {
+    "inception-resnet-v2": Entry(
+        InceptionResNet, Row(), 299, 55_843_464, "arXiv:1602.07261", 2016, published=Published(19.9, 4.9, "1 crop"),
+        foreign={"timm": Foreign("inception_resnet_v2", timm)},
+    ),
+}  # fmt: skip

@@ -1,0 +1,159 @@
+"""Inception-v3: rethinking the Inception architecture for computer vision.
+
+Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew Wojna, CVPR 2016, arXiv:1512.00567:
+blocks of figures 5 to 7, reductions of figure 10, the auxiliary head of figure 8 with batch norm (section 4). It is the
+network that Google released (TensorFlow-Slim's `inception_v3`, of which torchvision's is a copy, names included); there
+are differences from Table 1: in the stem, 80 maps come from a 1x1 convolution and a second pooling takes the place of
+a stride; no convolution makes 288 maps of 192, the first block does; four blocks, not five, are as in figure 6.
+
+Means in blocks count the padding as zeros, which is torchvision's way, where TensorFlow leaves it out. Weights begin as
+in the released code, from N(0, 2 / fan-in), but not cut off. The head adds 3,326,696 parameters in training.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.branches import POOL, Conv, Part, auxiliary_side, branches, chain, fixed, maps_out, stack, up_to
+from imclass.models.initialisers import he
+from imclass.models.layers import Dropout, Network, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Native size, a factor on all widths, and whether there is an auxiliary head, which wants maps of 17 x 17."""
+
+    size: int = 299
+    width: float = 1.0
+    aux: bool = True
+
+
+MEAN = fixed(lambda: nn.AvgPool2d(3, 1, padding=1))
+
+
+def block_a(projection: int) -> Part:
+    """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 5, with one 5x5 kept."""
+    return branches(
+        branch1x1=[Conv(64, 1)],
+        branch5x5=[Conv(48, 1), Conv(64, 5)],
+        branch3x3dbl=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
+        branch_pool=[MEAN, Conv(projection, 1)],
+    )
+
+
+def reduction_a() -> Part:
+    """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 10."""
+    return branches(
+        branch3x3=[Conv(384, 3, 2, valid=True)],
+        branch3x3dbl=[Conv(64, 1), Conv(96, 3), Conv(96, 3, 2, valid=True)],
+        branch_pool=[POOL],
+    )
+
+
+def block_b(w: int) -> Part:
+    """1x1 | 1x1, 1x7, 7x1 | 1x1, 7x1, 1x7, 7x1, 1x7 | 3x3 mean, 1x1: figure 6 with n = 7."""
+    across, down = (1, 7), (7, 1)
+    return branches(
+        branch1x1=[Conv(192, 1)],
+        branch7x7=[Conv(w, 1), Conv(w, across), Conv(192, down)],
+        branch7x7dbl=[Conv(w, 1), Conv(w, down), Conv(w, across), Conv(w, down), Conv(192, across)],
+        branch_pool=[MEAN, Conv(192, 1)],
+    )
+
+
+def reduction_b() -> Part:
+    """1x1, 3x3/2 | 1x1, 1x7, 7x1, 3x3/2 | 3x3/2 pool."""
+    return branches(
+        branch3x3=[Conv(192, 1), Conv(320, 3, 2, valid=True)],
+        branch7x7x3=[Conv(192, 1), Conv(192, (1, 7)), Conv(192, (7, 1)), Conv(192, 3, 2, valid=True)],
+        branch_pool=[POOL],
+    )
+
+
+def block_c() -> Part:
+    """1x1 | 1x1, (1x3 | 3x1) | 1x1, 3x3, (1x3 | 3x1) | 3x3 mean, 1x1: figure 7."""
+    fork = branches(a=[Conv(384, (1, 3))], b=[Conv(384, (3, 1))])
+    return branches(
+        branch1x1=[Conv(320, 1)],
+        branch3x3=[Conv(384, 1), fork],
+        branch3x3dbl=[Conv(448, 1), Conv(384, 3), fork],
+        branch_pool=[MEAN, Conv(192, 1)],
+    )
+
+
+LAYERS: Mapping[str, Part] = {
+    "Conv2d_1a_3x3": Conv(32, 3, 2, valid=True),
+    "Conv2d_2a_3x3": Conv(32, 3, valid=True),
+    "Conv2d_2b_3x3": Conv(64, 3),
+    "maxpool1": POOL,
+    "Conv2d_3b_1x1": Conv(80, 1),
+    "Conv2d_4a_3x3": Conv(192, 3, valid=True),
+    "maxpool2": POOL,
+    "Mixed_5b": block_a(32),
+    "Mixed_5c": block_a(64),
+    "Mixed_5d": block_a(64),
+    "Mixed_6a": reduction_a(),
+    "Mixed_6b": block_b(128),
+    "Mixed_6c": block_b(160),
+    "Mixed_6d": block_b(160),
+    "Mixed_6e": block_b(192),
+    "Mixed_7a": reduction_b(),
+    "Mixed_7b": block_c(),
+    "Mixed_7c": block_c(),
+}
+
+
+class InceptionV3(Network):
+    """A stem of 5 convolutions, 3 blocks on 35 x 35 maps, 4 on 17 x 17, 2 on 8 x 8; spatial mean; dropout; FC."""
+
+    side_weight = 0.4  # as in the released code
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        self.features = stack(w_in, row.width, LAYERS)
+        side = map_side(self.features, row.size, w_in)
+        self.head = nn.Sequential(
+            nn.AvgPool2d(side, stride=1), Dropout(0.5), nn.Flatten(),
+            nn.Linear(maps_out(self.features, w_in), classes),
+        )  # fmt: skip
+        if row.aux:
+            self.sides["Mixed_6e"] = auxiliary(up_to(self.features, "Mixed_6e"), row, classes, w_in)
+        he(self)
+
+
+def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
+    """5x5/3 mean, 1x1, 5x5, spatial mean, FC: figure 8."""
+    pool = nn.AvgPool2d(5, 3)
+    convolutions = chain(maps_out(trunk, w_in), row.width, Conv(128, 1), Conv(768, 5, valid=True))
+    auxiliary_side(nn.Sequential(trunk, pool, convolutions), row.size, w_in)
+    return nn.Sequential(
+        OrderedDict(
+            pool=pool,
+            conv=convolutions,
+            mean=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(maps_out(convolutions, w_in), classes),
+        )
+    )
+
+
+def torchvision(name: str) -> str:
+    """What torchvision, and timm alike, calls our tensor: "Mixed_7b.branch3x3dbl_3a.conv.weight"."""
+    name = name.removeprefix("features.").replace("head.3", "fc").replace("branch_pool.1", "branch_pool")
+    name = re.sub(r"sides\.Mixed_6e\.(conv\.)?", lambda found: "AuxLogits." + ("conv" if found[1] else ""), name)
+    return re.sub(r"(branch\w+)\.(\d)(?:\.([ab])(?=\.))?", lambda b: f"{b[1]}_{int(b[2]) + 1}{b[3] or ''}", name)
+
+
+NETS = {
+    "inception-v3": Entry(
+        InceptionV3, Row(), 299, 23_834_568, "arXiv:1512.00567", 2015, published=Published(21.2, 5.6, "1 crop"),
+        foreign={
+            "torchvision": Foreign("inception_v3", torchvision),
+            "timm": Foreign("inception_v3", torchvision, {"aux": False}),
+        },
+    ),
+}  # fmt: skip

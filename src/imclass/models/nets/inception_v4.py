@@ -1,0 +1,122 @@
+"""Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network without residuals.
+
+Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9. It
+is the network that Google released (TensorFlow-Slim's `inception_v4`; timm's is a copy): in the stem and in the longest
+branches of blocks B and C, 1x7 and 7x1, or 1x3 and 3x1, come in the other order than in figures 3, 5 and 6. Its
+auxiliary head, which the paper does not show, is left out. Weights begin from N(0, 2 / fan-in), as in the released code,
+but are not cut off. Inception-ResNet-v2 is in inception_resnet.py.
+"""
+
+import re
+from dataclasses import dataclass
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.branches import MEAN, POOL, Conv, Part, branches, chain, maps_out
+from imclass.models.initialisers import he
+from imclass.models.layers import Dropout, Network, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Native size, a factor on all widths, and how many blocks there are of kinds A, B and C."""
+
+    size: int = 299
+    width: float = 1.0
+    blocks: tuple[int, int, int] = (4, 7, 3)
+
+
+def stem() -> list[Part]:
+    """3x3/2, 3x3, 3x3, (pool | 3x3/2), (1x1, 3x3 | 1x1, 1x7, 7x1, 3x3), (3x3/2 | pool): figure 3."""
+    return [
+        Conv(32, 3, 2, valid=True),
+        Conv(32, 3, valid=True),
+        Conv(64, 3),
+        branches(maxpool=[POOL], conv=[Conv(96, 3, 2, valid=True)]),
+        branches(
+            branch0=[Conv(64, 1), Conv(96, 3, valid=True)],
+            branch1=[Conv(64, 1), Conv(64, (1, 7)), Conv(64, (7, 1)), Conv(96, 3, valid=True)],
+        ),
+        branches(conv=[Conv(192, 3, 2, valid=True)], maxpool=[POOL]),
+    ]
+
+
+def block_a() -> Part:
+    """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 4."""
+    return branches(
+        branch0=[Conv(96, 1)],
+        branch1=[Conv(64, 1), Conv(96, 3)],
+        branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
+        branch3=[MEAN, Conv(96, 1)],
+    )
+
+
+def reduction_a() -> Part:
+    """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 7 with k, l, m, n = 192, 224, 256, 384 (Table 1)."""
+    return branches(
+        branch0=[Conv(384, 3, 2, valid=True)],
+        branch1=[Conv(192, 1), Conv(224, 3), Conv(256, 3, 2, valid=True)],
+        branch2=[POOL],
+    )
+
+
+def block_b() -> Part:
+    """1x1 | 1x1, 1x7, 7x1 | 1x1, 7x1, 1x7, 7x1, 1x7 | 3x3 mean, 1x1: figure 5."""
+    across, down = (1, 7), (7, 1)
+    return branches(
+        branch0=[Conv(384, 1)],
+        branch1=[Conv(192, 1), Conv(224, across), Conv(256, down)],
+        branch2=[Conv(192, 1), Conv(192, down), Conv(224, across), Conv(224, down), Conv(256, across)],
+        branch3=[MEAN, Conv(128, 1)],
+    )
+
+
+def reduction_b() -> Part:
+    """1x1, 3x3/2 | 1x1, 1x7, 7x1, 3x3/2 | 3x3/2 pool: figure 8."""
+    return branches(
+        branch0=[Conv(192, 1), Conv(192, 3, 2, valid=True)],
+        branch1=[Conv(256, 1), Conv(256, (1, 7)), Conv(320, (7, 1)), Conv(320, 3, 2, valid=True)],
+        branch2=[POOL],
+    )
+
+
+def block_c() -> Part:
+    """1x1 | 1x1, (1x3 | 3x1) | 1x1, 3x1, 1x3, (1x3 | 3x1) | 3x3 mean, 1x1: figure 6."""
+    fork = branches(a=[Conv(256, (1, 3))], b=[Conv(256, (3, 1))])
+    return branches(
+        branch0=[Conv(256, 1)],
+        branch1=[Conv(384, 1), fork],
+        branch2=[Conv(384, 1), Conv(448, (3, 1)), Conv(512, (1, 3)), fork],
+        branch3=[MEAN, Conv(256, 1)],
+    )
+
+
+class InceptionV4(Network):
+    """Stem, 4 blocks A, reduction, 7 blocks B, reduction, 3 blocks C, spatial mean, dropout, FC: figure 9."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        a, b, c = row.blocks
+        parts = [*stem(), *[block_a()] * a, reduction_a(), *[block_b()] * b, reduction_b(), *[block_c()] * c]
+        self.features = chain(w_in, row.width, *parts)
+        self.head = nn.Sequential(
+            nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), Dropout(0.2), nn.Flatten(),
+            nn.Linear(maps_out(self.features, w_in), classes),
+        )  # fmt: skip
+        he(self)
+
+
+def timm(name: str) -> str:
+    """What timm calls our tensor: "features.19.branch2_3a.conv.weight"."""
+    forked = re.match(r"features\.(19|20|21)\.branch[12]\.", name)
+    name = name.replace("head.3", "last_linear")
+    return re.sub(r"(branch\d)\.(\d)(?:\.([ab])(?=\.))?", r"\1_\2\3", name) if forked else name
+
+
+NETS = {
+    "inception-v4": Entry(
+        InceptionV4, Row(), 299, 42_679_816, "arXiv:1602.07261", 2016, published=Published(20.0, 5.0, "1 crop"),
+        foreign={"timm": Foreign("inception_v4", timm)},
+    ),
+}  # fmt: skip

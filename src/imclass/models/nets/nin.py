@@ -1,0 +1,104 @@
+"""NIN: network in network.
+
+Min Lin, Qiang Chen and Shuicheng Yan, ICLR 2014, arXiv:1312.4400, sections 3 and 4.1. An mlpconv layer is a convolution
+and two 1x1 convolutions, each with its ReLU ("cccp" in the authors' files); the last one has a map for each class, and
+the mean of a map is the score: there is no fully connected layer. Poolings are 3x3 with stride 2 and round up.
+
+The paper leaves numbers of maps and initial weights to the authors' files: `nin-cifar` is their cuda-convnet definition
+for CIFAR-10, all weights from N(0, 0.05^2); `nin-imagenet` their network for ImageNet in Caffe's model zoo, where three
+layers begin at 0.01. Dropout is after each pooling, of the latter network after its last alone.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Published
+from imclass.models.initialisers import normal
+from imclass.models.layers import Dropout, Network, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Widths of the mlpconv layers, the classes' left out; kernel, stride and padding of each layer's convolution.
+
+    `dropout` is the rate after each pooling. Weights begin with the standard deviation `init_std`, and 0.01 in
+    the `fine` layers.
+    """
+
+    size: int
+    widths: tuple[tuple[int, ...], ...]
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+    paddings: tuple[int, ...]
+    dropout: tuple[float, ...]
+    init_std: float = 0.05
+    fine: tuple[str, ...] = ()
+
+
+CIFAR = Row(
+    size=32,
+    widths=((192, 160, 96), (192, 192, 192), (192, 192)),
+    kernels=(5, 5, 3),
+    strides=(1, 1, 1),
+    paddings=(2, 2, 1),
+    dropout=(0.5, 0.5),
+)
+IMAGENET = Row(
+    size=224,
+    widths=((96, 96, 96), (256, 256, 256), (384, 384, 384), (1024, 1024)),
+    kernels=(11, 5, 3, 3),
+    strides=(4, 1, 1, 1),
+    paddings=(0, 2, 1, 1),
+    dropout=(0.0, 0.0, 0.5),
+    fine=("features.conv1", "features.conv3", "head.cccp8"),
+)
+
+
+class NIN(Network):
+    """[mlpconv, 3x3/2 pool, (dropout)] x n; mlpconv whose last 1x1 has a map a class; mean of each map."""
+
+    def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        width, last = w_in, len(row.widths)
+        table = zip(row.widths, row.kernels, row.strides, row.paddings, (*row.dropout, 0.0), strict=True)
+        for n, (widths, kernel, stride, padding, rate) in enumerate(table, 1):
+            layers.update(mlpconv(n, width, widths, kernel, stride, padding))
+            width = widths[-1]
+            if n < last:
+                layers[f"pool{n}"] = nn.MaxPool2d(3, 2, ceil_mode=True)
+            if rate:
+                layers[f"drop{n}"] = Dropout(rate)
+        self.features = nn.Sequential(layers)
+        maps: dict[str, nn.Module] = {f"cccp{2 * last}": nn.Conv2d(width, classes, 1), "relu": nn.ReLU(inplace=True)}
+        side = map_side(self.features, row.size, w_in)
+        self.head = nn.Sequential(OrderedDict(**maps, mean=nn.AvgPool2d(side, stride=1), flatten=nn.Flatten()))
+        normal(self, row.init_std)
+        for name in row.fine:
+            normal(self.get_submodule(name), 0.01)
+
+
+def mlpconv(
+    n: int, w_in: int, widths: tuple[int, ...], kernel: int, stride: int, padding: int
+) -> OrderedDict[str, nn.Module]:
+    """k x k, ReLU, [1x1, ReLU] x 2: the n-th, or where there are two widths all of it but the last 1x1 and its ReLU."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, w_out in zip((f"conv{n}", f"cccp{2 * n - 1}", f"cccp{2 * n}"), widths, strict=False):
+        layers[name] = nn.Conv2d(w_in, w_out, kernel, stride, padding)
+        layers[f"{name}_relu"] = nn.ReLU(inplace=True)
+        w_in, kernel, stride, padding = w_out, 1, 1, 0
+    return layers
+
+
+NETS = {
+    "nin-cifar": Entry(
+        NIN, CIFAR, 32, 966_986, "arXiv:1312.4400", 2013, classes=10,
+        published=Published(8.81, protocol="whole image, trained with shifts and flips"),
+    ),
+    "nin-imagenet": Entry(
+        NIN, IMAGENET, 224, 7_595_176, "arXiv:1312.4400", 2013,
+        published=Published(40.64, protocol="1 crop, Caffe's model zoo"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,86 @@
+"""OverFeat: integrated recognition, localization and detection using convolutional networks.
+
+Pierre Sermanet, David Eigen, Xiang Zhang, Michael Mathieu, Rob Fergus and Yann LeCun, ICLR 2014, arXiv:1312.6229, the
+fast network of table 1 and the accurate one of table 3. Unlike AlexNet they have no response normalisation, and pooling
+windows do not overlap. The stride of the whole is 32 pixels of the fast and 36 of the accurate network.
+
+The paper says how weights begin, N(0, 0.01^2), and not how biases do: here at 0.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Published
+from imclass.models.initialisers import normal
+from imclass.models.layers import Network, fully_connected, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """A table of the paper, a value a convolution: `pools` are the side and stride of the pooling after it, 0 for none.
+
+    `hidden` are the units of the hidden layers, `init_std` is the standard deviation of the initial weights.
+    """
+
+    size: int
+    widths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+    paddings: tuple[int, ...]
+    pools: tuple[int, ...]
+    hidden: tuple[int, int]
+    init_std: float = 0.01
+
+
+FAST = Row(
+    size=231,
+    widths=(96, 256, 512, 1024, 1024),
+    kernels=(11, 5, 3, 3, 3),
+    strides=(4, 1, 1, 1, 1),
+    paddings=(0, 0, 1, 1, 1),
+    pools=(2, 2, 0, 0, 2),
+    hidden=(3072, 4096),
+)
+ACCURATE = Row(
+    size=221,
+    widths=(96, 256, 512, 512, 1024, 1024),
+    kernels=(7, 7, 3, 3, 3, 3),
+    strides=(2, 1, 1, 1, 1, 1),
+    paddings=(0, 0, 1, 1, 1, 1),
+    pools=(3, 2, 0, 0, 0, 3),
+    hidden=(4096, 4096),
+)
+
+
+class OverFeat(Network):
+    """[conv, ReLU, (pool)] x 5 or 6; [FC, ReLU, dropout] x 2; FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        table = zip(row.widths, row.kernels, row.strides, row.paddings, row.pools, strict=True)
+        width = w_in
+        for n, (w_out, kernel, stride, padding, pool) in enumerate(table, 1):
+            layers[f"conv{n}"] = nn.Conv2d(width, w_out, kernel, stride, padding)
+            layers[f"relu{n}"] = nn.ReLU(inplace=True)
+            if pool:
+                layers[f"pool{n}"] = nn.MaxPool2d(pool)
+            width = w_out
+        self.features = nn.Sequential(layers)
+        side = map_side(self.features, row.size, w_in)
+        self.head = fully_connected(width * side**2, row.hidden, classes, first=len(row.widths) + 1)
+        normal(self, row.init_std)
+
+
+NETS = {
+    "overfeat-fast": Entry(
+        OverFeat, FAST, 231, 145_920_872, "arXiv:1312.6229", 2013,
+        published=Published(39.28, 17.12, "dense, 1 scale, coarse stride"),
+    ),
+    "overfeat-accurate": Entry(
+        OverFeat, ACCURATE, 221, 144_656_488, "arXiv:1312.6229", 2013,
+        published=Published(35.74, 14.18, "dense, 4 scales, fine stride"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,100 @@
+"""ResNet: deep residual learning for image recognition.
+
+Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385. Table 1, with the shortcut options of
+sections 3.3 and 4.1: option B, the projections, unless "-a" or "-c" is in the name. As in the paper and its released
+models, a bottleneck strides in its first 1x1. The "-v1.5" rows stride in the 3x3, as torchvision and timm do; they
+follow no paper. 18 and 34 layers, of basic blocks, are the same in both.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Published
+from imclass.models.initialisers import he
+from imclass.models.layers import BasicBlock, Network
+from imclass.models.residual import Bottleneck, Option, foreign, last_side, shortcut, stages, stem
+
+
+@dataclass(frozen=True)
+class Row:
+    """A column of Table 1: blocks and widths of the four stages, conv2_x to conv5_x.
+
+    A stage of basic blocks has one width; one of bottlenecks has two, of their inner maps and of their output.
+    """
+
+    blocks: tuple[int, int, int, int]
+    widths: tuple[tuple[int, ...], ...] = ((64, 256), (128, 512), (256, 1024), (512, 2048))
+    stem: int = 64
+    option: Option = "B"
+    stride_in: Literal["1x1", "3x3"] = "1x1"  # of a bottleneck
+    size: int = 224
+
+
+class ResNet(Network):
+    """7x7/2, BN, ReLU, 3x3/2 pool; four stages of blocks, the latter three from stride 2; spatial mean; FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        if {len(widths) for widths in row.widths} - {1, 2}:
+            raise ValueError(f"widths are {row.widths}, and a stage has one (basic blocks) or two (bottlenecks)")
+        super().__init__(size=row.size, w_in=w_in)
+
+        def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
+            short = shortcut(w_in, widths[-1], stride, row.option)
+            if len(widths) == 1:
+                return BasicBlock(w_in, widths[0], stride, short)
+            strides = (stride, 1) if row.stride_in == "1x1" else (1, stride)
+            return Bottleneck(w_in, widths[0], widths[1], strides, short)
+
+        self.features = nn.Sequential(stem(w_in, row.stem, 7) | stages(row.stem, row.blocks, row.widths, block))
+        side = last_side(row.size, len(row.blocks), 7)
+        self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1][-1], classes))
+        he(self)
+
+
+BASIC = ((64,), (128,), (256,), (512,))
+PAPER = {
+    "resnet-18": Row((2, 2, 2, 2), BASIC),
+    "resnet-34": Row((3, 4, 6, 3), BASIC),
+    "resnet-50": Row((3, 4, 6, 3)),
+    "resnet-101": Row((3, 4, 23, 3)),
+    "resnet-152": Row((3, 8, 36, 3)),
+}
+ROWS = (
+    PAPER
+    | {f"{name}-a": replace(PAPER[name], option="A") for name in ("resnet-18", "resnet-34")}
+    | {f"{name}-c": replace(PAPER[name], option="C") for name in ("resnet-18", "resnet-34")}
+    | {f"{name}-v1.5": replace(PAPER[name], stride_in="3x3") for name in ("resnet-50", "resnet-101", "resnet-152")}
+)  # fmt: skip
+PARAMETERS = {
+    "resnet-18": 11_689_512, "resnet-18-a": 11_515_688, "resnet-18-c": 12_043_816,
+    "resnet-34": 21_797_672, "resnet-34-a": 21_623_848, "resnet-34-c": 22_716_840,
+    "resnet-50": 25_557_032, "resnet-101": 44_549_160, "resnet-152": 60_192_808,
+    "resnet-50-v1.5": 25_557_032, "resnet-101-v1.5": 44_549_160, "resnet-152-v1.5": 60_192_808,
+}  # fmt: skip
+THEIRS = "1 crop, torchvision's weights"
+PUBLISHED = {
+    "resnet-18": Published(30.24, 10.92, THEIRS),
+    "resnet-18-a": Published(27.88, None, "10 crops"),  # Table 2
+    "resnet-34-a": Published(25.03, 7.76, "10 crops"),  # Table 3, and those below
+    "resnet-34": Published(24.52, 7.46, "10 crops"),
+    "resnet-34-c": Published(24.19, 7.40, "10 crops"),
+    "resnet-50": Published(22.85, 6.71, "10 crops"),
+    "resnet-101": Published(21.75, 6.05, "10 crops"),
+    "resnet-152": Published(21.43, 5.71, "10 crops"),
+    "resnet-50-v1.5": Published(23.85, 7.13, THEIRS),
+    "resnet-101-v1.5": Published(22.63, 6.44, THEIRS),
+    "resnet-152-v1.5": Published(21.69, 5.94, THEIRS),
+}
+FOREIGN = {
+    "resnet-18": "resnet18", "resnet-34": "resnet34",
+    "resnet-50-v1.5": "resnet50", "resnet-101-v1.5": "resnet101", "resnet-152-v1.5": "resnet152",
+}  # fmt: skip
+NETS = {
+    name: Entry(
+        ResNet, row, row.size, PARAMETERS[name], "arXiv:1512.03385", 2015,
+        published=PUBLISHED.get(name), foreign=foreign(FOREIGN[name]) if name in FOREIGN else {},
+    )
+    for name, row in ROWS.items()
+}  # fmt: skip

@@ -1,0 +1,94 @@
+"""Pre-activation ResNets: identity mappings in deep residual networks.
+
+Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, ECCV 2016, arXiv:1603.05027: the full pre-activation of figure
+4 (e), for CIFAR (Table 3) and ImageNet (Table 5). As the appendix says, the first activation stands right after conv1,
+before the paths split, one more follows the last addition, and bottlenecks project where the shape changes, after their
+first activation. As in He et al., CVPR 2016, basic blocks on CIFAR have option A. As in the released code for CIFAR, a
+bottleneck strides in its first 1x1 and projections have no BN; the paper does not say. It tests on 320 x 320 pixels of
+ImageNet what was trained on 224 x 224: here that is the row's `size`, or a dense protocol.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Published
+from imclass.models.initialisers import he
+from imclass.models.layers import Network
+from imclass.models.residual import PreActivation, last_side, pre_activated, projection, shortcut, stages, stem
+
+
+@dataclass(frozen=True)
+class Row:
+    """Blocks and widths of each stage: one width of basic blocks; of bottlenecks two, of inner maps and of output."""
+
+    blocks: tuple[int, ...]
+    widths: tuple[tuple[int, ...], ...]
+    stem: int = 16
+    stem_kernel: Literal[3, 7] = 3
+    size: int = 32
+
+
+class ResNetPreAct(Network):
+    """3x3, BN, ReLU (ImageNet: 7x7/2, BN, ReLU, 3x3/2 pool); stages of units; BN, ReLU; spatial mean; FC."""
+
+    def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        units, w_out = stages(row.stem, row.blocks, row.widths, unit), row.widths[-1][-1]
+        units["conv2_x"][0] = unit(row.stem, row.widths[0], 1, activated=True)
+        last = OrderedDict(bn=nn.BatchNorm2d(w_out), relu=nn.ReLU(inplace=True))
+        self.features = nn.Sequential(stem(w_in, row.stem, row.stem_kernel) | units | last)
+        side = last_side(row.size, len(row.blocks), row.stem_kernel)
+        self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(w_out, classes))
+        he(self)
+
+
+def unit(w_in: int, widths: tuple[int, ...], stride: int, activated: bool = False) -> nn.Module:
+    """[BN, ReLU, 3x3] x 2, or BN, ReLU, 1x1, BN, ReLU, 3x3, BN, ReLU, 1x1; without the first two if `activated`."""
+    width, w_out = widths[0], widths[-1]
+    if len(widths) == 1:
+        layers = pre_activated(
+            nn.Conv2d(w_in, width, 3, stride, padding=1, bias=False),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+        )
+        short = shortcut(w_in, w_out, stride, "A")
+    else:
+        layers = pre_activated(
+            nn.Conv2d(w_in, width, 1, stride, bias=False),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.Conv2d(width, w_out, 1, bias=False),
+        )
+        short = projection(w_in, w_out, stride)
+    return PreActivation(layers[2:] if activated else layers, short)
+
+
+CIFAR = ((16, 64), (32, 128), (64, 256))
+IMAGENET = ((64, 256), (128, 512), (256, 1024), (512, 2048))
+ROWS = {
+    "resnet-preact-cifar-110": Row((18, 18, 18), ((16,), (32,), (64,))),
+    "resnet-preact-cifar-164": Row((18, 18, 18), CIFAR),
+    "resnet-preact-cifar-1001": Row((111, 111, 111), CIFAR),
+    "resnet-preact-152": Row((3, 8, 36, 3), IMAGENET, stem=64, stem_kernel=7, size=224),
+    "resnet-preact-200": Row((3, 24, 36, 3), IMAGENET, stem=64, stem_kernel=7, size=224),
+}
+PARAMETERS = {
+    "resnet-preact-cifar-110": 1_727_962, "resnet-preact-cifar-164": 1_703_258,
+    "resnet-preact-cifar-1001": 10_327_706,  # 10.2 M in Table 4, which leaves the batch norms' out
+    "resnet-preact-152": 60_185_128, "resnet-preact-200": 64_666_152,
+}  # fmt: skip
+PUBLISHED = {
+    "resnet-preact-cifar-110": Published(6.37, protocol="whole image"),
+    "resnet-preact-cifar-164": Published(5.46, protocol="whole image"),
+    "resnet-preact-cifar-1001": Published(4.92, protocol="whole image"),  # 4.62 with batches of 64
+    "resnet-preact-152": Published(21.1, 5.5, "1 crop of 320 x 320"),
+    "resnet-preact-200": Published(20.7, 5.3, "1 crop of 320 x 320"),
+}
+NETS = {
+    name: Entry(
+        ResNetPreAct, row, row.size, PARAMETERS[name], "arXiv:1603.05027", 2016,
+        classes=1000 if row.size == 224 else 10, published=PUBLISHED[name],
+    )
+    for name, row in ROWS.items()
+}  # fmt: skip

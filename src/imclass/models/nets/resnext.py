@@ -1,0 +1,159 @@
+"""ResNeXt: aggregated residual transformations for deep neural networks.
+
+Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. Table 1 for ImageNet
+(50 and 101 layers, C x d: cardinality by width of a path in conv2_x) and section 5.2 for CIFAR (29 layers); shortcuts
+of option B, strides in the 3x3. The three forms of a block of figure 3, which compute the same, are the row's `form`;
+(c), with grouped convolutions, is the paper's own choice. 101-32x8d is torchvision's and not in the paper.
+
+The CIFAR rows have the blocks of the released code, with ReLU after the addition. In form (a) a path's last convolution
+begins larger than in (c), as its fan-in is its own path's; the BN behind the sum undoes that.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from imclass.core.contracts import Entry, Published
+from imclass.models.initialisers import he
+from imclass.models.layers import Network
+from imclass.models.residual import Bottleneck, foreign, last_side, shortcut, stages, stem
+
+
+@dataclass(frozen=True)
+class Row:
+    """Blocks of each stage; the widths of its grouped 3x3 (cardinality x path) and of its output; the cardinality."""
+
+    blocks: tuple[int, ...]
+    widths: tuple[tuple[int, int], ...]
+    groups: int = 32
+    form: Literal["a", "b", "c"] = "c"
+    stem: int = 64
+    stem_kernel: Literal[3, 7] = 7
+    size: int = 224
+
+
+class ResNeXt(Network):
+    """7x7/2, BN, ReLU, 3x3/2 pool (CIFAR: 3x3, BN, ReLU); stages of blocks; spatial mean; FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        if row.groups < 1 or any(width % row.groups for width, _ in row.widths):
+            raise ValueError(f"widths are {row.widths}; {row.groups} groups must divide the first of each stage")
+        super().__init__(size=row.size, w_in=w_in)
+
+        def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
+            short = shortcut(w_in, widths[-1], stride, "B")
+            if row.form == "c":
+                return Bottleneck(w_in, widths[0], widths[1], (1, stride), short, row.groups)
+            return Aggregation(w_in, widths[0], widths[1], stride, short, row.groups, row.form)
+
+        self.features = nn.Sequential(
+            stem(w_in, row.stem, row.stem_kernel) | stages(row.stem, row.blocks, row.widths, block)
+        )
+        side = last_side(row.size, len(row.blocks), row.stem_kernel)
+        self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1][1], classes))
+        he(self)
+
+
+class Aggregation(nn.Module):
+    """[1x1, BN, ReLU, 3x3, BN, ReLU] a path, joined, 1x1, BN, + shortcut, ReLU: form (b). In (a) 1x1, then the sum."""
+
+    def __init__(
+        self, w_in: int, width: int, w_out: int, stride: int, shortcut: nn.Module, groups: int, form: Literal["a", "b"]
+    ) -> None:
+        super().__init__()
+        paths = [path(w_in, width // groups, stride) for _ in range(groups)]
+        last = [nn.Conv2d(width if form == "b" else width // groups, w_out, 1, bias=False) for _ in paths]
+        if form == "a":
+            paths = [nn.Sequential(*layers, convolution) for layers, convolution in zip(paths, last, strict=True)]
+        after = last[:1] if form == "b" else []
+        self.residual = nn.Sequential(Paths(paths, form), *after, nn.BatchNorm2d(w_out))
+        self.shortcut = shortcut
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
+        return self.relu(self.residual(maps).add_(self.shortcut(maps)))
+
+
+def path(w_in: int, width: int, stride: int) -> nn.Sequential:
+    """1x1, BN, ReLU, 3x3, BN, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(w_in, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+        nn.Conv2d(width, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+    )  # fmt: skip
+
+
+class Paths(nn.ModuleList):
+    """Several paths from the same maps; their ends are added in form (a), and joined along channels in form (b)."""
+
+    def __init__(self, paths: Sequence[nn.Module], form: Literal["a", "b"]) -> None:
+        super().__init__(paths)
+        self.form = form
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
+        ends = [path(maps) for path in self]
+        return torch.stack(ends).sum(0) if self.form == "a" else torch.cat(ends, dim=1)
+
+
+def split(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b"]) -> dict[str, Tensor]:
+    """The state of a network in form (c) as that of the same network in form (a) or (b)."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        match = re.fullmatch(r"(.+\.residual)\.(\d)\.(\w+)", name)
+        if not match:
+            found[name] = tensor
+            continue
+        block, place, leaf = match[1], int(match[2]), match[3]
+        if place == 7:
+            found[f"{block}.{1 if form == 'a' else 2}.{leaf}"] = tensor
+        elif place == 6 and form == "b":
+            found[f"{block}.1.{leaf}"] = tensor
+        else:
+            parts = tensor.chunk(groups, dim=1 if place == 6 else 0) if tensor.dim() else [tensor] * groups
+            found |= {f"{block}.0.{g}.{place}.{leaf}": part.clone() for g, part in enumerate(parts)}
+    return found
+
+
+def doubled(first: int, n: int) -> tuple[tuple[int, int], ...]:
+    """Widths of the 3x3 and of the output in each of n stages, twice those of the stage before; outputs from 256."""
+    return tuple((first << stage, 256 << stage) for stage in range(n))
+
+
+ROWS = {
+    "resnext-50-32x4d": Row((3, 4, 6, 3), doubled(128, 4)),
+    "resnext-101-32x4d": Row((3, 4, 23, 3), doubled(128, 4)),
+    "resnext-101-64x4d": Row((3, 4, 23, 3), doubled(256, 4), groups=64),
+    "resnext-101-32x8d": Row((3, 4, 23, 3), doubled(256, 4)),
+    "resnext-29-8x64d": Row((3, 3, 3), doubled(512, 3), groups=8, stem_kernel=3, size=32),
+    "resnext-29-16x64d": Row((3, 3, 3), doubled(1024, 3), groups=16, stem_kernel=3, size=32),
+}
+PARAMETERS = {
+    "resnext-50-32x4d": 25_028_904, "resnext-101-32x4d": 44_177_704,
+    "resnext-101-64x4d": 83_455_272, "resnext-101-32x8d": 88_791_336,
+    "resnext-29-8x64d": 34_426_698, "resnext-29-16x64d": 68_155_210,
+}  # fmt: skip
+PUBLISHED = {
+    "resnext-50-32x4d": Published(22.2, None, "1 crop"),
+    "resnext-101-32x4d": Published(21.2, 5.6, "1 crop"),
+    "resnext-101-64x4d": Published(20.4, 5.3, "1 crop"),
+    "resnext-101-32x8d": Published(20.69, 5.47, "1 crop, torchvision's weights"),
+    "resnext-29-8x64d": Published(3.65, protocol="whole image"),
+    "resnext-29-16x64d": Published(3.58, protocol="whole image"),
+}
+FOREIGN = {
+    "resnext-50-32x4d": foreign("resnext50_32x4d"),
+    "resnext-101-64x4d": foreign("resnext101_64x4d"),
+    "resnext-101-32x8d": foreign("resnext101_32x8d"),
+    "resnext-101-32x4d": {"timm": foreign("resnext101_32x4d")["timm"]},
+}
+NETS = {
+    name: Entry(
+        ResNeXt, row, row.size, PARAMETERS[name], "arXiv:1611.05431", 2016, classes=1000 if row.size == 224 else 10,
+        published=PUBLISHED[name], foreign=FOREIGN.get(name, {}),
+    )
+    for name, row in ROWS.items()
+}  # fmt: skip

@@ -1,0 +1,63 @@
+"""ZFNet: visualizing and understanding convolutional networks.
+
+Matthew Zeiler and Rob Fergus, ECCV 2014, arXiv:1311.2901, figure 3 and table 2: `zfnet-a` is the network of the figure,
+`zfnet-b` the one of the table with 512, 1024 and 512 maps in layers 3 to 5. The first two poolings round up, without
+which the figure's maps of 110, 55, 26, 13 and 6 pixels do not come about.
+
+Deviations, or what the paper leaves open:
+- The contrast normalisation across maps is given no constants: it is AlexNet's. As in figure 3 it follows the pooling.
+- "All weights were initialized to 10^-2" is taken for the standard deviation: equal weights would stay equal.
+- Rescaling filters of a root mean square above 0.1 while training is no part of the network and not done.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from torch import nn
+
+from imclass.core.contracts import Entry, Published
+from imclass.models.initialisers import normal
+from imclass.models.layers import LocalResponseNorm, Network, fully_connected, map_side
+
+
+@dataclass(frozen=True)
+class Row:
+    """Widths of the five convolutions and the hidden layers; the standard deviation of the initial weights."""
+
+    size: int = 224
+    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
+    hidden: tuple[int, int] = (4096, 4096)
+    init_std: float = 0.01
+
+
+class ZFNet(Network):
+    """[conv/2, ReLU, 3x3/2 pool, LRN] x 2; [3x3, ReLU] x 3; 3x3/2 pool; [FC, ReLU, dropout] x 2; FC."""
+
+    def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
+        super().__init__(size=row.size, w_in=w_in)
+        w1, w2, w3, w4, w5 = row.widths
+        self.features = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(w_in, w1, 7, stride=2, padding=1), relu1=nn.ReLU(inplace=True),
+                pool1=nn.MaxPool2d(3, 2, ceil_mode=True), norm1=LocalResponseNorm(),
+                conv2=nn.Conv2d(w1, w2, 5, stride=2), relu2=nn.ReLU(inplace=True),
+                pool2=nn.MaxPool2d(3, 2, ceil_mode=True), norm2=LocalResponseNorm(),
+                conv3=nn.Conv2d(w2, w3, 3, padding=1), relu3=nn.ReLU(inplace=True),
+                conv4=nn.Conv2d(w3, w4, 3, padding=1), relu4=nn.ReLU(inplace=True),
+                conv5=nn.Conv2d(w4, w5, 3, padding=1), relu5=nn.ReLU(inplace=True), pool5=nn.MaxPool2d(3, 2),
+            )
+        )  # fmt: skip
+        side = map_side(self.features, row.size, w_in)
+        self.head = fully_connected(w5 * side**2, row.hidden, classes)
+        normal(self, row.init_std)
+
+
+NETS = {
+    "zfnet-a": Entry(
+        ZFNet, Row(), 224, 62_357_608, "arXiv:1311.2901", 2013, published=Published(38.4, 16.5),
+    ),
+    "zfnet-b": Entry(
+        ZFNet, Row(widths=(96, 256, 512, 1024, 512)), 224, 107_627_624, "arXiv:1311.2901", 2013,
+        published=Published(37.5, 16.0),
+    ),
+}  # fmt: skip
