@@ -146,6 +146,13 @@ def test_a_photo_is_classified_with_published_weights(in_store: Path, capsys: py
     assert said.count("\n") == 6 and '1,"ship",' in said
 
 
+def test_info_tells_of_published_weights(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--store", str(in_store), "--offline", "--json")
+    record = json.loads(run(capsys, "info", f"{NET}:akamaster", *words))
+    assert (record["network"], record["licence"], record["parameters"]) == (NET, "BSD-2-Clause", 269_722)
+    assert record["sha256"] == file_digest(Path("theirs.th")) and record["classes"][0] == "airplane"
+
+
 def test_published_weights_can_be_exported(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--format", "akamaster", "--out", "back.pth", "--store", str(in_store), "--offline")
     assert "116 tensors of akamaster's resnet20" in run(capsys, "weights", "export", f"{NET}:akamaster", *words)

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from imclass.core.contracts import Evaluation, Origin, Refused
+from imclass.core.ensemble import Member
 from imclass.core.errors import BadImage, UserError
 from imclass.core.preprocess import Preprocess
+from imclass.core.runtime import Processes
 from imclass.evaluate import run
 from imclass.evaluate.protocols.center import Center
-from imclass.evaluate.run import evaluate, protocols
+from imclass.evaluate.run import evaluate, evaluate_each, protocols
 from imclass.evaluate.views import to_batch
 
 SIZE = 8
@@ -134,6 +136,92 @@ def test_large_images_are_scored_in_smaller_batches(monkeypatch: pytest.MonkeyPa
     second = evaluate(classifier, data, report=lambda n, total: done.append(n))
     assert len(done) > 5 and done[-1] == 50
     np.testing.assert_allclose(second.scores, first.scores, atol=1e-6)
+
+
+def test_decoded_images_are_held_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pictures()
+    largest = max(image.nbytes for image in data.images)
+    monkeypatch.setattr(run, "AT_ONCE", 4000)
+    found = list(run.chunks(data, range(50), batch=8, workers=0))
+    held = [sum(item.nbytes for _, item in chunk if isinstance(item, np.ndarray)) for chunk in found]
+    assert max(map(len, found)) <= 8 and max(held) < 4000 + largest
+    assert [i for chunk in found for i, _ in chunk] == list(range(50))
+    monkeypatch.setattr(run, "AT_ONCE", 10**9)  # the twin: by number alone more would be held
+    assert (
+        sum(item.nbytes for _, item in next(run.chunks(data, range(50), 8, 0)) if isinstance(item, np.ndarray)) > 4000
+    )
+
+
+REVERSED = CLASSES[::-1]
+
+
+def test_an_image_is_opened_once_for_all_members() -> None:
+    data = pictures(20, bad=frozenset({3}))
+    members = [Member(Linear()), Member(Linear(), Center(12)), Member(Linear(classes=REVERSED))]
+    found = evaluate_each(members, data, batch=6, workers=2)
+    assert sorted(data.opened) == list(range(20))
+    alone = [evaluate(m.classifier, data, m.protocol) for m in members]
+    assert sorted(data.opened) == sorted(4 * list(range(20)))  # the twin: each by itself opens them again
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+        assert (one.labels == other.labels).all() and one.accounted == "19 of 20 evaluated, 1 refused"
+        assert (one.top1, one.top5) == (other.top1, other.top5)
+    assert found[2].classes == REVERSED
+
+
+@dataclass(frozen=True)
+class Simulated(Processes):
+    """One process of several, which are run one after the other, the first last; `told` is what they have gathered."""
+
+    told: list[Any] = field(default_factory=list)
+
+    def gathered(self, mine: Any) -> list[Any]:
+        self.told.insert(0, mine)
+        return [] if self.rank else self.told
+
+
+def in_processes(count: int, data: Pictures, members: list[Member], **options: Any) -> list[Evaluation]:
+    told: list[Any] = []
+    for rank in reversed(range(1, count)):
+        assert evaluate_each(members, data, processes=Simulated(rank, count, told), **options) == []
+    return evaluate_each(members, data, processes=Simulated(0, count, told), **options)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 13])
+def test_the_number_of_processes_changes_nothing(count: int, in_memory: bool) -> None:
+    size = (SIZE, SIZE) if in_memory else None
+    data = pictures(11, size, in_memory=in_memory, bad=frozenset() if in_memory else frozenset({0, 5, 10}))
+    members = [Member(Linear(preprocess=Preprocess(SIZE, scale=SIZE))), Member(Linear(classes=REVERSED))][
+        : 2 - in_memory
+    ]
+    for one, other in zip(
+        evaluate_each(members, data), in_processes(count, data, members, batch=3, workers=1), strict=True
+    ):
+        np.testing.assert_allclose(other.scores, one.scores, atol=1e-6)
+        for name in ("labels", "ids"):
+            assert (getattr(one, name) == getattr(other, name)).all()
+        assert (one.refused, one.total, one.top1, one.top5) == (other.refused, other.total, other.top1, other.top5)
+
+
+@pytest.mark.parametrize(("n", "count"), [(0, 1), (10, 1), (10, 3), (2, 5), (50_000, 8)])
+def test_shares_are_everything_once(n: int, count: int) -> None:
+    shares = [Processes(rank, count).share(n) for rank in range(count)]
+    assert [i for share in shares for i in share] == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_mistake_in_any_process_is_told_by_the_first() -> None:
+    data = pictures(8, bad=frozenset({6}))
+    with pytest.raises(UserError, match=r"refused: some/folder/6.png"):
+        in_processes(2, data, [Member(Linear())], strict=True)
+
+
+def test_a_protocol_that_cannot_be_is_found_before_any_image_is_opened() -> None:
+    data = pictures(8)
+    with pytest.raises(UserError, match="Q is 5 pixels"):
+        evaluate_each([Member(Linear()), Member(Linear(), Center(5))], data)
+    assert data.opened == []
 
 
 RULES = {

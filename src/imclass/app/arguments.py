@@ -122,7 +122,7 @@ class Predict:
     """Name what is in image files, folders or globs, in the order given."""
 
     model: Positional[Model]
-    """a run's directory or a model file"""
+    """a run's directory, a model file, or published weights as NETWORK:WEIGHTS"""
     paths: Positional[Paths]
     """image files, folders or globs"""
     top: int = 5
@@ -140,7 +140,7 @@ class Features:
     """What a layer of MODEL gives out for images: as numbers, as a picture of its maps, or both."""
 
     model: Positional[Model]
-    """a run's directory or a model file"""
+    """a run's directory, a model file, or published weights as NETWORK:WEIGHTS"""
     paths: Positional[Paths]
     """image files, folders or globs"""
     layer: Name = None
@@ -173,7 +173,7 @@ class Info:
     """What a model file holds."""
 
     model: Positional[Model]
-    """a run's directory or a model file"""
+    """a run's directory, a model file, or published weights as NETWORK:WEIGHTS"""
     common: OmitArgPrefixes[Common] = Common()
 
 

@@ -59,7 +59,10 @@ def record(name: str, entry: Entry, geometry: Geometry) -> dict[str, Any]:
 
 
 def comparison(records: Sequence[dict[str, Any]]) -> str:
-    """The records as a table; what each published error was measured by stands in the record of the network."""
+    """The records as a table of 100 columns: multiply-adds in millions, receptive field in pixels, errors in %.
+
+    By which protocol each error was published stands in the record of the network.
+    """
     return table(
         [
             {
@@ -67,9 +70,9 @@ def comparison(records: Sequence[dict[str, Any]]) -> str:
                 "year": r["year"],
                 "input": "x".join(map(str, r["input"])),
                 "parameters": r["parameters"],
-                "macs": millions(r["macs"]),
-                "field": f"{r['receptive_field']:,}",
-                "top-1 / top-5 %": errors(r["published"]),
+                "M macs": millions(r["macs"]),
+                "rf": str(r["receptive_field"]),
+                "top-1/top-5": errors(r["published"]),
                 "paper": r["paper"],
             }
             for r in records
@@ -81,12 +84,12 @@ def errors(published: dict[str, Any] | None) -> str | None:
     """Published errors side by side."""
     if published is None:
         return None
-    return " / ".join("-" if published[key] is None else str(published[key]) for key in ("top1", "top5"))
+    return "/".join("-" if published[key] is None else str(published[key]) for key in ("top1", "top5"))
 
 
 def millions(macs: int) -> str:
     """Multiply-adds, in millions."""
-    return f"{macs / 1e6:,.0f} M" if macs >= 1e8 else f"{macs / 1e6:.3g} M"
+    return f"{macs / 1e6:,.0f}" if macs >= 1e8 else f"{macs / 1e6:.3g}"
 
 
 def in_detail(record: dict[str, Any]) -> str:
@@ -105,7 +108,7 @@ def layer_row(layer: dict[str, Any]) -> dict[str, Any]:
         "output": "x".join(map(str, layer["output"])),
         "parameters": layer["parameters"],
         "macs": layer["macs"],
-        "field": extent(layer["receptive_field"]),
+        "rf": extent(layer["receptive_field"]),
         "stride": extent(layer["stride"]),
     }
 

@@ -3,8 +3,11 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from imclass.core.config import to_json
 from imclass.core.contracts import Entry
+from imclass.core.files import file_digest
 from imclass.core.store import Store
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import NetworkClassifier, networks
@@ -29,6 +32,16 @@ def open_published(model: str, store: Store, plugins: Sequence[Path] = ()) -> Ne
         file.library, CIFAR10.classes if file.classes == "cifar10" else None, inputs=file.inputs, licence=file.licence
     )
     return imported(path, file.network, wanted, plugins)[0]
+
+
+def info(model: str, store: Store, plugins: Sequence[Path] = ()) -> dict[str, Any]:
+    """What is known of published weights: the file, its SHA-256, and what a model file of them would say."""
+    classifier = open_published(model, store, plugins)
+    path = obtained(published(model), store)
+    header = to_json(classifier.header)
+    known = {key: header[key] for key in ("network", "row", "classes", "preprocess", "chosen", "licence")}
+    parameters = sum(p.numel() for p in classifier.network.parameters())
+    return {"file": str(path), "sha256": file_digest(path), "parameters": parameters, **known}
 
 
 def shown(held: int, size: int) -> None:

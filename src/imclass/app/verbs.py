@@ -23,6 +23,8 @@ from imclass.app.plots import grid, grid_png
 from imclass.app.predict import as_csv, as_json, as_table, as_trained
 from imclass.app.predict import predict as predictions
 from imclass.app.progress import Screen
+from imclass.app.published import info as published_info
+from imclass.app.published import is_published
 from imclass.app.report import write_report
 from imclass.app.rows import member_of
 from imclass.app.run import Run
@@ -228,7 +230,10 @@ def report(own: arguments.Report) -> int:
 
 def info(own: arguments.Info) -> int:
     """Say what a model file holds."""
-    record = listing.info(own.model, own.common.plugins)
+    if is_published(own.model):
+        record = published_info(str(own.model), store_of(own.common), own.common.plugins)
+    else:
+        record = listing.info(own.model, own.common.plugins)
     show(record) if own.common.json else print(listing.plain(record))
     return DONE
 

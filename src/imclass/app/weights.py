@@ -106,8 +106,8 @@ def give_out(own: Weights, model: str) -> Outcome:
     entry = networks(own.common.plugins)[classifier.name]
     record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(tensors)}
     text = (
-        f"{printable(str(out))}: {len(tensors):,} tensors of {library}'s {record['name']}; images in [0, 1] must be "
-        f"normalised by mean {rounded(mean)}, std {rounded(std)}"
+        f"{printable(str(out))}: {len(tensors):,} tensors of {library}'s {record['name']}; images in [0, 1], red "
+        f"first, must be normalised by mean {rounded(mean)}, std {rounded(std)}"
     )
     return Outcome(record | {"mean": mean, "std": std}, text)
 

@@ -17,7 +17,7 @@ from imclass.core.errors import UserError
 from imclass.core.files import ModelHeader, read_model, save_model
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.models.initialisers import INITIALISERS
-from imclass.models.layers import Network
+from imclass.models.layers import Network, Unnormalised
 
 
 def networks(plugins: Sequence[Path] = ()) -> Found:
@@ -131,7 +131,7 @@ def sketch(
 def check_forward(network: Network, name: str, size: int, w_in: int, classes: int) -> None:
     """One image goes through and gives a score a class; a network whose layers do not fit is a `UserError`."""
     network.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), Unnormalised():
         try:
             scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
@@ -145,7 +145,12 @@ def check_forward(network: Network, name: str, size: int, w_in: int, classes: in
 def chosen(entry: Entry, row: Any) -> str:
     """The fields in which `row` differs from the network's own, as the options that set them."""
     own = asdict(entry.row)
-    return " ".join(f"--model.{k.replace('_', '-')} {v}" for k, v in asdict(row).items() if v != own[k])
+    return " ".join(option(k.replace("_", "-"), v) for k, v in asdict(row).items() if v != own[k])
+
+
+def option(name: str, value: Any) -> str:
+    """A field of the row as the command line takes it."""
+    return f"--model.{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"--model.{name} {value}"
 
 
 def default_preprocess(entry: Entry, size: int) -> Preprocess:

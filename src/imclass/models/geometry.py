@@ -77,7 +77,7 @@ class Geometry:
     """A network's layers in order, and what they come to; side outputs take no part.
 
     `receptive_field` and `stride` are of the last maps, before the head. `activations` are the outputs of convolutions
-    and fully connected layers alone (Dollar, Singh and Girshick, CVPR 2021, arXiv:2103.06877, section 3).
+    and fully connected layers alone (as Radosavovic et al., CVPR 2020, arXiv:2003.13678, count those of convolutions).
     """
 
     layers: tuple[Layer, ...]

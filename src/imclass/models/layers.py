@@ -190,7 +190,12 @@ class Unnormalised(TorchFunctionMode):
     """Batch norms are passed over. They change no shape, and on the "meta" device PyTorch takes longest over them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func is functional.batch_norm else func(*args, **(kwargs or {}))
+        if func is not functional.batch_norm:
+            return func(*args, **(kwargs or {}))
+        maps, mean = args[:2]
+        if mean is not None and len(mean) != maps.shape[1]:
+            raise ValueError(f"a batch norm of {len(mean)} maps gets {maps.shape[1]}")
+        return maps
 
 
 def local_response_norm(

@@ -3,8 +3,8 @@
 Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9. It
 is the network that Google released (TensorFlow-Slim's `inception_v4`; timm's is a copy): in the stem and in the longest
 branches of blocks B and C, 1x7 and 7x1, or 1x3 and 3x1, come in the other order than in figures 3, 5 and 6. Its
-auxiliary head, which the paper does not show, is left out. Weights begin from N(0, 2 / fan-in), as in the released code,
-but are not cut off. Inception-ResNet-v2 is in inception_resnet.py.
+auxiliary head, which the paper does not show, is left out. Weights begin as in that code, from N(0, 2 / fan-in), but
+are not cut off. Inception-ResNet-v2 is in inception_resnet.py.
 """
 
 import re
