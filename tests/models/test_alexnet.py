@@ -7,6 +7,7 @@ from torch import nn
 
 from imclass.models.layers import Dropout, LocalResponseNorm
 from imclass.models.nets.alexnet import NETS, AlexNet, Row
+from imclass.models.published import PUBLISHED
 
 TINY = Row(size=67, widths=(4, 4, 8, 8, 4), hidden=(6, 6), groups=2)
 
@@ -107,3 +108,9 @@ def test_torchvision_calls_its_tensors_so() -> None:
     layers = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
     ours = [name for name, _ in outline(NETS["alexnet"]).named_parameters()]
     assert [foreign.rename(name) for name in ours] == [f"{x}.{leaf}" for x in layers for leaf in ("weight", "bias")]
+
+
+def test_the_published_errors_are_those_of_torchvision_s_file() -> None:
+    errors, file = NETS["alexnet"].published, PUBLISHED["alexnet:torchvision"]
+    assert errors is not None and file.top5 is not None
+    assert (errors.top1, errors.top5) == (round(100 - file.top1, 2), round(100 - file.top5, 2))

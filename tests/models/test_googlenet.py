@@ -245,14 +245,16 @@ def test_maps_too_small_for_the_auxiliary_heads_are_named() -> None:
         create(Model("googlenet", {"size": 30, "width": 0.125, "aux": False}), classes)
 
 
-def test_biases_begin_at_a_fifth_in_convolutions_and_at_0_elsewhere(narrow: GoogLeNet) -> None:
-    for layer in narrow.modules():
+def test_weights_and_biases_begin_as_in_caffes_model(narrow: GoogLeNet) -> None:
+    zeros = []
+    for name, layer in narrow.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             assert layer.bias is not None
-            assert (layer.bias == (0.2 if isinstance(layer, nn.Conv2d) else 0)).all()
-    first = narrow.features.get_submodule("conv1.conv")
-    assert isinstance(first, nn.Conv2d)
-    assert first.weight.abs().max() <= (6 / (49 * (3 + 8))) ** 0.5
+            bound = (3 / layer.weight[0].numel()) ** 0.5
+            assert 0.9 * bound < layer.weight.abs().max() <= bound
+            zeros += [name] if (layer.bias == 0).all() else []
+            assert name in zeros or (layer.bias == 0.2).all()
+    assert zeros == ["sides.inception4a.fc2", "sides.inception4d.fc2", "head.3"]
 
 
 def test_caffe_calls_the_tensors_by_layer_and_column_of_the_table() -> None:

@@ -83,6 +83,15 @@ def test_the_head_keeps_eight_tenths(full: Network) -> None:
     assert not any(m.count_include_pad for m in full.features.modules() if isinstance(m, nn.AvgPool2d))
 
 
+def test_weights_begin_by_glorots_rule() -> None:
+    torch.manual_seed(0)
+    for layer in InceptionResNet(Row(75, 0.125, (1, 1, 1)), 3).modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            bound = (6 / (layer.weight[0].numel() + layer.weight[:, 0].numel())) ** 0.5
+            assert 0.9 * bound < layer.weight.abs().max() <= bound
+            assert layer.bias is None or (layer.bias == 0).all()
+
+
 def test_timm_calls_the_tensors_by_branch(full: Network) -> None:
     rename = NETS["inception-resnet-v2"].foreign["timm"].rename
     state = {name: t for name, t in full.state_dict().items() if name not in ("mean", "std")}
@@ -105,4 +114,4 @@ def test_sizes_down_to_75_work() -> None:
 
 
 def test_the_published_errors_are_the_papers() -> None:
-    assert NETS["inception-resnet-v2"].published == Published(19.9, 4.9, "1 crop")
+    assert NETS["inception-resnet-v2"].published == Published(19.9, 4.9, "1 crop, without blacklisted images")

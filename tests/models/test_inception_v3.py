@@ -140,4 +140,4 @@ def test_libraries_call_the_tensors_by_branch_and_number(full: Network) -> None:
 
 
 def test_the_published_errors_are_the_papers() -> None:
-    assert NETS["inception-v3"].published == Published(21.2, 5.6, "1 crop")
+    assert NETS["inception-v3"].published == Published(21.2, 5.6, "1 crop, without blacklisted images")

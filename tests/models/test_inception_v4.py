@@ -105,4 +105,4 @@ def test_sizes_down_to_75_work() -> None:
 
 
 def test_the_published_errors_are_the_papers() -> None:
-    assert NETS["inception-v4"].published == Published(20.0, 5.0, "1 crop")
+    assert NETS["inception-v4"].published == Published(20.0, 5.0, "1 crop, without blacklisted images")

@@ -165,7 +165,8 @@ def score_files(path: Path, rows: Sequence[Row]) -> list[Path]:
     if len(rows) == 1:
         return [path]
     words = [re.sub(r"[^\w.+]+", "-", row.name).strip("-")[-80:] for row in rows]
-    return [path.with_name(f"{path.stem}.{i}.{word}{path.suffix}") for i, word in enumerate(words, 1)]
+    digits = len(str(len(rows)))
+    return [path.with_name(f"{path.stem}.{i:0{digits}}.{word}{path.suffix}") for i, word in enumerate(words, 1)]
 
 
 def record(own: Evaluate, result: Scored) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def mean_posterior(
     total = torch.zeros(scores[0].shape, dtype=torch.float64)
     for some, weight in zip(scores, weights, strict=True):
         total += some.double().softmax(1) * (weight / math.fsum(weights))
-    return (total.clamp_min(torch.finfo(torch.float32).tiny).log() / temperature).float()
+    return (total.clamp_min(torch.finfo(torch.float64).tiny).log() / temperature).float()
 
 
 def check_weights(weights: Sequence[float]) -> None:

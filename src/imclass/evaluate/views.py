@@ -11,8 +11,9 @@ from torch import Tensor
 from imclass.core.contracts import Image, ViewClassifier
 from imclass.core.preprocess import Preprocess
 
-# bytes of uint8 pixels that a network sees at once: 27 views of 224 x 224. VGG's first maps take 170 times as much
-AT_ONCE = 4 * 2**20
+# Bytes of uint8 pixels that a network sees at once: 14 views of 224 x 224. With more of them maps no longer fit a
+# processor's cache, and VGG and GoogLeNet become slower a view; with fewer, weights are read too often.
+AT_ONCE = 2 * 2**20
 
 Images: TypeAlias = Sequence[Image]
 Batch: TypeAlias = UInt8[Tensor, "N C H W"]

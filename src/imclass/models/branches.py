@@ -21,7 +21,8 @@ Part: TypeAlias = Callable[[int, float], nn.Module]  # (w_in, width): widths of 
 class Conv:
     """A `Part`: convolution, BN (eps 1e-3), ReLU; padded to keep the size at stride 1 unless `valid`.
 
-    Without `batch_norm` the convolution has biases instead.
+    Without `batch_norm` the convolution has biases instead. Google's code has BN shift and not scale, and keep 0.9997
+    of its running statistics a step; here, as in torchvision, it does both and keeps 0.9.
     """
 
     w_out: int

@@ -74,7 +74,7 @@ CIFAR = Table(
         cifar("nin-cifar", "NIN", "8.81"),
         told("DSN", "8.22"),
         told("FitNet, 19 layers", "8.39"),
-        cifar("highway-19", "Highway, 19 layers (7.72 ± 0.16)", "7.54"),
+        told("Highway, 19 layers (7.72 ± 0.16)", "7.54"),  # its paper's Table 2; `highway-19` is of Table 3
         told("Highway, 32 layers", "8.80"),
         cifar("resnet-cifar-20", "ResNet, 20 layers", "8.75"),
         cifar("resnet-cifar-32", "ResNet, 32 layers", "7.51"),

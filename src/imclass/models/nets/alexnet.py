@@ -9,8 +9,9 @@ networks, 2014, arXiv:1404.5997.
 Deviations:
 - `alexnet-2012` takes 227 x 227 pixels. The paper says 224, of which its first convolution, 11x11 with stride 4, cannot
   make the 55 x 55 maps that it reports without padding.
-- `alexnet` drops out before the hidden layers and not after them, and has 256 maps in convolution 4, as in the lecture;
-  arXiv:1404.5997 has 384 there. It begins as the paper of 2012 says, not with PyTorch's defaults.
+- `alexnet` drops out before the hidden layers and not after them, has 256 maps in convolution 4, and no response
+  normalisation, as in the lecture. arXiv:1404.5997 has 384 maps there; its author's files (cuda-convnet2) have 256, and
+  normalise. It begins as the paper of 2012 says, not with PyTorch's defaults.
 - At test time nothing is multiplied by 0.5: the inverse is done in training.
 """
 
@@ -84,7 +85,7 @@ LISTING = Row(224, (64, 192, 384, 256, 256), padding=2, response_norm=False, dro
 NETS = {
     "alexnet": Entry(
         AlexNet, LISTING, 224, 61_100_840, "arXiv:1404.5997", 2014,
-        published=Published(43.45, 20.91, "1 crop, torchvision's weights"),
+        published=Published(43.48, 20.93, "1 crop, torchvision's weights"),
         foreign={"torchvision": Foreign("alexnet", partial(renamed, layers=TORCHVISION))},
     ),
     "alexnet-2012": Entry(

@@ -4,7 +4,7 @@ Christian Szegedy, Wei Liu, Yangqing Jia, Pierre Sermanet, Scott Reed, Dragomir 
 Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842: Table 1 with the blocks of figure 2b, and section 5's two
 auxiliary heads, 6,379,728 parameters more while training. Where the paper is silent, BVLC's Caffe model is followed:
 - max pooling keeps a last window that is not full;
-- biases of convolutions begin at 0.2, weights as Glorot's.
+- weights begin as its "xavier" has them, from U(-b, b) with b = sqrt(3 / fan-in); biases at 0.2, of classifiers at 0.
 Local response normalisation, after the first pooling and before the second (figure 3), has AlexNet's constants; the
 weights of BVLC want k = 1 and alpha = 2e-5.
 
@@ -12,7 +12,8 @@ weights of BVLC want k = 1 and alpha = 2e-5.
 paper shows that block only, to reject it: maps pile up to 4,944.
 
 `googlenet-bn` is torchvision's network, not in the paper: batch norm in place of normalisation and biases, 3x3 where
-Table 1 has 5x5, the fourth pooling over 2x2, the auxiliary heads on 4 x 4 adaptive means, dropout of 0.2.
+Table 1 has 5x5, the fourth pooling over 2x2, the auxiliary heads on 4 x 4 adaptive means, dropout of 0.2. Convolutions
+begin from N(0, 2 / fan-in), where torchvision has 0.01 for the standard deviation of every weight.
 """
 
 from collections import OrderedDict
@@ -24,7 +25,7 @@ from torch import nn
 
 from imclass.core.contracts import Entry, Foreign, Published
 from imclass.models.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
-from imclass.models.initialisers import fill_bias, glorot, he, weighted
+from imclass.models.initialisers import fill_bias, he, weighted
 from imclass.models.layers import Dropout, LocalResponseNorm, Network, map_side
 
 
@@ -132,13 +133,14 @@ def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Seq
 
 
 def initialise(network: GoogLeNet, row: Row) -> None:
-    """Glorot's weights and biases of 0.2, but 0 where fully connected; with batch norm, He's weights."""
+    """U(-b, b) with b = sqrt(3 / fan-in), and biases of 0.2, but 0 in classifiers; with batch norm, He's weights."""
     if row.batch_norm:
         he(network)
         return
-    glorot(network)
+    classifiers = [list(part.children())[-1] for part in (network.head, *network.sides.values())]
     for layer in weighted(network):
-        fill_bias(layer, 0.0 if isinstance(layer, nn.Linear) else 0.2)
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
+        fill_bias(layer, 0.0 if layer in classifiers else 0.2)
 
 
 TORCHVISION = {  # ours to theirs, from the start of a name

@@ -8,7 +8,8 @@ of most poolings, and neither local response normalisation nor dropout (section 
   column of output sizes says 576. `inception-bn` has 96 there and so 576, as in the network that Google released later
   (TensorFlow-Slim's `inception_v2`); `inception-bn-128` has 128, as in the Caffe models.
 - The first convolution is a plain 7x7; the paper's is separable, with eight maps for each colour in between.
-- Convolutions have no biases (section 3.2: batch norm would undo them).
+- Convolutions have no biases (section 3.2: batch norm would undo them). Their weights begin from N(0, 2 / fan-in), on
+  which the paper is silent. Section 4.2 counts 13.6 million parameters, more than figure 5 comes to.
 - Poolings of stride 2 within a block are padded as the convolutions beside them are, so that maps of odd sides fit.
 """
 

@@ -2,8 +2,8 @@
 
 Yann LeCun, Leon Bottou, Yoshua Bengio and Patrick Haffner, Proceedings of the IEEE 86(11), 1998, section II.B; as
 simplified in Francois Fleuret's lecture EE-559 7.2: ReLU for tanh, max pooling for trained subsampling, a full second
-convolution, a linear last layer. On 28 x 28 images without padding it has 44,426 parameters; `lenet-5-32`, on the
-paper's padded 32 x 32, has 61,706.
+convolution, a linear last layer; weights begin as PyTorch's do. On 28 x 28 images without padding it has 44,426
+parameters; `lenet-5-32`, on the paper's padded 32 x 32, has 61,706.
 """
 
 from dataclasses import dataclass

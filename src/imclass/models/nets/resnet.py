@@ -1,9 +1,10 @@
 """ResNet: deep residual learning for image recognition.
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385. Table 1, with the shortcut options of
-sections 3.3 and 4.1: option B, the projections, unless "-a" or "-c" is in the name. As in the paper and its released
+sections 3.3 and 4.1: option B, the projections, unless "-a" or "-c" is in the name. As in the paper's released
 models, a bottleneck strides in its first 1x1. The "-v1.5" rows stride in the 3x3, as torchvision and timm do; they
-follow no paper. 18 and 34 layers, of basic blocks, are the same in both.
+follow no paper. 18 and 34 layers, of basic blocks, are the same in both. The first pool is padded, as in torchvision;
+the released models' is not, and rounds up.
 """
 
 from dataclasses import dataclass, replace
@@ -83,9 +84,9 @@ PUBLISHED = {
     "resnet-50": Published(22.85, 6.71, "10 crops"),
     "resnet-101": Published(21.75, 6.05, "10 crops"),
     "resnet-152": Published(21.43, 5.71, "10 crops"),
-    "resnet-50-v1.5": Published(23.85, 7.13, THEIRS),
-    "resnet-101-v1.5": Published(22.63, 6.44, THEIRS),
-    "resnet-152-v1.5": Published(21.69, 5.94, THEIRS),
+    "resnet-50-v1.5": Published(23.87, 7.14, THEIRS),
+    "resnet-101-v1.5": Published(22.63, 6.45, THEIRS),
+    "resnet-152-v1.5": Published(21.69, 5.95, THEIRS),
 }
 FOREIGN = {
     "resnet-18": "resnet18", "resnet-34": "resnet34",

@@ -78,7 +78,7 @@ PARAMETERS = {
     "resnet-preact-cifar-1001": 10_327_706,  # 10.2 M in Table 4, which leaves the batch norms' out
     "resnet-preact-152": 60_185_128, "resnet-preact-200": 64_666_152,
 }  # fmt: skip
-PUBLISHED = {
+PUBLISHED = {  # CIFAR: medians of 5 runs
     "resnet-preact-cifar-110": Published(6.37, protocol="whole image"),
     "resnet-preact-cifar-164": Published(5.46, protocol="whole image"),
     "resnet-preact-cifar-1001": Published(4.92, protocol="whole image"),  # 4.62 with batches of 64

@@ -1,12 +1,14 @@
 """ResNeXt: aggregated residual transformations for deep neural networks.
 
-Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. Table 1 for ImageNet
-(50 and 101 layers, C x d: cardinality by width of a path in conv2_x) and section 5.2 for CIFAR (29 layers); shortcuts
-of option B, strides in the 3x3. The three forms of a block of figure 3, which compute the same, are the row's `form`;
-(c), with grouped convolutions, is the paper's own choice. 101-32x8d is torchvision's and not in the paper.
+Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. Table 1 and section
+5.1 for ImageNet (50 and 101 layers, C x d: cardinality by width of a path in conv2_x) and section 5.3 for CIFAR (29
+layers); shortcuts of option B, strides in the 3x3 (section 4). The three forms of a block of figure 3, which compute
+the same, are the row's `form`; (c), with grouped convolutions, is the paper's own choice. 101-32x8d is torchvision's
+and not in the paper.
 
-The CIFAR rows have the blocks of the released code, with ReLU after the addition. In form (a) a path's last convolution
-begins larger than in (c), as its fan-in is its own path's; the BN behind the sum undoes that.
+The CIFAR rows have the blocks of the released code, with ReLU after the addition; its authors say there that the
+paper's errors are those of pre-activated blocks. In form (a) a path's last convolution begins larger than in (c), as
+its fan-in is its own path's; the BN behind the sum undoes that.
 """
 
 import re
@@ -136,7 +138,7 @@ PARAMETERS = {
     "resnext-101-64x4d": 83_455_272, "resnext-101-32x8d": 88_791_336,
     "resnext-29-8x64d": 34_426_698, "resnext-29-16x64d": 68_155_210,
 }  # fmt: skip
-PUBLISHED = {
+PUBLISHED = {  # Tables 3 and 4; CIFAR: Table 7, means of 10 runs
     "resnext-50-32x4d": Published(22.2, None, "1 crop"),
     "resnext-101-32x4d": Published(21.2, 5.6, "1 crop"),
     "resnext-101-64x4d": Published(20.4, 5.3, "1 crop"),

@@ -1,8 +1,9 @@
 """VGG: very deep convolutional networks for large-scale image recognition.
 
 Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: Table 1 (A to E), and as `vgg-b-shallow` the net of
-section 4.1, each pair of 3x3 convolutions of B one of 5x5, whose top-1 error was 7 % above B's. The "-bn" rows, with
-batch norm after every convolution and before its ReLU, are later custom (torchvision's) and not in the paper.
+section 4.1, each pair of 3x3 convolutions of B one of 5x5, whose top-1 error on a centre crop was 7 % above B's. The
+"-bn" rows, with batch norm after every convolution and before its ReLU, are later custom (torchvision's) and not in the
+paper.
 
 What the paper leaves open:
 - Section 3.1 calls 10^-2 the variance of the initial weights: it is taken for their standard deviation (`init_std`),

@@ -3,7 +3,7 @@
 Its `vgg_bn_drop` is VGG-D (Simonyan and Zisserman, ICLR 2015) on 32 x 32 images: 13 convolutions with biases and three
 fully connected layers of 512, 512 and 10 units, of which the second has no ReLU. It has 15,254,602 parameters; the book
 reports an error of 8.54 %. Where Paddle scales by 1 - p at test time, here the inverse is done in training: the same in
-expectation. Convolutions begin as Paddle's do, from N(0, 2 / fan-in).
+expectation. Convolutions begin as Paddle's do, from N(0, 2 / fan-in), but fully connected layers as PyTorch's.
 """
 
 from dataclasses import dataclass

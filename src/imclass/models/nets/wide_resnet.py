@@ -2,11 +2,13 @@
 
 Sergey Zagoruyko and Nikos Komodakis, BMVC 2016, arXiv:1605.07146. WRN-28-10 for CIFAR: Table 1 with n = 4 blocks of two
 3x3 convolutions a group, in pre-activation order, k = 10 times as wide as a ResNet; with dropout of 0.3 between the two
-(section 2.4). Where the shape changes the first BN and ReLU stand before both paths, as in the released code.
+(sections 2.4 and 3). The errors are medians of 5 runs. Where the shape changes the first BN and ReLU stand before both
+paths, as in the released code.
 
 WRN-50-2 and WRN-101-2 for ImageNet (section 3, Table 8) are ResNets whose bottlenecks are twice as wide inside, with
 the stride in the 3x3 as in the released models and torchvision; 101-2 is torchvision's and not in the paper. Of
-WRN-50-2 the paper gives two top-5 errors; Table 8's 6.03 is taken, as Table 9's 5.79 is that of the network beside it.
+WRN-50-2 the paper gives two top-5 errors; Table 8's 6.03 is taken, as Table 9's 5.79 is that of Table 8's
+pre-activation ResNet-200.
 """
 
 from collections import OrderedDict
