@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,50 +30,23 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from imclass.core.config import Model
-from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic, forward, laid_out
-from imclass.core.preprocess import Preprocess
+from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic
 from imclass.data.images import decode
 from imclass.evaluate.boxes import grid
 from imclass.evaluate.protocols.dense import Dense
 from imclass.evaluate.protocols.multicrop import VggMulticrop
-from imclass.evaluate.views import one_view
-from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.models.classifier import NetworkClassifier, create, networks, suit
 from imclass.models.layers import Network
 
 SCALES = (256, 384, 512)
 Side = Callable[[], Tensor]
 
 
-@dataclass(frozen=True)
-class Within:
-    """A classifier in one arithmetic, its weights in the memory order of that."""
-
-    network: Network
-    classes: tuple[str, ...]
-    preprocess: Preprocess
-    arithmetic: Arithmetic
-
-    def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Log-scores of views."""
-        with torch.inference_mode():
-            scores: Tensor = forward(self.network, images, self.arithmetic)
-            return scores.float()
-
-    def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Log-scores at every position."""
-        with torch.inference_mode():
-            return self.network.dense(images.contiguous(memory_format=self.arithmetic.memory_format))
-
-    def classify(self, images: Sequence[UInt8[np.ndarray, "_ _ _"]]) -> Float[Tensor, "N K"]:
-        """Log-scores of the native view."""
-        return one_view(self, images, self.preprocess)
-
-
-def within(classifier: NetworkClassifier, arithmetic: Arithmetic) -> Within:
+def within(classifier: NetworkClassifier, arithmetic: Arithmetic) -> NetworkClassifier:
     """A copy of a classifier in this arithmetic."""
-    network = copy.deepcopy(classifier.network).eval()
-    laid_out(network, arithmetic)
-    return Within(network, classifier.classes, classifier.preprocess, arithmetic)
+    copied = replace(classifier, network=copy.deepcopy(classifier.network).eval())
+    suit(copied.network, arithmetic)
+    return copied
 
 
 def each_by_itself(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]:

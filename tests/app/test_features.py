@@ -1,6 +1,7 @@
 """`features`: the outputs of any named layer, as numbers and as a picture."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def by_hand(classifier: NetworkClassifier, files: Files, name: str) -> np.ndarra
 
 
 def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files: Files) -> None:
-    names = [name for name, _ in classifier.network.named_modules() if name]
+    names = [name for name, _ in classifier.network.named_modules() if name and name != "sides"]  # those only train
     assert {"features", "features.0", "head"} <= set(names)
     for name in names:
         found = features(classifier, files, name, batch=4)
@@ -148,8 +149,8 @@ def test_numbers_and_picture_are_written(
     record = json.loads(capsys.readouterr().out)
     found = features(classifier, files, "features.0")
     numbers = np.load(out, allow_pickle=False)
-    np.testing.assert_array_equal(numbers, found.outputs)
-    expected = grid(maps(found))
+    np.testing.assert_allclose(numbers, found.outputs, atol=1e-5)  # the verb evaluates in another memory order
+    expected = grid(maps(replace(found, outputs=numbers)))
     with Image.open(picture) as drawn:
         times = drawn.width // expected.shape[1]  # each value is a square of so many pixels
         np.testing.assert_array_equal(np.asarray(drawn), expected.repeat(times, axis=0).repeat(times, axis=1))

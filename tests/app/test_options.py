@@ -33,6 +33,7 @@ OTHERS = {
     "model.mean": "0.5",
     "model.std": "0.25",
     "model.mean-image": "--model.mean-image",
+    "model.initialiser": "glorot",
     "model.widths": "4 9",
     "model.hidden": "30 20",
     "model.dropout": "0.5",

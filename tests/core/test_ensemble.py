@@ -165,5 +165,7 @@ def test_predict_names_the_best() -> None:
         best = np.argsort(-own)[:2]
         assert [name for name, _ in row] == [CLASSES[k] for k in best]
         assert [p for _, p in row] == pytest.approx(own[best].tolist(), abs=1e-6)
-    with pytest.raises(UserError, match="an image is 4 x 4 x 2 uint8; it must be uint8, height x width x 1 or 3 channels"):
+    with pytest.raises(
+        UserError, match="an image is 4 x 4 x 2 uint8; it must be uint8, height x width x 1 or 3 channels"
+    ):
         Ensemble(THREE).predict([np.zeros((4, 4, 2), np.uint8)])

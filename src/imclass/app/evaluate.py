@@ -16,6 +16,7 @@ from imclass.app.split import split_for, validation_for
 from imclass.core.config import need, to_json
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError, printable
+from imclass.core.precision import Arithmetic
 from imclass.core.runtime import processes, versions
 from imclass.evaluate import papers, tables
 from imclass.evaluate.calibration import reliability
@@ -81,6 +82,8 @@ def check(own: Evaluate) -> None:
         check_target(path, option)
         if path is not None and path.resolve() in inputs:
             raise UserError(f"{option} {path} is what is to be scored; name another file")
+    if own.save and own.precision != "fp32":
+        raise UserError("--save keeps float32 weights; go without --precision bf16")
     several = len(looks(own)) > 1 or (len(own.models) > 1 and own.weights == "none")
     if several and (own.temperature or own.save):
         option = "--temperature" if own.temperature else "--save"
@@ -95,8 +98,8 @@ def named(own: Evaluate) -> Sources:
     if twice:
         raise UserError(f"{twice[0]} is named twice; name each model once")
     saved = [path for path in own.models if is_scores(path)]
-    store = store_of(own.common)
-    models = {str(path): load(path, own.common.plugins, store) for path in own.models if path not in saved}
+    store, arithmetic = store_of(own.common), Arithmetic(own.precision, "nhwc")
+    models = {str(path): load(path, own.common.plugins, store, arithmetic) for path in own.models if path not in saved}
     return Sources(models, [saved_row(path) for path in saved])
 
 

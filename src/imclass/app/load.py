@@ -6,16 +6,29 @@ from pathlib import Path
 from imclass.app.published import is_published, open_published
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
+from imclass.core.precision import Arithmetic
 from imclass.core.store import Store, open_store
 from imclass.evaluate import fusion
-from imclass.models.classifier import NetworkClassifier
+from imclass.models.classifier import NetworkClassifier, suit
+
+CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
 
 
-def load(model: str | Path, plugins: Sequence[Path] = (), store: Store | None = None) -> Classifier:
-    """The classifier that `model` names, verified; anything amiss is a `UserError` that says what and where."""
-    if is_published(model):
-        return open_published(str(model), store or open_store(), plugins)
-    return fusion.load(model, plugins)
+def load(
+    model: str | Path,
+    plugins: Sequence[Path] = (),
+    store: Store | None = None,
+    arithmetic: Arithmetic = CHANNELS_LAST,
+) -> Classifier:
+    """The classifier that `model` names, verified; anything amiss is a `UserError` that says what and where.
+
+    It is for evaluation in this arithmetic: in bf16 its weights are rounded, and it is not to be saved.
+    """
+    published = is_published(model)
+    found = open_published(str(model), store or open_store(), plugins) if published else fusion.load(model, plugins)
+    for member in fusion.networks_of(found):
+        suit(member.network, arithmetic)
+    return found
 
 
 def load_network(model: str | Path, plugins: Sequence[Path] = (), store: Store | None = None) -> NetworkClassifier:

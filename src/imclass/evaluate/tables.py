@@ -54,9 +54,9 @@ def top5(evaluation: Evaluation) -> str:
 
 
 def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of an accuracy over the evaluated images."""
+    """Wilson's 95 % interval of an accuracy over the evaluated images; of one that is not known, all there is."""
     n = len(evaluation.labels)
-    return wilson(round(share * n), n)
+    return (0.0, 1.0) if math.isnan(share) else wilson(round(share * n), n)
 
 
 def class_interval(evaluation: Evaluation) -> tuple[float, float]:

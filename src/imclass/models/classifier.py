@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from imclass.core.classes import best, check_classes
 from imclass.core.config import Found, Model, find, from_json, need, to_json
 from imclass.core.contracts import Entry, Image
 from imclass.core.errors import UserError
 from imclass.core.files import ModelHeader, read_model, save_model
+from imclass.core.precision import Arithmetic, laid_out
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.models.initialisers import INITIALISERS
 from imclass.models.layers import Network, Unnormalised
@@ -46,9 +47,10 @@ class NetworkClassifier:
 
     def run(self, verb: Callable[[Tensor], Tensor], images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
         """A verb of the network in evaluation mode, without gradients."""
-        self.network.eval()
+        network = self.network.eval()
+        order = network.arithmetic.memory_format
         with torch.inference_mode():
-            return verb(images.to(self.network.mean.device)).float().cpu()
+            return verb(images.to(network.mean.device).contiguous(memory_format=order)).float().cpu()
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Log-scores of images of any sizes, each as `preprocess` shows it."""
@@ -162,6 +164,15 @@ def load(path: str | Path, plugins: Sequence[Path] = ()) -> NetworkClassifier:
     """The classifier in a model file or a run directory, verified; anything amiss is a `UserError` naming the file."""
     path = model_file(path)
     return restored(*read_model(path), path, plugins)
+
+
+def suit(network: Network, arithmetic: Arithmetic) -> None:
+    """Lay a network out for being evaluated so, in place; in bf16 weights of convolutions and linear layers are cut."""
+    laid_out(network, arithmetic)
+    for layer in network.modules():
+        if arithmetic.precision == "bf16" and isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.bfloat16()
+    network.arithmetic = arithmetic
 
 
 def model_file(path: str | Path) -> Path:

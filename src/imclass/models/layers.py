@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from imclass.core.errors import UserError
+from imclass.core.precision import PLAIN
 
 Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
 BLOCK = 1 << 20  # elements that dropout treats at a time: what it draws for them stays in the cache
@@ -33,6 +34,7 @@ class Network(nn.Module):
     mean: Tensor
     std: Tensor
     side_weight = 0.3
+    arithmetic = PLAIN  # in which it is evaluated; training has its own
     dilation = 1  # of the window that the head looks at in `dense`: above 1 in OverFeat's fine form, see surgery.py
 
     def __init__(self, size: int, w_in: int = 3) -> None:
