@@ -245,10 +245,15 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "too small": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "20"), "at least the network's native"),
     "other classes": (("a.safetensors", "d.safetensors", *PETS), "Not in the model: 'cat'"),
     "changed": (("a.safetensors", *PETS, "--changed", "-1"), "--changed is -1"),
-    "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x"), "--save is of one row"),
-    "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x"), "is of one row"),
+    "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "of one row"),
+    "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "one row"),
     "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "is of one row"),
-    "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "is what is to be scored"),
+    "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors is there already"),
+    "one file twice": (
+        ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
+        "p.png is named for two things; give each file a name of its own",
+    ),
+    "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "name it photo.npz"),
     "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "there is no folder no"),
     "fit what is told": (
         ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "report another",

@@ -86,6 +86,10 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     words = ("weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--classes")
     for file in ("list.json", "lines.txt"):
         assert json.loads(run(capsys, *words, file, "--json"))["classes"] == names
+        kept = Path("m.safetensors").read_bytes()
+        assert "m.safetensors is there already" in run(capsys, *words, file, code=2)
+        assert Path("m.safetensors").read_bytes() == kept
+        Path("m.safetensors").unlink()
     for content, message in (
         ('{"a": 1}', "must be a JSON list of names, or one name a line"),
         ("[1, 2]", "must be a JSON list of names"),
@@ -103,9 +107,12 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
         ("export", "name the model: imclass weights export MODEL"),
         ("import theirs.th", "imclass weights import needs --as NETWORK"),
         ("import theirs.th --as resnet-cifar-20", "imclass weights import needs --out MODEL"),
-        ("import theirs.th --as resnet-cifar-21 --out m", "no network is named 'resnet-cifar-21'; did you mean"),
+        (
+            "import theirs.th --as resnet-cifar-21 --out m.safetensors",
+            "no network is named 'resnet-cifar-21'; did you mean",
+        ),
         ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: there is no folder no"),
-        ("import theirs.th --as resnet-cifar-20 --out m --from timn", "no names of that library"),
+        ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no names of that library"),
         ("verify none.th --as resnet-cifar-20", "there is no file none.th"),
         ("export theirs.th --format akamaster --out a.bin", "--out a.bin: its suffix says what is written"),
         ("improt theirs.th", "no published file of weights is named 'improt'; did you mean 'import'"),

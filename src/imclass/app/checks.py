@@ -19,20 +19,29 @@ def check_workers(workers: int) -> None:
     need(workers >= 0, "workers", workers, "0 or more threads")
 
 
-def check_target(path: Path | None, option: str) -> None:
-    """A file can be written at `path`; otherwise a `UserError`, before any work is done for it."""
+def check_target(path: Path | None, option: str, suffix: str = "", new: bool = False) -> None:
+    """A file can be written at `path`; otherwise a `UserError`, before any work is done for it.
+
+    What it holds asks for a `suffix`, where one is given; a `new` file does not take another's place.
+    """
     if path is None:
         return
     if path.is_dir():
         raise UserError(f"{option} {path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
+    if suffix and path.suffix != suffix:
+        raise UserError(f"{option} {path}: what is written there is {suffix}; name it {path.with_suffix(suffix).name}")
+    if new and path.exists():
+        raise UserError(f"{option} {path} is there already; name another file, or remove it first")
 
 
 def mapping_in(path: Path | None) -> dict[str, str] | None:
     """The class mapping in a JSON file."""
     if path is None:
         return None
+    if not path.is_file():
+        raise UserError(f"--classes {path}: there is no such file")
     try:
         mapping = json.loads(path.read_bytes())
         assert isinstance(mapping, dict) and all(isinstance(v, str) for v in mapping.values())

@@ -74,14 +74,16 @@ def check(own: Evaluate) -> None:
     """Options that cannot be, each a `UserError`."""
     check_workers(own.workers)
     need(own.changed >= 0, "changed", own.changed, "0 or more images")
-    targets = {
-        "--plot": own.plot, "--reliability": own.reliability, "--save": own.save, "--save-scores": own.save_scores,
-    }  # fmt: skip
-    inputs = [model_file(path).resolve() for path in own.models]
-    for option, path in targets.items():
-        check_target(path, option)
-        if path is not None and path.resolve() in inputs:
-            raise UserError(f"{option} {path} is what is to be scored; name another file")
+    check_target(own.plot, "--plot", ".png")
+    check_target(own.reliability, "--reliability", ".png")
+    check_target(own.save, "--save", ".safetensors", new=True)
+    other = own.save_scores is not None and own.save_scores.exists() and not is_scores(own.save_scores)
+    check_target(own.save_scores, "--save-scores", ".npz", new=other)
+    given = [*own.models, *filter(None, (own.plot, own.reliability, own.save, own.save_scores))]
+    places = [model_file(path).resolve() for path in given]
+    twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None and own.models.count(twice) < 2:
+        raise UserError(f"{twice} is named for two things; give each file a name of its own")
     if own.save and own.precision != "fp32":
         raise UserError("--save keeps float32 weights; go without --precision bf16")
     several = len(looks(own)) > 1 or (len(own.models) > 1 and own.weights == "none")
@@ -132,7 +134,8 @@ def score(own: Evaluate, sources: Sources) -> Scored | None:
             rows = scored(ways, chosen, own, everyone)
     if everyone.rank:
         return None
-    rows += sources.saved
+    if sources.saved:  # as they were named; each model then has one row
+        rows = sorted([*rows, *sources.saved], key=lambda row: own.models.index(Path(row.name)))
     fused = blends(rows, trials, own)
     return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
 

@@ -191,7 +191,8 @@ def blends(rows: Sequence[Row], trials: Sequence[Row], own: Evaluate) -> list[Bl
     for protocol, places in groups.items():
         if len(places) > 1 and own.weights != "none":
             weights = weights_of([trials[i] for i in places] if own.weights == "fit" else [], len(places))
-            found.append(Blend(f"fused, {protocol}" if several else "fused", tuple(places), weights))
+            shares = f" ({', '.join(f'{w:.3g}' for w in weights)})" if own.weights == "fit" else ""
+            found.append(Blend(f"fused{shares}, {protocol}" if several else f"fused{shares}", tuple(places), weights))
     if own.temperature:
         found.append(calibrated(found[-1] if found else Blend(rows[-1].name, (len(rows) - 1,), (1.0,)), trials))
     return found

@@ -70,7 +70,7 @@ def act(own: Weights) -> Outcome:
 def take_in(own: Weights, file: str) -> Outcome:
     """A foreign file as a model file."""
     network, out = required(own.as_, "--as NETWORK", own), required(own.out, "--out MODEL", own)
-    check_target(out, "--out")
+    check_target(out, "--out", ".safetensors", new=True)
     names = names_in(own.classes) if own.classes else None
     wanted = Wanted(own.from_, names, usual_names(network, own.common.plugins), own.preprocess)
     classifier, fit = imported(Path(file), network, wanted, own.common.plugins)
@@ -94,7 +94,7 @@ def give_out(own: Weights, model: str) -> Outcome:
     library, out = required(own.format, "--format LIBRARY", own), required(own.out, "--out FILE", own)
     if out.suffix not in FORMATS:
         raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
-    check_target(out, "--out")
+    check_target(out, "--out", new=True)
     classifier = load_network(model, own.common.plugins, store_of(own.common))
     tensors = exported(classifier, library, own.common.plugins)
     with replacing(out) as target:
@@ -133,6 +133,8 @@ def fit_record(fit: Fit) -> dict[str, Any]:
 
 def names_in(path: Path) -> tuple[str, ...]:
     """Class names from a file: a JSON list, or one a line; anything else is a `UserError`."""
+    if not path.is_file():
+        raise UserError(f"--classes {path}: there is no such file")
     try:
         text = path.read_bytes().decode("utf-8-sig")
         names = json.loads(text) if text.lstrip().startswith(("[", "{")) else text.splitlines()

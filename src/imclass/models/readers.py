@@ -7,6 +7,7 @@ PyTorch's zip files and safetensors are mapped into memory, privately: the file 
 import io
 import math
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ def in_pickle(path: Path) -> NamedTensors:
             zipped = file.read(4) == b"PK\x03\x04"
         if not zipped:  # the format before PyTorch 1.6, which allocates what it declares
             check_declared(path)
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is amiss is said below, in one message
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except UserError:
         raise
     except Exception as error:  # torch and pickle promise no list of what a broken pickle raises
@@ -137,13 +140,19 @@ def in_pickle(path: Path) -> NamedTensors:
                 f"{path} is refused and nothing in it was run: it asks for {printable(asked[1])}, and weights need "
                 "no code. Give a file of tensors alone, such as torch.save(model.state_dict(), ...) writes"
             ) from None
-        raise unreadable(path, "a PyTorch file of tensors", error) from None
+        # PyTorch's own words would advise to run the file's code
+        raise UserError(
+            f"{path} cannot be read as a PyTorch file of tensors: it is damaged, of another kind, or holds more than "
+            "tensors and plain values, and then nothing in it was run. Fetch it again, or give it the suffix of what "
+            "it is"
+        ) from None
     return unwrapped(path, held)
 
 
 def check_declared(path: Path) -> None:
     """A `UserError` where the tensors in an old pickle claim more bytes than the file has; nothing is allocated."""
-    with FakeTensorMode():
+    with FakeTensorMode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         held = torch.load(path, weights_only=True)
     storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors_in(held)}
     if (total := sum(storages.values())) > path.stat().st_size:
