@@ -89,12 +89,19 @@ def test_all_four_work_together(plugins: Path, tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["row"] == {"width": 6}
 
 
-@pytest.mark.parametrize(("verb", "name"), [("models", "tiny"), ("data", "halves"), ("recipes", "halves-tiny")])
+@pytest.mark.parametrize(("verb", "name"), [("data", "halves"), ("recipes", "halves-tiny")])
 def test_they_are_listed(plugins: Path, verb: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--json"]) == 0
     assert name not in [row["name"] for row in json.loads(capsys.readouterr().out)]
     assert main([verb, "--json", "--plugins", str(plugins)]) == 0
     assert name in [row["name"] for row in json.loads(capsys.readouterr().out)]
+
+
+def test_their_network_is_known(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "tiny", "--json"]) == 2
+    capsys.readouterr()
+    assert main(["models", "tiny", "--json", "--plugins", str(plugins)]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "tiny"
 
 
 def test_a_broken_file_is_reported_and_the_others_work(

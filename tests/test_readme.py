@@ -116,9 +116,9 @@ def test_a_bad_example_is_found(page: str, error: type[Exception]) -> None:
 
 def test_a_good_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
     run_page(
-        "```sh\n# lists\nimclass models \\\n    --json  # as JSON\nmake demo\n```\n\n```text\nimclass trian\n```\n"
+        "```sh\n# lists\nimclass recipes \\\n    --json  # as JSON\nmake demo\n```\n\n```text\nimclass trian\n```\n"
     )
-    assert '"name": "lenet-5"' in capsys.readouterr().out
+    assert '"network": "lenet-5"' in capsys.readouterr().out
 
 
 def test_trainings_are_short(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ ACCEPTED = [
     "predict cropping.safetensors pets --protocol resize",
     "info model.safetensors",
     "models lenet-5",
-    "models --plugins hollow",
+    "recipes --plugins hollow",
     "recipes mnist-lenet",
     "data mnist",
     "data check pets",
@@ -348,7 +348,7 @@ from imclass.app.cli import main
 codes = [main(words) for words in {words!r}]
 assert codes == [0] * len(codes), codes
 print(sorted({{"torch", "sklearn", "matplotlib", "cv2"}} & set(sys.modules)), file=sys.stderr)
-main(["models"])
+main(["models", "lenet-5"])
 print("torch" in sys.modules, file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
