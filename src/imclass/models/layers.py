@@ -204,9 +204,11 @@ def local_response_norm(
     maps: Float[Tensor, "N C H W"], n: int, k: float, alpha: float, beta: float
 ) -> Float[Tensor, "N C H W"]:
     """x / (k + alpha * sum of squares over n neighbouring channels) ** beta (Krizhevsky et al. 2012, section 3.3)."""
-    wide = maps.float() if maps.dtype == torch.bfloat16 else maps  # PyTorch's pooling in 3-D has no bfloat16 on a CPU
-    squares = functional.pad(wide.square().unsqueeze(1), (0, 0, 0, 0, n // 2, (n - 1) // 2))
-    sums = functional.avg_pool3d(squares, (n, 1, 1), stride=1).squeeze(1) * n
+    wide, channels = maps if maps.dtype == torch.float64 else maps.float(), maps.shape[1]
+    squares = functional.pad(wide.square(), (0, 0, 0, 0, n // 2, (n - 1) // 2))
+    sums = squares[:, :channels].clone()
+    for first in range(1, n):  # twice as fast as pooling over channels
+        sums.add_(squares[:, first : first + channels])
     return maps / ((k + alpha * sums) ** beta).to(maps.dtype)
 
 
