@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -64,7 +65,7 @@ def digest(run: Path) -> str:
 
 
 def start(words: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
-    """The command in a process of its own, in `folder`."""
+    """The command in a process of its own, in `folder`; Ctrl-C reaches it though these tests run in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "imclass", *words],
         cwd=folder,
@@ -72,6 +73,7 @@ def start(words: Sequence[str], folder: Path, more: Mapping[str, str] | None = N
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
