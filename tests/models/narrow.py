@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
+from torch import nn
+
 from imclass.core.contracts import Entry
+from imclass.models.layers import Network
+
+NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 # What the rule below does not know, by the name of the network's class.
 OWN: Mapping[str, Mapping[str, Any]] = {
@@ -40,3 +46,18 @@ def narrow(entry: Entry) -> dict[str, Any]:
 def eighth(width: Any) -> Any:
     """Of a number or of nested tuples, at least 4."""
     return tuple(eighth(w) for w in width) if isinstance(width, tuple | list) else max(4, width // 8)
+
+
+def trained(network: Network, seed: int = 0) -> Network:
+    """As if after some training, in evaluation mode: no batch norm is the identity, no residual branch is silent."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, NORMS):
+            for tensor in (layer.weight.data, layer.running_var):
+                assert tensor is not None
+                tensor.uniform_(0.5, 1.5, generator=generator)
+            for tensor in (layer.bias.data, layer.running_mean):
+                assert tensor is not None
+                tensor.normal_(0, 0.1, generator=generator)
+    network.normalise((0.5,), (0.25,))
+    return network.eval()

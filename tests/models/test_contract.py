@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from narrow import narrow
+from narrow import NORMS, narrow, trained
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,27 +18,11 @@ from imclass.models.classifier import NetworkClassifier, create, load, networks
 from imclass.models.layers import Network
 
 ENTRIES: dict[str, Entry] = networks().entries
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 every_network = pytest.mark.parametrize("name", sorted(ENTRIES))
 
 
 def classifier(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
     return create(Model(name, narrow(ENTRIES[name])), [f"class {k}" for k in range(classes)], seed=seed)
-
-
-def trained(network: Network, seed: int = 0) -> Network:
-    """As if after some training, in evaluation mode: no batch norm is the identity, no residual branch is silent."""
-    generator = torch.Generator().manual_seed(seed)
-    for layer in network.modules():
-        if isinstance(layer, NORMS):
-            for tensor in (layer.weight.data, layer.running_var):
-                assert tensor is not None
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (layer.bias.data, layer.running_mean):
-                assert tensor is not None
-                tensor.normal_(0, 0.1, generator=generator)
-    network.normalise((0.5,), (0.25,))
-    return network.eval()
 
 
 def pictures(network: Network, n: int = 4) -> Tensor:

@@ -34,7 +34,7 @@ FILE = replace(
 def test_an_entry_names_what_there_is(key: str) -> None:
     file = PUBLISHED[key]
     entry = ENTRIES[file.network]
-    assert file.library in entry.foreign
+    assert file.naming in entry.foreign
     assert file.inputs in INPUTS
     assert file.url.startswith("https://") or file.source
     assert entry.classes == {"imagenet": 1000, "cifar10": 10}[file.classes]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
-from narrow import narrow
+from narrow import narrow, trained
 from outline import outline
 from torch import Tensor, nn
 
@@ -16,26 +16,11 @@ from imclass.models.geometry import measure
 from imclass.models.layers import Network
 from imclass.models.surgery import absorb, batch_norms, fine, fold
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
 
 def network(name: str) -> Network:
     """A narrow copy in evaluation mode, as after some training."""
     made = create(Model(name, narrow(networks()[name])), ["cat", "cow", "dog"]).network
     return trained(made)
-
-
-def trained(made: Network) -> Network:
-    generator = torch.Generator().manual_seed(2)
-    for layer in made.modules():
-        if isinstance(layer, NORMS):
-            for tensor in (layer.weight.data, layer.running_var):
-                assert tensor is not None
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (layer.bias.data, layer.running_mean):
-                assert tensor is not None
-                tensor.normal_(0, 0.2, generator=generator)
-    return made.eval()
 
 
 def images(made: Network, n: int = 2, more: int = 0) -> Tensor:

@@ -61,7 +61,7 @@ def test_each_kind_of_file_gives_the_network_back(name: str, tmp_path: Path) -> 
     original = lenet()
     KINDS[name](weights_of(original), tmp_path / name)
     found, fit = imported(tmp_path / name, "lenet-5", Wanted(classes=TEN))
-    assert (fit.library, len(fit.pairs), fit.loads) == ("imclass", 10, True)
+    assert (fit.naming, len(fit.pairs), fit.loads) == ("imclass", 10, True)
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
     assert found.classes == TEN and found.preprocess.colour == "grey"
 
@@ -172,7 +172,7 @@ def akamaster_state(name: str = "resnet-cifar-20") -> dict[str, Tensor]:
 def test_the_library_is_the_one_whose_names_fit_unless_it_is_given(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
     fit, tensors = fitted(tmp_path / "a.th", "resnet-cifar-20")
-    assert (fit.library, fit.loads) == ("akamaster", True)
+    assert (fit.naming, fit.loads) == ("akamaster", True)
     assert "19 counters of batches are not in the file and begin at 0" in fit.notes
     assert not best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], tensors, "imclass").loads
     with pytest.raises(UserError, match=r"--from akamastre: .* did you mean 'akamaster'"):
@@ -185,7 +185,7 @@ def test_the_row_that_a_library_s_weights_want_is_taken(tmp_path: Path) -> None:
     names = {entry.foreign["caffe"].rename(n): t.shape for n, t in outline.items()}
     np.savez(tmp_path / "a.npz", allow_pickle=False, **{n: np.zeros(s, np.float16) for n, s in names.items()})
     found, fit = imported(tmp_path / "a.npz", "googlenet", Wanted(classes=("a", "b", "c")))
-    assert (fit.library, found.row["k"], found.row["aux"], entry.row.k) == ("caffe", 1.0, False, 2.0)
+    assert (fit.naming, found.row["k"], found.row["aux"], entry.row.k) == ("caffe", 1.0, False, 2.0)
 
 
 def test_auxiliary_heads_that_a_file_lacks_are_left_out_and_it_is_said(tmp_path: Path) -> None:

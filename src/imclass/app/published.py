@@ -29,7 +29,7 @@ def open_published(model: str, store: Store, plugins: Sequence[Path] = ()) -> Ne
     file = published(model)
     path = obtained(file, store, shown)
     wanted = Wanted(
-        file.library, CIFAR10.classes if file.classes == "cifar10" else None, inputs=file.inputs, licence=file.licence
+        file.naming, CIFAR10.classes if file.classes == "cifar10" else None, inputs=file.inputs, licence=file.licence
     )
     return imported(path, file.network, wanted, plugins)[0]
 

@@ -127,8 +127,9 @@ def required(value: Any, option: str, own: Weights) -> Any:
 def fit_record(fit: Fit) -> dict[str, Any]:
     """A fit for JSON."""
     record = asdict(fit)
-    kept = ("network", "library", "row", "classes", "missing", "extra", "wrong", "notes")
-    return {"loads": fit.loads, "fit": len(fit.pairs)} | {name: record[name] for name in kept}
+    kept = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
+    counted = {"loads": fit.loads, "fit": len(fit.pairs), "library": fit.naming}
+    return counted | {name: record[name] for name in kept}
 
 
 def names_in(path: Path) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Fit:
     """What of a file is what of a network: `pairs` name our tensors and theirs."""
 
     network: str
-    library: str
+    naming: str  # the library whose names the file uses
     row: Any
     classes: int
     w_in: int
@@ -113,7 +113,7 @@ def compared(fit: Fit, outline: Mapping[str, Tensor], foreign: Foreign, tensors:
         else:
             pairs[ours] = theirs
     renamed = {foreign.rename(ours) for ours in outline}
-    passed = NORMALISATION if fit.library == OWN else ()
+    passed = NORMALISATION if fit.naming == OWN else ()
     extra = [printable(name) for name in tensors if name not in renamed and name not in passed]
     notes = [*fit.notes, *remarks([tensors[name] for name in pairs.values()], counters)]
     return replace(fit, pairs=pairs, missing=tuple(missing), extra=tuple(extra), wrong=tuple(wrong), notes=tuple(notes))

@@ -34,7 +34,7 @@ class WeightFile:
 
     network: str
     name: str
-    library: str
+    naming: str
     url: str  # "" where there is none that can be used as it is
     sha256: str  # as much of it as is known
     inputs: str

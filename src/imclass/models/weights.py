@@ -75,7 +75,7 @@ class Inputs:
 class Wanted:
     """What an import was told beside the file: whose names, which classes, which inputs. What is None is found out."""
 
-    library: str | None = None
+    naming: str | None = None  # a library's
     classes: Sequence[str] | None = None
     usual: Mapping[int, Sequence[str]] = field(default_factory=dict)  # names by number of classes, beside ImageNet's
     inputs: str | Path | None = None  # a name of `INPUTS`, or a JSON file
@@ -96,13 +96,13 @@ def fitted(
 def imported(path: Path, network: str, wanted: Wanted, plugins: Sequence[Path] = ()) -> tuple[NetworkClassifier, Fit]:
     """The classifier that a file's tensors make of a network, and how they fitted; else a `UserError` with all."""
     entry: Entry = networks(plugins)[network]
-    fit, held = fitted(path, network, wanted.library, plugins)
+    fit, held = fitted(path, network, wanted.naming, plugins)
     if not fit.loads:
         raise UserError(f"{path} was not loaded. {told(fit)}{elsewhere(fit, plugins)}")
     tensors = taken(fit, outlined(entry, fit.row, fit.classes, fit.w_in), held)
     names = class_names(fit, wanted)
     inputs, said = inputs_for(entry, fit, wanted.inputs)
-    if wanted.inputs is None and fit.library == OWN and {"mean", "std"} <= set(held):
+    if wanted.inputs is None and fit.naming == OWN and {"mean", "std"} <= set(held):
         tensors |= {name: held[name].float() for name in ("mean", "std")}
         said = "mean and std are the file's own"
     else:
@@ -112,7 +112,7 @@ def imported(path: Path, network: str, wanted: Wanted, plugins: Sequence[Path] =
         tensors[first] = tensors[first].flip(1)
     header = ModelHeader(
         network, to_json(fit.row), names, replace(inputs.preprocess, channels="rgb"), licence=wanted.licence,
-        chosen=f"imported from {path.name} ({fit.library}'s names), SHA-256 {file_digest(path)}", **wanted.facts,
+        chosen=f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}", **wanted.facts,
     )  # fmt: skip
     return restored(tensors, header, path, plugins), replace(fit, notes=(*fit.notes, said))
 
@@ -120,7 +120,7 @@ def imported(path: Path, network: str, wanted: Wanted, plugins: Sequence[Path] =
 def told(fit: Fit) -> str:
     """How a file fits, in a few lines."""
     of = len(fit.pairs) + len(fit.missing) + len(fit.wrong)
-    lines = [f"{fit.network} under {fit.library}'s names: {len(fit.pairs):,} of {of:,} tensors fit"]
+    lines = [f"{fit.network} under {fit.naming}'s names: {len(fit.pairs):,} of {of:,} tensors fit"]
     for what, names in (("missing", fit.missing), ("extra", fit.extra), ("wrong", fit.wrong)):
         if names:
             lines.append(f"  {len(names):,} {what}: {listed(names)}")
@@ -176,7 +176,7 @@ def usual(entry: Entry, fit: Fit) -> str:
         return "plain"
     if entry.size == 32:
         return "cifar-imagenet-stats"
-    if fit.library == "caffe":
+    if fit.naming == "caffe":
         return "caffe"
     return "inception" if entry.size == 299 else "imagenet"
 
