@@ -10,7 +10,7 @@ from torch import nn
 from imclass.core.contracts import Entry
 from imclass.models.layers import Network
 
-NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 # What the rule below does not know, by the name of the network's class.
 OWN: Mapping[str, Mapping[str, Any]] = {
