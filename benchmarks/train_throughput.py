@@ -2,35 +2,44 @@
 
     python benchmarks/train_throughput.py [--rounds 5] [--batch 128] [--steps 4]
 
-Both sides do whole steps (forward, backward, SGD with momentum) on uint8 images of CIFAR-10's size, in turn, in one
-process with the same number of threads. Ours is the loop that `imclass train` runs, augmentation, guards against NaN
-and all, in the arithmetic its probe chose, and as it would be on a CPU without bf16, where the probe has only memory
-orders to choose from; the plain one gets ready-made batches. The claim is the ratio.
+Both sides do whole steps (forward, backward, SGD with momentum) on uint8 images of CIFAR-10's size, in turn, each in a
+process of its own with the same number of threads. Ours is the loop that `imclass train` runs, augmentation, guards
+against NaN and all, in the arithmetic its probe chose, and as it would be on a CPU without bf16, where the probe has
+only memory orders to choose from; the plain one gets ready-made batches. The claim is the ratio.
 """
 
 import argparse
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from imclass.app.cli import SPINS
 from imclass.app.run import Run
 from imclass.app.train import PROBED, Job, configure, prepare
 from imclass.core import precision
 from imclass.core.store import Store
+from imclass.models.classifier import create
 from imclass.models.layers import Dropout
 from imclass.train import loop
 from imclass.train.events import StepEnd
 
 RECIPES = {"resnet-cifar-32": "cifar10-resnet", "vgg-bn-drop": "cifar10-vgg"}
+SIDES = ("plain", "imclass", "no bf16")
+WARM = 3  # steps before any is timed
 
 
 def plain(network: nn.Module, batch: int) -> Iterator[None]:
@@ -67,14 +76,6 @@ def fake_cifar(store: Path, images: int) -> None:
         (folder / name).write_bytes(records.tobytes())
 
 
-def rate(steps: Iterator[None], count: int, batch: int) -> float:
-    """Images a second over `count` steps."""
-    began = time.perf_counter()
-    for _ in range(count):
-        next(steps)
-    return count * batch / (time.perf_counter() - began)
-
-
 def without_bf16(job: Job) -> Job:
     """The same job in the arithmetic that the probe chooses where there is no bf16."""
     network, first = job.task.classifier.network, next(job.task.loaders[0].batches(0))
@@ -83,36 +84,84 @@ def without_bf16(job: Job) -> Job:
     return replace(job, task=replace(job.task, runtime=replace(job.task.runtime, arithmetic=chosen)))
 
 
-def compare(name: str, folder: Path, batch: int, rounds: int, count: int) -> None:
+def serve(name: str, side: str, store: Path, batch: int) -> None:
+    """One side's process: says what it is, then for each line of a number of steps how many seconds they took."""
+    if side == "plain":
+        steps, told = plain(create(name, [f"class {i}" for i in range(10)]).network, batch), "fp32"
+    else:
+        config = configure(RECIPES[name], batch=batch, precision="auto" if side == "imclass" else "fp32")
+        job = prepare(config, Run(store / f"{name} {side}"), Store(store, offline=True))
+        job = job if side == "imclass" else without_bf16(job)
+        steps, told = ours(loop.start(job.task)), str(job.task.runtime.arithmetic)
+    for _ in range(WARM):
+        next(steps)
+    print(told, flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        for _ in range(int(line)):
+            next(steps)
+        print(time.perf_counter() - began, flush=True)
+
+
+def answer(process: "subprocess.Popen[str]") -> str:
+    """The next line that a side prints."""
+    out: IO[str] | None = process.stdout
+    line = out.readline() if out else ""
+    if not line.strip():
+        raise SystemExit(f"a side ended early: {process.args!r}")
+    return line.strip()
+
+
+def ask(process: "subprocess.Popen[str]", steps: int) -> float:
+    """Seconds that a side takes for so many steps."""
+    assert process.stdin is not None
+    process.stdin.write(f"{steps}\n")
+    process.stdin.flush()
+    return float(answer(process))
+
+
+def begin(stack: ExitStack, words: Sequence[str], side: str) -> "subprocess.Popen[str]":
+    """A side's process, which ends with `stack`; ours has the environment that the command line makes."""
+    settings = {} if side == "plain" else {"GOMP_SPINCOUNT": SPINS}
+    command = [sys.executable, __file__, *words, "--side", side]
+    process = subprocess.Popen(
+        command, env=os.environ | settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    stack.enter_context(process)
+    stack.callback(process.kill)
+    return process
+
+
+def compare(name: str, store: Path, batch: int, rounds: int, count: int) -> None:
     """One network's table."""
-    config, store = configure(RECIPES[name], batch=batch), Store(folder, offline=True)
-    job = prepare(config, Run(folder / name), store)
-    other = without_bf16(prepare(replace(config, precision="fp32"), Run(folder / f"{name}-fp32"), store))
-    last = prepare(replace(config, precision="fp32"), Run(folder / f"{name}-plain"), store)
-    sides = {
-        "plain": plain(last.task.classifier.network, batch),
-        "imclass": ours(loop.start(job.task)),
-        "no bf16": ours(loop.start(other.task)),
-    }
-    for steps in sides.values():
-        rate(steps, 2, batch)
-    found: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(rounds):
-        for side, steps in sides.items():
-            found[side].append(rate(steps, count, batch))
-    print(f"{name}, batch {batch}: {job.notes[-1]}; without bf16: {other.task.runtime.arithmetic}")
-    for side in sides:
+    words = ["--network", name, "--store", str(store), "--batch", str(batch)]
+    found: dict[str, list[float]] = {side: [] for side in SIDES}
+    with ExitStack() as stack:
+        processes, arithmetics = {}, {}
+        for side in SIDES:  # one after the other: a probe must find the machine quiet
+            processes[side] = begin(stack, words, side)
+            arithmetics[side] = answer(processes[side])
+        for _ in range(rounds):
+            for side, process in processes.items():
+                found[side].append(count * batch / ask(process, count))
+    print(f"{name}, batch {batch}")
+    for side in SIDES:
         ratios = [a / b for a, b in zip(found[side], found["plain"], strict=True)]
         rates = f"{statistics.median(found[side]):7.0f} images/s ({min(found[side]):.0f} to {max(found[side]):.0f})"
-        print(f"  {side:<8}{rates}   ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        ratio = f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"  {side:<8}{rates}   {ratio}   {arithmetics[side]}")
 
 
 def main() -> None:
     """Both networks."""
     parser = argparse.ArgumentParser()
-    for name, value in (("rounds", 5), ("batch", 128), ("steps", 4)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+    for word, value in (("rounds", 5), ("batch", 128), ("steps", 4)):
+        parser.add_argument(f"--{word}", type=int, default=value)
+    for word in ("network", "side", "store"):  # of the process of one side
+        parser.add_argument(f"--{word}", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.side:
+        return serve(given.network, given.side, Path(given.store), given.batch)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         fake_cifar(Path(folder), 10_000)

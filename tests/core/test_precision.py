@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from imclass.core import precision
-from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic, forward, probe, rounded
+from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic, forward, probe
 
 
 @pytest.fixture
@@ -20,13 +20,6 @@ def network() -> nn.Module:
 
 
 IMAGES, LABELS = torch.rand(6, 3, 8, 8), torch.arange(6) % 4
-
-
-def test_only_convolutions_and_linear_layers_are_rounded(network: nn.Module) -> None:
-    copies = rounded(network)
-    assert sorted(copies) == ["0.bias", "0.weight", "5.bias", "5.weight"]
-    assert all(copy.dtype == torch.bfloat16 for copy in copies.values())
-    assert all(p.dtype == torch.float32 for p in network.parameters())
 
 
 def test_gradients_reach_the_float32_weights(network: nn.Module) -> None:

@@ -17,6 +17,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from imclass.core.rounding import Rounded
+
 Images: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
@@ -68,23 +70,13 @@ def forward(network: nn.Module, images: Images, arithmetic: Arithmetic) -> Any:
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic.precision == "fp32":
         return network(images)
-    # without looking for shared weights, which takes longer than all the rounding
-    return torch.func.functional_call(network, rounded(network), (images,), tie_weights=False)
+    with Rounded():
+        return network(images)
 
 
 def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """What a network gives: its scores, and while training those of its auxiliary heads."""
     return scores if isinstance(scores, tuple) else (scores,)
-
-
-def rounded(network: nn.Module) -> dict[str, Tensor]:
-    """bf16 copies of the weights of convolutions and linear layers, by name; normalisation stays in float32."""
-    return {
-        f"{name}.{kind}" if name else kind: parameter.bfloat16()
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-        for kind, parameter in module.named_parameters(recurse=False)
-    }
 
 
 def probe(

@@ -43,7 +43,8 @@ class Subsample(nn.Module):
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         zeros = (0, 0, 0, 0, self.before, self.added - self.before)
-        return functional.pad(maps[:, :, :: self.stride, :: self.stride], zeros)
+        # pooling of 1 x 1 takes every so many values, as indexing does, whose gradient would lose channels last
+        return functional.pad(functional.avg_pool2d(maps, 1, self.stride), zeros)
 
 
 class Bottleneck(nn.Module):

@@ -34,7 +34,8 @@ def backward(
     The batch is cut into `micro_batches` parts, each with randomness that follows (seed, step, part), so that neither a
     resume nor the number of processes changes a dropout mask. Parts are weighted by their images, never averaged.
     """
-    network.train()
+    if not network.training:
+        network.train()
     network.zero_grad(set_to_none=True)
     loss, correct = 0.0, 0
     parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)

@@ -13,14 +13,12 @@ PREFIX = "optimiser."
 
 def build(network: nn.Module, config: Optimiser) -> Optimizer:
     """An optimiser over all parameters; its rate is set before each step."""
-    parameters, decay = list(network.parameters()), config.weight_decay  # foreach: one call for all of them
+    parameters, decay = list(network.parameters()), config.weight_decay  # fused: each tensor is passed over once
     if config.name == "adam":
-        return torch.optim.Adam(
-            parameters, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, foreach=True
-        )
+        return torch.optim.Adam(parameters, betas=config.betas, eps=config.eps, weight_decay=decay, fused=True)
     nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(
-        parameters, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=decay, foreach=True
+        parameters, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=decay, fused=True
     )
 
 
@@ -52,10 +50,12 @@ def state(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def restore(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `state`."""
+    """The inverse of `state`. What goes with a parameter takes its memory order: fused steps read both as they lie."""
     parameters = dict(network.named_parameters())
     optimiser.state.clear()
     for name, value in tensors.items():
         if name.startswith(PREFIX):
             parameter, key = name.removeprefix(PREFIX).rsplit(".", 1)
-            optimiser.state[parameters[parameter]][key] = value.clone()
+            owner = parameters[parameter]
+            like = torch.empty_like(owner if value.shape == owner.shape else value)
+            optimiser.state[owner][key] = like.copy_(value)
