@@ -13,7 +13,7 @@ from imclass.core.config import Model
 from imclass.core.contracts import Entry
 from imclass.core.errors import UserError
 from imclass.core.files import tensors_digest
-from imclass.core.precision import Arithmetic, forward
+from imclass.core.precision import Arithmetic, forward, laid_out, outputs
 from imclass.models.classifier import NetworkClassifier, create, load, networks
 from imclass.models.layers import Network
 
@@ -145,6 +145,30 @@ def test_embed_is_a_vector_an_image(name: str) -> None:
 def test_the_seed_decides_the_weights(name: str) -> None:
     one, same, other = (tensors_digest(classifier(name, seed=seed).network.state_dict()) for seed in (3, 3, 4))
     assert one == same != other
+
+
+@every_network
+def test_gradients_keep_channels_last(name: str) -> None:
+    """One layer that hands back another memory order slows whatever came before it."""
+    arithmetic, wrong = Arithmetic("bf16", "nhwc"), []
+
+    def watch(layer: nn.Module, inputs: tuple[Tensor, ...], maps: Tensor) -> None:
+        def look(gradient: Tensor) -> None:
+            if min(gradient.shape[1], gradient.shape[2] * gradient.shape[3]) > 1 and gradient.stride(1) > 1:
+                wrong.append(layer)
+
+        if maps.requires_grad:
+            maps.register_hook(look)
+
+    network = classifier(name).network
+    laid_out(network, arithmetic).train()
+    leaves = [layer for layer in network.features.modules() if not list(layer.children())]
+    for layer in leaves[:-1]:  # what the last one gets back may come from a flat vector
+        layer.register_forward_hook(watch)
+    images = pictures(network)
+    scores = outputs(forward(network, images, arithmetic))
+    torch.stack([functional.cross_entropy(s.float(), torch.arange(len(images)) % 2) for s in scores]).sum().backward()
+    assert wrong == []
 
 
 @every_network

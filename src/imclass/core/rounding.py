@@ -10,8 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# Positions of a map up to which the weights' gradient is a matrix product. oneDNN's own kernel takes four times as long
-# on 2 x 2 maps of 512 channels, a fifth longer on 4 x 4, as long on 7 x 7, and less on larger ones.
+# Positions of a map up to which the weights' gradient is a matrix product; benchmarks/small_maps.py says why.
 FEW = 16
 
 

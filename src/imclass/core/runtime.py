@@ -59,8 +59,8 @@ def apply(runtime: Runtime) -> None:
 def keep_memory() -> bool:
     """Let glibc keep what is freed for the next step; false where another C library is at work.
 
-    It gives large blocks back to the system, and every page of them costs a fault when it is asked for again: 17,000 a
-    step of `vgg-bn-drop`, and 130,000 a step of it in float32.
+    It gives large blocks back to the system, and every page of them costs a fault when it is asked for again: many
+    thousands in each step of a network with large maps.
     """
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return allocator is not None and all(allocator(option, LARGEST) for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
