@@ -37,7 +37,7 @@ def test_recipes_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_data_sets_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row for row in shown(capsys, "data")}
-    assert rows["mnist"]["fetched"] and not rows["mnist-sample"]["fetched"]
+    assert rows["mnist"]["download"] and not rows["mnist-sample"]["download"]
     assert shown(capsys, "data", "mnist") == rows["mnist"]
     assert "splits: train, test" in text(capsys, "data", "mnist").splitlines()
 

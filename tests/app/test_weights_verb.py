@@ -173,6 +173,16 @@ def test_weights_that_are_not_there_are_asked_for(place: Path, capsys: pytest.Ca
     assert "did you mean 'googlenet:bvlc'" in run(capsys, words[0], "googlenet:bvcl", *words[1:], code=2)
 
 
+def test_a_network_alone_has_no_weights(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (8, 8)).save("photo.png")
+    assert main(["predict", "googlenet", "photo.png"]) == 2
+    said = capsys.readouterr().err
+    assert "googlenet is a network without weights" in said and "googlenet:bvlc" in said
+    Path("googlenet").mkdir()
+    assert main(["predict", "googlenet", "photo.png"]) == 2
+    assert "without weights" not in capsys.readouterr().err  # a folder of that name is meant
+
+
 def test_a_file_of_that_name_comes_first(place: Path) -> None:
     assert opened.is_published("googlenet:bvlc")
     assert not opened.is_published("googlenet") and not opened.is_published("runs:1/model.safetensors")

@@ -30,7 +30,7 @@ def test_what_is_rounded_and_what_is_not() -> None:
         network(images)
         assert (images * images).dtype == torch.float32
         assert functional.conv2d(images, torch.rand(4, 3, 3, 3), None, 1, "same").dtype == torch.bfloat16
-        assert functional.conv2d(images, torch.rand(4, 3, 3, 3)).dtype == torch.bfloat16
+        assert functional.conv2d(images, weight=torch.rand(4, 3, 3, 3), bias=torch.rand(4)).dtype == torch.bfloat16
     kinds = {"Conv2d", "BatchNorm2d", "ReLU", "Flatten", "Linear"}
     assert {name for name, dtype in seen if dtype == torch.bfloat16} == kinds  # what follows takes what it gets
     assert all(p.dtype == torch.float32 for p in network.parameters())

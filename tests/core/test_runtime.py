@@ -1,5 +1,8 @@
 """What a run uses is resolved once and said."""
 
+import platform
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
@@ -39,3 +42,25 @@ def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"python", "imclass", "numpy", "pillow", "safetensors"} <= set(found)
     monkeypatch.setattr("imclass.core.runtime.VERSIONED", ("a-library-that-is-not-there",))
     assert versions()["a-library-that-is-not-there"] == "not installed"
+
+
+FAULTS = """
+import resource, sys
+import torch
+from imclass.core.runtime import keep_memory
+if sys.argv[1] == "kept":
+    assert keep_memory()
+for turn in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(1 << 24)  # 64 MB, freed at once
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of another C library")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True).stdout)
+        for how in ("kept", "given back")
+    }
+    assert faults["kept"] < 10 < faults["given back"]

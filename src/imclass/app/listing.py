@@ -66,7 +66,7 @@ def datasets(plugins: Sequence[Path]) -> Listing:
             "name": name,
             "splits": list(s.splits),
             "licence": s.licence,
-            "fetched": s.get is not None,
+            "download": s.get is not None,
             "summary": s.summary,
         }
         for name, s in entries.items()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from imclass.app.published import is_published, open_published
+from imclass.app.published import check_has_weights, is_published, open_published
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.precision import Arithmetic
@@ -24,6 +24,7 @@ def load(
 
     It is for evaluation in this arithmetic: in bf16 its weights are rounded, and it is not to be saved.
     """
+    check_has_weights(model)
     published = is_published(model)
     found = open_published(str(model), store or open_store(), plugins) if published else fusion.load(model, plugins)
     for member in fusion.networks_of(found):

@@ -7,11 +7,12 @@ from typing import Any
 
 from imclass.core.config import to_json
 from imclass.core.contracts import Entry
+from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.store import Store
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import NetworkClassifier, networks
-from imclass.models.published import obtained, published
+from imclass.models.published import PUBLISHED, obtained, published
 from imclass.models.weights import Wanted, imported
 
 
@@ -19,6 +20,13 @@ def is_published(model: str | Path) -> bool:
     """Whether a MODEL is NETWORK:WEIGHTS; a file or folder of that name comes first."""
     network, colon, name = str(model).partition(":")
     return bool(colon and network and name) and not {"/", "\\"} & set(str(model)) and not Path(model).exists()
+
+
+def check_has_weights(model: str | Path) -> None:
+    """A network's name alone is a `UserError` that says which weights of it are published."""
+    own = [key for key in PUBLISHED if key.partition(":")[0] == str(model)]
+    if own and not Path(model).exists():
+        raise UserError(f"{model} is a network without weights; published ones are {', '.join(own)}, or train your own")
 
 
 def open_published(model: str, store: Store, plugins: Sequence[Path] = ()) -> NetworkClassifier:

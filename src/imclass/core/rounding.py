@@ -24,11 +24,17 @@ class Rounded(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        named = dict(kwargs or {})
         if func is torch.conv2d or func is functional.linear:
-            args = [each.bfloat16() if isinstance(each, Tensor) else each for each in args]
-        if func is torch.conv2d and not kwargs and few_positions(*args):
+            args, named = [rounded(each) for each in args], {name: rounded(each) for name, each in named.items()}
+        if func is torch.conv2d and not named and few_positions(*args):
             return SmallMaps.apply(*args[:5])
-        return func(*args, **(kwargs or {}))
+        return func(*args, **named)
+
+
+def rounded(argument: Any) -> Any:
+    """A tensor in bf16; anything else as it is."""
+    return argument.bfloat16() if isinstance(argument, Tensor) else argument
 
 
 def few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
