@@ -77,13 +77,13 @@ def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounding.SmallMaps, "apply", noted)
     layer, wide = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=2, dilation=2)
     with Rounded():
-        for side in (2, 4, 5, 9):
+        for side in (2, 3, 4):
             layer(torch.rand(1, 4, side, side))
         wide(torch.rand(1, 4, 2, 2))
         nn.Conv2d(4, 4, 1)(torch.rand(1, 4, 2, 2))
         nn.Conv2d(4, 4, 3, padding=1, groups=2)(torch.rand(1, 4, 2, 2))
-        nn.Conv2d(4, 4, 3, stride=2, padding=1)(torch.rand(1, 4, 8, 8))
-    assert taken == [(1, 4, 2, 2), (1, 4, 4, 4), (1, 4, 8, 8)]
+        nn.Conv2d(4, 4, 3, stride=2, padding=1)(torch.rand(1, 4, 4, 4))
+    assert taken == [(1, 4, 2, 2), (1, 4, 4, 4)]
 
 
 @pytest.mark.parametrize("asked", range(3), ids=["maps", "weight", "bias"])

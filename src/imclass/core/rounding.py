@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 # Positions of a map up to which the weights' gradient is a matrix product; benchmarks/small_maps.py says why.
-FEW = 16
+FEW = 4
 
 
 class Rounded(TorchFunctionMode):
