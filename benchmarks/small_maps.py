@@ -2,8 +2,8 @@
 
     python benchmarks/small_maps.py [--rounds 9] [--batch 128]
 
-Both ways, in turn, in one process, on channels-last maps. The claim is the ratio: the product is taken for maps of at
-most FEW positions (`core/rounding.py`), where it should be above 1, and on larger ones below.
+Both ways, in turn, in one process, on channels-last maps. The claim is the ratio: on maps of at most FEW positions
+(`core/rounding.py`), where the product is taken, it should be well above 1; larger ones have little or nothing to gain.
 """
 
 import argparse

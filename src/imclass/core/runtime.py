@@ -57,7 +57,7 @@ def apply(runtime: Runtime) -> None:
 
 
 def keep_memory() -> bool:
-    """Let glibc keep what is freed for the next step; false where another C library is at work.
+    """Let glibc keep what is freed, from now until the process ends; false where another C library is at work.
 
     It gives large blocks back to the system, and every page of them costs a fault when it is asked for again: many
     thousands in each step of a network with large maps.
