@@ -1,5 +1,6 @@
 """What a run uses is resolved once and said."""
 
+import mmap
 import platform
 import subprocess
 import sys
@@ -50,10 +51,12 @@ import torch
 from imclass.core.runtime import keep_memory
 if sys.argv[1] == "kept":
     assert keep_memory()
-for turn in range(6):
+turns = []
+for turn in range(24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(1 << 24)  # 64 MB, freed at once
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    turns.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sum(turns[12:]))  # the heap takes a few turns, more or fewer by its address, to find a place that lasts
 """
 
 
@@ -63,4 +66,5 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
         how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True).stdout)
         for how in ("kept", "given back")
     }
-    assert faults["kept"] < 10 < faults["given back"]
+    pages = 12 * 2**26 // mmap.PAGESIZE
+    assert faults["kept"] < pages / 10 < pages * 0.9 < faults["given back"]
