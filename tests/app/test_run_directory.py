@@ -4,6 +4,7 @@ import fcntl
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from imclass.app.run import Run, happened, readable
 from imclass.app.train import train
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
+from imclass.recipes.mnist import mnist_lenet
 from imclass.train.events import At, EpochEnd, Event, Saved, StepEnd
 
 TIMES = ("waited", "seconds")
@@ -81,6 +83,23 @@ def test_a_changed_config_is_refused_with_the_difference(pets: Path, tmp_path: P
     with pytest.raises(UserError, match=r"(?s)stages\.0\.epochs: 1 before, 2 now.*seed: 0 before, 4 now"):
         begin(pets, tmp_path / "run", 2, seed=4)
     assert fingerprint(tmp_path / "run") == before
+
+
+def test_a_field_that_the_row_did_not_have_yet_counts_as_usual(pets: Path, tmp_path: Path) -> None:
+    """As if the network had learnt to be built otherwise since the run began; one it lost is a difference."""
+    interrupt_at(pets, tmp_path / "run", 3)
+    file = tmp_path / "run" / "config.json"
+    record = json.loads(file.read_text())
+    usual = record["config"]["model"]["row"].pop("dropout")
+    file.write_text(json.dumps(record))
+    dropped = replace(mnist_lenet().model, row={"dropout": 0.5})
+    with pytest.raises(UserError, match=rf"model\.row\.dropout: {usual} before, 0\.5 now"):
+        begin(pets, tmp_path / "run", model=dropped)
+    assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run"))
+    record["config"]["model"]["row"]["lost"] = 5
+    file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"model\.row\.lost: 5 before, absent now"):
+        begin(pets, tmp_path / "run")
 
 
 def test_the_config_of_a_run_that_saved_nothing_may_change(pets: Path, tmp_path: Path) -> None:

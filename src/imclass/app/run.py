@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,17 @@ class Run:
                 ) from None
             yield
 
-    def recorded(self, config: Config) -> dict[str, Any] | None:
-        """The runtime that this very run resolved when it began, if it did."""
+    def recorded(self, config: Config, usual: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The runtime that this very run resolved when it began, if it did; `usual` as for `begin`."""
         file = self.folder / "config.json"
         begun = read_begun(file) if file.is_file() else None
-        return begun.runtime if begun and not difference(begun.config, config) else None
+        return begun.runtime if begun and not begun.difference(config, usual) else None
 
-    def begin(self, config: Config, data: Mapping[str, Any], used: Runtime) -> None:
-        """Make the directory, or find that it is this very run's; a `UserError` shows what differs."""
+    def begin(self, config: Config, usual: Mapping[str, Any], data: Mapping[str, Any], used: Runtime) -> None:
+        """Make the directory, or find that it is this very run's; a `UserError` shows what differs.
+
+        `usual` is the network's row in its table.
+        """
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
         record = {"format": FORMAT, "config": to_json(config), "data": dict(data), "runtime": to_json(used)}
@@ -73,7 +76,7 @@ class Run:
         if file.is_file():
             begun = read_begun(file)
             if self.worked:
-                return self.compare(begun, config, data)
+                return self.compare(begun.difference(config, usual), begun.digest, data)
         if not file.is_file() and self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
             raise UserError(
                 f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
@@ -85,10 +88,9 @@ class Run:
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
-    def compare(self, begun: "Begun", config: Config, data: Mapping[str, Any]) -> None:
+    def compare(self, lines: list[str], digest: str, data: Mapping[str, Any]) -> None:
         """A `UserError` with every difference, unless this is the run that the folder was made for."""
-        lines = difference(begun.config, config)
-        if not lines and begun.digest != data.get("digest"):
+        if not lines and digest != data.get("digest"):
             lines = [f"the content of the data {data.get('path')}"]
         if lines:
             raise UserError(
@@ -112,6 +114,15 @@ class Begun:
     config: Config
     digest: str
     runtime: dict[str, Any] | None
+
+    def difference(self, config: Config, usual: Mapping[str, Any]) -> list[str]:
+        """A line for each field that `config` has otherwise.
+
+        A field that the network's row did not have yet when the run began counts as `usual`, as it does in model files.
+        """
+        model = self.config.model
+        row = {**usual, **model.row} if model.network == config.model.network else model.row
+        return difference(replace(self.config, model=replace(model, row=row)), config)
 
 
 def read_begun(file: Path) -> Begun:

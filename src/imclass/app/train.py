@@ -26,7 +26,7 @@ from imclass.core.store import Store, open_store
 from imclass.data.catalog import open_split
 from imclass.data.loader import Loader
 from imclass.evaluate.run import described, evaluate
-from imclass.models.classifier import NetworkClassifier, create
+from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.train import loop
 from imclass.train.checkpoint import Checkpoint
 from imclass.train.events import Event, NonFinite, Saved, StepEnd
@@ -95,6 +95,7 @@ def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = ()
     held_out = [open_split(config.data, s, store, config.seed, plugins) for s in training.splits if s != "train"]
     classifier = create(config.model, training.classes, config.preprocess, config.seed, plugins)
     config = replace(config, model=replace(config.model, row=classifier.row))
+    usual = to_json(networks(plugins)[config.model.network].row)
     check_data(config, training, held_out)
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
     checkpoint, problems = run.checkpoints(config.keep).newest()
@@ -104,8 +105,9 @@ def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = ()
     if dry:
         used, tried = runtime.resolve(config.device), ""
     else:
-        used, tried = settle(config, run, checkpoint, classifier, loaders[0])
-        run.begin(config, facts, used)
+        recorded = checkpoint.record["runtime"] if checkpoint else run.recorded(config, usual)
+        used, tried = settle(config, recorded, classifier, loaders[0])
+        run.begin(config, usual, facts, used)
         runtime.apply(used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
 
@@ -117,10 +119,9 @@ def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = ()
 
 
 def settle(
-    config: Config, run: Run, checkpoint: Checkpoint | None, classifier: NetworkClassifier, first: Loader
+    config: Config, recorded: Mapping[str, Any] | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, str]:
-    """Device, threads and arithmetic: as the run began with, else as configured, else what is fastest here; and why."""
-    recorded = checkpoint.record["runtime"] if checkpoint else run.recorded(config)
+    """Device, threads and arithmetic: as `recorded`, else as configured, else what is fastest here; and why."""
     if recorded:
         used = from_json(runtime.Runtime, recorded)
         runtime.resolve(used.device)  # it must still be here
