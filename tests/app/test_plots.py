@@ -61,6 +61,20 @@ def test_any_class_name_can_be_drawn_without_a_warning(tmp_path: Path) -> None:
     assert pixels(tmp_path / "c.png").shape[1] < 1600
 
 
+def test_a_script_that_the_usual_font_lacks_takes_one_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fonts that come with matplotlib stand for those of a system; U+210A is not in its own."""
+
+    def drawn(*fonts: str) -> bytes:
+        monkeypatch.setattr(plots, "FONTS", fonts)
+        confusion_png(matrix(2), ["\u210a", "b"], tmp_path / "c.png")
+        return (tmp_path / "c.png").read_bytes()
+
+    assert drawn() == drawn("a font that is not there") != drawn("STIXGeneral")
+    assert not caplog.records  # matplotlib would warn at each text
+
+
 def test_names_are_not_read_as_mathematics() -> None:
     """The twin: matplotlib itself would refuse to draw such a name."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -26,6 +26,8 @@ CELLS = 250  # rows and columns that can still be told apart
 HIT, MISTAKE = (0.03, 0.27, 0.58), (0.85, 0.28, 0.0)  # blue, orange
 WIDE = 480  # pixels: a grid of small maps is enlarged until it can be looked at
 EM = 0.62 / 72  # inches: width of a character of one point
+# For scripts that matplotlib's own font lacks: what Linux, macOS and Windows come with.
+FONTS = ("Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic")
 
 
 def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], path: Path) -> None:
@@ -186,10 +188,13 @@ def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:
 def drawing(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
     """A matplotlib figure in its default style, whatever the user's own; saved whole at `path` when it is finished."""
     import matplotlib.style
+    from matplotlib import font_manager
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.style.context("default"), warnings.catch_warnings():
+    installed = set(font_manager.get_font_names())
+    fonts = {"font.family": ["sans-serif", *(font for font in FONTS if font in installed)]}
+    with matplotlib.style.context(["default", fonts]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box is drawn for a script without a font
         figure = Figure(figsize=inches, dpi=120, layout="constrained")
         yield figure

@@ -131,7 +131,7 @@ class Recorder(TorchDispatchMode):
 
 
 def outcome(func: Any, args: Any, kwargs: Any) -> Any:
-    """What an operation gives on the "meta" device; PyTorch's own way to a batch norm there takes ten times as long."""
+    """What an operation gives on the "meta" device; PyTorch's own way to a batch norm there is slow."""
     if func is torch.ops.aten.native_batch_norm.default:
         return torch.empty_like(args[0]), torch.empty(0), torch.empty(0)
     return func(*args, **kwargs)

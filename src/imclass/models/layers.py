@@ -207,7 +207,7 @@ def local_response_norm(
     wide, channels = maps if maps.dtype == torch.float64 else maps.float(), maps.shape[1]
     squares = functional.pad(wide.square(), (0, 0, 0, 0, n // 2, (n - 1) // 2))
     sums = squares[:, :channels].clone()
-    for first in range(1, n):  # twice as fast as pooling over channels
+    for first in range(1, n):  # faster than pooling over channels
         sums.add_(squares[:, first : first + channels])
     return maps / ((k + alpha * sums) ** beta).to(maps.dtype)
 
@@ -229,7 +229,7 @@ class LocalResponseNorm(nn.Module):
 class Dropout(nn.Dropout):
     """Dropout (Srivastava et al., JMLR 2014), scaled by 1 / (1 - p) while training, with a mask that is cheap on a CPU.
 
-    PyTorch's draws a Bernoulli number an element from a slow generator: a third of a step of `vgg-bn-drop`. Here one
+    PyTorch's draws a Bernoulli number an element from a slow generator, much of a step of `vgg-bn-drop`. Here one
     draw from PyTorch's default generator (so that reseeding that decides the mask) seeds a fast one, and 16 of its bits
     decide on an element: the rate is exact to 1/65536. Elsewhere than on a CPU it is PyTorch's own.
     """
@@ -274,7 +274,7 @@ def masked(
         words = generator.random_raw(-(-len(part) // 4)).view(np.int16)
         kept = torch.from_numpy(words)[: len(part)].ge_(dropped - 32768).neg_()  # all bits of it set, or none
         torch.mul(part, scale, out=out)
-        out.view(integer).bitwise_and_(kept.to(integer))  # with a boolean mask, three times as slow
+        out.view(integer).bitwise_and_(kept.to(integer))  # faster than a multiplication by a boolean mask
     return result
 
 
