@@ -141,3 +141,17 @@ def test_mistakes_are_told_in_one_message(
     assert main(["compare", *words]) == 2
     out, err = capsys.readouterr()
     assert out == "" and said in err and len(err.splitlines()) == 1
+
+
+def test_classes_may_have_other_names_in_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets", classes=("kat", "hond"))
+    for name in ("a", "b"):
+        untrained(tmp_path / f"{name}.safetensors")
+    Path("names.json").write_text(json.dumps({"kat": "cat", "hond": "dog"}))
+    words = ["a.safetensors", "b.safetensors", "--data", "pets"]
+    assert main(["compare", *words]) == 2
+    assert "--classes FILE" in capsys.readouterr().err
+    assert record(capsys, *words, "--classes", "names.json")["could_be_chance"]

@@ -213,6 +213,29 @@ def test_pictures_are_drawn(place: Path, capsys: pytest.CaptureFixture[str]) -> 
             assert drawn.format == "PNG"
 
 
+def test_a_picture_is_replaced_only_if_it_was_drawn_here(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--plot", "--reliability"):
+        told(capsys, MODELS[0], *PETS, option, "drawn.png")  # the second time over the first
+        photo = place / "pets" / "test" / "cat" / "000.png"
+        before = photo.read_bytes()
+        assert f"{option} {photo} is there already" in refused(capsys, MODELS[0], *PETS, option, str(photo))
+        assert photo.read_bytes() == before
+
+
+class Left(io.StringIO):
+    """Standard output whose reader has left."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_files_are_written_though_nobody_reads_the_result(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ("--plot", "p.png", "--save-scores", "s.npz", "--save", "m.safetensors")
+    monkeypatch.setattr(sys, "stdout", Left())
+    assert main(["evaluate", MODELS[0], *PETS, *files]) == 0
+    assert all((place / name).is_file() for name in files[1::2])
+
+
 def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, *MODELS, *PETS, "--protocol", "flip", "--save", "fused.safetensors")
     found = load_any("fused.safetensors")

@@ -163,6 +163,19 @@ def test_numbers_and_picture_are_written(
     assert capsys.readouterr().out == f"features.0: {' x '.join(map(str, numbers.shape))}\n{out}\n"
 
 
+def test_files_are_replaced_only_if_they_were_written_here(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["features", str(world / "model.safetensors"), str(world / "pets")]
+    for option, name in (("--out", "maps.npy"), ("--grid", "maps.png")):
+        file = tmp_path / name
+        assert main([*words, option, str(file)]) == main([*words, option, str(file)]) == 0
+        file.write_text("something of the user's")
+        assert main([*words, option, str(file)]) == 2
+        assert f"{option} {file} is there already" in capsys.readouterr().err
+        assert file.read_text() == "something of the user's"
+
+
 def test_the_command_names_bad_files(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.png").write_bytes(b"GIF89a")
     words = ["features", str(world / "model.safetensors"), str(world / "pets"), str(tmp_path / "bad.png")]

@@ -200,7 +200,8 @@ def test_the_policy_forbids_all_but_what_the_page_holds(run: Path) -> None:
 
 def test_where_it_goes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run", "--out", "page.html"]) == 0 == main(["report", "run", "--json"])
-    first, *record = capsys.readouterr().out.splitlines()
+    assert main(["report", "run", "--out", "page.html"]) == 0  # its own page may be replaced
+    first, *record, _ = capsys.readouterr().out.splitlines()
     assert first == "page.html" and json.loads("\n".join(record)) == {"report": "run/report.html"}
     assert write_report(Run(run), Path("third.html"), open_store()) == Path("third.html")
     assert Path("page.html").read_bytes() == Path("run/report.html").read_bytes() == Path("third.html").read_bytes()
@@ -429,7 +430,11 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.Capture
 
 
 def test_a_page_that_cannot_be_written_is_said_before_any_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for out, said in (("no/where.html", "no folder no"), ("pets", "pets is a folder")):
+    Path("mine.html").write_text("something of the user's")
+    for out, said in (
+        ("no/where.html", "no folder no"), ("pets", "pets is a folder"), ("run/config.json", "name it config.html"),
+        ("mine.html", "mine.html is there already"),
+    ):  # fmt: skip
         assert main(["report", "run", "--out", out]) == 2
         assert said in capsys.readouterr().err
 

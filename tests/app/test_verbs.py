@@ -50,7 +50,7 @@ def test_the_part_held_out_of_training_is_scored(place: Path, capsys: pytest.Cap
 def test_all_of_a_folder_that_was_not_trained_from_is_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = evaluated(capsys, "run", "--data", "others")
     assert record["total"] == 10
-    assert record["data"] == "all images of others, which the model was not trained from"
+    assert record["data"] == "all images of others, another source than the model was trained from"
 
 
 def test_the_data_is_found_from_another_folder(

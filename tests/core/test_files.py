@@ -224,14 +224,14 @@ def test_a_cut_file_is_refused_at_every_length(model: Path) -> None:
 def test_a_huge_header_is_refused_before_it_is_read(model: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
     model.write_bytes(struct.pack("<Q", length) + model.read_bytes()[8:])
     monkeypatch.setattr(json, "loads", lambda text: pytest.fail("read the header"))
-    assert "is not a whole model file" in refused(model)
+    assert "is no model file, or not a whole one" in refused(model)
 
 
 def test_a_huge_header_in_a_huge_file_is_refused(model: Path) -> None:
     with model.open("wb") as file:
         file.write(struct.pack("<Q", 200_000_000))
         file.truncate(300_000_000)
-    assert "is not a whole model file" in refused(model)
+    assert "is no model file, or not a whole one" in refused(model)
 
 
 def sealed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

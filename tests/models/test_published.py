@@ -50,6 +50,8 @@ def test_every_network_of_torchvision_s_that_we_have_is_in_the_table() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"did you mean 'resnet-50-v1\.5:torchvision'"):
+        published.published("resnet-50:torchvision")
     with pytest.raises(UserError, match="did you mean 'googlenet:bvlc'"):
         published.published("googlenet:blvc")
     with pytest.raises(UserError, match="there are: resnet-18:torchvision"):

@@ -44,7 +44,7 @@ class Train:
     out: File = None
     """the run's directory (default: runs/RECIPE)"""
     config: File = None
-    """take the config from this file (a run's config.json) instead of the recipe"""
+    """take the config from a run's directory or its config.json instead of the recipe"""
     dry_run: bool = False
     """check everything and print the config, then stop"""
     style: Literal["bar", "book"] = "bar"
@@ -113,6 +113,8 @@ class Compare:
     """how an image is looked at (default: as each model was trained)"""
     list: int = 10
     """name so many of the images that the two see differently"""
+    classes: File = None
+    """JSON that maps the data's class names to the models'"""
     batch: int = 256
     workers: int = 0
     """decoding threads"""

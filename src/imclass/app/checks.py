@@ -1,6 +1,7 @@
 """What several verbs ask of their options before any work is done."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from imclass.app.arguments import Common
@@ -19,10 +20,21 @@ def check_workers(workers: int) -> None:
     need(workers >= 0, "workers", workers, "0 or more threads")
 
 
-def check_target(path: Path | None, option: str, suffix: str = "", new: bool = False) -> None:
+def never(_: Path) -> bool:
+    """No file may be replaced."""
+    return False
+
+
+def begins(path: Path, mark: bytes) -> bool:
+    """Whether `mark` stands in the first bytes of a file: how we know again what we wrote."""
+    with path.open("rb") as file:
+        return mark in file.read(1024)
+
+
+def check_target(path: Path | None, option: str, suffix: str = "", ours: Callable[[Path], bool] = never) -> None:
     """A file can be written at `path`; otherwise a `UserError`, before any work is done for it.
 
-    What it holds asks for a `suffix`, where one is given; a `new` file does not take another's place.
+    What it holds asks for a `suffix`, where one is given. A file that is there is replaced only if it is `ours`.
     """
     if path is None:
         return
@@ -32,7 +44,7 @@ def check_target(path: Path | None, option: str, suffix: str = "", new: bool = F
         raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
     if suffix and path.suffix != suffix:
         raise UserError(f"{option} {path}: what is written there is {suffix}; name it {path.with_suffix(suffix).name}")
-    if new and path.exists():
+    if path.exists() and not ours(path):
         raise UserError(f"{option} {path} is there already; name another file, or remove it first")
 
 

@@ -24,6 +24,7 @@ def compared(own: Compare) -> Told | None:
         split=own.split,
         protocol=own.protocol,
         weights="none",
+        classes=own.classes,
         batch=own.batch,
         workers=own.workers,
         common=own.common,

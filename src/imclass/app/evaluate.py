@@ -10,7 +10,7 @@ from typing import Any
 from imclass.app.arguments import Evaluate
 from imclass.app.checks import check_target, check_workers, store_of
 from imclass.app.load import load
-from imclass.app.plots import confusion_png, reliability_png
+from imclass.app.plots import confusion_png, is_drawn, reliability_png
 from imclass.app.rows import AS_TRAINED, Blend, Row, Way, blends, changed, looks, saved_row, scored, ways_of
 from imclass.app.split import split_for, validation_for
 from imclass.core.config import need, to_json
@@ -74,11 +74,10 @@ def check(own: Evaluate) -> None:
     """Options that cannot be, each a `UserError`."""
     check_workers(own.workers)
     need(own.changed >= 0, "changed", own.changed, "0 or more images")
-    check_target(own.plot, "--plot", ".png")
-    check_target(own.reliability, "--reliability", ".png")
-    check_target(own.save, "--save", ".safetensors", new=True)
-    other = own.save_scores is not None and own.save_scores.exists() and not is_scores(own.save_scores)
-    check_target(own.save_scores, "--save-scores", ".npz", new=other)
+    check_target(own.plot, "--plot", ".png", is_drawn)
+    check_target(own.reliability, "--reliability", ".png", is_drawn)
+    check_target(own.save, "--save", ".safetensors")
+    check_target(own.save_scores, "--save-scores", ".npz", is_scores)
     given = [*own.models, *filter(None, (own.plot, own.reliability, own.save, own.save_scores))]
     places = [model_file(path).resolve() for path in given]
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)

@@ -72,7 +72,7 @@ def comparison(records: Sequence[dict[str, Any]]) -> str:
                 "parameters": r["parameters"],
                 "M macs": millions(r["macs"]),
                 "rf": str(r["receptive_field"]),
-                "top-1/top-5": errors(r["published"]),
+                "top-1/5 err": errors(r["published"]),
                 "paper": r["paper"],
             }
             for r in records

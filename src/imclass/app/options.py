@@ -57,10 +57,14 @@ def base(name: str | None, own: Train) -> Config:
 
 
 def config_in(file: Path) -> Config:
-    """The config in a JSON file: a run's config.json, or a config alone; a `UserError` names the file and the key."""
+    """The config of a run, by its directory or its config.json, or one alone; a `UserError` names file and key."""
     try:
-        record = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"--config {file} cannot be read: {error.strerror}; give a run's directory or its config.json"
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
     try:
         config = from_json(Config, record.get("config", record) if isinstance(record, dict) else record)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from imclass.app.checks import begins
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.evaluate.calibration import Reliability
@@ -25,9 +26,15 @@ NAMED = 64  # classes up to which each row and column carries its name
 CELLS = 250  # rows and columns that can still be told apart
 HIT, MISTAKE = (0.03, 0.27, 0.58), (0.85, 0.28, 0.0)  # blue, orange
 WIDE = 480  # pixels: a grid of small maps is enlarged until it can be looked at
+DRAWN_BY = "imclass"  # what our pictures say of themselves, so that no others are replaced
 EM = 0.62 / 72  # inches: width of a character of one point
 # For scripts that matplotlib's own font lacks: what Linux, macOS and Windows come with.
 FONTS = ("Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic")
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a file is a picture that was drawn here."""
+    return begins(path, b"tEXtSoftware\0" + DRAWN_BY.encode())
 
 
 def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], path: Path) -> None:
@@ -180,8 +187,10 @@ def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:
     """`grid` as a picture of at least `WIDE` pixels across: each value becomes a square of a whole number of pixels."""
     picture = grid(maps)
     times = math.ceil(WIDE / picture.shape[1])
+    told = PngImagePlugin.PngInfo()
+    told.add_text("Software", DRAWN_BY)
     with replacing(path) as file:
-        Image.fromarray(picture.repeat(times, axis=0).repeat(times, axis=1)).save(file, "PNG")
+        Image.fromarray(picture.repeat(times, axis=0).repeat(times, axis=1)).save(file, "PNG", pnginfo=told)
 
 
 @contextlib.contextmanager
@@ -200,4 +209,4 @@ def drawing(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
         yield figure
         with replacing(path) as file:
             FigureCanvasAgg(figure)
-            figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.12)
+            figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": DRAWN_BY})

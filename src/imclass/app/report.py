@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from imclass.app.checks import begins
 from imclass.app.report_facts import gather
-from imclass.app.report_page import page
+from imclass.app.report_page import GENERATOR, page
 from imclass.app.run import Run
 from imclass.core.files import write
 from imclass.core.store import Store
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file begins as our pages do."""
+    return begins(path, GENERATOR.encode())
 
 
 def write_report(run: Run, path: Path, store: Store, plugins: Sequence[Path] = (), workers: int = 0) -> Path:

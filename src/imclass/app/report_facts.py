@@ -111,7 +111,7 @@ class Material:
 def gather(run: Run, store: Store, plugins: Sequence[Path] = (), workers: int = 0) -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
-    begun, classifier = read_begun(run.folder / "config.json"), load_network(run.model, plugins)
+    begun, classifier = read_begun(run.config), load_network(run.model, plugins)
     header = classifier.header
     assert header is not None
     log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []
@@ -147,7 +147,7 @@ def gather(run: Run, store: Store, plugins: Sequence[Path] = (), workers: int = 
 
 def check_finished(run: Run) -> None:
     """A run is there and has come to its end; otherwise a `UserError` that says what to do."""
-    if not (run.folder / "config.json").is_file():
+    if not run.config.is_file():
         beside = run.folder.parent
         runs = [p.parent.name for p in beside.glob("*/config.json")] if beside.is_dir() else []
         raise UserError(f"there is no run in {run.folder}{nearest(run.folder.name, runs)}")

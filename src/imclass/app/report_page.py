@@ -18,6 +18,7 @@ from imclass.evaluate.tables import columns, percent, top5
 from imclass.evaluate.tables import matrix as counted
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+GENERATOR = element("meta", name="generator", content="imclass")
 PAIRS = 12  # confused pairs shown
 
 
@@ -31,6 +32,7 @@ def page(material: Material) -> Html:
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        GENERATOR,
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),

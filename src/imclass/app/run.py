@@ -29,6 +29,10 @@ class Run:
         return self.folder / "model.safetensors"
 
     @property
+    def config(self) -> Path:
+        return self.folder / "config.json"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log.jsonl"
 
@@ -59,34 +63,39 @@ class Run:
             yield
 
     def recorded(self, config: Config, usual: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The runtime that this very run resolved when it began, if it did; `usual` as for `begin`."""
-        file = self.folder / "config.json"
-        begun = read_begun(file) if file.is_file() else None
+        """The runtime that this very run resolved when it began, if it did; `usual` as for `check`."""
+        begun = read_begun(self.config) if self.config.is_file() else None
         return begun.runtime if begun and not begun.difference(config, usual) else None
 
     def begin(self, config: Config, usual: Mapping[str, Any], data: Mapping[str, Any], used: Runtime) -> None:
-        """Make the directory, or find that it is this very run's; a `UserError` shows what differs.
+        """Make the directory, unless it is this very run's already; what `check` finds is a `UserError`."""
+        if self.check(config, usual, data):
+            return
+        record = {"format": FORMAT, "config": to_json(config), "data": dict(data), "runtime": to_json(used)}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.locked():  # by another process that has begun here and has saved nothing yet
+                write(self.config, json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
+
+    def check(self, config: Config, usual: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+        """Whether the directory is this very run's already, false where the run can begin in it; else a `UserError`.
 
         `usual` is the network's row in its table.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
-        record = {"format": FORMAT, "config": to_json(config), "data": dict(data), "runtime": to_json(used)}
-        file = self.folder / "config.json"
-        if file.is_file():
-            begun = read_begun(file)
+        if self.config.is_file():
+            begun = read_begun(self.config)
             if self.worked:
-                return self.compare(begun.difference(config, usual), begun.digest, data)
-        if not file.is_file() and self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
+                self.compare(begun.difference(config, usual), begun.digest, data)
+            return self.worked
+        if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
             raise UserError(
                 f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
             )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self.locked():  # by another process that has begun here and has saved nothing yet
-                write(file, json.dumps(record, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
+        return False
 
     def compare(self, lines: list[str], digest: str, data: Mapping[str, Any]) -> None:
         """A `UserError` with every difference, unless this is the run that the folder was made for."""

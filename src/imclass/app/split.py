@@ -75,9 +75,10 @@ def validation_for(chosen: Chosen, common: Common) -> Chosen:
     """The validation split of the same data, for what is fitted; never the images that are reported."""
     splits = chosen.dataset.splits
     if "validation" not in splits:
+        own = "put some images a class into its folder validation/, or " if Path(chosen.data).is_dir() else ""
         raise UserError(
-            f"{chosen.data} has no validation split to fit to (it has {', '.join(splits)}); put some images a class "
-            "into its folder validation/, or go without --weights fit and --temperature"
+            f"{chosen.data} has no validation split to fit to (it has {', '.join(splits)}); {own}go without "
+            "--weights fit and --temperature"
         )
     if chosen.dataset.split in ("validation", "all"):
         raise UserError(
@@ -119,7 +120,7 @@ def split_for_one(known: Known, data: str, split: str | None, common: Common) ->
     trained_from = known.is_at(first) or known.is_same(first)
     if first.origin.rule.startswith("hash") and not trained_from:
         every = opened(data, "all", known.seed, common)
-        return Chosen(every, f"all images of {data}, which the model was not trained from", data)
+        return Chosen(every, f"all images of {data}, another source than the model was trained from", data)
     held_out = next((s for s in ("test", "validation") if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")

@@ -103,6 +103,7 @@ def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = ()
     if config.model.mean_image:
         classifier.network.normalise(mean_image(loaders[0]), config.model.std)
     if dry:
+        run.check(config, usual, facts)
         used, tried = runtime.resolve(config.device), ""
     else:
         recorded = checkpoint.record["runtime"] if checkpoint else run.recorded(config, usual)

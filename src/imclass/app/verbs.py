@@ -9,7 +9,7 @@ from typing import Any
 from imclass.app import arguments, listing, networks
 from imclass.app.arguments import DONE, SOME_REFUSED
 from imclass.app.book_style import Book
-from imclass.app.checks import check_target, check_workers, store_of
+from imclass.app.checks import begins, check_target, check_workers, store_of
 from imclass.app.compare import compared
 from imclass.app.evaluate import Told, told_of, write_files
 from imclass.app.evaluate import evaluate as score
@@ -19,13 +19,13 @@ from imclass.app.inputs import gather
 from imclass.app.load import load, load_network
 from imclass.app.monitor import Consumer
 from imclass.app.options import Order
-from imclass.app.plots import grid, grid_png
+from imclass.app.plots import grid, grid_png, is_drawn
 from imclass.app.predict import as_csv, as_json, as_table, as_trained
 from imclass.app.predict import predict as predictions
 from imclass.app.progress import Screen
 from imclass.app.published import info as published_info
 from imclass.app.published import is_published
-from imclass.app.report import write_report
+from imclass.app.report import is_report, write_report
 from imclass.app.rows import member_of
 from imclass.app.run import Run
 from imclass.app.train import perform, prepare
@@ -127,10 +127,11 @@ def accounted(metrics: Mapping[str, Any]) -> str:
 def evaluate(own: arguments.Evaluate) -> int:
     """Score models on a split, alone and fused."""
     result = score(own)
-    code = tell(told_of(own, result) if result else None, own.common)
-    if result:
-        write_files(own, result)  # last: where the disk is full, the result has been told
-    return code
+    try:
+        return tell(told_of(own, result) if result else None, own.common)
+    finally:  # where the disk is full, the result has been told; where nobody reads it any more, there are the files
+        if result:
+            write_files(own, result)
 
 
 def compare(own: arguments.Compare) -> int:
@@ -150,6 +151,10 @@ def predict(own: arguments.Predict) -> int:
     """Name what is in images."""
     if own.top < 1:
         raise UserError(f"--top is {own.top}; it must be at least 1")
+    if own.common.json and own.format == "csv":
+        raise UserError("--json and --format csv are two forms; give one of them")
+    if own.protocol is not None and "," in own.protocol:
+        raise UserError(f"--protocol {own.protocol} names several; an image is named under one")
     check_workers(own.workers)
     files = gather(own.paths)
     classifier = load(own.model, own.common.plugins, store_of(own.common))
@@ -180,8 +185,8 @@ def features(own: arguments.Features) -> int:
     if own.out is None and own.grid is None:
         raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
     check_workers(own.workers)
-    check_target(own.out, "--out")
-    check_target(own.grid, "--grid")
+    check_target(own.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
+    check_target(own.grid, "--grid", ".png", is_drawn)
     files = gather(own.paths)
     found = features_of(
         load_network(own.model, own.common.plugins, store_of(own.common)), files, own.layer, workers=own.workers
@@ -219,7 +224,7 @@ def features(own: arguments.Features) -> int:
 def report(own: arguments.Report) -> int:
     """Write a finished run's page."""
     check_workers(own.workers)
-    check_target(own.out, "--out")
+    check_target(own.out, "--out", ".html", is_report)
     run = Run(own.run)
     path = write_report(
         run, own.out or run.folder / "report.html", store_of(own.common), own.common.plugins, own.workers

@@ -70,7 +70,7 @@ def act(own: Weights) -> Outcome:
 def take_in(own: Weights, file: str) -> Outcome:
     """A foreign file as a model file."""
     network, out = required(own.as_, "--as NETWORK", own), required(own.out, "--out MODEL", own)
-    check_target(out, "--out", ".safetensors", new=True)
+    check_target(out, "--out", ".safetensors")
     names = names_in(own.classes) if own.classes else None
     wanted = Wanted(own.from_, names, usual_names(network, own.common.plugins), own.preprocess)
     classifier, fit = imported(Path(file), network, wanted, own.common.plugins)
@@ -94,7 +94,7 @@ def give_out(own: Weights, model: str) -> Outcome:
     library, out = required(own.format, "--format LIBRARY", own), required(own.out, "--out FILE", own)
     if out.suffix not in FORMATS:
         raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
-    check_target(out, "--out", new=True)
+    check_target(out, "--out")
     classifier = load_network(model, own.common.plugins, store_of(own.common))
     tensors = exported(classifier, library, own.common.plugins)
     with replacing(out) as target:

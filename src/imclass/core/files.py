@@ -137,13 +137,15 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
     """The header's JSON and the digest of a model file, read without its tensors and without trusting its lengths."""
     if not path.is_file():
-        raise UserError(f"there is no model file {path}")
+        raise UserError(f"there is no model file {path}; give the directory of a finished run, or a model file")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if length + 8 > size or length > 100_000_000:
-            raise UserError(f"{path} is not a whole model file ({size:,} bytes); give one that imclass wrote")
+            raise UserError(
+                f"{path} is no model file, or not a whole one ({size:,} bytes); give one that imclass wrote"
+            )
         text = file.read(length)
     try:
         sealed = json.loads(json.loads(text)["__metadata__"][MAGIC_KEY])

@@ -35,7 +35,8 @@ def open_split(data: str, split: str, store: Store, seed: int = 0, plugins: Sequ
     if not path.exists() and not is_path(data):
         close = nearest(data, set(found.entries) - {FOLDER})
         failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
-        raise UserError(f"no data set is named {data!r}{close}, or a folder with one folder per class{failed}")
+        wanted = "or a folder with one folder per class; name one with --data"
+        raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
     check_not_idx(path)
     opened: Dataset = found[FOLDER].open(Place(store, path, seed), split)
     return opened

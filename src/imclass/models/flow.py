@@ -7,6 +7,7 @@ written: a slice, a padding, an addition or a concatenation in a block's `forwar
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class Step:
     arguments: tuple[Any, ...]
     outputs: tuple[Value, ...]
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Value, ...]:
         """The arguments that follow from the images."""
         return tuple(v for v in tensors(self.arguments, Value) if v.number is not None)

@@ -143,7 +143,9 @@ def published(key: str) -> WeightFile:
     """The file that is called NETWORK:WEIGHTS; an unknown one is a `UserError` with those of the same network."""
     if key in PUBLISHED:
         return PUBLISHED[key]
-    same = [known for known in PUBLISHED if known.startswith(f"{key.partition(':')[0]}:")]
+    network = key.partition(":")[0]
+    same = [known for known in PUBLISHED if known.startswith(f"{network}:")]
+    same = same or [known for known in PUBLISHED if known.startswith(f"{network}-")]  # another form of it
     raise UserError(f"no published weights are called {key!r}{nearest(key, same or PUBLISHED)}; see `imclass weights`")
 
 
