@@ -12,10 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import tyro
-
 from imclass.app.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS, Common
-from imclass.app.options import check_options, options_of, read_train
+from imclass.app.options import check_options, options_of, parsed, read_train
 from imclass.core.errors import UserError, nearest, printable
 
 # Turns that a thread waits awake for the next parallel loop; set before torch is imported. OpenMP's 300,000 keep the
@@ -106,7 +104,7 @@ def read(verb: str, words: list[str]) -> Any:
     """The verb's arguments; an unknown option is a `UserError` with the nearest one."""
     kind = VERBS[verb]
     check_options(words, [*options_of(kind), *options_of(Common)])
-    return tyro.cli(kind, args=words, prog=f"imclass {verb}")
+    return parsed(kind, words, f"imclass {verb}")
 
 
 def usage() -> str:

@@ -1,6 +1,10 @@
 """Every field of a recipe's config as an option of `imclass train`; a recipe of one stage needs no "stages.0."."""
 
+import contextlib
+import io
+import itertools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from pathlib import Path
@@ -27,18 +31,44 @@ class Order:
 def read_train(words: list[str], helping: bool) -> Order:
     """`RECIPE [options]` as a config and the verb's own arguments; the recipe's name comes first."""
     if helping and words[0].startswith("-"):
-        tyro.cli(Train, args=["--help"], prog="imclass train RECIPE")
+        parsed(Train, ["--help"], "imclass train RECIPE")
     name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (None, words)
-    own, others = tyro.cli(
-        Train,
-        args=[w for w in rest if w not in ("-h", "--help")],
-        prog="imclass train RECIPE",
-        return_unknown_args=True,
-    )
+    asked = [word for word in rest if word not in ("-h", "--help")]
+    own, others = parsed(Train, asked, "imclass train RECIPE", return_unknown_args=True)
     config = base(name, own)
     if not helping:
         config = with_whole_row(config, others, own.common.plugins)
     return Order(overridden(config, others + ["--help"] * helping), own, tuple(words))
+
+
+def parsed(kind: type, words: Sequence[str], program: str, **more: Any) -> Any:
+    """What the words say, as a `kind`; tyro's box around a mistake becomes a `UserError` of one line."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(kind, args=words, prog=program, **more)
+    except SystemExit as stop:
+        if not stop.code:  # after help
+            raise
+        raise UserError(f"{unboxed(told.getvalue())}; {program} --help lists what there is") from None
+
+
+def unboxed(told: str) -> str:
+    """The first paragraph below the title of a box, on one line, its choices in order."""
+    lines = [line.strip(" \u2502") for line in told.splitlines()[1:]]
+    below = itertools.dropwhile(is_rule, lines)
+    first = itertools.takewhile(lambda line: not is_rule(line), below)
+    return re.sub(r"\(('.*')\)", in_order, " ".join(first) or told).rstrip(".")
+
+
+def is_rule(line: str) -> bool:
+    """Whether a line only divides; tyro draws it by what the terminal's encoding has."""
+    return set(line) <= {"-", "\u2500"}
+
+
+def in_order(choices: re.Match[str]) -> str:
+    """Choices as they were found, sorted; that an option may be absent is none."""
+    return ", ".join(sorted(set(choices[1].split(", ")) - {"'None'"}))
 
 
 def base(name: str | None, own: Train) -> Config:
@@ -101,7 +131,7 @@ def overridden(config: Config, words: list[str]) -> Config:
     check_options(words, [*option_names(config, single), *options_of(Train), *options_of(Common)])
     check_numbers(words, config, single)
     kind, default = as_options(config, {**staged, **values})
-    read = tyro.cli(kind, args=words, default=default, prog=f"imclass train {config.recipe}")
+    read = parsed(kind, words, f"imclass train {config.recipe}", default=default)
     chosen = {name: getattr(read, name) for name in (*staged, *values)}
     stage = {name: chosen.pop(name) for name in staged}
     stages = (Stage(**stage),) if single else stage["stages"]
@@ -144,14 +174,14 @@ def check_numbers(words: Sequence[str], config: Config, single: bool) -> None:
         option, equals, value = word.partition("=")
         kind = type(values.get(option.removeprefix("--").replace("_", "-")))
         given = value if equals else after
-        if kind in (int, float) and given and not given.startswith("--") and not is_number(given):
+        if kind in (int, float) and given and not given.startswith("--") and not is_number(given, kind):
             raise UserError(f"{option} is {given!r}; it must be {'a whole number' if kind is int else 'a number'}")
 
 
-def is_number(word: str) -> bool:
-    """Whether Python reads a word as a number."""
+def is_number(word: str, kind: type) -> bool:
+    """Whether Python reads a word as a number of this kind."""
     try:
-        float(word)
+        kind(word)
     except ValueError:
         return False
     return True
