@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from imclass.app.listing import plain, table
+from imclass.app.progress import counting
 from imclass.core.config import Found, to_json
 from imclass.core.contracts import Entry
 from imclass.models import classifier
@@ -19,11 +20,14 @@ def everything(plugins: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str
     """A record for each network, and why some could not be built or measured."""
     found = classifier.networks(plugins)
     records, failures = [], list(found.failures)
-    for name, entry in found.entries.items():
-        try:
-            records.append(record(name, entry, outline(entry)))
-        except Exception as error:  # a stranger's network; the others must be listed
-            failures.append(f"network {name}: {type(error).__name__}: {error}")
+    with counting("measuring", "networks") as report:
+        for i, (name, entry) in enumerate(found.entries.items()):
+            if report:
+                report(i, len(found.entries))
+            try:
+                records.append(record(name, entry, outline(entry)))
+            except Exception as error:  # a stranger's network; the others must be listed
+                failures.append(f"network {name}: {type(error).__name__}: {error}")
     return records, tuple(failures)
 
 

@@ -16,7 +16,7 @@ WIDE = 110  # columns of a terminal from which the bar has room for rate and wai
 
 
 @contextlib.contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+def counting(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None] | None]:
     """A function that shows how many of a total are done, at what rate, and the time left; None without a terminal."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
@@ -29,7 +29,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
         def show(done: int, total: int) -> None:
             rate = done / max(1e-9, time.monotonic() - began)
-            said = f"{what}: {done:,} of {total:,}, {rate:,.1f} images/s"
+            said = f"{what}: {done:,} of {total:,}, {rate:,.1f} {unit}/s"
             bar.update(task, completed=done, total=total, description=said)
 
         yield show
