@@ -331,6 +331,14 @@ def test_progress_counts_every_image_once() -> None:
     assert seen == [(4, 10), (8, 10), (10, 10)]
 
 
+@pytest.mark.parametrize(("protocol", "told"), [(None, [70]), ("flip", [28, 56, 70])])
+def test_images_that_are_looked_at_often_are_counted_sooner(protocol: str | None, told: list[int]) -> None:
+    seen: list[int] = []
+    chosen = run.protocols()[protocol] if protocol else None
+    evaluate(Linear(), pictures(70), chosen, report=lambda done, _: seen.append(done))
+    assert seen == told
+
+
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="--batch is 0"):
         evaluate(Linear(), pictures(2), batch=0)

@@ -17,7 +17,7 @@ from imclass.core.config import need, to_json
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError, printable
 from imclass.core.precision import Arithmetic
-from imclass.core.runtime import processes, versions
+from imclass.core.runtime import keep_memory, processes, versions
 from imclass.evaluate import papers, tables
 from imclass.evaluate.calibration import reliability
 from imclass.evaluate.fusion import save as save_ensemble
@@ -121,6 +121,7 @@ def check_sources(own: Evaluate, sources: Sources) -> None:
 
 def score(own: Evaluate, sources: Sources) -> Scored | None:
     """All rows, in the first process."""
+    keep_memory()
     ways, rows, trials = ways_of(sources.models, own), list[Row](), list[Row]()
     with processes() as everyone:
         if ways:

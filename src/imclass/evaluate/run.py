@@ -18,6 +18,7 @@ from imclass.evaluate.metrics import cross_entropy, top_k
 from imclass.evaluate.views import to_batch
 
 AT_ONCE = 256 * 2**20  # bytes of decoded images held before they are scored, whatever the batch
+LOOKED_AT = 28  # images scored at a time where each may be looked at a hundred times: nothing is told meanwhile
 ALONE = Processes()
 
 Report = Callable[[int, int], None]
@@ -168,12 +169,18 @@ def parts(members: Sequence[Member], dataset: Dataset, positions: range, batch: 
             views = to_batch(array[start:stop])
             yield Part(np.arange(start, stop), [n.scores(views).numpy() for n in networks if n], [])
         return
-    for chunk in chunks(dataset, positions, batch, workers):
+    most = min(batch, LOOKED_AT) if array is None and any(map(looks_often, members)) else batch
+    for chunk in chunks(dataset, positions, most, workers):
         images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
         bad = [item for _, item in chunk if isinstance(item, BadImage)]
         seen = list(images.values())
         scores = [member.classify(seen).numpy() for member in members]
         yield Part(np.array(list(images), np.int64), scores, [Refused(b.path, b.code, b.detail) for b in bad])
+
+
+def looks_often(member: Member) -> bool:
+    """Whether an image may be many views to a member."""
+    return member.protocol is not None or not isinstance(member.classifier, ViewClassifier)
 
 
 def direct(member: Member, array: UInt8[np.ndarray, "N H W C"]) -> ViewClassifier | None:
