@@ -22,7 +22,7 @@ $(STAMP):
 demo: env
 	$(BIN)/imclass train mnist-lenet --out $(RUN)
 	$(BIN)/imclass evaluate $(RUN) --plot $(RUN)/confusion.png
-	$(BIN)/imclass data export mnist-sample --split test --most 12 --out runs/digits
+	test -d runs/digits || $(BIN)/imclass data export mnist-sample --split test --most 12 --out runs/digits
 	$(BIN)/imclass predict $(RUN) runs/digits
 	$(BIN)/imclass features $(RUN) runs/digits/7 --layer features.0 --grid $(RUN)/maps.png
 
