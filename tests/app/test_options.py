@@ -9,7 +9,7 @@ import pytest
 from small import tree
 
 from imclass.app.cli import main
-from imclass.app.options import check_options, option_names, read_train
+from imclass.app.options import check_numbers, check_options, option_names, read_train
 from imclass.app.train import configure
 from imclass.core.config import flatten, from_json
 from imclass.core.errors import UserError
@@ -209,6 +209,15 @@ def test_a_word_for_a_number_is_one_line(words: list[str], capsys: pytest.Captur
     assert main(["train", "mnist-lenet", *words, "--dry-run"]) == 2
     option, value = words if len(words) == 2 else words[0].split("=")
     assert capsys.readouterr().err == f"imclass: {option} is '{value}'; it must be a whole number\n"
+
+
+def test_a_whole_rate_in_a_recipe_may_become_a_fraction() -> None:
+    """A recipe may write 1 where a field is declared a float; what is declared decides."""
+    config = configure("mnist-lenet")
+    object.__setattr__(config.stages[0].schedule, "rate", 1)  # the type checker of these tests forbids Schedule(rate=1)
+    check_numbers(["--schedule.rate", "0.5"], config, single=True)
+    with pytest.raises(UserError, match="a whole number"):
+        check_numbers(["--seed", "0.5"], config, single=True)
 
 
 def test_a_number_that_no_network_takes_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -169,7 +169,7 @@ def option_values(config: Config, single: bool) -> dict[str, Any]:
 
 def check_numbers(words: Sequence[str], config: Config, single: bool) -> None:
     """A `UserError` for a word where one number belongs."""
-    values = option_values(config, single)
+    values = option_values(from_json(Config, to_json(config)), single)  # so that a float's 1 is 1.0
     for word, after in zip(words, [*words, ""][1:], strict=True):
         option, equals, value = word.partition("=")
         kind = type(values.get(option.removeprefix("--").replace("_", "-")))
