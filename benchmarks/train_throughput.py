@@ -31,9 +31,9 @@ from imclass.app.cli import SPINS
 from imclass.app.run import Run
 from imclass.app.train import PROBED, Job, configure, prepare
 from imclass.core import precision
-from imclass.core.store import Store
 from imclass.models.classifier import create
 from imclass.models.layers import Dropout
+from imclass.store.store import Store
 from imclass.train import loop
 from imclass.train.events import StepEnd
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from imclass.core.config import Config, find
-from imclass.core.contracts import Classifier, Dataset, Place
+from imclass.core.contracts import Classifier, Dataset
 from imclass.core.contracts import TestProtocol as Protocol
-from imclass.core.store import Store
+from imclass.data.source import Place
 from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.store.store import Store
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 TABLES = {

@@ -28,7 +28,8 @@ NETWORK = """
 """
 DATA = """
     import numpy as np
-    from imclass.core.contracts import Origin, Source
+    from imclass.core.contracts import Origin
+    from imclass.data.source import Source
     from imclass.data.arrays import ArrayDataset
 
     def halves(place, split):

@@ -23,13 +23,13 @@ from imclass.app.progress import counting
 from imclass.core.config import Model, to_json
 from imclass.core.ensemble import Ensemble
 from imclass.core.preprocess import Preprocess
-from imclass.core.store import open_store
 from imclass.data.catalog import open_split
 from imclass.evaluate.calibration import fit_temperature
 from imclass.evaluate.fusion import fit_weights
 from imclass.evaluate.run import evaluate, protocols
 from imclass.evaluate.saved import read_scores
 from imclass.models.classifier import NetworkClassifier, create, load
+from imclass.store.store import open_store
 
 RULE = Preprocess(size=28, colour="grey", scale=28)
 

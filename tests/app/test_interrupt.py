@@ -20,7 +20,8 @@ import os
 import time
 from pathlib import Path
 
-from imclass.core.contracts import Origin, Source
+from imclass.core.contracts import Origin
+from imclass.data.source import Source
 from imclass.data.sets.folder import DATASETS as FOLDERS
 
 

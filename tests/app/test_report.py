@@ -32,11 +32,11 @@ from imclass.app.run import Run
 from imclass.core.contracts import Evaluation, Refused
 from imclass.core.errors import UserError, printable
 from imclass.core.files import read_model
-from imclass.core.store import open_store
 from imclass.data.images import decode
 from imclass.evaluate.metrics import cross_entropy, top_k
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.layers import Network
+from imclass.store.store import open_store
 
 DRAWN = frozenset(("svg", "line", "text", "polyline", "circle", "img", "figure", "figcaption"))
 SPOKEN = frozenset(("h1", "h2", "h3", "p", "a", "strong", "span", "b", "i", "bdi", "code", "mark"))

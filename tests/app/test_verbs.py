@@ -83,8 +83,8 @@ def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.Capt
 
 def trained_on(folder: Path) -> set[Path]:
     """The files that were not held out."""
-    from imclass.core.store import open_store
     from imclass.data.catalog import open_split
+    from imclass.store.store import open_store
 
     training = open_split(str(folder), "train", open_store(), 3)
     return {folder / training.name(i) for i in range(len(training))}

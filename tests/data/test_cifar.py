@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imclass.core import store as store_room
-from imclass.core.contracts import Dataset, Place
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.core.store import Download, Store
 from imclass.data.arrays import ArrayDataset
 from imclass.data.catalog import open_split, sources
 from imclass.data.sets import cifar
 from imclass.data.sets.cifar import CIFAR10, CIFAR100, DATASETS, PIXELS, Batch, Published
+from imclass.data.source import Place
+from imclass.store import store as store_room
+from imclass.store.store import Download, Store
 
 SETS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 FORMS = ["binary", "binary archive", "python", "python archive"]

@@ -12,11 +12,12 @@ from corpus import jpeg, picture, rgb_png
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imclass.core.contracts import Dataset, Place
+from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage, UserError
-from imclass.core.store import Store
 from imclass.data.images import decode
 from imclass.data.sets.folder import DATASETS, FolderDataset, composed, held_out, is_hidden, is_image, open_folder
+from imclass.data.source import Place
+from imclass.store.store import Store
 
 PNG = rgb_png(picture())
 

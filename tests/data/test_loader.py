@@ -14,17 +14,18 @@ from corpus import picture, rgb_png, write_corpus
 from PIL import Image as Pillow
 
 from imclass.core.config import Augment
-from imclass.core.contracts import Dataset, Origin, Place
+from imclass.core.contracts import Dataset, Origin
 from imclass.core.errors import BadImage, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import order
-from imclass.core.store import Store
 from imclass.data.arrays import ArrayDataset
 from imclass.data.images import decode
 from imclass.data.loader import Batch, Loader, ordered, untouched
 from imclass.data.sets.folder import open_folder
+from imclass.data.source import Place
 from imclass.data.threads import in_order
 from imclass.data.transforms import augment, view
+from imclass.store.store import Store
 
 FILL = torch.tensor([1, 2, 3], dtype=torch.uint8)
 SMALL = Preprocess(size=12, resize="squash")

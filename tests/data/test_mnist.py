@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imclass.core.contracts import Dataset, Place
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.core.store import Store
 from imclass.data.sets import mnist, mnist_sample
 from imclass.data.sets.mnist import read_idx
+from imclass.data.source import Place
+from imclass.store.store import Store
 
 ARRAY = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 

@@ -16,11 +16,11 @@ import pytest
 
 from imclass.core.contracts import Entry
 from imclass.core.errors import UserError
-from imclass.core.store import Store
 from imclass.models import published
 from imclass.models.classifier import networks
 from imclass.models.published import PUBLISHED, obtained
 from imclass.models.weights import INPUTS
+from imclass.store.store import Store
 
 ENTRIES: dict[str, Entry] = networks().entries
 CONTENT = bytes(range(256)) * 100

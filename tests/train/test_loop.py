@@ -21,8 +21,8 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.files import read_model, tensors_digest
 from imclass.core.precision import Arithmetic
 from imclass.core.preprocess import Preprocess
-from imclass.core.store import Store
 from imclass.models.classifier import load
+from imclass.store.store import Store
 from imclass.train import loop, objective
 from imclass.train.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from imclass.app.arguments import Common
 from imclass.core.config import need
 from imclass.core.errors import UserError
-from imclass.core.store import Store, open_store
+from imclass.store.store import Store, open_store
 
 
 def store_of(common: Common) -> Store:

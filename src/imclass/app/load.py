@@ -7,9 +7,9 @@ from imclass.app.published import check_has_weights, is_published, open_publishe
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.precision import Arithmetic
-from imclass.core.store import Store, open_store
 from imclass.evaluate import fusion
 from imclass.models.classifier import NetworkClassifier, suit
+from imclass.store.store import Store, open_store
 
 CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
 

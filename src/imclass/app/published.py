@@ -9,11 +9,11 @@ from imclass.core.config import to_json
 from imclass.core.contracts import Entry
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.core.store import Store
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import NetworkClassifier, networks
 from imclass.models.published import PUBLISHED, obtained, published
 from imclass.models.weights import Wanted, imported
+from imclass.store.store import Store
 
 
 def is_published(model: str | Path) -> bool:

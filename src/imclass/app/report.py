@@ -8,7 +8,7 @@ from imclass.app.report_facts import gather
 from imclass.app.report_page import GENERATOR, page
 from imclass.app.run import Run
 from imclass.core.files import write
-from imclass.core.store import Store
+from imclass.store.store import Store
 
 
 def is_report(path: Path) -> bool:

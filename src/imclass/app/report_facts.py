@@ -23,12 +23,12 @@ from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError, nearest
 from imclass.core.files import ModelHeader, file_digest
 from imclass.core.runtime import Runtime
-from imclass.core.store import Store
 from imclass.data.catalog import open_split
 from imclass.evaluate.metrics import predictions
 from imclass.evaluate.run import evaluate
 from imclass.evaluate.views import to_batch
 from imclass.models.classifier import NetworkClassifier
+from imclass.store.store import Store
 
 MISTAKES = 24  # shown, the most confident first
 HELD_OUT = ("test", "validation")  # the first that there is, is scored

@@ -10,9 +10,9 @@ from imclass.app.arguments import Common
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import ModelHeader
-from imclass.core.store import open_store
 from imclass.data.catalog import open_split, sources
 from imclass.evaluate.fusion import networks_of
+from imclass.store.store import open_store
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from imclass.core import precision, runtime
 from imclass.core.config import Config, Found, Stage, find, from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError, nearest
-from imclass.core.store import Store, open_store
 from imclass.data.catalog import open_split
 from imclass.data.loader import Loader
 from imclass.evaluate.run import described, evaluate
 from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.store.store import Store, open_store
 from imclass.train import loop
 from imclass.train.checkpoint import Checkpoint
 from imclass.train.events import Event, NonFinite, Saved, StepEnd

@@ -6,7 +6,6 @@ D descriptors.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -14,7 +13,6 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from imclass.core.preprocess import Preprocess
-from imclass.core.store import Store
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
 
@@ -68,26 +66,6 @@ class Dataset(Protocol):
     def digest(self) -> str:
         """SHA-256 over the sorted names and contents of this split."""
         ...
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where to look for a data set: the store, or the user's own path; `seed` decides a split that has to be made."""
-
-    store: Store
-    path: Path | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Source:
-    """An entry of `DATASETS`: how to open one split, and what `imclass data` says of it."""
-
-    open: Callable[[Place, str], Dataset]
-    summary: str
-    splits: tuple[str, ...] = ("train", "test")
-    licence: str = ""
-    get: Callable[[Place], None] | None = None  # fetch it into the store; None where there is nothing to fetch
 
 
 @dataclass(frozen=True)

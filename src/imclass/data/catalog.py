@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from imclass.core.config import Found, find
-from imclass.core.contracts import Dataset, Place, Refused, Source
+from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, nearest
-from imclass.core.store import Store
+from imclass.data.source import Place, Source
 from imclass.data.threads import ordered
+from imclass.store.store import Store
 
 FOLDER = "folder"  # the entry that reads the user's own paths
 

@@ -17,7 +17,7 @@ from imclass.core.config import from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
-from imclass.core.members import DAMAGE
+from imclass.core.untrusted import DAMAGE
 from imclass.evaluate.run import measured
 
 FORM = {"ids": "int64 N", "names": "str N", "labels": "int64 N", "scores": "float32 N K", "classes": "str K"}

@@ -17,9 +17,9 @@ from urllib.error import HTTPError
 
 from imclass.core.errors import UserError, nearest
 from imclass.core.files import file_digest
-from imclass.core.store import Report, Store, ignore, locked, part_of, publish
-from imclass.core.transfer import TIMEOUT, Failed, Transfer, failure, opener
 from imclass.models.readers import READERS
+from imclass.store.store import Report, Store, ignore, locked, part_of, publish
+from imclass.store.transfer import TIMEOUT, Failed, Transfer, failure, opener
 
 LARGEST = 2 << 30  # bytes; torchvision's VGG-E has 575 million
 TORCHVISION = "https://download.pytorch.org/models"

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from imclass.core.archives import extract
 from imclass.core.classes import check_classes
-from imclass.core.contracts import Origin, Place, Source
+from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
-from imclass.core.store import Download, Store
 from imclass.data.arrays import ArrayDataset
+from imclass.data.source import Place, Source
 from imclass.data.unpickle import unpickle
+from imclass.store.archives import extract
+from imclass.store.store import Download, Store
 
 PIXELS = 3 * 32 * 32
 SPLITS = ("train", "test")

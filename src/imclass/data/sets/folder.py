@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from imclass.core.classes import check_classes, listed
-from imclass.core.contracts import Image, Origin, Place, Source
+from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError, nearest
 from imclass.data.images import decode, read
+from imclass.data.source import Place, Source
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 READ = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")

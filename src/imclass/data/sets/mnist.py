@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from imclass.core.contracts import Origin, Place, Source
+from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
-from imclass.core.store import Download, Store
 from imclass.data.arrays import ArrayDataset
+from imclass.data.source import Place, Source
+from imclass.store.store import Download, Store
 
 MOST_BYTES = 1 << 31  # unpacked
 SPLITS = ("train", "test")

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from imclass.core.contracts import Origin, Place, Source
+from imclass.core.contracts import Origin
 from imclass.data.arrays import ArrayDataset
 from imclass.data.sets.mnist import MNIST, PREFIX, SPLITS, read_split
+from imclass.data.source import Place, Source
 
 FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
 FIRST_ID = {"train": 0, "test": 10_000}

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest, sync_folder
-from imclass.core.transfer import Failed, Transfer, opener
+from imclass.store.transfer import Failed, Transfer, opener
 
 Report = Callable[[int, int], None]  # bytes held so far, bytes in all
 

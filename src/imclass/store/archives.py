@@ -12,10 +12,9 @@ from pathlib import Path
 
 from imclass.core.errors import UserError
 from imclass.core.files import sync_folder
-from imclass.core.members import RECORD, Member, guarded, members, refusal, too_large
+from imclass.core.untrusted import GRACE, RATIO
+from imclass.store.archive_members import RECORD, Member, guarded, members, refusal, too_large
 
-RATIO = 200  # an archive may unpack to so many times its own size ...
-GRACE = 16 << 20  # ... beyond these first bytes
 DEEPEST = 32  # folders within folders
 LONGEST_PART = 255  # bytes between two slashes; what most file systems take
 SLACK = 1 << 20  # bytes of a tar stream that are neither content nor counted by file

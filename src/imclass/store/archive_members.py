@@ -11,9 +11,7 @@ import io
 import lzma
 import re
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,16 +19,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from imclass.core.errors import UserError, printable
+from imclass.core.untrusted import DAMAGE
 
 T = TypeVar("T")
 
 BLOCK = 1 << 16  # bytes read at once
 RECORD = 512  # bytes of a tar header, and what contents are padded to
 LONGEST = 1 << 16  # bytes of a tar header's extension, which is read into memory
-DAMAGE = (
-    OSError, EOFError, ValueError, OverflowError, MemoryError, NotImplementedError, struct.error,
-    zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-)  # fmt: skip
 TAR_KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",

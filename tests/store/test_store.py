@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from imclass.core import transfer
 from imclass.core.errors import UserError
-from imclass.core.store import Download, Store, default_folder, open_store
+from imclass.store import transfer
+from imclass.store.store import Download, Store, default_folder, open_store
 
 CONTENT = bytes(range(256)) * 1200  # several blocks
 OTHER = bytes(reversed(CONTENT))

@@ -16,9 +16,9 @@ from typing import Literal, TypeAlias
 
 import pytest
 
-from imclass.core import archives
-from imclass.core.archives import extract
 from imclass.core.errors import UserError
+from imclass.store import archives
+from imclass.store.archives import extract
 
 PLENTY = {"most_bytes": 1 << 30, "most_files": 100}
 State: TypeAlias = dict[str, bytes | None]

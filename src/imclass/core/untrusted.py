@@ -1,0 +1,13 @@
+"""Limits for files from elsewhere: how far they may unpack, and what reading a damaged one raises."""
+
+import lzma
+import struct
+import zipfile
+import zlib
+
+RATIO = 200  # an archive may unpack to so many times its own size ...
+GRACE = 16 << 20  # ... beyond these first bytes
+DAMAGE = (
+    OSError, EOFError, ValueError, OverflowError, MemoryError, NotImplementedError, struct.error,
+    zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip

@@ -1,0 +1,28 @@
+"""Entries of `DATASETS`: how a data set is opened, and where it is looked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imclass.core.contracts import Dataset
+from imclass.store.store import Store
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to look for a data set: the store, or the user's own path; `seed` decides a split that has to be made."""
+
+    store: Store
+    path: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """An entry of `DATASETS`: how to open one split, and what `imclass data` says of it."""
+
+    open: Callable[[Place, str], Dataset]
+    summary: str
+    splits: tuple[str, ...] = ("train", "test")
+    licence: str = ""
+    get: Callable[[Place], None] | None = None  # fetch it into the store; None where there is nothing to fetch

@@ -1,0 +1,1 @@
+"""Getting files: the store, downloads, and archives unpacked without trust."""
