@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import tree
 
 from imclass.app.book_style import Book
 from imclass.app.cli import main
 from imclass.core.contracts import Evaluation, Refused
 from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, NonFinite, Saved, StepEnd
+from tests.support.small import tree
 
 STEPS, BATCH, IMAGES = 391, 128, 50_000  # of the book's pass over CIFAR-10
 LINE = re.compile(r"\nPass (\d+), Batch (\d+), Cost (\d+\.\d{6}), Acc ([01]\.\d{6})(\.*)")

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from small import fingerprint, tree, untrained
 
 from imclass.app import verbs
 from imclass.app.arguments import VERBS
 from imclass.app.cli import main
+from tests.support.small import fingerprint, tree, untrained
 
 DRY = "train mnist-lenet --dry-run --data pets --batch 8"
 OTHER = "another.safetensors"

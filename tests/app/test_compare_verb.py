@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from small import tree, untrained
 
 from imclass.app.cli import main
 from imclass.core.contracts import Refused
 from imclass.evaluate.run import measured
 from imclass.evaluate.saved import save_scores
+from tests.support.small import tree, untrained
 
 CLASSES = ("ant", "bee", "cow")
 FACTS = {

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
-from corpus import refused as damaged_kinds
 from PIL import Image
-from small import fingerprint
 
 from imclass.app.cli import main
+from tests.support.corpus import refused as damaged_kinds
+from tests.support.small import fingerprint
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # come with scikit-image, and make four classes
 A_CLASS = 50

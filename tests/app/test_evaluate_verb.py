@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from small import CLASSES, picture, start, tree
 
 from imclass.app import progress
 from imclass.app.cli import main
@@ -30,6 +29,7 @@ from imclass.evaluate.run import evaluate, protocols
 from imclass.evaluate.saved import read_scores
 from imclass.models.classifier import NetworkClassifier, create, load
 from imclass.store.store import open_store
+from tests.support.small import CLASSES, picture, start, tree
 
 RULE = Preprocess(size=28, colour="grey", scale=28)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small import tree, untrained
 from torch import Tensor, nn
 
 from imclass.app.cli import main
@@ -19,6 +18,7 @@ from imclass.app.plots import grid
 from imclass.core.errors import UserError
 from imclass.data.images import decode
 from imclass.models.classifier import NetworkClassifier, load
+from tests.support.small import tree, untrained
 
 
 @pytest.fixture(scope="module")

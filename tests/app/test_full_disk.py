@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small import digest, start, tree
 
 from imclass.app.cli import main
 from imclass.train.checkpoint import Checkpoints
+from tests.support.small import digest, start, tree
 
 EPOCHS = 2
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small import digest, start, tree, untrained, wait_until
 
 from imclass.app.cli import main
+from tests.support.small import digest, start, tree, untrained, wait_until
 
 # A data set of the user's own that takes its time over each image, and tells when the test images are looked at.
 SLOW = '''

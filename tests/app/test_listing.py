@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import fingerprint, tree, untrained
 
 from imclass.app.cli import main
 from imclass.app.listing import cell, plain, table
 from imclass.core.files import file_digest
 from imclass.data.images import decode
+from tests.support.small import fingerprint, tree, untrained
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:

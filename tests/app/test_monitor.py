@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import tree
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from imclass.app.monitor import Consumer, Curves, Log, TensorBoard, history, record, summary
@@ -15,6 +14,7 @@ from imclass.app.run import Run
 from imclass.app.train import train
 from imclass.core.contracts import Evaluation, Refused
 from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from tests.support.small import tree
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import tree
 
 from imclass.app.cli import main
 from imclass.app.options import check_numbers, check_options, option_names, read_train
 from imclass.app.train import configure
 from imclass.core.config import flatten, from_json
 from imclass.core.errors import UserError
+from tests.support.small import tree
 
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
 OTHERS = {

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small import picture, tree, untrained
 
 from imclass.app.cli import main
 from imclass.app.inputs import gather
@@ -19,6 +18,7 @@ from imclass.app.predict import Prediction, as_csv, harmless
 from imclass.core.errors import UserError, printable
 from imclass.data.images import decode
 from imclass.models.classifier import load
+from tests.support.small import picture, tree, untrained
 
 WEIRD = (
     "a b.png",

@@ -16,10 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from payloads import PAYLOADS, as_file, as_folder
 from PIL import Image
-from small import SQUASH, fingerprint, tree, untrained
-from small import picture as noise
 from torch import nn
 
 from imclass.app import markup, report_facts, report_figures, report_page
@@ -37,6 +34,9 @@ from imclass.evaluate.metrics import cross_entropy, top_k
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.layers import Network
 from imclass.store.store import open_store
+from tests.support.payloads import PAYLOADS, as_file, as_folder
+from tests.support.small import SQUASH, fingerprint, tree, untrained
+from tests.support.small import picture as noise
 
 DRAWN = frozenset(("svg", "line", "text", "polyline", "circle", "img", "figure", "figcaption"))
 SPOKEN = frozenset(("h1", "h2", "h3", "p", "a", "strong", "span", "b", "i", "bdi", "code", "mark"))

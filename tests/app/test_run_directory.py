@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import digest, fingerprint, tree
 
 from imclass.app.cli import main
 from imclass.app.run import Run, happened, readable
@@ -18,6 +17,7 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet
 from imclass.train.events import At, EpochEnd, Event, Saved, StepEnd
+from tests.support.small import digest, fingerprint, tree
 
 TIMES = ("waited", "seconds")
 

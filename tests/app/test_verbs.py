@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from small import picture, tree, untrained
 
 from imclass.app.cli import main
+from tests.support.small import picture, tree, untrained
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from corpus import picture, rgb_png, write_corpus
 
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import check_readable, open_split, sources
 from imclass.data.source import Source
 from imclass.store.store import Store
+from tests.support.corpus import picture, rgb_png, write_corpus
 
 
 @pytest.fixture

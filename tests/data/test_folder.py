@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus import jpeg, picture, rgb_png
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from imclass.data.images import decode
 from imclass.data.sets.folder import DATASETS, FolderDataset, composed, held_out, is_hidden, is_image, open_folder
 from imclass.data.source import Place
 from imclass.store.store import Store
+from tests.support.corpus import jpeg, picture, rgb_png
 
 PNG = rgb_png(picture())
 

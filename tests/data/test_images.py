@@ -14,7 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile, ImageOps
+
+from imclass.core.errors import BadImage
+from imclass.data import images
+from imclass.data.containers import orientation, resemblance
+from imclass.data.images import decode
+from tests.support.corpus import (
     accepted,
     chunk,
     exif,
@@ -29,14 +37,6 @@ from corpus import (
     with_segment,
     write_corpus,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageFile, ImageOps
-
-from imclass.core.errors import BadImage
-from imclass.data import images
-from imclass.data.containers import orientation, resemblance
-from imclass.data.images import decode
 
 SOURCE = str(Path(images.__file__).parents[2])
 KINDS = {**accepted(), **oriented(), **refused()}

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from corpus import picture, rgb_png, write_corpus
 from PIL import Image as Pillow
 
 from imclass.core.config import Augment
@@ -26,6 +25,7 @@ from imclass.data.source import Place
 from imclass.data.threads import in_order
 from imclass.data.transforms import augment, view
 from imclass.store.store import Store
+from tests.support.corpus import picture, rgb_png, write_corpus
 
 FILL = torch.tensor([1, 2, 3], dtype=torch.uint8)
 SMALL = Preprocess(size=12, resize="squash")

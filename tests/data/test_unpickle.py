@@ -315,7 +315,7 @@ class TestTwins:
     def test_numpy_itself_takes_bytes_for_pointers(self) -> None:
         """The usual allow-list lets this crash the process; ours never shows it to numpy."""
         content = python2(b"O8", content=b"A" * 48)
-        program = f"import sys; sys.path[:] = {sys.path!r}\nimport test_unpickle, io, numpy\n"
+        program = f"import sys; sys.path[:] = {sys.path!r}\nfrom tests.data import test_unpickle\nimport io, numpy\n"
         program += f"found = test_unpickle.Named(io.BytesIO({content!r}), encoding='bytes').load()\nrepr(found)"
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
         assert ended.returncode < 0

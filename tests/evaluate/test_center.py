@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from viewers import Linear, ragged
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.evaluate.protocols.center import PROTOCOLS, Center, Resize
 from imclass.evaluate.views import one_view
+from tests.support.viewers import Linear, ragged
 
 SIZE = 12
 LARGER = Preprocess(size=SIZE, scale=16)

@@ -5,9 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from narrowed import small
 from torch import nn
-from viewers import Linear, ragged
 
 from imclass.core.config import Model
 from imclass.core.errors import UserError
@@ -16,6 +14,8 @@ from imclass.evaluate.protocols.center import Center
 from imclass.evaluate.protocols.dense import Dense, DenseMulticrop, ResNetMultiscale
 from imclass.evaluate.protocols.multicrop import VggMulticrop
 from imclass.models.classifier import NetworkClassifier, create, sketch
+from tests.support.narrowed import small
+from tests.support.viewers import Linear, ragged
 
 RULE = Preprocess(size=8, scale=10)
 NETWORKS = ["lenet-5", "resnet-cifar-20", "vgg-d"]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
-from test_run import CLASSES, SIZE, Linear, pictures
 
 from imclass.core.contracts import Classifier, Evaluation
 from imclass.core.ensemble import Ensemble, Member
@@ -21,6 +20,7 @@ from imclass.evaluate.protocols.center import Center, Resize
 from imclass.evaluate.protocols.dense import Dense
 from imclass.evaluate.run import evaluate, measured
 from imclass.models.classifier import NetworkClassifier, create
+from tests.evaluate.test_run import CLASSES, SIZE, Linear, pictures
 
 RULE = Preprocess(size=28, colour="grey", resize="squash")
 

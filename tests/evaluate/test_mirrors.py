@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from viewers import Linear, ragged
 
 from imclass.core.preprocess import Preprocess
 from imclass.evaluate.protocols.mirrors import Flip, Shift6, reflected
+from tests.support.viewers import Linear, ragged
 
 CIFAR = Preprocess(size=8, resize="none")
 LARGER = Preprocess(size=8, scale=9)

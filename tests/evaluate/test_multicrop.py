@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from viewers import Linear, ragged, views
 
 from imclass.core.preprocess import Preprocess
 from imclass.evaluate.protocols.multicrop import PROTOCOLS, GoogLeNet144, TenCrop, VggMulticrop
 from imclass.evaluate.run import protocols
+from tests.support.viewers import Linear, ragged, views
 
 SIZE = 14
 RULE = Preprocess(size=SIZE, scale=17)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from narrowed import small
-from viewers import Linear, ragged
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.evaluate.posteriors import highest
 from imclass.evaluate.protocols.overfeat import OverFeat
 from imclass.models.surgery import fine
+from tests.support.narrowed import small
+from tests.support.viewers import Linear, ragged
 
 
 def test_it_is_the_highest_posterior_of_the_finer_map() -> None:

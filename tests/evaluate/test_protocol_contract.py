@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from narrowed import small
-from viewers import Constant, Linear, ragged
 
 from imclass.core.contracts import TestProtocol
 from imclass.core.preprocess import Preprocess
@@ -15,6 +13,8 @@ from imclass.evaluate.posteriors import log_scores, posterior
 from imclass.evaluate.protocols.center import Center
 from imclass.evaluate.run import protocols
 from imclass.evaluate.scales import with_scales
+from tests.support.narrowed import small
+from tests.support.viewers import Constant, Linear, ragged
 
 RULE = Preprocess(size=14, scale=17)
 FOUND = {**protocols().entries, "center, flip": Center(flip=True)}

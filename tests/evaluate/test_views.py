@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from viewers import Linear, ragged
 
 from imclass.core.preprocess import Preprocess
 from imclass.evaluate.views import one_view, portions, same_shape, to_batch
+from tests.support.viewers import Linear, ragged
 
 RULE = Preprocess(size=12, scale=16)
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.models.layers import Dropout, LocalResponseNorm
 from imclass.models.nets.alexnet import NETS, AlexNet, Row
 from imclass.models.published import PUBLISHED
+from tests.support.outline import count, outline, shapes
 
 TINY = Row(size=67, widths=(4, 4, 8, 8, 4), hidden=(6, 6), groups=2)
 

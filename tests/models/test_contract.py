@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from narrow import narrow, trained
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from imclass.core.files import tensors_digest
 from imclass.core.precision import Arithmetic, forward, laid_out, outputs
 from imclass.models.classifier import NetworkClassifier, create, load, networks
 from imclass.models.layers import Network
+from tests.support.narrow import narrow, trained
 
 ENTRIES: dict[str, Entry] = networks().entries
 every_network = pytest.mark.parametrize("name", sorted(ENTRIES))

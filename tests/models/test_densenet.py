@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.models.layers import Dropout
 from imclass.models.nets.densenet import NETS, DenseLayer, DenseNet, Row
+from tests.support.outline import count, outline, shapes
 
 MILLIONS = {
     "cifar-40-12": 1.02, "cifar-100-12": 6.98, "cifar-100-24": 27.25,

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from jaxtyping import Float
-from outline import outline
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from imclass.models.classifier import networks
 from imclass.models.flow import flow
 from imclass.models.geometry import Geometry, fields_of, measure
 from imclass.models.layers import Network
+from tests.support.outline import outline
 
 
 class Stack(Network):

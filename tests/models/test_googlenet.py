@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +14,7 @@ from imclass.models.branches import Branches
 from imclass.models.classifier import create
 from imclass.models.layers import Dropout, LocalResponseNorm, Network
 from imclass.models.nets.googlenet import NETS, GoogLeNet, Row
+from tests.support.outline import count, outline, shapes
 
 # Of each block: w_in; 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection.
 TABLE = {

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from outline import count, outline
 from torch import nn
 
 from imclass.models.layers import Dropout
 from imclass.models.nets.highway import NETS, Gated, Highway, Row
+from tests.support.outline import count, outline
 
 NARROW = Row((4, 6, 8), (2, 1, 1), hidden=5, size=8)
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.core.contracts import Published
 from imclass.models.branches import Branches
 from imclass.models.layers import Dropout, LocalResponseNorm
 from imclass.models.nets.inception_bn import NETS, InceptionBN, Row
+from tests.support.outline import count, outline, shapes
 
 # 1x1; 3x3 reduce, 3x3; double 3x3 reduce, double 3x3; pool projection: 0 where the pooled maps go on as they are.
 FIGURE_5 = {

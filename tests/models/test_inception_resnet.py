@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.core.contracts import Published
 from imclass.models.layers import Dropout, Network
 from imclass.models.nets.inception_resnet import NETS, InceptionResNet, Residual, Row
+from tests.support.outline import count, outline, shapes
 
 Layers = list[tuple[int, int, int]]  # maps in, elements of the kernel, maps out
 STEM: Layers = [(3, 9, 32), (32, 9, 32), (32, 9, 64), (64, 1, 80), (80, 9, 192)]

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +13,7 @@ from imclass.core.errors import UserError
 from imclass.models.classifier import create
 from imclass.models.layers import Dropout, Network
 from imclass.models.nets.inception_v3 import NETS, InceptionV3, Row
+from tests.support.outline import count, outline, shapes
 
 Layers = list[tuple[int, int, int]]  # maps in, elements of the kernel, maps out
 STEM: Layers = [(3, 9, 32), (32, 9, 32), (32, 9, 64), (64, 1, 80), (80, 9, 192)]

@@ -4,12 +4,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.core.contracts import Published
 from imclass.models.layers import Dropout, Network
 from imclass.models.nets.inception_v4 import NETS, InceptionV4, Row
+from tests.support.outline import count, outline, shapes
 
 Layers = list[tuple[int, int, int]]  # maps in, elements of the kernel, maps out
 

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from narrow import narrow
 from torch import Tensor, nn
 
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.classifier import create, networks, sketch
 from imclass.models.initialisers import INITIALISERS, alexnet, glorot, he, normal
+from tests.support.narrow import narrow
 
 
 def layers() -> nn.Sequential:

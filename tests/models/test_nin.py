@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.models.layers import Dropout
 from imclass.models.nets.nin import NETS, NIN, Row
+from tests.support.outline import count, outline, shapes
 
 TINY = Row(32, ((12, 10, 8), (8, 8, 8), (8, 8)), (5, 5, 3), (1, 1, 1), (2, 2, 1), (0.5, 0.5), init_std=0.3)
 CIFAR = [(3, 5, 192), (192, 1, 160), (160, 1, 96), (96, 5, 192), (192, 1, 192), (192, 1, 192)]

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.models.layers import LocalResponseNorm
 from imclass.models.nets.overfeat import NETS, OverFeat, Row
+from tests.support.outline import count, outline, shapes
 
 
 def by_hand(layers: list[tuple[int, int, int]], features: int, hidden: tuple[int, int]) -> int:

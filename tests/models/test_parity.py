@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import filled
 import numpy as np
 import pytest
 import safetensors.torch
@@ -14,6 +13,7 @@ from imclass.core.contracts import Entry
 from imclass.models.classifier import load, networks
 from imclass.models.foreign import outlined
 from imclass.models.weights import row_of
+from tests.support import filled
 
 RECORDED = filled.recorded()
 ENTRIES: dict[str, Entry] = networks().entries

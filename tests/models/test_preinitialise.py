@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from narrow import narrow
-from outline import outline
 
 from imclass.core.config import Model
 from imclass.core.errors import UserError
@@ -14,6 +12,8 @@ from imclass.core.files import tensors_digest
 from imclass.models.classifier import create, networks
 from imclass.models.layers import Network
 from imclass.models.surgery import preinitialise
+from tests.support.narrow import narrow
+from tests.support.outline import outline
 
 SEVEN = ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8")
 

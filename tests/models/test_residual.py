@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from outline import count
 from torch import nn
 from torch.nn import functional
 
@@ -20,6 +19,7 @@ from imclass.models.residual import (
     stem,
     torchvision_name,
 )
+from tests.support.outline import count
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.core.contracts import Entry
 from imclass.models.geometry import measure
 from imclass.models.nets.resnet import NETS, ResNet, Row
+from tests.support.outline import count, outline, shapes
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 COUNTS = {  # in millions, as rounded in reference tables
@@ -103,7 +103,7 @@ def strides(entry: Entry) -> list[tuple[int, int]]:
     """Of the 1x1 and the 3x3 of each first block of the latter three stages."""
     network = outline(entry)
     firsts = [network.features.get_submodule(f"conv{stage}_x.0.residual") for stage in (3, 4, 5)]
-    return [(first.get_submodule("0").stride[0], first.get_submodule("3").stride[0]) for first in firsts]  # type: ignore[index]
+    return [(first.get_submodule("0").stride[0], first.get_submodule("3").stride[0]) for first in firsts]  # type: ignore[index, misc]
 
 
 @pytest.mark.parametrize(

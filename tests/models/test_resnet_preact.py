@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 from torch.nn import functional
 
 from imclass.models.nets.resnet_preact import NETS, ResNetPreAct, Row
+from tests.support.outline import count, outline, shapes
 
 CIFAR = {"110": 18, "164": 18, "1001": 111}
 IMAGENET = {"152": (3, 8, 36, 3), "200": (3, 24, 36, 3)}

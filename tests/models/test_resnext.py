@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import Tensor, nn
 
 from imclass.models.nets.resnext import NETS, Aggregation, ResNeXt, Row, split
 from imclass.models.residual import Bottleneck
+from tests.support.outline import count, outline, shapes
 
 NARROW = Row((1, 2), ((12, 16), (24, 20)), groups=3, stem=6, stem_kernel=3, size=9)
 MILLIONS = {

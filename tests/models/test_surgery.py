@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
-from narrow import narrow, trained
-from outline import outline
 from torch import Tensor, nn
 
 from imclass.core.config import Model
@@ -15,6 +13,8 @@ from imclass.models.classifier import create, networks
 from imclass.models.geometry import measure
 from imclass.models.layers import Network
 from imclass.models.surgery import absorb, batch_norms, fine, fold
+from tests.support.narrow import narrow, trained
+from tests.support.outline import outline
 
 
 def network(name: str) -> Network:

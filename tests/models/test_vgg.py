@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.models.layers import LocalResponseNorm
 from imclass.models.nets.vgg import NETS, VGG
+from tests.support.outline import count, outline, shapes
 
 WIDTHS = (64, 128, 256, 512, 512)
 TABLE_1 = {  # kernels of each stage, and the column's number of weight layers

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import filled
 import numpy as np
 import pytest
 import safetensors.torch
@@ -25,6 +24,7 @@ from imclass.models.classifier import NetworkClassifier, create, load, networks
 from imclass.models.foreign import best_fit, given, outlined, same_form
 from imclass.models.readers import read_tensors
 from imclass.models.weights import INPUTS, Wanted, exported, fitted, imagenet_classes, imported, inputs_from
+from tests.support import filled
 
 ENTRIES: dict[str, Entry] = networks().entries
 TEN = tuple(f"class {k}" for k in range(10))

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.models.layers import Dropout
 from imclass.models.nets.resnet import NETS as RESNETS
 from imclass.models.nets.wide_resnet import NETS, Row, WideResNet
+from tests.support.outline import count, outline, shapes
 
 
 def by_hand(n: int, k: int) -> int:

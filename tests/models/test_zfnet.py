@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from outline import count, outline, shapes
 from torch import nn
 
 from imclass.models.layers import LocalResponseNorm
 from imclass.models.nets.zfnet import NETS, Row, ZFNet
+from tests.support.outline import count, outline, shapes
 
 
 @pytest.mark.parametrize(

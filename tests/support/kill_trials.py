@@ -1,6 +1,6 @@
 """Train in children that are killed at random instants, go on, and compare with a run that was never stopped.
 
-    python kill_trials.py FOLDER TRIALS OPTIMISER MEMORY WORKERS
+    python tests/support/kill_trials.py FOLDER TRIALS OPTIMISER MEMORY WORKERS
 
 prints one JSON object: the digest of the uninterrupted run, of another seed's run, and of each run that was killed.
 A program of its own, so that the children fork from a process in which torch has not computed anything yet.

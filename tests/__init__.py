@@ -1,0 +1,1 @@
+"""Tests of imclass; they mirror the rooms of the package."""
