@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from imclass.core.config import Config, find
+from imclass.core.config import Config
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.contracts import TestProtocol as Protocol
+from imclass.core.tables import find
 from imclass.data.source import Place
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.store.store import Store

@@ -11,7 +11,7 @@ from imclass.app.cli import main
 NETWORK = """
     from dataclasses import dataclass
     from torch import nn
-    from imclass.core.contracts import Entry
+    from imclass.models.entry import Entry
     from imclass.models.layers import Network
 
     @dataclass(frozen=True)

@@ -273,7 +273,7 @@ def write_odd_models(world: Path) -> None:
     """Model files that are whole, and yet not to be used as they are."""
     from dataclasses import replace
 
-    from imclass.core.files import read_model, save_model
+    from imclass.core.model_file import read_model, save_model
 
     tensors, header = read_model(world / "model.safetensors")
     save_model(world / "newer.safetensors", tensors, replace(header, format=2))
@@ -285,7 +285,7 @@ def write_odd_models(world: Path) -> None:
 def write_configs(world: Path) -> None:
     """A good config, one of a run that has saved something, bad ones, and class mappings."""
     from imclass.app.train import configure
-    from imclass.core.config import to_json
+    from imclass.core.codec import to_json
 
     good = to_json(configure("mnist-lenet", data="pets", batch=8))
     lacking = {k: v for k, v in good.items() if k != "model"}

@@ -19,7 +19,8 @@ from imclass.app import progress
 from imclass.app.cli import main
 from imclass.app.load import load as load_any
 from imclass.app.progress import counting
-from imclass.core.config import Model, to_json
+from imclass.core.codec import to_json
+from imclass.core.config import Model
 from imclass.core.ensemble import Ensemble
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split

@@ -9,7 +9,7 @@ import pytest
 
 from imclass.app.cli import main
 from imclass.app.networks import comparison, errors, in_detail, millions
-from imclass.core.config import Found
+from imclass.core.tables import Found
 from imclass.models import classifier
 
 FEW = ("lenet-5", "vgg-a", "googlenet")
@@ -102,7 +102,7 @@ def test_one_network_is_measured_alone(capsys: pytest.CaptureFixture[str], monke
 
 
 BROKEN = """
-from imclass.core.contracts import Entry
+from imclass.models.entry import Entry
 def build(row, classes, w_in):
     raise ZeroDivisionError("no luck")
 NETS = {"unlucky": Entry(build, None, 8, 0, "none", 2026)}

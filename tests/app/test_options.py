@@ -10,7 +10,7 @@ import pytest
 from imclass.app.cli import main
 from imclass.app.options import check_numbers, check_options, option_names, read_train
 from imclass.app.train import configure
-from imclass.core.config import flatten, from_json
+from imclass.core.codec import flatten, from_json
 from imclass.core.errors import UserError
 from tests.support.small import tree
 

@@ -15,7 +15,8 @@ from PIL import Image
 from imclass.app.cli import main
 from imclass.app.inputs import gather
 from imclass.app.predict import Prediction, as_csv, harmless
-from imclass.core.errors import UserError, printable
+from imclass.core.errors import UserError
+from imclass.core.text import printable
 from imclass.data.images import decode
 from imclass.models.classifier import load
 from tests.support.small import picture, tree, untrained

@@ -27,8 +27,9 @@ from imclass.app.predict import Prediction, as_csv
 from imclass.app.report import write_report
 from imclass.app.run import Run
 from imclass.core.contracts import Evaluation, Refused
-from imclass.core.errors import UserError, printable
-from imclass.core.files import read_model
+from imclass.core.errors import UserError
+from imclass.core.model_file import read_model
+from imclass.core.text import printable
 from imclass.data.images import decode
 from imclass.evaluate.metrics import cross_entropy, top_k
 from imclass.models.classifier import NetworkClassifier, load

@@ -41,7 +41,7 @@ def test_the_part_held_out_of_training_is_scored(place: Path, capsys: pytest.Cap
     assert "trained on" in evaluated(capsys, "run", "--split", "all")["data"]
     assert "trained on" not in evaluated(capsys, "run", "--split", "test")["data"]
     assert "trained on" not in evaluated(capsys, "run", "--data", "others", "--split", "all")["data"]
-    from imclass.core.files import read_model
+    from imclass.core.model_file import read_model
 
     kept = read_model(place / "run" / "model.safetensors")[1].metrics["test"]
     assert {key: record[key] for key in ("top1", "loss", "total")} == {k: kept[k] for k in ("top1", "loss", "total")}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imclass.core.classes import check_classes, join, listed
+from imclass.core.classes import check_classes, join
 from imclass.core.errors import UserError
 
 
@@ -84,8 +84,3 @@ def test_what_cannot_be_told_apart_is_refused(classes: list[str], message: str) 
 
 def test_two_plain_classes_will_do() -> None:
     check_classes(["cat", "dog"], "photos")
-
-
-def test_listed_counts_what_it_leaves_out() -> None:
-    assert listed(["a", "b"]) == "'a', 'b'"
-    assert listed(list("abc"), most=2) == "'a', 'b' and 1 more"

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from imclass.core.contracts import Classifier, Evaluation
 from imclass.core.ensemble import Ensemble, Member
 from imclass.core.errors import UserError
-from imclass.core.files import read_model, save_model
+from imclass.core.model_file import read_model, save_model
 from imclass.core.preprocess import Preprocess
 from imclass.evaluate import fusion
 from imclass.evaluate.fusion import fit_weights, fuse, load, networks_of, save

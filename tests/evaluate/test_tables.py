@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from imclass.core.contracts import Evaluation, Refused
+from imclass.core.text import columns
 from imclass.evaluate.metrics import brier, confusion, per_class, predictions, wilson
-from imclass.evaluate.tables import class_table, columns, confusion_table, percent, record, shortened, summary
+from imclass.evaluate.tables import class_table, confusion_table, record, summary
 
 
 def evaluation(
@@ -129,18 +130,6 @@ def test_record_is_json_and_holds_what_was_counted() -> None:
     assert [row["class"] for row in held["per_class"]] == list(SIX)
     assert held["per_class"][5] == {"class": "fly", "support": 0, "precision": None, "recall": None, "f1": None}
     assert [row["recall"] for row in held["per_class"][:5]] == [row.recall for row in per_class(counts)[:5]]
-
-
-def test_percent_of_nothing_is_a_dash() -> None:
-    assert (percent(math.nan), percent(0.98434), percent(1.0)) == ("-", "98.43 %", "100.00 %")
-
-
-@pytest.mark.parametrize("name", ["short", "x" * 32, "n02110958_" + "pug_" * 20 + "black", "猫" * 40, "a\nb" * 40])
-def test_shortened_names_fit_and_keep_their_ends(name: str) -> None:
-    short = shortened(name)
-    assert columns(short) <= 32 and short.isprintable() and short[:3] == name.replace("\n", "\\n")[:3]
-    assert ("…" in short) == (columns(name.replace("\n", "\\n")) > 32)
-    assert short[-1] == name[-1]
 
 
 def test_record_holds_intervals_and_calibration() -> None:

@@ -11,7 +11,7 @@ import torch
 from imclass.core.config import Model
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.files import ModelHeader, read_model, save_model, tensors_digest
+from imclass.core.model_file import ModelHeader, read_model, save_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import NetworkClassifier, create, load, networks
 
@@ -204,7 +204,7 @@ def test_a_missing_or_extra_tensor_is_named(tmp_path: Path, change: str) -> None
 
 def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
-        "from torch import nn\nfrom imclass.core.contracts import Entry\nfrom imclass.models.layers import Network\n"
+        "from torch import nn\nfrom imclass.models.entry import Entry\nfrom imclass.models.layers import Network\n"
         "class Broken(Network):\n    def __init__(self, row, classes, w_in):\n        super().__init__(8, w_in)\n"
         "        self.features = nn.Conv2d(w_in, 4, 3)\n"
         "        self.head = nn.Sequential(nn.Flatten(), nn.Linear(row['wide'], row['out']))\n"

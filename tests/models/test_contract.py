@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imclass.core.config import Model
-from imclass.core.contracts import Entry
 from imclass.core.errors import UserError
-from imclass.core.files import tensors_digest
+from imclass.core.model_file import tensors_digest
 from imclass.core.precision import Arithmetic, forward, laid_out, outputs
 from imclass.models.classifier import NetworkClassifier, create, load, networks
+from imclass.models.entry import Entry
 from imclass.models.layers import Network
 from tests.support.narrow import narrow, trained
 

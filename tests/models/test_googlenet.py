@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imclass.core.config import Model
-from imclass.core.contracts import Published
 from imclass.core.errors import UserError
 from imclass.models.branches import Branches
 from imclass.models.classifier import create
+from imclass.models.entry import Published
 from imclass.models.layers import Dropout, LocalResponseNorm, Network
 from imclass.models.nets.googlenet import NETS, GoogLeNet, Row
 from tests.support.outline import count, outline, shapes

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.core.contracts import Published
 from imclass.models.branches import Branches
+from imclass.models.entry import Published
 from imclass.models.layers import Dropout, LocalResponseNorm
 from imclass.models.nets.inception_bn import NETS, InceptionBN, Row
 from tests.support.outline import count, outline, shapes

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.core.contracts import Published
+from imclass.models.entry import Published
 from imclass.models.layers import Dropout, Network
 from imclass.models.nets.inception_resnet import NETS, InceptionResNet, Residual, Row
 from tests.support.outline import count, outline, shapes

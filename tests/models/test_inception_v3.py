@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imclass.core.config import Model
-from imclass.core.contracts import Published
 from imclass.core.errors import UserError
 from imclass.models.classifier import create
+from imclass.models.entry import Published
 from imclass.models.layers import Dropout, Network
 from imclass.models.nets.inception_v3 import NETS, InceptionV3, Row
 from tests.support.outline import count, outline, shapes

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.core.contracts import Published
+from imclass.models.entry import Published
 from imclass.models.layers import Dropout, Network
 from imclass.models.nets.inception_v4 import NETS, InceptionV4, Row
 from tests.support.outline import count, outline, shapes

@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 
 from imclass.app.cli import main
-from imclass.core.contracts import Entry
 from imclass.models.classifier import load, networks
+from imclass.models.entry import Entry
 from imclass.models.foreign import outlined
 from imclass.models.weights import row_of
 from tests.support import filled

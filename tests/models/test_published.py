@@ -14,10 +14,10 @@ from urllib.request import OpenerDirector
 
 import pytest
 
-from imclass.core.contracts import Entry
 from imclass.core.errors import UserError
 from imclass.models import published
 from imclass.models.classifier import networks
+from imclass.models.entry import Entry
 from imclass.models.published import PUBLISHED, obtained
 from imclass.models.weights import INPUTS
 from imclass.store.store import Store

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.core.contracts import Entry
+from imclass.models.entry import Entry
 from imclass.models.geometry import measure
 from imclass.models.nets.resnet import NETS, ResNet, Row
 from tests.support.outline import count, outline, shapes

@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from imclass.core.config import Model
-from imclass.core.contracts import Published
 from imclass.core.errors import UserError
 from imclass.models.classifier import create
+from imclass.models.entry import Published
 from imclass.models.layers import BasicBlock
 from imclass.models.nets.resnet_cifar import NETS, ResNetCifar, Row
 from imclass.models.residual import Subsample

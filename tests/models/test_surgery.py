@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from imclass.core.config import Model
 from imclass.core.errors import UserError
-from imclass.core.files import tensors_digest
+from imclass.core.model_file import tensors_digest
 from imclass.models.classifier import create, networks
 from imclass.models.geometry import measure
 from imclass.models.layers import Network

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from imclass.core.config import Model
-from imclass.core.contracts import Entry
 from imclass.core.errors import UserError
-from imclass.core.files import tensors_digest
+from imclass.core.model_file import tensors_digest
 from imclass.models.classifier import NetworkClassifier, create, load, networks
+from imclass.models.entry import Entry
 from imclass.models.foreign import best_fit, given, outlined, same_form
 from imclass.models.readers import read_tensors
 from imclass.models.weights import INPUTS, Wanted, exported, fitted, imagenet_classes, imported, inputs_from

@@ -20,7 +20,7 @@ import torch.utils.tensorboard
 
 from imclass.app.train import train
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
-from imclass.core.files import read_model, tensors_digest
+from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 
 

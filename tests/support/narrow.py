@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imclass.core.contracts import Entry
+from imclass.models.entry import Entry
 from imclass.models.layers import Network
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -2,7 +2,7 @@
 
 import torch
 
-from imclass.core.contracts import Entry
+from imclass.models.entry import Entry
 from imclass.models.layers import Network
 
 

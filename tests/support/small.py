@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from imclass.core.config import Model
-from imclass.core.files import read_model, tensors_digest
+from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import NetworkClassifier, create
 

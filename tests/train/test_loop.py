@@ -18,7 +18,7 @@ from imclass.app.train import perform, prepare, train
 from imclass.core import precision
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.errors import Interrupted, UserError
-from imclass.core.files import read_model, tensors_digest
+from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.precision import Arithmetic
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import load

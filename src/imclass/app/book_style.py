@@ -3,7 +3,7 @@
 import sys
 
 from imclass.core.contracts import Refused
-from imclass.core.errors import printable
+from imclass.core.text import printable
 from imclass.train.events import Evaluated, Event, NonFinite, Saved, StepEnd
 
 EVERY = 100  # steps

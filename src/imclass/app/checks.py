@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imclass.app.arguments import Common
-from imclass.core.config import need
-from imclass.core.errors import UserError
+from imclass.core.errors import UserError, need
 from imclass.store.store import Store, open_store
 
 

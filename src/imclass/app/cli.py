@@ -14,7 +14,8 @@ from typing import Any
 
 from imclass.app.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS, Common
 from imclass.app.options import check_options, options_of, parsed, read_train
-from imclass.core.errors import UserError, nearest, printable
+from imclass.core.errors import UserError
+from imclass.core.text import nearest, printable
 
 # Turns that a thread waits awake for the next parallel loop; set before torch is imported. OpenMP's 300,000 keep the
 # cores from other programs, and beside those training becomes many times slower.

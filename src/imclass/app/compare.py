@@ -6,11 +6,12 @@ from typing import Any
 from imclass.app.arguments import Compare, Evaluate
 from imclass.app.evaluate import Told, check, check_sources, named, score
 from imclass.app.rows import Row
-from imclass.core.config import need, to_json
-from imclass.core.errors import UserError, printable
+from imclass.core.codec import to_json
+from imclass.core.errors import UserError, need
+from imclass.core.text import columns, padded, percent, printable
 from imclass.evaluate.compare import CHANCE, Change, Comparison, Judged, changes, compare, pair
 from imclass.evaluate.metrics import wilson
-from imclass.evaluate.tables import bracketed, columns, padded, percent
+from imclass.evaluate.tables import bracketed
 
 
 def compared(own: Compare) -> Told | None:

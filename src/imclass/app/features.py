@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from imclass.app.inputs import Files, in_batches
 from imclass.core.contracts import Refused
-from imclass.core.errors import BadImage, UserError, nearest
+from imclass.core.errors import BadImage, UserError
+from imclass.core.text import nearest
 from imclass.evaluate.views import to_batch
 from imclass.models.classifier import NetworkClassifier
 

@@ -11,11 +11,13 @@ from PIL import Image as Pictures
 
 from imclass.app.arguments import Data
 from imclass.app.train import recipes as all_recipes
-from imclass.core.config import Found, flatten, need, to_json
+from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.ensemble import Ensemble
-from imclass.core.errors import BadImage, UserError, printable
+from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import file_digest, replacing
+from imclass.core.tables import Found
+from imclass.core.text import printable
 from imclass.data.catalog import check_readable, open_split, sources
 from imclass.data.source import Place, Source
 from imclass.evaluate import fusion

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from imclass.core.errors import printable
-from imclass.evaluate.tables import shortened
+from imclass.core.text import printable, shortened
 
 VOID = ("br", "img", "meta")  # elements that have no end tag
 CRISP = 64  # pixels a side up to which a picture is shown enlarged, each of its pixels a sharp square

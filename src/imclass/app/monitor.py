@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from imclass.app.run import Run, readable
-from imclass.core.config import to_json
+from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
 from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, StepEnd
 

@@ -8,9 +8,10 @@ import torch
 
 from imclass.app.listing import plain, table
 from imclass.app.progress import counting
-from imclass.core.config import Found, to_json
-from imclass.core.contracts import Entry
+from imclass.core.codec import to_json
+from imclass.core.tables import Found
 from imclass.models import classifier
+from imclass.models.entry import Entry
 from imclass.models.geometry import Geometry, measure
 
 QUIET = ("ReLU", "Dropout", "Flatten", "Identity")  # kinds of layers that a paper's table leaves out

@@ -13,8 +13,11 @@ from typing import Annotated, Any
 import tyro
 
 from imclass.app.arguments import Common, Train
-from imclass.core.config import Config, Model, Stage, find, flatten, from_json, to_json
-from imclass.core.errors import UserError, nearest
+from imclass.core.codec import flatten, from_json, to_json
+from imclass.core.config import Config, Model, Stage
+from imclass.core.errors import UserError
+from imclass.core.tables import find
+from imclass.core.text import nearest
 
 ROW = "--model.X: fields of the network's row; `imclass models NETWORK` lists them."
 

@@ -17,8 +17,8 @@ from PIL import Image, PngImagePlugin
 from imclass.app.checks import begins
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
+from imclass.core.text import columns, shortened
 from imclass.evaluate.calibration import Reliability
-from imclass.evaluate.tables import columns, shortened
 
 CURVES = {"train": ("Train", "#1f77b4"), "validation": ("Validation", "#2ca02c"), "test": ("Test", "#d62728")}
 NUMBERED = 15  # classes up to which each cell of a confusion matrix carries its count

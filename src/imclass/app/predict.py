@@ -12,7 +12,8 @@ from torch import Tensor
 from imclass.app.inputs import Files, in_batches
 from imclass.core.classes import best
 from imclass.core.contracts import Classifier, Image, Refused
-from imclass.core.errors import BadImage, harmless, printable
+from imclass.core.errors import BadImage
+from imclass.core.text import harmless, printable
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from imclass.core.errors import printable
+from imclass.core.text import printable
 from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 
 WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imclass.core.config import to_json
-from imclass.core.contracts import Entry
+from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import NetworkClassifier, networks
+from imclass.models.entry import Entry
 from imclass.models.published import PUBLISHED, obtained, published
 from imclass.models.weights import Wanted, imported
 from imclass.store.store import Store

@@ -5,9 +5,9 @@ from typing import Any
 
 from imclass.app.markup import Html, element, facts, name, table, together
 from imclass.app.report_facts import Epoch, Material
-from imclass.core.config import flatten, to_json
+from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
-from imclass.evaluate.tables import percent
+from imclass.core.text import percent
 
 FILES = 200  # refused files named
 

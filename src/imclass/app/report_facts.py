@@ -18,11 +18,14 @@ from imclass.app.options import with_whole_row
 from imclass.app.plots import grid
 from imclass.app.run import Run, read_begun, readable
 from imclass.app.train import recipes
-from imclass.core.config import Config, flatten, from_json, to_json
+from imclass.core.codec import flatten, from_json, to_json
+from imclass.core.config import Config
 from imclass.core.contracts import Dataset, Evaluation, Refused
-from imclass.core.errors import UserError, nearest
-from imclass.core.files import ModelHeader, file_digest
+from imclass.core.errors import UserError
+from imclass.core.files import file_digest
+from imclass.core.model_file import ModelHeader
 from imclass.core.runtime import Runtime
+from imclass.core.text import nearest
 from imclass.data.catalog import open_split
 from imclass.evaluate.metrics import predictions
 from imclass.evaluate.run import evaluate

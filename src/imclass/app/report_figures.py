@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 
 from imclass.app.markup import Html, element, name, picture, together
 from imclass.app.plots import CELLS, CURVES, NAMED, NUMBERED, ink
-from imclass.evaluate.tables import columns
+from imclass.core.text import columns
 
 WIDTH, HEIGHT = 400, 270  # of a figure, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 30, 42  # margins around the curves

@@ -13,9 +13,10 @@ from imclass.app.report_background import configuration, data, environment, time
 from imclass.app.report_facts import Material, Mistake, Score
 from imclass.app.report_figures import curves, matrix
 from imclass.core.runtime import versions
+from imclass.core.text import columns, percent
 from imclass.evaluate.metrics import per_class, wilson
-from imclass.evaluate.tables import columns, percent, top5
 from imclass.evaluate.tables import matrix as counted
+from imclass.evaluate.tables import top5
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 GENERATOR = element("meta", name="generator", content="imclass")

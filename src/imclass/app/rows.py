@@ -12,12 +12,12 @@ from imclass.app.arguments import Evaluate
 from imclass.app.checks import mapping_in
 from imclass.app.progress import counting
 from imclass.app.split import Chosen
-from imclass.core.classes import listed
-from imclass.core.config import from_json
+from imclass.core.codec import from_json
 from imclass.core.contracts import Classifier, Evaluation, TestProtocol
 from imclass.core.ensemble import Ensemble, Member
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes
+from imclass.core.text import listed
 from imclass.evaluate.calibration import fit_temperature
 from imclass.evaluate.fusion import check_alike, fit_weights, fuse
 from imclass.evaluate.metrics import ranks

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from imclass.core.config import Config, difference, from_json, to_json
+from imclass.core.codec import difference, from_json, to_json
+from imclass.core.config import Config
 from imclass.core.errors import UserError
 from imclass.core.files import write
 from imclass.core.runtime import Runtime

@@ -9,7 +9,7 @@ from typing import Any
 from imclass.app.arguments import Common
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
-from imclass.core.files import ModelHeader
+from imclass.core.model_file import ModelHeader
 from imclass.data.catalog import open_split, sources
 from imclass.evaluate.fusion import networks_of
 from imclass.store.store import open_store

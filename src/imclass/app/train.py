@@ -19,9 +19,12 @@ from torch import Tensor
 from imclass.app.monitor import Consumer, Curves, Log, TensorBoard, summary
 from imclass.app.run import Run
 from imclass.core import precision, runtime
-from imclass.core.config import Config, Found, Stage, find, from_json, to_json
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Config, Stage
 from imclass.core.contracts import Dataset, Evaluation
-from imclass.core.errors import Interrupted, UserError, nearest
+from imclass.core.errors import Interrupted, UserError
+from imclass.core.tables import Found, find
+from imclass.core.text import nearest
 from imclass.data.catalog import open_split
 from imclass.data.loader import Loader
 from imclass.evaluate.run import described, evaluate

@@ -30,9 +30,10 @@ from imclass.app.rows import member_of
 from imclass.app.run import Run
 from imclass.app.train import perform, prepare
 from imclass.app.weights import ACTS, act, table
-from imclass.core.config import to_json
-from imclass.core.errors import UserError, nearest, printable
+from imclass.core.codec import to_json
+from imclass.core.errors import UserError
 from imclass.core.files import replacing
+from imclass.core.text import nearest, printable
 from imclass.evaluate.run import protocols
 from imclass.train import loop
 from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd

@@ -14,9 +14,10 @@ from imclass.app.checks import check_target, store_of
 from imclass.app.listing import Listing
 from imclass.app.load import load_network
 from imclass.app.published import usual_names
-from imclass.core.classes import check_classes, listed
-from imclass.core.errors import UserError, printable
+from imclass.core.classes import check_classes
+from imclass.core.errors import UserError
 from imclass.core.files import replacing
+from imclass.core.text import listed, printable
 from imclass.models.classifier import networks
 from imclass.models.foreign import Fit
 from imclass.models.published import PUBLISHED

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from imclass.core.errors import UserError, nearest
+from imclass.core.errors import UserError
+from imclass.core.text import listed, nearest
 
 WORDNET = re.compile(r"n\d{8}(?![^ _-])")  # and then the end, a space, an underscore or a hyphen
 
@@ -70,12 +71,6 @@ def check_ids(classes: Sequence[str], where: str) -> None:
         other = seen.setdefault(identity(name), name)
         if other != name:
             raise UserError(f"{where}: classes {other!r} and {name!r} have one WordNet id; rename or merge one")
-
-
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """Names in quotes, the first `most` of them and how many more."""
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def best(scores: Float[Tensor, "N K"], classes: Sequence[str], top: int) -> list[list[tuple[str, float]]]:

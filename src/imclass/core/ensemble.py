@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from imclass.core.classes import best, join, listed
+from imclass.core.classes import best, join
 from imclass.core.contracts import Classifier, Image, TestProtocol, ViewClassifier
 from imclass.core.errors import UserError
-from imclass.core.files import ModelHeader
+from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import check_images
+from imclass.core.text import listed
 
 
 @dataclass(frozen=True)

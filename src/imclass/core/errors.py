@@ -1,7 +1,4 @@
-"""The two ways things go wrong: a mistake the user can mend, and an image that cannot be used."""
-
-import difflib
-from collections.abc import Iterable
+"""The two ways things go wrong: a mistake the user can fix, and an image that cannot be used."""
 
 
 class UserError(Exception):
@@ -26,21 +23,7 @@ class BadImage(Exception):
         return f"{self.path}: {self.detail} ({self.code})"
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """What to try instead of `name`: "; did you mean 'x'?", or the list where it is short, or nothing."""
-    known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are: {', '.join(known)}" if 0 < len(known) <= 40 else ""
-
-
-def printable(text: str) -> str:
-    """`text` on one line and safe for a terminal: control characters and broken UTF-8 shown as escapes."""
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-
-
-def harmless(cell: str) -> str:
-    """Text that a spreadsheet takes as text: what it would run as a formula gets a leading apostrophe."""
-    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+def need(condition: bool, key: str, value: object, wanted: str) -> None:
+    """Raise a `UserError` that names the option `key`, its value and what is wanted, unless `condition` holds."""
+    if not condition:
+        raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

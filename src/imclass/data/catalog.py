@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from imclass.core.config import Found, find
 from imclass.core.contracts import Dataset, Refused
-from imclass.core.errors import BadImage, UserError, nearest
+from imclass.core.errors import BadImage, UserError
+from imclass.core.tables import Found, find
+from imclass.core.text import nearest
 from imclass.data.source import Place, Source
 from imclass.data.threads import ordered
 from imclass.store.store import Store

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from imclass.core.errors import UserError, printable
+from imclass.core.errors import UserError
+from imclass.core.text import printable
 
 # Python hashes nested tuples by recursion without a limit; 8 MiB of stack end at 130,000. Honest files have a handful,
 # or one for each file name where Python 3 wrote protocol 2: 50,000 in CIFAR-100.

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from imclass.core.classes import join, listed
+from imclass.core.classes import join
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
+from imclass.core.text import listed
 from imclass.evaluate.metrics import bootstrap, predictions, ranks
 
 CHANCE = 0.05  # a p-value below this is called unlikely to be chance

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from imclass.core.config import Found, from_json, to_json
+from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Classifier, Evaluation, TestProtocol
 from imclass.core.ensemble import Ensemble, Member, join_members, mean_posterior
 from imclass.core.errors import UserError
-from imclass.core.files import MemberHeader, ModelHeader, read_model, save_model
+from imclass.core.model_file import MemberHeader, ModelHeader, read_model, save_model
+from imclass.core.tables import Found
 from imclass.evaluate.metrics import ROWS, posteriors
 from imclass.evaluate.run import measured, protocols
 from imclass.models.classifier import NetworkClassifier, model_file, restored

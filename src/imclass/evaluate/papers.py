@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from imclass.core.contracts import Evaluation, TestProtocol
-from imclass.core.errors import UserError, harmless, nearest, printable
+from imclass.core.errors import UserError
+from imclass.core.text import columns, harmless, nearest, padded, printable
 from imclass.evaluate.metrics import wilson
 from imclass.evaluate.protocols.center import Center
 from imclass.evaluate.protocols.dense import Dense, DenseMulticrop
@@ -17,7 +18,6 @@ from imclass.evaluate.protocols.multicrop import TenCrop, VggMulticrop
 from imclass.evaluate.published import resnet, vgg
 from imclass.evaluate.published.table import Net, Row, Table, Tested, testing, training
 from imclass.evaluate.scales import own_scale
-from imclass.evaluate.tables import columns, padded
 from imclass.models.classifier import NetworkClassifier
 
 TABLES: dict[str, tuple[Table, ...]] = {

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from imclass.core.classes import join
-from imclass.core.config import Found, find, need
 from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, TestProtocol, ViewClassifier
 from imclass.core.ensemble import Member
-from imclass.core.errors import BadImage, UserError, printable
+from imclass.core.errors import BadImage, UserError, need
 from imclass.core.runtime import Processes
+from imclass.core.tables import Found, find
+from imclass.core.text import printable
 from imclass.data.loader import ordered, untouched
 from imclass.evaluate.metrics import cross_entropy, top_k
 from imclass.evaluate.views import to_batch

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from imclass.core.classes import check_classes
-from imclass.core.config import from_json, to_json
+from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import replacing

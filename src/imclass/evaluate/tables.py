@@ -1,14 +1,13 @@
 """An evaluation as plain text for a terminal, and as the record that `--json` prints."""
 
 import math
-import unicodedata
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from imclass.core.contracts import Evaluation
-from imclass.core.errors import printable
+from imclass.core.text import columns, padded, percent, printable, shortened
 from imclass.evaluate.calibration import Reliability, reliability
 from imclass.evaluate.metrics import (
     brier,
@@ -25,7 +24,6 @@ WHOLE = 20  # classes up to which a confusion matrix is shown whole
 PAIRS = 10  # most confused pairs shown otherwise
 FILES = 10  # refused files named in a summary; the record names all
 SHORT = 4  # terminal columns of a class name that can head a column itself
-WIDEST = 32  # terminal columns for a class name
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -180,28 +178,3 @@ def matrix(evaluation: Evaluation) -> Int64[np.ndarray, "K K"]:
 def known(value: float) -> float | None:
     """JSON has no nan."""
     return None if math.isnan(value) else value
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1] as text; "-" for nan."""
-    return "-" if math.isnan(share) else f"{100 * share:.2f} %"
-
-
-def columns(text: str) -> int:
-    """Terminal columns that `text` takes: East Asian wide characters take two, combining marks none."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def padded(text: str, wide: int) -> str:
-    """`text` filled with spaces up to `wide` terminal columns."""
-    return text + " " * (wide - columns(text))
-
-
-def shortened(name: str, most: int = WIDEST) -> str:
-    """A class name safe for a terminal; a long one loses its middle, as names often differ only at their ends."""
-    name = printable(name)
-    cut, keep = name, min(len(name), most)
-    while columns(cut) > most:
-        keep -= 1
-        cut = name[: keep - keep // 2] + "…" + name[len(name) - keep // 2 :]
-    return cut

@@ -11,12 +11,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from imclass.core.classes import best, check_classes
-from imclass.core.config import Found, Model, find, from_json, need, to_json
-from imclass.core.contracts import Entry, Image
-from imclass.core.errors import UserError
-from imclass.core.files import ModelHeader, read_model, save_model
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Model
+from imclass.core.contracts import Image
+from imclass.core.errors import UserError, need
+from imclass.core.model_file import ModelHeader, read_model, save_model
 from imclass.core.precision import Arithmetic, laid_out
 from imclass.core.preprocess import Preprocess, check_images
+from imclass.core.tables import Found, find
+from imclass.models.entry import Entry
 from imclass.models.initialisers import INITIALISERS
 from imclass.models.layers import Network, Unnormalised
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imclass.core.contracts import Entry, Foreign
-from imclass.core.errors import UserError, nearest, printable
+from imclass.core.errors import UserError
+from imclass.core.text import nearest, printable
 from imclass.models.classifier import row_of, shape
+from imclass.models.entry import Entry, Foreign
 from imclass.models.layers import Network, map_side
 
 OWN = "imclass"  # the library whose names are our own

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.error import HTTPError
 
-from imclass.core.errors import UserError, nearest
+from imclass.core.errors import UserError
 from imclass.core.files import file_digest
+from imclass.core.text import nearest
 from imclass.models.readers import READERS
 from imclass.store.store import Report, Store, ignore, locked, part_of, publish
 from imclass.store.transfer import TIMEOUT, Failed, Transfer, failure, opener

@@ -21,7 +21,8 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from imclass.core.errors import UserError, nearest, printable
+from imclass.core.errors import UserError
+from imclass.core.text import nearest, printable
 from imclass.core.untrusted import GRACE, RATIO
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which training scripts keep the weights

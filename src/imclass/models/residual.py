@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imclass.core.contracts import Foreign
+from imclass.models.entry import Foreign
 
 Option: TypeAlias = Literal["A", "B", "C"]
 Zeros: TypeAlias = Literal["end", "both"]

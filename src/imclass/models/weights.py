@@ -15,13 +15,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from imclass.core.classes import listed
-from imclass.core.config import from_json, to_json
-from imclass.core.contracts import Entry
-from imclass.core.errors import UserError, nearest
-from imclass.core.files import ModelHeader, file_digest
+from imclass.core.codec import from_json, to_json
+from imclass.core.errors import UserError
+from imclass.core.files import file_digest
+from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import Preprocess
+from imclass.core.text import listed, nearest
 from imclass.models.classifier import NetworkClassifier, default_preprocess, networks, restored, row_of
+from imclass.models.entry import Entry
 from imclass.models.foreign import OWN, Fit, best_fit, given, outlined, taken
 from imclass.models.readers import read_tensors
 

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from imclass.core.errors import UserError, printable
+from imclass.core.errors import UserError
+from imclass.core.text import printable
 from imclass.core.untrusted import DAMAGE
 
 T = TypeVar("T")

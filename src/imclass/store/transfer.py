@@ -18,7 +18,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from imclass.core.errors import printable
+from imclass.core.text import printable
 
 TIMEOUT = 30.0  # seconds without a byte before a connection counts as stalled
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from imclass.core.config import Config, Stage, from_json, to_json
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Config, Stage
 from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader

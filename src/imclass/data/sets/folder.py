@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.core.classes import check_classes, listed
+from imclass.core.classes import check_classes
 from imclass.core.contracts import Image, Origin
-from imclass.core.errors import BadImage, UserError, nearest
+from imclass.core.errors import BadImage, UserError
+from imclass.core.text import listed, nearest
 from imclass.data.images import decode, read
 from imclass.data.source import Place, Source
 

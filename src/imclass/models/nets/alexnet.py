@@ -22,7 +22,7 @@ from functools import partial
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.entry import Entry, Foreign, Published
 from imclass.models.initialisers import alexnet
 from imclass.models.layers import LocalResponseNorm, Network, fully_connected, map_side
 

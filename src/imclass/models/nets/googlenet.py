@@ -23,8 +23,8 @@ from functools import partial
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Foreign, Published
 from imclass.models.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
+from imclass.models.entry import Entry, Foreign, Published
 from imclass.models.initialisers import fill_bias, he, weighted
 from imclass.models.layers import Dropout, LocalResponseNorm, Network, map_side
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.core.contracts import Entry, Published
+from imclass.models.entry import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Dropout, Network, map_side
 

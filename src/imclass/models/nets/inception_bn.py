@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Published
 from imclass.models.branches import MEAN, Conv, Part, branches, fixed, maps_out, stack
+from imclass.models.entry import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Network, map_side
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.core.contracts import Entry, Foreign, Published
 from imclass.models.branches import MEAN, POOL, Conv, Part, branches, maps_out, stack
+from imclass.models.entry import Entry, Foreign, Published
 from imclass.models.initialisers import glorot
 from imclass.models.layers import Dropout, Network, map_side
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Foreign, Published
 from imclass.models.branches import POOL, Conv, Part, auxiliary_side, branches, chain, fixed, maps_out, stack, up_to
+from imclass.models.entry import Entry, Foreign, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Dropout, Network, map_side
 

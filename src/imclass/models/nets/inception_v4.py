@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Foreign, Published
 from imclass.models.branches import MEAN, POOL, Conv, Part, branches, chain, maps_out
+from imclass.models.entry import Entry, Foreign, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Dropout, Network, map_side
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry
+from imclass.models.entry import Entry
 from imclass.models.layers import Dropout, Network
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Published
+from imclass.models.entry import Entry, Published
 from imclass.models.initialisers import normal
 from imclass.models.layers import Dropout, Network, map_side
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Published
+from imclass.models.entry import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import BasicBlock, Network
 from imclass.models.residual import Bottleneck, Option, foreign, last_side, shortcut, stages, stem

@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Foreign, Published
+from imclass.models.entry import Entry, Foreign, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import BasicBlock, Network
 from imclass.models.residual import Zeros, last_side, shortcut, torchvision_name

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Published
+from imclass.models.entry import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Network
 from imclass.models.residual import PreActivation, last_side, pre_activated, projection, shortcut, stages, stem

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.core.contracts import Entry, Published
+from imclass.models.entry import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Network
 from imclass.models.residual import Bottleneck, foreign, last_side, shortcut, stages, stem

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry
+from imclass.models.entry import Entry
 from imclass.models.initialisers import he
 from imclass.models.layers import BasicBlock, Network
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.core.contracts import Entry, Published
+from imclass.models.entry import Entry, Published
 from imclass.models.initialisers import he
 from imclass.models.layers import Dropout, Network
 

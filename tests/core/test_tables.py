@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imclass.core.config import find
 from imclass.core.errors import UserError
+from imclass.core.tables import find
 
 PACKAGE = iter(f"imclass_test_tables_{i}" for i in range(1000))
 

@@ -1,0 +1,60 @@
+"""Text for terminals and messages: safe to print, aligned, shortened; the nearest name to a wrong one."""
+
+import difflib
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What to try instead of `name`: "; did you mean 'x'?", or the list where it is short, or nothing."""
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(known)}" if 0 < len(known) <= 40 else ""
+
+
+def printable(text: str) -> str:
+    """`text` on one line and safe for a terminal: control characters and broken UTF-8 shown as escapes."""
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def harmless(cell: str) -> str:
+    """Text that a spreadsheet takes as text: what it would run as a formula gets a leading apostrophe."""
+    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names in quotes, the first `most` of them and how many more."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+WIDEST = 32  # terminal columns for a class name
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as text; "-" for nan."""
+    return "-" if math.isnan(share) else f"{100 * share:.2f} %"
+
+
+def columns(text: str) -> int:
+    """Terminal columns that `text` takes: East Asian wide characters take two, combining marks none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def padded(text: str, wide: int) -> str:
+    """`text` filled with spaces up to `wide` terminal columns."""
+    return text + " " * (wide - columns(text))
+
+
+def shortened(name: str, most: int = WIDEST) -> str:
+    """A class name safe for a terminal; a long one loses its middle, as names often differ only at their ends."""
+    name = printable(name)
+    cut, keep = name, min(len(name), most)
+    while columns(cut) > most:
+        keep -= 1
+        cut = name[: keep - keep // 2] + "…" + name[len(name) - keep // 2 :]
+    return cut

@@ -1,0 +1,209 @@
+"""A model file that was touched anywhere is refused; "the same bits" is what it says."""
+
+import errno
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from imclass.core.errors import UserError
+from imclass.core.model_file import (
+    FORMAT,
+    MAGIC_KEY,
+    ModelHeader,
+    read_model,
+    read_record,
+    save_model,
+    seal,
+    tensors_digest,
+)
+from imclass.core.preprocess import Preprocess
+
+HEADER = ModelHeader(
+    "lenet-5", {"size": 28, "widths": (6, 16)}, ("cat", "dog"), Preprocess(28), metrics={"top1": 0.5}, licence="CC0"
+)
+
+
+def tensors() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {"a.weight": torch.randn(5, 7, generator=generator), "a.bias": torch.arange(5), "mean": torch.tensor(0.5)}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_model(tmp_path / "model.safetensors", tensors(), HEADER)
+    return tmp_path / "model.safetensors"
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read_model(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+# ---- the same bits
+
+
+def digest_by_hand(arrays: dict[str, tuple[str, np.ndarray]]) -> str:
+    """SHA-256 over sorted (name, dtype, shape, bytes), from numpy arrays and torch's names of their types."""
+    total = hashlib.sha256()
+    for name, (dtype, array) in sorted(arrays.items()):
+        total.update(json.dumps([name, dtype, list(array.shape)]).encode() + array.tobytes())
+    return total.hexdigest()
+
+
+def test_tensors_digest_is_the_one_written_by_hand() -> None:
+    weight = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    arrays = {
+        "w": ("torch.float32", weight),
+        "n": ("torch.int64", np.array(7)),
+        "empty": ("torch.float32", np.zeros((0, 2), np.float32)),
+        "half": ("torch.bfloat16", np.array([0x3F80, 0x4000], np.uint16)),
+        "mask": ("torch.bool", np.array([True, False])),
+    }
+    given = {name: torch.from_numpy(array) for name, (_, array) in arrays.items() if name != "half"}
+    given["half"] = torch.tensor([1, 2], dtype=torch.bfloat16)
+    assert tensors_digest(given) == digest_by_hand(arrays)
+    assert tensors_digest(dict(reversed(given.items()))) == digest_by_hand(arrays)
+    assert tensors_digest({"w": given["w"].t()}) == digest_by_hand({"w": ("torch.float32", weight.T.copy())})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"v": torch.zeros(2, 3)},
+        {"w": torch.zeros(3, 2)},
+        {"w": torch.zeros(2, 3, dtype=torch.int32)},
+        {"w": torch.tensor([[0, 0, 0], [0, 0, 1e-45]])},
+        {"w": -torch.zeros(2, 3)},
+        {"w": torch.zeros(2, 3), "x": torch.zeros(0)},
+        {},
+    ],
+    ids=["name", "shape", "dtype", "a bit", "sign of zero", "one more", "none"],
+)
+def test_tensors_digest_sees_every_difference(other: dict[str, Tensor]) -> None:
+    assert tensors_digest(other) != tensors_digest({"w": torch.zeros(2, 3)})
+
+
+# ---- the model file
+
+
+def test_a_model_comes_back_as_it_was(model: Path) -> None:
+    read, header = read_model(model)
+    assert header == HEADER
+    assert tensors_digest(read) == tensors_digest(tensors())
+
+
+def test_saving_twice_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:
+    save_model(tmp_path / "again", dict(reversed(tensors().items())), HEADER)
+    assert (tmp_path / "again").read_bytes() == model.read_bytes()
+
+
+def test_other_programs_can_read_the_tensors(model: Path) -> None:
+    assert tensors_digest(safetensors.torch.load_file(model)) == tensors_digest(tensors())
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(model: Path) -> None:
+    whole = model.read_bytes()
+    positions = np.random.default_rng(0).permutation(len(whole) * 8)[:400].tolist()
+    header_bits = 8 * (8 + struct.unpack("<Q", whole[:8])[0])
+    assert sum(p < header_bits for p in positions) > 50 and sum(p >= header_bits for p in positions) > 20
+    for position in [*range(64), *positions, len(whole) * 8 - 1]:
+        touched = bytearray(whole)
+        touched[position // 8] ^= 1 << position % 8
+        model.write_bytes(touched)
+        refused(model)
+
+
+def test_without_the_digest_a_flipped_bit_would_pass(model: Path) -> None:
+    touched = bytearray(model.read_bytes())
+    touched[-1] ^= 1
+    assert tensors_digest(safetensors.torch.load(bytes(touched))) != tensors_digest(tensors())
+
+
+def test_a_cut_file_is_refused_at_every_length(model: Path) -> None:
+    whole = model.read_bytes()
+    for length in [*range(0, len(whole), 7), len(whole) - 1]:
+        model.write_bytes(whole[:length])
+        refused(model)
+    model.write_bytes(whole + b"x")
+    refused(model)
+
+
+@pytest.mark.parametrize("length", [2**64 - 1, 2**63, 2**40, 100_000_001, 99_999_999])
+def test_a_huge_header_is_refused_before_it_is_read(model: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    model.write_bytes(struct.pack("<Q", length) + model.read_bytes()[8:])
+    monkeypatch.setattr(json, "loads", lambda text: pytest.fail("read the header"))
+    assert "is no model file, or not a whole one" in refused(model)
+
+
+def test_a_huge_header_in_a_huge_file_is_refused(model: Path) -> None:
+    with model.open("wb") as file:
+        file.write(struct.pack("<Q", 200_000_000))
+        file.truncate(300_000_000)
+    assert "is no model file, or not a whole one" in refused(model)
+
+
+def sealed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrite the model file with its header changed and the digest made to fit."""
+    record, _ = read_record(path)
+    plain = safetensors.torch.load_file(path)
+    change(record)
+    text = json.dumps({"header": record, "sha256": seal(record, plain)})
+    path.write_bytes(safetensors.torch.save(plain, metadata={MAGIC_KEY: text}))
+
+
+@pytest.mark.parametrize("number", [FORMAT + 1, 0, None, "1"])
+def test_another_format_number_is_said(model: Path, number: object) -> None:
+    sealed(model, lambda record: record.update(format=number))
+    message = refused(model)
+    assert f"has model format {number}, and this imclass reads format {FORMAT}" in message
+
+
+def test_a_wrong_field_is_named_even_when_the_digest_fits(model: Path) -> None:
+    sealed(model, lambda record: record["preprocess"].update(sice=3))
+    with pytest.raises(UserError, match=r"no field 'preprocess\.sice'; did you mean 'size'"):
+        read_model(model)
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {"format": "pt"}, {MAGIC_KEY: "{"}, {MAGIC_KEY: "[]"}, {MAGIC_KEY: '{"header": {}}'}]
+)
+def test_another_programs_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(safetensors.torch.save(tensors(), metadata=metadata))
+    assert "carries no readable imclass header" in refused(path)
+
+
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+    text = b"[" * 200_000
+    (tmp_path / "deep").write_bytes(struct.pack("<Q", len(text)) + text)
+    refused(tmp_path / "deep")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "there is no model file" in refused(tmp_path / "model.safetensors")
+    assert "there is no model file" in refused(tmp_path)
+
+
+def test_a_failed_save_keeps_the_old_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = model.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(model, {"w": torch.ones(3)}, HEADER)
+    assert model.read_bytes() == before
+    assert [p.name for p in model.parent.iterdir()] == [model.name]
