@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imclass.core.config import Model
 from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic
-from imclass.data.images import decode
+from imclass.data.images.decode import decode
 from imclass.evaluate.boxes import grid
 from imclass.evaluate.protocols.dense import Dense
 from imclass.evaluate.protocols.multicrop import VggMulticrop

@@ -16,7 +16,7 @@ from imclass.app.features import Features, features, find_layer, maps, output_of
 from imclass.app.inputs import Files, gather
 from imclass.app.plots import grid
 from imclass.core.errors import UserError
-from imclass.data.images import decode
+from imclass.data.images.decode import decode
 from imclass.models.classifier import NetworkClassifier, load
 from tests.support.small import tree, untrained
 

@@ -10,7 +10,7 @@ import pytest
 from imclass.app.cli import main
 from imclass.app.listing import cell, plain, table
 from imclass.core.files import file_digest
-from imclass.data.images import decode
+from imclass.data.images.decode import decode
 from tests.support.small import fingerprint, tree, untrained
 
 

@@ -17,7 +17,7 @@ from imclass.app.inputs import gather
 from imclass.app.predict import Prediction, as_csv, harmless
 from imclass.core.errors import UserError
 from imclass.core.text import printable
-from imclass.data.images import decode
+from imclass.data.images.decode import decode
 from imclass.models.classifier import load
 from tests.support.small import picture, tree, untrained
 

@@ -89,7 +89,7 @@ def test_the_folder_entry_itself_needs_a_path(store: Store, tmp_path: Path, monk
 def test_a_plugin_adds_a_source_and_a_broken_one_hinders_nobody(store: Store, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(
-        "from imclass.core.contracts import Source\nfrom imclass.data.sets.mnist_sample import open_sample\n"
+        "from imclass.data.source import Source\nfrom imclass.data.sets.mnist_sample import open_sample\n"
         "DATASETS = {'mine': Source(open_sample, 'mine', ('test',))}\n"
     )
     (tmp_path / "plugins" / "broken.py").write_text("import nothing_of_that_name\n")

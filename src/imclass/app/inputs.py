@@ -10,7 +10,7 @@ import numpy as np
 
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
-from imclass.data.images import decode
+from imclass.data.images.decode import decode
 from imclass.data.loader import ordered
 from imclass.data.sets.folder import is_hidden, is_image
 

@@ -21,7 +21,7 @@ from imclass.core.config import Augment
 from imclass.core.contracts import Dataset, Image, Refused
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
-from imclass.data import transforms
+from imclass.data.augment import window
 from imclass.data.threads import attempt, in_order, ordered
 
 __all__ = ["Batch", "Loader", "Views", "ordered", "untouched"]
@@ -79,7 +79,7 @@ class Loader:
     @property
     def in_memory(self) -> bool:
         """Whether all views are kept."""
-        if transforms.crops(self.rules):
+        if window.crops(self.rules):
             return False
         needed = len(self.dataset) * self.preprocess.size**2 * self.preprocess.w_in
         return self.ready is not None or needed <= self.memory_mib << 20
@@ -135,9 +135,7 @@ class Loader:
     def look(self, epoch: int, i: int) -> Image | BadImage:
         """The view of one image, or why it is refused."""
         id = int(self.dataset.ids[i])
-        seen = partial(
-            transforms.view, preprocess=self.preprocess, rules=self.rules, seed=self.seed, epoch=epoch, id=id
-        )
+        seen = partial(window.view, preprocess=self.preprocess, rules=self.rules, seed=self.seed, epoch=epoch, id=id)
         return attempt(self.dataset, seen, i)
 
     def gathered(self, positions: Int64[np.ndarray, "N"], results: Iterator[Image | BadImage]) -> Views:
@@ -159,7 +157,7 @@ class Loader:
         ids = self.dataset.ids[views.positions]
         images = torch.from_numpy(np.ascontiguousarray(views.images.transpose(0, 3, 1, 2)))
         return Batch(
-            images=transforms.augment(images, self.rules, self.fill, self.seed, epoch, ids),
+            images=window.augment(images, self.rules, self.fill, self.seed, epoch, ids),
             labels=torch.from_numpy(self.dataset.labels[views.positions]),
             ids=ids,
             positions=views.positions,

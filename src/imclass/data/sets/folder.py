@@ -20,7 +20,7 @@ from imclass.core.classes import check_classes
 from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import listed, nearest
-from imclass.data.images import decode, read
+from imclass.data.images.decode import decode, read
 from imclass.data.source import Place, Source
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}

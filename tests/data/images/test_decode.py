@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
 from imclass.core.errors import BadImage
-from imclass.data import images
-from imclass.data.containers import orientation, resemblance
-from imclass.data.images import decode
+from imclass.data.images import decode as images
+from imclass.data.images.containers import orientation, resemblance
+from imclass.data.images.decode import decode
 from tests.support.corpus import (
     accepted,
     chunk,
@@ -38,7 +38,7 @@ from tests.support.corpus import (
     write_corpus,
 )
 
-SOURCE = str(Path(images.__file__).parents[2])
+SOURCE = str(Path(images.__file__).parents[3])
 KINDS = {**accepted(), **oriented(), **refused()}
 
 
@@ -248,7 +248,7 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
     """The peak of a whole process, decoders' own memory included."""
     program = (
         "import resource, sys\nfrom pathlib import Path\nfrom imclass.core.errors import BadImage\n"
-        "from imclass.data.images import decode\n"
+        "from imclass.data.images.decode import decode\n"
         "decode(Path(sys.argv[1]))\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for name in sys.argv[2:]:\n    try:\n        decode(Path(name))\n    except BadImage as bad:\n"
         "        print(bad.code)\n"
@@ -265,7 +265,7 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
 
 
 def test_many_pieces_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imclass.data.containers.MOST_PIECES", 3)
+    monkeypatch.setattr("imclass.data.images.containers.MOST_PIECES", 3)
     for content in (jpeg(), rgb_png(picture(), chunk(b"tEXt", b"a\0b")), noisy("GIF"), KINDS["exif 1.webp"][0] * 2):
         assert outcome(content) == "too-complex"
 

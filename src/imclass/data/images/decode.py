@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage
-from imclass.data.containers import Container, orientation, take_apart
+from imclass.data.images.containers import Container, orientation, take_apart
 
 MOST_BYTES = 100_000_000
 MOST_PIXELS = 50_000_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage, UserError
-from imclass.data.images import decode
+from imclass.data.images.decode import decode
 from imclass.data.sets.folder import DATASETS, FolderDataset, composed, held_out, is_hidden, is_image, open_folder
 from imclass.data.source import Place
 from imclass.store.store import Store

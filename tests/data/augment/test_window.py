@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from imclass.core.config import Augment
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import uniform
-from imclass.data.transforms import augment, crops, part, view
+from imclass.data.augment.window import augment, crops, part, view
 
 FILL = torch.tensor([7, 8, 9], dtype=torch.uint8)
 GOOGLENET = Augment(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3))

@@ -1,0 +1,1 @@
+"""Image files: their containers and the one decode function."""
