@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from imclass.core.contracts import Image, Origin
-from imclass.evaluate.protocols.multicrop import VggMulticrop
-from imclass.evaluate.run import evaluate
-from imclass.evaluate.scales import proportional
+from imclass.evaluation.protocols.multicrop import VggMulticrop
+from imclass.evaluation.score import evaluate
 from imclass.models.classifier import create
+from imclass.models.views.scales import proportional
 
 
 class Noise:

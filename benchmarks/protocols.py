@@ -32,11 +32,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from imclass.core.config import Model
 from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic
 from imclass.data.images.decode import decode
-from imclass.evaluate.boxes import grid
-from imclass.evaluate.protocols.dense import Dense
-from imclass.evaluate.protocols.multicrop import VggMulticrop
+from imclass.evaluation.protocols.dense import Dense
+from imclass.evaluation.protocols.multicrop import VggMulticrop
 from imclass.models.classifier import NetworkClassifier, create, networks, suit
 from imclass.models.layers import Network
+from imclass.models.views.crops import grid
 
 SCALES = (256, 384, 512)
 Side = Callable[[], Tensor]

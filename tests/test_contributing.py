@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 TABLES = {
     "NETS": "imclass.models.nets",
     "DATASETS": "imclass.data.sets",
-    "PROTOCOLS": "imclass.evaluate.protocols",
+    "PROTOCOLS": "imclass.evaluation.protocols",
     "RECIPES": "imclass.recipes",
 }
 

@@ -45,7 +45,7 @@ DATA = """
 """
 PROTOCOL = """
     from dataclasses import dataclass
-    from imclass.evaluate.views import one_view
+    from imclass.models.views.batches import one_view
 
     @dataclass(frozen=True)
     class Mirrored:

@@ -10,8 +10,8 @@ import scipy.stats
 
 from imclass.app.cli import main
 from imclass.core.contracts import Refused
-from imclass.evaluate.run import measured
-from imclass.evaluate.saved import save_scores
+from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.results import save_scores
 from tests.support.small import tree, untrained
 
 CLASSES = ("ant", "bee", "cow")

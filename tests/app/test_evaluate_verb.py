@@ -21,13 +21,12 @@ from imclass.app.load import load as load_any
 from imclass.app.progress import counting
 from imclass.core.codec import to_json
 from imclass.core.config import Model
-from imclass.core.ensemble import Ensemble
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
-from imclass.evaluate.calibration import fit_temperature
-from imclass.evaluate.fusion import fit_weights
-from imclass.evaluate.run import evaluate, protocols
-from imclass.evaluate.saved import read_scores
+from imclass.evaluation.ensemble import Ensemble, fit_weights
+from imclass.evaluation.measures.calibration import fit_temperature
+from imclass.evaluation.results import read_scores
+from imclass.evaluation.score import evaluate, protocols
 from imclass.models.classifier import NetworkClassifier, create, load
 from imclass.store.store import open_store
 from tests.support.small import CLASSES, picture, start, tree

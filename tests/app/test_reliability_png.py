@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from imclass.app.plots import reliability_png
-from imclass.evaluate.calibration import Reliability, reliability
+from imclass.evaluation.measures.calibration import Reliability, reliability
 
 
 def drawn(bins: Reliability, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:

@@ -31,7 +31,7 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import read_model
 from imclass.core.text import printable
 from imclass.data.images.decode import decode
-from imclass.evaluate.metrics import cross_entropy, top_k
+from imclass.evaluation.measures.single_label import cross_entropy, top_k
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.layers import Network
 from imclass.store.store import open_store

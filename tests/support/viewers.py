@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from imclass.core.preprocess import Preprocess
-from imclass.evaluate.views import one_view
+from imclass.models.views.batches import one_view
 
 
 def ragged(*shapes: tuple[int, int, int]) -> list[np.ndarray]:

@@ -6,12 +6,12 @@ from typing import Any
 from imclass.app.arguments import Compare, Evaluate
 from imclass.app.evaluate import Told, check, check_sources, named, score
 from imclass.app.rows import Row
+from imclass.app.text.evaluation import bracketed
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need
 from imclass.core.text import columns, padded, percent, printable
-from imclass.evaluate.compare import CHANCE, Change, Comparison, Judged, changes, compare, pair
-from imclass.evaluate.metrics import wilson
-from imclass.evaluate.tables import bracketed
+from imclass.evaluation.measures.comparison import CHANCE, Change, Comparison, Judged, changes, compare, pair
+from imclass.evaluation.measures.intervals import wilson
 
 
 def compared(own: Compare) -> Told | None:

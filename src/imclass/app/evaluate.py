@@ -13,17 +13,19 @@ from imclass.app.load import load
 from imclass.app.plots import confusion_png, is_drawn, reliability_png
 from imclass.app.rows import AS_TRAINED, Blend, Row, Way, blends, changed, looks, saved_row, scored, ways_of
 from imclass.app.split import split_for, validation_for
+from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError, need
 from imclass.core.precision import Arithmetic
 from imclass.core.runtime import keep_memory, processes, versions
 from imclass.core.text import printable
-from imclass.evaluate import papers, tables
-from imclass.evaluate.calibration import reliability
-from imclass.evaluate.fusion import save as save_ensemble
-from imclass.evaluate.metrics import confusion, predictions, wilson
-from imclass.evaluate.saved import is_scores, save_scores
+from imclass.evaluation.measures.calibration import reliability
+from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.measures.single_label import confusion, predictions
+from imclass.evaluation.papers import render as papers
+from imclass.evaluation.results import is_scores, save_scores
+from imclass.evaluation.unpack import save as save_ensemble
 from imclass.models.classifier import model_file
 
 

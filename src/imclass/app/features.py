@@ -11,8 +11,8 @@ from imclass.app.inputs import Files, in_batches
 from imclass.core.contracts import Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import nearest
-from imclass.evaluate.views import to_batch
 from imclass.models.classifier import NetworkClassifier
+from imclass.models.views.batches import to_batch
 
 
 @dataclass(frozen=True)

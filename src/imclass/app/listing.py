@@ -13,14 +13,14 @@ from imclass.app.arguments import Data
 from imclass.app.train import recipes as all_recipes
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Dataset, Refused
-from imclass.core.ensemble import Ensemble
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import file_digest, replacing
 from imclass.core.tables import Found
 from imclass.core.text import printable
 from imclass.data.catalog import check_readable, open_split, sources
 from imclass.data.source import Place, Source
-from imclass.evaluate import fusion
+from imclass.evaluation import unpack
+from imclass.evaluation.ensemble import Ensemble
 from imclass.models.classifier import model_file
 from imclass.store.store import Store
 
@@ -80,8 +80,8 @@ def datasets(plugins: Sequence[Path]) -> Listing:
 def info(path: Path, plugins: Sequence[Path]) -> dict[str, Any]:
     """Everything a model file holds beside its tensors, and their number."""
     file = model_file(path)
-    classifier = fusion.load(file, plugins)
-    parameters = sum(p.numel() for one in fusion.networks_of(classifier) for p in one.network.parameters())
+    classifier = unpack.load(file, plugins)
+    parameters = sum(p.numel() for one in unpack.networks_of(classifier) for p in one.network.parameters())
     header = to_json(classifier.header)
     if not isinstance(classifier, Ensemble):
         del header["members"], header["temperature"]

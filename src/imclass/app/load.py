@@ -7,7 +7,7 @@ from imclass.app.published import check_has_weights, is_published, open_publishe
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.precision import Arithmetic
-from imclass.evaluate import fusion
+from imclass.evaluation import unpack
 from imclass.models.classifier import NetworkClassifier, suit
 from imclass.store.store import Store, open_store
 
@@ -26,8 +26,8 @@ def load(
     """
     check_has_weights(model)
     published = is_published(model)
-    found = open_published(str(model), store or open_store(), plugins) if published else fusion.load(model, plugins)
-    for member in fusion.networks_of(found):
+    found = open_published(str(model), store or open_store(), plugins) if published else unpack.load(model, plugins)
+    for member in unpack.networks_of(found):
         suit(member.network, arithmetic)
     return found
 

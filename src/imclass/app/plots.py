@@ -18,7 +18,7 @@ from imclass.app.checks import begins
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.core.text import columns, shortened
-from imclass.evaluate.calibration import Reliability
+from imclass.evaluation.measures.calibration import Reliability
 
 CURVES = {"train": ("Train", "#1f77b4"), "validation": ("Validation", "#2ca02c"), "test": ("Test", "#d62728")}
 NUMBERED = 15  # classes up to which each cell of a confusion matrix carries its count

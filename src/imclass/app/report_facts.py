@@ -27,10 +27,10 @@ from imclass.core.model_file import ModelHeader
 from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
 from imclass.data.catalog import open_split
-from imclass.evaluate.metrics import predictions
-from imclass.evaluate.run import evaluate
-from imclass.evaluate.views import to_batch
+from imclass.evaluation.measures.single_label import predictions
+from imclass.evaluation.score import evaluate
 from imclass.models.classifier import NetworkClassifier
+from imclass.models.views.batches import to_batch
 from imclass.store.store import Store
 
 MISTAKES = 24  # shown, the most confident first

@@ -12,11 +12,12 @@ from imclass.app.plots import CELLS, CURVES, NAMED, NUMBERED
 from imclass.app.report_background import configuration, data, environment, time
 from imclass.app.report_facts import Material, Mistake, Score
 from imclass.app.report_figures import curves, matrix
+from imclass.app.text.evaluation import matrix as counted
+from imclass.app.text.evaluation import top5
 from imclass.core.runtime import versions
 from imclass.core.text import columns, percent
-from imclass.evaluate.metrics import per_class, wilson
-from imclass.evaluate.tables import matrix as counted
-from imclass.evaluate.tables import top5
+from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.measures.single_label import per_class
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 GENERATOR = element("meta", name="generator", content="imclass")

@@ -14,19 +14,18 @@ from imclass.app.progress import counting
 from imclass.app.split import Chosen
 from imclass.core.codec import from_json
 from imclass.core.contracts import Classifier, Evaluation, TestProtocol
-from imclass.core.ensemble import Ensemble, Member
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes
 from imclass.core.text import listed
-from imclass.evaluate.calibration import fit_temperature
-from imclass.evaluate.fusion import check_alike, fit_weights, fuse
-from imclass.evaluate.metrics import ranks
-from imclass.evaluate.papers import net_of
-from imclass.evaluate.published.table import Net, Tested
-from imclass.evaluate.run import evaluate_each, protocols
-from imclass.evaluate.saved import names_of, read_scores
-from imclass.evaluate.scales import with_scales
+from imclass.evaluation.ensemble import Ensemble, Member, check_alike, fit_weights, fuse
+from imclass.evaluation.measures.calibration import fit_temperature
+from imclass.evaluation.measures.single_label import ranks
+from imclass.evaluation.papers.render import net_of
+from imclass.evaluation.papers.table import Net, Tested
+from imclass.evaluation.results import names_of, read_scores
+from imclass.evaluation.score import evaluate_each, protocols
 from imclass.models.classifier import NetworkClassifier
+from imclass.models.views.scales import with_scales
 
 AS_TRAINED = "as trained"  # where no protocol is named
 

@@ -11,7 +11,7 @@ from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.data.catalog import open_split, sources
-from imclass.evaluate.fusion import networks_of
+from imclass.evaluation.unpack import networks_of
 from imclass.store.store import open_store
 
 

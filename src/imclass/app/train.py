@@ -27,7 +27,7 @@ from imclass.core.tables import Found, find
 from imclass.core.text import nearest
 from imclass.data.catalog import open_split
 from imclass.data.loader import Loader
-from imclass.evaluate.run import described, evaluate
+from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.store.store import Store, open_store
 from imclass.train import loop

@@ -34,7 +34,7 @@ from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.core.text import nearest, printable
-from imclass.evaluate.run import protocols
+from imclass.evaluation.score import protocols
 from imclass.train import loop
 from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
 

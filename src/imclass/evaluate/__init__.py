@@ -1,1 +1,0 @@
-"""Scores to numbers: protocols, metrics, tables."""

@@ -1,0 +1,176 @@
+"""Several classifiers, or several scores of the same images, as one: the weighted mean of their posteriors."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from imclass.core.classes import best, join
+from imclass.core.contracts import Classifier, Evaluation, Image, TestProtocol, ViewClassifier
+from imclass.core.errors import UserError
+from imclass.core.model_file import ModelHeader
+from imclass.core.preprocess import check_images
+from imclass.core.text import listed
+from imclass.evaluation.measures.single_label import ROWS, measured, posteriors
+
+
+@dataclass(frozen=True)
+class Member:
+    """A classifier, the protocol that shows it an image (its own way where there is none), its share of a mean."""
+
+    classifier: Classifier
+    protocol: TestProtocol | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.protocol is not None and not isinstance(self.classifier, ViewClassifier):
+            raise UserError("an ensemble shows each member its own views and takes no protocol; leave out --protocol")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.classifier.classes
+
+    def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
+        """Log-scores of images of any sizes, float32 on the CPU."""
+        if self.protocol is None or not isinstance(self.classifier, ViewClassifier):
+            return self.classifier.classify(images)
+        return self.protocol(self.classifier, images)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A `Classifier` of members, which are any classifiers over the same class names, ensembles included.
+
+    The classes are in the first member's order. `temperature` divides the log of the mean: with one member and a
+    temperature fitted on held-out images it is that member, calibrated. Equal weights are the mean of Simonyan and
+    Zisserman, ICLR 2015, section 4.4.
+    """
+
+    members: tuple[Member, ...]
+    temperature: float = 1.0
+    header: ModelHeader | None = None  # of the file it was loaded from
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise UserError("an ensemble needs at least one member")
+        check_weights([member.weight for member in self.members])
+        if not 0 < self.temperature < math.inf:
+            raise UserError(f"an ensemble's temperature is {self.temperature}; it must be a positive number")
+        join_members([member.classes for member in self.members])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.members[0].classes
+
+    @cached_property
+    def orders(self) -> list[Int64[Tensor, "K"]]:
+        """For each member the positions of the ensemble's classes among its own."""
+        return join_members([member.classes for member in self.members])
+
+    def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
+        """Log of the weighted mean of the members' posteriors, over the temperature; float32 on the CPU."""
+        scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
+        return mean_posterior(scores, [member.weight for member in self.members], self.temperature)
+
+    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
+        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
+        check_images(images)
+        return best(self.classify(images), self.classes, top)
+
+
+def mean_posterior(
+    scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0
+) -> Float[Tensor, "N K"]:
+    """Log of the weighted mean of the posteriors whose log-scores are given, over the temperature; in float64 within.
+
+    The weights need not add up to one. A class to which every member gives no chance keeps a finite score.
+    """
+    check_weights(weights)
+    total = torch.zeros(scores[0].shape, dtype=torch.float64)
+    for some, weight in zip(scores, weights, strict=True):
+        total += some.double().softmax(1) * (weight / math.fsum(weights))
+    return (total.clamp_min(torch.finfo(torch.float64).tiny).log() / temperature).float()
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Weights of a mean: finite, none below zero, not all zero; otherwise a `UserError`."""
+    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        shown = ", ".join(f"{weight:g}" for weight in weights)
+        raise UserError(f"the weights of an ensemble are {shown}; they must be at least 0, and one above it")
+
+
+def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]:
+    """For each member the positions of the first one's classes among its own; other sets of names are a `UserError`."""
+    orders = []
+    for i, own in enumerate(classes, 1):
+        try:
+            orders.append(torch.from_numpy(join(classes[0], own)))
+        except UserError:
+            first, other = [c for c in classes[0] if c not in own], [c for c in own if c not in classes[0]]
+            raise UserError(
+                f"members 1 and {i} of an ensemble do not name the same classes: only member 1 has "
+                f"{listed(first) or 'none'}, only member {i} has {listed(other) or 'none'}; fuse models of the same "
+                "classes"
+            ) from None
+    return orders
+
+
+ROUNDS = 10_000  # of `fit_weights`, at most
+
+
+def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperature: float = 1.0) -> Evaluation:
+    """What an `Ensemble` of the members would have scored, from their own scores; nothing is computed twice.
+
+    The evaluations are of the same images; where they are not, or name other classes, it is a `UserError`.
+    """
+    first, orders = evaluations[0], check_alike(evaluations)
+    scores = np.empty_like(first.scores)
+    for start in range(0, len(scores), ROWS):
+        rows = slice(start, start + ROWS)
+        some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
+        scores[rows] = mean_posterior(some, weights, temperature).numpy()
+    return measured(first.classes, first.labels, scores, first.ids, first.total, first.refused)
+
+
+def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
+    """A `UserError` unless all are of the same images with the same labels; where each has the first one's classes."""
+    first = evaluations[0]
+    orders = join_members([evaluation.classes for evaluation in evaluations])
+    for i, (other, order) in enumerate(zip(evaluations, orders, strict=True), 1):
+        if not np.array_equal(first.ids, other.ids):
+            raise UserError(
+                f"scores 1 and {i} are of different images ({len(first.ids):,} and {len(other.ids):,}, "
+                f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
+            )
+        if not np.array_equal(order.numpy()[first.labels], other.labels):
+            raise UserError(f"scores 1 and {i} do not give the same images the same classes; evaluate both again")
+    return orders
+
+
+def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
+    """The weights, at least 0 and 1 in sum, whose mean posterior has the least negative log likelihood of the labels.
+
+    It is convex in the weights. Each round of expectation-maximisation gives a member the mean share that it has in
+    the posterior of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
+    """
+    check_alike(evaluations)
+    own = np.stack([own_posterior(evaluation) for evaluation in evaluations], axis=1)
+    weights = np.full(len(evaluations), 1 / len(evaluations))
+    for _ in range(ROUNDS):
+        shares = own * weights
+        last, weights = weights, (shares / shares.sum(1, keepdims=True)).mean(0)
+        if np.abs(weights - last).max() < 1e-9:
+            break
+    return tuple(weights.tolist())
+
+
+def own_posterior(evaluation: Evaluation) -> Float64[np.ndarray, "N"]:
+    """The posterior of each image's own class, at least 1e-30."""
+    labels = evaluation.labels[:, None]
+    own = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posteriors(evaluation.scores)]
+    return np.concatenate(own)[:, 0].clip(1e-30)

@@ -1,0 +1,197 @@
+"""Two classifiers on the same images: is one better, or could the difference be chance?"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from imclass.core.classes import join
+from imclass.core.contracts import Evaluation
+from imclass.core.errors import UserError
+from imclass.core.text import listed
+from imclass.evaluation.measures.intervals import bootstrap
+from imclass.evaluation.measures.single_label import predictions, ranks
+
+CHANCE = 0.05  # a p-value below this is called unlikely to be chance
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A classifier's scores, and the names of the images in their order."""
+
+    name: str
+    evaluation: Evaluation
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The images that both have scored, in the first one's order, and its classes; A is the first and B the second.
+
+    `rank` is the place of the image's own class, 1 for the best.
+    """
+
+    images: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: Int64[np.ndarray, "N"]
+    predicted_a: Int64[np.ndarray, "N"]
+    predicted_b: Int64[np.ndarray, "N"]
+    rank_a: Int64[np.ndarray, "N"]
+    rank_b: Int64[np.ndarray, "N"]
+    only_a: int  # images that B has not scored
+    only_b: int
+
+    @property
+    def right_a(self) -> Bool[np.ndarray, "N"]:
+        return self.predicted_a == self.labels
+
+    @property
+    def right_b(self) -> Bool[np.ndarray, "N"]:
+        return self.predicted_b == self.labels
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The paired test. Accuracies are in [0, 1], the difference is B's less A's, the interval covers 95 %."""
+
+    images: int
+    only_a: int
+    only_b: int
+    top1_a: float
+    top1_b: float
+    difference: float
+    interval: tuple[float, float]
+    both_right: int
+    a_alone_right: int
+    b_alone_right: int
+    both_wrong: int
+    p_value: float
+    ranks_changed: int
+    predictions_changed: int
+
+    @property
+    def chance(self) -> bool:
+        """Whether the difference could be chance."""
+        return self.p_value >= CHANCE
+
+
+@dataclass(frozen=True)
+class Change:
+    """An image that the two see differently: its class, what each takes it for, the rank of its class for each."""
+
+    image: str
+    label: str
+    predicted_a: str
+    predicted_b: str
+    rank_a: int
+    rank_b: int
+
+
+def pair(a: Judged, b: Judged) -> Pairs:
+    """The images of the same name and class in both; other sets of classes or no image in both are a `UserError`."""
+    columns = same_classes(a, b)
+    places = {key: i for i, key in enumerate(keys(b))}
+    found = [(i, places[key]) for i, key in enumerate(keys(a)) if key in places]
+    if not found:
+        raise UserError(
+            f"{a.name} and {b.name} have no image in common: {a.images[0]!r} of {a.name} is not among the "
+            f"{len(b.images):,} images of {b.name}; evaluate both on the same --data and --split"
+        )
+    of_a, of_b = np.array(found, np.int64).T
+    labels, scores_a = a.evaluation.labels[of_a], a.evaluation.scores[of_a]
+    scores_b = b.evaluation.scores[of_b][:, columns]
+    return Pairs(
+        images=tuple(a.images[i] for i in of_a.tolist()),
+        classes=a.evaluation.classes,
+        labels=labels,
+        predicted_a=predictions(scores_a),
+        predicted_b=predictions(scores_b),
+        rank_a=ranks(scores_a, labels),
+        rank_b=ranks(scores_b, labels),
+        only_a=len(a.images) - len(found),
+        only_b=len(b.images) - len(found),
+    )
+
+
+def same_classes(a: Judged, b: Judged) -> Int64[np.ndarray, "K"]:
+    """Where each class of A stands in B; another set of names is a `UserError` that lists the difference."""
+    ours, theirs = a.evaluation.classes, b.evaluation.classes
+    if set(ours) != set(theirs):
+        only = [listed([name for name in one if name not in other]) for one, other in ((ours, theirs), (theirs, ours))]
+        raise UserError(
+            f"{a.name} and {b.name} do not know the same classes, so their accuracies cannot be compared: only "
+            f"{a.name} has {only[0] or 'none'}, only {b.name} has {only[1] or 'none'}"
+        )
+    return join(ours, theirs)
+
+
+def keys(judged: Judged) -> list[tuple[str, str]]:
+    """Name and class of each image; one that is there twice is a `UserError`."""
+    classes = judged.evaluation.classes
+    found = [(name, classes[k]) for name, k in zip(judged.images, judged.evaluation.labels.tolist(), strict=True)]
+    twice = [key for key, n in Counter(found).items() if n > 1]
+    if twice:
+        raise UserError(f"{judged.name} has the image {twice[0][0]!r} twice, so it cannot be paired by name")
+    return found
+
+
+def compare(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
+    """McNemar's exact test of the two accuracies, and the paired bootstrap's interval of their difference."""
+    right_a, right_b = pairs.right_a, pairs.right_b
+    gained = right_b.astype(np.int64) - right_a
+    a_alone, b_alone = int(np.count_nonzero(gained < 0)), int(np.count_nonzero(gained > 0))
+
+    def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+        return gained[positions].mean(axis=1)
+
+    return Comparison(
+        images=len(gained),
+        only_a=pairs.only_a,
+        only_b=pairs.only_b,
+        top1_a=float(right_a.mean()),
+        top1_b=float(right_b.mean()),
+        difference=float(gained.mean()),
+        interval=bootstrap(of_draws, len(gained), draws, seed),
+        both_right=int(np.count_nonzero(right_a & right_b)),
+        a_alone_right=a_alone,
+        b_alone_right=b_alone,
+        both_wrong=int(np.count_nonzero(~right_a & ~right_b)),
+        p_value=mcnemar(a_alone, b_alone),
+        ranks_changed=int(np.count_nonzero(pairs.rank_a != pairs.rank_b)),
+        predictions_changed=int(np.count_nonzero(pairs.predicted_a != pairs.predicted_b)),
+    )
+
+
+def mcnemar(a_alone: int, b_alone: int) -> float:
+    """The exact two-sided p-value of a split of the discordant pairs at least as uneven, were each side as likely.
+
+    Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12, 1947, in its binomial form. Whole numbers up to the last division: no count is too large.
+    """
+    n, fewer = a_alone + b_alone, min(a_alone, b_alone)
+    ways = term = 1
+    for k in range(fewer):
+        term = term * (n - k) // (k + 1)
+        ways += term
+    return min(1.0, 2 * ways / 2**n)
+
+
+def changes(pairs: Pairs, most: int) -> tuple[Change, ...]:
+    """At most so many images whose own class has another rank or whose prediction differs, the largest move first."""
+    differ = (pairs.rank_a != pairs.rank_b) | (pairs.predicted_a != pairs.predicted_b)
+    moved = np.where(differ, np.abs(pairs.rank_a - pairs.rank_b), -1)
+    order = np.argsort(-moved, kind="stable")[:most]
+    classes = pairs.classes
+    return tuple(
+        Change(
+            pairs.images[i],
+            classes[pairs.labels[i]],
+            classes[pairs.predicted_a[i]],
+            classes[pairs.predicted_b[i]],
+            int(pairs.rank_a[i]),
+            int(pairs.rank_b[i]),
+        )
+        for i in order.tolist()
+        if differ[i]
+    )

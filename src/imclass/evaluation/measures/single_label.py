@@ -1,0 +1,136 @@
+"""Scores and labels to numbers, in plain numpy. Counts are exact integers; means are taken in float64."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64, Integer
+
+from imclass.core.contracts import Evaluation, Refused
+
+ROWS = 4096  # images whose posteriors are held at a time
+
+
+def ranks(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
+    """The place of each image's own class, 1 for the highest score; of equal scores the lower index ranks first."""
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    return 1 + np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1).astype(np.int64)
+
+
+def top_k(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], k: int) -> int:
+    """How many images have their own class among the `k` highest scores, as `ranks` breaks ties."""
+    return int(np.count_nonzero(ranks(scores, labels) <= k))
+
+
+def predictions(scores: Float[np.ndarray, "N K"]) -> Int64[np.ndarray, "N"]:
+    """The class of the highest score of each image; of equal scores the lower index."""
+    return scores.argmax(axis=1).astype(np.int64)
+
+
+def cross_entropy(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
+    """Mean over images of minus the log (natural) of the posterior of their own class, in float64."""
+    shifted = np.subtract(scores, scores.max(axis=1, keepdims=True), dtype=np.float64)
+    own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
+    return float(np.mean(np.log(np.exp(shifted, out=shifted).sum(axis=1)) - own))
+
+
+def posteriors(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float64[np.ndarray, "n K"]]]:
+    """The softmax of log-scores, some images at a time, each part with its place."""
+    for start in range(0, len(scores), ROWS):
+        part = slice(start, start + ROWS)
+        powers = np.exp(np.subtract(scores[part], scores[part].max(axis=1, keepdims=True), dtype=np.float64))
+        yield part, powers / powers.sum(axis=1, keepdims=True)
+
+
+def brier(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
+    """Mean squared distance between posteriors and truth, summed over classes: 0 is perfect, 2 the worst.
+
+    G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950, whose
+    P this is. Of two classes it is twice what is often called by this name.
+    """
+    total = 0.0
+    for part, chances in posteriors(scores):
+        chances[np.arange(len(chances)), labels[part]] -= 1
+        total += float(np.square(chances).sum())
+    return total / len(labels)
+
+
+def confidence(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N"]:
+    """The posterior of each image's predicted class."""
+    return np.concatenate([np.zeros(0), *(chances.max(axis=1) for _, chances in posteriors(scores))])
+
+
+def confusion(
+    predicted: Int64[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int
+) -> Int64[np.ndarray, "K K"]:  # fmt: skip
+    """Counts of images by true class (rows) and predicted class (columns), for `k` classes."""
+    return np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class's share of a confusion matrix; a ratio of nothing to nothing is nan."""
+
+    support: int  # images of this class
+    precision: float
+    recall: float
+    f1: float
+
+
+def per_class(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
+    """Support, precision, recall and F1 of each class."""
+    counts = zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), confusion.sum(0).tolist(), strict=True)
+    return tuple(
+        ClassRow(support, ratio(hits, predicted), ratio(hits, support), ratio(2 * hits, support + predicted))
+        for hits, support, predicted in counts
+    )
+
+
+def mean_recall(
+    hits: Integer[np.ndarray, "*draws K"], support: Integer[np.ndarray, "*draws K"]
+) -> Float64[np.ndarray, "*draws"]:
+    """The mean of hits / support over the classes that have images; every class counts alike."""
+    shares = hits / np.maximum(support, 1)
+    return np.asarray(shares.sum(axis=-1) / np.maximum(np.count_nonzero(support, axis=-1), 1))
+
+
+def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
+    """The mean recall of the classes that have images; nan without images."""
+    return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
+
+
+def most_confused(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int], ...]:
+    """At most so many pairs (true, predicted) of different classes, the most frequent first; none that never occur."""
+    mistakes = confusion - np.diag(confusion.diagonal())
+    worst = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+    pairs = zip(*np.unravel_index(worst, mistakes.shape), strict=True)
+    return tuple((int(true), int(predicted)) for true, predicted in pairs if mistakes[true, predicted])
+
+
+def ratio(part: int, whole: int) -> float:
+    """`part` of `whole`, or nan where there is nothing to be a part of."""
+    return part / whole if whole else math.nan
+
+
+def measured(
+    classes: tuple[str, ...],
+    labels: Int64[np.ndarray, "N"],
+    scores: Float[np.ndarray, "N K"],
+    ids: Int64[np.ndarray, "N"],
+    total: int,
+    refused: tuple[Refused, ...] = (),
+) -> Evaluation:
+    """The `Evaluation` of scores: its loss and accuracies are counted here."""
+    return Evaluation(
+        classes=classes,
+        labels=labels,
+        scores=scores,
+        ids=ids,
+        total=total,
+        refused=refused,
+        loss=cross_entropy(scores, labels),
+        top1=top_k(scores, labels, 1) / len(labels),
+        top5=top_k(scores, labels, 5) / len(labels),
+    )

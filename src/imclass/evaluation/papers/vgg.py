@@ -1,0 +1,117 @@
+"""Tables 3 to 7 of K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition".
+
+ICLR 2015, arXiv:1409.1556. Errors in % on ILSVRC 2012, validation unless it says test. Two places where copies of the
+paper differ: the last two rows of Table 3 are of network E (some copies print D), and GoogLeNet's one number in Table 7
+stands for validation and test.
+"""
+
+from imclass.evaluation.papers.table import Net, Row, Table, Tested, by_members, by_method, by_name, by_scale
+
+PAPER = "Simonyan and Zisserman, ICLR 2015, arXiv:1409.1556"
+JITTER = (256, 512)  # S was drawn from this range
+NEAR_256, NEAR_384, WIDE = (224, 256, 288), (352, 384, 416), (256, 384, 512)  # Q of section 4.2
+D, E = Net("vgg-d", JITTER, WIDE), Net("vgg-e", JITTER, WIDE)
+SEVEN = (
+    Net("vgg-d", (256,), NEAR_256), Net("vgg-d", (384,), NEAR_384), D,
+    Net("vgg-c", (256,), NEAR_256), Net("vgg-c", (384,), NEAR_384),
+    Net("vgg-e", (256,), NEAR_256), Net("vgg-e", (384,), NEAR_384),
+)  # fmt: skip
+
+
+def dense(network: str, train: tuple[int, ...], test: tuple[int, ...], *numbers: str) -> Row:
+    """A row of one network, looked at densely."""
+    return Row(Tested((Net(network, train, test),), "dense"), numbers)
+
+
+SINGLE_SCALE = Table(
+    "Table 3: ConvNet performance at a single test scale",
+    PAPER,
+    ("ConvNet", "train (S)", "test (Q)"),
+    by_scale,
+    ("top-1 val", "top-5 val"),
+    (
+        dense("vgg-a", (256,), (256,), "29.6", "10.4"),
+        dense("vgg-a-lrn", (256,), (256,), "29.7", "10.5"),
+        dense("vgg-b", (256,), (256,), "28.7", "9.9"),
+        dense("vgg-c", (256,), (256,), "28.1", "9.4"),
+        dense("vgg-c", (384,), (384,), "28.1", "9.3"),
+        dense("vgg-c", JITTER, (384,), "27.3", "8.8"),
+        dense("vgg-d", (256,), (256,), "27.0", "8.8"),
+        dense("vgg-d", (384,), (384,), "26.8", "8.7"),
+        dense("vgg-d", JITTER, (384,), "25.6", "8.1"),
+        dense("vgg-e", (256,), (256,), "27.3", "9.0"),
+        dense("vgg-e", (384,), (384,), "26.9", "8.7"),
+        dense("vgg-e", JITTER, (384,), "25.5", "8.0"),
+    ),
+)
+MULTI_SCALE = Table(
+    "Table 4: ConvNet performance at multiple test scales",
+    PAPER,
+    ("ConvNet", "train (S)", "test (Q)"),
+    by_scale,
+    ("top-1 val", "top-5 val"),
+    (
+        dense("vgg-b", (256,), NEAR_256, "28.2", "9.6"),
+        dense("vgg-c", (256,), NEAR_256, "27.7", "9.2"),
+        dense("vgg-c", (384,), NEAR_384, "27.8", "9.2"),
+        dense("vgg-c", JITTER, WIDE, "26.3", "8.2"),
+        dense("vgg-d", (256,), NEAR_256, "26.6", "8.6"),
+        dense("vgg-d", (384,), NEAR_384, "26.5", "8.6"),
+        dense("vgg-d", JITTER, WIDE, "24.8", "7.5"),
+        dense("vgg-e", (256,), NEAR_256, "26.9", "8.7"),
+        dense("vgg-e", (384,), NEAR_384, "26.7", "8.6"),
+        dense("vgg-e", JITTER, WIDE, "24.8", "7.5"),
+    ),
+)
+METHOD = Table(
+    "Table 5: ConvNet evaluation techniques; S from [256;512], Q = 256, 384, 512",
+    PAPER,
+    ("ConvNet", "evaluation method"),
+    by_method,
+    ("top-1 val", "top-5 val"),
+    (
+        Row(Tested((D,), "dense"), ("24.8", "7.5")),
+        Row(Tested((D,), "vgg-multicrop"), ("24.6", "7.5")),
+        Row(Tested((D,), "dense+multicrop"), ("24.4", "7.2")),
+        Row(Tested((E,), "dense"), ("24.8", "7.5")),
+        Row(Tested((E,), "vgg-multicrop"), ("24.6", "7.4")),
+        Row(Tested((E,), "dense+multicrop"), ("24.4", "7.1")),
+    ),
+)
+FUSION = Table(
+    "Table 6: multiple ConvNet fusion",
+    PAPER,
+    ("combined ConvNet models",),
+    by_members,
+    ("top-1 val", "top-5 val", "top-5 test"),
+    (
+        Row(Tested(SEVEN, "dense"), ("24.7", "7.5", "7.3")),
+        Row(Tested((D, E), "dense"), ("24.0", "7.1", "7.0")),
+        Row(Tested((D, E), "vgg-multicrop"), ("23.9", "7.2", "")),
+        Row(Tested((D, E), "dense+multicrop"), ("23.7", "6.8", "6.8")),
+    ),
+)
+STATE_OF_THE_ART = Table(
+    "Table 7: comparison with the state of the art, without outside training data",
+    PAPER,
+    ("method",),
+    by_name,
+    ("top-1 val", "top-5 val", "top-5 test"),
+    (
+        Row(Tested((D, E), "dense+multicrop"), ("23.7", "6.8", "6.8"), "VGG (2 nets, multi-crop & dense eval.)"),
+        Row(Tested((E,), "dense+multicrop"), ("24.4", "7.1", "7.0"), "VGG (1 net, multi-crop & dense eval.)"),
+        Row(Tested(SEVEN, "dense"), ("24.7", "7.5", "7.3"), "VGG (ILSVRC submission, 7 nets, dense eval.)"),
+        Row(Tested((Net("googlenet"),), "googlenet144"), ("", "7.9", "7.9"), "GoogLeNet (1 net)"),
+        Row(Tested((Net("googlenet"),) * 7, "googlenet144"), ("", "6.7", "6.7"), "GoogLeNet (7 nets)"),
+        Row(Tested(), ("", "", "8.1"), "MSRA, He et al. 2014 (11 nets)"),
+        Row(Tested(), ("27.9", "9.1", "9.1"), "MSRA, He et al. 2014 (1 net)"),
+        Row(Tested(), ("", "", "11.7"), "Clarifai (multiple nets)"),
+        Row(Tested(), ("", "", "12.5"), "Clarifai (1 net)"),
+        Row(Tested(), ("36.0", "14.7", "14.8"), "Zeiler and Fergus 2013 (6 nets)"),
+        Row(Tested((Net("zfnet-b"),), "tencrop"), ("37.5", "16.0", "16.1"), "Zeiler and Fergus 2013 (1 net)"),
+        Row(Tested((Net("overfeat-accurate"),) * 7, "overfeat"), ("34.0", "13.2", "13.6"), "OverFeat (7 nets)"),
+        Row(Tested((Net("overfeat-accurate"),), "overfeat"), ("35.7", "14.2", ""), "OverFeat (1 net)"),
+        Row(Tested((Net("alexnet-2012"),) * 5, "tencrop"), ("38.1", "16.4", "16.4"), "Krizhevsky et al. 2012 (5 nets)"),
+        Row(Tested((Net("alexnet-2012"),), "tencrop"), ("40.7", "18.2", ""), "Krizhevsky et al. 2012 (1 net)"),
+    ),
+)

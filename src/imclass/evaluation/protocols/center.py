@@ -1,0 +1,51 @@
+"""Single-view protocols: one look at each image, at the network's native size.
+
+`center` is the usual single-crop test of ImageNet networks: the shorter side becomes Q, then the centre crop.
+`resize` leaves nothing of the image out and does not keep its aspect.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor
+
+from imclass.core.contracts import ViewClassifier
+from imclass.models.views.batches import Images, one_view
+from imclass.models.views.posteriors import both_ways, log_scores, posterior
+from imclass.models.views.scales import check_scales, own_scale
+
+
+@dataclass(frozen=True)
+class Center:
+    """The shorter side becomes `scale` (the paper's Q, pixels), aspect kept, then the centre crop.
+
+    Without `scale`, Q is what the model was trained with. With `flip`, the posteriors of the crop and of its mirror are
+    averaged.
+    """
+
+    scale: int | None = None
+    flip: bool = False
+
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+        """Scores of each uint8 H W C image; a Q below the native size is a `UserError`."""
+        rule = classifier.preprocess
+        scale = self.scale or own_scale(rule)
+        check_scales("center", (scale,), rule)
+        rule = replace(rule, resize="shorter", scale=scale)
+        if not self.flip:
+            return one_view(classifier, images, rule)
+        posteriors = partial(both_ways, lambda views: posterior(classifier.scores(views)))
+        return log_scores(one_view(classifier, images, rule, posteriors).double())
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The whole image, squashed to the native size."""
+
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+        """Scores of each uint8 H W C image."""
+        return one_view(classifier, images, replace(classifier.preprocess, resize="squash"))
+
+
+PROTOCOLS = {"center": Center(), "resize": Resize()}

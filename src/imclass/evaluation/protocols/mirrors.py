@@ -1,0 +1,60 @@
+"""Views of CIFAR size: the image, its mirror, and both shifted by a pixel.
+
+These are levels 1 and 2 of the test-time augmentation of airbench (Keller Jordan, arXiv:2404.00498), which averages
+scores, not posteriors. The view is the network's own; a shift fills the border by reflection (the edge pixel itself is
+not repeated).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from imclass.core.contracts import ViewClassifier
+from imclass.models.views.batches import Batch, Images, one_view
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The mean of the scores of the network's own view and of its mirror."""
+
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+        """Scores of each uint8 H W C image."""
+        return one_view(classifier, images, classifier.preprocess, lambda views: mirrored(classifier, views))
+
+
+@dataclass(frozen=True)
+class Shift6:
+    """Six views: as it is, shifted up and left, shifted down and right, by a pixel each, and the mirrors of the three.
+
+    The pair that is not shifted weighs 1/2, each of the others 1/4. The image is shifted first and then mirrored.
+    """
+
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+        """Scores of each uint8 H W C image."""
+
+        def score(views: Tensor) -> Tensor:
+            moved = mirrored(classifier, shifted(views, 1)) + mirrored(classifier, shifted(views, -1))
+            return mirrored(classifier, views) / 2 + moved / 4
+
+        return one_view(classifier, images, classifier.preprocess, score)
+
+
+def mirrored(classifier: ViewClassifier, views: Batch) -> Float[Tensor, "N K"]:
+    """The mean of the scores of views and of their mirrors."""
+    return (classifier.scores(views) + classifier.scores(views.flip(3))) / 2
+
+
+def shifted(views: Batch, by: int) -> Batch:
+    """Views moved `by` pixels up and left (negative: down and right), their borders filled by reflection."""
+    rows, columns = (reflected(torch.arange(by, side + by), side) for side in views.shape[2:])
+    return views[:, :, rows][:, :, :, columns]
+
+
+def reflected(at: Tensor, side: int) -> Tensor:
+    """Positions within reach of 0 ... side - 1, those outside mirrored at the first and the last."""
+    return side - 1 - (side - 1 - at.abs()).abs()
+
+
+PROTOCOLS = {"flip": Flip(), "shift6": Shift6()}

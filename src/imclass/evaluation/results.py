@@ -1,0 +1,119 @@
+"""Scores in a file, so that a second table, a fusion or a comparison needs no second pass over the images.
+
+An uncompressed .npz of `ids`, `names`, `labels`, `scores`, `classes`, and `json`: a record of what was run.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imclass.core.classes import check_classes
+from imclass.core.codec import from_json, to_json
+from imclass.core.contracts import Dataset, Evaluation, Refused
+from imclass.core.errors import UserError
+from imclass.core.files import replacing
+from imclass.core.untrusted import DAMAGE
+from imclass.evaluation.measures.single_label import measured
+
+FORM = {"ids": "int64 N", "names": "str N", "labels": "int64 N", "scores": "float32 N K", "classes": "str K"}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An evaluation with the name of each image, in its order, and the record that was written beside it."""
+
+    evaluation: Evaluation
+    names: tuple[str, ...]
+    record: dict[str, Any]
+
+
+def names_of(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
+    """The name of each image of an evaluation of this data set."""
+    places = {image: i for i, image in enumerate(dataset.ids.tolist())}
+    return tuple(dataset.name(places[image]) for image in evaluation.ids.tolist())
+
+
+def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
+    """Write the scores of every image and the record at `path`, or leave what was there.
+
+    The record's `total` and `refused_files` are the evaluation's own.
+    """
+    told = {**record, "total": evaluation.total, "refused_files": to_json(evaluation.refused)}
+    with replacing(path) as file:
+        np.savez(
+            file,
+            ids=evaluation.ids,
+            names=np.array(names, dtype=np.str_),
+            labels=evaluation.labels,
+            scores=evaluation.scores,
+            classes=np.array(evaluation.classes, dtype=np.str_),
+            json=np.array(json.dumps(told)),
+        )
+
+
+def is_scores(path: Path) -> bool:
+    """Whether a file begins as one of saved scores does, which no model file can."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def read_scores(path: Path) -> Saved:
+    """What `save_scores` wrote; accuracies and loss are counted again. Anything else is a `UserError` that says why."""
+    if not path.is_file():
+        raise UserError(f"there is no file of scores {path}")
+    try:
+        check_stored(path)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in (*FORM, "json")}
+        record = json.loads(str(arrays["json"][()]))
+        check_arrays(arrays)
+        return restored(arrays, record)
+    except (*DAMAGE, UserError, KeyError, TypeError, RecursionError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} does not hold scores ({why}); write it with imclass evaluate MODEL --save-scores FILE"
+        ) from None
+
+
+def check_stored(path: Path) -> None:
+    """A `ValueError` for members that are compressed: a small file could stand for more than memory holds."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
+                raise ValueError(f"its member {member.filename} is compressed")
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """A `ValueError` unless the arrays are of the types in `FORM`, fit each other, and can be labels and scores."""
+    sizes: dict[str, int] = {}
+    for name, form in FORM.items():
+        (kind, *axes), array = form.split(), arrays[name]
+        found = "str" if array.dtype.kind == "U" else array.dtype.name
+        if found != kind or not array.dtype.isnative or array.ndim != len(axes):
+            raise ValueError(f"{name} is {found} with {array.ndim} axes, not {form}")
+        for axis, size in zip(axes, array.shape, strict=True):
+            if sizes.setdefault(axis, size) != size:
+                raise ValueError(f"{name} has {size:,} entries where others have {sizes[axis]:,}")
+    if not sizes["N"]:
+        raise ValueError("it has no images")
+    if not ((arrays["labels"] >= 0) & (arrays["labels"] < sizes["K"])).all():
+        raise ValueError(f"a label is not one of its {sizes['K']} classes")
+    if not np.isfinite(arrays["scores"]).all():
+        raise ValueError("a score is not finite")
+    check_classes(arrays["classes"].tolist(), "its list of classes")
+
+
+def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
+    """The evaluation that these checked arrays are of; a record without its counts is a `UserError` or `KeyError`."""
+    classes = tuple(arrays["classes"].tolist())
+    total = from_json(int, record["total"], "total")
+    refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
+    evaluation = measured(classes, arrays["labels"], arrays["scores"], arrays["ids"], total, refused)
+    return Saved(evaluation, tuple(arrays["names"].tolist()), record)

@@ -1,0 +1,214 @@
+"""Score a split of a data set: every image is either counted or named as refused."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+
+from imclass.core.classes import join
+from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, TestProtocol, ViewClassifier
+from imclass.core.errors import BadImage, UserError, need
+from imclass.core.runtime import Processes
+from imclass.core.tables import Found, find
+from imclass.core.text import printable
+from imclass.data.loader import ordered, untouched
+from imclass.evaluation.ensemble import Member
+from imclass.evaluation.measures.single_label import measured
+from imclass.models.views.batches import to_batch
+
+AT_ONCE = 256 * 2**20  # bytes of decoded images held before they are scored, whatever the batch
+LOOKED_AT = 28  # images scored at a time where each may be looked at a hundred times: nothing is told meanwhile
+ALONE = Processes()
+
+Report = Callable[[int, int], None]
+
+
+def protocols(plugins: Sequence[Path] = ()) -> Found:
+    """Every test protocol there is, by name."""
+    return find("imclass.evaluation.protocols", "PROTOCOLS", "protocol", plugins)
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: Dataset,
+    protocol: TestProtocol | None = None,
+    batch: int = 256,
+    workers: int = 0,
+    report: Report | None = None,
+    mapping: Mapping[str, str] | None = None,
+    strict: bool = False,
+) -> Evaluation:
+    """Scores of a whole split, its mean cross-entropy and its top-1 and top-5 accuracy.
+
+    Without a `protocol` each image is seen as in training, by the classifier's own preprocess ("native").
+    The rest is as in `evaluate_each`.
+    """
+    return evaluate_each([Member(classifier, protocol)], dataset, batch, workers, report, mapping, strict)[0]
+
+
+def evaluate_each(
+    members: Sequence[Member],
+    dataset: Dataset,
+    batch: int = 256,
+    workers: int = 0,
+    report: Report | None = None,
+    mapping: Mapping[str, str] | None = None,
+    strict: bool = False,
+    processes: Processes = ALONE,
+) -> list[Evaluation]:
+    """An `Evaluation` for each member, from one pass over the split: an image is decoded once for all of them.
+
+    Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
+    and left out, or with `strict` a `UserError`. `report(done, total)` is called after each batch, for the share of
+    this process. Neither `batch` nor `workers` (decoding threads) nor the number of processes changes a result; all
+    results are in the first process, the others return none. Top-5 counts the best K where there are fewer than five
+    classes.
+    """
+    need(batch >= 1, "batch", batch, "at least 1")
+    labels = [join(dataset.classes, m.classes, mapping, dataset.origin.path)[dataset.labels] for m in members]
+    for member in members:
+        member.classify([])  # what a protocol cannot do is found before any image is opened
+    mine: Part | UserError
+    try:
+        mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict)
+    except UserError as error:
+        mine = error  # told by the first process, for which all others would wait in vain
+    shares: list[Part] = []
+    for part in processes.gathered(mine):
+        if isinstance(part, UserError):
+            raise part
+        shares.append(part)
+    if not shares:
+        return []
+    kept = np.concatenate([part.kept for part in shares])
+    refused = [r for part in shares for r in part.refused]
+    check_some(len(kept), refused, dataset)
+    return [
+        measured(
+            member.classes,
+            own[kept],
+            joined([part.scores[i] for part in shares]),
+            dataset.ids[kept],
+            len(dataset),
+            tuple(refused),
+        )
+        for i, (member, own) in enumerate(zip(members, labels, strict=True))
+    ]
+
+
+def joined(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray, "N K"]:
+    """The scores of all processes' images, in order; those of one process are not copied."""
+    return np.concatenate(scores) if len(scores) > 1 else scores[0]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A few consecutive images: positions of those that were scored, their scores by each member, what was refused."""
+
+    kept: Int64[np.ndarray, "n"]
+    scores: list[Float[np.ndarray, "n _"]]
+    refused: list[Refused]
+
+
+def share(
+    members: Sequence[Member],
+    dataset: Dataset,
+    positions: range,
+    batch: int,
+    workers: int,
+    report: Report | None,
+    strict: bool,
+) -> Part:
+    """The images at `positions` as one part. Beside its scores only one batch is held at a time."""
+    kept: list[int] = []
+    refused: list[Refused] = []
+    scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
+    for part in parts(members, dataset, positions, batch, workers):
+        if strict and part.refused:
+            raise UserError(f"refused: {described(part.refused[0])}; mend or remove the file, or go without --strict")
+        for all_scores, some in zip(scores, part.scores, strict=True):
+            check_finite(some, part.kept, dataset)
+            all_scores[len(kept) : len(kept) + len(some)] = some
+        kept += part.kept.tolist()
+        refused += part.refused
+        if report is not None:
+            report(len(kept) + len(refused), len(positions))
+    return Part(np.array(kept, np.int64), [s[: len(kept)] for s in scores], refused)
+
+
+def parts(members: Sequence[Member], dataset: Dataset, positions: range, batch: int, workers: int) -> Iterator[Part]:
+    """The data set in order. One that lies in memory as the networks want it is scored without touching single ones."""
+    array = dataset.array
+    networks = [direct(member, array) for member in members] if array is not None else [None]
+    if array is not None and all(networks):
+        for start in range(positions.start, positions.stop, batch):
+            stop = min(start + batch, positions.stop)
+            views = to_batch(array[start:stop])
+            yield Part(np.arange(start, stop), [n.scores(views).numpy() for n in networks if n], [])
+        return
+    most = min(batch, LOOKED_AT) if array is None and any(map(looks_often, members)) else batch
+    for chunk in chunks(dataset, positions, most, workers):
+        images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
+        bad = [item for _, item in chunk if isinstance(item, BadImage)]
+        seen = list(images.values())
+        scores = [member.classify(seen).numpy() for member in members]
+        yield Part(np.array(list(images), np.int64), scores, [Refused(b.path, b.code, b.detail) for b in bad])
+
+
+def looks_often(member: Member) -> bool:
+    """Whether an image may be many views to a member."""
+    return member.protocol is not None or not isinstance(member.classifier, ViewClassifier)
+
+
+def direct(member: Member, array: UInt8[np.ndarray, "N H W C"]) -> ViewClassifier | None:
+    """The member's network, where what it is shown of the images of an array is these images themselves."""
+    network = member.classifier
+    if member.protocol is not None or not isinstance(network, ViewClassifier):
+        return None
+    return network if untouched(network.preprocess, array.shape[1:]) else None
+
+
+def chunks(
+    dataset: Dataset, positions: range, batch: int, workers: int
+) -> Iterator[list[tuple[int, Image | BadImage]]]:
+    """Positions and decoded images in order, at most `batch` at a time and fewer where the images are large."""
+    chunk: list[tuple[int, Image | BadImage]] = []
+    held = 0
+    items = ordered(dataset, np.arange(positions.start, positions.stop), workers)
+    for i, item in zip(positions, items, strict=True):
+        chunk.append((i, item))
+        held += 0 if isinstance(item, BadImage) else item.nbytes
+        if len(chunk) == batch or held >= AT_ONCE:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+def check_some(kept: int, refused: list[Refused], dataset: Dataset) -> None:
+    """A split of which nothing was scored is a `UserError` that says why."""
+    if not kept:
+        why = (
+            f"all {len(refused):,} images were refused, first {described(refused[0])}"
+            if refused
+            else "it has no images"
+        )
+        raise UserError(f"there is nothing to evaluate in split {dataset.split!r} of {dataset.origin.path}: {why}")
+
+
+def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"], dataset: Dataset) -> None:
+    """Scores with a NaN or an infinity are a `UserError` that names the first such image."""
+    wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(wrong):
+        name = printable(dataset.name(int(kept[wrong[0]])))
+        raise UserError(
+            f"the model's scores for {name} are not finite: its training diverged or its weights are damaged; "
+            "take an earlier checkpoint, or train again with a lower learning rate"
+        )
+
+
+def described(refused: Refused) -> str:
+    """A refused file on one line, safe to print."""
+    return printable(f"{refused.path}: {refused.detail} ({refused.code})")

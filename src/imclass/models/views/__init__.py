@@ -1,0 +1,1 @@
+"""Views of an image at several scales, and averages over them."""

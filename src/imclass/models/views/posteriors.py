@@ -1,0 +1,122 @@
+"""Posteriors averaged over views, maps, mirrors and scales.
+
+A `Look` is one way of looking at rescaled images. A protocol is some scales and some looks; each image is rescaled once
+a scale, whatever the looks and their crops.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from imclass.core.contracts import Image, ViewClassifier
+from imclass.core.preprocess import Preprocess
+from imclass.models.views.batches import Batch, Images, Owned, portions, same_shape, to_batch
+from imclass.models.views.crops import Box
+from imclass.models.views.scales import check_scales
+
+WINDOW = 64 * 2**20  # bytes of rescaled images held at a time
+
+Look: TypeAlias = Callable[[ViewClassifier, Images], Float64[Tensor, "N K"]]  # posteriors of rescaled images
+Boxes: TypeAlias = Callable[[int, int, int], Sequence[Box]]  # of height, width and native size
+
+
+def posterior(scores: Float[Tensor, "N K"]) -> Float64[Tensor, "N K"]:
+    """The softmax of log-scores."""
+    return scores.double().softmax(1)
+
+
+def log_scores(posteriors: Float64[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+    """The log of posteriors; 0, which has none, counts as the smallest positive number, about exp(-708)."""
+    return posteriors.clamp_min(torch.finfo(torch.float64).tiny).log().float()
+
+
+def both_ways(posteriors: Callable[[Tensor], Tensor], batch: Batch) -> Float64[Tensor, "N K"]:
+    """The mean of the posteriors of views and of their mirrors."""
+    return (posteriors(batch) + posteriors(batch.flip(3))) / 2
+
+
+def over_scales(
+    protocol: str, classifier: ViewClassifier, images: Images, scales: Sequence[int], looks: Sequence[Look]
+) -> Float[Tensor, "N K"]:
+    """The log of the posteriors' mean over scales and looks; `protocol` is the name that a `UserError` tells.
+
+    Without images there are no rows, but it is tried whether the network can do it, with a black one where it is cheap.
+    """
+    check_scales(protocol, scales, classifier.preprocess)
+    if not len(images):
+        side = min(scales)
+        black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
+        for look in looks:
+            if isinstance(look, Maps):
+                look(classifier, [black])
+    total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
+    for q in scales:
+        for owners, window in portions(rescaled(images, classifier.preprocess, q), WINDOW):
+            for look in looks:
+                total[owners] += look(classifier, window)
+    return log_scores(total / (len(scales) * len(looks)))
+
+
+def rescaled(images: Images, preprocess: Preprocess, q: int) -> Iterator[Owned]:
+    """Each image with its shorter side at `q` pixels, in the network's colours, resized as the preprocess does it."""
+    rule = replace(preprocess, resize="shorter", scale=q)
+    for i, image in enumerate(images):
+        yield i, rule.resized(rule.coloured(rule.narrowed(image)))
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The look at squares of an image and their mirrors: the mean of the posteriors."""
+
+    boxes: Boxes
+
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float64[Tensor, "N K"]:
+        """Crops are batched across images."""
+        total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
+        size = classifier.preprocess.size
+        for owners, views in portions(self.views(images, classifier.preprocess)):
+            found = both_ways(lambda batch: posterior(classifier.scores(batch)), to_batch(np.stack(views)))
+            total.index_add_(0, torch.tensor(owners), found)
+        return total / len(self.boxes(size, size, size))
+
+    def views(self, images: Images, preprocess: Preprocess) -> Iterator[Owned]:
+        """The crops at the native size, not mirrored, image by image."""
+        for i, image in enumerate(images):
+            height, width = image.shape[:2]
+            for box in self.boxes(height, width, preprocess.size):
+                yield i, cut(image, box, preprocess)
+
+
+def cut(image: Image, box: Box, preprocess: Preprocess) -> Image:
+    """A square of an image at the native size."""
+    crop = image[box.top : box.top + box.side, box.left : box.left + box.side]
+    return preprocess.to(crop, preprocess.size, preprocess.size)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The look at the class map of a whole image and of its mirror; `reduce` makes posteriors, N K, of N K h w."""
+
+    reduce: Callable[[Tensor], Tensor]
+
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float64[Tensor, "N K"]:
+        """Images of one shape go together; none is padded."""
+        total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
+        for owners, batch in same_shape(images):
+            total[owners] = both_ways(lambda views: self.reduce(classifier.dense(views)), batch)
+        return total
+
+
+def mean_of_scores(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
+    """The posterior of the spatial mean of the class scores (Simonyan and Zisserman 2015, section 3.2)."""
+    return posterior(maps.double().mean((2, 3)))
+
+
+def highest(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
+    """Each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3); they sum to 1 or more."""
+    return maps.double().softmax(1).amax((2, 3))

@@ -1,0 +1,240 @@
+"""Published numbers as the papers print them, and what was measured in its place."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from imclass.core.config import Model
+from imclass.core.errors import UserError
+from imclass.core.preprocess import Preprocess
+from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.papers import resnet, vgg
+from imclass.evaluation.papers.render import TABLES, Measured, Share, as_measured, net_of, render
+from imclass.evaluation.papers.table import Net
+from imclass.evaluation.papers.table import Tested as What  # pytest takes a name with Test for its own
+from imclass.evaluation.protocols.center import Center
+from imclass.evaluation.protocols.dense import Dense, ResNetMultiscale
+from imclass.evaluation.score import protocols
+from imclass.models.classifier import networks, sketch
+
+# Written down a second time, in the short form of a reader's notes: network, S / Q, top-1, top-5.
+TABLE_3 = """A 256/256 29.6 10.4 · A-LRN 256/256 29.7 10.5 · B 256/256 28.7 9.9 · C 256/256 28.1 9.4 · C 384/384 28.1
+9.3 · C [256;512]/384 27.3 8.8 · D 256/256 27.0 8.8 · D 384/384 26.8 8.7 · D [256;512]/384 25.6 8.1 · E 256/256 27.3 9.0
+· E 384/384 26.9 8.7 · E [256;512]/384 25.5 8.0"""
+TABLE_4 = """B 256/224,256,288 28.2 9.6 · C 256/224,256,288 27.7 9.2 · C 384/352,384,416 27.8 9.2
+· C [256;512]/256,384,512 26.3 8.2 · D 256/224,256,288 26.6 8.6 · D 384/352,384,416 26.5 8.6
+· D [256;512]/256,384,512 24.8 7.5 · E 256/224,256,288 26.9 8.7 · E 384/352,384,416 26.7 8.6
+· E [256;512]/256,384,512 24.8 7.5"""
+TABLE_7 = """23.7 6.8 6.8; 24.4 7.1 7.0; 24.7 7.5 7.3; - 7.9 7.9; - 6.7 6.7; - - 8.1; 27.9 9.1 9.1; - - 11.7; - - 12.5;
+36.0 14.7 14.8; 37.5 16.0 16.1; 34.0 13.2 13.6; 35.7 14.2 -; 38.1 16.4 16.4; 40.7 18.2 -"""
+D_256 = What((Net("vgg-d", (256,), (256,)),), "dense", "runs/d")
+
+
+def one(tested: What = D_256, data: str = "imagenet validation", top5: bool = True) -> Measured:
+    """A measured row."""
+    return Measured(tested, data, 9_990, 10_000, Share(24.5, 23.0, 26.0), Share(7.25, 6.5, 8.0) if top5 else None)
+
+
+def cells(text: str, first: str) -> list[list[str]]:
+    """The words of each line that begins with this network."""
+    return [line.split() for line in text.splitlines() if line.startswith(f"{first} ")]
+
+
+@pytest.mark.parametrize(("name", "notes"), [("3", TABLE_3), ("4", TABLE_4)])
+def test_tables_three_and_four_are_the_papers(name: str, notes: str) -> None:
+    (table,) = TABLES[name]
+    printed = [
+        " ".join([row[0], "/".join(row[1:]), *numbers])
+        for row, numbers in ((table.cells(r.tested), r.numbers) for r in table.rows)
+    ]
+    assert printed == " ".join(notes.split()).split(" · ")
+
+
+def test_tables_five_to_seven_are_the_papers() -> None:
+    assert [(*vgg.METHOD.cells(r.tested), *r.numbers) for r in vgg.METHOD.rows] == [
+        ("D", "dense", "24.8", "7.5"), ("D", "multi-crop", "24.6", "7.5"), ("D", "multi-crop & dense", "24.4", "7.2"),
+        ("E", "dense", "24.8", "7.5"), ("E", "multi-crop", "24.6", "7.4"), ("E", "multi-crop & dense", "24.4", "7.1"),
+    ]  # fmt: skip
+    both = "(D/[256;512]/256,384,512), (E/[256;512]/256,384,512), "
+    assert [(*vgg.FUSION.cells(r.tested), *r.numbers) for r in vgg.FUSION.rows] == [
+        ("(D/256/224,256,288), (D/384/352,384,416), (D/[256;512]/256,384,512), (C/256/224,256,288), "
+         "(C/384/352,384,416), (E/256/224,256,288), (E/384/352,384,416), dense eval.", "24.7", "7.5", "7.3"),
+        (both + "dense eval.", "24.0", "7.1", "7.0"),
+        (both + "multi-crop", "23.9", "7.2", ""),
+        (both + "multi-crop & dense eval.", "23.7", "6.8", "6.8"),
+    ]  # fmt: skip
+    assert [" ".join(n or "-" for n in r.numbers) for r in vgg.STATE_OF_THE_ART.rows] == [
+        row.strip() for row in TABLE_7.replace("\n", " ").split(";")
+    ]
+
+
+def test_the_papers_own_claims_hold_between_its_tables() -> None:
+    """Section 4: the best nets of Tables 4 to 6 return in Tables 5 to 7; several scales are better than one."""
+    single, several = (
+        {r.tested.nets[0].network + str(r.tested.nets[0].train): r for r in t.rows}
+        for t in (vgg.SINGLE_SCALE, vgg.MULTI_SCALE)
+    )
+    for net, row in several.items():
+        assert float(row.numbers[0]) < float(single[net].numbers[0])
+    assert several["vgg-e(256, 512)"].numbers == vgg.METHOD.rows[3].numbers
+    assert vgg.FUSION.rows[3].numbers == vgg.STATE_OF_THE_ART.rows[0].numbers
+    assert vgg.METHOD.rows[5].numbers == vgg.STATE_OF_THE_ART.rows[1].numbers[:2]
+
+
+def test_the_networks_here_tell_the_same_published_errors() -> None:
+    """Two files that were written apart: the networks' own entries and the tables."""
+    entries = networks().entries
+    compared = 0
+    for row in (*vgg.SINGLE_SCALE.rows, *resnet.SINGLE.rows, *resnet.CIFAR.rows):
+        for net in row.tested.nets[: row.tested.protocol in ("tencrop", "") or net_is_first(row.tested)]:
+            published = entries[net.network].published if net.network in entries else None
+            if published is not None and published.top1 is not None and "torchvision" not in published.protocol:
+                numbers = row.numbers[-2:] if len(row.numbers) > 1 else (*row.numbers, "")
+                assert [float(n) if n else None for n in numbers] == [published.top1, published.top5], net
+                compared += 1
+    assert compared >= 6
+
+
+def net_is_first(tested: What) -> bool:
+    """Whether this row is the one at S = Q = 256, which entries quote."""
+    return [(net.train, net.test) for net in tested.nets] == [((256,), (256,))]
+
+
+def test_every_network_and_protocol_of_the_tables_is_here() -> None:
+    rows = [row.tested for tables in TABLES.values() for table in tables for row in table.rows]
+    assert {tested.protocol for tested in rows} - {""} <= set(protocols().entries)
+    assert {net.network for tested in rows for net in tested.nets} <= set(networks().entries)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_unmeasured_cells_say_so_and_lines_fit_100_columns(name: str) -> None:
+    text = render(name, [])
+    assert text.count("not run") == 2 * sum(len(table.rows) for table in TABLES[name])
+    assert "Published errors in %: " in text and "Wilson" not in text
+    text = render(
+        name, [one(), one(What((Net("vgg-e"),) * 3, "dense", "x" * 60), "a folder of " + "very " * 9 + "long")]
+    )
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_row_of_the_same_network_and_scales_stands_beside_the_published_one() -> None:
+    text = render("3", [one()])
+    beside = [row for row in cells(text, "D") if "24.50" in row]
+    assert beside == [["D", "256", "256", "27.0", "8.8", "24.50", "7.25", "imagenet"]]
+    assert "validation [1]" in text and text.count("not run") == 2 * 11
+    assert "[1] runs/d on imagenet validation: dense, S 256, Q 256; top-1 error 24.50 % (23.00 to 26.00)" in text
+    assert "9,990 of 10,000 images" in " ".join(text.split())
+
+
+def test_other_scales_get_a_line_below_their_network_with_their_data() -> None:
+    small = What((Net("vgg-d", (73,), (73,)),), "dense", "runs/small")
+    text = render("3", [one(small, "cifar10 test")])
+    rows = cells(text, "D")
+    assert rows[-1] == ["D", "73", "73", "-", "-", "24.50", "7.25", "cifar10", "test", "[1]"]
+    assert text.count("not run") == 2 * 12  # nothing published was measured
+    assert text.index("D        73") < text.index("E        256")
+
+
+@pytest.mark.parametrize(
+    "tested",
+    [
+        What((Net("vgg-d", (256,), (256,)),), "center", "x"),  # another protocol
+        What((Net("vgg-d-bn", (256,), (256,)),), "dense", "x"),  # another network
+        What((Net("vgg-d", (256,), (256,)), Net("vgg-e", (256,), (256,))), "dense", "x"),  # a fusion
+        What((), "", "x"),  # something that is no network
+    ],
+)
+def test_what_matches_nothing_comes_last(tested: What) -> None:
+    lines = render("3", [one(tested)]).splitlines()
+    last = (
+        lines.index(next(line for line in lines if line.startswith("[1]"))) - 2
+    )  # the name of the data takes two lines
+    assert "24.50" in lines[last] and " - " in lines[last]
+    assert sum("24.50" in line for line in lines[:last]) == 0
+
+
+def test_a_second_measurement_of_one_row_stands_below_the_first() -> None:
+    text = render("3", [one(data="photos"), one(data="imagenet")])
+    assert [row[-2:] for row in cells(text, "D") if "24.50" in row] == [["photos", "[1]"], ["imagenet", "[2]"]]
+
+
+def test_members_of_a_fusion_are_known_in_any_order() -> None:
+    text = render("6", [one(What((vgg.E, vgg.D), "dense+multicrop", "both"), "imagenet")])
+    line = next(line for line in text.splitlines() if "24.50" in line)
+    assert line.split()[1:7] == ["23.7", "6.8", "6.8", "24.50", "7.25", "imagenet"]
+    assert "test set are not public" in text
+
+
+def test_what_a_paper_leaves_open_matches_any_scale() -> None:
+    tested = What((Net("resnet-50", (256,), (256,)),), "tencrop", "hub")
+    rows = [row for row in cells(render("resnet", [one(tested)]), "resnet-50") if "24.50" in row]
+    assert rows == [["resnet-50", "10", "crops", "3.8", "22.85", "6.71", "24.50", "7.25", "imagenet"]]
+
+
+def test_each_row_goes_to_the_table_that_knows_its_network() -> None:
+    cifar = What((Net("resnet-cifar-56", (32,), (32,)),), "", "runs/56")
+    flipped = What((Net("resnet-cifar-56", (32,), (32,)),), "flip", "runs/56")
+    single, _, last = render("resnet", [one(cifar, "cifar10"), one(flipped, "cifar10")]).split("\n\n")
+    assert "24.50" not in single
+    assert ["ResNet,", "56", "layers", "6.97", "24.50", "7.25", "cifar10", "[1]"] in [
+        x.split() for x in last.splitlines()
+    ]
+    assert "runs/56 (flip)" in last
+
+
+def test_few_classes_have_no_top_five_error() -> None:
+    text = render("3", [one(top5=False)])
+    assert [row[6] for row in cells(text, "D") if "24.50" in row] == ["-"]
+    assert "top-5 error 0 by definition" in " ".join(text.split())
+
+
+def test_csv_is_numbers_and_names_that_are_no_formulas() -> None:
+    tested = What((Net("lenet-5", (32,), (32,)),), "", "=1+1")
+    rows = list(csv.DictReader(io.StringIO(render("3", [one(), one(tested, '@data, "x"\n')], "csv"))))
+    assert len(rows) == 13
+    assert {row["measured top-1"] for row in rows} == {"not run", "24.5"}
+    measured_d = next(row for row in rows if row["measured as"] == "runs/d")
+    assert [measured_d[f"published {n}"] for n in ("top-1 val", "top-5 val")] == ["27.0", "8.8"]
+    assert [measured_d[f"measured top-5{end}"] for end in ("", " low", " high")] == ["7.25", "6.5", "8.0"]
+    assert (measured_d["evaluated"], measured_d["total"], measured_d["protocol"]) == ("9990", "10000", "dense")
+    assert rows[-1]["measured as"] == "'=1+1" and rows[-1]["measured on"].startswith('\'@data, "x"')
+
+
+def test_markdown_keeps_names_in_their_cells() -> None:
+    tested = What((Net("a|b<i>", (32,), (32,)),), "", "x")
+    text = render("3", [one(tested, "da|ta\n<b>")], "markdown")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 13
+    assert {len(row.replace("\\|", "").split("|")) for row in rows} == {2 + 8}
+    assert "<i>" not in text and "<b>" not in text
+
+
+def test_an_unknown_table_is_named_with_its_neighbours() -> None:
+    with pytest.raises(UserError, match="--table is resnets; there is no such table; did you mean 'resnet'"):
+        render("resnets", [])
+
+
+def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
+    random = np.random.default_rng(0)
+    scores, labels = random.normal(size=(80, 6)).astype(np.float32), random.integers(0, 6, 80)
+    found = measured(tuple("abcdef"), labels, scores, np.arange(80), 82)
+    row = as_measured(found, D_256, "photos")
+    misses = int((scores.argmax(1) != labels).sum())
+    assert row.top1.error == pytest.approx(100 * misses / 80)
+    assert (row.top1.low, row.top1.high) == tuple(100 * end for end in wilson(misses, 80))
+    assert (row.evaluated, row.total, row.data, row.tested) == (80, 82, "photos", D_256)
+    assert row.top5 is not None and row.top5.error == pytest.approx(100 * (1 - found.top5))
+    assert as_measured(measured(tuple("abcde"), labels % 5, scores[:, :5], np.arange(80), 80), D_256, "x").top5 is None
+
+
+def test_a_network_tells_its_scales() -> None:
+    classifier = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", scale=32))
+    assert net_of(classifier, None) == net_of(classifier, Dense()) == Net("lenet-5", (32,), (32,))
+    assert net_of(classifier, Dense((32, 40))) == Net("lenet-5", (32,), (32, 40))
+    assert net_of(classifier, Center(scale=30)) == Net("lenet-5", (32,), (30,))
+    assert net_of(classifier, ResNetMultiscale()) == Net("lenet-5", (32,), ())
+    squash = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", resize="squash"))
+    assert net_of(squash, None) == Net("lenet-5", (28,), (28,))

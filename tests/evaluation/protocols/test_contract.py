@@ -1,0 +1,109 @@
+"""What holds for every protocol there is."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.core.contracts import TestProtocol
+from imclass.core.preprocess import Preprocess
+from imclass.evaluation.protocols.center import Center
+from imclass.evaluation.score import protocols
+from imclass.models.views import batches as views
+from imclass.models.views.posteriors import log_scores, posterior
+from imclass.models.views.scales import with_scales
+from tests.support.narrowed import small
+from tests.support.viewers import Constant, Linear, ragged
+
+RULE = Preprocess(size=14, scale=17)
+FOUND = {**protocols().entries, "center, flip": Center(flip=True)}
+OF_VIEWS = {name: protocol for name, protocol in FOUND.items() if name != "overfeat"}  # that one needs a real network
+SHAPES = ((40, 55, 3), (60, 33, 3), (25, 25, 3), (40, 55, 1), (16, 300, 3))
+
+
+@pytest.fixture(params=OF_VIEWS)
+def protocol(request: pytest.FixtureRequest) -> Iterator[TestProtocol]:
+    yield OF_VIEWS[request.param]
+
+
+def test_every_protocol_of_the_issue_is_there() -> None:
+    names = "center resize flip shift6 tencrop googlenet144 vgg-multicrop dense dense+multicrop overfeat"
+    assert set(names.split()) | {"resnet-multiscale"} <= set(FOUND) and not protocols().failures
+
+
+def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: TestProtocol) -> None:
+    classifier = Constant(RULE)
+    found = protocol(classifier, ragged(*SHAPES)).softmax(1)
+    assert torch.allclose(found, torch.tensor(classifier.value).softmax(0).expand_as(found), atol=1e-6)
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_posteriors_sum_to_one(protocol: TestProtocol, colour: str) -> None:
+    rule = Preprocess(size=14, scale=17, colour="grey" if colour == "grey" else "rgb")
+    scores = protocol(Linear(rule), ragged(*SHAPES))
+    assert scores.dtype == torch.float32 and scores.isfinite().all()
+    assert torch.allclose(scores.softmax(1).sum(1), torch.ones(len(SHAPES)), atol=1e-6)
+
+
+def test_neither_order_nor_grouping_matters(protocol: TestProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
+    together = protocol(classifier, images).softmax(1)
+    alone = torch.cat([protocol(classifier, [image]) for image in images]).softmax(1)
+    backwards = protocol(classifier, images[::-1]).softmax(1).flip(0)
+    assert torch.allclose(together, alone, atol=1e-6) and torch.allclose(together, backwards, atol=1e-6)
+    assert not torch.allclose(together[0], together[1], atol=1e-3)  # the twin: a wrong order would be seen
+
+
+def test_no_images_give_no_rows(protocol: TestProtocol) -> None:
+    assert protocol(Linear(RULE), []).shape == (0, 3)
+
+
+def test_an_image_without_detail_has_the_score_of_its_one_view(protocol: TestProtocol) -> None:
+    classifier, grey = Linear(RULE, gain=4), np.full((40, 55, 3), 93, np.uint8)
+    view = torch.full((1, 3, 14, 14), 93, dtype=torch.uint8)
+    assert torch.allclose(protocol(classifier, [grey]).softmax(1), classifier.scores(view).softmax(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, p in OF_VIEWS.items() if hasattr(p, "scales")])
+def test_the_same_scale_twice_is_that_scale(name: str) -> None:
+    classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
+    once, twice, other = (with_scales(OF_VIEWS[name], q)(classifier, images) for q in ((17,), (17, 17), (17, 20)))
+    assert torch.allclose(once, twice, atol=1e-6) and not torch.allclose(once, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["lenet-5", "resnet-cifar-20", "vgg-d"])
+def test_real_networks_do_not_care_for_grouping(name: str) -> None:
+    classifier, images = small(name), ragged((80, 70, 3), (80, 70, 3), (70, 80, 1))
+    for title, protocol in FOUND.items():
+        if (name, title) == ("resnet-cifar-20", "overfeat"):
+            continue  # it has no pooling to be made finer
+        together = protocol(classifier, images).softmax(1)
+        alone = torch.cat([protocol(classifier, [image]) for image in images]).softmax(1)
+        assert (together - alone).abs().max() <= 1e-6, title
+
+
+def test_batches_stay_small_whatever_the_number_of_views(protocol: TestProtocol) -> None:
+    class Sizes(Linear):
+        def scores(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.nbytes <= views.AT_ONCE + images[0].nbytes
+            self.seen.append(images[:0].clone())
+            return torch.zeros(len(images), 3)
+
+        def dense(self, images: torch.Tensor) -> torch.Tensor:
+            return self.scores(images)[:, :, None, None]
+
+    classifier = Sizes(Preprocess(size=224, scale=256))
+    protocol(classifier, ragged((256, 300, 3)) * 40)
+    assert len(classifier.seen) > 1
+
+
+def test_a_posterior_of_nothing_keeps_a_finite_score() -> None:
+    certain = posterior(torch.tensor([[2000.0, 0.0, 1999.0]]))
+    assert certain[0, 1] == 0 and certain.log()[0, 1] == -torch.inf
+    scores = log_scores(certain)
+    assert scores.isfinite().all() and torch.allclose(scores.softmax(1).double(), certain, atol=1e-6)
+
+
+def test_what_is_no_number_stays_none() -> None:
+    assert log_scores(posterior(torch.tensor([[torch.nan, 0.0]]))).isnan().all()

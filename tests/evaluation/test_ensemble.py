@@ -1,0 +1,171 @@
+"""The mean of posteriors against a plain numpy loop; members joined by name; what cannot be a mean."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.core.contracts import Classifier, ViewClassifier
+from imclass.core.errors import UserError
+from imclass.core.preprocess import Preprocess
+from imclass.evaluation.ensemble import Ensemble, Member, mean_posterior
+
+CLASSES = ("cat", "dog", "eel", "fox")
+IMAGES = [np.full((5 + i, 9, 3), 40 * i, np.uint8) for i in range(5)]
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Scores that follow from the first pixel and a seed alone."""
+
+    seed: int = 0
+    classes: tuple[str, ...] = CLASSES
+    preprocess: Preprocess = field(default_factory=lambda: Preprocess(4, scale=4))
+
+    def row(self, value: float) -> torch.Tensor:
+        scores = 4 * np.random.default_rng([self.seed, int(value)]).normal(size=len(CLASSES))
+        return torch.tensor([scores[CLASSES.index(name)] for name in self.classes], dtype=torch.float32)
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.row(float(image[0, 0, 0])) for image in images])
+
+    def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        rows = [self.row(float(image[0, 0, 0])) for image in images]
+        return torch.stack(rows) if rows else torch.zeros(0, len(self.classes))
+
+    def dense(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores(images)[..., None, None]
+
+
+@dataclass(frozen=True)
+class Darker:
+    """A protocol that looks at half the light."""
+
+    def __call__(self, classifier: ViewClassifier, images: Sequence[np.ndarray]) -> torch.Tensor:
+        return classifier.classify([image // 2 for image in images])
+
+
+def posterior(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+def by_hand(members: Sequence[Member], temperature: float = 1.0) -> np.ndarray:
+    """Log posteriors, an image, a member and a class at a time, then divided and normalised."""
+    total = sum(member.weight for member in members)
+    rows = []
+    for image in IMAGES:
+        mean = np.zeros(len(CLASSES))
+        for member in members:
+            own = posterior(member.classify([image])[0].double().numpy())
+            for k, name in enumerate(CLASSES):
+                mean[k] += member.weight / total * own[member.classes.index(name)]
+        rows.append(posterior(np.log(mean) / temperature))
+    return np.array(rows)
+
+
+THREE = (Member(Fixed(1)), Member(Fixed(2), weight=2.5), Member(Fixed(3), Darker(), weight=0.5))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
+def test_it_is_the_weighted_mean_of_posteriors(temperature: float) -> None:
+    ensemble = Ensemble(THREE, temperature)
+    scores = ensemble.classify(IMAGES)
+    assert scores.dtype == torch.float32 and scores.shape == (5, 4)
+    np.testing.assert_allclose(scores.softmax(1).numpy(), by_hand(THREE, temperature), atol=1e-6)
+    assert isinstance(ensemble, Classifier) and not isinstance(ensemble, ViewClassifier)
+
+
+def test_weights_and_temperature_matter() -> None:
+    plain = Ensemble(tuple(replace(m, weight=1.0) for m in THREE)).classify(IMAGES).softmax(1)
+    assert (plain - Ensemble(THREE).classify(IMAGES).softmax(1)).abs().max() > 0.01
+    assert (plain - Ensemble(THREE, 2.0).classify(IMAGES).softmax(1)).abs().max() > 0.01
+
+
+def test_one_member_is_that_member() -> None:
+    alone = Ensemble((Member(Fixed(1), weight=7.0),)).classify(IMAGES)
+    torch.testing.assert_close(alone.softmax(1), Fixed(1).classify(IMAGES).softmax(1))
+
+
+def test_the_order_of_members_does_not_matter() -> None:
+    one, other = Ensemble(THREE).classify(IMAGES), Ensemble(THREE[::-1]).classify(IMAGES)
+    np.testing.assert_allclose(other.softmax(1).numpy(), one.softmax(1).numpy(), atol=1e-6)
+
+
+def test_a_protocol_is_the_members_own() -> None:
+    dark, plain = Ensemble((Member(Fixed(3), Darker()),)), Ensemble((Member(Fixed(3)),))
+    halved = [image // 2 for image in IMAGES]
+    torch.testing.assert_close(dark.classify(IMAGES), plain.classify(halved))
+    assert not torch.allclose(dark.classify(IMAGES), plain.classify(IMAGES))
+
+
+def test_classes_are_joined_by_name() -> None:
+    order = ("fox", "cat", "eel", "dog")
+    mixed = Ensemble((Member(Fixed(1)), Member(Fixed(2, order))))
+    plain = Ensemble((Member(Fixed(1)), Member(Fixed(2))))
+    torch.testing.assert_close(mixed.classify(IMAGES), plain.classify(IMAGES))
+    turned = Ensemble((Member(Fixed(2, order)), Member(Fixed(1))))
+    assert turned.classes == order
+    own = [order.index(name) for name in CLASSES]
+    torch.testing.assert_close(turned.classify(IMAGES)[:, own], plain.classify(IMAGES))
+    by_index = mean_posterior([Fixed(1).classify(IMAGES), Fixed(2, order).classify(IMAGES)], [1.0, 1.0])
+    assert not torch.allclose(by_index, plain.classify(IMAGES))  # the twin: by index it would have been wrong
+
+
+def test_other_classes_are_listed() -> None:
+    other = replace(Fixed(), classes=("cat", "dog", "eel", "gnu"))
+    with pytest.raises(UserError, match=r"members 1 and 2 .*only member 1 has 'fox', only member 2 has 'gnu'"):
+        Ensemble((Member(Fixed()), Member(other)))
+
+
+def test_an_ensemble_may_be_a_member() -> None:
+    inner = Ensemble((Member(Fixed(1)), Member(Fixed(2), weight=3.0)))
+    nested = Ensemble((Member(inner, weight=1.0), Member(Fixed(3), weight=3.0)))
+    flat = (Member(Fixed(1), weight=0.25), Member(Fixed(2), weight=0.75), Member(Fixed(3), weight=3.0))
+    np.testing.assert_allclose(nested.classify(IMAGES).softmax(1).numpy(), by_hand(flat), atol=1e-6)
+    with pytest.raises(UserError, match="takes no protocol"):
+        Member(inner, Darker())
+
+
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 2.0), (math.nan, 1.0), (math.inf, 1.0)])
+def test_weights_that_are_none(weights: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match="the weights of an ensemble are"):
+        Ensemble(tuple(Member(Fixed(i), weight=w) for i, w in enumerate(weights)))
+    assert Ensemble((Member(Fixed(), weight=0.0), Member(Fixed(2)))).classify(IMAGES).isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
+def test_temperatures_that_are_none(temperature: float) -> None:
+    with pytest.raises(UserError, match="temperature"):
+        Ensemble(THREE, temperature)
+
+
+def test_nobody_is_no_ensemble() -> None:
+    with pytest.raises(UserError, match="at least one member"):
+        Ensemble(())
+
+
+def test_a_class_that_nobody_believes_in_keeps_a_finite_score() -> None:
+    sure = torch.tensor([[0.0, -1e4]])
+    scores = mean_posterior([sure, sure], [1.0, 1.0])
+    assert scores.isfinite().all() and scores.softmax(1)[0, 0] == 1
+
+
+def test_no_images_give_no_rows() -> None:
+    assert Ensemble(THREE).classify([]).shape == (0, 4)
+
+
+def test_predict_names_the_best() -> None:
+    found = Ensemble(THREE).predict(IMAGES, top=2)
+    chances = by_hand(THREE)
+    for row, own in zip(found, chances, strict=True):
+        best = np.argsort(-own)[:2]
+        assert [name for name, _ in row] == [CLASSES[k] for k in best]
+        assert [p for _, p in row] == pytest.approx(own[best].tolist(), abs=1e-6)
+    with pytest.raises(
+        UserError, match="an image is 4 x 4 x 2 uint8; it must be uint8, height x width x 1 or 3 channels"
+    ):
+        Ensemble(THREE).predict([np.zeros((4, 4, 2), np.uint8)])

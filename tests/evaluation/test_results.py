@@ -1,0 +1,159 @@
+"""Scores that come back as they were written, and files that are refused."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imclass.core.contracts import Evaluation, Origin, Refused
+from imclass.core.errors import UserError
+from imclass.data.arrays import ArrayDataset
+from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.results import is_scores, names_of, read_scores, save_scores
+
+NAMES = ("a/1.png", "b/\udcff.png", "c/\u732b 3.png", "c/4.png")
+
+
+def evaluation() -> Evaluation:
+    random = np.random.default_rng(0)
+    scores = random.normal(size=(4, 3)).astype(np.float32)
+    refused = (Refused("x/\udcff.jpg", "empty", "0 bytes"),)
+    return measured(("a", "b", "c"), np.array([0, 1, 2, 2]), scores, np.array([5, 3, 9, 0]), 5, refused)
+
+
+def written(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a whole file at `path`."""
+    save_scores(path, evaluation(), NAMES, {"protocol": "dense", "total": 0})
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    path, was = tmp_path / "scores.npz", evaluation()
+    save_scores(path, was, NAMES, {"protocol": "dense"})
+    saved = read_scores(path)
+    found = saved.evaluation
+    assert saved.names == NAMES and saved.record["protocol"] == "dense"
+    assert (found.classes, found.total, found.refused) == (was.classes, 5, was.refused)
+    assert (found.top1, found.top5, found.loss) == (was.top1, was.top5, was.loss)
+    for name in ("scores", "labels", "ids"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(was, name))
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.npz"]
+
+
+def test_the_keys_are_those_that_were_agreed(tmp_path: Path) -> None:
+    arrays = written(tmp_path / "scores.npz")
+    kinds = {name: (array.dtype.kind, array.shape) for name, array in arrays.items()}
+    assert kinds == {
+        "ids": ("i", (4,)), "names": ("U", (4,)), "labels": ("i", (4,)), "scores": ("f", (4, 3)),
+        "classes": ("U", (3,)), "json": ("U", ()),
+    }  # fmt: skip
+    assert json.loads(str(arrays["json"]))["total"] == 5  # the evaluation's own, whatever the record said
+
+
+def test_scores_are_told_from_other_files(tmp_path: Path) -> None:
+    written(tmp_path / "scores.npz")
+    (tmp_path / "model.safetensors").write_bytes((1000).to_bytes(8, "little") + b"{")
+    assert is_scores(tmp_path / "scores.npz")
+    assert not any(map(is_scores, (tmp_path / "model.safetensors", tmp_path, tmp_path / "absent")))
+
+
+def changed(name: str, value: np.ndarray | None) -> Any:
+    """A whole file with one array replaced or left out."""
+
+    def make(path: Path) -> None:
+        arrays = written(path) | {name: value}
+        np.savez(path, **{key: array for key, array in arrays.items() if array is not None})  # type: ignore[arg-type]
+
+    return make
+
+
+def record(text: str) -> Any:
+    return changed("json", np.array(text))
+
+
+def compressed(path: Path) -> None:
+    np.savez_compressed(path, **written(path))  # type: ignore[arg-type]
+
+
+def cut_short(path: Path) -> None:
+    written(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def flipped(path: Path) -> None:
+    written(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"NUMPY") + 130] ^= 255
+    path.write_bytes(content)
+
+
+def header_of_a_giant(path: Path) -> None:
+    written(path)
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**20)})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()} | {"scores.npy": text.getvalue()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+DAMAGED = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("not scores"),
+    "cut short": cut_short,
+    "a bit flipped": flipped,
+    "compressed": compressed,
+    "a giant": header_of_a_giant,
+    "no names": changed("names", None),
+    "no json": changed("json", None),
+    "objects": changed("names", np.array([b"x", 1, None, {}], object)),
+    "bytes for names": changed("names", np.array([b"1", b"2", b"3", b"4"])),
+    "too few names": changed("names", np.array(["1", "2", "3"])),
+    "flat scores": changed("scores", np.zeros(12, np.float32)),
+    "scores in float64": changed("scores", np.zeros((4, 3))),
+    "scores of another machine": changed("scores", np.zeros((4, 3), ">f4")),
+    "a score that is not finite": changed("scores", np.full((4, 3), np.nan, np.float32)),
+    "a label too large": changed("labels", np.array([0, 1, 2, 3])),
+    "a label below zero": changed("labels", np.array([0, 1, 2, -1])),
+    "a class twice": changed("classes", np.array(["a", "a", "b"])),
+    "no record": record("[]"),
+    "no JSON": record("{"),
+    "a record without counts": record("{}"),
+    "a count in words": record('{"total": "five", "refused_files": []}'),
+    "refused files of no form": record('{"total": 5, "refused_files": [{"path": 1}]}'),
+    "deep": record("[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_what_is_not_whole_is_refused(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "scores.npz"
+    DAMAGED[damage](path)
+    with pytest.raises(UserError, match=r"scores\.npz does not hold scores .*--save-scores FILE") as refusal:
+        read_scores(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_images_and_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "scores.npz"
+    arrays = written(path)
+    empty = {
+        name: array[:0] if name in ("ids", "names", "labels", "scores") else array for name, array in arrays.items()
+    }
+    np.savez(path, **empty)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="it has no images"):
+        read_scores(path)
+    with pytest.raises(UserError, match="there is no file of scores"):
+        read_scores(tmp_path / "absent.npz")
+
+
+def test_names_follow_the_ids_of_the_evaluation() -> None:
+    images, labels, ids = np.zeros((5, 2, 2, 1), np.uint8), np.zeros(5, np.int64), np.array([9, 3, 5, 7, 0])
+    dataset = ArrayDataset(images, labels, ids, ("a", "b", "c"), ("test",), "test", Origin("x", "x", "published"))
+    assert names_of(dataset, evaluation()) == ("test/00002", "test/00001", "test/00000", "test/00004")

@@ -1,0 +1,356 @@
+"""`evaluate`: every image is counted or named, and neither batch nor workers change anything."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.core.contracts import Evaluation, Origin, Refused
+from imclass.core.errors import BadImage, UserError
+from imclass.core.preprocess import Preprocess
+from imclass.core.runtime import Processes
+from imclass.evaluation import score as run
+from imclass.evaluation.ensemble import Member
+from imclass.evaluation.protocols.center import Center
+from imclass.evaluation.score import evaluate, evaluate_each, protocols
+from imclass.models.views.batches import to_batch
+
+SIZE = 8
+LARGER = Preprocess(size=SIZE, scale=10)
+ORIGIN = Origin("pictures", "some/folder", "folders")
+CLASSES = ("cat", "dog", "eel", "fox", "gnu", "hen", "ibis")
+
+
+@dataclass
+class Pictures:
+    """A small data set; `bad` positions are refused, `array` is there when all have one size."""
+
+    images: list[np.ndarray]
+    labels: np.ndarray
+    classes: tuple[str, ...] = CLASSES
+    bad: frozenset[int] = frozenset()
+    in_memory: bool = False
+    splits: tuple[str, ...] = ("test",)
+    split: str = "test"
+    origin: Origin = ORIGIN
+    ids: np.ndarray = field(init=False)
+    array: np.ndarray | None = field(init=False)
+    opened: list[int] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ids = np.arange(len(self.images)) + 100
+        self.array = np.stack(self.images) if self.in_memory else None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+        self.opened.append(i)
+        if i in self.bad:
+            raise BadImage("truncated", self.name(i), "the file ends too early")
+        return self.images[i], int(self.labels[i])
+
+    def name(self, i: int) -> str:
+        return f"some/folder/{i}.png"
+
+    def digest(self) -> str:
+        return "0" * 64
+
+
+@dataclass
+class Linear:
+    """Scores linear in the pixels."""
+
+    classes: tuple[str, ...] = CLASSES
+    preprocess: Preprocess = LARGER
+    constant: float | None = None
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        if self.constant is not None:
+            return torch.full((len(images), len(self.classes)), self.constant)
+        weights = np.random.default_rng(7).normal(size=(images[0].numel(), len(CLASSES))).astype(np.float32) / 500
+        own = [CLASSES.index(name) for name in self.classes]  # a permuted model gives permuted scores
+        # in float64, so that no rounding of its own hides what batches do
+        return (images.flatten(1).double() @ torch.from_numpy(weights).double()).float()[:, own]
+
+    def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        if not len(images):
+            return torch.zeros(0, len(self.classes))
+        return self.scores(to_batch(np.stack([self.preprocess(image) for image in images])))
+
+    def dense(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores(images[..., :SIZE, :SIZE])[..., None, None]
+
+
+def pictures(n: int = 50, size: tuple[int, int] | None = None, **fields: Any) -> Pictures:
+    random = np.random.default_rng(3)
+    sides = [size or tuple(random.integers(9, 30, 2)) for _ in range(n)]
+    images = [random.integers(0, 256, (*side, 3), np.uint8) for side in sides]
+    return Pictures(images, random.integers(0, len(CLASSES), n), **fields)
+
+
+def by_hand(classifier: Linear, data: Pictures) -> tuple[float, float, float]:
+    """Loss, top-1 and top-5, an image at a time."""
+    losses, firsts, fives = [], [], []
+    for image, label in zip(data.images, data.labels.tolist(), strict=True):
+        view = torch.from_numpy(classifier.preprocess(image).transpose(2, 0, 1).copy())[None]
+        scores = classifier.scores(view)[0].double()
+        losses.append(-float(scores.log_softmax(0)[label]))
+        best = scores.argsort(descending=True).tolist()
+        firsts.append(best[0] == label)
+        fives.append(label in best[:5])
+    return math.fsum(losses) / len(losses), sum(firsts) / len(firsts), sum(fives) / len(fives)
+
+
+def test_it_is_a_plain_loop() -> None:
+    data, classifier = pictures(), Linear()
+    found = evaluate(classifier, data)
+    loss, top1, top5 = by_hand(classifier, data)
+    assert (found.top1, found.top5) == (top1, top5) and 0 < top1 < top5 < 1
+    assert found.loss == pytest.approx(loss, abs=1e-6)
+    assert found.scores.shape == (50, 7) and found.total == 50 and found.refused == ()
+    assert (found.labels == data.labels).all() and (found.ids == data.ids).all() and found.classes == CLASSES
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_batch_and_workers_change_nothing(in_memory: bool) -> None:
+    data, classifier = pictures(size=(SIZE, SIZE), in_memory=in_memory), Linear(preprocess=Preprocess(SIZE, scale=SIZE))
+    first = evaluate(classifier, data, batch=50)
+    for batch, workers in ((1, 0), (7, 3), (1000, 2)):
+        other = evaluate(classifier, data, batch=batch, workers=workers)
+        assert (other.top1, other.top5) == (first.top1, first.top5)
+        assert other.loss == pytest.approx(first.loss, abs=1e-6)
+        np.testing.assert_allclose(other.scores, first.scores, atol=1e-6)
+        assert (other.labels == first.labels).all()
+
+
+def test_large_images_are_scored_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, classifier = pictures(), Linear()
+    first, done = evaluate(classifier, data), []
+    monkeypatch.setattr(run, "AT_ONCE", 5000)
+    second = evaluate(classifier, data, report=lambda n, total: done.append(n))
+    assert len(done) > 5 and done[-1] == 50
+    np.testing.assert_allclose(second.scores, first.scores, atol=1e-6)
+
+
+def test_decoded_images_are_held_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pictures()
+    largest = max(image.nbytes for image in data.images)
+    monkeypatch.setattr(run, "AT_ONCE", 4000)
+    found = list(run.chunks(data, range(50), batch=8, workers=0))
+    held = [sum(item.nbytes for _, item in chunk if isinstance(item, np.ndarray)) for chunk in found]
+    assert max(map(len, found)) <= 8 and max(held) < 4000 + largest
+    assert [i for chunk in found for i, _ in chunk] == list(range(50))
+    monkeypatch.setattr(run, "AT_ONCE", 10**9)  # the twin: by number alone more would be held
+    assert (
+        sum(item.nbytes for _, item in next(run.chunks(data, range(50), 8, 0)) if isinstance(item, np.ndarray)) > 4000
+    )
+
+
+REVERSED = CLASSES[::-1]
+
+
+def test_an_image_is_opened_once_for_all_members() -> None:
+    data = pictures(20, bad=frozenset({3}))
+    members = [Member(Linear()), Member(Linear(), Center(12)), Member(Linear(classes=REVERSED))]
+    found = evaluate_each(members, data, batch=6, workers=2)
+    assert sorted(data.opened) == list(range(20))
+    alone = [evaluate(m.classifier, data, m.protocol) for m in members]
+    assert sorted(data.opened) == sorted(4 * list(range(20)))  # the twin: each by itself opens them again
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+        assert (one.labels == other.labels).all() and one.accounted == "19 of 20 evaluated, 1 refused"
+        assert (one.top1, one.top5) == (other.top1, other.top5)
+    assert found[2].classes == REVERSED
+
+
+@dataclass(frozen=True)
+class Simulated(Processes):
+    """One process of several, which are run one after the other, the first last; `told` is what they have gathered."""
+
+    told: list[Any] = field(default_factory=list)
+
+    def gathered(self, mine: Any) -> list[Any]:
+        self.told.insert(0, mine)
+        return [] if self.rank else self.told
+
+
+def in_processes(count: int, data: Pictures, members: list[Member], **options: Any) -> list[Evaluation]:
+    told: list[Any] = []
+    for rank in reversed(range(1, count)):
+        assert evaluate_each(members, data, processes=Simulated(rank, count, told), **options) == []
+    return evaluate_each(members, data, processes=Simulated(0, count, told), **options)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 13])
+def test_the_number_of_processes_changes_nothing(count: int, in_memory: bool) -> None:
+    size = (SIZE, SIZE) if in_memory else None
+    data = pictures(11, size, in_memory=in_memory, bad=frozenset() if in_memory else frozenset({0, 5, 10}))
+    members = [Member(Linear(preprocess=Preprocess(SIZE, scale=SIZE))), Member(Linear(classes=REVERSED))][
+        : 2 - in_memory
+    ]
+    for one, other in zip(
+        evaluate_each(members, data), in_processes(count, data, members, batch=3, workers=1), strict=True
+    ):
+        np.testing.assert_allclose(other.scores, one.scores, atol=1e-6)
+        for name in ("labels", "ids"):
+            assert (getattr(one, name) == getattr(other, name)).all()
+        assert (one.refused, one.total, one.top1, one.top5) == (other.refused, other.total, other.top1, other.top5)
+
+
+@pytest.mark.parametrize(("n", "count"), [(0, 1), (10, 1), (10, 3), (2, 5), (50_000, 8)])
+def test_shares_are_everything_once(n: int, count: int) -> None:
+    shares = [Processes(rank, count).share(n) for rank in range(count)]
+    assert [i for share in shares for i in share] == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_mistake_in_any_process_is_told_by_the_first() -> None:
+    data = pictures(8, bad=frozenset({6}))
+    with pytest.raises(UserError, match=r"refused: some/folder/6.png"):
+        in_processes(2, data, [Member(Linear())], strict=True)
+
+
+def test_a_protocol_that_cannot_be_is_found_before_any_image_is_opened() -> None:
+    data = pictures(8)
+    with pytest.raises(UserError, match="Q is 5 pixels"):
+        evaluate_each([Member(Linear()), Member(Linear(), Center(5))], data)
+    assert data.opened == []
+
+
+RULES = {
+    "native": (Preprocess(SIZE, scale=SIZE), True),
+    "squash": (Preprocess(SIZE, resize="squash"), True),
+    "none": (Preprocess(SIZE, resize="none"), True),
+    "larger Q": (Preprocess(SIZE, scale=10), False),
+    "bgr": (Preprocess(SIZE, scale=SIZE, channels="bgr"), False),
+    "grey": (Preprocess(SIZE, scale=SIZE, colour="grey"), False),
+    "smaller": (Preprocess(4, scale=4), False),
+}
+
+
+@pytest.mark.parametrize(("preprocess", "fast"), RULES.values(), ids=RULES)
+def test_in_memory_images_are_passed_through_only_where_that_is_the_same(preprocess: Preprocess, fast: bool) -> None:
+    classifier = Linear(preprocess=preprocess)
+    slow, quick = pictures(size=(SIZE, SIZE)), pictures(size=(SIZE, SIZE), in_memory=True)
+    np.testing.assert_allclose(evaluate(classifier, quick).scores, evaluate(classifier, slow).scores, atol=1e-6)
+    assert (quick.opened == []) is fast and len(slow.opened) == 50
+
+
+def test_a_protocol_sees_the_images_even_in_memory() -> None:
+    data = pictures(size=(SIZE, SIZE), in_memory=True)
+    classifier = Linear(preprocess=Preprocess(SIZE, scale=SIZE))
+    larger = evaluate(classifier, data, Center(12))
+    assert not np.allclose(larger.scores, evaluate(classifier, data).scores)
+    assert (larger.scores == Center(12)(classifier, data.images).numpy()).all()
+
+
+def test_classes_are_joined_by_name() -> None:
+    data, order = pictures(), [3, 0, 6, 1, 2, 5, 4]
+    plain = evaluate(Linear(), data)
+    permuted = evaluate(Linear(classes=tuple(CLASSES[i] for i in order)), data)
+    assert (permuted.top1, permuted.top5) == (plain.top1, plain.top5)
+    assert permuted.loss == pytest.approx(plain.loss, abs=1e-9)
+    assert permuted.classes[permuted.labels[0]] == CLASSES[data.labels[0]]
+    assert (permuted.labels != data.labels).any()  # by index it would have been wrong
+
+
+def test_missing_and_extra_classes_are_listed() -> None:
+    data = replace(pictures(), classes=(*CLASSES[:-1], "lynx"))
+    with pytest.raises(UserError, match=r"Not in the model: 'lynx'.*Not in some/folder: 'ibis'"):
+        evaluate(Linear(), data)
+    mapped = evaluate(Linear(), data, mapping={"lynx": "ibis"})
+    assert mapped.top1 == evaluate(Linear(), pictures()).top1
+
+
+def test_top_five_of_three_classes_is_certain() -> None:
+    data = replace(pictures(), classes=CLASSES[:3], labels=np.arange(50) % 3)
+    found = evaluate(Linear(classes=CLASSES[:3]), data)
+    assert found.top5 == 1.0 and found.top1 < 1
+
+
+def test_constant_scores_give_chance() -> None:
+    data = pictures()
+    found = evaluate(Linear(constant=2.5), data)
+    assert (found.scores == 2.5).all()
+    assert found.loss == pytest.approx(math.log(7), abs=1e-12)
+    assert found.top1 == np.mean(data.labels == 0) and found.top5 == np.mean(data.labels < 5)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 256])
+def test_refused_images_are_named_and_left_out(batch: int) -> None:
+    data = pictures(20, bad=frozenset({0, 7, 8}))
+    found = evaluate(Linear(), data, batch=batch, workers=2)
+    assert found.accounted == "17 of 20 evaluated, 3 refused"
+    assert found.refused[1] == Refused("some/folder/7.png", "truncated", "the file ends too early")
+    good = [i for i in range(20) if i not in data.bad]
+    assert (found.ids == data.ids[good]).all() and (found.labels == data.labels[good]).all()
+    everything = evaluate(Linear(), replace(data, bad=frozenset()))
+    np.testing.assert_allclose(found.scores, everything.scores[good], atol=1e-6)
+
+
+def test_strict_names_the_first_refused_image() -> None:
+    with pytest.raises(UserError, match=r"refused: some/folder/3.png: the file ends too early \(truncated\)"):
+        evaluate(Linear(), pictures(8, bad=frozenset({3, 5})), strict=True)
+    assert evaluate(Linear(), pictures(8), strict=True).total == 8
+
+
+def test_nothing_left_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"all 3 images were refused, first some/folder/0.png"):
+        evaluate(Linear(), pictures(3, bad=frozenset(range(3))))
+    with pytest.raises(UserError, match="split 'test' of some/folder: it has no images"):
+        evaluate(Linear(), pictures(0))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_not_finite_name_the_image(value: float) -> None:
+    with pytest.raises(UserError, match=r"some/folder/1.png are not finite"):
+        evaluate(Linear(constant=value), pictures(4, bad=frozenset({0})))
+
+
+def test_the_first_image_without_finite_scores_is_named() -> None:
+    class Late(Linear):
+        def scores(self, images: torch.Tensor) -> torch.Tensor:
+            scores = super().scores(images)
+            scores[2, 1] = math.nan
+            return scores
+
+    with pytest.raises(UserError, match=r"some/folder/2.png"):
+        evaluate(Late(), pictures(5))
+
+
+def test_progress_counts_every_image_once() -> None:
+    seen: list[tuple[int, int]] = []
+    evaluate(Linear(), pictures(10, bad=frozenset({2})), batch=4, report=lambda done, total: seen.append((done, total)))
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+@pytest.mark.parametrize(("protocol", "told"), [(None, [70]), ("flip", [28, 56, 70])])
+def test_images_that_are_looked_at_often_are_counted_sooner(protocol: str | None, told: list[int]) -> None:
+    seen: list[int] = []
+    chosen = run.protocols()[protocol] if protocol else None
+    evaluate(Linear(), pictures(70), chosen, report=lambda done, _: seen.append(done))
+    assert seen == told
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="--batch is 0"):
+        evaluate(Linear(), pictures(2), batch=0)
+
+
+def test_protocols_are_found_and_plugins_added(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("PROTOCOLS = {'mine': len}")
+    found = protocols([tmp_path])
+    assert {"center", "resize", "mine"} <= found.entries.keys() and found["center"] == Center()
+    with pytest.raises(UserError, match="did you mean 'center'"):
+        found["centre"]
+
+
+def test_the_result_is_the_contract() -> None:
+    assert isinstance(evaluate(Linear(), pictures(5)), Evaluation)

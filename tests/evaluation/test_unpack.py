@@ -1,0 +1,110 @@
+"""Fused scores against the ensemble itself, fitted weights against scikit-learn's and scipy's ways, files read back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.core.contracts import Classifier, Evaluation
+from imclass.core.errors import UserError
+from imclass.core.model_file import read_model, save_model
+from imclass.core.preprocess import Preprocess
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.protocols.center import Center, Resize
+from imclass.evaluation.protocols.dense import Dense
+from imclass.evaluation.unpack import load, networks_of, save
+from imclass.models.classifier import NetworkClassifier, create
+from tests.evaluation.test_score import Linear
+
+RULE = Preprocess(size=28, colour="grey", resize="squash")
+
+
+def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Evaluation:
+    """Scores of `n` images, the same labels whatever the seed; the more `good`, the more often right."""
+    labels = np.random.default_rng(0).integers(0, k, n)
+    scores = np.random.default_rng(seed).normal(size=(n, k)).astype(np.float32)
+    scores[np.arange(n), labels] += good
+    return measured(tuple("abcdefgh"[:k]), labels, scores, np.arange(n) + 7, n)
+
+
+def networks() -> list[NetworkClassifier]:
+    """Two small networks whose classes stand in different orders."""
+    return [create("lenet-5", classes, RULE, seed) for seed, classes in enumerate((tuple("abc"), tuple("cab")))]
+
+
+def images(n: int = 4) -> list[np.ndarray]:
+    random = np.random.default_rng(5)
+    return [random.integers(0, 256, (*random.integers(28, 50, 2), 3), np.uint8) for _ in range(n)]
+
+
+def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
+    one, other = networks()
+    inner = Ensemble((Member(one, Dense((30, 34)), 0.2), Member(other, Resize(), 0.8)), 1.7)
+    whole = Ensemble((Member(inner, None, 0.4), Member(one, Center(40), 0.6)), 0.5)
+    save(tmp_path / "fused.safetensors", whole, metrics={"test": {"top1": 0.5}}, licence="none")
+    found = load(tmp_path / "fused.safetensors")
+    assert isinstance(found, Ensemble) and found.header is not None
+    torch.testing.assert_close(found.classify(images()), whole.classify(images()), atol=1e-6, rtol=0)
+    assert found.predict(images()) == whole.predict(images())
+    assert found.members[1].protocol == Center(40) and found.temperature == 0.5
+    assert (found.header.network, found.header.metrics, found.header.licence) == (
+        "ensemble",
+        {"test": {"top1": 0.5}},
+        "none",
+    )
+    assert [member.protocol for member in found.header.members[0].header.members] == ["dense", "resize"]
+    assert [type(n) for n in networks_of(found)] == [NetworkClassifier] * 3
+    save(tmp_path / "again.safetensors", found)  # what was loaded can be saved
+    again = load(tmp_path / "again.safetensors")
+    torch.testing.assert_close(again.classify(images()), whole.classify(images()), atol=1e-6, rtol=0)
+
+
+def test_a_network_is_loaded_as_ever(tmp_path: Path) -> None:
+    network = networks()[0]
+    network.save(tmp_path / "model.safetensors")
+    assert isinstance(load(tmp_path), NetworkClassifier)
+    torch.testing.assert_close(load(tmp_path).classify(images()), network.classify(images()))
+
+
+def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> None:
+    path = tmp_path / "fused.safetensors"
+    save(path, Ensemble((Member(networks()[0], Dense((30, 34))),)))
+    header = read_model(path)[1].members[0]
+    assert (header.protocol, header.fields) == ("dense", {"scales": (30, 34)})
+    tensors, whole = read_model(path)
+    for changes, message in (
+        ({"protocol": "dence"}, r"member 1: no protocol is named 'dence'; did you mean 'dense'"),
+        ({"fields": {"scale": 3}}, r"member 1: Dense has no field 'protocol dense.scale'; did you mean"),
+    ):
+        save_model(path, tensors, replace(whole, members=(replace(header, **changes),)))
+        with pytest.raises(UserError, match=message):
+            load(path)
+
+
+def test_a_protocol_in_no_table_cannot_be_saved(tmp_path: Path) -> None:
+    class Mine(Center):
+        pass
+
+    with pytest.raises(UserError, match="Mine is in no table of protocols"):
+        save(tmp_path / "x.safetensors", Ensemble((Member(networks()[0], Mine()),)))
+    assert not any(tmp_path.iterdir())
+
+
+def test_tensors_of_another_member_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "fused.safetensors"
+    save(path, Ensemble(tuple(map(Member, networks()))))
+    tensors, header = read_model(path)
+    del tensors["1.mean"]
+    save_model(path, tensors, header)
+    with pytest.raises(UserError, match=r"fused.safetensors, member 2: tensor 'mean' is absent in the file"):
+        load(path)
+
+
+def test_other_kinds_of_classifiers_cannot_be_saved(tmp_path: Path) -> None:
+    stranger: Classifier = Linear()
+    with pytest.raises(UserError, match="a Linear cannot be saved in an ensemble"):
+        save(tmp_path / "x.safetensors", Ensemble((Member(stranger),)))
+    assert networks_of(stranger) == []

@@ -1,0 +1,48 @@
+"""How images and views are cut into batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.core.preprocess import Preprocess
+from imclass.models.views.batches import one_view, portions, same_shape, to_batch
+from tests.support.viewers import Linear, ragged
+
+RULE = Preprocess(size=12, scale=16)
+
+
+def test_portions_keep_order_and_size() -> None:
+    owned = [(i, np.full((2, 5, 1), i, np.uint8)) for i in range(7)]
+    found = list(portions(owned, 30))
+    assert [owners for owners, _ in found] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [view.max() for _, held in found for view in held] == list(range(7))
+    assert list(portions([], 30)) == []
+
+
+def test_a_view_larger_than_a_portion_goes_alone() -> None:
+    owned = [(i, np.zeros((2, 5, 1), np.uint8)) for i in range(2)]
+    assert [owners for owners, _ in portions(owned, 1)] == [[0], [1]]
+
+
+def test_same_shape_leaves_none_out() -> None:
+    images = ragged((4, 5, 3), (5, 4, 3), (4, 5, 3))
+    found = {i: view for owners, batch in same_shape(images) for i, view in zip(owners, batch, strict=True)}
+    assert sorted(found) == [0, 1, 2]
+    assert all((found[i].numpy() == image.transpose(2, 0, 1)).all() for i, image in enumerate(images))
+
+
+def test_one_view_is_the_preprocess() -> None:
+    images, classifier = ragged((20, 30, 3), (16, 16, 3)), Linear(RULE)
+    scores = one_view(classifier, images, RULE)
+    for view, image in zip(classifier.seen[0], images, strict=True):
+        assert (view.numpy() == RULE(image).transpose(2, 0, 1)).all()
+    assert torch.equal(scores, one_view(classifier, images, RULE, classifier.scores))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_has_memory_of_its_own(channels: int) -> None:
+    views = np.zeros((2, 4, 4, channels), np.uint8)
+    views.flags.writeable = False  # a memory-mapped data set; torch would warn if it shared this
+    batch = to_batch(views)
+    batch += 1
+    assert batch.shape == (2, channels, 4, 4) and batch.is_contiguous() and not views.any()

@@ -1,0 +1,44 @@
+"""Which Q a protocol takes: the model's own, the paper's in proportion, or the user's."""
+
+import pytest
+
+from imclass.core.errors import UserError
+from imclass.core.preprocess import Preprocess
+from imclass.evaluation.protocols.center import Center
+from imclass.evaluation.protocols.dense import Dense
+from imclass.evaluation.protocols.multicrop import VggMulticrop
+from imclass.models.views.scales import check_scales, own_scale, proportional, with_scales
+
+
+def test_the_own_scale_is_that_of_training() -> None:
+    assert own_scale(Preprocess(size=224, scale=384)) == 384
+    assert own_scale(Preprocess(size=32, resize="none")) == own_scale(Preprocess(size=32, resize="squash")) == 32
+
+
+def test_scales_are_taken_in_proportion() -> None:
+    assert proportional((256, 288, 320, 352), 224, 224) == (256, 288, 320, 352)
+    assert proportional((256, 288, 320, 352), 224, 299) == (342, 384, 427, 470)  # 341.7, 384.4, 427.1, 469.9
+    assert proportional((224, 240), 224, 7) == (7, 8)  # 7.5 is rounded up
+    assert min(min(proportional((224, 225), 224, size)) - size for size in range(1, 500)) == 0
+
+
+def test_given_scales_replace_the_protocols_own() -> None:
+    protocol = with_scales(VggMulticrop((300,)), [256, 384, 512])
+    assert protocol == VggMulticrop((256, 384, 512))
+
+
+def test_a_protocol_without_scales_says_so() -> None:
+    with pytest.raises(UserError, match=r"--scales 256 384: protocol center has no scales; take .* dense"):
+        with_scales(Center(), (256, 384))
+
+
+@pytest.mark.parametrize("scales", [(), (0,), (256, -1)])
+def test_scales_that_are_none_are_refused(scales: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=r"--scales is .*; it must be one or more sides in pixels"):
+        with_scales(Dense(), scales)
+
+
+def test_a_scale_below_the_native_size_is_named() -> None:
+    check_scales("dense", (224, 225), Preprocess())
+    with pytest.raises(UserError, match=r"protocol dense: Q is 223 pixels; .* native size 224"):
+        check_scales("dense", (256, 223), Preprocess())
