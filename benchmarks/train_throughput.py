@@ -34,8 +34,8 @@ from imclass.core import precision
 from imclass.models.classifier import create
 from imclass.models.layers import Dropout
 from imclass.store.store import Store
-from imclass.train import loop
-from imclass.train.events import StepEnd
+from imclass.training import loop
+from imclass.training.events import StepEnd
 
 RECIPES = {"resnet-cifar-32": "cifar10-resnet", "vgg-bn-drop": "cifar10-vgg"}
 SIDES = ("plain", "imclass", "no bf16")

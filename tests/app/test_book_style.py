@@ -12,7 +12,7 @@ import pytest
 from imclass.app.book_style import Book
 from imclass.app.cli import main
 from imclass.core.contracts import Evaluation, Refused
-from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, NonFinite, Saved, StepEnd
+from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, NonFinite, Saved, StepEnd
 from tests.support.small import tree
 
 STEPS, BATCH, IMAGES = 391, 128, 50_000  # of the book's pass over CIFAR-10

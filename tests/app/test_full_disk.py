@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli import main
-from imclass.train.checkpoint import Checkpoints
+from imclass.training.checkpoint import Checkpoints
 from tests.support.small import digest, start, tree
 
 EPOCHS = 2

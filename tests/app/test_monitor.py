@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from imclass.app.monitor import Consumer, Curves, Log, TensorBoard, history, record, summary
+from imclass.app.monitor import Curves, Log, TensorBoard, history, record, summary
 from imclass.app.progress import Screen, Sums
 from imclass.app.run import Run
 from imclass.app.train import train
 from imclass.core.contracts import Evaluation, Refused
-from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.events import At, Consumer, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 from tests.support.small import tree
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")

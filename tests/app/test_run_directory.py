@@ -16,7 +16,7 @@ from imclass.app.train import train
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet
-from imclass.train.events import At, EpochEnd, Event, Saved, StepEnd
+from imclass.training.events import At, EpochEnd, Event, Saved, StepEnd
 from tests.support.small import digest, fingerprint, tree
 
 TIMES = ("waited", "seconds")

@@ -4,7 +4,7 @@ import sys
 
 from imclass.core.contracts import Refused
 from imclass.core.text import printable
-from imclass.train.events import Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.events import Evaluated, Event, NonFinite, Saved, StepEnd
 
 EVERY = 100  # steps
 

@@ -8,21 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from imclass.app.run import Run, readable
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
-from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, StepEnd
-
-
-@runtime_checkable
-class Consumer(Protocol):
-    """Anything that watches a run."""
-
-    def see(self, event: Event) -> None: ...
-
-    def close(self) -> None: ...
+from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, StepEnd
 
 
 def record(event: Event) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from imclass.core.config import Config
 from imclass.core.errors import UserError
 from imclass.core.files import write
 from imclass.core.runtime import Runtime
-from imclass.train.checkpoint import Checkpoint, Checkpoints
-from imclass.train.events import At
+from imclass.training.checkpoint import Checkpoint, Checkpoints
+from imclass.training.events import At
 
 FORMAT = 1
 

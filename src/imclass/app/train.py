@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from imclass.app.monitor import Consumer, Curves, Log, TensorBoard, summary
+from imclass.app.monitor import Curves, Log, TensorBoard, summary
 from imclass.app.run import Run
 from imclass.core import precision, runtime
 from imclass.core.codec import from_json, to_json
@@ -30,9 +30,9 @@ from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.store.store import Store, open_store
-from imclass.train import loop
-from imclass.train.checkpoint import Checkpoint
-from imclass.train.events import Event, NonFinite, Saved, StepEnd
+from imclass.training import loop
+from imclass.training.checkpoint import Checkpoint
+from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 
 PROBED = 32  # images of a probe's training step
 

@@ -17,7 +17,6 @@ from imclass.app.features import features as features_of
 from imclass.app.features import maps
 from imclass.app.inputs import gather
 from imclass.app.load import load, load_network
-from imclass.app.monitor import Consumer
 from imclass.app.options import Order
 from imclass.app.plots import grid, grid_png, is_drawn
 from imclass.app.predict import as_csv, as_json, as_table, as_trained
@@ -35,8 +34,8 @@ from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.core.text import nearest, printable
 from imclass.evaluation.score import protocols
-from imclass.train import loop
-from imclass.train.events import Evaluated, NonFinite, Saved, StepEnd
+from imclass.training import loop
+from imclass.training.events import Consumer, Evaluated, NonFinite, Saved, StepEnd
 
 
 def show(record: Any) -> None:

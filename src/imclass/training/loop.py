@@ -15,10 +15,10 @@ from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader
 from imclass.models.classifier import NetworkClassifier
-from imclass.train import objective, optimisers
-from imclass.train.checkpoint import Checkpoint, Checkpoints
-from imclass.train.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
-from imclass.train.schedules import Position, rate
+from imclass.training import objective, optimisers
+from imclass.training.checkpoint import Checkpoint, Checkpoints
+from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.schedules import Position, rate
 
 VALIDATION = "validation"
 SUMS = ("loss", "correct", "images", "refused")  # of the running epoch

@@ -12,7 +12,7 @@ from imclass.core.precision import PLAIN, Arithmetic, forward, outputs
 from imclass.core.randomness import step_seed
 from imclass.core.runtime import reseed
 from imclass.models.layers import Images, Network
-from imclass.train import optimisers
+from imclass.training import optimisers
 
 
 def cross_entropy(scores: Float[Tensor, "N K"], labels: Int64[Tensor, "N"]) -> Float[Tensor, ""]:

@@ -23,8 +23,8 @@ from imclass.core.precision import Arithmetic
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import load
 from imclass.store.store import Store
-from imclass.train import loop, objective
-from imclass.train.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training import loop, objective
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 
 STEPS = 6  # an epoch: 48 training images, 8 at a time
 

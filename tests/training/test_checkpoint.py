@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from imclass.train import checkpoint
-from imclass.train.checkpoint import Checkpoints, read
+from imclass.training import checkpoint
+from imclass.training.checkpoint import Checkpoints, read
 
 TENSORS = {"model.a": torch.arange(6.0).reshape(2, 3), "optimiser.a.step": torch.tensor(3.0)}
 

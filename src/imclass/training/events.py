@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from imclass.core.contracts import Evaluation, Refused
 
@@ -82,3 +82,12 @@ class EpochEnd:
 
 
 Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd
+
+
+@runtime_checkable
+class Consumer(Protocol):
+    """Anything that watches a run."""
+
+    def see(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...

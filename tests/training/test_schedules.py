@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imclass.core.config import Schedule
-from imclass.train.schedules import Position, rate
+from imclass.training.schedules import Position, rate
 
 
 def at(step: int, steps: int = 100, samples: int = 0) -> Position:

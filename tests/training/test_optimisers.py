@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from imclass.core.config import Optimiser
-from imclass.train import optimisers
+from imclass.training import optimisers
 
 
 def trajectory(config: Optimiser, steps: int) -> np.ndarray:

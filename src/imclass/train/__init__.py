@@ -1,1 +1,0 @@
-"""Training as an iterator of events, crash-safe and exactly resumable."""

@@ -1,0 +1,1 @@
+"""The loop, its events, what it minimises, and what it saves."""
