@@ -24,12 +24,6 @@ def never(_: Path) -> bool:
     return False
 
 
-def begins(path: Path, mark: bytes) -> bool:
-    """Whether `mark` stands in the first bytes of a file: how we know again what we wrote."""
-    with path.open("rb") as file:
-        return mark in file.read(1024)
-
-
 def check_target(path: Path | None, option: str, suffix: str = "", ours: Callable[[Path], bool] = never) -> None:
     """A file can be written at `path`; otherwise a `UserError`, before any work is done for it.
 

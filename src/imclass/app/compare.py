@@ -4,14 +4,14 @@ from dataclasses import asdict
 from typing import Any
 
 from imclass.app.arguments import Compare, Evaluate
-from imclass.app.evaluate import Told, check, check_sources, named, score
-from imclass.app.rows import Row
+from imclass.app.evaluate import Told, check, perform, requested
 from imclass.app.text.evaluation import bracketed
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need
 from imclass.core.text import columns, padded, percent, printable
 from imclass.evaluation.measures.comparison import CHANCE, Change, Comparison, Judged, changes, compare, pair
 from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.results import Row
 
 
 def compared(own: Compare) -> Told | None:
@@ -31,9 +31,7 @@ def compared(own: Compare) -> Told | None:
         common=own.common,
     )
     check(asked)
-    sources = named(asked)
-    check_sources(asked, sources)
-    result = score(asked, sources)
+    result = perform(asked, requested(asked))
     if result is None:
         return None
     rows = {row.name: row for row in result.rows}

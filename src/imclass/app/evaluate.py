@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app.arguments import Evaluate
-from imclass.app.checks import check_target, check_workers, store_of
+from imclass.app.checks import check_target, check_workers, mapping_in, store_of
 from imclass.app.load import load
 from imclass.app.plots import confusion_png, is_drawn, reliability_png
-from imclass.app.rows import AS_TRAINED, Blend, Row, Way, blends, changed, looks, saved_row, scored, ways_of
-from imclass.app.split import split_for, validation_for
+from imclass.app.progress import counting
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
-from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError, need
 from imclass.core.precision import Arithmetic
-from imclass.core.runtime import keep_memory, processes, versions
+from imclass.core.runtime import versions
 from imclass.core.text import printable
 from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.measures.single_label import confusion, predictions
 from imclass.evaluation.papers import render as papers
-from imclass.evaluation.results import is_scores, save_scores
+from imclass.evaluation.request import AS_TRAINED, Blend, Request, Scored, looks, score
+from imclass.evaluation.results import Row, changed, is_scores, save_scores, saved_row
 from imclass.evaluation.unpack import save as save_ensemble
 from imclass.models.classifier import model_file
 
@@ -38,29 +37,10 @@ class Told:
     refused: bool
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What the user named as MODEL: classifiers, and rows that were scored before."""
-
-    models: dict[str, Classifier]
-    saved: list[Row]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Every row, those of single models first; what was fused, and from which ways of looking."""
-
-    rows: list[Row]
-    blends: list[Blend]
-    ways: list[Way]
-
-
 def evaluate(own: Evaluate) -> Scored | None:
     """Score models under protocols, and fused. Under torchrun all processes share the images; the first has all."""
     check(own)
-    sources = named(own)
-    check_sources(own, sources)
-    return score(own, sources)
+    return perform(own, requested(own))
 
 
 def told_of(own: Evaluate, result: Scored) -> Told:
@@ -88,59 +68,62 @@ def check(own: Evaluate) -> None:
         raise UserError(f"{twice} is named for two things; give each file a name of its own")
     if own.save and own.precision != "fp32":
         raise UserError("--save keeps float32 weights; go without --precision bf16")
-    several = len(looks(own)) > 1 or (len(own.models) > 1 and own.weights == "none")
+    looked = looks(own.protocol, own.scales, own.common.plugins)
+    several = len(looked) > 1 or (len(own.models) > 1 and own.weights == "none")
     if several and (own.temperature or own.save):
         option = "--temperature" if own.temperature else "--save"
         raise UserError(f"{option} is of one row; name one --protocol, and one model or --weights mean or fit")
 
 
-def named(own: Evaluate) -> Sources:
-    """The models and the saved scores, loaded; a name given twice is a `UserError`."""
+def requested(own: Evaluate) -> Request:
+    """Return the request with its models and saved scores loaded; what cannot be together is a `UserError`."""
     if not own.models:
         raise UserError("name a MODEL: a run's directory, a model file, or a file of saved scores")
     twice = [path for path in own.models if own.models.count(path) > 1]
     if twice:
         raise UserError(f"{twice[0]} is named twice; name each model once")
     saved = [path for path in own.models if is_scores(path)]
-    store, arithmetic = store_of(own.common), Arithmetic(own.precision, "nhwc")
-    models = {str(path): load(path, own.common.plugins, store, arithmetic) for path in own.models if path not in saved}
-    return Sources(models, [saved_row(path) for path in saved])
+    store, arithmetic, plugins = store_of(own.common), Arithmetic(own.precision, "nhwc"), own.common.plugins
+    request = Request(
+        models={str(path): load(path, plugins, store, arithmetic) for path in own.models if path not in saved},
+        saved=tuple(saved_row(path) for path in saved),
+        order=tuple(map(str, own.models)),
+        protocols=looks(own.protocol, own.scales, plugins),
+        data=own.data,
+        split=own.split,
+        weights=own.weights,
+        temperature=own.temperature,
+        mapping=mapping_in(own.classes),
+        batch=own.batch,
+        workers=own.workers,
+        strict=own.strict,
+    )
+    check_saved(request, own.save)
+    return request
 
 
-def check_sources(own: Evaluate, sources: Sources) -> None:
-    """What saved scores cannot give is a `UserError`."""
-    if not sources.saved:
+def check_saved(request: Request, save: Path | None) -> None:
+    """Raise `UserError` for what saved scores cannot give."""
+    if not request.saved:
         return
-    first = sources.saved[0].name
-    if own.weights == "fit" or own.temperature:
+    first = request.saved[0].name
+    if request.weights == "fit" or request.temperature:
         raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
-    if own.save:
-        raise UserError(f"{first} holds scores and no model, so it cannot be part of --save {own.save}")
-    if len(looks(own)) > 1:
+    if save:
+        raise UserError(f"{first} holds scores and no model, so it cannot be part of --save {save}")
+    if len(request.protocols) > 1:
         raise UserError(f"{first} was scored under one protocol; name one --protocol beside saved scores")
-    if not sources.models and (own.protocol or own.data or own.split):
+    if not request.models and (any(request.protocols) or request.data or request.split):
         raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
 
 
-def score(own: Evaluate, sources: Sources) -> Scored | None:
-    """All rows, in the first process."""
-    keep_memory()
-    ways, rows, trials = ways_of(sources.models, own), list[Row](), list[Row]()
-    with processes() as everyone:
-        if ways:
-            chosen = split_for(sources.models, own.data, own.split, own.common)
-            fitting = own.weights == "fit" or own.temperature
-            if everyone.rank == 0:
-                print(f"evaluating {chosen.said}, protocol {own.protocol or AS_TRAINED}", file=sys.stderr)
-            if fitting:
-                trials = scored(ways, validation_for(chosen, own.common), own, everyone)
-            rows = scored(ways, chosen, own, everyone)
-    if everyone.rank:
-        return None
-    if sources.saved:  # as they were named; each model then has one row
-        rows = sorted([*rows, *sources.saved], key=lambda row: own.models.index(Path(row.name)))
-    fused = blends(rows, trials, own)
-    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
+def perform(own: Evaluate, request: Request) -> Scored | None:
+    """Score what was requested, with progress on standard error."""
+
+    def announce(what: str) -> None:
+        print(f"evaluating {what}", file=sys.stderr)
+
+    return score(request, store_of(own.common), own.common.plugins, announce, counting)
 
 
 def write_files(own: Evaluate, result: Scored) -> None:

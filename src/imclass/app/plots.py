@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 from PIL import Image, PngImagePlugin
 
-from imclass.app.checks import begins
 from imclass.core.errors import UserError
-from imclass.core.files import replacing
+from imclass.core.files import begins, replacing
 from imclass.core.text import columns, shortened
 from imclass.evaluation.measures.calibration import Reliability
 

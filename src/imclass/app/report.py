@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from imclass.app.checks import begins
 from imclass.app.report_facts import gather
 from imclass.app.report_page import GENERATOR, page
 from imclass.app.run import Run
-from imclass.core.files import write
+from imclass.core.files import begins, write
 from imclass.store.store import Store
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from imclass.app import arguments, listing, networks
 from imclass.app.arguments import DONE, SOME_REFUSED
 from imclass.app.book_style import Book
-from imclass.app.checks import begins, check_target, check_workers, store_of
+from imclass.app.checks import check_target, check_workers, store_of
 from imclass.app.compare import compared
 from imclass.app.evaluate import Told, told_of, write_files
 from imclass.app.evaluate import evaluate as score
@@ -25,14 +25,14 @@ from imclass.app.progress import Screen
 from imclass.app.published import info as published_info
 from imclass.app.published import is_published
 from imclass.app.report import is_report, write_report
-from imclass.app.rows import member_of
 from imclass.app.run import Run
 from imclass.app.train import perform, prepare
 from imclass.app.weights import ACTS, act, table
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
-from imclass.core.files import replacing
+from imclass.core.files import begins, replacing
 from imclass.core.text import nearest, printable
+from imclass.evaluation.request import member_of
 from imclass.evaluation.score import protocols
 from imclass.training import loop
 from imclass.training.events import Consumer, Evaluated, NonFinite, Saved, StepEnd

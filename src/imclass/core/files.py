@@ -45,3 +45,9 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def begins(path: Path, mark: bytes) -> bool:
+    """Whether `mark` stands in the first bytes of a file: how we know again what we wrote."""
+    with path.open("rb") as file:
+        return mark in file.read(1024)

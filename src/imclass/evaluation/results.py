@@ -3,6 +3,7 @@
 An uncompressed .npz of `ids`, `names`, `labels`, `scores`, `classes`, and `json`: a record of what was run.
 """
 
+import dataclasses
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,11 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
+from imclass.core.text import listed
 from imclass.core.untrusted import DAMAGE
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.ensemble import check_alike
+from imclass.evaluation.measures.single_label import measured, ranks
+from imclass.evaluation.papers.table import Tested
 
 FORM = {"ids": "int64 N", "names": "str N", "labels": "int64 N", "scores": "float32 N K", "classes": "str K"}
 
@@ -117,3 +121,61 @@ def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
     evaluation = measured(classes, arrays["labels"], arrays["scores"], arrays["ids"], total, refused)
     return Saved(evaluation, tuple(arrays["names"].tolist()), record)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What scores are of, as it is kept beside them."""
+
+    models: tuple[str, ...]
+    tested: Tested  # in the terms of the papers' tables
+    said: str  # which images, and why these
+    data: str  # name or folder
+    split: str
+    weights: tuple[float, ...] = (1.0,)
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """Scores, the names of the images, and what they are of."""
+
+    name: str
+    evaluation: Evaluation
+    images: tuple[str, ...]
+    facts: Facts
+
+
+def saved_row(path: Path) -> Row:
+    """The row that `--save-scores` wrote into a file; one that does not say what it is of is a `UserError`."""
+    saved = read_scores(path)
+    known = {field.name for field in dataclasses.fields(Facts)}
+    try:
+        facts = from_json(Facts, {key: value for key, value in saved.record.items() if key in known})
+    except UserError as error:
+        raise UserError(f"{path} does not say what its scores are of ({error}); write it again") from None
+    return Row(str(path), saved.evaluation, saved.names, facts)
+
+
+def check_images(rows: Sequence[Row]) -> None:
+    """A `UserError` unless rows are of the same images by name, as far as both have them."""
+    first = rows[0]
+    for row in rows[1:]:
+        if len(row.images) == len(first.images) and row.images != first.images:
+            other = [a for a, b in zip(row.images, first.images, strict=True) if a != b]
+            raise UserError(
+                f"{first.name} and {row.name} are scores of different images (only the second has {listed(other, 3)}); "
+                "evaluate both on the same --data"
+            )
+
+
+def changed(first: Row, last: Row, most: int) -> list[dict[str, Any]]:
+    """At most so many images whose own class ranks differently: name, rank in the first and in the last row."""
+    check_alike([first.evaluation, last.evaluation])
+    before, after = (ranks(row.evaluation.scores, row.evaluation.labels) for row in (first, last))
+    order = np.argsort(-np.abs(after - before), kind="stable")[:most]
+    return [
+        {"image": last.images[i], "before": int(before[i]), "after": int(after[i])}
+        for i in order.tolist()
+        if before[i] != after[i]
+    ]

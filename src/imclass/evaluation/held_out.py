@@ -1,18 +1,17 @@
 """Which images a model is judged by: the part held out of training where it knows the data, else all of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imclass.app.arguments import Common
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.data.catalog import open_split, sources
 from imclass.evaluation.unpack import networks_of
-from imclass.store.store import open_store
+from imclass.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,16 @@ class Chosen:
     data: str
 
 
-def split_for(models: Mapping[str, Classifier], data: str | None, split: str | None, common: Common) -> Chosen:
+def split_for(
+    models: Mapping[str, Classifier], data: str | None, split: str | None, store: Store, plugins: Sequence[Path]
+) -> Chosen:
     """What models, by their names, are judged by together; `data` and `split` are the user's wishes.
 
     No member may have been trained on it. Models that hold out different parts of one data set are a `UserError`.
     """
     known = list({k.key: k for name, model in models.items() for k in knowledge(name, model)}.values())
-    data = data or data_of(known, common)
-    choices = [(k, split_for_one(k, data, split, common)) for k in known]
+    data = data or data_of(known, store, plugins)
+    choices = [(k, split_for_one(k, data, split, store, plugins)) for k in known]
     held_out = [c for c in choices if c[1].dataset.split != "all"] or choices
     one, first = held_out[0]
     for other, choice in held_out[1:]:
@@ -71,7 +72,7 @@ def split_for(models: Mapping[str, Classifier], data: str | None, split: str | N
     return first
 
 
-def validation_for(chosen: Chosen, common: Common) -> Chosen:
+def validation_for(chosen: Chosen, store: Store, plugins: Sequence[Path]) -> Chosen:
     """The validation split of the same data, for what is fitted; never the images that are reported."""
     splits = chosen.dataset.splits
     if "validation" not in splits:
@@ -85,7 +86,9 @@ def validation_for(chosen: Chosen, common: Common) -> Chosen:
             f"split {chosen.dataset.split} of {chosen.data} holds the validation images, which weights and temperature "
             "are fitted to; report another with --split test"
         )
-    return Chosen(opened(chosen.data, "validation", 0, common), f"split validation of {chosen.data}", chosen.data)
+    return Chosen(
+        open_split(chosen.data, "validation", store, 0, plugins), f"split validation of {chosen.data}", chosen.data
+    )
 
 
 def same_images(one: Dataset, other: Dataset) -> bool:
@@ -104,35 +107,30 @@ def known_of(name: str, header: ModelHeader | None) -> Known:
     return Known(name, header.data, header.recipe) if header else Known(name, {}, {})
 
 
-def opened(data: str, split: str, seed: int, common: Common) -> Dataset:
-    """One split of the data."""
-    return open_split(data, split, open_store(common.store, common.offline), seed, common.plugins)
-
-
-def split_for_one(known: Known, data: str, split: str | None, common: Common) -> Chosen:
+def split_for_one(known: Known, data: str, split: str | None, store: Store, plugins: Sequence[Path]) -> Chosen:
     """What one model is judged by."""
     if split is not None:
         said = f"split {split} of {data}"
-        chosen = opened(data, split, known.seed, common)
+        chosen = open_split(data, split, store, known.seed, plugins)
         asked_for = split in ("train", "all")
-        return Chosen(chosen, said + (learned(known, data, common) if asked_for else ""), data)
-    first = opened(data, "train", known.seed, common)
+        return Chosen(chosen, said + (learned(known, data, store, plugins) if asked_for else ""), data)
+    first = open_split(data, "train", store, known.seed, plugins)
     trained_from = known.is_at(first) or known.is_same(first)
     if first.origin.rule.startswith("hash") and not trained_from:
-        every = opened(data, "all", known.seed, common)
+        every = open_split(data, "all", store, known.seed, plugins)
         return Chosen(every, f"all images of {data}, another source than the model was trained from", data)
     held_out = next((s for s in ("test", "validation") if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
     said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
-    return Chosen(opened(data, held_out, known.seed, common), said, data)
+    return Chosen(open_split(data, held_out, store, known.seed, plugins), said, data)
 
 
-def data_of(known: list[Known], common: Common) -> str:
+def data_of(known: list[Known], store: Store, plugins: Sequence[Path]) -> str:
     """The data set or folder that the first model that says so was trained from."""
     for one in known:
         named, path = one.recipe.get("data"), one.facts.get("path")
-        if named is not None and (path is None or named in sources(common.plugins).entries):
+        if named is not None and (path is None or named in sources(plugins).entries):
             return str(named)
         if path is not None:
             if not Path(path).is_dir():
@@ -141,9 +139,9 @@ def data_of(known: list[Known], common: Common) -> str:
     raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")
 
 
-def learned(known: Known, data: str, common: Common) -> str:
+def learned(known: Known, data: str, store: Store, plugins: Sequence[Path]) -> str:
     """A warning where the training part is the model's own."""
-    training = opened(data, "train", known.seed, common)
+    training = open_split(data, "train", store, known.seed, plugins)
     own = known.is_at(training) or known.is_same(training)
     return ", which includes images that the model was trained on" if own else ""
 

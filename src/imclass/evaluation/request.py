@@ -1,56 +1,51 @@
-"""What `evaluate` scores: a row a model and protocol, from one pass over the images; rows of their fusions."""
+"""A request to score classifiers: a row for each model and protocol, from one pass over the images; rows of fusions."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeAlias
 
-import numpy as np
-
-from imclass.app.arguments import Evaluate
-from imclass.app.checks import mapping_in
-from imclass.app.progress import counting
-from imclass.app.split import Chosen
-from imclass.core.codec import from_json
-from imclass.core.contracts import Classifier, Evaluation, TestProtocol
+from imclass.core.contracts import Classifier, TestProtocol
 from imclass.core.errors import UserError
-from imclass.core.runtime import Processes
-from imclass.core.text import listed
-from imclass.evaluation.ensemble import Ensemble, Member, check_alike, fit_weights, fuse
+from imclass.core.runtime import Processes, keep_memory, processes
+from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
+from imclass.evaluation.held_out import Chosen, split_for, validation_for
 from imclass.evaluation.measures.calibration import fit_temperature
-from imclass.evaluation.measures.single_label import ranks
 from imclass.evaluation.papers.render import net_of
 from imclass.evaluation.papers.table import Net, Tested
-from imclass.evaluation.results import names_of, read_scores
-from imclass.evaluation.score import evaluate_each, protocols
+from imclass.evaluation.results import Facts, Row, check_images, names_of
+from imclass.evaluation.score import Report, evaluate_each, protocols
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.scales import with_scales
+from imclass.store.store import Store
 
 AS_TRAINED = "as trained"  # where no protocol is named
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What scores are of, as it is kept beside them."""
-
-    models: tuple[str, ...]
-    tested: Tested  # in the terms of the papers' tables
-    said: str  # which images, and why these
-    data: str  # name or folder
-    split: str
-    weights: tuple[float, ...] = (1.0,)
-    temperature: float = 1.0
+Progress: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # of a split's name
 
 
-@dataclass(frozen=True)
-class Row:
-    """Scores, the names of the images, and what they are of."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be scored and fused; `order` has the names of `models` and `saved` as the user gave them.
 
-    name: str
-    evaluation: Evaluation
-    images: tuple[str, ...]
-    facts: Facts
+    `protocols` are by name, {"": None} for each model's own preprocess. Without `data` it is what the models were
+    trained from, without `split` what was held out of that. With `temperature` the last row is calibrated.
+    """
+
+    models: Mapping[str, Classifier]
+    saved: tuple[Row, ...]
+    order: tuple[str, ...]
+    protocols: Mapping[str, TestProtocol | None]
+    data: str | None = None
+    split: str | None = None
+    weights: Literal["mean", "fit", "none"] = "mean"
+    temperature: bool = False
+    mapping: Mapping[str, str] | None = None  # the data's class names to the models'
+    batch: int = 256
+    workers: int = 0
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,19 +70,18 @@ def nets_of(member: Member) -> list[Net]:
     return [net_of(network, member.protocol)] if isinstance(network, NetworkClassifier) else []
 
 
-def looks(own: Evaluate) -> dict[str, TestProtocol | None]:
-    """The protocols asked for, by name, at the scales asked for; an unknown one is a `UserError`."""
-    if own.protocol is None:
-        if own.scales is not None:
+def looks(names: str | None, scales: str | None, plugins: Sequence[Path] = ()) -> dict[str, TestProtocol | None]:
+    """Return the protocols of "center,flip" by name, at the scales of "256,384"; raise `UserError` for unknown ones."""
+    if names is None:
+        if scales is not None:
             raise UserError("--scales needs a --protocol that takes scales, such as dense or vgg-multicrop")
         return {"": None}
-    found, names = protocols(own.common.plugins), own.protocol.split(",")
-    if len(set(names)) < len(names):
-        raise UserError(f"--protocol {own.protocol} names one twice; name each once")
-    chosen: dict[str, TestProtocol | None] = {name: found[name] for name in names}
-    if own.scales is not None:
-        scales = sides(own.scales)
-        chosen = {name: with_scales(found[name], scales) for name in names}
+    found, each = protocols(plugins), names.split(",")
+    if len(set(each)) < len(each):
+        raise UserError(f"--protocol {names} names one twice; name each once")
+    chosen: dict[str, TestProtocol | None] = {name: found[name] for name in each}
+    if scales is not None:
+        chosen = {name: with_scales(found[name], sides(scales)) for name in each}
     return chosen
 
 
@@ -99,12 +93,12 @@ def sides(scales: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def ways_of(models: Mapping[str, Classifier], own: Evaluate) -> list[Way]:
+def ways_of(request: Request) -> list[Way]:
     """Each model under each protocol: all models under the first, then all under the next."""
     return [
         Way(model, name, member_of(model, classifier, protocol))
-        for name, protocol in looks(own).items()
-        for model, classifier in models.items()
+        for name, protocol in request.protocols.items()
+        for model, classifier in request.models.items()
     ]
 
 
@@ -116,14 +110,15 @@ def member_of(name: str, classifier: Classifier, protocol: TestProtocol | None) 
         raise UserError(f"{name}: {error}") from None
 
 
-def scored(ways: Sequence[Way], chosen: Chosen, own: Evaluate, everyone: Processes) -> list[Row]:
+def scored(ways: Sequence[Way], chosen: Chosen, request: Request, everyone: Processes, progress: Progress) -> list[Row]:
     """A row for each way, in one pass over the images; in processes other than the first, none."""
     dataset = chosen.dataset
-    with counting(dataset.split) as report:
+    with progress(dataset.split) as report:
         members = [way.member for way in ways]
         shown = report if everyone.rank == 0 else None
-        mapping = mapping_in(own.classes)
-        found = evaluate_each(members, dataset, own.batch, own.workers, shown, mapping, own.strict, everyone)
+        found = evaluate_each(
+            members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
+        )
     several = len({way.protocol for way in ways}) > 1
     images = names_of(dataset, found[0]) if found else ()
     rows = []
@@ -132,17 +127,6 @@ def scored(ways: Sequence[Way], chosen: Chosen, own: Evaluate, everyone: Process
         facts = Facts((way.model,), way.tested, chosen.said, chosen.data, dataset.split)
         rows.append(Row(name, evaluation, images, facts))
     return rows
-
-
-def saved_row(path: Path) -> Row:
-    """The row that `--save-scores` wrote into a file; one that does not say what it is of is a `UserError`."""
-    saved = read_scores(path)
-    known = {field.name for field in dataclasses.fields(Facts)}
-    try:
-        facts = from_json(Facts, {key: value for key, value in saved.record.items() if key in known})
-    except UserError as error:
-        raise UserError(f"{path} does not say what its scores are of ({error}); write it again") from None
-    return Row(str(path), saved.evaluation, saved.names, facts)
 
 
 @dataclass(frozen=True)
@@ -180,19 +164,28 @@ class Blend:
         return Ensemble(tuple(Member(m.classifier, m.protocol, weight) for m, weight in members), self.temperature)
 
 
-def blends(rows: Sequence[Row], trials: Sequence[Row], own: Evaluate) -> list[Blend]:
+@dataclass(frozen=True)
+class Scored:
+    """Every row, those of single models first; what was fused, and from which ways of looking."""
+
+    rows: list[Row]
+    blends: list[Blend]
+    ways: list[Way]
+
+
+def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list[Blend]:
     """What is fused: the rows of each protocol that was asked for, or all; last, where it is wanted, the calibrated."""
-    several = len(looks(own)) > 1
+    several = len(request.protocols) > 1
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(row.facts.tested.protocol if several else "", []).append(i)
     found = []
     for protocol, places in groups.items():
-        if len(places) > 1 and own.weights != "none":
-            weights = weights_of([trials[i] for i in places] if own.weights == "fit" else [], len(places))
-            shares = f" ({', '.join(f'{w:.3g}' for w in weights)})" if own.weights == "fit" else ""
+        if len(places) > 1 and request.weights != "none":
+            weights = weights_of([trials[i] for i in places] if request.weights == "fit" else [], len(places))
+            shares = f" ({', '.join(f'{w:.3g}' for w in weights)})" if request.weights == "fit" else ""
             found.append(Blend(f"fused{shares}, {protocol}" if several else f"fused{shares}", tuple(places), weights))
-    if own.temperature:
+    if request.temperature:
         found.append(calibrated(found[-1] if found else Blend(rows[-1].name, (len(rows) - 1,), (1.0,)), trials))
     return found
 
@@ -209,25 +202,23 @@ def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)
 
 
-def check_images(rows: Sequence[Row]) -> None:
-    """A `UserError` unless rows are of the same images by name, as far as both have them."""
-    first = rows[0]
-    for row in rows[1:]:
-        if len(row.images) == len(first.images) and row.images != first.images:
-            other = [a for a, b in zip(row.images, first.images, strict=True) if a != b]
-            raise UserError(
-                f"{first.name} and {row.name} are scores of different images (only the second has {listed(other, 3)}); "
-                "evaluate both on the same --data"
-            )
-
-
-def changed(first: Row, last: Row, most: int) -> list[dict[str, Any]]:
-    """At most so many images whose own class ranks differently: name, rank in the first and in the last row."""
-    check_alike([first.evaluation, last.evaluation])
-    before, after = (ranks(row.evaluation.scores, row.evaluation.labels) for row in (first, last))
-    order = np.argsort(-np.abs(after - before), kind="stable")[:most]
-    return [
-        {"image": last.images[i], "before": int(before[i]), "after": int(after[i])}
-        for i in order.tolist()
-        if before[i] != after[i]
-    ]
+def score(
+    request: Request, store: Store, plugins: Sequence[Path], announce: Callable[[str], None], progress: Progress
+) -> Scored | None:
+    """Return every row in the first process, `None` in the others; `announce` is told what is about to be scored."""
+    keep_memory()
+    ways, rows, trials = ways_of(request), list[Row](), list[Row]()
+    with processes() as everyone:
+        if ways:
+            chosen = split_for(request.models, request.data, request.split, store, plugins)
+            if everyone.rank == 0:
+                announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
+            if request.weights == "fit" or request.temperature:
+                trials = scored(ways, validation_for(chosen, store, plugins), request, everyone, progress)
+            rows = scored(ways, chosen, request, everyone, progress)
+    if everyone.rank:
+        return None
+    if request.saved:  # as they were named; each model then has one row
+        rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
+    fused = blends(rows, trials, request)
+    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
