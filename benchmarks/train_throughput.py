@@ -27,9 +27,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from imclass.app.cli import SPINS
-from imclass.app.run import Run
-from imclass.app.train import PROBED, Job, configure, prepare
+from imclass.app.cli.main import SPINS
+from imclass.app.runs.directory import Run
+from imclass.app.runs.train import PROBED, Job, configure, prepare
 from imclass.core import precision
 from imclass.models.classifier import create
 from imclass.models.layers import Dropout

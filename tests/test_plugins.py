@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imclass.app.cli import main
+from imclass.app.cli.main import main
 
 NETWORK = """
     from dataclasses import dataclass

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import imclass
-from imclass.app.train import train
+from imclass.app.runs.train import train
 from imclass.models.classifier import create
 from imclass.training import events
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import imclass
-from imclass.app import cli
-from imclass.app.train import train
+from imclass.app.cli.main import main
+from imclass.app.runs.train import train
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,7 +50,7 @@ def run_command(words: list[str]) -> None:
         return
     assert words[0] == "imclass", f"this test does not know how to run {words}"
     shortened = ONE_EPOCH if words[1] == "train" and "--help" not in words else []
-    assert cli.main([*words[1:], *shortened]) == 0, words
+    assert main([*words[1:], *shortened]) == 0, words
 
 
 def run_page(page: str) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 EVENTS = ("EpochEnd", "EpochStart", "Evaluated", "NonFinite", "Saved", "StepEnd")
 HOMES: Mapping[str, str] = MappingProxyType(
     {
-        "configure": "imclass.app.train",
+        "configure": "imclass.app.runs.train",
         "create": "imclass.models.classifier",
         "load": "imclass.app.load",
-        "train": "imclass.app.train",
+        "train": "imclass.app.runs.train",
         "BadImage": "imclass.core.errors",
         "Interrupted": "imclass.core.errors",
         "UserError": "imclass.core.errors",

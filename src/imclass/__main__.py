@@ -2,6 +2,6 @@
 
 import sys
 
-from imclass.app.cli import main
+from imclass.app.cli.main import main
 
 sys.exit(main())

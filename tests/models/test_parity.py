@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from imclass.app.cli import main
+from imclass.app.cli.main import main
 from imclass.models.classifier import load, networks
 from imclass.models.entry import Entry
 from imclass.models.foreign import outlined

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from imclass.app.run import Run
-from imclass.app.train import perform, prepare, train
+from imclass.app.runs.directory import Run
+from imclass.app.runs.train import perform, prepare, train
 from imclass.core import precision
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.errors import Interrupted, UserError

@@ -1,14 +1,17 @@
 """What a user names as MODEL, found: a run's directory, a model file of a network or an ensemble, NETWORK:WEIGHTS."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imclass.app.published import check_has_weights, is_published, open_published
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.precision import Arithmetic
+from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
 from imclass.models.classifier import NetworkClassifier, suit
+from imclass.models.published import PUBLISHED, obtained, published
+from imclass.models.weights import Wanted, imported
 from imclass.store.store import Store, open_store
 
 CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
@@ -38,3 +41,36 @@ def load_network(model: str | Path, plugins: Sequence[Path] = (), store: Store |
     if not isinstance(found, NetworkClassifier):
         raise UserError(f"{model} is not one network and has no layers; name one of its members")
     return found
+
+
+def is_published(model: str | Path) -> bool:
+    """Whether a MODEL is NETWORK:WEIGHTS; a file or folder of that name comes first."""
+    network, colon, name = str(model).partition(":")
+    return bool(colon and network and name) and not {"/", "\\"} & set(str(model)) and not Path(model).exists()
+
+
+def check_has_weights(model: str | Path) -> None:
+    """A network's name alone is a `UserError` that says which weights of it are published."""
+    own = [key for key in PUBLISHED if key.partition(":")[0] == str(model)]
+    if own and not Path(model).exists():
+        raise UserError(f"{model} is a network without weights; published ones are {', '.join(own)}, or train your own")
+
+
+def open_published(model: str, store: Store, plugins: Sequence[Path] = ()) -> NetworkClassifier:
+    """The classifier that NETWORK:WEIGHTS names; what cannot be found or does not fit is a `UserError`.
+
+    The file is taken in anew each time: that costs what reading and checking a converted copy would.
+    """
+    file = published(model)
+    path = obtained(file, store, shown)
+    wanted = Wanted(
+        file.naming, CIFAR10.classes if file.classes == "cifar10" else None, inputs=file.inputs, licence=file.licence
+    )
+    return imported(path, file.network, wanted, plugins)[0]
+
+
+def shown(held: int, size: int) -> None:
+    """A download's progress on a terminal's standard error."""
+    if sys.stderr.isatty():
+        text = f"\r{held / 1e6:,.1f} of {size / 1e6:,.1f} MB"
+        print(text, end="\n" if held == size else "", file=sys.stderr, flush=True)

@@ -1,0 +1,241 @@
+"""A report's page: a section for each thing there is to tell, in one HTML file that needs and runs nothing else."""
+
+import math
+from collections.abc import Sequence
+from importlib import resources
+
+import numpy as np
+from jaxtyping import Int64
+
+from imclass.app.draw.confusion import CELLS, NAMED, NUMBERED
+from imclass.app.draw.curves import CURVES
+from imclass.app.report.background import configuration, data, environment, time
+from imclass.app.report.facts import Material, Mistake, Score
+from imclass.app.report.figures import curves, matrix
+from imclass.app.report.markup import Html, element, facts, name, picture, table, together
+from imclass.app.text.evaluation import matrix as counted
+from imclass.app.text.evaluation import top5
+from imclass.core.runtime import versions
+from imclass.core.text import columns, percent
+from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.measures.single_label import per_class
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+GENERATOR = element("meta", name="generator", content="imclass")
+PAIRS = 12  # confused pairs shown
+
+
+def page(material: Material) -> Html:
+    """The whole file."""
+    title = f"{material.config.model.network} on {material.data}"
+    told = [(id_, heading, said) for id_, heading, said in sections(material) if said]
+    links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in told]
+    style = Html(resources.files("imclass.app.report").joinpath("report.css").read_text("utf-8"))
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        GENERATOR,
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("style", style),
+    )
+    body = [headline(material), element("nav", together(links, " "))]
+    body += [element("section", element("h2", heading), said, id=id_) for id_, heading, said in told]
+    end = f"Written by imclass {versions()['imclass']}. This page holds all it shows."
+    whole = element("html", head, element("body", element("main", *body, element("footer", end))), lang="en")
+    return Html(f"<!DOCTYPE html>\n{whole}\n")
+
+
+def sections(m: Material) -> list[tuple[str, str, Html]]:
+    """Id, heading and content of each section; one without content is left out."""
+    return [
+        ("curves", "Learning", learning(m)),
+        ("confusion", "Confusion", confusion(m)),
+        ("classes", "Classes", classes(m)),
+        ("mistakes", "Mistakes", gallery(m.mistakes, m.config.preprocess.size) if m.result else Html()),
+        ("inside", "First layer", first_layer(m)),
+        ("data", "Data", data(m)),
+        ("time", "Time", time(m.epochs)),
+        ("configuration", "Configuration", configuration(m)),
+        ("environment", "Environment", environment(m)),
+    ]
+
+
+def headline(m: Material) -> Html:
+    """What was trained on what, and what it came to."""
+    title = element("h1", name(m.config.model.network), " on ", name(m.data, 60))
+    begin = element("p", "Run ", name(m.run), ", recipe ", name(m.config.recipe), class_="run")
+    if m.score is None:
+        said = "The data has no held-out part, so nothing is known of images that the network has not seen."
+        return element("header", begin, title, element("p", said), doubts(m))
+    honest = element("p", honesty(m, m.score.split), class_="honest")
+    return element("header", begin, title, result(m, m.score), doubts(m), honest)
+
+
+def result(m: Material, score: Score) -> Html:
+    """The accuracy with its interval, and what stands behind it."""
+    low, high = wilson(round(score.top1 * score.evaluated), score.evaluated)
+    interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+    below = f"right of {score.evaluated:,} {score.split} images; {interval}"
+    large = element("p", element("strong", percent(score.top1)), " ", element("span", below), class_="result")
+    whole = f"{score.evaluated:,} of {score.total:,} evaluated"
+    refused = score.total - score.evaluated
+    five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}"
+    more = (
+        ("Counted", whole + (f", {refused:,} refused" if refused else "")),
+        ("Top 5", five.removeprefix("top-5 ")),
+        ("Cross-entropy", f"{score.loss:.4f} nats an image"),
+        ("Weights", m.header.chosen or "not said"),
+    )
+    return together([large, facts(more)])
+
+
+def doubts(m: Material) -> Html:
+    """A warning where the data is gone or has changed, or the same weights scored otherwise when training ended."""
+    then, now = m.recorded, m.score
+    if m.problem:
+        said = "The data could not be evaluated when this report was written. "
+        said += "The numbers here are those that the model file recorded. " if m.score else ""
+        said += f"Confusions, mistakes and feature maps are missing. The reason: {m.problem}."
+        return element("p", said, class_="note")
+    said = ""
+    if m.changed:
+        said += "The data has changed since training, so what is held out now may hold images that were learned from. "
+    if then and now and (then.evaluated, then.total, then.top1) != (now.evaluated, now.total, now.top1):
+        said += (
+            "These are not the numbers of when training ended, for the held-out images or this machine's arithmetic "
+        )
+        said += (
+            f"are not the same: then, these weights were right on {percent(then.top1)} of {then.evaluated:,} images."
+        )
+    return element("p", said, class_="note") if said else Html()
+
+
+def honesty(m: Material, split: str) -> str:
+    """What the held-out part is, and what it chose."""
+    rule = str(m.header.data.get("rule", ""))
+    what = {
+        "published": f"the {split} part that the data set was published with",
+        "folders": f"the data's own {split} folder",
+    }
+    hashed = f"a part of each class that a hash of the file names took out of training ({rule})"
+    part = what.get(rule, hashed if rule.startswith("hash") else rule or "not described")
+    if split == "test":
+        chose = (
+            "It chose nothing: neither the weights nor the rate nor when to stop followed from it, and its curve below "
+            "was only drawn. What people change between runs after looking at such pages, no page can tell."
+        )
+    else:
+        chose = "It chose the weights, so the figure flatters them a little; there is no test part that would not."
+    return f"The held-out images are {part}. The network was not trained on them. {chose}"
+
+
+def learning(m: Material) -> Html:
+    """Loss and error over epochs."""
+    if not m.history:
+        return element("p", "The log holds no finished epoch.", class_="note")
+    held_out = [split for split in CURVES if split != "train" and f"{split}_error" in m.history[-1]]
+    said = "Training values are means over an epoch, while the weights were still changing and, where the recipe says "
+    said += (
+        f"so, of altered images{'; ' * bool(held_out)}{' and '.join(held_out)}{' after each epoch' * bool(held_out)}."
+    )
+    return together([curves(m.history), element("p", said, class_="small")])
+
+
+def confusion(m: Material) -> Html:
+    """The matrix and the pairs confused most."""
+    if m.result is None:
+        return Html()
+    counts = counted(m.result)
+    k, names = len(counts), m.result.classes
+    order = ", in the model's order" * (k > NAMED) + "; a point is a block of neighbours" * (k > CELLS)
+    how = f"Rows are true classes, columns what they were taken for{order}. Blue is right, orange wrong."
+    return together([matrix(counts, names), element("p", how, class_="small"), pairs(counts, names)])
+
+
+def confused(counts: Int64[np.ndarray, "K K"], most: int = PAIRS) -> list[tuple[int, int, int]]:
+    """True class, predicted class and how many images, the most frequent first."""
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most].tolist()
+    return [(*divmod(i, len(counts)), int(wrong.flat[i])) for i in order if wrong.flat[i]]
+
+
+def pairs(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Html:
+    """The pairs confused most, as a table."""
+    found, head = confused(counts), ("True → taken for", "Images", "of", "Share")
+    if not found:
+        return element("p", "No image was taken for another class.")
+    images = counts.sum(axis=1)
+    rows = [
+        (together([name(classes[t]), " → ", name(classes[p])]), f"{n:,}", f"{images[t]:,}", percent(n / images[t]))
+        for t, p, n in found
+    ]
+    return together([element("h3", "Most confused"), table(head, rows, "numbers long")])
+
+
+def classes(m: Material) -> Html:
+    """Each class's counts and ratios; the worst first where there are many."""
+    if m.result is None:
+        return Html()
+    trained = m.counts.get("train")
+    rows = list(enumerate(per_class(counted(m.result))))
+    many = len(rows) > NUMBERED
+    if many:
+        rows.sort(key=lambda row: math.inf if math.isnan(row[1].f1) else row[1].f1)
+    lines = [
+        (
+            name(m.result.classes[i]),
+            f"{trained[i]:,}" if trained is not None else "-",
+            f"{row.support:,}",
+            *(percent(share).removesuffix(" %") for share in (row.precision, row.recall, row.f1)),
+        )
+        for i, row in rows
+    ]
+    head = ("Class", "Trained", "Scored", "Precision", "Recall", "F1")
+    long = any(columns(label) > 10 for label in m.result.classes)
+    said = "The worst by F1 first. " * many + "How many images it was trained on and how many were scored; precision: "
+    said += "of the images taken for the class, the % that are; recall: of its images, the % found; F1: the harmonic "
+    said += "mean of both."
+    return together([table(head, lines, "numbers" + " long" * long), element("p", said, class_="small")])
+
+
+def gallery(mistakes: Sequence[Mistake], size: int) -> Html:
+    """The mistakes the model was surest of, as it saw them."""
+    if not mistakes:
+        return element("p", "There are none: every image was named rightly.")
+    shown = [
+        element(
+            "figure",
+            picture(m.pixels, f"taken for {m.predicted}"),
+            element("figcaption", element("p", element("b", name(m.predicted, 28)), " ",
+                            element("span", f"{100 * m.probability:.1f} %")),
+                    element("p", "is ", name(m.true, 28)), element("p", name(m.name, 56), class_="file")),
+        )
+        for m in mistakes
+    ]  # fmt: skip
+    said = f"The {len(shown)} that the network was surest of, as it saw them at {size} x {size} pixels: "
+    said += "what it took each for and with what probability, what it is, and its file."
+    return together([element("p", said, class_="small"), element("div", *shown, class_="gallery")])
+
+
+def first_layer(m: Material) -> Html:
+    """Filters of the first convolution, and what they make of one image."""
+    inside = m.inside
+    if inside is None:
+        return Html()
+    parts = (
+        (inside.filters, "filters of the first convolution", together(["Filters of ", name(inside.layer)])),
+        (inside.image, "an example", together(["An image: ", name(inside.name, 56)])),
+        (inside.maps, "its feature maps", "Its maps, before anything follows"),
+    )
+    figures = [
+        element("figure", picture(pixels, says), element("figcaption", caption))
+        for pixels, says, caption in parts
+        if pixels is not None
+    ]
+    if not figures:
+        return Html()
+    said = "The filters, and the maps, share one scale each: the lowest value is black, the highest white."
+    return together([element("div", *figures, class_="inside"), element("p", said, class_="small")])

@@ -1,0 +1,1 @@
+"""Run directories: begun, trained in, watched, gone on with."""

@@ -1,0 +1,52 @@
+"""Consumers of a run's events: the log, TensorBoard, the curves. Each takes an event at a time and can be closed."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from imclass.app.runs.directory import Run
+from imclass.core.codec import to_json
+from imclass.core.contracts import Evaluation
+from imclass.training.events import EpochStart, Event
+
+
+def record(event: Event) -> dict[str, Any]:
+    """An event as one flat JSON object: its kind, where the run stood, then its own fields."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    own: dict[str, Any] = {}
+    for f in fields(event):
+        value = getattr(event, f.name)
+        if isinstance(value, Evaluation):
+            own |= summary(value)
+        elif f.name != "at":
+            own[f.name] = str(value) if isinstance(value, Path) else to_json(value)
+    return {"event": kind, **to_json(event.at), **own}
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """The numbers of an evaluation that a log and a model file keep."""
+    return {
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "evaluated": len(result.labels),
+        "refused": to_json(result.refused),
+        "total": result.total,
+    }
+
+
+class Log:
+    """`log.jsonl`: one record an event, in order; each is handed to the system at once, so that a kill loses none."""
+
+    def __init__(self, run: Run) -> None:
+        self.file = run.log.open("a", encoding="utf-8", buffering=1)
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, EpochStart) and event.at.batch > 0:
+            return  # the epoch's start stands in the log already
+        self.file.write(json.dumps(record(event)) + "\n")
+
+    def close(self) -> None:
+        self.file.close()

@@ -1,0 +1,56 @@
+"""Scalars for TensorBoard, a consumer of a run's events."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from imclass.app.runs.directory import Run
+from imclass.training.events import At, EpochEnd, Evaluated, Event, StepEnd
+
+
+class TensorBoard:
+    """Scalars for TensorBoard; what an earlier process wrote beyond the checkpoint is purged.
+
+    Records are written here and now: TensorBoard's own writer does it in a thread, and a full disk ends that thread
+    with a traceback.
+    """
+
+    def __init__(self, run: Run, at: At) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder = run.folder / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        now = time.time()  # in the name, for files are read in the order of their names
+        self.records = RecordWriter((folder / f"events.out.tfevents.{now:.6f}.{os.getpid()}").open("wb"))
+        start = SessionLog(status=SessionLog.START)
+        for event in (Event(file_version="brain.Event:2"), Event(step=at.step + 1, session_log=start)):
+            self.write(event)
+
+    def write(self, event: Any) -> None:
+        """One protocol buffer, with the time."""
+        event.wall_time = time.time()
+        self.records.write(event.SerializeToString())
+        self.records.flush()
+
+    def see(self, event: Event) -> None:
+        match event:
+            case StepEnd():
+                self.add(event.at.step, {"train/loss": event.loss, "train/rate": event.rate})
+            case EpochEnd():
+                self.add(event.at.step, {"train/top1": event.top1})
+            case Evaluated():
+                result, split = event.result, event.split
+                self.add(event.at.step, {f"{split}/top1": result.top1, f"{split}/loss": result.loss})
+
+    def add(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Points of several curves."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self.write(Event(step=step, summary=Summary(value=values)))
+
+    def close(self) -> None:
+        self.records.close()

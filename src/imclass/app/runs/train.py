@@ -1,0 +1,242 @@
+"""The public verb `train`: a recipe, a data set and a directory become a run, as an iterator of events."""
+
+import contextlib
+import copy
+import inspect
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from imclass.app.runs.curves import Curves
+from imclass.app.runs.directory import Run
+from imclass.app.runs.log import Log, summary
+from imclass.app.runs.tensorboard import TensorBoard
+from imclass.core import precision, runtime
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Config, Stage
+from imclass.core.contracts import Dataset, Evaluation
+from imclass.core.errors import Interrupted, UserError
+from imclass.core.tables import Found, find
+from imclass.core.text import nearest
+from imclass.data.catalog import open_split
+from imclass.data.loader import Loader
+from imclass.evaluation.score import described, evaluate
+from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.store.store import Store, open_store
+from imclass.training import loop
+from imclass.training.checkpoint import Checkpoint
+from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
+
+PROBED = 32  # images of a probe's training step
+
+
+def recipes(plugins: Sequence[Path] = ()) -> Found:
+    """Every recipe there is, by name."""
+    return find("imclass.recipes", "RECIPES", "recipe", plugins)
+
+
+def configure(recipe: str | Config, plugins: Sequence[Path] = (), **choices: Any) -> Config:
+    """The config of a recipe; a choice is a parameter of the recipe's function, else a field of it or of a stage."""
+    if isinstance(recipe, Config):
+        return with_fields(recipe, choices)
+    make = recipes(plugins)[recipe]
+    own = {name: choices.pop(name) for name in list(choices) if name in inspect.signature(make).parameters}
+    return with_fields(make(**own), choices)
+
+
+def with_fields(config: Config, choices: Mapping[str, Any]) -> Config:
+    """`config` with some fields replaced; a field of `Stage` is replaced in every stage."""
+    whole, staged = {f.name for f in fields(Config)}, {f.name for f in fields(Stage)}
+    for name in choices:
+        if name not in whole | staged:
+            raise UserError(f"a config has no field {name!r}{nearest(name, whole | staged)}")
+    stages = tuple(replace(s, **{k: v for k, v in choices.items() if k in staged}) for s in config.stages)
+    return replace(replace(config, stages=stages), **{k: v for k, v in choices.items() if k in whole})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has passed every check and can begin or go on."""
+
+    run: Run
+    task: loop.Task
+    facts: dict[str, Any]  # of the data, for the model file
+    checkpoint: Checkpoint | None
+    notes: tuple[str, ...]  # what a user should know before it begins
+
+
+def train(
+    recipe: str | Config,
+    out: str | Path | None = None,
+    store: Store | None = None,
+    plugins: Sequence[Path] = (),
+    consumers: Sequence[Consumer] = (),
+    **choices: Any,
+) -> Iterator[Event]:
+    """Train; yields what happens. The same call goes on where it was stopped, and a finished run yields nothing.
+
+    Mistakes are `UserError`s, raised here and not while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
+    """
+    config = configure(recipe, plugins, **choices)
+    run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
+    return perform(prepare(config, run, store or open_store(), plugins), consumers)
+
+
+def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = (), dry: bool = False) -> Job:
+    """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
+
+    `dry` writes nothing.
+    """
+    training = open_split(config.data, "train", store, config.seed, plugins)
+    held_out = [open_split(config.data, s, store, config.seed, plugins) for s in training.splits if s != "train"]
+    classifier = create(config.model, training.classes, config.preprocess, config.seed, plugins)
+    config = replace(config, model=replace(config.model, row=classifier.row))
+    usual = to_json(networks(plugins)[config.model.network].row)
+    check_data(config, training, held_out)
+    facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
+    checkpoint, problems = run.checkpoints(config.keep).newest()
+    loaders = tuple(loader(config, stage, training) for stage in config.stages)
+    if config.model.mean_image:
+        classifier.network.normalise(mean_image(loaders[0]), config.model.std)
+    if dry:
+        run.check(config, usual, facts)
+        used, tried = runtime.resolve(config.device), ""
+    else:
+        recorded = checkpoint.record["runtime"] if checkpoint else run.recorded(config, usual)
+        used, tried = settle(config, recorded, classifier, loaders[0])
+        run.begin(config, usual, facts, used)
+        runtime.apply(used)
+    precision.laid_out(classifier.network, used.arithmetic).to(used.device)
+
+    def look(trained: NetworkClassifier) -> dict[str, Evaluation]:
+        return {d.split: evaluate(trained, d, workers=config.workers, strict=config.strict) for d in held_out}
+
+    task = loop.Task(config, classifier, loaders, look, run.checkpoints(config.keep), used)
+    return Job(run, task, facts, checkpoint, (*training.origin.notes, *problems, *filter(None, [tried])))
+
+
+def settle(
+    config: Config, recorded: Mapping[str, Any] | None, classifier: NetworkClassifier, first: Loader
+) -> tuple[runtime.Runtime, str]:
+    """Device, threads and arithmetic: as `recorded`, else as configured, else what is fastest here; and why."""
+    if recorded:
+        used = from_json(runtime.Runtime, recorded)
+        runtime.resolve(used.device)  # it must still be here
+        return used, ""
+    used = runtime.resolve(config.device)
+    if config.precision != "auto":
+        chosen = precision.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else precision.PLAIN
+        return replace(used, arithmetic=chosen), ""
+    batch = next(batch for batch in first.batches(0) if len(batch.labels))
+    some = min(len(batch.labels), PROBED)
+    network = copy.deepcopy(classifier.network).to(used.device)
+    images, labels = batch.images[:some].to(used.device), batch.labels[:some].to(used.device)
+    chosen, trials = precision.probe(network, images, labels)
+    return replace(used, arithmetic=chosen), f"{chosen} was chosen for this network: {tried_out(trials, some)}"
+
+
+def tried_out(trials: Sequence[precision.Trial], images: int) -> str:
+    """What a probe measured, in words."""
+    return "; ".join(
+        f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
+    )
+
+
+def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
+    """The mean of all training images as the network sees them, in [0, 1]; summed exactly enough in float64."""
+    mean = first.kept.images.mean(axis=0, dtype=np.float64) / 255
+    return torch.from_numpy(mean.transpose(2, 0, 1)).float()
+
+
+def loader(config: Config, stage: Stage, training: Dataset) -> Loader:
+    """The training images as this stage sees them; padding takes the rounded mean."""
+    mean = config.model.mean * (config.preprocess.w_in if len(config.model.mean) == 1 else 1)
+    fill = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8)
+    return Loader(
+        training, config.preprocess, stage.augment, fill, stage.batch, config.seed, config.workers, config.memory
+    )
+
+
+def check_data(config: Config, training: Dataset, held_out: Sequence[Dataset]) -> None:
+    """The data can be trained on as configured; otherwise a `UserError`."""
+    if len(training) == 0:
+        raise UserError(f"{training.origin.path} has no training images")
+    for stage in config.stages:
+        if stage.batch > len(training):
+            raise UserError(f"--batch {stage.batch} is more than the {len(training)} training images; set it lower")
+        if stage.schedule.name == "plateau" and not any(d.split == loop.VALIDATION for d in held_out):
+            raise UserError(
+                f"--schedule.name plateau needs a validation split, and {config.data} has only "
+                f"{', '.join(training.splits)}; add a folder 'validation', or take another schedule"
+            )
+
+
+def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
+    """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers."""
+    if job.run.finished:
+        return
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(job.run.locked())
+        flag = stack.enter_context(signals())
+        task = replace(job.task, asked_to_stop=flag.is_set)
+        job.run.cut(job.checkpoint)
+        state = loop.start(task, job.checkpoint)
+        watching: list[Consumer] = [Log(job.run), TensorBoard(job.run, state.at), Curves(job.run), *consumers]
+        for consumer in watching:
+            stack.callback(consumer.close)
+        last: Event | None = None
+        for last in loop.steps(state):
+            for consumer in watching:
+                consumer.see(last)
+            if task.config.strict and isinstance(last, StepEnd) and last.refused:
+                bad = described(last.refused[0])
+                raise UserError(f"refused: {bad}; mend or remove the file, or go without --strict")
+            yield last
+        if state.at.stage > loop.last_stage(task):
+            yield finish(job, state)
+        elif not isinstance(last, NonFinite):
+            raise Interrupted(f"stopped at step {state.at.step:,}; saved")
+
+
+def finish(job: Job, state: loop.State) -> Saved:
+    """Score the chosen weights once more and write the model file."""
+    tensors, chosen = loop.chosen(state)
+    job.task.classifier.network.load_state_dict(tensors)
+    results = job.task.evaluate(job.task.classifier)
+    job.task.classifier.save(
+        job.run.model,
+        recipe=to_json(job.task.config),
+        data=job.facts,
+        metrics={split: {k: v for k, v in summary(r).items() if k != "refused"} for split, r in results.items()},
+        chosen=chosen,
+        versions=runtime.versions(),
+    )
+    return Saved(state.at, job.run.model)
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[threading.Event]:
+    """A flag that Ctrl-C and SIGTERM set while this lasts; outside the main thread signals are left alone."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        flag.set()
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

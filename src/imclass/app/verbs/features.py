@@ -1,0 +1,57 @@
+"""The verb `features`: what a named layer of a network gives out, written or drawn."""
+
+import sys
+
+from imclass.app.cli.answer import show
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, Features
+from imclass.app.cli.checks import check_target, check_workers, store_of
+from imclass.app.draw.canvas import is_drawn
+from imclass.app.draw.grid import grid, grid_png
+from imclass.app.load import load_network
+from imclass.core.codec import to_json
+from imclass.core.errors import UserError
+from imclass.core.files import begins, replacing
+from imclass.core.text import printable
+from imclass.serving.features import features, maps
+from imclass.serving.inputs import gather
+
+
+def run(own: Features) -> int:
+    """Write or draw what a layer gives out."""
+    if own.out is None and own.grid is None:
+        raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
+    check_workers(own.workers)
+    check_target(own.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
+    check_target(own.grid, "--grid", ".png", is_drawn)
+    files = gather(own.paths)
+    found = features(
+        load_network(own.model, own.common.plugins, store_of(own.common)), files, own.layer, workers=own.workers
+    )
+    for refused in found.refused:
+        print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
+    picture = grid(maps(found)) if own.grid else None
+    if own.out:
+        import numpy
+
+        with replacing(own.out) as file:
+            numpy.save(file, found.outputs, allow_pickle=False)
+    if own.grid:
+        grid_png(maps(found), own.grid)
+    shape = list(found.outputs.shape)
+    if own.common.json:
+        drawn = list(picture.shape) if picture is not None else None
+        show(
+            {
+                "layer": found.layer,
+                "shape": shape,
+                "grid": drawn,
+                "paths": found.paths,
+                "refused": to_json(found.refused),
+            }
+        )
+    else:
+        print(
+            f"{found.layer}: {' x '.join(map(str, shape))}"
+            + "".join(f"\n{printable(str(p))}" for p in (own.out, own.grid) if p)
+        )
+    return SOME_REFUSED if found.refused else DONE

@@ -1,0 +1,49 @@
+"""The verb `info`: what a model file holds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imclass.app.cli.answer import show
+from imclass.app.cli.arguments import DONE, Info
+from imclass.app.cli.checks import store_of
+from imclass.app.load import is_published, open_published
+from imclass.app.text.columns import plain
+from imclass.core.codec import to_json
+from imclass.core.files import file_digest
+from imclass.evaluation import unpack
+from imclass.evaluation.ensemble import Ensemble
+from imclass.models.classifier import model_file
+from imclass.models.published import obtained, published
+from imclass.store.store import Store
+
+
+def model_info(path: Path, plugins: Sequence[Path]) -> dict[str, Any]:
+    """Everything a model file holds beside its tensors, and their number."""
+    file = model_file(path)
+    classifier = unpack.load(file, plugins)
+    parameters = sum(p.numel() for one in unpack.networks_of(classifier) for p in one.network.parameters())
+    header = to_json(classifier.header)
+    if not isinstance(classifier, Ensemble):
+        del header["members"], header["temperature"]
+    return {"file": str(file), "sha256": file_digest(file), "parameters": parameters, **header}
+
+
+def published_info(model: str, store: Store, plugins: Sequence[Path] = ()) -> dict[str, Any]:
+    """What is known of published weights: the file, its SHA-256, and what a model file of them would say."""
+    classifier = open_published(model, store, plugins)
+    path = obtained(published(model), store)
+    header = to_json(classifier.header)
+    known = {key: header[key] for key in ("network", "row", "classes", "preprocess", "chosen", "licence")}
+    parameters = sum(p.numel() for p in classifier.network.parameters())
+    return {"file": str(path), "sha256": file_digest(path), "parameters": parameters, **known}
+
+
+def run(own: Info) -> int:
+    """Say what a model file holds."""
+    if is_published(own.model):
+        record = published_info(str(own.model), store_of(own.common), own.common.plugins)
+    else:
+        record = model_info(own.model, own.common.plugins)
+    show(record) if own.common.json else print(plain(record))
+    return DONE

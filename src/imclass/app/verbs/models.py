@@ -1,0 +1,77 @@
+"""The verb `models`: the networks there are, each measured."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imclass.app.cli.answer import show
+from imclass.app.cli.arguments import DONE, Models
+from imclass.app.runs.progress import counting
+from imclass.app.text.networks import comparison, in_detail
+from imclass.core.codec import to_json
+from imclass.core.tables import Found
+from imclass.models import classifier
+from imclass.models.entry import Entry
+from imclass.models.geometry import Geometry, measure
+
+
+def everything(plugins: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """A record for each network, and why some could not be built or measured."""
+    found = classifier.networks(plugins)
+    records, failures = [], list(found.failures)
+    with counting("measuring", "networks") as report:
+        for i, (name, entry) in enumerate(found.entries.items()):
+            if report:
+                report(i, len(found.entries))
+            try:
+                records.append(record(name, entry, outline(entry)))
+            except Exception as error:  # a stranger's network; the others must be listed
+                failures.append(f"network {name}: {type(error).__name__}: {error}")
+    return records, tuple(failures)
+
+
+def one(name: str, plugins: Sequence[Path]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The record of one network with its row and its layers; an unknown name is a `UserError`."""
+    found: Found = classifier.networks(plugins)
+    entry: Entry = found[name]
+    geometry = outline(entry)
+    further = {"stride": geometry.stride, "activations": geometry.activations, "row": to_json(entry.row)}
+    layers = {"layers": to_json(geometry.layers)}
+    return record(name, entry, geometry) | further | layers, found.failures
+
+
+def outline(entry: Entry) -> Geometry:
+    """The geometry of a network as its paper has it, without memory for its weights."""
+    with torch.device("meta"):
+        network = entry.build(entry.row, entry.classes, entry.w_in)
+    return measure(network)
+
+
+def record(name: str, entry: Entry, geometry: Geometry) -> dict[str, Any]:
+    """What the list says of a network: `receptive_field` in pixels is that of a position of its last maps."""
+    return {
+        "name": name,
+        "paper": entry.paper,
+        "year": entry.year,
+        "input": [entry.w_in, entry.size, entry.size],
+        "parameters": geometry.parameters,
+        "macs": geometry.macs,
+        "receptive_field": geometry.receptive_field,
+        "published": to_json(entry.published),
+    }
+
+
+def run(own: Models) -> int:
+    """List networks, or one with its layers."""
+    plugins = own.common.plugins
+    found, failures = one(own.name, plugins) if own.name else everything(plugins)
+    for failure in failures:
+        print(f"note: not usable: {failure}", file=sys.stderr)
+    if own.common.json:
+        show(found)
+    else:
+        print(comparison(found) if isinstance(found, list) else in_detail(found))
+    return DONE

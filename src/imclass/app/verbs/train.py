@@ -1,0 +1,103 @@
+"""The verb `train`: a recipe on a data set, with progress, to a finished run."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imclass.app.cli.answer import show
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
+from imclass.app.cli.checks import store_of
+from imclass.app.cli.options import Order
+from imclass.app.load import load_network
+from imclass.app.report.write import write_report
+from imclass.app.runs.book import Book
+from imclass.app.runs.directory import Run
+from imclass.app.runs.progress import Screen
+from imclass.app.runs.train import perform, prepare
+from imclass.core.codec import to_json
+from imclass.core.errors import UserError
+from imclass.core.text import printable
+from imclass.training import loop
+from imclass.training.events import Consumer, Evaluated, NonFinite, Saved, StepEnd
+
+
+def run(order: Order) -> int:
+    """Train with progress on standard error, and the result on standard output."""
+    own, config = order.own, order.config
+    run = Run(own.out or Path("runs") / config.recipe)
+    job = prepare(config, run, store_of(own.common), own.common.plugins, dry=own.dry_run)
+    for note in job.notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+    if own.dry_run:
+        show(to_json(job.task.config))
+        return DONE
+    if not run.finished:
+        where = "goes on" if job.checkpoint else "begins"
+        print(f"{config.recipe} on {config.data} {where} in {run.folder}: {job.task.runtime}", file=sys.stderr)
+    refused: set[str] = set()
+    steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, config.stages, strict=True))
+    done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
+    for event in perform(job, [] if run.finished else [screen(own.style, steps, done)]):
+        match event:
+            case StepEnd():
+                refused |= {r.path for r in event.refused}
+            case Evaluated():
+                refused |= {r.path for r in event.result.refused}
+            case NonFinite(action="stop"):
+                raise UserError(stopped(event, run))
+            case Saved(problem=problem, path=path) if problem and event.at.stage > loop.last_stage(job.task):
+                raise UserError(
+                    f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
+                )
+    if not (run.folder / "report.html").is_file():
+        write_report(run, run.folder / "report.html", store_of(own.common), own.common.plugins, config.workers)
+    return report_run(run, own.common, refused)
+
+
+def screen(style: str, steps: int, done: int) -> Consumer:
+    """What shows progress on standard error."""
+    return Book() if style == "book" else Screen(steps, done)
+
+
+def stopped(event: NonFinite, run: Run) -> str:
+    """Why training stopped by itself, and what to do."""
+    names = ", ".join(event.names[:10]) + (f" and {len(event.names) - 10} more" if len(event.names) > 10 else "")
+    return (
+        f"step {event.at.step:,}: {event.what} is not finite, so training stopped; the checkpoints in {run.folder} are "
+        f"from before.\nimages of the step: {names}\nLower --schedule.rate, or pass over such steps with --nonfinite "
+        "skip (in another --out)"
+    )
+
+
+def report_run(run: Run, common: Common, refused: set[str]) -> int:
+    """Say what a finished run came to."""
+    header = load_network(run.model, common.plugins).header
+    assert header is not None
+    if common.json:
+        show(
+            {
+                "run": str(run.folder),
+                "model": str(run.model),
+                "chosen": header.chosen,
+                "metrics": header.metrics,
+                "refused": sorted(refused),
+            }
+        )
+    else:
+        for split, result in header.metrics.items():
+            counted, loss = accounted(result), f"{result['loss']:.4f}"
+            chose = ", which chose the weights" if split in header.chosen else ""
+            print(f"{split}{chose}: top-1 {100 * result['top1']:.2f} %, cross-entropy {loss}; {counted}")
+        if refused:
+            print(f"refused in all: {len(refused):,} {'file' if len(refused) == 1 else 'files'}")
+        print(f"finished: {run.model} ({header.chosen})")
+    left_out = any(result["evaluated"] < result["total"] for result in header.metrics.values())
+    return SOME_REFUSED if refused or left_out else DONE
+
+
+def accounted(metrics: Mapping[str, Any]) -> str:
+    """How many images of a split were scored and how many refused, from a model file's metrics."""
+    evaluated, total = metrics["evaluated"], metrics["total"]
+    kept = f"{evaluated:,} of {total:,} evaluated"
+    return f"{kept}, {total - evaluated:,} refused" if evaluated < total else kept

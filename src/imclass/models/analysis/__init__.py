@@ -1,0 +1,1 @@
+"""What can be found out about a network, or changed in it, from its layers."""

@@ -1,0 +1,40 @@
+"""What a named layer of a network gives out."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from imclass.core.errors import UserError
+from imclass.core.text import nearest
+from imclass.models.classifier import NetworkClassifier
+
+
+def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
+    """The layer of this name, or the first convolution."""
+    layers = {name: module for name, module in network.named_modules() if name}
+    if layer is None:
+        first = next((name for name, module in layers.items() if isinstance(module, nn.Conv2d)), None)
+        if first is None:
+            raise UserError(f"the network has no convolution; name a layer with --layer: {', '.join(layers)}")
+        return first, layers[first]
+    if layer not in layers:
+        raise UserError(f"the network has no layer {layer!r}{nearest(layer, layers)}")
+    return layer, layers[layer]
+
+
+def output_of(classifier: NetworkClassifier, module: nn.Module, views: Tensor) -> Float[Tensor, "N ..."]:
+    """What `module` gives out while the network scores `views`, kept before a later layer can change it in place."""
+    caught: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Sequence[Tensor], output: Tensor) -> None:
+        caught.append(output.detach().float().cpu().clone())
+
+    hook = module.register_forward_hook(keep)
+    try:
+        classifier.scores(views)
+    finally:
+        hook.remove()
+    if not caught:
+        raise UserError("this layer takes no part when images are classified; name another with --layer")
+    return caught[0]

@@ -1,0 +1,1 @@
+"""Trained classifiers put to use."""

@@ -1,0 +1,441 @@
+"""The command line: exit codes, and one message for each mistake, found before anything is written."""
+
+import errno
+import json
+import os
+import pickle
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from imclass.app.cli.arguments import VERBS
+from imclass.app.cli.main import main
+from imclass.app.verbs import models
+from tests.support.small import fingerprint, tree, untrained
+
+DRY = "train mnist-lenet --dry-run --data pets --batch 8"
+OTHER = "another.safetensors"
+
+# What a user types, and words that the one message must hold.
+MISTAKES = {
+    # paths
+    "trian mnist-lenet": ["no verb 'trian'", "'train'"],
+    "train": ["name the recipe first", "imclass recipes"],
+    "train --epochs 2 mnist-lenet": ["name the recipe first"],
+    "train mnist-lenet --data ./pest": ["no folder pest", "'pets'"],
+    "train mnist-lenet --data mnist-sampel": ["'mnist-sampel'", "'mnist-sample'"],
+    "train mnist-lenet --data ./notes.txt": ["notes.txt is a file", "one folder per class"],
+    "train mnist-lenet --data ./hollow": ["hollow has no class folders"],
+    "train mnist-lenet --data ./flat": ["the images lie directly in flat"],
+    "train mnist-lenet --data pets --batch 8 --out notes.txt": ["--out notes.txt is a file"],
+    "train mnist-lenet --data pets --batch 8 --out notes.txt/run": ["notes.txt/run"],
+    "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets holds other files"],
+    "train mnist-lenet --data pets --batch 8 --out foreign": [
+        "foreign/config.json is not a run's config",
+        "give another --out",
+    ],
+    "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
+        "begun was begun",
+        "stages.0.epochs: 41 before, 40 now",
+    ],
+    f"{DRY} --out begun": ["begun was begun", "stages.0.epochs: 41 before, 30 now"],
+    f"{DRY} --out notes.txt": ["--out notes.txt is a file"],
+    "evaluate nowhere.safetensors": ["no model file nowhere.safetensors"],
+    "evaluate pets": ["no model file pets/model.safetensors"],
+    "evaluate model.safetensors --plot no/where.png": ["--plot no/where.png", "no folder no"],
+    "evaluate model.safetensors --plot pets": ["--plot pets is a folder"],
+    "evaluate model.safetensors --plot pets/cat/000.png": ["--plot pets/cat/000.png is there already"],
+    "evaluate model.safetensors --reliability pets/cat/000.png": ["--reliability pets/cat/000.png is there already"],
+    "predict model.safetensors": ["name at least one image"],
+    "predict model.safetensors pets/bird": ["no file or folder pets/bird"],
+    "predict model.safetensors pets/*.gif": ["no file or folder pets/*.gif"],
+    "predict model.safetensors hollow": ["no image files in hollow"],
+    f"predict model.safetensors {'long' * 100}": ["no file or folder long"],
+    "predict model.safetensors --cat.png": ["no option --cat.png"],
+    "features model.safetensors pets": ["--out FILE.npy", "--grid FILE.png"],
+    "features model.safetensors pets --out no/where.npy": ["--out no/where.npy", "no folder no"],
+    "features model.safetensors pets --grid pets": ["--grid pets is a folder"],
+    "features model.safetensors pets --grid pets/cat/000.png": ["--grid pets/cat/000.png is there already"],
+    "features model.safetensors pets --grid notes.jpg": ["name it notes.png"],
+    "features model.safetensors pets --out model.safetensors": ["name it model.npy"],
+    "features model.safetensors notes.jpg --out maps.npy": ["none of the 1 files", "notes.jpg"],
+    "data export mnist-sample": ["--out"],
+    "data export mnist-sample --out pets": ["--out pets is there already"],
+    "data export mnist-sample --out notes.txt": ["--out notes.txt is there already"],
+    "models --plugins nowhere": ["--plugins nowhere is not a folder"],
+    "train mnist-lenet --data mnist --store notes.txt": ["notes.txt is not a folder", "--store"],
+    "train mnist-lenet --data mnist --store hollow --offline": ["--offline", "mnist"],
+    # classes
+    "train mnist-lenet --data ./single": ["only 'cat'", "two classes"],
+    "train mnist-lenet --data ./twins": ["'Cat' and 'cat' differ only in case"],
+    "train mnist-lenet --data ./gap": ["no images in the class folders 'dog'"],
+    "train mnist-lenet --data ./untaught": ["wolf", "lacks"],
+    "evaluate model.safetensors --data birds": ["Not in the model: 'hen', 'owl'", "--classes"],
+    "evaluate model.safetensors --data birds --classes notes.txt": ["--classes notes.txt", "JSON object"],
+    "evaluate model.safetensors --data birds --classes nowhere.json": ["--classes nowhere.json"],
+    "evaluate model.safetensors --data birds --classes numbers.json": ["--classes numbers.json", '"puppy": "dog"'],
+    "evaluate model.safetensors --data birds --classes typo.json": ["'dgo'", "'dog'"],
+    # sizes
+    f"{DRY} --preprocess.size 32": ["--preprocess.size is 32", "28"],
+    f"{DRY} --preprocess.size 0": ["preprocess.size is 0"],
+    f"{DRY} --preprocess.resize shorter --preprocess.scale 20": ["scale 20 is below", "28"],
+    f"{DRY} --model.mean 0.1 0.2 --model.std 1 1": ["--model.mean"],
+    f"{DRY} --model.mean 0.1 0.2 0.3": ["--model.mean", "one a channel"],
+    f"{DRY} --model.std 0": ["--model.std", "positive"],
+    "predict cropping.safetensors pets": ["12 x 12", "28 x 28", "--protocol resize"],
+    # numbers
+    f"{DRY} --schedule.rate 0": ["--schedule.rate is 0", "positive"],
+    f"{DRY} --schedule.rate -1": ["--schedule.rate is -1"],
+    f"{DRY} --schedule.rate nan": ["--schedule.rate is nan"],
+    f"{DRY} --batch 0": ["--batch is 0", "at least 1"],
+    f"{DRY} --batch 1000": ["--batch 1000", "16 training images"],
+    f"{DRY} --batch 4 --micro-batches 5": ["--micro-batches is 5"],
+    f"{DRY} --epochs 0": ["--epochs is 0"],
+    f"{DRY} --workers -1": ["--workers is -1"],
+    f"{DRY} --seed -1": ["--seed is -1"],
+    f"{DRY} --keep 1": ["--keep is 1"],
+    f"{DRY} --save-every -1": ["--save-every is -1"],
+    f"{DRY} --optimiser.momentum 1": ["--optimiser.momentum is 1"],
+    f"{DRY} --augment.area 0 1": ["--augment.area"],
+    f"{DRY} --epochs two": ["--epochs", "'two'"],
+    f"{DRY} --batch 8 --schedule.name plateau": ["plateau", "validation"],
+    "evaluate model.safetensors --batch many": ["--batch", "'many'"],
+    f"{DRY} --seed 1.5": ["--seed is '1.5'", "a whole number"],
+    "evaluate model.safetensors --batch 0": ["--batch is 0"],
+    "evaluate model.safetensors --workers -1": ["--workers is -1"],
+    "predict model.safetensors pets --top 0": ["--top is 0", "at least 1"],
+    "predict model.safetensors pets --workers -1": ["--workers is -1"],
+    "features model.safetensors pets --grid maps.png --workers -1": ["--workers is -1"],
+    "data check pets --workers -1": ["--workers is -1"],
+    "data export mnist-sample --out new --most 0": ["--most is 0"],
+    # devices
+    f"{DRY} --device tpu": ["'tpu'", "cuda"],
+    # config
+    "train --config nowhere.json": ["--config nowhere.json", "No such file"],
+    "train --config notes.txt": ["--config notes.txt", "JSON"],
+    "train --config deep.json": ["--config deep.json", "JSON"],
+    "train --config pets": ["--config pets cannot be read", "a run's directory"],
+    "train --config list.json": ["--config list.json", "an object"],
+    "train --config unknown.json": ["--config unknown.json", "no field 'sead'", "'seed'"],
+    "train --config wrong.json": ["--config wrong.json", "stages.0.epochs is 'two'", "a whole number"],
+    "train --config lacking.json": ["--config lacking.json", "lacks the field 'model'"],
+    "train --config zero.json": ["--config zero.json", "--epochs is 0"],
+    "train mnist-vgg --config config.json": ["config.json is of the recipe 'mnist-lenet', not 'mnist-vgg'"],
+    # model files
+    "info truncated.safetensors": ["truncated.safetensors", "is no model file, or not a whole one"],
+    "info cut.safetensors": ["cut.safetensors is damaged"],
+    "info flipped.safetensors": ["flipped.safetensors is damaged"],
+    "info relabelled.safetensors": ["relabelled.safetensors is damaged"],
+    "info empty.safetensors": ["empty.safetensors", "0 bytes"],
+    "info stranger.safetensors": ["stranger.safetensors", "no readable imclass header"],
+    "info newer.safetensors": ["newer.safetensors has model format 2", "format 1"],
+    "info reshaped.safetensors": ["reshaped.safetensors", "another network"],
+    "info pickle.safetensors": ["pickle.safetensors"],
+    "predict weights.pt pets": ["weights.pt"],
+    "evaluate notes.jpg": ["notes.jpg", "is no model file, or not a whole one"],
+    # names
+    f"{DRY} --epoch 3": ["no option --epoch", "'--epochs'"],
+    f"{DRY} --schedule.rat 3": ["no option --schedule.rat", "'--schedule.rate'"],
+    f"{DRY} --model.width 3": ["no option --model.width", "'--model.widths'"],
+    f"{DRY} --schedule.name cosin": ["'cosin'", "'cosine'"],
+    f"{DRY} --epochs": ["--epochs"],
+    f"{DRY} extra": ["extra"],
+    f"{DRY} --model.network lenet-6": ["'lenet-6'", "'lenet-5'"],
+    "train mnist-lenett": ["no recipe is named 'mnist-lenett'", "'mnist-lenet'"],
+    "train mnist-lenett --help": ["no recipe is named 'mnist-lenett'"],
+    "models lenet5": ["no network is named 'lenet5'", "'lenet-5'"],
+    "models lenet-5 lenet-5": ["lenet-5"],
+    "recipes mnist": ["no recipe is named 'mnist'", "'mnist-lenet'"],
+    "data mnst": ["no data set is named 'mnst'", "'mnist'"],
+    "data get": ["imclass data get NAME"],
+    "data get mnst": ["'mnst'", "'mnist'"],
+    "data get mnist-sample": ["mnist-sample needs no fetching"],
+    "data check mnst": ["'mnst'", "'mnist'"],
+    "data export mnist-sample --out new --split tset": ["'tset'", "'test'"],
+    "evaluate": ["MODEL"],
+    "evaluate model.safetensors --protocl center": ["no option --protocl", "'--protocol'"],
+    "evaluate model.safetensors --protocol centre": ["no protocol is named 'centre'", "'center'"],
+    "predict model.safetensors pets --protocol centre": ["no protocol is named 'centre'"],
+    "predict model.safetensors pets --protocol center,flip": ["center,flip names several"],
+    "predict model.safetensors pets --json --format csv": ["--json and --format csv"],
+    "predict model.safetensors pets --format xml": ["'xml'", "csv"],
+    "evaluate model.safetensors --table 8": [
+        "'8'",
+        "--table",
+        "'3', '4', '5', '6', '7', 'resnet'; imclass evaluate --help",
+    ],
+    "compare model.safetensors": ["MODEL"],
+    "compare model.safetensors cropping.safetensors extra": ["extra", "imclass compare --help"],
+    "evaluate model.safetensors --split tets": ["no split 'tets'", "'test'"],
+    "evaluate model.safetensors --split validation": ["no split 'validation'", "test, train"],
+    "evaluate digits.safetensors --split validation": ["no split 'validation'"],
+    f"evaluate {OTHER}": [OTHER, "does not say what it was trained from", "--data"],
+    "features model.safetensors pets --layer featuers --grid maps.png": ["no layer 'featuers'", "'features'"],
+    "features model.safetensors pets --layer head.1 --grid maps.png": ["'head.1'", "no maps", "--grid"],
+}
+
+# The same mended: code 0, and nothing of the user's is touched by these either.
+ACCEPTED = [
+    "",
+    "help",
+    "--version",
+    "train --help",
+    "train mnist-lenet --help",
+    DRY,
+    f"{DRY} --preprocess.size 32 --model.network lenet-5-32",
+    f"{DRY} --preprocess.resize shorter --preprocess.scale 28",
+    f"{DRY} --preprocess.colour rgb --model.mean 0.1 0.2 0.3 --model.std 1 1 1",
+    f"{DRY} --schedule.rate 1e-3 --batch 16 --micro-batches 4 --workers 1 --seed 0 --keep 2 --save-every 0",
+    f"{DRY} --optimiser.momentum 0 --augment.area 0.5 1 --schedule.name cosine --device cpu",
+    f"{DRY} --optimiser.nesterov --strict --model.widths 4 8",
+    f"{DRY} --out new",
+    "train --config begun --out new --dry-run",
+    "train mnist-lenet --config config.json --dry-run",
+    "train mnist-lenet --data valid --batch 4 --schedule.name plateau --dry-run",
+    "train mnist-lenet --dry-run",
+    "evaluate model.safetensors",
+    "evaluate model.safetensors --split train --batch 1 --workers 1 --protocol center",
+    "evaluate model.safetensors --data birds --classes birds.json",
+    "evaluate digits.safetensors --data mnist-sample",
+    f"evaluate {OTHER} --data pets",
+    "predict model.safetensors pets --top 1 --protocol resize --format csv",
+    "predict model.safetensors pets/*/00?.png --workers 1",
+    "predict cropping.safetensors pets --protocol resize",
+    "info model.safetensors",
+    "models lenet-5",
+    "recipes --plugins hollow",
+    "recipes mnist-lenet",
+    "data mnist",
+    "data check pets",
+]
+
+
+class Trap:
+    """Leaves a file behind where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, ("executed",)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that the table above names."""
+    world = tmp_path_factory.mktemp("world")
+    for name in ("pets", "gap", "untaught/train", "untaught/test", "valid/train", "valid/validation"):
+        tree(world / name)
+    tree(world / "birds", classes=("hen", "owl"))
+    tree(world / "single", classes=("cat",))
+    tree(world / "twins", classes=("Cat", "cat", "dog"))
+    (world / "untaught/test/dog").rename(world / "untaught/test/wolf")
+    for path in (world / "gap/dog").iterdir():
+        path.unlink()
+    for name in ("hollow", "flat", "foreign"):
+        (world / name).mkdir()
+    shutil.copy(world / "pets/cat/000.png", world / "flat")
+    for name in ("notes.txt", "notes.jpg", "foreign/config.json"):
+        (world / name).write_text("{not what it should be")
+    write_models(world)
+    write_configs(world)
+    return world
+
+
+def write_models(world: Path) -> None:
+    """One good model file, and what may befall it."""
+    untrained(world / "model.safetensors", recipe={"data": "pets"}, data={"path": str(world / "pets")})
+    untrained(world / OTHER)
+    untrained(world / "digits.safetensors", tuple("0123456789"), recipe={"data": "mnist-sample"})
+    whole = (world / "model.safetensors").read_bytes()
+    middle = len(whole) // 2
+    changed = {
+        "truncated": whole[:100],
+        "cut": whole[:middle],
+        "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        "relabelled": whole.replace(b"cat", b"cow", 1),
+        "cropping": whole,
+        "empty": b"",
+        "stranger": safetensors.torch.save({"weight": torch.zeros(3)}),
+        "pickle": pickle.dumps(Trap()),
+    }
+    for name, content in changed.items():
+        (world / f"{name}.safetensors").write_bytes(content)
+    torch.save({"weight": Trap()}, world / "weights.pt")
+    write_odd_models(world)
+
+
+def write_odd_models(world: Path) -> None:
+    """Model files that are whole, and yet not to be used as they are."""
+    from dataclasses import replace
+
+    from imclass.core.model_file import read_model, save_model
+
+    tensors, header = read_model(world / "model.safetensors")
+    save_model(world / "newer.safetensors", tensors, replace(header, format=2))
+    save_model(world / "reshaped.safetensors", tensors, replace(header, classes=("cat", "dog", "hen")))
+    cropping = replace(header, preprocess=replace(header.preprocess, resize="none"))
+    save_model(world / "cropping.safetensors", tensors, cropping)
+
+
+def write_configs(world: Path) -> None:
+    """A good config, one of a run that has saved something, bad ones, and class mappings."""
+    from imclass.app.runs.train import configure
+    from imclass.core.codec import to_json
+
+    good = to_json(configure("mnist-lenet", data="pets", batch=8))
+    lacking = {k: v for k, v in good.items() if k != "model"}
+    wrong = {**good, "stages": [{**good["stages"][0], "epochs": "two"}]}
+    zero = {**good, "stages": [{**good["stages"][0], "epochs": 0}]}
+    begun = to_json(configure("mnist-lenet", data="pets", batch=8, epochs=41))
+    (world / "begun/checkpoints").mkdir(parents=True)
+    begun["model"]["row"] = {"widths": [6, 16], "hidden": [120, 84], "dropout": 0.0, "size": 28}
+    files = {
+        "config": good, "list": [good], "unknown": {**good, "sead": 1}, "wrong": wrong, "lacking": lacking,
+        "zero": zero, "begun/config": {"format": 1, "config": begun, "data": {"digest": "of other data"}},
+        "birds": {"hen": "cat", "owl": "dog"}, "numbers": {"hen": 1}, "typo": {"hen": "cat", "owl": "dgo"},
+    }  # fmt: skip
+    for name, content in files.items():
+        (world / f"{name}.json").write_text(json.dumps(content))
+    (world / "deep.json").write_text("[" * 100_000)
+
+
+@pytest.fixture
+def inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stand in the world; afterwards it must be as it was."""
+    monkeypatch.chdir(world)
+    before = fingerprint(world)
+    yield world
+    assert fingerprint(world) == before
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_one_message_and_code_2(typed: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(typed)) == 2
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    message = " ".join(shown.err.split())
+    for words in MISTAKES[typed]:
+        assert words in message
+    assert shown.err.count("imclass: ") == 1 and "│" not in shown.err  # and no box of tyro's
+
+
+@pytest.mark.parametrize("typed", ACCEPTED)
+def test_the_mended_command_is_done(typed: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(typed)) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(MISTAKES) >= 60
+
+
+def test_cuda_is_asked_for_in_vain(
+    inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main([*shlex.split(DRY), "--device", "cuda"]) == 2
+    assert "--device cuda" in capsys.readouterr().err
+
+
+def test_the_trap_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of the pickles above: unpickled, they do leave something behind."""
+    monkeypatch.chdir(tmp_path)
+    assert b"executed" in pickle.dumps(Trap())
+    act, arguments = Trap().__reduce__()  # what a plain unpickler does with it
+    act(*arguments)
+    assert (tmp_path / "executed").is_dir()
+
+
+@pytest.mark.parametrize("words", [["--help"], *([verb, "--help"] for verb in VERBS), ["train", "mnist-lenet", "-h"]])
+def test_help_is_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "usage: imclass" in shown
+    assert "{None}" not in shown and "default: None" not in shown
+
+
+def test_help_does_not_import_torch() -> None:
+    words = [[], ["--help"], ["--version"], ["train", "mnist-lenet", "--help"], *([verb, "-h"] for verb in VERBS)]
+    program = f"""
+import sys
+from imclass.app.cli.main import main
+codes = [main(words) for words in {words!r}]
+assert codes == [0] * len(codes), codes
+print(sorted({{"torch", "sklearn", "matplotlib", "cv2"}} & set(sys.modules)), file=sys.stderr)
+main(["models", "lenet-5"])
+print("torch" in sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == "[]\nTrue\n"  # the second line: the check would see torch
+
+
+def broken(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a verb that meets this error."""
+
+    def fail(own: object) -> int:
+        raise error
+
+    monkeypatch.setattr(models, "run", fail)
+    return main(["models", "a b"])
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert broken(KeyboardInterrupt(), monkeypatch) == 75
+    assert "interrupted. To go on: imclass models 'a b'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota")])
+def test_a_full_disk_is_one_message(
+    number: int, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert broken(OSError(number, os.strerror(number)), monkeypatch) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_file_that_the_system_refuses_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert broken(PermissionError(errno.EACCES, "Permission denied", "secret.png"), monkeypatch) == 2
+    assert "Permission denied at secret.png" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError):
+        broken(ZeroDivisionError(), monkeypatch)
+    with pytest.raises(OSError, match="no file is named"):
+        broken(OSError("no file is named"), monkeypatch)
+
+
+def test_a_message_is_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "\x1b[31mred\n\udcff"]) == 2
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown.replace("\x1b[31m│", "")
+    assert main(["info", "\x1b[31mred\n\udcff"]) == 2
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown and "\\x1b[31mred" in shown and "\\udcff" in shown
+
+
+def command(*words: str, **pipes: object) -> "subprocess.CompletedProcess[str]":
+    """The command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "imclass", *words], text=True, check=False, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def test_a_reader_that_leaves_is_no_mistake() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = command("recipes", "mnist-lenet", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_standard_output_is_said() -> None:
+    with open("/dev/full", "w") as full:
+        done = command("recipes", "mnist-lenet", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "disk is full" in done.stderr

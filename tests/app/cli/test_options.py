@@ -1,0 +1,245 @@
+"""Every field of a config is an option of `imclass train`, and what is asked for is what the config says."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imclass.app.cli.main import main
+from imclass.app.cli.options import check_numbers, check_options, option_names, read_train
+from imclass.app.runs.train import configure
+from imclass.core.codec import flatten, from_json
+from imclass.core.errors import UserError
+from tests.support.small import tree
+
+# What each field may be set to beside what the recipe says; where a value needs another beside it, both.
+OTHERS = {
+    "epochs": "3",
+    "batch": "12",
+    "micro-batches": "2",
+    "data": "pets",
+    "seed": "5",
+    "device": "cpu",
+    "precision": "bf16",
+    "workers": "1",
+    "memory": "7",
+    "save-every": "9",
+    "keep": "4",
+    "nonfinite": "skip",
+    "strict": "--strict",
+    "model.network": "lenet-5-32 --preprocess.size 32",
+    "model.mean": "0.5",
+    "model.std": "0.25",
+    "model.mean-image": "--model.mean-image",
+    "model.initialiser": "glorot",
+    "model.widths": "4 9",
+    "model.hidden": "30 20",
+    "model.dropout": "0.5",
+    "model.size": "32 --preprocess.size 32",
+    "optimiser.name": "adam",
+    "optimiser.momentum": "0.5",
+    "optimiser.nesterov": "--optimiser.nesterov",
+    "optimiser.betas": "0.8 0.99",
+    "optimiser.eps": "1e-06",
+    "optimiser.weight-decay": "0.25",
+    "schedule.name": "constant",
+    "schedule.rate": "0.125",
+    "schedule.final": "0.5",
+    "schedule.warmup": "4",
+    "schedule.factor": "0.5",
+    "schedule.steps": "3 6",
+    "schedule.every": "100",
+    "schedule.patience": "2",
+    "schedule.peak": "0.5",
+    "augment.flip": "--augment.flip",
+    "augment.pad": "1",
+    "augment.area": "0.5 1.0",
+    "augment.aspect": "0.75 1.5",
+    "preprocess.size": "32 --model.network lenet-5-32",
+    "preprocess.colour": "rgb",
+    "preprocess.resize": "none",
+    "preprocess.scale": "300",
+    "preprocess.interpolation": "bicubic",
+    "preprocess.channels": "bgr",
+}
+
+
+@pytest.fixture
+def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand beside a small tree."""
+    monkeypatch.chdir(tmp_path)
+    return tree(tmp_path / "pets", per_class=20, side=32)
+
+
+def dry(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The config that a dry run prints."""
+    assert main(["train", *words, "--dry-run"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert isinstance(record, dict)
+    return record
+
+
+def by_option(config: dict[str, Any]) -> dict[str, Any]:
+    """Values of a config of one stage by the names of their options."""
+    flat = flatten(config)
+    short = {k.removeprefix("stages.0.").replace("model.row.", "model."): v for k, v in flat.items()}
+    return {k.replace("_", "-"): v for k, v in short.items() if k != "recipe"}
+
+
+def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = dry(["mnist-lenet"], capsys)
+    assert set(by_option(config)) == set(OTHERS)
+    from imclass.core.config import Config
+
+    assert set(option_names(from_json(Config, config), single=True)) == set(OTHERS)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_option_sets_its_field_and_no_other(name: str, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = ["mnist-lenet", "--data", "pets", "--batch", "8"]
+    before = by_option(dry(start, capsys))
+    value = OTHERS[name]
+    words = shlex.split(value if value.startswith("--") else f"--{name} {value}")
+    if name == "data":
+        del start[1:3]
+        before = {**before, "data": "mnist-sample"}
+    after = by_option(dry([*start, *words], capsys))
+    changed = {key for key in before if before[key] != after[key]}
+    assert name in changed or value.split()[0] == before[name]
+    assert changed <= {name, *(w.removeprefix("--") for w in words), *companions(name)}
+    assert shown(after[name]) == (["True"] if value.startswith("--") else value.split(" --")[0].split())
+
+
+def companions(name: str) -> set[str]:
+    """What changes together with a field: a network has its own size."""
+    return {"model.size", "model.network", "preprocess.size"} if name in ("model.network", "preprocess.size") else set()
+
+
+def shown(value: Any) -> list[str]:
+    """A value as the words that would set it."""
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
+
+
+def test_a_dry_run_writes_nothing(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dry(["mnist-lenet", "--data", "pets", "--batch", "8", "--out", "run"], capsys)
+    assert [path.name for path in pets.parent.iterdir()] == ["pets"]
+    assert main(shlex.split("train mnist-lenet --data pets --batch 8 --out run --epochs 1")) == 0
+    assert sorted(path.name for path in pets.parent.iterdir()) == ["pets", "run"]  # without it, something is
+
+
+def test_a_config_file_gives_the_same_config(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split("--data pets --batch 8 --epochs 1 --model.widths 2 3 --no-strict --augment.area 0.5 1")
+    assert main(["train", "mnist-lenet", *words, "--out", "run"]) == 0
+    capsys.readouterr()
+    made = json.loads(Path("run/config.json").read_text())["config"]
+    assert dry(["--config", "run/config.json"], capsys) == made
+    assert dry(["mnist-lenet", "--config", "run/config.json"], capsys) == made
+    Path("alone.json").write_text(json.dumps(made))
+    assert dry(["--config", "alone.json"], capsys) == made
+    changed = dry(["--config", "run/config.json", "--epochs", "2", "--model.dropout", "0.5"], capsys)
+    assert changed["stages"][0]["epochs"] == 2 and changed["model"]["row"]["widths"] == [2, 3]
+    assert main(["train", "--config", "run/config.json", "--out", "run", "--json"]) == 0  # that very run, finished
+    assert json.loads(capsys.readouterr().out)["model"] == "run/model.safetensors"
+
+
+def test_another_network_has_its_own_row(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split("mnist-lenet --data pets --batch 8 --preprocess.size 32 --model.widths 2 3")
+    config = dry([*words, "--model.network=lenet-5-32", "--model.hidden", "9", "8"], capsys)
+    assert config["model"]["network"] == "lenet-5-32"
+    assert config["model"]["row"] == {"widths": [2, 3], "hidden": [9, 8], "dropout": 0.0, "size": 32}
+
+
+TWO_STAGES = """
+from imclass.core.config import Config, Model, Stage
+from imclass.core.preprocess import Preprocess
+
+def twice(epochs: int = 2) -> Config:
+    stages = (Stage(epochs=epochs, batch=8), Stage(epochs=1, batch=4))
+    return Config("twice", Model("lenet-5"), stages, Preprocess(28, "grey", "squash"), "pets")
+
+RECIPES = {"twice": twice}
+"""
+
+
+@pytest.fixture
+def plugins(pets: Path) -> Path:
+    folder = pets.parent / "plugins"
+    folder.mkdir()
+    (folder / "twice.py").write_text(TWO_STAGES)
+    return folder
+
+
+def test_a_stage_is_set_by_its_number(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = ["twice", "--plugins", "plugins"]
+    before, after = dry(start, capsys), dry([*start, "--stages.1.epochs", "5", "--seed", "3"], capsys)
+    assert [stage["epochs"] for stage in before["stages"]] == [2, 1]
+    assert [stage["epochs"] for stage in after["stages"]] == [2, 5]
+    assert [stage["batch"] for stage in after["stages"]] == [8, 4]
+    deep = dry([*start, "--stages.0.schedule.rate", "0.25", "--stages.1.augment.flip"], capsys)
+    assert deep["stages"][0]["schedule"]["rate"] == 0.25 and deep["stages"][1]["augment"]["flip"] is True
+
+
+def test_a_stage_without_its_number_is_refused(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "twice", "--plugins", "plugins", "--epochs", "5", "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert "no option --epochs; did you mean '--stages." in told and ".epochs'?" in told
+    assert main(["train", "twice", "--plugins", "plugins", "--stages.2.epochs", "5", "--dry-run"]) == 2
+    assert "no option --stages.2.epochs" in capsys.readouterr().err
+
+
+def test_two_stages_are_trained(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "twice", "--plugins", "plugins", "--out", "run", "--stages.0.epochs", "1"]) == 0
+    records = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    starts = [(r["stage"], r["epoch"], r["batches"]) for r in records if r["event"] == "epoch_start"]
+    assert starts == [(0, 0, 4), (1, 1, 8)]
+
+
+def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "mnist-lenet", "--help"]) == 0
+    shown = capsys.readouterr().out
+    names = ("epochs", "schedule.rate", "preprocess.colour", "augment.pad", "out", "config", "dry-run", "json", "store")
+    assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
+    assert "--model.X" in shown and "imclass models NETWORK" in shown
+
+
+@pytest.mark.parametrize("words", [["--batch", "abc"], ["--batch=abc"], ["--save_every", "soon"]])
+def test_a_word_for_a_number_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "mnist-lenet", *words, "--dry-run"]) == 2
+    option, value = words if len(words) == 2 else words[0].split("=")
+    assert capsys.readouterr().err == f"imclass: {option} is '{value}'; it must be a whole number\n"
+
+
+def test_a_whole_rate_in_a_recipe_may_become_a_fraction() -> None:
+    """A recipe may write 1 where a field is declared a float; what is declared decides."""
+    config = configure("mnist-lenet")
+    object.__setattr__(config.stages[0].schedule, "rate", 1)  # the type checker of these tests forbids Schedule(rate=1)
+    check_numbers(["--schedule.rate", "0.5"], config, single=True)
+    with pytest.raises(UserError, match="a whole number"):
+        check_numbers(["--seed", "0.5"], config, single=True)
+
+
+def test_a_number_that_no_network_takes_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "mnist-lenet", "--model.dropout", "2", "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert "lenet-5 cannot be built with --model.dropout 2.0: " in told and "{" not in told
+
+
+def test_what_is_read_is_what_the_recipe_says() -> None:
+    order = read_train(["mnist-lenet", "--out", "here"], helping=False)
+    config = configure("mnist-lenet")
+    assert order.own.out == Path("here")
+    assert order.config.stages == config.stages and order.config.preprocess == config.preprocess
+
+
+@pytest.mark.parametrize("word", ["--strict", "--no-strict", "--optimiser.no-nesterov", "--save_every", "--seed=3"])
+def test_known_options_in_every_spelling(word: str) -> None:
+    check_options([word], ["strict", "optimiser.nesterov", "save-every", "seed"])
+
+
+@pytest.mark.parametrize("word", ["--strikt", "--no-strikt", "--noptimiser.nesterov"])
+def test_unknown_options(word: str) -> None:
+    with pytest.raises(UserError, match=f"no option {word}"):
+        check_options([word], ["strict", "optimiser.nesterov", "save-every", "seed"])
+    check_options(["--", word], ["strict"])  # what follows is no option

@@ -1,0 +1,52 @@
+"""The canvas takes any script and no style of the user's; a failed picture leaves the old one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imclass.app.draw.confusion import confusion_png
+from imclass.app.draw.grid import grid_png
+from imclass.core.errors import UserError
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def matrix(k: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4, (k, k)) + 90 * np.eye(k, dtype=np.int64)
+
+
+def test_the_users_own_style_does_not_matter(tmp_path: Path) -> None:
+    import matplotlib
+
+    confusion_png(matrix(3), list("abc"), tmp_path / "plain.png")
+    with matplotlib.rc_context({"figure.facecolor": "black", "text.usetex": True, "font.size": 30}):
+        confusion_png(matrix(3), list("abc"), tmp_path / "styled.png")
+        assert matplotlib.rcParams["font.size"] == 30
+    assert (pixels(tmp_path / "plain.png") == pixels(tmp_path / "styled.png")).all()
+
+
+def test_a_failed_picture_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "grid.png"
+    grid_png(np.zeros((1, 2, 2)), path)
+    before = path.read_bytes()
+    with pytest.raises(UserError):
+        grid_png(np.full((1, 2, 2), np.nan), path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_matplotlib_waits_for_the_first_picture_and_pyplot_is_never_needed(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from imclass.app.draw.curves import curves_png; early = 'matplotlib' in sys.modules; "
+        f"curves_png([], pathlib.Path({str(tmp_path / 'c.png')!r})); print(early, 'matplotlib.pyplot' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["False", "False"]

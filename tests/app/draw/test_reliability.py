@@ -1,0 +1,50 @@
+"""The picture of how often a model is right against how sure it is."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from imclass.app.draw.reliability import reliability_png
+from imclass.evaluation.measures.calibration import Reliability, reliability
+
+
+def drawn(bins: Reliability, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """The figure that was saved at `path`."""
+    seen: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *given: Any, **named: Any) -> None:
+        seen.append(figure)
+        save(figure, *given, **named)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    reliability_png(bins, path)
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == "PNG" and min(picture.size) > 300
+    return seen[0]
+
+
+def test_bars_are_the_accuracies_and_gaps_reach_the_confidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 300)
+    bins = reliability(random.normal(size=(300, 4)).astype(np.float32) * 2, labels)
+    figure = drawn(bins, tmp_path / "reliability.png", monkeypatch)
+    top, below = figure.axes
+    bars, gaps = (list(container) for container in top.containers)  # type: ignore[call-overload]
+    some = bins.counts > 0
+    assert [bar.get_height() for bar in bars] == pytest.approx(bins.accuracy[some].tolist())
+    assert [gap.get_y() + gap.get_height() for gap in gaps] == pytest.approx(bins.confidence[some].tolist())
+    assert [bar.get_x() for bar in bars] == pytest.approx((np.arange(15) / 15)[some].tolist())
+    shares = [bar.get_height() for bar in below.containers[0]]  # type: ignore[attr-defined]
+    assert shares == pytest.approx((bins.counts / 300).tolist())
+    assert top.get_title() == f"expected calibration error {100 * bins.error:.2f} %, 300 images"
+
+
+def test_one_image_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bins = reliability(np.array([[0.0, 1e4]], np.float32), np.array([1]))
+    assert "0.00 %, 1 images" in drawn(bins, tmp_path / "one.png", monkeypatch).axes[0].get_title()

@@ -1,0 +1,663 @@
+"""`report`: one page that says what `evaluate` says, needs nothing else, and runs nothing that a user named."""
+
+import base64
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import nn
+
+from imclass.app.cli.main import main
+from imclass.app.draw.grid import grid
+from imclass.app.report import facts as report_facts
+from imclass.app.report import figures as report_figures
+from imclass.app.report import markup
+from imclass.app.report import page as report_page
+from imclass.app.report.markup import VOID, Html, element, escaped, picture
+from imclass.app.report.write import write_report
+from imclass.app.runs.directory import Run
+from imclass.app.verbs.predict import as_csv
+from imclass.core.contracts import Evaluation, Refused
+from imclass.core.errors import UserError
+from imclass.core.model_file import read_model
+from imclass.core.text import printable
+from imclass.data.images.decode import decode
+from imclass.evaluation.measures.single_label import cross_entropy, top_k
+from imclass.models.classifier import NetworkClassifier, load
+from imclass.models.layers import Network
+from imclass.serving.predict import Prediction
+from imclass.store.store import open_store
+from tests.support.payloads import PAYLOADS, as_file, as_folder
+from tests.support.small import SQUASH, fingerprint, tree, untrained
+from tests.support.small import picture as noise
+
+DRAWN = frozenset(("svg", "line", "text", "polyline", "circle", "img", "figure", "figcaption"))
+SPOKEN = frozenset(("h1", "h2", "h3", "p", "a", "strong", "span", "b", "i", "bdi", "code", "mark"))
+BLOCKS = frozenset(("main", "header", "section", "nav", "footer", "div", "ul", "ol", "li", "dl", "dt", "dd"))
+TABLES = frozenset(("table", "thead", "tbody", "tr", "th", "td"))
+TAGS = DRAWN | SPOKEN | BLOCKS | TABLES | {"html", "head", "meta", "title", "style", "body"}
+PLACES = frozenset(("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "points", "viewbox", "width", "height"))
+META = frozenset(("lang", "charset", "http-equiv", "content", "name"))
+ATTRIBUTES = (
+    PLACES | META | {"id", "class", "style", "scope", "title", "tabindex", "src", "href", "alt", "role", "aria-label"}
+)
+SECTIONS = ["curves", "confusion", "classes", "mistakes", "inside", "data", "time", "configuration", "environment"]
+EVALUATED = {"confusion", "classes", "mistakes"}  # sections that need the data
+
+
+@dataclass
+class Node:
+    """An element with what is in it."""
+
+    tag: str
+    attributes: dict[str, str | None] = field(default_factory=dict)
+    inside: list["Node | str"] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(part if isinstance(part, str) else part.text for part in self.inside)
+
+    def all(self, tag: str = "", **wanted: str) -> list["Node"]:
+        """Every element below with this tag and these attributes, in order."""
+        below = [node for part in self.inside if isinstance(part, Node) for node in (part, *part.all())]
+        return [n for n in below if tag in ("", n.tag) and all(n.attributes.get(k) == v for k, v in wanted.items())]
+
+    def one(self, tag: str = "", **wanted: str) -> "Node":
+        (found,) = self.all(tag, **wanted)
+        return found
+
+
+class Reader(HTMLParser):
+    """A page as a tree; an end tag that does not belong is an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = [Node("")]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        node = Node(tag, dict(attrs))
+        assert len(attrs) == len(node.attributes), attrs
+        self.open[-1].inside.append(node)
+        if tag not in VOID:
+            self.open.append(node)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].inside.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment: {data}")
+
+    unknown_decl = handle_pi = handle_comment
+
+
+def read(page: str) -> Node:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert len(reader.open) == 1
+    return reader.open[0]
+
+
+def dangers(page: Node) -> list[str]:
+    """Whatever could run, be fetched, or be another's: unknown elements and attributes, handlers, addresses, styles."""
+    found = [f"<{node.tag}>" for node in page.all() if node.tag not in TAGS]
+    for node in page.all():
+        for key, value in node.attributes.items():
+            value = value or ""
+            away = key in ("src", "href") and not value.startswith(
+                ("data:image/png;base64,", "data:image/jpeg;base64,", "#")
+            )
+            styled = key == "style" and not all(c.isalnum() or c in "-:%" for c in value)
+            refreshed = node.tag == "meta" and value == "refresh"
+            if key not in ATTRIBUTES or away or styled or refreshed:
+                found.append(f"<{node.tag} {key}={value[:60]!r}>")
+    sheets = "".join(node.text for node in page.all("style")).lower()
+    return found + [word for word in ("url(", "@import", "expression(", "<") if word in sheets]
+
+
+def pixels(image: Node) -> np.ndarray:
+    kind, _, content = str(image.attributes["src"]).partition(";base64,")
+    with Image.open(io.BytesIO(base64.b64decode(content))) as opened:
+        assert kind == f"data:image/{str(opened.format).lower()}"
+        return np.asarray(opened)
+
+
+def run_of(*words: str, code: int = 0) -> Path:
+    """Train a run in ./run."""
+    assert main(["train", "mnist-lenet", "--out", "run", *words]) == code
+    return Path("run")
+
+
+def reported(run: Path, *words: str) -> Node:
+    assert main(["report", str(run), *words]) == 0
+    return read((run / "report.html").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run on images of three classes."""
+    folder = tmp_path_factory.mktemp("home")
+    tree(folder / "pets", per_class=20, classes=("cat", "dog", "hen"))
+    (folder / "pets" / "dog" / "torn.png").write_bytes((folder / "pets" / "dog" / "000.png").read_bytes()[:90])
+    (folder / "pets" / "notes.txt").write_text("not an image")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_of("--data", "./pets", "--epochs", "2", "--batch", "8", code=1)
+    return folder
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, beside its data."""
+    shutil.copytree(home, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return Path("run")
+
+
+@pytest.fixture
+def evaluation(home: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `evaluate --json` says of it, where it was trained: elsewhere all of a tree counts as unseen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        main(["evaluate", "run", "--json"])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def material(run: Path) -> report_facts.Material:
+    return report_facts.gather(Run(run), open_store())
+
+
+# One page
+
+
+def test_the_page_has_every_section_and_a_way_to_each(run: Path) -> None:
+    page = reported(run)
+    assert [section.attributes["id"] for section in page.all("section")] == SECTIONS
+    assert [a.attributes["href"] for a in page.one("nav").all("a")] == [f"#{id_}" for id_ in SECTIONS]
+    assert page.one("h1").text == "lenet-5 on pets"
+    assert dangers(page) == []
+
+
+def test_the_policy_forbids_all_but_what_the_page_holds(run: Path) -> None:
+    reported(run)
+    text = (run / "report.html").read_text("utf-8")
+    head = read(text).one("head").inside
+    first, second = (node.attributes for node in head[:2] if isinstance(node, Node))
+    assert text.startswith("<!DOCTYPE html>") and first == {"charset": "utf-8"}
+    assert second["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_where_it_goes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "run", "--out", "page.html"]) == 0 == main(["report", "run", "--json"])
+    assert main(["report", "run", "--out", "page.html"]) == 0  # its own page may be replaced
+    first, *record, _ = capsys.readouterr().out.splitlines()
+    assert first == "page.html" and json.loads("\n".join(record)) == {"report": "run/report.html"}
+    assert write_report(Run(run), Path("third.html"), open_store()) == Path("third.html")
+    assert Path("page.html").read_bytes() == Path("run/report.html").read_bytes() == Path("third.html").read_bytes()
+
+
+def test_nothing_else_is_written(run: Path) -> None:
+    (run / "report.html").unlink()  # which training wrote
+    before, data = sorted(run.rglob("*")), fingerprint(Path("pets"))
+    reported(run)
+    assert sorted(set(run.rglob("*")) - set(before)) == [run / "report.html"]
+    assert fingerprint(Path("pets")) == data
+
+
+def test_the_style_sheet_is_part_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert "report.css" in project["tool"]["setuptools"]["package-data"]["imclass.app"]
+
+
+def test_the_page_does_not_tell_where_on_the_machine_it_was_made(home: Path, run: Path) -> None:
+    assert reported(run).one("section", id="data").text.count("dog/torn.png") == 1
+    text = (run / "report.html").read_text("utf-8")
+    assert not any(str(folder) in text for folder in (home, Path.cwd(), Path.home()))
+    assert str(home) in (run / "config.json").read_text()  # it is known
+
+
+# The same numbers
+
+
+def test_the_headline_is_what_evaluate_says(run: Path, evaluation: dict[str, Any]) -> None:
+    header = reported(run).one("header")
+    assert header.one("strong").text == f"{100 * evaluation['top1']:.2f} %"
+    counted = f"{evaluation['evaluated']} of {evaluation['total']} evaluated"
+    refused = f", {evaluation['refused']} refused" if evaluation["refused"] else ""
+    values = {term.text: value.text for term, value in zip(header.all("dt"), header.all("dd"), strict=True)}
+    assert values["Counted"] == counted + refused
+    assert values["Cross-entropy"] == f"{evaluation['loss']:.4f} nats an image"
+    assert values["Weights"] == "last step"
+    n, p, z2 = evaluation["evaluated"], evaluation["top1"], 1.96**2  # Wilson 1927, written out
+    ends = [(p + z2 / 2 / n + s * 1.96 * math.sqrt(p * (1 - p) / n + z2 / 4 / n**2)) / (1 + z2 / n) for s in (-1, 1)]
+    assert f"95 % interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f} %" in header.text
+
+
+def test_the_matrix_and_the_classes_are_what_evaluate_says(run: Path, evaluation: dict[str, Any]) -> None:
+    page = reported(run)
+    rows = page.one("table", **{"class": "matrix"}).one("tbody").all("tr")
+    assert [[int(td.text or 0) for td in row.all("td")] for row in rows] == evaluation["confusion"]
+    table = page.one("section", id="classes").one("tbody").all("tr")
+    for row, known in zip(table, evaluation["per_class"], strict=True):
+        cells = [td.text for td in row.all("td")]
+        trained = len(list(Path("pets", known["class"]).glob("*.png"))) - known["support"]
+        assert row.one("th").text == known["class"]
+        assert int(cells[1]) == known["support"] and trained - int(cells[0]) in (0, 1)  # the torn one may be held out
+        shares = [known[key] for key in ("precision", "recall", "f1")]
+        assert cells[2:] == ["-" if share is None else f"{100 * share:.2f}" for share in shares]
+
+
+def test_confused_pairs_come_in_order() -> None:
+    counts = np.array([[5, 2, 0], [7, 1, 0], [0, 3, 9]])
+    assert report_page.confused(counts) == [(1, 0, 7), (2, 1, 3), (0, 1, 2)]
+    assert report_page.confused(counts, 1) == [(1, 0, 7)]
+    said = read(report_page.pairs(counts, ["a", "b", "c"])).all("tr")[1]
+    assert [cell.text for cell in said.all() if cell.tag in ("th", "td")] == ["b → a", "7", "8", "87.50 %"]
+    assert "No image" in report_page.pairs(np.diag([3, 3]), ["a", "b"])
+
+
+def test_time_is_that_of_the_log(run: Path) -> None:
+    steps = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    steps = [step for step in steps if step["event"] == "step_end"]
+    rows = reported(run).one("section", id="time").one("tbody").all("tr")
+    assert len(rows) == 2
+    for epoch, row in enumerate(rows):
+        own = [step for step in steps if step["epoch"] == epoch]
+        seconds, images = sum(s["seconds"] for s in own), sum(s["images"] for s in own)
+        assert [td.text for td in row.all("td")][:2] == [f"{seconds:,.1f}", f"{images / seconds:,.0f}"]
+
+
+def test_curves_end_where_the_log_does(run: Path) -> None:
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    train = [r for r in records if r["event"] == "epoch_end"][-1]
+    test = [r for r in records if r["event"] == "evaluated"][-1]
+    loss, error = (f.one("figcaption").text for f in reported(run).one("section", id="curves").all("figure"))
+    assert loss == f"Last: train {train['loss']:.4f} test {test['loss']:.4f}"
+    assert error == f"Last: train {100 - 100 * train['top1']:.2f} % test {100 - 100 * test['top1']:.2f} %"
+
+
+# What the network sees
+
+
+def test_the_gallery_shows_the_surest_mistakes_as_the_network_saw_them(run: Path) -> None:
+    found = material(run)
+    classifier, page = load(run), reported(run)
+    assert found.result is not None
+    expected = []
+    for scores, label in zip(found.result.scores.astype(float), found.result.labels, strict=True):
+        raised = [math.exp(score - max(scores)) for score in scores]
+        if (best := int(np.argmax(scores))) != label:
+            expected.append((max(raised) / sum(raised), classifier.classes[label], classifier.classes[best]))
+    expected.sort(key=lambda known: -known[0])
+    figures = page.one("section", id="mistakes").all("figure")
+    assert len(figures) == min(24, len(expected)) > 0
+    for figure, (probability, true, predicted) in zip(figures, expected, strict=False):
+        told = [p.text for p in figure.all("p")]
+        assert told[:2] == [f"{predicted} {100 * probability:.1f} %", f"is {true}"]
+        assert Path(told[2]).parts[0] == true
+        seen = classifier.preprocess(decode(Path("pets", told[2])))
+        assert (pixels(figure.one("img")) == seen[:, :, 0]).all()
+        assert figure.one("img").attributes["class"] == "crisp"
+
+
+def test_filters_and_maps_are_those_of_the_first_convolution(run: Path) -> None:
+    weights = read_model(run / "model.safetensors")[0]["features.0.weight"].numpy()
+    filters, image, maps = reported(run).one("section", id="inside").all("img")
+    assert (pixels(filters) == grid(weights[:, 0])[:12]).all()  # 3 x 2 tiles of 5 x 5, and no empty row
+    found = material(run).inside
+    assert found is not None and found.image is not None
+    assert (pixels(image) == found.image[:, :, 0]).all()
+    view = (found.image[:, :, 0] / 255 - 0.1307) / 0.3081
+    bias = read_model(run / "model.safetensors")[0]["features.0.bias"].numpy()
+    by_hand = np.array(
+        [
+            [[(view[y : y + 5, x : x + 5] * w[0]).sum() + b for x in range(24)] for y in range(24)]
+            for w, b in zip(weights, bias, strict=True)
+        ]
+    )
+    assert np.abs(pixels(maps).astype(int) - grid(by_hand)[:50]).max() <= 1
+
+
+def test_colours_are_shown_in_their_order_whatever_the_networks() -> None:
+    weights = np.zeros((1, 3, 1, 1), np.float32)
+    weights[0, 0] = 1  # the first channel
+    shown = {channels: report_facts.filters_of(weights, channels) for channels in ("rgb", "bgr")}
+    assert shown["rgb"] is not None and shown["bgr"] is not None
+    assert shown["rgb"][0, 0].tolist() == [255, 0, 0] and shown["bgr"][0, 0].tolist() == [0, 0, 255]
+    assert report_facts.filters_of(np.zeros((1, 4, 3, 3), np.float32), "rgb") is None
+
+
+class Flat(Network):
+    """One full layer, and no convolution to look at."""
+
+    def __init__(self) -> None:
+        super().__init__(28, 1)
+        self.features = nn.Sequential()
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+
+
+def test_a_network_without_a_convolution_has_no_such_section(run: Path) -> None:
+    flat = NetworkClassifier("flat", {}, Flat(), ("cat", "dog"), SQUASH)
+    assert report_facts.look_inside(flat, None, None) is None
+    assert report_page.first_layer(replace(material(run), inside=None)) == ""
+
+
+# Saying what is not so
+
+
+def test_data_that_is_gone_is_said_and_the_rest_is_told(run: Path, evaluation: dict[str, Any]) -> None:
+    shutil.rmtree("pets")
+    page = reported(run)
+    assert {s.attributes["id"] for s in page.all("section")} == set(SECTIONS) - EVALUATED
+    header = page.one("header")
+    assert "could not be evaluated when this report was written" in header.text and "no folder pets" in header.text
+    assert header.one("strong").text == f"{100 * evaluation['top1']:.2f} %"
+    assert dangers(page) == []
+
+
+def test_data_with_other_classes_is_data_that_is_gone(run: Path) -> None:
+    Path("pets/hen").rename("pets/owl")
+    assert "do not name the same classes" in reported(run).one("header").text
+
+
+def test_data_that_has_changed_is_said(run: Path) -> None:
+    assert not reported(run).one("header").all("p", **{"class": "note"})
+    shutil.rmtree("pets/cat")
+    tree(Path("pets"), per_class=30, classes=("cat",))
+    note = reported(run).one("header").one("p", **{"class": "note"}).text
+    assert "may hold images that were learned from" in note and "not the numbers of when training ended" in note
+    assert "of 12 images" in note
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("train", "validation"), "own validation folder. The network was not trained on them. It chose the weights"),
+        (("train", "validation", "test"), "own test folder. The network was not trained on them. It chose nothing"),
+        (("train",), "The data has no held-out part"),
+    ],
+)  # fmt: skip
+def test_what_the_held_out_part_is(
+    parts: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for part in parts:
+        tree(Path("pets", part), per_class=4)
+    page = reported(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
+    assert said in page.one("header").text
+    assert ("best on validation" in page.one("header").text) == ("validation" in parts)
+
+
+def test_a_hashed_split_is_told_with_its_seed(run: Path) -> None:
+    said = reported(run).one("header").text
+    assert "a hash of the file names took out of training (hash 80/20, seed 0)" in said and "chose nothing" in said
+
+
+def test_what_differs_from_the_recipe_is_marked(run: Path) -> None:
+    table = reported(run).one("section", id="configuration")
+    marked = {row.one("th").text: [td.text for td in row.all("td")] for row in table.all("tr") if row.all("mark")}
+    assert marked == {"epochs": ["2", "30"], "batch": ["8", "64"], "data": ["./pets", "mnist-sample"]}
+    assert "3 of" in table.one("p").text
+
+
+def test_a_recipe_that_is_not_here_any_more_marks_nothing(run: Path) -> None:
+    record = json.loads((run / "config.json").read_text())
+    record["config"]["recipe"] = "mine"
+    (run / "config.json").write_text(json.dumps(record))
+    table = reported(run).one("section", id="configuration")
+    assert not table.all("mark") and "not known here" in table.text
+
+
+def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "model.safetensors").unlink()
+    (run / "report.html").unlink()
+    assert main(["report", "run"]) == 2
+    assert "the run in run is not finished" in capsys.readouterr().err
+    assert not (run / "report.html").exists()
+    with pytest.raises(UserError, match=r"no run in rum; did you mean 'run'\?"):
+        write_report(Run(Path("rum")), Path("page.html"), open_store())
+
+
+def test_a_page_that_cannot_be_written_is_said_before_any_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.html").write_text("something of the user's")
+    for out, said in (
+        ("no/where.html", "no folder no"), ("pets", "pets is a folder"), ("run/config.json", "name it config.html"),
+        ("mine.html", "mine.html is there already"),
+    ):  # fmt: skip
+        assert main(["report", "run", "--out", out]) == 2
+        assert said in capsys.readouterr().err
+
+
+# Many classes, long curves
+
+
+def many(found: report_facts.Material, k: int) -> report_facts.Material:
+    """The same run as if it had `k` classes, ten images each; the last class is never found."""
+    names = tuple(f"{'猫' * (i % 30)} قطة {i}" for i in range(k))
+    labels = np.repeat(np.arange(k), 10)
+    scores = np.random.default_rng(0).normal(size=(10 * k, k)).astype(np.float32)
+    scores[np.arange(10 * k), labels] += 4
+    scores[-10:, -1] = -9
+    result = Evaluation(
+        names, labels, scores, labels, 10 * k, (), cross_entropy(scores, labels), top_k(scores, labels, 1) / len(labels)
+    )
+    return replace(found, result=result, counts={}, header=replace(found.header, classes=names))
+
+
+@pytest.mark.parametrize("k", [16, 64, 65, 1000])
+def test_many_classes_are_a_picture_and_a_table_with_the_worst_first(k: int, run: Path) -> None:
+    page = read(report_page.page(many(material(run), k)))
+    image = page.one("img", **{"class": "matrix crisp" if k <= 64 else "matrix"})
+    side = math.ceil(k / math.ceil(k / 250))
+    assert pixels(image).shape == (side, side, 4)
+    blue = pixels(image)[np.arange(side - 1), np.arange(side - 1)]
+    assert (blue[:, :3] == report_figures.TONES[True]).all() and (blue[:, 3] > 100).all()
+    assert len(page.one("section", id="confusion").all("li")) == (k if k <= 64 else 0)
+    rows = page.one("section", id="classes").one("tbody").all("tr")
+    assert len(rows) == k and rows[0].one("th").text.endswith(str(k - 1))
+    assert dangers(page) == []
+
+
+def test_pictures_stay_small_whatever_the_size() -> None:
+    large = read(picture(np.zeros((1500, 3000, 3), np.uint8), "large")).one("img")
+    assert pixels(large).shape == (512, 1024, 3) and "crisp" not in str(large.attributes["class"])
+    small = read(picture(noise(0), "small")).one("img")
+    assert (pixels(small) == noise(0)).all() and small.attributes["class"] == "crisp"
+
+
+@pytest.mark.parametrize("highest", [1e-9, 0.003, 0.1, 0.99, 1.0, 2.302, 7.0, 59.9, 100.0, 12345.0, 3e38])
+def test_ticks_are_round_and_reach_the_highest_value(highest: float) -> None:
+    ticks = report_figures.ticks(highest)
+    step = ticks[1]
+    assert ticks[-2] < highest <= ticks[-1] * (1 + 1e-9) and 3 <= len(ticks) <= 7
+    assert round(step / 10 ** math.floor(math.log10(step * (1 + 1e-9))), 6) in (1, 2, 5)
+
+
+def test_curves_of_any_history() -> None:
+    rows: list[dict[str, int | float]] = [{"epoch": e, "train_loss": 2.0 / e, "train_error": 0.5} for e in range(1, 6)]
+    rows[2]["train_loss"] = math.nan
+    broken = read(report_figures.panel(rows, "loss", "nats", 1.0))
+    assert len(broken.all("polyline")) == 2 and len(broken.all("circle")) == 4
+    assert read(report_figures.panel(rows, "error", "%", 100.0)).one("figcaption").text == "Last: train 50.00 %"
+    one = read(report_figures.panel(rows[:1], "loss", "nats", 1.0))
+    assert not one.all("polyline") and one.one("circle").attributes["cx"]
+    assert not read(
+        report_figures.panel([{"epoch": 1, "train_loss": math.inf, "train_error": 0.5}], "loss", "nats", 1.0)
+    ).all("circle")
+    points = broken.all("polyline")[0].attributes["points"]
+    ys = [float(str(point).split(",")[1]) for point in str(points).split()]
+    assert ys == sorted(ys)  # a falling loss goes down the page
+
+
+# Names that are not only names
+
+
+def payload_tree(folder: Path) -> Path:
+    """A class for each payload, with three images, one of which bears the next payload's name, and one torn file."""
+    for i, payload in enumerate(PAYLOADS):
+        whole, torn = as_file(PAYLOADS[(i + 1) % 60]), as_file(PAYLOADS[(i + 2) % 60])
+        for j, name in enumerate(("a.png", "b.png", whole)):
+            path = folder / as_folder(payload) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise(100 * i + j)).save(path)
+        path = folder / as_folder(payload) / "torn" / torn
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run on images whose classes and files are named after the payloads."""
+    folder = tmp_path_factory.mktemp("hostile")
+    payload_tree(folder / "names")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_of("--data", "names", "--epochs", "1", "--batch", "32", code=1)
+        assert main(["report", "run"]) == 0
+    return folder
+
+
+def spoken(page: Node) -> str:
+    """All that the page says, on hovering too."""
+    return "\n".join([page.text, *(node.attributes.get("title") or "" for node in page.all())])
+
+
+def test_no_class_or_file_name_becomes_markup(hostile: Path) -> None:
+    page = read((hostile / "run" / "report.html").read_text("utf-8"))
+    assert dangers(page) == []
+    said = spoken(page)
+    assert [p for p in PAYLOADS if printable(as_folder(p)) not in said] == []
+    assert [p for p in PAYLOADS if f"/torn/{printable(as_file(p))}" not in said] == []
+    assert not any(c for c in said if not c.isprintable() and c not in "\n\xa0")
+
+
+def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
+    """With slashes and NUL: as classes, files, notes, versions, run, recipe, data, and the reason of a problem."""
+    found = many(material(run), 60)
+    assert found.result is not None
+    for payload in PAYLOADS:
+        mistake = report_facts.Mistake(noise(0), payload, payload, payload, 0.5)
+        page = read(
+            report_page.page(
+                replace(
+                    found,
+                    run=payload,
+                    result=replace(found.result, classes=PAYLOADS),
+                    mistakes=[mistake],
+                    inside=report_facts.Inside(payload, noise(0), payload, noise(0), noise(0)[:, :, 0]),
+                    refused=[Refused(payload, payload, payload)],
+                    problem=payload,
+                    config=replace(found.config, recipe=payload, data=payload),
+                    header=replace(
+                        found.header,
+                        chosen=payload,
+                        versions={payload: payload},
+                        data={key: payload for key in ("name", "rule", "licence", "digest")} | {"notes": [payload]},
+                    ),
+                )
+            )
+        )
+        assert dangers(page) == []
+        assert printable(payload) in spoken(page)
+
+
+def test_without_escapes_most_payloads_would_get_through(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: the same page, made by a program that trusts names."""
+    monkeypatch.chdir(hostile)
+    monkeypatch.setattr(markup, "escaped", Html)
+    found = report_page.page(material(Path("run")))
+    with pytest.raises(AssertionError):
+        assert dangers(read(found)) == []
+
+
+def test_only_markup_is_taken_as_markup() -> None:
+    assert element("p", "<b>", element("i", "&"), class_='"') == '<p class="&quot;">&lt;b&gt;<i>&amp;</i></p>'
+    assert element("img", alt=Html('"<')) == '<img alt="&quot;&lt;">'  # in quotes, not even markup is trusted
+    assert escaped("a\nb\x00\u202e") == "a\\nb\\x00\\u202e"
+
+
+def test_evaluate_says_every_name_in_json_as_it_is(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [as_folder(p) for p in PAYLOADS]
+    untrained(hostile / "raw.safetensors", PAYLOADS)
+    (hostile / "map.json").write_text(json.dumps(dict(zip(names, PAYLOADS, strict=True))))
+    words = ["--data", str(hostile / "names"), "--classes", str(hostile / "map.json"), "--json"]
+    for model, more, classes in ((hostile / "run", [], names), (hostile / "raw.safetensors", words, PAYLOADS)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(hostile)
+            assert main(["evaluate", str(model), *(more or ["--json"])]) == 1
+        out = capsys.readouterr().out
+        assert {row["class"] for row in json.loads(out)["per_class"]} == set(classes)
+        assert all(c.isprintable() or c == "\n" for c in out)
+
+
+def test_predict_says_every_name_in_json_and_csv(
+    hostile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untrained(hostile / "raw.safetensors", PAYLOADS)
+    monkeypatch.chdir(hostile)
+    words = ["predict", "raw.safetensors", "names", "--top", "60", "--format"]
+    paths = {os.path.join(folder, name) for folder, _, files in os.walk("names") for name in files}
+    assert main([*words, "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {one["path"] for one in found} == paths
+    assert all({c["class"] for c in one["classes"]} == set(PAYLOADS) for one in found if "classes" in one)
+    assert main([*words, "csv"]) == 1
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out, newline="")))[1:]
+    assert {row[0] for row in rows} == paths - {one["path"] for one in found if "refused" in one}
+    assert {unquoted(row[2]) for row in rows} == set(PAYLOADS)
+    assert dangerous(cell for row in rows for cell in row) == []
+
+
+RUN_BY_A_SPREADSHEET = ("=", "+", "-", "@", "\t", "\r")
+
+
+def dangerous(cells: Iterable[str]) -> list[str]:
+    return [cell for cell in cells if cell.startswith(RUN_BY_A_SPREADSHEET)]
+
+
+def unquoted(cell: str) -> str:
+    """A cell without the apostrophe that makes it text."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(RUN_BY_A_SPREADSHEET) else cell
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_a_row_of_a_table_holds_one_payload_and_no_formula(payload: str) -> None:
+    (row,) = csv.reader(io.StringIO(as_csv(Prediction(payload, ((payload, 0.5),))), newline=""))
+    assert [unquoted(row[0]), row[1], unquoted(row[2]), row[3]] == [payload, "1", payload, "0.5"]
+    assert dangerous(row) == []
+
+
+def test_some_payloads_are_formulas() -> None:
+    """The twin: as they are, a spreadsheet would run them."""
+    assert len(dangerous(PAYLOADS)) == 7 and len(PAYLOADS) == len(set(PAYLOADS)) == 60
+
+
+def test_a_view_is_what_the_preprocess_gives(tmp_path: Path) -> None:
+    """Channels of a network that wants blue first are turned back for the eye."""
+    from imclass.data.catalog import open_split
+
+    dataset = open_split(str(tree(tmp_path / "pets")), "train", open_store())
+    model = load_with(tmp_path, channels="bgr", colour="rgb")
+    assert (report_facts.seen(model, dataset, 0) == model.preprocess(dataset[0][0])[:, :, ::-1]).all()
+
+
+def load_with(folder: Path, **changes: Any) -> Any:
+    """A classifier with another preprocess; its network does not matter."""
+    return replace(untrained(folder / "model.safetensors"), preprocess=replace(SQUASH, **changes))

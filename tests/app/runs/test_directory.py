@@ -1,0 +1,249 @@
+"""A run is a directory: finished, resumed, changed, locked, or not a run's at all."""
+
+import fcntl
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imclass.app.cli.main import main
+from imclass.app.runs.directory import Run, happened, readable
+from imclass.app.runs.train import train
+from imclass.core.errors import Interrupted, UserError
+from imclass.core.preprocess import Preprocess
+from imclass.recipes.mnist import mnist_lenet
+from imclass.training.events import At, EpochEnd, Event, Saved, StepEnd
+from tests.support.small import digest, fingerprint, tree
+
+TIMES = ("waited", "seconds")
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tree(tmp_path_factory.mktemp("data") / "pets")
+
+
+def begin(pets: Path, out: Path, epochs: int = 3, **choices: Any) -> Iterator[Event]:
+    """Two steps an epoch on 16 images."""
+    return train("mnist-lenet", out, data=str(pets), epochs=epochs, batch=8, **choices)
+
+
+def interrupt_at(pets: Path, out: Path, step: int, number: int = signal.SIGINT) -> None:
+    """Train until a step, where the process is signalled; it saves and stops."""
+    with pytest.raises(Interrupted, match="saved"):
+        for event in begin(pets, out):
+            if isinstance(event, StepEnd) and event.at.step == step:
+                signal.raise_signal(number)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    """The log without what differs between two runs that are the same: times, and when something was saved."""
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    kept = [r for r in records if r["event"] != "saved"]
+    return [{k: v for k, v in r.items() if k not in TIMES} for r in kept]
+
+
+def test_a_run_leaves_what_its_page_says(pets: Path, tmp_path: Path) -> None:
+    events = list(begin(pets, tmp_path / "run", 1))
+    assert isinstance(events[-1], Saved) and events[-1].path == tmp_path / "run" / "model.safetensors"
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        ".lock",
+        "config.json",
+        "log.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "model.safetensors",
+        "curves.png",
+    }
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_run_says_so_and_does_nothing(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    words = ["train", "mnist-lenet", "--data", str(pets), "--epochs", "1", "--batch", "8", "--out", str(out)]
+    assert main(words) == 0
+    before, first = fingerprint(out), capsys.readouterr()
+    assert "begins" in first.err and "finished: " in first.out
+    assert main(words) == 0
+    assert fingerprint(out) == before
+    assert capsys.readouterr().out == first.out
+    assert list(begin(pets, out, 1)) == []
+
+
+def test_a_changed_config_is_refused_with_the_difference(pets: Path, tmp_path: Path) -> None:
+    list(begin(pets, tmp_path / "run", 1))
+    before = fingerprint(tmp_path / "run")
+    with pytest.raises(UserError, match=r"(?s)stages\.0\.epochs: 1 before, 2 now.*seed: 0 before, 4 now"):
+        begin(pets, tmp_path / "run", 2, seed=4)
+    assert fingerprint(tmp_path / "run") == before
+
+
+def test_a_field_that_the_row_did_not_have_yet_counts_as_usual(pets: Path, tmp_path: Path) -> None:
+    """As if the network had learnt to be built otherwise since the run began; one it lost is a difference."""
+    interrupt_at(pets, tmp_path / "run", 3)
+    file = tmp_path / "run" / "config.json"
+    record = json.loads(file.read_text())
+    usual = record["config"]["model"]["row"].pop("dropout")
+    file.write_text(json.dumps(record))
+    dropped = replace(mnist_lenet().model, row={"dropout": 0.5})
+    with pytest.raises(UserError, match=rf"model\.row\.dropout: {usual} before, 0\.5 now"):
+        begin(pets, tmp_path / "run", model=dropped)
+    assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run"))
+    record["config"]["model"]["row"]["lost"] = 5
+    file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"model\.row\.lost: 5 before, absent now"):
+        begin(pets, tmp_path / "run")
+
+
+def test_the_config_of_a_run_that_saved_nothing_may_change(pets: Path, tmp_path: Path) -> None:
+    events = begin(pets, tmp_path / "run", 5, keep=3)
+    next(events)
+    events.close()  # type: ignore[attr-defined]  # it is a generator
+    assert json.loads((tmp_path / "run/config.json").read_text())["config"]["keep"] == 3
+    assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run", 1))
+    assert json.loads((tmp_path / "run/config.json").read_text())["config"]["keep"] == 2
+
+
+def test_changed_data_is_refused(tmp_path: Path) -> None:
+    own = tree(tmp_path / "pets")
+    interrupt_at(own, tmp_path / "run", 3)
+    image = own / "cat" / "001.png"
+    kept = image.read_bytes()
+    image.write_bytes((own / "dog" / "001.png").read_bytes())
+    (own / "cat" / "003.png").write_bytes(kept)  # one of the two is a training image
+    with pytest.raises(UserError, match="the content of the data"):
+        begin(own, tmp_path / "run")
+
+
+def test_a_second_process_is_refused(pets: Path, tmp_path: Path) -> None:
+    """A lock is of the open file, so that a second one in this process stands for another process."""
+    run = Run(tmp_path / "run")
+    first = begin(pets, run.folder)
+    next(iter(first))
+    before = (run.folder / "config.json").read_text()
+    with pytest.raises(UserError, match=r"another process is training in .*; wait for it, or give another --out"):
+        next(iter(begin(pets, run.folder)))
+    with pytest.raises(UserError, match="another process is training"):
+        begin(pets, run.folder, 7)  # nothing is saved yet, but the config is in use
+    assert (run.folder / "config.json").read_text() == before
+    assert isinstance(list(first)[-1], Saved)
+    with (run.folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 6])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_like_one_that_never_was(
+    step: int, number: int, whole: Path, pets: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    if step < 6:
+        interrupt_at(pets, out, step, number)
+        assert lines(out)[-1]["step"] == step and not Run(out).finished
+        list(begin(pets, out))
+    else:  # nothing is left to be done when the last step is, but to save it
+        for event in begin(pets, out):
+            if isinstance(event, EpochEnd) and event.at.step == step:
+                signal.raise_signal(number)
+    assert digest(out) == digest(whole)
+    assert lines(out) == lines(whole)
+
+
+@pytest.fixture(scope="module")
+def whole(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    list(begin(pets, out))
+    return out
+
+
+def test_another_seed_ends_otherwise(whole: Path, pets: Path, tmp_path: Path) -> None:
+    """The twin of the comparisons above: they would see a difference."""
+    list(begin(pets, tmp_path / "run", seed=1))
+    assert digest(tmp_path / "run") != digest(whole)
+    assert lines(tmp_path / "run") != lines(whole)
+
+
+def test_a_loop_that_is_left_goes_on_from_its_last_save(whole: Path, pets: Path, tmp_path: Path) -> None:
+    for event in begin(pets, tmp_path / "run"):
+        if isinstance(event, StepEnd) and event.at.step == 5:
+            break
+    assert lines(tmp_path / "run")[-1]["step"] == 5  # written at once
+    steps = [event.at.step for event in begin(pets, tmp_path / "run") if isinstance(event, StepEnd)]
+    assert steps == [5, 6]
+    assert digest(tmp_path / "run") == digest(whole) and lines(tmp_path / "run") == lines(whole)
+
+
+def test_a_half_written_line_is_dropped(whole: Path, pets: Path, tmp_path: Path) -> None:
+    interrupt_at(pets, tmp_path / "run", 3)
+    log = tmp_path / "run" / "log.jsonl"
+    with log.open("a") as file:
+        file.write('{"event": "step_end", "step": 4, "lo')
+    list(begin(pets, tmp_path / "run"))
+    assert lines(tmp_path / "run") == lines(whole)
+
+
+def test_readable_lines_are_whole_objects(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"a": 1}\n\xff\xfe\n[1]\n\n{"b": 2}\n{"c"')
+    assert readable(log) == ['{"a": 1}', '{"b": 2}']
+
+
+@pytest.mark.parametrize(
+    ("event", "step", "batch", "kept"),
+    [
+        ("step_end", 3, 1, True),
+        ("step_end", 4, 2, False),
+        ("epoch_start", 2, 0, True),
+        ("evaluated", 2, 2, True),
+        ("evaluated", 3, 1, False),
+    ],
+)
+def test_what_had_happened_by_a_checkpoint_in_an_epoch(event: str, step: int, batch: int, kept: bool) -> None:
+    stood = At(stage=0, epoch=1, batch=1, step=3, samples=24)
+    record = {"event": event, "stage": 0, "epoch": step // 3, "batch": batch, "step": step, "samples": 8 * step}
+    assert happened(record, stood) is kept
+
+
+def test_the_next_epoch_had_not_begun_by_a_checkpoint_between_two() -> None:
+    stood = At(epoch=1, batch=0, step=2, samples=16)
+    record = {"stage": 0, "epoch": 1, "batch": 0, "step": 2, "samples": 16}
+    assert happened({**record, "event": "saved"}, stood)
+    assert not happened({**record, "event": "epoch_start"}, stood)
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "{", '{"format": 2, "config": {}, "data": {}}', "\udcff", "[" * 99_999]
+)
+def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content, errors="surrogateescape")
+    before = fingerprint(tmp_path)
+    with pytest.raises(UserError, match=r"config\.json is not a run's config"):
+        begin(pets, tmp_path)
+    assert fingerprint(tmp_path) == before
+
+
+def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        begin(pets, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    (tmp_path / "thesis.txt").unlink()
+    next(iter(begin(pets, tmp_path)))  # an empty one is fine
+    assert (tmp_path / "config.json").is_file()
+
+
+def test_what_is_wrong_is_found_before_the_directory_is_made(pets: Path, tmp_path: Path) -> None:
+    choices: dict[str, Any]
+    for choices in ({"data": "nowhere"}, {"batch": 17}, {"epochs": 0}, {"preprocess": Preprocess(size=32)}):
+        choices = {"data": str(pets), "batch": 8, **choices}
+        with pytest.raises(UserError):
+            train("mnist-lenet", tmp_path / "run", **choices)
+    assert list(tmp_path.iterdir()) == []

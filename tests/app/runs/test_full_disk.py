@@ -1,0 +1,157 @@
+"""A disk that is full, whenever something is written: one message, and nothing that was good is lost."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imclass.app.cli.main import main
+from imclass.training.checkpoint import Checkpoints
+from tests.support.small import digest, start, tree
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tree(tmp_path_factory.mktemp("data") / "pets")
+
+
+def words(pets: Path, out: Path) -> list[str]:
+    """Train for two steps an epoch."""
+    return ["train", "mnist-lenet", "--data", str(pets), "--epochs", str(EPOCHS), "--batch", "8", "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def whole(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of a run whose disk was never full."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(words(pets, out)) == 0
+    return digest(out)
+
+
+class Disk:
+    """Stands in for `os.fsync`, where a full disk shows at the latest: from call `full_from` on there is no room."""
+
+    def __init__(self, full_from: int, once: bool = False) -> None:
+        self.full_from, self.once, self.calls = full_from, once, 0
+        self.fsync = os.fsync
+
+    def __call__(self, handle: int) -> None:
+        self.calls += 1
+        if self.calls == self.full_from or (self.calls > self.full_from and not self.once):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.fsync(handle)
+
+
+def calls_of_a_run(pets: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often an undisturbed run syncs something."""
+    disk = Disk(10**9)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", disk)
+        assert main(words(pets, out)) == 0
+    return disk.calls
+
+
+@pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_disk_that_is_full_from_some_moment_on(
+    every: int, pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    calls = calls_of_a_run(pets, tmp_path / "counted", monkeypatch)
+    assert calls == 2 + EPOCHS * 5 + 2 + 2 + 2  # file and folder: config, each checkpoint, model, curves, report
+    for full_from in range(1, calls - 1, every):
+        out = tmp_path / f"full-{full_from}"
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", Disk(full_from))
+            assert main(words(pets, out)) == 2, full_from
+        told = capsys.readouterr().err
+        assert told.count("imclass: ") == 1 and "Traceback" not in told, told
+        assert "No space left" in told or "disk is full" in told
+        good_before = newest_step(out)
+        assert main(words(pets, out)) == 0, full_from  # room was made
+        assert digest(out) == whole, full_from
+        assert newest_step(out) >= good_before
+        assert not list(out.rglob("*.part"))
+
+
+def test_a_picture_is_not_worth_a_run(pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calls_of_a_run(pets, tmp_path / "counted", monkeypatch)
+    monkeypatch.setattr(os, "fsync", Disk(calls - 3, once=True))
+    assert main(words(pets, tmp_path / "run")) == 0
+    assert digest(tmp_path / "run") == whole and not (tmp_path / "run" / "curves.png").exists()
+    assert (tmp_path / "counted" / "curves.png").exists()
+
+
+def newest_step(out: Path) -> int:
+    """The step of the newest checkpoint, which must be whole; -1 where there is none."""
+    kept = Checkpoints(out / "checkpoints")
+    found, problems = kept.newest()
+    assert problems == ()
+    return int(found.record["at"]["step"]) if found else -1
+
+
+@pytest.mark.parametrize("moment", [3, 7])
+def test_a_checkpoint_that_cannot_be_written_is_passed_over(
+    moment: int, pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(os, "fsync", Disk(moment, once=True))
+    assert main(words(pets, tmp_path / "run")) == 0
+    assert "no checkpoint could be written" in capsys.readouterr().err
+    assert digest(tmp_path / "run") == whole
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 KiB, where one may be mounted."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def resize(place: Path, size: str) -> None:
+    """Make room on the tiny disk, or take it."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True)
+
+
+@pytest.mark.parametrize("kibibytes", [500, *(pytest.param(k, marks=pytest.mark.slow) for k in (4, 12))])
+def test_a_disk_that_is_really_full(kibibytes: int, pets: Path, whole: str, tiny: Path) -> None:
+    resize(tiny, f"{kibibytes}k")
+    process = start(words(pets, tiny / "run"), tiny)
+    printed, told = process.communicate(timeout=60)
+    assert process.returncode == 2 and printed == ""
+    assert told.count("imclass: ") == 1 and "Traceback" not in told and "Exception" not in told, told
+    kept = newest_step(tiny / "run")
+    assert kept == (2 if kibibytes == 500 else -1)
+    resize(tiny, "4m")
+    assert main(words(pets, tiny / "run")) == 0
+    assert digest(tiny / "run") == whole
+
+
+@pytest.mark.slow
+def test_a_limit_on_file_sizes_is_told(pets: Path, tmp_path: Path) -> None:
+    """`ulimit -f`: a model file is too large for it, a config is not."""
+    command = 'ulimit -f 16; exec "$0" -m imclass "$@"'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, *words(pets, tmp_path / "run")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("imclass: ") == 1 and "Traceback" not in done.stderr
+    assert "File too large" in done.stderr

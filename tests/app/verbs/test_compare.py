@@ -1,0 +1,157 @@
+"""`imclass compare`: models and saved scores on the same images, and a verdict that does not celebrate chance."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from imclass.app.cli.main import main
+from imclass.core.contracts import Refused
+from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.results import save_scores
+from tests.support.small import tree, untrained
+
+CLASSES = ("ant", "bee", "cow")
+FACTS = {
+    "models": ["m"], "tested": {"nets": [], "protocol": "", "name": "m"}, "said": "split test of pets",
+    "data": "pets", "split": "test",
+}  # fmt: skip
+
+
+def saved(
+    path: Path,
+    hits: int,
+    n: int = 400,
+    at: int = 0,
+    refused: tuple[Refused, ...] = (),
+    said: str = FACTS["said"],  # type: ignore[assignment]
+) -> Path:
+    """Scores of `n` images, of which `hits` are right, from position `at` on."""
+    labels = np.arange(n) % 3
+    right = (np.arange(n) - at) % n < hits
+    scores = 5 * np.eye(3, dtype=np.float32)[np.where(right, labels, (labels + 1) % 3)]
+    found = measured(CLASSES, labels, scores, np.arange(n), n + len(refused), refused)
+    save_scores(path, found, [f"{CLASSES[k]}/{i}.png" for i, k in enumerate(labels)], FACTS | {"said": said})
+    return path
+
+
+def record(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> Any:
+    """What `compare --json` prints."""
+    capsys.readouterr()
+    assert main(["compare", *map(str, words), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object) -> list[str]:
+    """The lines that `compare` prints."""
+    capsys.readouterr()
+    assert main(["compare", *map(str, words)]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = saved(tmp_path / "a.npz", 300), saved(tmp_path / "b.npz", 304, at=50)
+    lines = told(capsys, a, b, "--list", "2")
+    assert lines[0].startswith(f"A  {a} (as trained)  top-1 75.00 % (70.53 to 78.99)")
+    assert lines[1].startswith(f"B  {b} (as trained)  top-1 76.00 %")
+    assert lines[2] == "400 images in both, joined by name and class"
+    assert lines[3].startswith("B less A: +1.00 points, 95 % interval -")
+    assert lines[4] == "right in both 250, in A alone 50, in B alone 54, in neither 46"
+    p = scipy.stats.binomtest(50, 104).pvalue
+    assert lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be chance (p is not below 0.05)."
+    assert "not of other runs" in lines[6]
+    assert lines[8].startswith("another prediction for 104 images, another rank of the class for 104")
+    assert [line.split() for line in lines[9:]] == [
+        ["1", "3", "bee:", "bee,", "cow", "bee/1.png"],
+        ["1", "3", "cow:", "cow,", "ant", "cow/2.png"],
+    ]
+
+
+def test_a_large_difference_is_not_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = saved(tmp_path / "a.npz", 300), saved(tmp_path / "b.npz", 330)
+    assert any("p < 0.0001. B is better, and chance is an unlikely reason" in line for line in told(capsys, a, b))
+    assert any("A is better" in line for line in told(capsys, b, a))
+    found = record(capsys, a, b)
+    assert not found["could_be_chance"] and found["p_value"] == pytest.approx(2.0**-29)
+    assert found["difference"] == pytest.approx(30 / 400) == found["top1_b"] - found["top1_a"]
+    assert found["interval"][0] < found["difference"] < found["interval"][1]
+    assert (found["a"]["name"], found["b"]["name"], found["images"]) == (str(a), str(b), 400)
+    assert len(found["changed"]) == 10 and found["changed"][0]["image"] == "bee/301.png"
+
+
+def test_the_same_scores_are_a_tie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(capsys, saved(tmp_path / "a.npz", 300), saved(tmp_path / "b.npz", 300))
+    assert lines[3] == "B less A: +0.00 points, 95 % interval +0.00 to +0.00 (paired bootstrap)"
+    assert len(lines) == 7  # and no image to list
+
+
+def test_what_only_one_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = saved(tmp_path / "a.npz", 300)
+    b = saved(
+        tmp_path / "b.npz", 200, n=280, refused=(Refused("x.png", "empty", "0 bytes"),), said="split test of cats"
+    )
+    found = record(capsys, a, b, code=1)
+    assert (found["images"], found["only_a"], found["only_b"]) == (280, 120, 0)
+    assert main(["compare", str(a), str(b)]) == 1  # images were refused
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "280 images in both, joined by name and class; left out: 120 only in A"
+    assert lines[3] == "A was scored on split test of pets, B on split test of cats"
+
+
+def test_models_are_scored_on_the_data_and_saved_scores_stand_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tree(tmp_path / "pets")
+    for name in ("a", "b"):
+        classifier = untrained(tmp_path / f"{name}.safetensors")
+    assert classifier.classes == ("cat", "dog")
+    words = (tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--data", data)
+    found = record(capsys, *words)
+    assert found["images"] == 20 and found["p_value"] == 1.0 and found["ranks_changed"] == 0  # untrained from one seed
+    scores = tmp_path / "b.npz"
+    assert main(["evaluate", str(tmp_path / "b.safetensors"), "--data", str(data), "--save-scores", str(scores)]) == 0
+    mixed = record(capsys, tmp_path / "a.safetensors", scores, "--data", data)
+    assert (mixed["top1_a"], mixed["top1_b"]) == (found["top1_a"], found["top1_b"]) and mixed["only_a"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a.npz", "a.npz"], "a.npz is named twice"),
+        (["a.npz", "absent"], "absent"),
+        (["a.npz", "b.npz", "--list", "-1"], "--list is -1; it must be 0 or more images"),
+        (["a.npz", "b.npz", "--protocol", "center,dense"], "names several"),
+        (["a.npz", "b.npz", "--data", "pets"], "has been scored already"),
+        (["a.npz", "text.npz"], "text.npz does not hold scores"),
+        (["a.npz", "other.npz"], "do not know the same classes"),
+    ],
+)
+def test_mistakes_are_told_in_one_message(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "a.npz", 300)
+    saved(tmp_path / "b.npz", 300)
+    (tmp_path / "text.npz").write_bytes(b"PK\x03\x04 and nothing more")
+    found = measured(("a", "b"), np.zeros(1, np.int64), np.eye(2, dtype=np.float32)[:1], np.zeros(1, np.int64), 1)
+    save_scores(tmp_path / "other.npz", found, ["x"], FACTS)
+    assert main(["compare", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and said in err and len(err.splitlines()) == 1
+
+
+def test_classes_may_have_other_names_in_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets", classes=("kat", "hond"))
+    for name in ("a", "b"):
+        untrained(tmp_path / f"{name}.safetensors")
+    Path("names.json").write_text(json.dumps({"kat": "cat", "hond": "dog"}))
+    words = ["a.safetensors", "b.safetensors", "--data", "pets"]
+    assert main(["compare", *words]) == 2
+    assert "--classes FILE" in capsys.readouterr().err
+    assert record(capsys, *words, "--classes", "names.json")["could_be_chance"]

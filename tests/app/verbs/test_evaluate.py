@@ -1,0 +1,387 @@
+"""`evaluate` of several models and protocols: fused, fitted, calibrated, saved, read back; by one process and two."""
+
+import io
+import json
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from imclass.app.cli.main import main
+from imclass.app.load import load as load_any
+from imclass.app.runs import progress
+from imclass.app.runs.progress import counting
+from imclass.core.codec import to_json
+from imclass.core.config import Model
+from imclass.core.preprocess import Preprocess
+from imclass.data.catalog import open_split
+from imclass.evaluation.ensemble import Ensemble, fit_weights
+from imclass.evaluation.measures.calibration import fit_temperature
+from imclass.evaluation.results import read_scores
+from imclass.evaluation.score import evaluate, protocols
+from imclass.models.classifier import NetworkClassifier, create, load
+from imclass.store.store import open_store
+from tests.support.small import CLASSES, picture, start, tree
+
+RULE = Preprocess(size=28, colour="grey", scale=28)
+
+
+def model(
+    path: Path, seed: int, classes: tuple[str, ...] = CLASSES, mean_image: bool = False, **facts: Any
+) -> NetworkClassifier:
+    """A model file of a LeNet-5 whose weights are drawn from `seed` and tell images apart."""
+    classifier = create(Model("lenet-5", mean=(0.4,), std=(0.25,)), classes, RULE, seed)
+    with torch.no_grad():
+        for parameter in classifier.network.parameters():
+            parameter.mul_(2)
+    if mean_image:
+        classifier.network.normalise(torch.full((1, 28, 28), 0.4), (0.25,))
+    classifier.save(path, **facts)
+    return classifier
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand beside a folder of photos with its own splits and three models, one with its classes in another order."""
+    monkeypatch.chdir(tmp_path)
+    for split, n in (("train", 2), ("validation", 8), ("test", 6)):
+        tree(tmp_path / "pets" / split, per_class=n, side=30)
+    for seed, name in enumerate("abc"):
+        model(tmp_path / f"{name}.safetensors", seed, CLASSES[::-1] if name == "c" else CLASSES)
+    return tmp_path
+
+
+PETS = ("--data", "pets")
+MODELS = ("a.safetensors", "b.safetensors", "c.safetensors")
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """The record of an evaluation."""
+    capsys.readouterr()
+    assert main(["evaluate", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The message of an evaluation that cannot be."""
+    capsys.readouterr()
+    assert main(["evaluate", *words]) == 2
+    return capsys.readouterr().err.partition("imclass: ")[2]
+
+
+def split(name: str) -> Any:
+    return open_split("pets", name, open_store())
+
+
+def test_several_models_are_shown_and_fused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = told(capsys, *MODELS, *PETS)
+    names = [row["name"] for row in record["rows"]]
+    assert names == [*MODELS, "fused"]
+    for row, path in zip(record["rows"], MODELS, strict=False):
+        alone = evaluate(load(path), split("test"))
+        assert (row["top1"], row["models"]) == (alone.top1, [path])
+        assert row["loss"] == pytest.approx(alone.loss, abs=1e-6)
+        assert row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
+    members = [evaluate(load(path), split("test")) for path in MODELS]
+    means = [
+        np.mean([np.exp(e.scores[i] - np.logaddexp.reduce(e.scores[i]))[e.labels[i]] for e in members])
+        for i in range(12)
+    ]
+    assert record["loss"] == pytest.approx(-np.mean(np.log(means)), abs=1e-6)
+    assert (record["evaluated"], record["total"], record["loss"]) == (12, 12, record["rows"][-1]["loss"])
+
+
+def test_rows_stand_beside_each_other(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *MODELS[:2], *PETS, "--protocol", "center,flip"]) == 0
+    shown = capsys.readouterr()
+    heads = [line.split("  ")[0] for line in shown.out.splitlines()[:6]]
+    assert heads == [
+        "a.safetensors, center", "b.safetensors, center", "a.safetensors, flip", "b.safetensors, flip",
+        "fused, center", "fused, flip",
+    ]  # fmt: skip
+    assert all("top-1 " in line and " to " in line for line in shown.out.splitlines()[:6])
+    assert "12 of 12 evaluated" in shown.out
+    assert "evaluating split test of pets, protocol center,flip" in shown.err
+
+
+def test_models_may_stay_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [row["name"] for row in told(capsys, *MODELS, *PETS, "--weights", "none")["rows"]] == [*MODELS]
+
+
+def test_weights_are_fitted_on_validation_and_saved(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(place / "pets" / "validation")
+    tree(
+        place / "pets" / "validation", per_class=8, classes=CLASSES[::-1], side=30
+    )  # where the other is the bright one
+    record = told(capsys, *MODELS, *PETS, "--weights", "fit", "--save", "fused.safetensors")
+    fitted = fit_weights([evaluate(load(path), split("validation")) for path in MODELS])
+    assert record["rows"][-1]["weights"] == pytest.approx(fitted, abs=1e-6)
+    assert fitted != pytest.approx(fit_weights([evaluate(load(path), split("test")) for path in MODELS]), abs=0.01)
+    again = told(capsys, "fused.safetensors", *PETS)
+    assert again["loss"] == pytest.approx(record["loss"], abs=1e-6) and again["confusion"] == record["confusion"]
+    assert again["loss"] != pytest.approx(told(capsys, *MODELS, *PETS)["loss"], abs=1e-4)
+
+
+def test_a_temperature_is_fitted_on_validation_and_saved(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [MODELS[0], *PETS, "--protocol", "flip", "--temperature", "--save", "calm.safetensors"]
+    record = told(capsys, *words)
+    before, after = record["rows"]
+    scores = evaluate(load(MODELS[0]), split("validation"), protocols()["flip"])
+    assert after["temperature"] == pytest.approx(fit_temperature(scores.scores, scores.labels), rel=1e-4)
+    assert after["name"].startswith("a.safetensors, temperature ")
+    assert before["top1"] == after["top1"] and before["loss"] != pytest.approx(after["loss"], abs=1e-3)
+    assert told(capsys, "calm.safetensors", *PETS)["loss"] == pytest.approx(after["loss"], abs=1e-6)
+    fused = told(capsys, *MODELS, *PETS, "--temperature")  # of what was fused
+    assert [row["name"].split(",")[0] for row in fused["rows"]] == [*MODELS, "fused", "fused"]
+
+
+def test_saved_scores_stand_for_models(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = told(capsys, *MODELS[:2], *PETS, "--protocol", "center,flip", "--save-scores", "scores.npz")
+    files = sorted(path.name for path in place.glob("scores*"))
+    assert files == [
+        "scores.1.a.safetensors-center.npz", "scores.2.b.safetensors-center.npz", "scores.3.a.safetensors-flip.npz",
+        "scores.4.b.safetensors-flip.npz", "scores.5.fused-center.npz", "scores.6.fused-flip.npz",
+    ]  # fmt: skip
+    shutil.rmtree(place / "pets")
+    (place / MODELS[0]).unlink()
+    second = told(capsys, *files[:2])
+    assert second["confusion"] == first["confusion"] or second["loss"] == pytest.approx(first["rows"][4]["loss"])
+    assert second["loss"] == pytest.approx(first["rows"][4]["loss"], abs=1e-6)
+    assert second["rows"][0]["tested"] == first["rows"][0]["tested"]
+    fused = told(capsys, files[5])
+    assert fused["loss"] == pytest.approx(first["loss"], abs=1e-9) and fused["data"] == first["data"]
+
+
+def test_one_row_goes_into_the_file_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
+    saved = read_scores(place / "scores.npz")
+    assert len(saved.names) == 12 and saved.names[0].endswith(".png")
+    np.testing.assert_array_equal(saved.evaluation.scores, evaluate(load(MODELS[0]), split("test")).scores)
+    mixed = told(capsys, MODELS[1], "scores.npz", *PETS)  # beside a model
+    assert mixed["loss"] == pytest.approx(told(capsys, *MODELS[:2], *PETS)["loss"], abs=1e-6)
+
+
+def test_scores_of_other_images_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
+    tree(place / "others", per_class=6, side=30)
+    message = refused(capsys, MODELS[1], "scores.npz", "--data", "others")
+    assert "different images" in message
+    tree(place / "more" / "train", per_class=1, side=30)
+    for name in CLASSES:  # the same numbers of images, under other names
+        for i in range(6):
+            (place / "more" / "test" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture(i, side=30)).save(place / "more" / "test" / name / f"other{i}.png")
+    told(capsys, MODELS[1], "--data", "more", "--save-scores", "more.npz")
+    with np.load("scores.npz") as one, np.load("more.npz") as other:  # the twin: ids and labels alone do not tell
+        assert len(one["ids"]) == len(other["ids"]) and (one["labels"] == other["labels"]).all()
+    assert "only the second has 'test/cat/other0.png'" in refused(capsys, "scores.npz", "more.npz")
+
+
+def test_a_papers_table_is_printed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *MODELS[:2], *PETS, "--protocol", "dense", "--scales", "28,32", "--table", "4"]) == 0
+    shown = capsys.readouterr()
+    assert "Table 4" in shown.out and "not run" in shown.out and "lenet-5 + lenet-5" in shown.out
+    assert "28,32" in shown.out and "12 of 12 evaluated" in shown.err
+    assert main(["evaluate", MODELS[0], *PETS, "--table", "3", "--table-format", "csv"]) == 0
+    assert '"lenet-5"' in capsys.readouterr().out
+    assert "Table 5" in told(capsys, MODELS[0], *PETS, "--table", "5")["table"]
+
+
+def test_images_that_rank_differently_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = told(capsys, *MODELS[:2], *PETS, "--changed", "100")
+    first, last = (evaluate(load(path), split("test")) for path in MODELS[:2])
+    hits = [e.scores.argmax(1) == e.labels for e in (first, last)]
+    assert len(record["changed"]) <= int((hits[0] != hits[1]).sum())
+    for change in record["changed"]:
+        assert {change["before"], change["after"]} == {1, 2} and change["image"].endswith(".png")
+    assert main(["evaluate", *MODELS[:2], *PETS, "--changed", "1"]) == 0
+    assert "in the first row -> in the last" in capsys.readouterr().out
+
+
+def test_pictures_are_drawn(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, *MODELS, *PETS, "--plot", "confusion.png", "--reliability", "reliability.png")
+    for name in ("confusion.png", "reliability.png"):
+        with Image.open(place / name) as drawn:
+            assert drawn.format == "PNG"
+
+
+def test_a_picture_is_replaced_only_if_it_was_drawn_here(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--plot", "--reliability"):
+        told(capsys, MODELS[0], *PETS, option, "drawn.png")  # the second time over the first
+        photo = place / "pets" / "test" / "cat" / "000.png"
+        before = photo.read_bytes()
+        assert f"{option} {photo} is there already" in refused(capsys, MODELS[0], *PETS, option, str(photo))
+        assert photo.read_bytes() == before
+
+
+class Left(io.StringIO):
+    """Standard output whose reader has left."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_files_are_written_though_nobody_reads_the_result(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ("--plot", "p.png", "--save-scores", "s.npz", "--save", "m.safetensors")
+    monkeypatch.setattr(sys, "stdout", Left())
+    assert main(["evaluate", MODELS[0], *PETS, *files]) == 0
+    assert all((place / name).is_file() for name in files[1::2])
+
+
+def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, *MODELS, *PETS, "--protocol", "flip", "--save", "fused.safetensors")
+    found = load_any("fused.safetensors")
+    assert isinstance(found, Ensemble)
+    image = picture(1, side=30)
+    capsys.readouterr()
+    assert main(["predict", "fused.safetensors", "pets/test/cat/000.png", "--json"]) == 0
+    classes = json.loads(capsys.readouterr().out)[0]["classes"]
+    with Image.open("pets/test/cat/000.png") as opened:
+        assert [(c["class"], c["probability"]) for c in classes] == found.predict([np.asarray(opened)])[0]
+    assert len(found.predict([image])[0]) == 2
+    assert main(["info", "fused.safetensors", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["network"] == "ensemble" and len(about["members"]) == 3 and about["parameters"] == 3 * 43_746
+    assert [member["protocol"] for member in about["members"]] == ["flip"] * 3
+    assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
+    assert "fused.safetensors is not one network" in capsys.readouterr().err
+    assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
+    assert "fused.safetensors: an ensemble shows each member its own views" in capsys.readouterr().err
+
+
+MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "no model": ((), "name a MODEL"),
+    "twice": (("a.safetensors", "a.safetensors"), "a.safetensors is named twice"),
+    "unknown protocol": (("a.safetensors", *PETS, "--protocol", "centre"), "did you mean 'center'"),
+    "protocol twice": (("a.safetensors", *PETS, "--protocol", "flip,flip"), "names one twice"),
+    "scales alone": (("a.safetensors", *PETS, "--scales", "32"), "--scales needs a --protocol"),
+    "scales of none": (("a.safetensors", *PETS, "--protocol", "flip", "--scales", "32"), "has no scales"),
+    "not numbers": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "28;32"), "whole numbers of pixels"),
+    "too small": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "20"), "at least the network's native"),
+    "other classes": (("a.safetensors", "d.safetensors", *PETS), "Not in the model: 'cat'"),
+    "changed": (("a.safetensors", *PETS, "--changed", "-1"), "--changed is -1"),
+    "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "of one row"),
+    "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "row"),
+    "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "is of one row"),
+    "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors is there already"),
+    "one file twice": (
+        ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
+        "p.png is named for two things; give each file a name of its own",
+    ),
+    "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "name it photo.npz"),
+    "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "there is no folder no"),
+    "fit what is told": (
+        ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "report another",
+    ),
+    "empty": (("a.safetensors", "--data", "nothing"), "nothing"),
+    "mean image": (("e.safetensors", *PETS, "--protocol", "dense", "--scales", "32"), "subtracts a mean image"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_told_and_nothing_is_written(
+    words: tuple[str, ...], message: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model(place / "d.safetensors", 4, ("bird", "dog"))
+    model(place / "e.safetensors", 5, mean_image=True)
+    (place / "nothing").mkdir()
+    before = sorted(place.iterdir())
+    assert message in refused(capsys, *words)
+    assert sorted(place.iterdir()) == before
+
+
+def test_without_validation_nothing_is_fitted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(place / "pets" / "validation")
+    for option in (("--weights", "fit"), ("--temperature",)):
+        assert "pets has no validation split to fit to (it has train, test)" in refused(capsys, *MODELS, *PETS, *option)
+
+
+SCORED = (
+    (("--weights", "fit"), "holds no scores of the validation split"),
+    (("--temperature",), "holds no scores of the validation split"),
+    (("--save", "x.safetensors"), "holds scores and no model"),
+    (("--protocol", "flip"), "has been scored already"),
+    (("--protocol", "flip,center"), "was scored under one protocol"),
+)
+
+
+@pytest.mark.parametrize(("words", "message"), SCORED)
+def test_what_saved_scores_cannot_give(
+    words: tuple[str, ...], message: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
+    assert message in refused(capsys, "scores.npz", *words)
+
+
+def trained_from(path: Path, seed: int, data: Path) -> None:
+    """A model file that says it was trained from a folder whose split was made by `seed`."""
+    training = open_split(str(data), "train", open_store(), seed)
+    facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
+    model(path, seed, data=facts, recipe={"data": str(data), "seed": seed})
+
+
+def test_members_are_judged_by_what_none_was_trained_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree(place / "plain", side=30)
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        trained_from(place / f"{name}.safetensors", seed, place / "plain")
+    record = told(capsys, "one.safetensors", "two.safetensors")
+    assert record["total"] == 4 and "held out of training: hash 80/20, seed 3" in record["data"]
+    message = refused(capsys, "one.safetensors", "three.safetensors")
+    assert "one.safetensors and three.safetensors hold out different images" in message and "seed 4" in message
+    assert told(capsys, "one.safetensors", "three.safetensors", "--split", "all")["total"] == 20
+    unaware = told(capsys, MODELS[0], "one.safetensors")  # one that knows nothing of the data takes what is held out
+    assert unaware["total"] == 4 and unaware["data"] == record["data"]
+    assert told(capsys, MODELS[0], "--data", "plain")["total"] == 20  # the twin: alone it takes all
+    told(capsys, "one.safetensors", "two.safetensors", "--save", "fused.safetensors")
+    assert told(capsys, "fused.safetensors")["data"] == record["data"]  # what is saved knows what it was trained on
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with counting("test") as report:
+        assert report is None
+    terminal = Terminal()
+    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=terminal, width=100, force_terminal=True))
+    with counting("test") as report:
+        assert report is not None
+        report(256, 1000)
+        report(1000, 1000)
+    assert "test: 1,000 of 1,000, " in terminal.getvalue() and "images/s" in terminal.getvalue()
+    assert "100 %" in terminal.getvalue()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_two_processes_tell_what_one_does(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "pets" / "test" / "dog" / "005.png").write_bytes(b"")
+    words = [*MODELS[:2], *PETS, "--weights", "fit", "--json", "--workers", "1"]
+    assert main(["evaluate", *words]) == 1
+    alone = json.loads(capsys.readouterr().out)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    pair = [start(["evaluate", *words], place, {**shared, "RANK": str(rank)}) for rank in range(2)]
+    outputs = [process.communicate(timeout=120) for process in pair]
+    assert [process.returncode for process in pair] == [1, 0], outputs
+    together = json.loads(outputs[0][0])
+    assert outputs[1][0] == "" and together["evaluated"] == 11
+    assert together["confusion"] == alone["confusion"] and together["refused_files"] == alone["refused_files"]
+    assert together["loss"] == pytest.approx(alone["loss"], abs=1e-6)
+    assert together["rows"][-1]["weights"] == pytest.approx(alone["rows"][-1]["weights"], abs=1e-6)

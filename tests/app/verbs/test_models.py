@@ -1,0 +1,152 @@
+"""`imclass models`: the comparison and the layer table, of three networks so that it does not matter how many exist."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imclass.app.cli.main import main
+from imclass.app.text.networks import comparison, errors, in_detail, millions
+from imclass.core.tables import Found
+from imclass.models import classifier
+
+FEW = ("lenet-5", "vgg-a", "googlenet")
+KEYS = ["name", "paper", "year", "input", "parameters", "macs", "receptive_field", "published"]
+KNOWN = classifier.networks
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three networks and the plugins'."""
+
+    def networks(plugins: Sequence[Path] = ()) -> Found:
+        found, all_of_ours = KNOWN(plugins), set(KNOWN().entries)
+        kept = {n: entry for n, entry in found.entries.items() if n in FEW or n not in all_of_ours}
+        return Found(found.what, kept, found.failures)
+
+    monkeypatch.setattr(classifier, "networks", networks)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def text(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    assert main([*words]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_records_have_what_is_promised(capsys: pytest.CaptureFixture[str]) -> None:
+    records = {record["name"]: record for record in shown(capsys, "models")}
+    assert set(records) == set(FEW) and all(list(record) == KEYS for record in records.values())
+    lenet, vgg, googlenet = (records[name] for name in FEW)
+    assert (lenet["input"], lenet["parameters"], lenet["macs"]) == ([1, 28, 28], 44_426, 281_640)
+    assert lenet["published"] is None
+    assert (vgg["paper"], vgg["year"], vgg["receptive_field"]) == ("arXiv:1409.1556", 2014, 150)
+    assert set(vgg["published"]) == {"top1", "top5", "protocol"} and vgg["published"]["top5"] == 10.4
+    assert googlenet["parameters"] == 6_998_552  # without its side outputs
+
+
+def test_the_table_is_aligned_and_narrow(capsys: pytest.CaptureFixture[str]) -> None:
+    head, *lines = text(capsys, "models")
+    assert head.split() == ["name", "year", "input", "parameters", "M", "macs", "rf", "top-1/5", "err", "paper"]
+    rows = {line.split()[0]: line for line in lines}
+    assert set(rows) == set(FEW)
+    assert rows["vgg-a"].split() == [
+        "vgg-a", "2014", "3x224x224", "132,863,336", "7,609", "150", "29.6/10.4", "arXiv:1409.1556",
+    ]  # fmt: skip
+    assert max(map(len, [head, *lines])) <= 100
+    assert {line[head.index("paper") - 1] for line in lines} == {" "}
+    assert all(line[head.index("paper")] not in " " for line in lines)
+
+
+def test_one_network_has_its_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    record = shown(capsys, "models", "vgg-a")
+    assert record["row"]["hidden"] == [4096, 4096] and record["stride"] == 32
+    layers = {layer["name"]: layer for layer in record["layers"]}
+    assert layers["features.conv1_1"] == {
+        "name": "features.conv1_1", "kind": "Conv2d", "input": [3, 224, 224], "output": [64, 224, 224],
+        "kernel": [3, 3], "parameters": 1792, "macs": 86_704_128, "activations": 3_211_264,
+        "receptive_field": [3, 3], "stride": [1, 1],
+    }  # fmt: skip
+    assert sum(layer["macs"] for layer in record["layers"]) == record["macs"]
+    assert sum(layer["parameters"] for layer in record["layers"]) == record["parameters"]
+
+
+def test_its_table_is_like_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = text(capsys, "models", "vgg-a")
+    assert "published.protocol: " in "\n".join(lines)
+    head = lines.index("") + 1
+    assert lines[head].split() == ["layer", "kind", "kernel", "output", "parameters", "macs", "rf", "stride"]
+    rows = [line.split() for line in lines[head + 1 :]]
+    assert [row[0] for row in rows] == [
+        "conv1_1", "pool1", "conv2_1", "pool2", "conv3_1", "conv3_2", "pool3", "conv4_1", "conv4_2", "pool4", "conv5_1",
+        "conv5_2", "pool5", "head.fc6", "head.fc7", "head.fc8",
+    ]  # fmt: skip
+    assert rows[12] == ["pool5", "MaxPool2d", "2x2", "512x7x7", "0", "0", "150", "32"]
+    assert rows[13] == ["head.fc6", "Linear", "-", "4096", "102,764,544", "102,760,448", "342", "32"]
+
+
+def test_a_mistyped_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "vgg-aa"]) == 2
+    assert "no network is named 'vgg-aa'; did you mean 'vgg-a'?" in capsys.readouterr().err
+
+
+def test_one_network_is_measured_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of all takes seconds, so one of them must not wait for it."""
+    monkeypatch.setattr("imclass.app.verbs.models.everything", None)
+    assert text(capsys, "models", "lenet-5")[0] == "name: lenet-5"
+
+
+BROKEN = """
+from imclass.models.entry import Entry
+def build(row, classes, w_in):
+    raise ZeroDivisionError("no luck")
+NETS = {"unlucky": Entry(build, None, 8, 0, "none", 2026)}
+"""
+
+
+def test_a_network_that_cannot_be_measured_is_noted_and_the_others_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unlucky.py").write_text(BROKEN)
+    (tmp_path / "broken.py").write_text("import nothing_like_it")
+    assert main(["models", "--plugins", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "note: not usable: network unlucky: ZeroDivisionError: no luck" in printed.err
+    assert "nothing_like_it" in printed.err
+    assert "vgg-a" in printed.out and "unlucky" not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [
+        (None, None),
+        ({"top1": 27.0, "top5": 8.8, "protocol": ""}, "27.0/8.8"),
+        ({"top1": None, "top5": 10.07, "protocol": ""}, "-/10.07"),
+    ],
+)
+def test_errors_stand_side_by_side(published: dict[str, Any] | None, expected: str | None) -> None:
+    assert errors(published) == expected
+
+
+@pytest.mark.parametrize(("macs", "expected"), [(281_640, "0.282"), (40_551_808, "40.6"), (15_470_264_320, "15,470")])
+def test_multiply_adds_are_in_millions(macs: int, expected: str) -> None:
+    assert millions(macs) == expected
+
+
+def test_height_and_width_are_told_apart_where_they_differ() -> None:
+    layer = {
+        "name": "features.a", "kind": "Conv2d", "kernel": [1, 7], "output": [8, 5, 5], "parameters": 1_728,
+        "macs": 3, "receptive_field": [1, 2047], "stride": [2, 2],
+    }  # fmt: skip
+    told = in_detail({"name": "n", "layers": [layer, layer | {"kind": "ReLU"}]}).splitlines()
+    assert told[0] == "name: n" and len(told) == 4
+    assert told[3].split() == ["a", "Conv2d", "1x7", "8x5x5", "1,728", "3", "1x2047", "2"]
+
+
+def test_no_network_is_no_table() -> None:
+    assert comparison([]) == "none"

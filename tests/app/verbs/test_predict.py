@@ -1,0 +1,264 @@
+"""`predict`: every file is answered for, in the order given, in a form that its reader can take."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imclass.app.cli.main import main
+from imclass.app.verbs.predict import as_csv
+from imclass.core.errors import UserError
+from imclass.core.text import harmless, printable
+from imclass.data.images.decode import decode
+from imclass.models.classifier import load
+from imclass.serving.inputs import gather
+from imclass.serving.predict import Prediction
+from tests.support.small import picture, tree, untrained
+
+WEIRD = (
+    "a b.png",
+    'it\'s "quoted", twice.png',
+    "two\nlines.png",
+    "tab\there.png",
+    "-dash.png",
+    "--top.png",
+    "=1+1.png",
+    "+1.png",
+    "@sum.png",
+    "[ab]*.png",
+    "grüße 写真.png",
+    "\x1b[31mred.png",
+    os.fsdecode(b"no text \xff\xfe.png"),
+    "n" * 251 + ".png",
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes, one of which a spreadsheet would run."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    untrained(path, ("cat", "dog", '=HYPERLINK("x")', "hen"))
+    return path
+
+
+@pytest.fixture
+def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tree(tmp_path / "pets", per_class=4)
+
+
+@pytest.fixture
+def weird(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a folder of images whose names are hard to print."""
+    folder = tmp_path / "weird"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for i, name in enumerate(WEIRD):
+        content = io.BytesIO()
+        Image.fromarray(picture(i)).save(content, "PNG")
+        try:
+            (folder / name).write_bytes(content.getvalue())
+        except OSError:
+            pytest.skip("this file system does not take every name")
+    return folder
+
+
+def records(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> list[dict[str, Any]]:
+    """What `predict ... --json` prints."""
+    assert main(["predict", *words, "--json"]) == code
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_probabilities_are_those_of_the_api(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = records(capsys, str(model), "pets")
+    assert len(found) == 8
+    loaded = load(model)
+    for record in found:
+        (expected,) = loaded.predict([decode(Path(record["path"]))])
+        assert [c["class"] for c in record["classes"]] == [name for name, _ in expected]
+        probabilities = [c["probability"] for c in record["classes"]]
+        assert probabilities == pytest.approx([p for _, p in expected], abs=1e-6)
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)  # all four are shown
+    assert len({record["classes"][0]["probability"] for record in found}) > 1  # images are told apart
+
+
+def test_order_is_as_given(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["pets/dog/002.png", "pets/cat", "pets/dog/00[13].png", "pets/cat/001.png", "pets/**/003.png"]
+    expected = [
+        "pets/dog/002.png",
+        *[f"pets/cat/00{i}.png" for i in range(4)],
+        "pets/dog/001.png",
+        "pets/dog/003.png",
+        "pets/cat/001.png",
+        "pets/cat/003.png",
+        "pets/dog/003.png",
+    ]
+    for workers in ("0", "2"):
+        found = records(capsys, str(model), *words, "--workers", workers)
+        assert [record["path"] for record in found] == expected
+
+
+def test_folders_give_their_images_only(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pets / "notes.txt").write_text("no image")
+    (pets / ".hidden").mkdir()
+    (pets / ".hidden" / "a.png").write_bytes((pets / "cat" / "000.png").read_bytes())
+    (pets / "odd.png").mkdir()
+    found = records(capsys, str(model), "pets")
+    assert [record["path"] for record in found] == [f"pets/{c}/00{i}.png" for c in ("cat", "dog") for i in range(4)]
+    found = records(capsys, str(model), "pets/.hidden/a.png", "pets/notes.txt", code=1)
+    assert [record["path"] for record in found] == ["pets/.hidden/a.png", "pets/notes.txt"]  # named, so looked at
+
+
+def test_bad_files_are_named_and_the_rest_goes_on(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (pets / "cat" / "000.png").read_bytes()
+    (pets / "cat" / "001.png").write_bytes(whole[:-30])
+    (pets / "dog" / "000.png").write_bytes(b"")
+    (pets / "dog" / "lost.png").symlink_to("nowhere.png")
+    before = {path: path.read_bytes() for path in pets.rglob("*.png") if path.is_file()}
+    found = records(capsys, str(model), "pets", code=1)
+    refused = {record["path"]: record["refused"]["code"] for record in found if "refused" in record}
+    assert refused == {"pets/cat/001.png": "truncated", "pets/dog/000.png": "empty", "pets/dog/lost.png": "missing"}
+    assert sum("classes" in record for record in found) == 6
+    for form in ("table", "csv"):
+        assert main(["predict", str(model), "pets", "--format", form]) == 1
+        shown = capsys.readouterr()
+        named = [line for line in shown.err.splitlines() if line.startswith("refused: ")]
+        assert [line.split(": ")[1] for line in named] == list(refused)
+        assert not any(path in shown.out for path in refused)
+        assert sum("pets/" in line for line in shown.out.splitlines()) == (6 if form == "table" else 24)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_nothing_but_bad_files_is_no_crash(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pets / "empty.png").write_bytes(b"")
+    (record,) = records(capsys, str(model), "pets/empty.png", code=1)
+    assert record["refused"]["code"] == "empty"
+
+
+@pytest.mark.parametrize(("top", "shown"), [(1, 1), (3, 3), (4, 4), (5, 4), (1000, 4)])
+def test_top_is_cut_at_the_number_of_classes(
+    top: int, shown: int, model: Path, pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = records(capsys, str(model), "pets/cat/000.png", "--top", str(top))
+    probabilities = [c["probability"] for c in found[0]["classes"]]
+    assert len(probabilities) == shown
+    assert sum(probabilities) <= 1 + 1e-5
+
+
+def test_weird_names_in_json(weird: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = records(capsys, str(model), ".")
+    assert [record["path"] for record in found] == sorted(WEIRD, key=lambda name: Path(name))
+    assert main(["predict", str(model), ".", "--json"]) == 0
+    assert capsys.readouterr().out.isascii()
+
+
+def test_weird_names_in_csv(weird: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(model), ".", "--format", "csv"]) == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert rows[0] == ["path", "rank", "class", "probability"]
+    assert {len(row) for row in rows} == {4}
+    assert [row[1] for row in rows[1:]] == ["1", "2", "3", "4"] * len(WEIRD)
+    for row in rows[1:]:
+        assert not row[0].startswith(("=", "+", "-", "@", "\t")) and not row[2].startswith("=")
+    names = {row[0].removeprefix("'") for row in rows[1:]}
+    assert names == {name.encode("utf-8", "backslashreplace").decode() for name in WEIRD}
+    assert {row[2] for row in rows[1:]} == {"cat", "dog", "hen", '\'=HYPERLINK("x")'}
+
+
+def test_weird_names_in_the_table(weird: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(model), ".", "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == [printable(name) for name in sorted(WEIRD, key=lambda name: Path(name))]
+    assert all(line.isprintable() for line in lines)
+    assert all(line[:9].strip() and line[8:10] == " %" for line in lines[1::2])
+
+
+def test_weird_names_may_be_given(weird: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = records(capsys, str(model), *(f"./{name}" for name in WEIRD))
+    assert [record["path"] for record in found] == [f"./{name}" for name in WEIRD]
+    assert main(["predict", str(model), "--json", "--", *WEIRD]) == 0  # after "--" all are names
+    assert [record["path"] for record in json.loads(capsys.readouterr().out)] == list(WEIRD)
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@a", "\t=1", "\r=1"])
+def test_a_formula_is_made_text(cell: str) -> None:
+    assert harmless(cell) == f"'{cell}"
+    row = next(csv.reader(io.StringIO(as_csv(Prediction(cell, ((cell, 0.5),))), newline="")))
+    assert row == [f"'{cell}", "1", f"'{cell}", "0.5"]
+
+
+@pytest.mark.parametrize("cell", ["", "a=1", " =1", "1", "cat.png"])
+def test_other_text_stays(cell: str) -> None:
+    assert harmless(cell) == cell
+
+
+def test_evaluate_and_predict_agree(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("hen", '=HYPERLINK("x")'):
+        (pets / "cat").rename(pets / "moved")
+        tree(pets, per_class=2, classes=(name,))
+        (pets / "moved").rename(pets / "cat")
+    assert main(["evaluate", str(model), "--data", "pets", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    best = {record["path"]: record["classes"][0]["class"] for record in records(capsys, str(model), "pets")}
+    classes = [entry["class"] for entry in result["per_class"]]
+    matrix = np.zeros((4, 4), int)
+    for path, name in best.items():
+        matrix[classes.index(Path(path).parent.name), classes.index(name)] += 1
+    assert matrix.tolist() == result["confusion"]
+    assert result["top1"] == np.trace(matrix) / len(best) and result["total"] == len(best) == 12
+
+
+def test_a_protocol_changes_what_is_seen(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wide = np.concatenate([picture(1), picture(2, True), picture(3)], axis=1)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    found = [
+        records(capsys, str(model), str(tmp_path / "wide.png"), *more)[0]["classes"][0]["probability"]
+        for more in ([], ["--protocol", "resize"], ["--protocol", "center"])
+    ]
+    assert found[0] == found[1] != found[2]  # the model was made to squash
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b/2.png", "b/a/1.JPG", "a.jpeg", "c.txt", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    yield tmp_path
+
+
+@pytest.mark.parametrize(
+    ("named", "stands_for"),
+    [
+        (["."], ["a.jpeg", "b/2.png", "b/a/1.JPG"]),
+        (["b", "a.jpeg"], ["b/2.png", "b/a/1.JPG", "a.jpeg"]),
+        (["*"], ["a.jpeg", "b/2.png", "b/a/1.JPG", "c.txt"]),
+        (["b/*.png", "b/*.png"], ["b/2.png", "b/2.png"]),
+    ],
+)
+def test_names_stand_for_files(named: list[str], stands_for: list[str], many: Path) -> None:
+    found = [path for path in gather(named).paths if path != "Thumbs.db"]
+    assert found == stands_for
+
+
+def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
+    (many / "[ab].png").touch()
+    assert gather(["[ab].png"]).paths == ("[ab].png",)
+    (many / "[ab].png").unlink()
+    with pytest.raises(UserError, match="no file or folder"):
+        gather(["[ab].png"])
+
+
+@pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["x" * 300], ["nul\0.png"], []])
+def test_what_is_not_there_is_named(named: list[str], many: Path) -> None:
+    with pytest.raises(UserError, match=r"no file or folder|name at least one"):
+        gather(named)

@@ -1,0 +1,167 @@
+"""What `evaluate` takes unless told otherwise, what it draws and counts; and why training stops by itself."""
+
+import io
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from imclass.app.cli.main import main
+from tests.support.small import picture, tree, untrained
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand beside a model that was trained on the folder "pets", and another folder."""
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets")
+    tree(tmp_path / "others", per_class=5)
+    assert main(shlex.split("train mnist-lenet --data pets --seed 3 --epochs 1 --batch 8 --out run")) == 0
+    return tmp_path
+
+
+def evaluated(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """The record of an evaluation."""
+    capsys.readouterr()
+    assert main(["evaluate", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_part_held_out_of_training_is_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = evaluated(capsys, "run")
+    assert record["total"] == 4
+    assert record["data"] == f"split test of {place / 'pets'} (held out of training: hash 80/20, seed 3)"
+    for data in ("pets", "./pets", str(place / "pets")):
+        assert evaluated(capsys, "run", "--data", data)["confusion"] == record["confusion"]
+    learned = evaluated(capsys, "run", "--split", "train")
+    assert learned["total"] == 16 and "images that the model was trained on" in learned["data"]
+    assert "trained on" in evaluated(capsys, "run", "--split", "all")["data"]
+    assert "trained on" not in evaluated(capsys, "run", "--split", "test")["data"]
+    assert "trained on" not in evaluated(capsys, "run", "--data", "others", "--split", "all")["data"]
+    from imclass.core.model_file import read_model
+
+    kept = read_model(place / "run" / "model.safetensors")[1].metrics["test"]
+    assert {key: record[key] for key in ("top1", "loss", "total")} == {k: kept[k] for k in ("top1", "loss", "total")}
+
+
+def test_all_of_a_folder_that_was_not_trained_from_is_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = evaluated(capsys, "run", "--data", "others")
+    assert record["total"] == 10
+    assert record["data"] == "all images of others, another source than the model was trained from"
+
+
+def test_the_data_is_found_from_another_folder(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")  # where there is no folder "pets"
+    assert evaluated(capsys, "../run")["total"] == 4
+
+
+def test_data_that_is_gone_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "pets").rename(place / "moved")
+    assert main(["evaluate", "run"]) == 2
+    assert f"run was trained from {place / 'pets'}, which is not there now; give --data" in capsys.readouterr().err
+
+
+def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "pets").rename(place / "moved")
+    record = evaluated(capsys, "run", "--data", "moved")
+    assert record["total"] == 4
+    assert record["data"].startswith("split test of moved (held out of training") and "it holds" in record["data"]
+    assert "trained on" in evaluated(capsys, "run", "--data", "moved", "--split", "train")["data"]
+    held_out = set((place / "moved").rglob("*.png")) - trained_on(place / "moved")
+    for path in held_out:
+        path.write_bytes(picture_bytes(1_001))
+    assert evaluated(capsys, "run", "--data", "moved")["total"] == 4  # what was learned is all there still
+    min(trained_on(place / "moved")).write_bytes(picture_bytes(1_000))  # a picture that is nowhere else
+    assert evaluated(capsys, "run", "--data", "moved")["total"] == 20  # the twin: another content, other data
+
+
+def trained_on(folder: Path) -> set[Path]:
+    """The files that were not held out."""
+    from imclass.data.catalog import open_split
+    from imclass.store.store import open_store
+
+    training = open_split(str(folder), "train", open_store(), 3)
+    return {folder / training.name(i) for i in range(len(training))}
+
+
+def picture_bytes(seed: int) -> bytes:
+    """A picture as a PNG file's content."""
+    stream = io.BytesIO()
+    Image.fromarray(picture(seed)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_refusals_are_told_at_the_end_and_again(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = sorted(set((place / "pets").rglob("*.png")) - trained_on(place / "pets"))[0]
+    bad.write_bytes(b"")
+    words = shlex.split("train mnist-lenet --data pets --seed 3 --epochs 1 --batch 8 --out refusing")
+    capsys.readouterr()
+    assert main(words) == 1
+    told = capsys.readouterr().out
+    assert "; 3 of 4 evaluated, 1 refused" in told and "refused in all: 1 file\n" in told
+    assert main(words) == 1  # finished, and its refusals are no fewer
+    assert "; 3 of 4 evaluated, 1 refused" in capsys.readouterr().out
+    assert main([*words[:-1], "run"]) == 0  # the twin: finished before there was anything to refuse
+
+
+def test_data_that_has_changed_since_training_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(picture(99)).save(place / "pets" / "cat" / "new.png")
+    assert "the data has changed since training" in evaluated(capsys, "run")["data"]
+
+
+def test_a_validation_part_is_scored_where_there_is_no_test(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree(place / "parted" / "train")
+    tree(place / "parted" / "val", per_class=3)
+    record = evaluated(capsys, "run", "--data", "parted")
+    assert (record["data"], record["total"]) == ("split validation of parted", 6)
+    tree(place / "parted" / "test", per_class=2)
+    assert evaluated(capsys, "run", "--data", "parted")["data"] == "split test of parted"
+
+
+def test_a_training_part_is_scored_only_when_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree(place / "alone" / "train")
+    assert main(["evaluate", "run", "--data", "alone"]) == 2
+    assert "alone has only a training split; give --split train" in capsys.readouterr().err
+    assert evaluated(capsys, "run", "--data", "alone", "--split", "train")["total"] == 20
+
+
+def test_tables_and_the_confusion_matrix(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "run", "--plot", "confusion.png"]) == 0
+    printed = capsys.readouterr()
+    assert "4 of 4 evaluated" in printed.out and "cat" in printed.out
+    assert f"evaluating split test of {place / 'pets'}" in printed.err
+    with Image.open(place / "confusion.png") as drawn:
+        assert drawn.format == "PNG"
+
+
+DIVERGING = "train mnist-lenet --data pets --epochs 1 --batch 1 --schedule.rate 1e6 --schedule.name constant --out bad"
+
+
+def test_training_that_diverges_stops_with_the_step_and_its_images(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(DIVERGING)) == 2
+    told = capsys.readouterr().err.partition("imclass: ")[2]
+    assert "is not finite, so training stopped" in told and "Lower --schedule.rate" in told
+    assert told.count(".png") == 1
+    assert not (place / "bad" / "model.safetensors").exists()
+
+
+def test_steps_that_diverge_may_be_passed_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*shlex.split(DIVERGING), "--nonfinite", "skip"])
+    assert "training stopped" not in capsys.readouterr().err
+    events = [json.loads(line) for line in (place / "bad" / "log.jsonl").read_text().splitlines()]
+    assert any(event["event"] == "non_finite" and event["action"] == "skip" for event in events)
+    assert max(event["step"] for event in events) == 16
+
+
+def test_a_model_alone_may_be_evaluated_on_named_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    untrained(tmp_path / "model.safetensors", tuple("0123456789"))
+    record = evaluated(capsys, str(tmp_path / "model.safetensors"), "--data", "mnist-sample")
+    assert (record["data"], record["total"]) == ("split test of mnist-sample", 2000)

@@ -1,0 +1,200 @@
+"""The verb `weights` on the command line, and published weights wherever a MODEL is taken."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from imclass.app import load as opened
+from imclass.app.cli.main import main
+from imclass.core.files import file_digest
+from imclass.models import published
+from imclass.models.classifier import create, load
+from imclass.models.weights import exported
+
+NET = "resnet-cifar-20"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand beside theirs.th, a state dict of a network for CIFAR-10 under akamaster's names."""
+    monkeypatch.chdir(tmp_path)
+    found = create(published_row(), [f"class {k}" for k in range(10)], seed=5)
+    torch.save({"state_dict": {f"module.{n}": t for n, t in exported(found, "akamaster").items()}}, "theirs.th")
+    return tmp_path
+
+
+def published_row() -> Any:
+    """The network with the row that akamaster's weights want."""
+    from imclass.core.config import Model
+
+    return Model(NET, {"zeros": "both"})
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """What a command prints; on standard error, where it is refused."""
+    capsys.readouterr()
+    assert main(list(words)) == code
+    out = capsys.readouterr()
+    return out.out or out.err
+
+
+def test_a_file_is_taken_in_looked_at_and_given_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = file_digest(Path("theirs.th"))
+    assert "it would be loaded" in run(capsys, "weights", "verify", "theirs.th", "--as", NET)
+    said = run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--from", "akamaster")
+    assert f"{NET} under akamaster's names: 116 of 116 tensors fit" in said
+    assert "m.safetensors: 'airplane', 'automobile', 'bird' and 7 more" in said
+    assert load("m.safetensors").row["zeros"] == "both"
+    for out in ("back.pth", "back.safetensors"):
+        words = ("weights", "export", "m.safetensors", "--format", "akamaster", "--out", out, "--json")
+        record = json.loads(run(capsys, *words))
+        assert (record["name"], record["tensors"]) == ("resnet20", 116)
+        assert record["mean"] == pytest.approx([0.485, 0.456, 0.406])
+    theirs = torch.load("theirs.th", weights_only=True)["state_dict"]
+    for back in (torch.load("back.pth", weights_only=True), safetensors.torch.load_file("back.safetensors")):
+        assert {f"module.{name}" for name in back} == set(theirs)
+        assert all(torch.equal(tensor, theirs[f"module.{name}"]) for name, tensor in back.items())
+    assert file_digest(Path("theirs.th")) == digest
+
+
+def test_what_does_not_fit_is_told_and_not_loaded(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load("theirs.th", weights_only=True)["state_dict"]
+    state["extra.weight"] = state.pop("module.linear.bias")
+    torch.save(state, "odd.pth")
+    record = json.loads(run(capsys, "weights", "verify", "odd.pth", "--as", NET, "--json", code=2))
+    assert not record["loads"] and record["fit"] == 0  # the prefix is no longer on all names
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    torch.save(state, "odd.pth")
+    record = json.loads(run(capsys, "weights", "verify", "odd.pth", "--as", NET, "--json", code=2))
+    assert (record["missing"], record["extra"]) == (["linear.bias (our head.2.bias)"], ["extra.weight"])
+    assert "1 extra: 'extra.weight'" in run(capsys, "weights", "verify", "odd.pth", "--as", NET, code=2)
+    said = run(capsys, "weights", "import", "odd.pth", "--as", NET, "--out", "m.safetensors", code=2)
+    assert said.startswith("imclass: odd.pth was not loaded.") and not Path("m.safetensors").exists()
+
+
+def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"kind {k}" for k in range(10)]
+    Path("list.json").write_text(json.dumps(names))
+    Path("lines.txt").write_text("\n".join(names) + "\n")
+    words = ("weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--classes")
+    for file in ("list.json", "lines.txt"):
+        assert json.loads(run(capsys, *words, file, "--json"))["classes"] == names
+        kept = Path("m.safetensors").read_bytes()
+        assert "m.safetensors is there already" in run(capsys, *words, file, code=2)
+        assert Path("m.safetensors").read_bytes() == kept
+        Path("m.safetensors").unlink()
+    for content, message in (
+        ('{"a": 1}', "must be a JSON list of names, or one name a line"),
+        ("[1, 2]", "must be a JSON list of names"),
+        ("a\na\n", "class 'a' is named twice"),
+        ("a\nb\n", "the file has 10 classes, and --classes names 2"),
+    ):
+        Path("bad").write_text(content)
+        assert message in run(capsys, *words, "bad", code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("import", "name the file: imclass weights import FILE"),
+        ("export", "name the model: imclass weights export MODEL"),
+        ("import theirs.th", "imclass weights import needs --as NETWORK"),
+        ("import theirs.th --as resnet-cifar-20", "imclass weights import needs --out MODEL"),
+        (
+            "import theirs.th --as resnet-cifar-21 --out m.safetensors",
+            "no network is named 'resnet-cifar-21'; did you mean",
+        ),
+        ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: there is no folder no"),
+        ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no names of that library"),
+        ("verify none.th --as resnet-cifar-20", "there is no file none.th"),
+        ("export theirs.th --format akamaster --out a.bin", "--out a.bin: its suffix says what is written"),
+        ("improt theirs.th", "no published file of weights is named 'improt'; did you mean 'import'"),
+        ("import theirs.th --form timm", "there is no option --form; did you mean"),
+    ],
+)
+def test_mistakes_are_one_message(words: str, message: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = run(capsys, "weights", *words.split(), code=2)
+    assert message in said and "Traceback" not in said
+
+
+def test_the_table_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(run(capsys, "weights", "--json"))
+    assert {"googlenet:bvlc", "resnet-50-v1.5:torchvision", "vgg-d:torchvision"} <= {row["name"] for row in rows}
+    detail = json.loads(run(capsys, "weights", "googlenet:bvlc", "--json"))
+    assert (detail["top1"], detail["file"]) == (68.7, "weights/googlenet/bvlc_googlenet_fp16.npz")
+    assert len(detail["sha256"]) == 64
+
+
+@pytest.fixture
+def in_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file as if it were the published one, in the store."""
+    folder = place / "store" / "weights" / NET
+    folder.mkdir(parents=True)
+    (folder / "akamaster.th").write_bytes(Path("theirs.th").read_bytes())
+    key = f"{NET}:akamaster"
+    file = replace(published.PUBLISHED[key], sha256=file_digest(Path("theirs.th"))[:8])
+    monkeypatch.setattr(published, "PUBLISHED", {**published.PUBLISHED, key: file})
+    return place / "store"
+
+
+def test_a_photo_is_classified_with_published_weights(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save("photo.png")
+    words = ("photo.png", "--store", str(in_store), "--offline", "--format", "csv")
+    said = run(capsys, "predict", f"{NET}:akamaster", *words)
+    run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors")
+    assert said == run(capsys, "predict", "m.safetensors", *words)
+    assert said.count("\n") == 6 and '1,"ship",' in said
+
+
+def test_info_tells_of_published_weights(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--store", str(in_store), "--offline", "--json")
+    record = json.loads(run(capsys, "info", f"{NET}:akamaster", *words))
+    assert (record["network"], record["licence"], record["parameters"]) == (NET, "BSD-2-Clause", 269_722)
+    assert record["sha256"] == file_digest(Path("theirs.th")) and record["classes"][0] == "airplane"
+
+
+def test_published_weights_can_be_exported(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--format", "akamaster", "--out", "back.pth", "--store", str(in_store), "--offline")
+    assert "116 tensors of akamaster's resnet20" in run(capsys, "weights", "export", f"{NET}:akamaster", *words)
+
+
+def test_weights_that_are_not_there_are_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (32, 32)).save("photo.png")
+    words = ("predict", "photo.png", "--store", "empty", "--offline")
+    said = run(capsys, words[0], "resnet-18:torchvision", *words[1:], code=2)
+    assert "By hand: save https://download.pytorch.org/models/resnet18-f37072fd.pth as" in said
+    assert "did you mean 'googlenet:bvlc'" in run(capsys, words[0], "googlenet:bvcl", *words[1:], code=2)
+
+
+def test_a_network_alone_has_no_weights(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (8, 8)).save("photo.png")
+    assert main(["predict", "googlenet", "photo.png"]) == 2
+    said = capsys.readouterr().err
+    assert "googlenet is a network without weights" in said and "googlenet:bvlc" in said
+    Path("googlenet").mkdir()
+    assert main(["predict", "googlenet", "photo.png"]) == 2
+    assert "without weights" not in capsys.readouterr().err  # a folder of that name is meant
+
+
+def test_a_file_of_that_name_comes_first(place: Path) -> None:
+    assert opened.is_published("googlenet:bvlc")
+    assert not opened.is_published("googlenet") and not opened.is_published("runs:1/model.safetensors")
+    Path("googlenet:bvlc").write_bytes(b"")
+    assert not opened.is_published("googlenet:bvlc")
+
+
+def test_help_does_not_import_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from imclass.app.cli.main import main; main(['weights', '--help']); "
+    code += "assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "--as NETWORK" in done.stdout and "--from LIBRARY" in done.stdout
