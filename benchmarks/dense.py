@@ -18,9 +18,9 @@ from math import prod
 import torch
 from torch import Tensor
 
+from imclass.models.analysis.geometry import Layer, measure
 from imclass.models.classifier import create
-from imclass.models.geometry import Layer, measure
-from imclass.models.layers import Network
+from imclass.models.network import Network
 
 
 def predicted(network: Network, side: int) -> float:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from imclass.app.load import CHANNELS_LAST
+from imclass.models.analysis.surgery import batch_norms, fold
 from imclass.models.classifier import create, suit
-from imclass.models.layers import Network
-from imclass.models.surgery import batch_norms, fold
+from imclass.models.network import Network
 
 
 def rate(network: Network, images: Tensor) -> float:

@@ -30,12 +30,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from imclass.core.config import Model
-from imclass.core.precision import BF16, FP32, PLAIN, Arithmetic
+from imclass.core.runtime import PLAIN, Arithmetic
 from imclass.data.images.decode import decode
 from imclass.evaluation.protocols.dense import Dense
 from imclass.evaluation.protocols.multicrop import VggMulticrop
+from imclass.models.arithmetic.precision import BF16, FP32
 from imclass.models.classifier import NetworkClassifier, create, networks, suit
-from imclass.models.layers import Network
+from imclass.models.network import Network
 from imclass.models.views.crops import grid
 
 SCALES = (256, 384, 512)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imclass.core.rounding import FEW, SmallMaps
 from imclass.core.runtime import Runtime, apply
+from imclass.models.arithmetic.rounding import FEW, SmallMaps
 
 SHAPES = ((512, 2), (512, 4), (256, 4), (64, 4), (512, 7), (256, 8), (64, 8), (128, 16), (64, 32))  # channels and side
 

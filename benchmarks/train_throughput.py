@@ -30,9 +30,9 @@ from torch.nn import functional
 from imclass.app.cli.main import SPINS
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import PROBED, Job, configure, prepare
-from imclass.core import precision
+from imclass.models.arithmetic import precision
 from imclass.models.classifier import create
-from imclass.models.layers import Dropout
+from imclass.models.layers.dropout import Dropout
 from imclass.store.store import Store
 from imclass.training import loop
 from imclass.training.events import StepEnd

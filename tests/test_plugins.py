@@ -12,7 +12,7 @@ NETWORK = """
     from dataclasses import dataclass
     from torch import nn
     from imclass.models.entry import Entry
-    from imclass.models.layers import Network
+    from imclass.models.network import Network
 
     @dataclass(frozen=True)
     class Row:

@@ -203,8 +203,8 @@ def test_every_room_is_on_a_floor() -> None:
 
 
 PLANTED = [
-    ("floors", "core/a.py", "import imclass.models.layers"),
-    ("floors", "core/a.py", "from imclass.models import layers"),
+    ("floors", "core/a.py", "import imclass.models.network"),
+    ("floors", "core/a.py", "from imclass.models import network"),
     ("floors", "core/a.py", "from imclass import models"),
     ("floors", "core/a.py", "from ..models import layers"),
     ("floors", "data/sets/a.py", "def f():\n    from ...models.layers import Network"),
@@ -212,7 +212,7 @@ PLANTED = [
     ("floors", "training/a.py", "import imclass.evaluation.score"),
     ("floors", "recipes/a.py", "import imclass.app.cli.main"),
     ("floors", "core/a.py", "import imclass"),
-    ("floors", "core/a.py", "import importlib\nimportlib.import_module('imclass.models.layers')"),
+    ("floors", "core/a.py", "import importlib\nimportlib.import_module('imclass.models.network')"),
     ("floors", "core/a.py", "find('imclass.models.nets', 'NETS', 'network')"),
     ("floors", "evaluation/a.py", "find(package='imclass.recipes', table='RECIPES')"),
     ("known imports", "core/a.py", "import importlib\nimportlib.import_module(name)"),

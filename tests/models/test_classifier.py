@@ -204,7 +204,7 @@ def test_a_missing_or_extra_tensor_is_named(tmp_path: Path, change: str) -> None
 
 def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
-        "from torch import nn\nfrom imclass.models.entry import Entry\nfrom imclass.models.layers import Network\n"
+        "from torch import nn\nfrom imclass.models.entry import Entry\nfrom imclass.models.network import Network\n"
         "class Broken(Network):\n    def __init__(self, row, classes, w_in):\n        super().__init__(8, w_in)\n"
         "        self.features = nn.Conv2d(w_in, 4, 3)\n"
         "        self.head = nn.Sequential(nn.Flatten(), nn.Linear(row['wide'], row['out']))\n"

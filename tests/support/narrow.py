@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from imclass.models.entry import Entry
-from imclass.models.layers import Network
+from imclass.models.network import Network
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 

@@ -3,7 +3,7 @@
 import torch
 
 from imclass.models.entry import Entry
-from imclass.models.layers import Network
+from imclass.models.network import Network
 
 
 def outline(entry: Entry) -> Network:

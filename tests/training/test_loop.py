@@ -15,12 +15,12 @@ from PIL import Image
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import perform, prepare, train
-from imclass.core import precision
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import read_model, tensors_digest
-from imclass.core.precision import Arithmetic
 from imclass.core.preprocess import Preprocess
+from imclass.core.runtime import Arithmetic
+from imclass.models.arithmetic import precision
 from imclass.models.classifier import load
 from imclass.store.store import Store
 from imclass.training import loop, objective

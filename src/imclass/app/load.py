@@ -6,12 +6,12 @@ from pathlib import Path
 
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.precision import Arithmetic
+from imclass.core.runtime import Arithmetic
 from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
 from imclass.models.classifier import NetworkClassifier, suit
-from imclass.models.published import PUBLISHED, obtained, published
-from imclass.models.weights import Wanted, imported
+from imclass.models.foreign.convert import Wanted, imported
+from imclass.models.foreign.published import PUBLISHED, obtained, published
 from imclass.store.store import Store, open_store
 
 CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much

@@ -15,10 +15,27 @@ import torch
 from torch import distributed
 
 from imclass.core.errors import UserError
-from imclass.core.precision import Arithmetic
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # mallopt(3)
 VERSIONED = ("imclass", "torch", "numpy", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Numbers and memory order of a network's activations: N C H W, or channels last."""
+
+    precision: str = "fp32"  # or bf16
+    layout: str = "nchw"  # or nhwc
+
+    def __str__(self) -> str:
+        return self.precision + (", channels last" if self.layout == "nhwc" else "")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.layout == "nhwc" else torch.contiguous_format
+
+
+PLAIN = Arithmetic()
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,14 @@ from imclass.core.config import Model
 from imclass.core.contracts import Image
 from imclass.core.errors import UserError, need
 from imclass.core.model_file import ModelHeader, read_model, save_model
-from imclass.core.precision import Arithmetic, laid_out
 from imclass.core.preprocess import Preprocess, check_images
+from imclass.core.runtime import Arithmetic
 from imclass.core.tables import Found, find
+from imclass.models.arithmetic.precision import laid_out
 from imclass.models.entry import Entry
-from imclass.models.initialisers import INITIALISERS
-from imclass.models.layers import Network, Unnormalised
+from imclass.models.layers.initialisers import INITIALISERS
+from imclass.models.layers.sizes import Unnormalised
+from imclass.models.network import Network
 
 
 def networks(plugins: Sequence[Path] = ()) -> Found:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from imclass.core.precision import PLAIN, Arithmetic, forward, outputs
 from imclass.core.randomness import step_seed
-from imclass.core.runtime import reseed
-from imclass.models.layers import Images, Network
+from imclass.core.runtime import PLAIN, Arithmetic, reseed
+from imclass.models.arithmetic.precision import forward, outputs
+from imclass.models.network import Images, Network
 from imclass.training import optimisers
 
 

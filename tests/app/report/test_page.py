@@ -36,7 +36,7 @@ from imclass.core.text import printable
 from imclass.data.images.decode import decode
 from imclass.evaluation.measures.single_label import cross_entropy, top_k
 from imclass.models.classifier import NetworkClassifier, load
-from imclass.models.layers import Network
+from imclass.models.network import Network
 from imclass.serving.predict import Prediction
 from imclass.store.store import open_store
 from tests.support.payloads import PAYLOADS, as_file, as_folder

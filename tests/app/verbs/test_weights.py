@@ -14,9 +14,9 @@ from PIL import Image
 from imclass.app import load as opened
 from imclass.app.cli.main import main
 from imclass.core.files import file_digest
-from imclass.models import published
 from imclass.models.classifier import create, load
-from imclass.models.weights import exported
+from imclass.models.foreign import published
+from imclass.models.foreign.convert import exported
 
 NET = "resnet-cifar-20"
 

@@ -8,7 +8,7 @@ import torch
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.overfeat import OverFeat
-from imclass.models.surgery import fine
+from imclass.models.analysis.surgery import fine
 from imclass.models.views.posteriors import highest
 from tests.support.narrowed import small
 from tests.support.viewers import Linear, ragged

@@ -20,7 +20,7 @@ from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.log import Log, summary
 from imclass.app.runs.tensorboard import TensorBoard
-from imclass.core import precision, runtime
+from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Config, Stage
 from imclass.core.contracts import Dataset, Evaluation
@@ -30,6 +30,7 @@ from imclass.core.text import nearest
 from imclass.data.catalog import open_split
 from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
+from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.store.store import Store, open_store
 from imclass.training import loop
@@ -134,7 +135,7 @@ def settle(
         return used, ""
     used = runtime.resolve(config.device)
     if config.precision != "auto":
-        chosen = precision.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else precision.PLAIN
+        chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.PLAIN
         return replace(used, arithmetic=chosen), ""
     batch = next(batch for batch in first.batches(0) if len(batch.labels))
     some = min(len(batch.labels), PROBED)

@@ -17,8 +17,7 @@ from imclass.app.runs.progress import counting
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need
-from imclass.core.precision import Arithmetic
-from imclass.core.runtime import versions
+from imclass.core.runtime import Arithmetic, versions
 from imclass.core.text import printable
 from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.measures.intervals import wilson

@@ -14,7 +14,7 @@ from imclass.core.files import file_digest
 from imclass.evaluation import unpack
 from imclass.evaluation.ensemble import Ensemble
 from imclass.models.classifier import model_file
-from imclass.models.published import obtained, published
+from imclass.models.foreign.published import obtained, published
 from imclass.store.store import Store
 
 

@@ -14,8 +14,8 @@ from imclass.app.text.networks import comparison, in_detail
 from imclass.core.codec import to_json
 from imclass.core.tables import Found
 from imclass.models import classifier
+from imclass.models.analysis.geometry import Geometry, measure
 from imclass.models.entry import Entry
-from imclass.models.geometry import Geometry, measure
 
 
 def everything(plugins: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:

@@ -21,9 +21,9 @@ from imclass.core.text import listed, printable
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import networks
 from imclass.models.entry import Entry
-from imclass.models.foreign import Fit
-from imclass.models.published import PUBLISHED
-from imclass.models.weights import Wanted, exported, fitted, imported, told
+from imclass.models.foreign.convert import Wanted, exported, fitted, imported, told
+from imclass.models.foreign.fit import Fit
+from imclass.models.foreign.published import PUBLISHED
 
 ACTS = ("import", "verify", "export")
 FORMATS = (".safetensors", ".pth", ".pt")  # that `export` writes

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from imclass.core.contracts import ViewClassifier
 from imclass.core.errors import UserError
+from imclass.models.analysis.surgery import fine
 from imclass.models.classifier import NetworkClassifier
-from imclass.models.surgery import fine
 from imclass.models.views.batches import Images
 from imclass.models.views.posteriors import Maps, highest, over_scales
 from imclass.models.views.scales import proportional

@@ -23,8 +23,11 @@ from functools import partial
 from torch import nn
 
 from imclass.models.entry import Entry, Foreign, Published
-from imclass.models.initialisers import alexnet
-from imclass.models.layers import LocalResponseNorm, Network, fully_connected, map_side
+from imclass.models.layers.heads import fully_connected
+from imclass.models.layers.initialisers import alexnet
+from imclass.models.layers.normalisation import LocalResponseNorm
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

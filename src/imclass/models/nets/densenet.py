@@ -19,8 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imclass.models.entry import Entry, Foreign, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Dropout, Network, map_side
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

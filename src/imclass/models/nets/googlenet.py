@@ -23,10 +23,13 @@ from functools import partial
 
 from torch import nn
 
-from imclass.models.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
 from imclass.models.entry import Entry, Foreign, Published
-from imclass.models.initialisers import fill_bias, he, weighted
-from imclass.models.layers import Dropout, LocalResponseNorm, Network, map_side
+from imclass.models.layers.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import fill_bias, he, weighted
+from imclass.models.layers.normalisation import LocalResponseNorm
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

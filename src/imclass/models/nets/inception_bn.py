@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.branches import MEAN, Conv, Part, branches, fixed, maps_out, stack
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Network, map_side
+from imclass.models.layers.branches import MEAN, Conv, Part, branches, fixed, maps_out, stack
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

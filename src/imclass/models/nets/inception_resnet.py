@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.branches import MEAN, POOL, Conv, Part, branches, maps_out, stack
 from imclass.models.entry import Entry, Foreign, Published
-from imclass.models.initialisers import glorot
-from imclass.models.layers import Dropout, Network, map_side
+from imclass.models.layers.branches import MEAN, POOL, Conv, Part, branches, maps_out, stack
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import glorot
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,23 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.branches import POOL, Conv, Part, auxiliary_side, branches, chain, fixed, maps_out, stack, up_to
 from imclass.models.entry import Entry, Foreign, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Dropout, Network, map_side
+from imclass.models.layers.branches import (
+    POOL,
+    Conv,
+    Part,
+    auxiliary_side,
+    branches,
+    chain,
+    fixed,
+    maps_out,
+    stack,
+    up_to,
+)
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

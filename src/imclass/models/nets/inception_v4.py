@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.branches import MEAN, POOL, Conv, Part, branches, chain, maps_out
 from imclass.models.entry import Entry, Foreign, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Dropout, Network, map_side
+from imclass.models.layers.branches import MEAN, POOL, Conv, Part, branches, chain, maps_out
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import Entry
-from imclass.models.layers import Dropout, Network
+from imclass.models.layers.dropout import Dropout
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import normal
-from imclass.models.layers import Dropout, Network, map_side
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import normal
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import normal
-from imclass.models.layers import Network, fully_connected, map_side
+from imclass.models.layers.heads import fully_connected
+from imclass.models.layers.initialisers import normal
+from imclass.models.layers.sizes import map_side
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import BasicBlock, Network
-from imclass.models.residual import Bottleneck, Option, foreign, last_side, shortcut, stages, stem
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.residual import BasicBlock, Bottleneck, Option, foreign, last_side, shortcut, stages, stem
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

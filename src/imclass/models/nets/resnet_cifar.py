@@ -13,9 +13,9 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import Entry, Foreign, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import BasicBlock, Network
-from imclass.models.residual import Zeros, last_side, shortcut, torchvision_name
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.residual import BasicBlock, Zeros, last_side, shortcut, torchvision_name
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Network
-from imclass.models.residual import PreActivation, last_side, pre_activated, projection, shortcut, stages, stem
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.residual import PreActivation, last_side, pre_activated, projection, shortcut, stages, stem
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

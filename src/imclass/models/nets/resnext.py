@@ -21,9 +21,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Network
-from imclass.models.residual import Bottleneck, foreign, last_side, shortcut, stages, stem
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.residual import Bottleneck, foreign, last_side, shortcut, stages, stem
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

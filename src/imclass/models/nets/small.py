@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import Entry
-from imclass.models.initialisers import he
-from imclass.models.layers import BasicBlock, Network
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.residual import BasicBlock
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Dropout, Network
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import he
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

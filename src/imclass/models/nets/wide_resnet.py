@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import Entry, Published
-from imclass.models.initialisers import he
-from imclass.models.layers import Dropout, Network
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.initialisers import he
+from imclass.models.layers.residual import PreActivation, foreign, last_side, pre_activated, projection, stages
 from imclass.models.nets import resnet
-from imclass.models.residual import PreActivation, foreign, last_side, pre_activated, projection, stages
+from imclass.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,205 @@
+"""Networks made of networks: batch norms folded, the last pooling made fine, a deeper VGG begun from a shallow one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from imclass.core.errors import UserError
+from imclass.models.analysis.flow import Step, flow
+from imclass.models.analysis.geometry import Axis, Field, last_field
+from imclass.models.network import Network
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+Weighted = nn.Conv2d | nn.Linear
+
+
+def fold(network: Network) -> Network:
+    """A copy for inference, in which batch norms are part of the layer that they follow; the original is untouched.
+
+    W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel.
+    It is done where the output of a convolution or a fully connected layer goes to a batch norm and nowhere else. What
+    is left, as the batch norms before the convolutions of pre-activation networks, `batch_norms` tells. Side outputs,
+    which take part in training only, are left out.
+    """
+    folded = deepcopy(network).eval()
+    folded.sides = nn.ModuleDict()
+    for layer, norm in followed(folded, flow(folded)):
+        absorb(folded.get_submodule(layer), folded.get_submodule(norm))
+        folded.set_submodule(norm, nn.Identity())
+    return folded
+
+
+def batch_norms(network: nn.Module) -> tuple[str, ...]:
+    """The names of the batch norms of a network."""
+    return tuple(name for name, layer in network.named_modules() if isinstance(layer, BatchNorm))
+
+
+def followed(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
+    """The names of each convolution or fully connected layer and the batch norm that alone sees what it gives.
+
+    Both must be used once only: what is folded for one place would be wrong in another.
+    """
+    modules = dict(network.named_modules())
+    uses = Counter(step.layer for step in steps)
+    readers = Counter(value.number for step in steps for value in step.inputs)
+    makers = {value.number: step.layer for step in steps for value in step.outputs}
+    pairs = [(makers.get(step.inputs[0].number, ""), step) for step in steps]
+    return [
+        (maker, step.layer)
+        for maker, step in pairs
+        if isinstance(norm := modules[step.layer], BatchNorm)
+        and norm.running_mean is not None
+        and isinstance(modules[maker], Weighted)
+        and uses[maker] == uses[step.layer] == readers[step.inputs[0].number] == 1
+    ]
+
+
+@torch.no_grad()
+def absorb(layer: nn.Module, norm: nn.Module) -> None:
+    """Make a layer do what a batch norm with fixed statistics does to its output; in float64 on the way."""
+    assert isinstance(layer, Weighted) and isinstance(norm, BatchNorm)
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    shift = -norm.running_mean.double() if layer.bias is None else layer.bias.double() - norm.running_mean.double()
+    if norm.affine:
+        scale = scale * norm.weight.double()
+    shift = shift * scale + (norm.bias.double() if norm.affine else 0)
+    dtype, rows = layer.weight.dtype, (-1, *[1] * (layer.weight.dim() - 1))
+    layer.weight = nn.Parameter((layer.weight.double() * scale.view(rows)).to(dtype))
+    layer.bias = nn.Parameter(shift.to(dtype))
+
+
+def fine(network: Network) -> Network:
+    """A copy for inference whose `dense` map is finer by the stride of the last pooling among the features.
+
+    That pooling runs at stride 1, and what follows looks at positions as far apart as the stride was: the offset
+    poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) as one map. At (i, j) of the dense map stands what
+    `network` gives if its last pooling begins i rows down and j columns along; `forward` and `embed` are unchanged. A
+    network that has no pooling through which everything goes is a `UserError`.
+    """
+    if network.dilation > 1:
+        raise UserError("the network is in its fine form already")
+    copy, steps = deepcopy(network).eval(), flow(network)
+    pools = [step for step in steps if pool_stride(network, step) > 1]
+    if not pools:
+        raise UserError("the network has no pooling of stride 2 or more among its features, so it has no fine form")
+    copy.sides, copy.dilation = nn.ModuleDict(), pool_stride(network, pools[-1])
+    copy.set_submodule(pools[-1].layer, unstrided(pools[-1], network.get_submodule(pools[-1].layer)))
+    for name in sorted(behind(steps, pools[-1])):
+        copy.set_submodule(name, spread(copy.get_submodule(name), copy.dilation))
+    check_fine(copy, last_field(steps), pools[-1].layer)
+    return copy
+
+
+def pool_stride(network: Network, step: Step) -> int:
+    """The stride of a pooling among the features; 1 of anything else."""
+    layer = network.get_submodule(step.layer)
+    if not isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or not step.layer.startswith("features."):
+        return 1
+    return layer.stride if isinstance(layer.stride, int) else min(layer.stride)
+
+
+def unstrided(step: Step, pool: nn.Module) -> nn.Module:
+    """A pooling at stride 1; where its last window hung over the border (`ceil_mode`), so much is added there."""
+    kernel, stride, padding = (side_of(pool, name) for name in ("kernel_size", "stride", "padding"))
+    over = stride * (step.outputs[0].shape[-1] - 1) + kernel - step.inputs[0].shape[-1] - 2 * padding
+    if isinstance(pool, nn.MaxPool2d):
+        return max_pool(kernel, (padding, padding + max(over, 0)))
+    if over > 0:
+        raise UserError(f"the last pooling, {step.layer!r}, averages windows that the border cuts: no fine form")
+    return nn.AvgPool2d(kernel, 1, padding)
+
+
+def side_of(layer: nn.Module, name: str) -> int:
+    """A length that a layer has for height and width alike; two that differ are a `UserError`."""
+    value = getattr(layer, name)
+    lengths = {value} if isinstance(value, int) else set(value)
+    if len(lengths) > 1:
+        raise UserError(f"the {name} of a pooling is {value}, not square, so the network has no fine form")
+    return lengths.pop()
+
+
+def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Module:
+    """A max pooling at stride 1, padded before and after; PyTorch's own padding is at most half of the kernel."""
+    pool = nn.MaxPool2d(kernel, 1, dilation=dilation)
+    return nn.Sequential(nn.ConstantPad2d(padding * 2, -torch.inf), pool) if any(padding) else pool
+
+
+def behind(steps: Sequence[Step], first: Step) -> set[str]:
+    """The names of the layers among the features that take what follows from a step."""
+    reached, names = {value.number for value in first.outputs}, set[str]()
+    for step in steps[steps.index(first) + 1 :]:
+        if any(value.number in reached for value in step.inputs):
+            reached |= {value.number for value in step.outputs}
+            names |= {step.layer} if step.layer.startswith("features.") else set()
+    return names
+
+
+def spread(layer: nn.Module, factor: int) -> nn.Module:
+    """A convolution or a max pooling that looks at positions `factor` times as far apart; other layers as they are."""
+    if isinstance(layer, nn.MaxPool2d):
+        kernel, padding, dilation = (side_of(layer, name) for name in ("kernel_size", "padding", "dilation"))
+        return max_pool(kernel, (factor * padding, factor * padding), factor * dilation)
+    if isinstance(layer, nn.Conv2d):
+        layer.dilation = tuple(factor * d for d in layer.dilation)
+        if not isinstance(layer.padding, str):  # padding "same" follows the dilation by itself
+            layer.padding = tuple(factor * p for p in layer.padding)
+    return layer
+
+
+def check_fine(copy: Network, before: Field, name: str) -> None:
+    """A `UserError` unless each position of the maps sees as much as before, and they lie closer by the factor."""
+    try:
+        after = last_field(flow(copy))
+    except (RuntimeError, ValueError):
+        after = None
+    if after != tuple(Axis(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
+        raise UserError(f"not everything goes through the last pooling, {name!r}, so the network has no fine form")
+
+
+def preinitialise(deeper: Network, shallow: Network) -> tuple[str, ...]:
+    """Begin a deeper VGG with the first four convolutions and the fully connected layers of a trained shallow one.
+
+    Simonyan and Zisserman, ICLR 2015, section 3.1; what is between keeps its random weights. A convolution goes to the
+    first of its shape after the one before it: to conv1_1, conv2_1, conv3_1 and conv3_2 of every deeper configuration.
+    Returns the names of the layers of `deeper` that were filled. Where a layer finds no place it is a `UserError`, and
+    nothing is changed.
+    """
+    pairs = [*matched(deeper, shallow, nn.Conv2d, 4), *matched(deeper, shallow, nn.Linear, None)]
+    for _, target, source in pairs:
+        target.load_state_dict(source.state_dict())
+    return tuple(name for name, _, _ in pairs)
+
+
+def matched(
+    deeper: Network, shallow: Network, kind: type[nn.Module], most: int | None
+) -> list[tuple[str, nn.Module, nn.Module]]:
+    """For each of the first layers of a kind its place in the deeper network: name, layer, and the layer it is from."""
+    places = iter(layers_in(deeper, kind))
+    pairs = []
+    for name, source in layers_in(shallow, kind)[:most]:
+        fitting = ((place, layer) for place, layer in places if shapes(layer) == shapes(source))
+        place, target = next(fitting, ("", None))
+        if target is None:
+            form = " x ".join(map(str, source.get_parameter("weight").shape))
+            raise UserError(
+                f"layer {name!r} of the shallow network, {form}, finds no place in the deeper one; both must be VGG "
+                "networks of the same widths and classes"
+            )
+        pairs.append((place, target, source))
+    return pairs
+
+
+def layers_in(network: Network, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:
+    """The layers of a kind in features and head, by name and in order."""
+    parts = {"features": network.features, "head": network.head}
+    named = [(f"{part}.{name}", m) for part, layers in parts.items() for name, m in layers.named_modules()]
+    return [(name, layer) for name, layer in named if isinstance(layer, kind)]
+
+
+def shapes(layer: nn.Module) -> dict[str, torch.Size]:
+    """The shape of each tensor of a layer."""
+    return {name: tensor.shape for name, tensor in layer.state_dict().items()}

@@ -1,0 +1,1 @@
+"""Which numbers a network computes with: the probe of precision and memory layout, bf16."""

@@ -1,0 +1,128 @@
+"""Weights of other libraries in and out: what they expect of an image, their classes, and the way into our model file.
+
+A file's tensors fill one of our networks through the names its entry has for that library (`foreign`). Blue-green-red
+order and pixel values up to 255 do not outlive the import: the first convolution's channels are turned round, and mean
+and standard deviation are put into the units of images in [0, 1].
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from imclass.core.codec import to_json
+from imclass.core.errors import UserError
+from imclass.core.files import file_digest
+from imclass.core.model_file import ModelHeader
+from imclass.core.text import listed, nearest
+from imclass.models.classifier import NetworkClassifier, networks, restored, row_of
+from imclass.models.entry import Entry
+from imclass.models.foreign.fit import OWN, Fit, best_fit, given, outlined, taken
+from imclass.models.foreign.inputs import inputs_for
+from imclass.models.foreign.readers import read_tensors
+
+CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an import was told beside the file: whose names, which classes, which inputs. What is None is found out."""
+
+    naming: str | None = None  # a library's
+    classes: Sequence[str] | None = None
+    usual: Mapping[int, Sequence[str]] = field(default_factory=dict)  # names by number of classes, beside ImageNet's
+    inputs: str | Path | None = None  # a name of `INPUTS`, or a JSON file
+    licence: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)  # other fields of the model file's header
+
+
+def fitted(
+    path: Path, network: str, library: str | None = None, plugins: Sequence[Path] = ()
+) -> tuple[Fit, Mapping[str, Tensor]]:
+    """How the tensors in a file fit a network, whether they do or not, and the tensors by the file's names."""
+    entry: Entry = networks(plugins)[network]
+    held = read_tensors(path)
+    fit = best_fit(network, entry, held.tensors, library)
+    return replace(fit, notes=(*held.notes, *fit.notes)), held.tensors
+
+
+def imported(path: Path, network: str, wanted: Wanted, plugins: Sequence[Path] = ()) -> tuple[NetworkClassifier, Fit]:
+    """The classifier that a file's tensors make of a network, and how they fitted; else a `UserError` with all."""
+    entry: Entry = networks(plugins)[network]
+    fit, held = fitted(path, network, wanted.naming, plugins)
+    if not fit.loads:
+        raise UserError(f"{path} was not loaded. {told(fit)}{elsewhere(fit, plugins)}")
+    tensors = taken(fit, outlined(entry, fit.row, fit.classes, fit.w_in), held)
+    names = class_names(fit, wanted)
+    inputs, said = inputs_for(entry, fit, wanted.inputs)
+    if wanted.inputs is None and fit.naming == OWN and {"mean", "std"} <= set(held):
+        tensors |= {name: held[name].float() for name in ("mean", "std")}
+        said = "mean and std are the file's own"
+    else:
+        tensors |= inputs.buffers()
+    if inputs.preprocess.channels == "bgr":
+        first = next(name for name, tensor in tensors.items() if tensor.dim() == 4 and tensor.shape[1] == 3)
+        tensors[first] = tensors[first].flip(1)
+    header = ModelHeader(
+        network, to_json(fit.row), names, replace(inputs.preprocess, channels="rgb"), licence=wanted.licence,
+        chosen=f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}", **wanted.facts,
+    )  # fmt: skip
+    return restored(tensors, header, path, plugins), replace(fit, notes=(*fit.notes, said))
+
+
+def told(fit: Fit) -> str:
+    """How a file fits, in a few lines."""
+    of = len(fit.pairs) + len(fit.missing) + len(fit.wrong)
+    lines = [f"{fit.network} under {fit.naming}'s names: {len(fit.pairs):,} of {of:,} tensors fit"]
+    for what, names in (("missing", fit.missing), ("extra", fit.extra), ("wrong", fit.wrong)):
+        if names:
+            lines.append(f"  {len(names):,} {what}: {listed(names)}")
+    return "\n".join([*lines, *(f"  {note}" for note in fit.notes)])
+
+
+def elsewhere(fit: Fit, plugins: Sequence[Path]) -> str:
+    """Other variants of the network, where this one has no library's names, and nothing fits."""
+    entries: dict[str, Entry] = networks(plugins).entries
+    if fit.pairs or entries[fit.network].foreign:
+        return ""
+    others = [name for name, entry in entries.items() if name.startswith(f"{fit.network}-") and entry.foreign]
+    return f"\n  {fit.network} has no other library's names; try --as {' or '.join(others)}" if others else ""
+
+
+def class_names(fit: Fit, wanted: Wanted) -> tuple[str, ...]:
+    """The names of the file's classes: those given, or the usual ones of so many; a wrong number is a `UserError`."""
+    classes = wanted.classes
+    if classes is None:
+        classes = imagenet_classes() if fit.classes == 1000 else wanted.usual.get(fit.classes)
+    if classes is None or len(classes) != fit.classes:
+        was = "give their names with --classes FILE" if classes is None else f"--classes names {len(classes):,}"
+        raise UserError(
+            f"the file has {fit.classes:,} classes, and {was}: a JSON list, or one name a line, in the order of the "
+            "file's scores"
+        )
+    return tuple(classes)
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1,000 classes of ILSVRC 2012 in their usual order: WordNet id, a space, the first of its words."""
+    return tuple(CLASSES_FILE.read_text().splitlines())
+
+
+def exported(found: NetworkClassifier, library: str, plugins: Sequence[Path] = ()) -> dict[str, Tensor]:
+    """The network's tensors as `library` names and shapes them; one that it does not have is a `UserError`."""
+    entry: Entry = networks(plugins)[found.name]
+    if library not in entry.foreign:
+        raise UserError(f"--format {library}: that library has no {found.name}{nearest(library, entry.foreign)}")
+    foreign, row = entry.foreign[library], row_of(entry, found.row, found.name)
+    theirs = row_of(entry, dict(foreign.row), found.name)
+    ours, wanted = (outlined(entry, r, len(found.classes), found.preprocess.w_in) for r in (row, theirs))
+    forms = {name: t.shape for name, t in wanted.items()}
+    differ = [k for k, v in foreign.row.items() if to_json(row)[k] != to_json(theirs)[k] and k != "aux"]
+    if differ or any(t.shape != forms.get(name) for name, t in ours.items()):
+        named = [k for k, v in to_json(theirs).items() if to_json(row)[k] != v]
+        raise UserError(
+            f"{library}'s {foreign.name} is another network than this {found.name}: they differ in {', '.join(named)}"
+        )
+    return given(found.network, library, foreign)

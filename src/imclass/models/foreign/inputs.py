@@ -1,0 +1,112 @@
+"""What networks of other libraries take: mean, std and preprocess, by name or from a JSON file."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from imclass.core.codec import from_json, to_json
+from imclass.core.errors import UserError
+from imclass.core.preprocess import Preprocess
+from imclass.core.text import nearest
+from imclass.models.classifier import default_preprocess
+from imclass.models.entry import Entry
+from imclass.models.foreign.fit import Fit
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of images in [0, 1]
+HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+# What differs from the network's size, its shorter side at 8/7 of that, bilinear, RGB, images in [0, 1] as they are.
+INPUTS: Mapping[str, Mapping[str, Any]] = {
+    "imagenet": IMAGENET,
+    "imagenet-232": IMAGENET | {"scale": 232},  # torchvision's recipes since 2021
+    "imagenet-bicubic": IMAGENET | {"interpolation": "bicubic"},
+    "inception": HALVES,  # also what torchvision's transform_input makes of ImageNet's mean and std
+    "inception-v4": HALVES | {"scale": 341, "interpolation": "bicubic"},  # timm: floor(299 / 0.875)
+    "inception-resnet-v2": HALVES | {"scale": 333, "interpolation": "bicubic"},  # timm: floor(299 / 0.8975)
+    "caffe": {"mean": (104.0, 117.0, 123.0), "unit": 255, "channels": "bgr"},
+    "cifar-imagenet-stats": IMAGENET | {"resize": "none"},
+    "plain": {},
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What weights expect of an image: (x - mean) / std of values from 0 to `unit`, in the order of `channels`."""
+
+    preprocess: Preprocess
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    unit: Literal[1, 255] = 1
+
+    def __post_init__(self) -> None:
+        sizes = (1, self.preprocess.w_in)
+        if len(self.mean) not in sizes or len(self.std) not in sizes:
+            raise UserError(f"mean {self.mean} and std {self.std} must have 1 value, or {self.preprocess.w_in}")
+        if not all(0 < s < math.inf for s in self.std):
+            raise UserError(f"std is {self.std}; it must be positive numbers")
+        if self.unit == 1 and max(map(abs, self.mean)) > 1:
+            raise UserError(f'mean is {self.mean}, of pixel values up to 255; say so with "unit": 255')
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Mean and std of RGB images in [0, 1], C 1 1: (255 x - m) / s is (x - m / 255) / (s / 255)."""
+        backward = self.preprocess.channels == "bgr"
+        made = {}
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            tensor = torch.tensor(values, dtype=torch.float64).expand(self.preprocess.w_in) / self.unit
+            made[name] = (tensor.flip(0) if backward else tensor).float().view(-1, 1, 1).contiguous()
+        return made
+
+
+def inputs_for(entry: Entry, fit: Fit, chosen: str | Path | None) -> tuple[Inputs, str]:
+    """The inputs that are chosen, or those usual for such weights; and a note that says which."""
+    own = default_preprocess(entry, getattr(fit.row, "size", entry.size))
+    own = replace(own, colour="grey" if fit.w_in == 1 else "rgb")
+    name = usual(entry, fit) if chosen is None else str(chosen)
+    if name in INPUTS:
+        record = INPUTS[name]
+    elif Path(name).is_file():
+        record = json_object(Path(name))
+    else:
+        raise UserError(f"--preprocess {name} is no file and no known name{nearest(name, INPUTS)}")
+    said = f"images are shown as by --preprocess {name}" + ("; give another if need be" if chosen is None else "")
+    return inputs_from(record, own, f"--preprocess {name}"), said
+
+
+def usual(entry: Entry, fit: Fit) -> str:
+    """The inputs that a library's weights usually want."""
+    if fit.w_in != 3 or entry.w_in != 3:
+        return "plain"
+    if entry.size == 32:
+        return "cifar-imagenet-stats"
+    if fit.naming == "caffe":
+        return "caffe"
+    return "inception" if entry.size == 299 else "imagenet"
+
+
+def inputs_from(record: Mapping[str, Any], own: Preprocess, where: str) -> Inputs:
+    """Inputs from the fields of `Preprocess` with mean, std and unit beside them; `own` is what is not said."""
+    values = {name: record[name] for name in ("mean", "std", "unit") if name in record}
+    rest = {name: value for name, value in record.items() if name not in values}
+    if "size" in rest and rest["size"] != own.size:
+        raise UserError(f"{where}: size is {rest['size']}, and the network takes {own.size}")
+    try:
+        return from_json(Inputs, {**values, "preprocess": {**to_json(own), **rest}})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def json_object(path: Path) -> Mapping[str, Any]:
+    """The JSON object in a file; anything else is a `UserError`."""
+    try:
+        record = json.loads(path.read_bytes())
+        assert isinstance(record, dict)
+        return record
+    except (OSError, ValueError, AssertionError, RecursionError):
+        example = '{"mean": [0.5], "std": [0.5]}'
+        raise UserError(f"--preprocess {path} must be a JSON object, such as {example}") from None

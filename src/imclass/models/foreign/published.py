@@ -1,0 +1,231 @@
+"""Weights that others have published: where each file is, what it must be, and what its publisher measured.
+
+Addresses and the beginnings of SHA-256 sums (eight digits in a file's name) are the publishers': torchvision's model
+files, timm's configurations and results, BVLC's model zoo, akamaster/pytorch_resnet_cifar10. Accuracies are theirs, for
+a single crop of ILSVRC 2012's validation images, or for CIFAR-10's test images. The licences are the repositories';
+torchvision's documentation adds that terms of the training data may apply.
+"""
+
+import os
+import ssl
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.error import HTTPError
+
+from imclass.core.errors import UserError
+from imclass.core.files import file_digest
+from imclass.core.text import nearest
+from imclass.models.foreign.readers import READERS
+from imclass.store.store import Report, Store, ignore, locked, part_of, publish
+from imclass.store.transfer import TIMEOUT, Failed, Transfer, failure, opener
+
+LARGEST = 2 << 30  # bytes; torchvision's VGG-E has 575 million
+TORCHVISION = "https://download.pytorch.org/models"
+HUB = "https://huggingface.co/timm"
+GLUON = "https://github.com/rwightman/pytorch-pretrained-gluonresnet/releases/download/v0.1"
+AKAMASTER = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published file: its network and `name`, whose tensor names it has, and how its images are shown (`INPUTS`)."""
+
+    network: str
+    name: str
+    naming: str
+    url: str  # "" where there is none that can be used as it is
+    sha256: str  # as much of it as is known
+    inputs: str
+    top1: float  # accuracy, %, as published
+    top5: float | None
+    licence: str
+    classes: Literal["imagenet", "cifar10"] = "imagenet"
+    filename: str = ""  # where it is not the address's last part
+    source: str = ""  # where it comes from, where there is no address
+
+    @property
+    def key(self) -> str:
+        """As it is named on the command line."""
+        return f"{self.network}:{self.name}"
+
+    @property
+    def file(self) -> str:
+        """The file's own name."""
+        return self.filename or self.url.rsplit("/", 1)[-1]
+
+
+def torchvision(
+    network: str, file: str, top1: float, top5: float, inputs: str = "imagenet", name: str = "torchvision"
+) -> WeightFile:
+    """A file of torchvision's; the digits in its name begin its SHA-256."""
+    digits = file.rsplit("-", 1)[1].removesuffix(".pth")
+    return WeightFile(network, name, "torchvision", f"{TORCHVISION}/{file}", digits, inputs, top1, top5, "BSD-3-Clause")
+
+
+def second(network: str, file: str, top1: float, top5: float) -> WeightFile:
+    """A file of torchvision's later recipe (IMAGENET1K_V2), evaluated with the shorter side at 232."""
+    return torchvision(network, file, top1, top5, "imagenet-232", "torchvision-v2")
+
+
+def hub(network: str, theirs: str, inputs: str, top1: float, top5: float) -> WeightFile:
+    """A file of timm's on the Hub, whose SHA-256 no public source that was read gives."""
+    url = f"{HUB}/{theirs}/resolve/main/model.safetensors"
+    filename = f"{theirs}.safetensors"
+    return WeightFile(network, "timm", "timm", url, "", inputs, top1, top5, "Apache-2.0", filename=filename)
+
+
+def akamaster(depth: int, digits: str, top1: float) -> WeightFile:
+    """A residual network for CIFAR-10."""
+    url = f"{AKAMASTER}/resnet{depth}-{digits[:8]}.th"
+    return WeightFile(
+        f"resnet-cifar-{depth}", "akamaster", "akamaster", url, digits, "cifar-imagenet-stats", top1, None,
+        "BSD-2-Clause", "cifar10",
+    )  # fmt: skip
+
+
+FILES: tuple[WeightFile, ...] = (
+    WeightFile(
+        "googlenet", "bvlc", "caffe", "", "4db39cbc15be4fab41ebacc348117681af22a87e13d958a99fe132da21b2049d",
+        "caffe", 68.7, 88.9, "unrestricted", filename="bvlc_googlenet_fp16.npz",
+        source="BVLC's bvlc_googlenet.caffemodel as an .npz of float16 arrays",
+    ),
+    torchvision("alexnet", "alexnet-owt-7be5be79.pth", 56.522, 79.066),
+    torchvision("vgg-a", "vgg11-8a719046.pth", 69.020, 88.628),
+    torchvision("vgg-b", "vgg13-19584684.pth", 69.928, 89.246),
+    torchvision("vgg-d", "vgg16-397923af.pth", 71.592, 90.382),
+    torchvision("vgg-e", "vgg19-dcbb9e9d.pth", 72.376, 90.876),
+    torchvision("vgg-a-bn", "vgg11_bn-6002323d.pth", 70.370, 89.810),
+    torchvision("vgg-b-bn", "vgg13_bn-abd245e5.pth", 71.586, 90.374),
+    torchvision("vgg-d-bn", "vgg16_bn-6c64b313.pth", 73.360, 91.516),
+    torchvision("vgg-e-bn", "vgg19_bn-c79401a0.pth", 74.218, 91.842),
+    torchvision("googlenet-bn", "googlenet-1378be20.pth", 69.778, 89.530, "inception"),
+    torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", 77.294, 93.450, "inception"),
+    torchvision("resnet-18", "resnet18-f37072fd.pth", 69.758, 89.078),
+    torchvision("resnet-34", "resnet34-b627a593.pth", 73.314, 91.420),
+    torchvision("resnet-50-v1.5", "resnet50-0676ba61.pth", 76.130, 92.862),
+    torchvision("resnet-101-v1.5", "resnet101-63fe2227.pth", 77.374, 93.546),
+    torchvision("resnet-152-v1.5", "resnet152-394f9c45.pth", 78.312, 94.046),
+    torchvision("resnext-50-32x4d", "resnext50_32x4d-7cdf4587.pth", 77.618, 93.698),
+    torchvision("resnext-101-32x8d", "resnext101_32x8d-8ba56ff5.pth", 79.312, 94.526),
+    torchvision("resnext-101-64x4d", "resnext101_64x4d-173b62eb.pth", 83.246, 96.454, "imagenet-232"),
+    torchvision("wide-resnet-50-2", "wide_resnet50_2-95faca4d.pth", 78.468, 94.086),
+    torchvision("wide-resnet-101-2", "wide_resnet101_2-32ee1156.pth", 78.848, 94.284),
+    torchvision("densenet-121", "densenet121-a639ec97.pth", 74.434, 91.972),
+    torchvision("densenet-161", "densenet161-8d451a50.pth", 77.138, 93.560),
+    torchvision("densenet-169", "densenet169-b2777c0a.pth", 75.600, 92.806),
+    torchvision("densenet-201", "densenet201-c1103571.pth", 76.896, 93.370),
+    second("resnet-50-v1.5", "resnet50-11ad3fa6.pth", 80.858, 95.434),
+    second("resnet-101-v1.5", "resnet101-cd907fc2.pth", 81.886, 95.780),
+    second("resnet-152-v1.5", "resnet152-f82ba261.pth", 82.284, 96.002),
+    second("resnext-50-32x4d", "resnext50_32x4d-1a0047aa.pth", 81.198, 95.340),
+    second("resnext-101-32x8d", "resnext101_32x8d-110c445d.pth", 82.834, 96.228),
+    second("wide-resnet-50-2", "wide_resnet50_2-9ba9bcbe.pth", 81.602, 95.758),
+    second("wide-resnet-101-2", "wide_resnet101_2-d733dc28.pth", 82.510, 96.020),
+    hub("inception-v4", "inception_v4.tf_in1k", "inception-v4", 80.144, 94.982),
+    hub("inception-resnet-v2", "inception_resnet_v2.tf_in1k", "inception-resnet-v2", 80.434, 95.312),
+    WeightFile(
+        "resnext-101-32x4d", "timm", "timm", f"{GLUON}/gluon_resnext101_32x4d-b253c8c4.pth", "b253c8c4",
+        "imagenet-bicubic", 80.336, 94.908, "Apache-2.0",
+    ),
+    akamaster(20, "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8", 91.73),
+    akamaster(32, "d509ac18", 92.63),
+    akamaster(44, "014dd654", 93.10),
+    akamaster(56, "4bfd9763", 93.39),
+    akamaster(110, "1d1ed7c2", 93.68),
+    akamaster(1202, "f3b1deed", 93.82),
+)  # fmt: skip
+PUBLISHED: Mapping[str, WeightFile] = {file.key: file for file in FILES}
+
+
+def published(key: str) -> WeightFile:
+    """The file that is called NETWORK:WEIGHTS; an unknown one is a `UserError` with those of the same network."""
+    if key in PUBLISHED:
+        return PUBLISHED[key]
+    network = key.partition(":")[0]
+    same = [known for known in PUBLISHED if known.startswith(f"{network}:")]
+    same = same or [known for known in PUBLISHED if known.startswith(f"{network}-")]  # another form of it
+    raise UserError(f"no published weights are called {key!r}{nearest(key, same or PUBLISHED)}; see `imclass weights`")
+
+
+def obtained(file: WeightFile, store: Store, report: Report = ignore, context: ssl.SSLContext | None = None) -> Path:
+    """The file, from the store under its own name or as NAME.*, else from its address; its SHA-256 is checked.
+
+    Where it can be had from nowhere, a `UserError` says where to put it. `report(bytes so far, bytes in all)` is called
+    as it grows.
+    """
+    names = [file.file, *(f"{file.name}{suffix}" for suffix in READERS)]
+    found = store.find(*(f"weights/{file.network}/{name}" for name in names))
+    target = store.inside(f"weights/{file.network}/{file.file}")
+    if found is None:
+        if store.offline or not file.url:
+            why = "--offline forbids a download" if file.url else "it cannot be downloaded as it is"
+            raise UserError(f"{file.key} is not in the store, and {why}. {by_hand(file, target)}")
+        fetch(file, target, report, context or ssl.create_default_context())
+        found = target
+    if file.sha256 and not (digest := file_digest(found)).startswith(file.sha256):
+        raise UserError(
+            f"{found} is not {file.key}: its SHA-256 begins {digest[:12]}, and {file.sha256[:12]} is wanted. Move it "
+            f"away, or take it in as your own: imclass weights import {found} --as {file.network} --out MODEL"
+        )
+    return found
+
+
+def by_hand(file: WeightFile, target: Path) -> str:
+    """How to do without the download."""
+    what = f"save {file.url}" if file.url else f"put {file.source}"
+    digest = f" (its SHA-256 begins {file.sha256})" if file.sha256 else ""
+    return f"By hand: {what} as {target}{digest}"
+
+
+def fetch(file: WeightFile, target: Path, report: Report, context: ssl.SSLContext) -> None:
+    """Bring the file to `target`, whole and verified as far as its SHA-256 is known; failures are a `UserError`."""
+    send = opener(context)
+    try:
+        size = length(file.url, send)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(part_of(target), lambda held: report(held, size)) as part:
+            if not os.path.lexists(target):  # another process may have brought it while this one waited
+                transfer = Transfer(file.url, size, part, send, report)
+                publish(transfer, target, verified(transfer, file.sha256))
+    except Failed as failed:
+        raise UserError(
+            f"{file.key} could not be downloaded from {file.url}: {failed}. {by_hand(file, target)}"
+        ) from None
+    except OSError as error:
+        why = f"{file.key} could not be written into {target.parent} ({error.strerror or error})"
+        raise UserError(f"{why}; make room, or name another folder with --store. {by_hand(file, target)}") from None
+
+
+def length(url: str, send: urllib.request.OpenerDirector) -> int:
+    """Bytes of the file at `url`, as its server says; more than any weights have is `Failed`."""
+    if not url.startswith("https://"):
+        raise Failed("the address is not https")
+    request = urllib.request.Request(url, headers={"User-Agent": "imclass"}, method="HEAD")
+    try:
+        with send.open(request, timeout=TIMEOUT) as response:
+            size = int(response.headers.get("Content-Length") or 0)
+    except HTTPError as error:
+        error.close()
+        raise Failed(f"the server answered {error.code}") from None
+    except (OSError, ValueError) as error:
+        raise failure(error) from None
+    if not 0 < size <= LARGEST:
+        raise Failed(f"the server says that the file has {size:,} bytes, and weights have up to {LARGEST:,}")
+    return size
+
+
+def verified(transfer: Transfer, wanted: str) -> str:
+    """The SHA-256 of the complete file, which begins with `wanted`; else `Failed`, and nothing of it is kept."""
+    before = transfer.held
+    transfer.complete()
+    if not transfer.digest().startswith(wanted) and before:  # what was here before may be to blame
+        transfer.restart()
+        transfer.complete()
+    digest = transfer.digest()
+    if not digest.startswith(wanted):
+        transfer.restart()
+        raise Failed(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted[:12]} is expected")
+    return digest

@@ -1,0 +1,56 @@
+"""Fully connected heads, and what they give at every position of larger maps."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from imclass.models.layers.dropout import Dropout
+
+COLUMNS = 1 << 24  # elements of the windows that `slide` lays out at a time
+
+
+def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -> Float[Tensor, "N D h w"]:
+    """A fully connected layer on maps of a native size, applied at every position of larger ones.
+
+    It is a convolution with `layer`'s own weights, but done as matrix products of a few rows of windows at a time:
+    for VGG's 7 x 7 x 512 x 4096 kernel, a convolution would first make a copy of it in another order.
+    """
+    side = round((layer.in_features // maps.shape[1]) ** 0.5)
+    if side == 1:
+        return functional.linear(maps.permute(0, 2, 3, 1), layer.weight, layer.bias).permute(0, 3, 1, 2)
+    reach = dilation * (side - 1)
+    height, width = maps.shape[2] - reach, maps.shape[3] - reach
+    rows = max(1, COLUMNS // (len(maps) * width * layer.in_features))
+    strips = []
+    for top in range(0, height, rows):
+        windows = functional.unfold(maps[:, :, top : top + rows + reach], side, dilation)
+        scores = functional.linear(windows.transpose(1, 2), layer.weight, layer.bias)
+        strips.append(scores.transpose(1, 2).unflatten(2, (-1, width)))
+    return torch.cat(strips, dim=2)
+
+
+def spread_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:
+    """The mean over side x side values that lie `dilation` apart, at every position."""
+    kernel = maps.new_full((maps.shape[1], 1, side, side), 1 / side**2)
+    return functional.conv2d(maps, kernel, dilation=dilation, groups=maps.shape[1])
+
+
+def fully_connected(
+    w_in: int, hidden: Sequence[int], classes: int, first: int = 6, drop_inputs: bool = False
+) -> nn.Sequential:
+    """[FC, ReLU, dropout] x n, FC: how AlexNet ends, and those that followed it, from their layer number `first` on.
+
+    Dropout is 0.5, of what each hidden layer gives out, or with `drop_inputs` of what it takes.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    for n, units in enumerate(hidden, first):
+        layer: dict[str, nn.Module] = {f"fc{n}": nn.Linear(w_in, units), f"relu{n}": nn.ReLU(inplace=True)}
+        drop: dict[str, nn.Module] = {f"drop{n}": Dropout(0.5)}
+        layers.update(drop | layer if drop_inputs else layer | drop)
+        w_in = units
+    layers[f"fc{first + len(hidden)}"] = nn.Linear(w_in, classes)
+    return nn.Sequential(layers)

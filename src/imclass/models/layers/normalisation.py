@@ -1,0 +1,32 @@
+"""Local response normalisation."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def local_response_norm(
+    maps: Float[Tensor, "N C H W"], n: int, k: float, alpha: float, beta: float
+) -> Float[Tensor, "N C H W"]:
+    """x / (k + alpha * sum of squares over n neighbouring channels) ** beta (Krizhevsky et al. 2012, section 3.3)."""
+    wide, channels = maps if maps.dtype == torch.float64 else maps.float(), maps.shape[1]
+    squares = functional.pad(wide.square(), (0, 0, 0, 0, n // 2, (n - 1) // 2))
+    sums = squares[:, :channels].clone()
+    for first in range(1, n):  # faster than pooling over channels
+        sums.add_(squares[:, first : first + channels])
+    return maps / ((k + alpha * sums) ** beta).to(maps.dtype)
+
+
+class LocalResponseNorm(nn.Module):
+    """Local response normalisation over channels, with the paper's constants: alpha multiplies the sum.
+
+    Caffe and PyTorch divide alpha by n: their alpha of 1e-4 is 2e-5 here, the paper's 1e-4 is 5e-4 there.
+    """
+
+    def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> None:
+        super().__init__()
+        self.n, self.k, self.alpha, self.beta = n, k, alpha, beta
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        return local_response_norm(maps, self.n, self.k, self.alpha, self.beta)

@@ -1,0 +1,171 @@
+"""What residual networks share: shortcuts, the bottleneck, the pre-activation unit, the stem, stages of blocks.
+
+Also what torchvision and timm call the tensors of networks that are made of these parts.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from imclass.models.entry import Foreign
+
+Option: TypeAlias = Literal["A", "B", "C"]
+Zeros: TypeAlias = Literal["end", "both"]
+
+
+def shortcut(w_in: int, w_out: int, stride: int, option: Option, zeros: Zeros = "end") -> nn.Module:
+    """A shortcut of He et al., CVPR 2016, arXiv:1512.03385, sections 3.3 and 4.1.
+
+    Option A has no parameters: maps of zeros are added where the shape changes, at the end or half of them at either
+    end. Option B projects where the shape changes, option C everywhere.
+    """
+    if option != "C" and stride == 1 and w_in == w_out:
+        return nn.Identity()
+    if option == "A":
+        added = w_out - w_in
+        return Subsample(added, stride, before=added // 2 if zeros == "both" else 0)
+    return nn.Sequential(nn.Conv2d(w_in, w_out, 1, stride, bias=False), nn.BatchNorm2d(w_out))
+
+
+class Subsample(nn.Module):
+    """Option A: every `stride`-th row and column, and `added` maps of zeros, of which `before` come first."""
+
+    def __init__(self, added: int, stride: int, before: int = 0) -> None:
+        if added < 0:
+            raise ValueError("widths fall, and option A can only add maps: use option B")
+        super().__init__()
+        self.added, self.stride, self.before = added, stride, before
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
+        zeros = (0, 0, 0, 0, self.before, self.added - self.before)
+        # pooling of 1 x 1 takes every so many values, as indexing does, whose gradient would lose channels last
+        return functional.pad(functional.avg_pool2d(maps, 1, self.stride), zeros)
+
+
+class Bottleneck(nn.Module):
+    """1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN, + shortcut, ReLU. He et al., CVPR 2016, figure 5 right.
+
+    `strides` are those of the first two convolutions: the paper strides in the 1x1, later networks in the 3x3. With
+    `groups` it is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3). Convolutions have no bias.
+    """
+
+    def __init__(
+        self, w_in: int, width: int, w_out: int, strides: tuple[int, int], shortcut: nn.Module, groups: int = 1
+    ) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(w_in, width, 1, strides[0], bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, strides[1], padding=1, groups=groups, bias=False), nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, w_out, 1, bias=False), nn.BatchNorm2d(w_out),
+        )  # fmt: skip
+        self.shortcut = shortcut
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
+        return self.relu(self.residual(maps).add_(self.shortcut(maps)))
+
+
+class PreActivation(nn.Module):
+    """(layers that both paths share), residual + shortcut. He et al., ECCV 2016, arXiv:1603.05027, figure 4 (e).
+
+    `layers` are as `pre_activated` makes them. Where the shortcut projects, their first BN and ReLU are shared (the
+    paper's appendix); elsewhere the shortcut takes the maps as they come.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], shortcut: nn.Module) -> None:
+        super().__init__()
+        shared = 2 if isinstance(shortcut, nn.Conv2d) and isinstance(layers[0], nn.BatchNorm2d) else 0
+        self.shared = nn.Sequential(*layers[:shared])
+        self.residual = nn.Sequential(*layers[shared:])
+        self.shortcut = shortcut
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
+        maps = self.shared(maps)
+        return self.residual(maps).add_(self.shortcut(maps))
+
+
+def pre_activated(*convolutions: nn.Conv2d) -> list[nn.Module]:
+    """BN and ReLU before each convolution."""
+    return [m for c in convolutions for m in (nn.BatchNorm2d(c.in_channels), nn.ReLU(inplace=True), c)]
+
+
+def projection(w_in: int, w_out: int, stride: int) -> nn.Module:
+    """The shortcut of a pre-activation unit: a 1x1 convolution alone where the shape changes."""
+    same = stride == 1 and w_in == w_out
+    return nn.Identity() if same else nn.Conv2d(w_in, w_out, 1, stride, bias=False)
+
+
+def stem(w_in: int, w_out: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
+    """7x7/2, BN, ReLU, 3x3/2 pool, for ImageNet; or 3x3, BN, ReLU, for CIFAR."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["conv1"] = nn.Conv2d(w_in, w_out, kernel, stride=2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
+    layers["bn1"], layers["relu1"] = nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
+    if kernel == 7:
+        layers["pool1"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return layers
+
+
+def stages(
+    w_in: int,
+    blocks: Sequence[int],
+    widths: Sequence[tuple[int, ...]],
+    block: Callable[[int, tuple[int, ...], int], nn.Module],
+) -> OrderedDict[str, nn.Sequential]:
+    """Stages "conv2_x", "conv3_x" ... of `blocks` blocks each; all but the first begin with stride 2.
+
+    `block(w_in, widths of the stage, stride)` makes one; the last of a stage's widths is that of its output.
+    """
+    if len(blocks) != len(widths) or min(blocks, default=0) < 1:
+        raise ValueError(f"blocks are {tuple(blocks)}, and must be {len(widths)} numbers, each of at least one")
+    layers: OrderedDict[str, nn.Sequential] = OrderedDict()
+    for stage, (n, stage_widths) in enumerate(zip(blocks, widths, strict=True)):
+        made = []
+        for i in range(n):
+            made.append(block(w_in, stage_widths, 2 if stage > 0 and i == 0 else 1))
+            w_in = stage_widths[-1]
+        layers[f"conv{stage + 2}_x"] = nn.Sequential(*made)
+    return layers
+
+
+def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
+    """The side of the maps after `stem` and `stages`: each layer of stride 2 is padded and rounds up.
+
+    `map_side` finds the same, but on a network of a thousand layers that takes seconds.
+    """
+    if size < 1:
+        raise ValueError(f"size is {size}, and the smallest that works is 1")
+    return -(-size // 2 ** (stages - 1 + (2 if kernel == 7 else 0)))
+
+
+def foreign(name: str) -> dict[str, Foreign]:
+    """The network that torchvision and timm both call `name`."""
+    return {library: Foreign(name, torchvision_name) for library in ("torchvision", "timm")}
+
+
+def torchvision_name(name: str) -> str:
+    """What torchvision and timm call a tensor of a residual network of four stages with a 7x7 stem."""
+    name = name.removeprefix("features.").replace("head.2.", "fc.").replace(".shortcut.", ".downsample.")
+    name = re.sub(r"^conv(\d)_x", lambda m: f"layer{int(m[1]) - 1}", name)
+    return re.sub(r"residual\.(\d)", lambda m: f"{('conv', 'bn')[int(m[1]) % 3]}{int(m[1]) // 3 + 1}", name)
+
+
+class BasicBlock(nn.Module):
+    """3x3, BN, ReLU, 3x3, BN, + shortcut, ReLU. He et al., CVPR 2016, figure 5 left; convolutions have no bias."""
+
+    def __init__(self, w_in: int, w_out: int, stride: int, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(w_in, w_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(w_out), nn.ReLU(inplace=True),
+            nn.Conv2d(w_out, w_out, 3, padding=1, bias=False), nn.BatchNorm2d(w_out),
+        )  # fmt: skip
+        self.shortcut = shortcut
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
+        return self.relu(self.residual(maps).add_(self.shortcut(maps)))

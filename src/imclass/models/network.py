@@ -1,0 +1,120 @@
+"""What networks share: a normalised input, and the verbs `forward`, `embed` and `dense`."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from imclass.core.errors import UserError
+from imclass.core.runtime import PLAIN
+from imclass.models.layers.heads import slide, spread_mean
+from imclass.models.layers.sizes import map_side, smallest
+
+Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
+
+
+class Network(nn.Module):
+    """A network supplies `features` (images to maps) and `head` (maps to scores); the rest is here.
+
+    `size` is the native height and width in pixels. Mean and std are float32 buffers, applied before any cast. A head
+    that averages over space does it by `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
+    `sides` are auxiliary heads on the outputs of the children of `features` that bear their names. They take part in
+    training only, where the loss counts each with `side_weight`, and are no part of the parameters that are told.
+    """
+
+    features: nn.Sequential
+    head: nn.Sequential
+    mean: Tensor
+    std: Tensor
+    side_weight = 0.3
+    arithmetic = PLAIN  # in which it is evaluated; training has its own
+    dilation = 1  # of the window that the head looks at in `dense`: above 1 in OverFeat's fine form, see surgery.py
+
+    def __init__(self, size: int, w_in: int = 3) -> None:
+        super().__init__()
+        self.size, self.w_in = size, w_in
+        self.sides = nn.ModuleDict()
+        self.register_buffer("mean", torch.zeros(w_in, 1, 1))
+        self.register_buffer("std", torch.ones(w_in, 1, 1))
+
+    def normalise(self, mean: Sequence[float] | Float[Tensor, "C H W"], std: Sequence[float]) -> None:
+        """Subtract `mean` and divide by `std`, one value or one a channel, of images in [0, 1].
+
+        `mean` may be an image: then the network works at that size only.
+        """
+        if isinstance(mean, Tensor):
+            self.mean = mean.float()
+        else:
+            self.mean.copy_(torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1).expand_as(self.mean))
+        self.std.copy_(torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).expand_as(self.std))
+
+    def prepare(self, images: Images) -> Float[Tensor, "N C H W"]:
+        """uint8 divided by 255, floats as they are; then (x - mean) / std in float32; then the weights' precision."""
+        if self.mean.shape[-1] not in (1, images.shape[-1]):
+            height, width = images.shape[-2:]
+            raise UserError(
+                f"the network subtracts a mean image of {self.size} x {self.size} pixels and takes images of that size "
+                f"alone, not {height} x {width}"
+            )
+        scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
+
+    def forward(self, images: Images) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
+        """Scores of images at the native size; while training, followed by those of each auxiliary head."""
+        self.check_size(images, exactly=True)
+        maps = self.prepare(images)
+        if not (self.training and self.sides):
+            return self.head(self.coarse(self.features(maps)))
+        scores = []
+        for name, layer in self.features.named_children():
+            maps = layer(maps)
+            if name in self.sides:
+                scores.append(self.sides[name](maps))
+        return self.head(maps), *scores
+
+    def embed(self, images: Images) -> Float[Tensor, "N D"]:
+        """The penultimate vector: what the last layer with weights sees, its mean where that is a map."""
+        self.check_size(images, exactly=True)
+        last = max(i for i, layer in enumerate(self.head) if any(True for _ in layer.parameters()))
+        vector = self.head[:last](self.coarse(self.features(self.prepare(images))))
+        return vector if vector.dim() == 2 else vector.mean((2, 3))
+
+    def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
+        """The class map of larger images at the final stride: the head applied at every position of the maps.
+
+        Fully connected layers become convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), pooling is
+        done at stride 1. At the native size it is `forward`, as 1 x 1 maps.
+        """
+        self.check_size(images, exactly=False)
+        maps, dilation = self.features(self.prepare(images)), self.dilation
+        for layer in self.head:
+            if isinstance(layer, nn.Linear):
+                maps, dilation = slide(maps, layer, dilation), 1
+            elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
+                maps, dilation = spread_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
+            elif isinstance(layer, nn.BatchNorm1d):
+                maps = layer(maps.flatten(2)).view_as(maps)
+            elif not isinstance(layer, nn.Flatten):
+                maps = layer(maps)
+        return maps
+
+    def coarse(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C h w"]:
+        """Of maps in the fine form, those positions that the head is made for."""
+        return maps if self.dilation == 1 else maps[:, :, :: self.dilation, :: self.dilation]
+
+    def check_size(self, images: Images, exactly: bool) -> None:
+        """Images of a size that the network cannot take are a `UserError` that says which it can."""
+        height, width = images.shape[-2:]
+        if (height, width) == (self.size, self.size) or (not exactly and min(height, width) >= self.size):
+            return
+        if exactly:
+            raise UserError(
+                f"the network takes {self.size} x {self.size} pixels, not {height} x {width}; larger images go through "
+                "a dense protocol"
+            )
+        least = smallest(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
+        if min(height, width) < least:
+            raise UserError(f"an image of {height} x {width} pixels is too small: the smallest side is {least}")

@@ -1,0 +1,252 @@
+"""Folded networks give the same scores; each cell of a fine map is the network on its window; dense is the head's."""
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from imclass.core.config import Model
+from imclass.core.errors import UserError
+from imclass.core.model_file import tensors_digest
+from imclass.models.analysis.geometry import measure
+from imclass.models.analysis.surgery import absorb, batch_norms, fine, fold
+from imclass.models.classifier import create, networks
+from imclass.models.network import Network
+from tests.support.narrow import narrow, trained
+from tests.support.outline import outline
+
+
+def network(name: str) -> Network:
+    """A narrow copy in evaluation mode, as after some training."""
+    made = create(Model(name, narrow(networks()[name])), ["cat", "cow", "dog"]).network
+    return trained(made)
+
+
+def images(made: Network, n: int = 2, more: int = 0) -> Tensor:
+    side = made.size + more
+    return torch.rand(n, made.w_in, side, side, generator=torch.Generator().manual_seed(1))
+
+
+class Pair(Network):
+    """3x3, BN; twice, as `blocks` may join them; spatial mean; FC."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__(8, 3)
+        self.features = nn.Sequential(block)
+        self.head = nn.Sequential(nn.AvgPool2d(8, stride=1), nn.Flatten(), nn.Linear(3, 2))
+
+
+class Two(nn.Module):
+    """Two ways to use a convolution and a batch norm that must not be folded."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        found = self.conv(maps)
+        if self.way == "the output goes elsewhere too":
+            return self.norm(found) + found
+        if self.way == "the convolution is used twice":
+            return self.conv(self.norm(found))
+        if self.way == "the norm is used twice":
+            return self.norm(self.norm(found))
+        return self.norm(found.relu_())  # "something is between"
+
+
+WAYS = ["the output goes elsewhere too", "the convolution is used twice", "the norm is used twice", "between"]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("vgg-bn-drop", 14, 0),  # all there are: convolutions and one fully connected layer, with biases
+        ("resnet-cifar-20-b", 9, 0),  # projections
+        ("googlenet-bn", 57, 0),  # branches
+        ("vgg-d", 0, 0),
+        ("densenet-cifar-bc-100-12", 9, 6),  # those before their convolutions stay, but one follows each 1x1
+        ("wide-resnet-28-10", 7, 3),
+    ],
+)
+def test_folding_changes_no_score(name: str, before: int, after: int) -> None:
+    original = network(name)
+    digest, batch = tensors_digest(original.state_dict()), images(original)
+    with torch.no_grad():
+        expected = original(batch)
+        folded = fold(original)
+        torch.testing.assert_close(folded(batch), expected, atol=1.5e-5, rtol=1e-5)
+        torch.testing.assert_close(folded.dense(batch).flatten(1), expected, atol=1.5e-5, rtol=1e-5)
+    assert (len(batch_norms(original)), len(batch_norms(folded))) == (before, after)
+    assert tensors_digest(original.state_dict()) == digest
+
+
+def test_at_full_size_vgg_bn_drop_has_14_batch_norms_and_then_none() -> None:
+    original = trained(create("vgg-bn-drop", ["cat", "dog"]).network)
+    assert len(batch_norms(original)) == 14 and batch_norms(fold(original)) == ()
+
+
+def test_side_outputs_are_left_out_and_the_original_keeps_them() -> None:
+    entry = networks()["googlenet-bn"]
+    original = entry.build(type(entry.row)(**{**vars(entry.row), "width": 0.125}), 4, 3).train()
+    folded = fold(original)
+    assert len(original.sides) == 2 and len(folded.sides) == 0 and batch_norms(folded) == ()
+    assert original.training and not folded.training
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_fold_is_the_formula(bias: bool) -> None:
+    """W' = W gamma / sqrt(var + eps), b' = (b - mean) gamma / sqrt(var + eps) + beta, by numpy."""
+    layer, norm = nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4, eps=0.01)
+    for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+        assert tensor is not None
+        tensor.uniform_(0.5, 2)
+    w, b = layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy() if layer.bias is not None else 0
+    gamma, beta, mean, var = (t.detach().numpy() for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var))  # type: ignore[union-attr]
+    absorb(layer, norm)
+    assert layer.bias is not None
+    np.testing.assert_allclose(layer.weight.detach(), w * (gamma / np.sqrt(var + 0.01))[:, None, None, None], 1e-6)
+    np.testing.assert_allclose(layer.bias.detach(), (b - mean) * gamma / np.sqrt(var + 0.01) + beta, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_cannot_be_folded_is_left(way: str) -> None:
+    original = trained(Pair(Two(way)))
+    folded, batch = fold(original), images(original)
+    assert batch_norms(folded) == ("features.0.norm",)
+    assert torch.equal(folded(batch), original(batch))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_folding_it_all_the_same_would_be_wrong(way: str) -> None:
+    original = trained(Pair(Two(way)))
+    batch, before = images(original), original(images(original))
+    block = original.features[0]
+    assert isinstance(block, Two)
+    absorb(block.conv, block.norm)
+    block.set_submodule("norm", nn.Identity())
+    assert not torch.allclose(original(batch), before, atol=1e-3)
+
+
+def test_statistics_of_the_batch_cannot_be_folded() -> None:
+    block = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3, track_running_stats=False))
+    original = Pair(block).eval()
+    assert batch_norms(fold(original)) == ("features.0.1",)
+
+
+def window_scores(made: Network, pool: str, maps: Tensor, side: int, at: tuple[int, int]) -> Tensor:
+    """The rest of a network, from its pooling on, on a window of the maps before it."""
+    y, x = at
+    names = [name for name, _ in made.features.named_children()]
+    rest = made.features[names.index(pool) :]
+    return made.head(rest(maps[:, :, y : y + side, x : x + side]))
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "factor"),
+    [("alexnet", "pool5", 2), ("overfeat-accurate", "pool6", 3), ("vgg-a", "pool5", 2), ("lenet-5", "5", 2)],
+)
+def test_each_cell_of_the_fine_map_is_the_network_on_its_window(name: str, pool: str, factor: int) -> None:
+    """OverFeat, section 3.3: the same maps before the last pooling, and every offset of it."""
+    original = network(name)
+    with torch.no_grad():
+        copy, batch = fine(original), images(original, 1, more=40)
+        dense = copy.dense(batch)
+        names = [child for child, _ in original.features.named_children()]
+        last = original.features.get_submodule(pool)
+        assert isinstance(last, nn.MaxPool2d) and isinstance(last.kernel_size, int)
+        side = factor * (original.features(original.prepare(images(original, 1))).shape[-1] - 1) + last.kernel_size
+        maps = original.features[: names.index(pool)](original.prepare(batch))
+        assert dense.shape[2:] == (maps.shape[2] - side + 1, maps.shape[3] - side + 1)
+        for y in range(dense.shape[2]):
+            for x in range(dense.shape[3]):
+                expected = window_scores(original, pool, maps, side, (y, x))
+                torch.testing.assert_close(dense[:, :, y, x], expected, atol=1e-5, rtol=1e-4)
+    assert copy.dilation == factor
+    assert not torch.allclose(dense[:, :, 0, 0], dense[:, :, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["googlenet", "resnet-50", "densenet-cifar-bc-100-12", "nin-cifar", "vgg-bn-drop", "zfnet-a"]
+)
+def test_the_fine_map_holds_the_coarse_one(name: str) -> None:
+    """Also where padded and strided convolutions, branches and border windows follow the pooling."""
+    original = network(name)
+    with torch.no_grad():
+        copy, batch = fine(original), images(original, 1, more=64)
+        coarse, dense = original.dense(batch), copy.dense(batch)
+        rows, columns = coarse.shape[2:]
+        held = dense[:, :, :: copy.dilation, :: copy.dilation][:, :, :rows, :columns]
+        torch.testing.assert_close(held, coarse, atol=1e-5, rtol=1e-4)
+        assert dense.shape[2] >= copy.dilation * (rows - 1) + 1 > rows
+        native = images(original)
+        torch.testing.assert_close(copy(native), original(native), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(copy.embed(native), original.embed(native), atol=1e-5, rtol=1e-4)
+
+
+def test_every_offset_of_a_pooling_that_dilated_layers_follow() -> None:
+    """The odd cells of a dense block behind the pooling: the network on maps that begin one row and column later."""
+    original = network("densenet-cifar-bc-100-12")
+    with torch.no_grad():
+        copy, batch = fine(original), images(original, 1, more=64)
+        names = [child for child, _ in original.features.named_children()]
+        (last,) = [n for n, m in original.named_modules() if isinstance(m, nn.AvgPool2d) and "transition2" in n]
+        child = last.split(".")[1]
+        maps = original.features[: names.index(child)](original.prepare(batch))
+        transition, after = original.features.get_submodule(child), original.features[names.index(child) + 1 :]
+        assert isinstance(transition, nn.Sequential) and transition[-1] is original.get_submodule(last)
+        pooled = transition[-1](transition[:-1](maps)[:, :, 1:, 1:])
+        expected = original.head[0](after(pooled))
+        found = copy.features(copy.prepare(batch))[:, :, 1::2, 1::2]
+        torch.testing.assert_close(original.head[0](found), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "coarse", "finer"), [("alexnet", 32, 16), ("overfeat-fast", 32, 16), ("overfeat-accurate", 36, 12)]
+)
+def test_the_stride_is_that_of_the_layers_before_the_pooling(name: str, coarse: int, finer: int) -> None:
+    original = outline(networks()[name])
+    assert (measure(original).stride, measure(fine(original)).stride) == (coarse, finer)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("resnet-cifar-20", "no pooling of stride 2 or more"),
+        ("small-resnet", "not everything goes through the last pooling"),
+        ("inception-v3", "not everything goes through the last pooling"),
+    ],
+)
+def test_a_network_without_such_a_pooling_has_no_fine_form(name: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        fine(network(name))
+
+
+def test_the_fine_form_is_made_once() -> None:
+    with pytest.raises(UserError, match="already"):
+        fine(fine(network("alexnet")))
+
+
+@pytest.mark.parametrize("pixels", [224, 256, 288, 352, 384, 416, 512])
+def test_score_maps_of_vgg_have_q_32_6_cells_a_side(pixels: int) -> None:
+    """Simonyan and Zisserman 2015, section 3.2, at full size and without computing anything."""
+    with torch.no_grad():
+        dense = outline(networks()["vgg-d"]).dense(torch.empty(1, 3, pixels, pixels + 64, device="meta"))
+    assert dense.shape == (1, 1000, pixels // 32 - 6, (pixels + 64) // 32 - 6)
+
+
+@pytest.mark.parametrize("name", ["vgg-a", "alexnet", "overfeat-fast"])
+def test_a_dense_position_is_the_head_on_a_window_of_the_maps(name: str) -> None:
+    """Of the maps and not of the image: at the border of a crop a padded convolution sees zeros, not neighbours."""
+    made = network(name)
+    with torch.no_grad():
+        batch = images(made, 1, more=96)
+        dense, maps = made.dense(batch), made.features(made.prepare(batch))
+        side = made.features(made.prepare(images(made, 1))).shape[-1]
+        for y in range(dense.shape[2]):
+            for x in range(dense.shape[3]):
+                expected = made.head(maps[:, :, y : y + side, x : x + side])
+                torch.testing.assert_close(dense[:, :, y, x], expected, atol=1e-5, rtol=1e-4)
+        corner = made(batch[:, :, : made.size, : made.size])
+    assert dense.shape[2] > 1 and not torch.allclose(dense[:, :, 0, 0], corner, atol=1e-5)

@@ -1,0 +1,58 @@
+"""22 networks of torchvision and timm: ours have their names and shapes, and with their weights give their scores."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from imclass.app.cli.main import main
+from imclass.models.classifier import load, networks
+from imclass.models.entry import Entry
+from imclass.models.foreign.convert import row_of
+from imclass.models.foreign.fit import outlined
+from tests.support import filled
+
+RECORDED = filled.recorded()
+ENTRIES: dict[str, Entry] = networks().entries
+LARGE = 30_000_000  # parameters; above that a network is in the slow set
+
+
+def ours(key: str) -> str:
+    """Our name of a recorded network."""
+    library, name = key.split(".", 1)
+    return next(n for n, e in ENTRIES.items() if library in e.foreign and e.foreign[library].name == name)
+
+
+def cases() -> list[Any]:
+    """The recorded networks, the large ones marked slow."""
+    return [
+        pytest.param(key, marks=[pytest.mark.slow] if known["parameters"] > LARGE else [])
+        for key, known in RECORDED.items()
+    ]
+
+
+@pytest.mark.parametrize("key", RECORDED)
+def test_names_and_shapes_are_theirs(key: str) -> None:
+    entry = ENTRIES[ours(key)]
+    foreign = entry.foreign[key.split(".")[0]]
+    state = outlined(entry, row_of(entry, dict(foreign.row), key), 1000, 3)
+    assert {foreign.rename(name): list(tensor.shape) for name, tensor in state.items()} == RECORDED[key]["state"]
+
+
+@pytest.mark.parametrize("key", cases())
+def test_their_weights_give_their_scores(key: str, tmp_path: Path) -> None:
+    """Through the command line, as a user would: relative root mean square of the difference at most 1e-5."""
+    state = {name: torch.from_numpy(v) for name, v in filled.filled(RECORDED[key]["state"]).items()}
+    file, model = tmp_path / ("theirs.pth" if "resnet" in key else "theirs.safetensors"), tmp_path / "ours.safetensors"
+    torch.save(state, file) if file.suffix == ".pth" else safetensors.torch.save_file(state, file)
+    del state
+    assert main(["weights", "import", str(file), "--as", ours(key), "--out", str(model)]) == 0
+    network = load(model).network
+    network.normalise((0.0,), (1.0,))
+    with torch.inference_mode():
+        found = network(torch.from_numpy(filled.images(RECORDED[key]["size"]))).numpy()
+    wanted = filled.scores(key)
+    assert np.sqrt(((found - wanted) ** 2).mean() / (wanted**2).mean()) <= 1e-5

@@ -1,0 +1,120 @@
+"""Initial weights have the spread and the biases that the papers give, and are found by name."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from imclass.core.config import Model
+from imclass.core.errors import UserError
+from imclass.models.classifier import create, networks, sketch
+from imclass.models.layers.initialisers import INITIALISERS, alexnet, glorot, he, normal
+from tests.support.narrow import narrow
+
+
+def layers() -> nn.Sequential:
+    """5 convolutions and 3 fully connected layers, wide enough for statistics."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 7), nn.Conv2d(64, 64, 3, groups=4), nn.BatchNorm2d(64), nn.Conv2d(64, 96, 3, bias=False),
+        nn.Conv2d(96, 64, 3), nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(64, 400), nn.Linear(400, 300),
+        nn.Linear(300, 10),
+    )  # fmt: skip
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [m.weight.detach() for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def biases(network: nn.Module) -> list[float | None]:
+    """The value that all biases of a layer have, None where it has none."""
+    found: list[float | None] = []
+    for m in network.modules():
+        if isinstance(m, nn.Conv2d | nn.Linear):
+            values = set() if m.bias is None else set(m.bias.tolist())
+            assert len(values) < 2
+            found.append(values.pop() if values else None)
+    return found
+
+
+def test_glorot_is_uniform_over_the_sum_of_both_fans() -> None:
+    """Variance 2 / (fan-in + fan-out), equation 12, by the bound of equation 16; a group's fans are its own."""
+    network = layers()
+    glorot(network)
+    fans = [(147, 64 * 49), (144, 144), (576, 864), (864, 576), (576, 576), (64, 400), (400, 300), (300, 10)]
+    for weight, (fan_in, fan_out) in zip(weights(network), fans, strict=True):
+        bound = math.sqrt(6 / (fan_in + fan_out))
+        assert 0.99 * bound < weight.abs().max() <= bound
+        assert weight.var() == pytest.approx(2 / (fan_in + fan_out), rel=0.05)
+    assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
+
+
+def test_he_draws_convolutions_from_their_fan_in_and_leaves_the_rest() -> None:
+    network, before = layers(), layers()
+    he(network)
+    for weight, fan_in in zip(weights(network)[:5], [147, 144, 576, 864, 576], strict=True):
+        assert weight.var() == pytest.approx(2 / fan_in, rel=0.05)
+    assert biases(network[:6]) == [0, 0, None, 0, 0]
+    assert all(torch.equal(a, b) for a, b in zip(weights(network)[5:], weights(before)[5:], strict=True))
+
+
+@pytest.mark.parametrize("std", [0.01, 0.1])
+def test_normal_has_its_standard_deviation(std: float) -> None:
+    network = layers()
+    normal(network, std)
+    for weight in weights(network):
+        assert weight.std() == pytest.approx(std, rel=0.05) and weight.mean().abs() < std / 10
+    assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
+
+
+def test_a_hundredth_as_variance_would_explode() -> None:
+    """Why the VGG paper's 0.01 is taken for the standard deviation: the third convolution's outputs, either way."""
+    network = layers()
+    maps, grown = torch.rand(1, 3, 30, 30), []
+    for std in (0.01, 0.1):
+        normal(network, std)
+        grown.append(network[4](network[3](network[2].eval()(network[1](network[0](maps))))).std().item())
+    assert grown[0] < 0.1 and grown[1] > 100 * grown[0]
+
+
+def test_alexnet_has_biases_of_one_in_five_layers() -> None:
+    """Krizhevsky et al. 2012, section 5: convolutions 2, 4 and 5 and the hidden fully connected layers."""
+    network = layers()
+    alexnet(network)
+    assert biases(network) == [0, 1, None, 1, 1, 1, 1, 0]
+    assert all(weight.std() == pytest.approx(0.01, rel=0.05) for weight in weights(network))
+
+
+@pytest.mark.parametrize("name", INITIALISERS)
+def test_batch_norms_begin_as_the_identity(name: str) -> None:
+    network = layers()
+    INITIALISERS[name](network)
+    norm = network[2]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert set(norm.weight.tolist()) == {1} and set(norm.bias.tolist()) == {0}
+
+
+def test_on_the_meta_device_nothing_is_drawn() -> None:
+    network, state = layers().to("meta"), torch.get_rng_state()
+    for initialise in INITIALISERS.values():
+        initialise(network)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_takes_an_initialiser_by_name() -> None:
+    row = narrow(networks()["vgg-a"])
+    own, other, again = (
+        create(Model("vgg-a", row, initialiser=name), ["cat", "dog"], seed=3).network
+        for name in ("", "glorot", "glorot")
+    )
+    assert [torch.equal(a, b) for a, b in zip(weights(other), weights(again), strict=True)] == [True] * 11
+    assert not any(torch.equal(a, b) for a, b in zip(weights(own), weights(other), strict=True))
+    first = weights(other)[0]
+    assert first.abs().max() <= math.sqrt(6 / (first[0].numel() + first[:, 0].numel()))
+
+
+def test_an_unknown_initialiser_is_known_before_anything_is_built() -> None:
+    for make in (create, sketch):
+        with pytest.raises(UserError, match=r"no initialiser is named 'glorrot'; did you mean 'glorot'\?"):
+            make(Model("vgg-a", initialiser="glorrot"), ["cat", "dog"])

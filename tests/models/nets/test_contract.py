@@ -1,0 +1,225 @@
+"""What every network there is must do, whoever wrote it: found in the folder, built narrow through its row, asked."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from imclass.core.config import Model
+from imclass.core.errors import UserError
+from imclass.core.model_file import tensors_digest
+from imclass.core.runtime import Arithmetic
+from imclass.models.arithmetic.precision import forward, laid_out, outputs
+from imclass.models.classifier import NetworkClassifier, create, load, networks
+from imclass.models.entry import Entry
+from imclass.models.network import Network
+from tests.support.narrow import narrow, trained
+
+ENTRIES: dict[str, Entry] = networks().entries
+every_network = pytest.mark.parametrize("name", sorted(ENTRIES))
+
+
+def classifier(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
+    return create(Model(name, narrow(ENTRIES[name])), [f"class {k}" for k in range(classes)], seed=seed)
+
+
+def pictures(network: Network, n: int = 4) -> Tensor:
+    shape = (n, network.w_in, network.size, network.size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def learn(network: Network, images: Tensor) -> None:
+    """One backward pass of the mean loss."""
+    network.zero_grad()
+    functional.cross_entropy(network(images).float(), torch.arange(len(images)) % 2).backward()
+
+
+def gradients(network: Network) -> dict[str, float]:
+    """The largest size of each parameter's gradient; NaN where there is none or it is not finite."""
+    return {
+        name: p.grad.abs().max().item() if p.grad is not None and p.grad.isfinite().all() else float("nan")
+        for name, p in network.named_parameters()
+    }
+
+
+@every_network
+def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
+    entry = ENTRIES[name]
+    with torch.device("meta"):
+        network = entry.build(entry.row, entry.classes, entry.w_in).eval()
+        scores = network(torch.zeros(2, entry.w_in, entry.size, entry.size))
+    main = [p for name, p in network.named_parameters() if not name.startswith("sides.")]
+    assert sum(p.numel() for p in main) == entry.parameters
+    assert scores.shape == (2, entry.classes)
+    assert (network.size, network.w_in) == (entry.size, entry.w_in)
+
+
+@every_network
+def test_a_copy_can_be_narrow(name: str) -> None:
+    copy = classifier(name, classes=ENTRIES[name].classes).network
+    assert sum(p.numel() for p in copy.parameters()) < max(200_000, ENTRIES[name].parameters // 8)
+
+
+@every_network
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_one_image_has_a_score_a_class(name: str, classes: int) -> None:
+    found = classifier(name, classes)
+    assert found.scores(pictures(found.network, n=1)).shape == (1, classes)
+
+
+@every_network
+@pytest.mark.parametrize("w_in", [1, 3])
+def test_images_may_be_grey_or_coloured(name: str, w_in: int) -> None:
+    entry = ENTRIES[name]
+    network = trained(entry.build(type(entry.row)(**asdict(entry.row) | narrow(entry)), 5, w_in))
+    assert network(pictures(network, 2)).shape == (2, 5)
+
+
+@every_network
+def test_the_gradient_reaches_every_parameter(name: str) -> None:
+    """In evaluation mode: in training a bias before batch norm has none but rounding."""
+    network = trained(classifier(name).network)
+    learn(network, pictures(network, 8))
+    assert [name for name, largest in gradients(network).items() if not largest > 0] == []
+
+
+@every_network
+def test_the_gradient_of_training_is_finite(name: str) -> None:
+    network = classifier(name).network.train()
+    learn(network, pictures(network, 8))
+    assert [name for name, largest in gradients(network).items() if not largest < 1e4] == []
+
+
+def test_a_parameter_without_a_gradient_would_be_seen() -> None:
+    """Two kinds: one that is not used, and those behind a batch norm that multiplies by 0, which `trained` undoes."""
+    network = classifier("small-resnet").network.eval()
+    network.register_parameter("spare", nn.Parameter(torch.ones(1)))
+    learn(network, pictures(network, 8))
+    without = {name for name, largest in gradients(network).items() if not largest > 0}
+    assert {"spare", "features.6.residual.0.weight"} <= without
+    learn(trained(network), pictures(network, 8))
+    assert [name for name, largest in gradients(network).items() if not largest > 0] == ["spare"]
+
+
+@every_network
+def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
+    found = classifier(name)
+    images = pictures(trained(found.network))
+    found.save(tmp_path / "model.safetensors")
+    loaded = load(tmp_path)
+    assert torch.equal(loaded.scores(images), found.scores(images))
+    assert loaded.row == found.row
+
+
+@every_network
+def test_dense_at_the_native_size_is_forward(name: str) -> None:
+    network = trained(classifier(name).network)
+    images = pictures(network)
+    dense = network.dense(images)
+    assert dense.shape == (4, 10, 1, 1)
+    torch.testing.assert_close(dense.mean((2, 3)), network(images), atol=1e-5, rtol=1e-5)
+
+
+@every_network
+def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
+    network = trained(classifier(name).network)
+    side = 2 * network.size
+    scores = network.dense(torch.rand(1, network.w_in, side, side))
+    assert scores.shape[:2] == (1, 10)
+    assert min(scores.shape[2:]) > 1
+    assert not torch.allclose(scores, scores[:, :, :1, :1].expand_as(scores), atol=1e-6)
+
+
+@every_network
+def test_embed_is_a_vector_an_image(name: str) -> None:
+    network = trained(classifier(name).network)
+    embedded = network.embed(pictures(network))
+    assert (embedded.ndim, len(embedded)) == (2, 4)
+    if isinstance(network.head[-1], nn.Linear):  # NIN ends in class maps and their mean, with a ReLU between
+        torch.testing.assert_close(network.head[-1](embedded), network(pictures(network)))
+
+
+@every_network
+def test_the_seed_decides_the_weights(name: str) -> None:
+    one, same, other = (tensors_digest(classifier(name, seed=seed).network.state_dict()) for seed in (3, 3, 4))
+    assert one == same != other
+
+
+@every_network
+def test_gradients_keep_channels_last(name: str) -> None:
+    """One layer that hands back another memory order slows whatever came before it."""
+    arithmetic, wrong = Arithmetic("bf16", "nhwc"), []
+
+    def watch(layer: nn.Module, inputs: tuple[Tensor, ...], maps: Tensor) -> None:
+        def look(gradient: Tensor) -> None:
+            if min(gradient.shape[1], gradient.shape[2] * gradient.shape[3]) > 1 and gradient.stride(1) > 1:
+                wrong.append(layer)
+
+        if maps.requires_grad:
+            maps.register_hook(look)
+
+    network = classifier(name).network
+    laid_out(network, arithmetic).train()
+    leaves = [layer for layer in network.features.modules() if not list(layer.children())]
+    for layer in leaves[:-1]:  # what the last one gets back may come from a flat vector
+        layer.register_forward_hook(watch)
+    images = pictures(network)
+    scores = outputs(forward(network, images, arithmetic))
+    torch.stack([functional.cross_entropy(s.float(), torch.arange(len(images)) % 2) for s in scores]).sum().backward()
+    assert wrong == []
+
+
+@every_network
+def test_training_differs_by_dropout_and_batch_norm_alone(name: str) -> None:
+    network = trained(classifier(name).network)
+    images = pictures(network)
+    evaluated = network(images)
+    network.train()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.Dropout):
+            layer.eval()
+    torch.testing.assert_close(network(images), evaluated)
+
+
+@every_network
+def test_scoring_changes_nothing(name: str) -> None:
+    found = classifier(name)
+    images, before = pictures(found.network), tensors_digest(found.network.state_dict())
+    assert torch.equal(found.scores(images), found.scores(images))
+    assert tensors_digest(found.network.state_dict()) == before
+
+
+@every_network
+def test_a_score_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
+    network = trained(classifier(name).network)
+    images = pictures(network)
+    torch.testing.assert_close(network(images[1:2]), network(images)[1:2], atol=1e-5, rtol=1e-4)
+
+
+@every_network
+def test_an_image_that_is_too_small_is_an_error(name: str) -> None:
+    network = trained(classifier(name).network)
+    side = network.size // 4
+    with pytest.raises(UserError, match="the network takes"):
+        network(torch.zeros(1, network.w_in, side, side))
+
+
+@every_network
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_other_arithmetic_gives_nearly_the_same_scores_and_every_gradient(name: str, precision: str) -> None:
+    """Channels last; in bf16 the convolutions' and linear layers' weights are rounded copies, the rest is float32."""
+    network = trained(classifier(name).network)
+    images, exact = pictures(network, 8), network(pictures(network, 8))
+    scores = forward(network.to(memory_format=torch.channels_last), images, Arithmetic(precision, "nhwc"))  # type: ignore[call-overload]
+    assert scores.dtype == (torch.float32 if precision == "fp32" else torch.bfloat16)
+    difference = (scores.float() - exact).square().mean() / exact.square().mean()
+    assert difference.sqrt() < (1e-4 if precision == "fp32" else 0.1)
+    network.zero_grad()
+    functional.cross_entropy(scores.float(), torch.arange(8)).backward()
+    assert [name for name, largest in gradients(network).items() if not largest > 0] == []
+    assert {p.grad.dtype for p in network.parameters() if p.grad is not None} == {torch.float32}
+    forward(network.train(), images, Arithmetic(precision, "nhwc")).float().logsumexp(1).sum().backward()
+    assert [name for name, largest in gradients(network).items() if not largest < 1e4] == []

@@ -1,0 +1,88 @@
+"""Highway networks: parameters by hand, the gate against its equation, how it begins."""
+
+import pytest
+import torch
+from torch import nn
+
+from imclass.models.layers.dropout import Dropout
+from imclass.models.nets.highway import NETS, Gated, Highway, Row
+from tests.support.outline import count, outline
+
+NARROW = Row((4, 6, 8), (2, 1, 1), hidden=5, size=8)
+
+
+def test_parameters_are_those_by_hand() -> None:
+    total, w_in = 0, 3
+    for width, gated in ((32, 4), (80, 5), (128, 5)):
+        total += (9 * w_in + 1) * width + gated * 2 * (9 * width + 1) * width
+        w_in = width
+    total += (w_in + 1) * 100 + 101 * 10
+    assert count(outline(NETS["highway-19"])) == total == NETS["highway-19"].parameters == 2_256_838
+
+
+def test_it_has_nineteen_layers() -> None:
+    """A gated layer is one: its two convolutions stand side by side."""
+    network = outline(NETS["highway-19"])
+    gated = [m for m in network.modules() if isinstance(m, Gated)]
+    plain = [m for m in (*network.features, *network.head) if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert (len(gated), len(plain)) == (14, 5)
+
+
+def test_maps_are_32_16_and_8_pixels_wide() -> None:
+    network, maps = outline(NETS["highway-19"]), torch.empty(1, 3, 32, 32, device="meta")
+    found = []
+    for layer in network.features:
+        maps = layer(maps)
+        found += [tuple(maps.shape[1:])] if isinstance(layer, Gated) else []
+    assert found == [(32, 32, 32)] * 4 + [(80, 16, 16)] * 5 + [(128, 8, 8)] * 5
+    assert maps.shape[1:] == (100, 8, 8)
+
+
+def test_the_gate_mixes_the_transform_and_the_input() -> None:
+    """Equation 3: y = H T + x (1 - T)."""
+    torch.manual_seed(0)
+    layer, maps = Gated(3), torch.randn(2, 3, 5, 5)
+    before = maps.clone()
+    transform, gate = layer.transform(maps), layer.gate(maps)
+    torch.testing.assert_close(layer(maps), transform * gate + before * (1 - gate))
+    assert torch.equal(maps, before)
+    assert transform.min() == 0
+    assert 0 < gate.min() < gate.max() < 1
+
+
+@pytest.mark.parametrize(("bias", "carried"), [(-30.0, True), (30.0, False)])
+def test_a_shut_gate_carries_and_an_open_one_transforms(bias: float, carried: bool) -> None:
+    layer, maps = Gated(3), torch.randn(2, 3, 5, 5)
+    nn.init.constant_(layer.gate.get_parameter("0.bias"), bias)
+    torch.testing.assert_close(layer(maps), maps if carried else layer.transform(maps))
+
+
+def test_it_begins_by_carrying_most_of_its_input() -> None:
+    """Gate biases are -2, the other biases 0; the first and the last weights are N(0, 0.05^2), the rest He's."""
+    torch.manual_seed(0)
+    network = Highway(Row((32, 80, 128), (1, 1, 1)))
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            assert parameter.unique().tolist() == [-2.0 if ".gate." in name else 0.0], name
+    first, last = network.features[1], network.head[-1]
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(last, nn.Linear)
+    for layer in (first, last):
+        assert layer.weight.std().item() == pytest.approx(0.05, rel=0.1)
+    gated = [m for m in network.modules() if isinstance(m, Gated)]
+    for weights in (gated[1].transform.get_parameter("0.weight"), gated[1].gate.get_parameter("0.weight")):
+        assert weights.std().item() == pytest.approx((2 / (9 * 80)) ** 0.5, rel=0.02)
+
+
+def test_dropout_stands_before_each_plain_convolution_and_the_last_layer() -> None:
+    network = Highway(NARROW)
+    kinds = [type(m) for m in network.features]
+    assert [kinds[i + 1] for i, kind in enumerate(kinds) if kind is Dropout] == [nn.Conv2d] * 3
+    assert [type(m) for m in network.head] == [nn.AvgPool2d, nn.Flatten, Dropout, nn.Linear]
+    assert {m.p for m in network.modules() if isinstance(m, Dropout)} == {0.2}
+
+
+def test_a_size_that_is_too_small_names_the_smallest() -> None:
+    with pytest.raises(ValueError, match="size is 3, and the smallest that works is 4"):
+        Highway(Row((4, 6, 8), (1, 1, 1), size=3))
+    assert Highway(Row((4, 6, 8), (1, 1, 1), size=4)).eval()(torch.rand(1, 3, 4, 4)).shape == (1, 10)

@@ -1,0 +1,178 @@
+"""CIFAR ResNets: parameters by hand for both shortcuts, option A against a loop, depths that are not 6n + 2 refused."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from imclass.core.config import Model
+from imclass.core.errors import UserError
+from imclass.models.classifier import create
+from imclass.models.entry import Published
+from imclass.models.layers.residual import BasicBlock, Subsample
+from imclass.models.nets.resnet_cifar import NETS, ResNetCifar, Row
+
+PUBLISHED = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.43, 1202: 7.93}
+COUNTS = {
+    "20": 269_722, "32": 464_154, "44": 658_586, "56": 853_018, "110": 1_727_962, "1202": 19_421_274,
+    "20-b": 272_474, "32-b": 466_906, "44-b": 661_338, "56-b": 855_770, "110-b": 1_730_714, "1202-b": 19_424_026,
+}  # fmt: skip
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def by_hand(depth: int, option: str, widths: tuple[int, ...] = (16, 32, 64)) -> int:
+    """3x3 without bias and BN's two numbers a map; the stem, 2n convolutions a stage, projections, FC."""
+    n, count, w_in = (depth - 2) // 6, 27 * widths[0] + 2 * widths[0], widths[0]
+    for w_out in widths:
+        count += 9 * w_in * w_out + (2 * n - 1) * 9 * w_out * w_out + 2 * n * 2 * w_out
+        count += (w_in + 2) * w_out if option == "B" and w_in != w_out else 0
+        w_in = w_out
+    return count + w_in * 10 + 10
+
+
+def test_the_table_is_the_papers() -> None:
+    assert {name.removeprefix("resnet-cifar-"): entry.parameters for name, entry in NETS.items()} == COUNTS
+    for name, entry in NETS.items():
+        assert entry.parameters == by_hand(entry.row.depth, entry.row.option)
+        assert entry.published == (
+            None if name.endswith("-b") else Published(PUBLISHED[entry.row.depth], protocol="whole image")
+        )
+
+
+@pytest.mark.parametrize("depth", [20, 32, 110])
+@pytest.mark.parametrize("option", ["A", "B"])
+def test_depth_counts_layers_with_weights(depth: int, option: str) -> None:
+    with torch.device("meta"):
+        network = ResNetCifar(Row(depth, option))  # type: ignore[arg-type]
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len([m for m in layers if isinstance(m, nn.Linear) or m.kernel_size == (3, 3)]) == depth
+    assert len([m for m in layers if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]) == 2 * (option == "B")
+    assert all(m.bias is None for m in layers if isinstance(m, nn.Conv2d))
+
+
+@pytest.mark.parametrize("depth", [-4, 0, 2, 7, 21, 49])
+def test_a_depth_that_is_not_6n_plus_2_is_refused(depth: int) -> None:
+    with pytest.raises(ValueError, match=rf"depth is {depth}, and must be 6n \+ 2: \d+ or \d+"):
+        ResNetCifar(Row(depth))
+
+
+def test_the_user_is_told_in_a_line() -> None:
+    with pytest.raises(UserError, match=r"resnet-cifar-20 cannot be built .* 6n \+ 2: 20 or 26"):
+        create(Model("resnet-cifar-20", {"depth": 21}), ["a", "b"])
+    with pytest.raises(UserError, match="option is 'C'; it must be one of 'A', 'B'"):
+        create(Model("resnet-cifar-20", {"option": "C"}), ["a", "b"])
+
+
+def test_widths_that_fall_need_projections() -> None:
+    with pytest.raises(ValueError, match="use option B"):
+        ResNetCifar(Row(8, widths=(8, 4, 4)))
+    assert ResNetCifar(Row(8, "B", widths=(8, 4, 4))).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_a_block_whose_residual_is_silent_is_its_shortcut() -> None:
+    block = BasicBlock(3, 5, 2, Subsample(2, 2)).eval()
+    nn.init.zeros_(block.residual[-1].get_parameter("weight"))
+    maps = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(block(maps), block.shortcut(maps))
+    assert torch.equal(maps, maps.clamp_min(0))  # in place on its own numbers only
+    nn.init.ones_(block.residual[-1].get_parameter("weight"))
+    assert not torch.allclose(block(maps), block.shortcut(maps))
+
+
+def test_a_block_is_its_formula_and_leaves_its_input_alone() -> None:
+    torch.manual_seed(0)
+    block, maps = BasicBlock(4, 4, 1, nn.Identity()).eval(), torch.randn(2, 4, 6, 6)
+    before = maps.clone()
+    first, norm, _, second, last = block.residual
+    expected = functional.relu(last(second(functional.relu(norm(first(maps))))) + maps)
+    torch.testing.assert_close(block(maps), expected)
+    assert torch.equal(maps, before)
+
+
+def test_real_blocks_have_the_published_number_of_parameters() -> None:
+    assert parameters(BasicBlock(64, 64, 1, nn.Identity())) == 73_984
+    assert parameters(BasicBlock(256, 256, 1, nn.Identity())) == 1_180_672
+
+
+def test_maps_are_32_16_and_8_pixels_wide() -> None:
+    network, sides = ResNetCifar(Row(14, widths=(2, 3, 4))).eval(), []
+    maps = torch.zeros(1, 3, 32, 32)
+    for layer in network.features:  # type: ignore[attr-defined]
+        maps = layer(maps)
+        sides += [maps.shape[3]] if isinstance(layer, BasicBlock) else []
+    assert sides == [32, 32, 16, 16, 8, 8]
+
+
+@pytest.mark.parametrize("option", ["A", "B"])
+def test_dense_slides_the_mean_over_larger_maps(option: str) -> None:
+    torch.manual_seed(0)
+    network, images = ResNetCifar(Row(8, option, (4, 6, 8))).eval(), torch.rand(2, 3, 40, 48)  # type: ignore[arg-type]
+    maps, dense = network.features(network.prepare(images)), network.dense(images)
+    assert dense.shape == (2, 10, 3, 5)
+    for y in range(3):
+        for x in range(5):
+            torch.testing.assert_close(dense[:, :, y, x], network.head(maps[:, :, y : y + 8, x : x + 8]))
+    assert not torch.allclose(dense[:, :, 0, 0], dense[:, :, 2, 4])
+
+
+@pytest.mark.parametrize(("size", "side"), [(1, 1), (31, 8), (33, 9), (64, 16)])
+def test_other_sizes_work(size: int, side: int) -> None:
+    network = ResNetCifar(Row(8, widths=(2, 3, 4), size=size)).eval()
+    images = torch.rand(2, 3, size, size)
+    assert network.features(images).shape[2:] == (side, side)
+    assert network(images).shape == (2, 10)
+    with pytest.raises(ValueError, match="the smallest that works is 1"):
+        ResNetCifar(Row(8, size=0))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("features.0.weight", "conv1.weight"),
+        ("features.1.running_mean", "bn1.running_mean"),
+        ("features.3.residual.0.weight", "layer1.0.conv1.weight"),
+        ("features.5.residual.4.bias", "layer1.2.bn2.bias"),
+        ("features.6.residual.1.num_batches_tracked", "layer2.0.bn1.num_batches_tracked"),
+        ("features.11.residual.3.weight", "layer3.2.conv2.weight"),
+        ("head.2.bias", "linear.bias"),
+    ],
+)
+def test_akamaster_calls_it(ours: str, theirs: str) -> None:
+    foreign = NETS["resnet-cifar-20"].foreign["akamaster"]
+    assert (foreign.name, dict(foreign.row)) == ("resnet20", {"zeros": "both"})
+    assert foreign.rename(ours) == theirs
+    assert ours in ResNetCifar(Row(20)).state_dict()
+
+
+def test_akamaster_has_option_a_alone() -> None:
+    assert {name for name, entry in NETS.items() if entry.foreign} == {f"resnet-cifar-{d}" for d in PUBLISHED}
+
+
+def test_zeros_at_both_ends_are_another_network() -> None:
+    torch.manual_seed(0)
+    one, images = ResNetCifar(Row(8, widths=(4, 8, 16))).eval(), torch.rand(2, 3, 32, 32)
+    other = ResNetCifar(Row(8, widths=(4, 8, 16), zeros="both")).eval()
+    other.load_state_dict(one.state_dict())
+    assert not torch.allclose(one(images), other(images), atol=1e-3)
+
+
+def test_convolutions_begin_at_two_over_fan_in() -> None:
+    torch.manual_seed(0)
+    for layer in ResNetCifar(Row(8, "B")).modules():
+        if isinstance(layer, nn.Conv2d):
+            assert layer.weight.var().item() == pytest.approx(2 / layer.weight[0].numel(), rel=0.25)
+
+
+def test_it_can_learn_eight_images_by_heart() -> None:
+    torch.manual_seed(0)
+    network, images, labels = ResNetCifar(Row(8, widths=(8, 8, 16))), torch.rand(8, 3, 32, 32), torch.arange(8)
+    network.normalise((0.5,), (0.3,))
+    optimiser = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
+    for _ in range(30):
+        optimiser.zero_grad()
+        functional.cross_entropy(network(images), labels).backward()
+        optimiser.step()
+    assert (network(images).argmax(1) == labels).all()

@@ -1,0 +1,123 @@
+"""The three verbs agree with each other, and the input is prepared as numpy would."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from imclass.models.nets.lenet import LeNet, Row
+from imclass.models.network import Network
+
+
+class Tiny(Network):
+    """3x3, ReLU; spatial mean; FC: the smallest network with a pooling head."""
+
+    def __init__(self, size: int = 8, w_in: int = 3, classes: int = 4) -> None:
+        super().__init__(size, w_in)
+        self.features = nn.Sequential(nn.Conv2d(w_in, 5, 3), nn.ReLU())
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, classes))
+
+
+@pytest.fixture
+def lenet() -> LeNet:
+    torch.manual_seed(0)
+    return LeNet(Row()).eval()
+
+
+def images(n: int = 3, side: int = 28, channels: int = 1) -> Tensor:
+    return torch.randint(
+        0, 256, (n, channels, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [((0.5,), (0.25,)), ((0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261))],
+    ids=["one value", "a value a channel"],
+)
+def test_uint8_is_divided_by_255_then_normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    network, batch = Tiny(), images(2, 8, 3)
+    network.normalise(mean, std)
+    shape = (1, -1, 1, 1)
+    expected = (batch.numpy() / 255 - np.reshape(mean, shape)) / np.reshape(std, shape)
+    np.testing.assert_allclose(network.prepare(batch).numpy(), expected, atol=1e-6)
+
+
+def test_floats_are_taken_as_they_are() -> None:
+    network, batch = Tiny(), images(2, 8, 3)
+    network.normalise((0.5,), (0.25,))
+    torch.testing.assert_close(network.prepare(batch.float() / 255), network.prepare(batch))
+    assert not torch.allclose(network.prepare(batch.float()), network.prepare(batch))
+
+
+def test_normalising_comes_before_the_cast() -> None:
+    """In bfloat16 a picture of 255 grey levels has fewer of them left, so the order can be seen."""
+    network = Tiny(w_in=1).bfloat16()
+    network.mean, network.std = network.mean.float() + 0.99, network.std.float() * 0.01
+    ramp = torch.arange(240, 256, dtype=torch.uint8).view(1, 1, 4, 4)
+    exact = (ramp.float() / 255 - 0.99) / 0.01
+    torch.testing.assert_close(network.prepare(ramp), exact.bfloat16())
+    cast_first = ((ramp.float() / 255).bfloat16() - 0.99) / 0.01
+    assert (cast_first.float() - exact).abs().max() > 0.05
+
+
+def test_statistics_are_buffers_of_the_state_and_not_parameters() -> None:
+    network = Tiny()
+    assert {"mean", "std"} <= set(network.state_dict())
+    assert not {"mean", "std"} & {name for name, _ in network.named_parameters()}
+    assert network.mean.dtype == network.std.dtype == torch.float32
+
+
+def test_forward_is_head_of_features(lenet: LeNet) -> None:
+    batch = images()
+    torch.testing.assert_close(lenet(batch), lenet.head(lenet.features(batch.float() / 255)))
+
+
+def test_embed_is_the_penultimate_vector(lenet: LeNet) -> None:
+    batch = images()
+    embedded = lenet.embed(batch)
+    assert embedded.shape == (3, 84)
+    torch.testing.assert_close(lenet.head[-1](embedded), lenet(batch))
+
+
+def test_dense_at_the_native_size_is_forward(lenet: LeNet) -> None:
+    batch = images()
+    dense = lenet.dense(batch)
+    assert dense.shape == (3, 10, 1, 1)
+    torch.testing.assert_close(dense.flatten(1), lenet(batch), atol=1e-5, rtol=0)
+
+
+def test_dense_of_a_larger_image_is_forward_of_each_window(lenet: LeNet) -> None:
+    large = images(2, 40)
+    dense = lenet.dense(large)
+    assert dense.shape == (2, 10, 4, 4)
+    for y in range(4):
+        for x in range(4):
+            window = large[:, :, 4 * y : 4 * y + 28, 4 * x : 4 * x + 28]
+            torch.testing.assert_close(dense[:, :, y, x], lenet(window), atol=1e-5, rtol=0)
+    assert not torch.allclose(dense[:, :, 0, 0], dense[:, :, 0, 1])
+
+
+def test_dense_of_a_pooling_head_is_forward_too() -> None:
+    network, batch = Tiny().eval(), images(2, 8, 3)
+    torch.testing.assert_close(network.dense(batch).flatten(1), network(batch), atol=1e-5, rtol=0)
+
+
+def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
+    torch.manual_seed(0)
+    network, batch = LeNet(Row(dropout=0.5)), images()
+    assert not torch.equal(network(batch), network(batch))
+    network.eval()
+    torch.testing.assert_close(network(batch), network(batch))
+
+
+def test_convolution_of_lenet_is_a_plain_loop(lenet: LeNet) -> None:
+    """The first layer, by hand: that weights are laid out as out, in, height, width."""
+    batch, layer = images(1), lenet.features[0]
+    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+    ours = layer(lenet.prepare(batch)).detach().numpy()
+    x, w, b = batch.numpy()[0, 0] / 255, layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    for k, y, z in [(0, 0, 0), (3, 10, 7), (5, 23, 23)]:
+        assert ours[0, k, y, z] == pytest.approx((x[y : y + 5, z : z + 5] * w[k, 0]).sum() + b[k], abs=1e-5)
+    assert functional.relu(torch.tensor(ours)).shape == (1, 6, 24, 24)
