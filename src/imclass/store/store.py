@@ -18,19 +18,33 @@ from pathlib import Path, PurePosixPath
 
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest, sync_folder
-from imclass.store.transfer import Failed, Transfer, opener
+from imclass.store.transfer import Failed, Transfer, opener, size_at
 
 Report = Callable[[int, int], None]  # bytes held so far, bytes in all
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file to be had: where it belongs in the store, where it comes from, and what it must be."""
+    """A file to be had: where it belongs in the store, where it comes from, and what it must be.
+
+    Of some published files only the first digits of the SHA-256 are known, or nothing, and not the size.
+    """
 
     path: str  # relative to the store
-    url: str  # https only
-    sha256: str
-    size: int  # bytes
+    url: str = ""  # https only; empty where the file cannot be downloaded as it is
+    sha256: str = ""  # all of it, or as much as is known
+    size: int | None = None  # bytes
+    name: str = ""  # what messages call it, if not `path`
+    source: str = ""  # where a person gets it, if not from `url`
+
+    @property
+    def title(self) -> str:
+        """What messages call the file."""
+        return self.name or self.path
+
+    def matches(self, digest: str) -> bool:
+        """Whether this SHA-256, in hexadecimal, is the file's as far as that is known."""
+        return digest.startswith(self.sha256.lower())
 
 
 @dataclass(frozen=True)
@@ -52,9 +66,9 @@ class Store:
         """
         target = self.inside(download.path)
         if not os.path.lexists(target):
-            if self.offline:
-                why = f"{download.path} is not in the store, and --offline forbids a download"
-                raise UserError(f"{why}. {by_hand(download, target)}")
+            if self.offline or not download.url:
+                why = "--offline forbids a download" if download.url else "it cannot be downloaded as it is"
+                raise UserError(f"{download.title} is not in the store, and {why}. {by_hand(download, target)}")
             fetch(download, target, report or ignore, context or ssl.create_default_context())
         verify(target, download)
         return target
@@ -91,17 +105,20 @@ def ignore(held: int, size: int) -> None:
 
 
 def by_hand(download: Download, target: Path) -> str:
-    """How to do without the download: the sentence that every failure ends with."""
-    what = f"{download.size:,} bytes, SHA-256 {download.sha256}"
-    return f"To put it there by hand, save {download.url} as {target} ({what})"
+    """Return how to do without the download: the sentence that every failure ends with."""
+    whole = len(download.sha256) == 64
+    facts = [f"{download.size:,} bytes"] if download.size is not None else []
+    facts += [f"{'SHA-256' if whole else 'its SHA-256 begins'} {download.sha256}"] if download.sha256 else []
+    what = f"save {download.url}" if download.url else f"put {download.source}"
+    return f"By hand: {what} as {target}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 def verify(target: Path, download: Download) -> None:
-    """A `UserError` unless the file is the one expected; the file is left as it is."""
+    """Raise `UserError` unless the file is the one expected; leave the file as it is."""
     if not target.is_file():
         raise UserError(f"{target} is not a file; move it away. {by_hand(download, target)}")
     digest = file_digest(target)
-    if digest != download.sha256.lower():
+    if not download.matches(digest):
         raise UserError(
             f"{target} is not the file expected: its SHA-256 begins {digest[:12]} ({target.stat().st_size:,} bytes), "
             f"and {download.sha256[:12]} is wanted; move it away to have it downloaded. {by_hand(download, target)}"
@@ -110,22 +127,20 @@ def verify(target: Path, download: Download) -> None:
 
 def fetch(download: Download, target: Path, report: Report, context: ssl.SSLContext) -> None:
     """Bring `download` to `target`, whole and verified; every failure is a `UserError`."""
+    send = opener(context)
     try:
         if not download.url.startswith("https://"):
             raise Failed("the address is not https")
+        size = download.size if download.size is not None else size_at(download.url, send)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(part_of(target), lambda held: report(held, download.size)) as file:
+        with locked(part_of(target), lambda held: report(held, size)) as file:
             if not os.path.lexists(target):  # another process may have brought it while this one waited
-                publish(
-                    Transfer(download.url, download.size, file, opener(context), report),
-                    target,
-                    download.sha256.lower(),
-                )
+                publish(Transfer(download.url, size, file, send, report), target, download)
     except Failed as failed:
-        why = f"{download.path} could not be downloaded from {download.url}: {failed}"
+        why = f"{download.title} could not be downloaded from {download.url}: {failed}"
         raise UserError(f"{why}. {by_hand(download, target)}") from None
     except OSError as error:
-        why = f"{download.path} could not be written into {target.parent} ({error.strerror or error})"
+        why = f"{download.title} could not be written into {target.parent} ({error.strerror or error})"
         fix = f"{room(download, target, error)}or name another folder with --store"
         raise UserError(f"{why}; {fix}. {by_hand(download, target)}") from None
 
@@ -136,11 +151,12 @@ def part_of(target: Path) -> Path:
 
 
 def room(download: Download, target: Path, error: OSError) -> str:
-    """What to do about a full disk, with the sizes; nothing for other errors."""
+    """Return what to do about a full disk, with the sizes; for other errors, to make the folder writable."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return "make it writable, "
     free = shutil.disk_usage(target.parent).free
-    return f"the file has {download.size:,} bytes and {free:,} are free: make room, "
+    size = "" if download.size is None else f"the file has {download.size:,} bytes and "
+    return f"{size}{free:,} are free: make room, "
 
 
 @contextlib.contextmanager
@@ -178,20 +194,21 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
         return False
 
 
-def publish(transfer: Transfer, target: Path, wanted: str) -> None:
-    """Complete the transfer and give it its name if its SHA-256 is the `wanted` one; if it is not, remove it."""
+def publish(transfer: Transfer, target: Path, download: Download) -> None:
+    """Complete the transfer and give the file its name if its SHA-256 is as expected; remove it if not."""
     part, before = part_of(target), transfer.held
     if shutil.disk_usage(target.parent).free < transfer.size - before:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     transfer.complete()
     digest = transfer.digest()
-    if digest != wanted and before > 0:  # what was here before may be to blame
+    if not download.matches(digest) and before > 0:  # what was here before may be to blame
         transfer.restart()
         transfer.complete()
         digest = transfer.digest()
-    if digest != wanted:
+    if not download.matches(digest):
         part.unlink()
-        raise Failed(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted[:12]} is expected")
+        wanted = download.sha256[:12]
+        raise Failed(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted} is expected")
     os.fsync(transfer.file.fileno())
     if os.path.lexists(target):  # put there by hand meanwhile: theirs is left alone, and looked at next
         part.unlink()

@@ -23,6 +23,7 @@ from imclass.core.text import printable
 TIMEOUT = 30.0  # seconds without a byte before a connection counts as stalled
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt
 BLOCK = 1 << 16  # bytes
+LARGEST = 2 << 30  # bytes of a file whose size was not known before; torchvision's VGG-E has 575 million
 TRANSIENT = (408, 416, 429)  # HTTP statuses worth another attempt, beside every 5xx
 
 
@@ -168,3 +169,19 @@ def failure(error: Exception) -> Failed:
         return Failed("its name could not be looked up; is this machine connected?")
     lost = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError, HTTPException)
     return Failed(f"the connection failed ({printable(str(cause))})", again=isinstance(cause, lost))
+
+
+def size_at(url: str, send: urllib.request.OpenerDirector) -> int:
+    """Return the bytes of the file at `url`, as its server says; raise `Failed` for none or more than `LARGEST`."""
+    request = urllib.request.Request(url, headers={"User-Agent": "imclass"}, method="HEAD")
+    try:
+        with send.open(request, timeout=TIMEOUT) as response:
+            size = int(response.headers.get("Content-Length") or 0)
+    except HTTPError as error:
+        error.close()
+        raise Failed(f"the server answered {error.code}") from None
+    except (OSError, ValueError) as error:
+        raise failure(error) from None
+    if not 0 < size <= LARGEST:
+        raise Failed(f"the server says that the file has {size:,} bytes, and up to {LARGEST:,} are believed")
+    return size

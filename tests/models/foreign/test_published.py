@@ -20,6 +20,7 @@ from imclass.models.entry import Entry
 from imclass.models.foreign import published
 from imclass.models.foreign.inputs import INPUTS
 from imclass.models.foreign.published import PUBLISHED, obtained
+from imclass.store import store as store_module
 from imclass.store.store import Store
 
 ENTRIES: dict[str, Entry] = networks().entries
@@ -121,7 +122,7 @@ class Server(OpenerDirector):
 def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
     def make(content: bytes = CONTENT, **told: Any) -> Server:
         server = Server(lambda: content, **told)
-        monkeypatch.setattr(published, "opener", lambda context: server)
+        monkeypatch.setattr(store_module, "opener", lambda context: server)
         return server
 
     return make
@@ -163,7 +164,7 @@ def test_a_server_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     def refuse() -> bytes:
         raise HTTPError(FILE.url, 404, "not here", Message(), None)
 
-    monkeypatch.setattr(published, "opener", lambda context: Server(refuse))
+    monkeypatch.setattr(store_module, "opener", lambda context: Server(refuse))
     with pytest.raises(UserError, match=r"from https://example.org/.*: the server answered 404. By hand: save"):
         obtained(FILE, Store(tmp_path))
     with pytest.raises(UserError, match="the address is not https"):

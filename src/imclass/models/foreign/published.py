@@ -6,23 +6,18 @@ a single crop of ILSVRC 2012's validation images, or for CIFAR-10's test images.
 torchvision's documentation adds that terms of the training data may apply.
 """
 
-import os
 import ssl
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.error import HTTPError
 
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.text import nearest
 from imclass.models.foreign.readers import READERS
-from imclass.store.store import Report, Store, ignore, locked, part_of, publish
-from imclass.store.transfer import TIMEOUT, Failed, Transfer, failure, opener
+from imclass.store.store import Download, Report, Store, ignore
 
-LARGEST = 2 << 30  # bytes; torchvision's VGG-E has 575 million
 TORCHVISION = "https://download.pytorch.org/models"
 HUB = "https://huggingface.co/timm"
 GLUON = "https://github.com/rwightman/pytorch-pretrained-gluonresnet/releases/download/v0.1"
@@ -151,81 +146,19 @@ def published(key: str) -> WeightFile:
 
 
 def obtained(file: WeightFile, store: Store, report: Report = ignore, context: ssl.SSLContext | None = None) -> Path:
-    """The file, from the store under its own name or as NAME.*, else from its address; its SHA-256 is checked.
+    """Return the file, from the store under its own name or as NAME.*, else from its address; check its SHA-256.
 
     Where it can be had from nowhere, a `UserError` says where to put it. `report(bytes so far, bytes in all)` is called
     as it grows.
     """
-    names = [file.file, *(f"{file.name}{suffix}" for suffix in READERS)]
-    found = store.find(*(f"weights/{file.network}/{name}" for name in names))
-    target = store.inside(f"weights/{file.network}/{file.file}")
+    folder = f"weights/{file.network}"
+    download = Download(f"{folder}/{file.file}", file.url, file.sha256, None, file.key, file.source)
+    found = store.find(download.path, *(f"{folder}/{file.name}{suffix}" for suffix in READERS))
     if found is None:
-        if store.offline or not file.url:
-            why = "--offline forbids a download" if file.url else "it cannot be downloaded as it is"
-            raise UserError(f"{file.key} is not in the store, and {why}. {by_hand(file, target)}")
-        fetch(file, target, report, context or ssl.create_default_context())
-        found = target
-    if file.sha256 and not (digest := file_digest(found)).startswith(file.sha256):
+        return store.get(download, report, context)
+    if not download.matches(digest := file_digest(found)):
         raise UserError(
             f"{found} is not {file.key}: its SHA-256 begins {digest[:12]}, and {file.sha256[:12]} is wanted. Move it "
             f"away, or take it in as your own: imclass weights import {found} --as {file.network} --out MODEL"
         )
     return found
-
-
-def by_hand(file: WeightFile, target: Path) -> str:
-    """How to do without the download."""
-    what = f"save {file.url}" if file.url else f"put {file.source}"
-    digest = f" (its SHA-256 begins {file.sha256})" if file.sha256 else ""
-    return f"By hand: {what} as {target}{digest}"
-
-
-def fetch(file: WeightFile, target: Path, report: Report, context: ssl.SSLContext) -> None:
-    """Bring the file to `target`, whole and verified as far as its SHA-256 is known; failures are a `UserError`."""
-    send = opener(context)
-    try:
-        size = length(file.url, send)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(part_of(target), lambda held: report(held, size)) as part:
-            if not os.path.lexists(target):  # another process may have brought it while this one waited
-                transfer = Transfer(file.url, size, part, send, report)
-                publish(transfer, target, verified(transfer, file.sha256))
-    except Failed as failed:
-        raise UserError(
-            f"{file.key} could not be downloaded from {file.url}: {failed}. {by_hand(file, target)}"
-        ) from None
-    except OSError as error:
-        why = f"{file.key} could not be written into {target.parent} ({error.strerror or error})"
-        raise UserError(f"{why}; make room, or name another folder with --store. {by_hand(file, target)}") from None
-
-
-def length(url: str, send: urllib.request.OpenerDirector) -> int:
-    """Bytes of the file at `url`, as its server says; more than any weights have is `Failed`."""
-    if not url.startswith("https://"):
-        raise Failed("the address is not https")
-    request = urllib.request.Request(url, headers={"User-Agent": "imclass"}, method="HEAD")
-    try:
-        with send.open(request, timeout=TIMEOUT) as response:
-            size = int(response.headers.get("Content-Length") or 0)
-    except HTTPError as error:
-        error.close()
-        raise Failed(f"the server answered {error.code}") from None
-    except (OSError, ValueError) as error:
-        raise failure(error) from None
-    if not 0 < size <= LARGEST:
-        raise Failed(f"the server says that the file has {size:,} bytes, and weights have up to {LARGEST:,}")
-    return size
-
-
-def verified(transfer: Transfer, wanted: str) -> str:
-    """The SHA-256 of the complete file, which begins with `wanted`; else `Failed`, and nothing of it is kept."""
-    before = transfer.held
-    transfer.complete()
-    if not transfer.digest().startswith(wanted) and before:  # what was here before may be to blame
-        transfer.restart()
-        transfer.complete()
-    digest = transfer.digest()
-    if not digest.startswith(wanted):
-        transfer.restart()
-        raise Failed(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted[:12]} is expected")
-    return digest
