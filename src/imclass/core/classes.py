@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
 from imclass.core.errors import UserError
 from imclass.core.text import listed, nearest
@@ -71,12 +70,3 @@ def check_ids(classes: Sequence[str], where: str) -> None:
         other = seen.setdefault(identity(name), name)
         if other != name:
             raise UserError(f"{where}: classes {other!r} and {name!r} have one WordNet id; rename or merge one")
-
-
-def best(scores: Float[Tensor, "N K"], classes: Sequence[str], top: int) -> list[list[tuple[str, float]]]:
-    """The `top` classes (all, where there are fewer) of each row of log-scores with their probabilities, best first."""
-    found = scores.softmax(1).topk(min(top, len(classes)), dim=1)
-    return [
-        [(classes[k], p) for p, k in zip(values, indices, strict=True)]
-        for values, indices in zip(found.values.tolist(), found.indices.tolist(), strict=True)
-    ]

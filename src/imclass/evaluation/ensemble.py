@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from imclass.core.classes import best, join
+from imclass.core.classes import join
 from imclass.core.contracts import Classifier, Evaluation, Image, TestProtocol, ViewClassifier
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import check_images
+from imclass.core.scores import best, posterior
 from imclass.core.text import listed
 from imclass.evaluation.measures.single_label import ROWS, measured, posteriors
 
@@ -93,7 +94,7 @@ def mean_posterior(
     check_weights(weights)
     total = torch.zeros(scores[0].shape, dtype=torch.float64)
     for some, weight in zip(scores, weights, strict=True):
-        total += some.double().softmax(1) * (weight / math.fsum(weights))
+        total += posterior(some) * (weight / math.fsum(weights))
     return (total.clamp_min(torch.finfo(torch.float64).tiny).log() / temperature).float()
 
 

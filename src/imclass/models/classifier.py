@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from imclass.core.classes import best, check_classes
+from imclass.core.classes import check_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
 from imclass.core.contracts import Image
@@ -18,6 +18,7 @@ from imclass.core.errors import UserError, need
 from imclass.core.model_file import ModelHeader, read_model, save_model
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.core.runtime import Arithmetic
+from imclass.core.scores import best
 from imclass.core.tables import Found, find
 from imclass.models.arithmetic.precision import laid_out
 from imclass.models.entry import Entry

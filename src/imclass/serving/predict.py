@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imclass.core.classes import best
 from imclass.core.contracts import Classifier, Refused
 from imclass.core.errors import BadImage
+from imclass.core.scores import best
 from imclass.serving.inputs import Files, in_batches
 
 

@@ -8,10 +8,10 @@ import torch
 
 from imclass.core.contracts import TestProtocol
 from imclass.core.preprocess import Preprocess
+from imclass.core.scores import log_scores, posterior
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import protocols
 from imclass.models.views import batches as views
-from imclass.models.views.posteriors import log_scores, posterior
 from imclass.models.views.scales import with_scales
 from tests.support.narrowed import small
 from tests.support.viewers import Constant, Linear, ragged

@@ -26,7 +26,7 @@ from imclass.core.model_file import ModelHeader
 from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
 from imclass.data.catalog import open_split
-from imclass.evaluation.measures.single_label import predictions
+from imclass.evaluation.measures.single_label import confidence, predictions
 from imclass.evaluation.score import evaluate
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier
@@ -233,7 +233,7 @@ def all_refused(log: Sequence[Mapping[str, Any]], result: Evaluation | None, dat
 def worst(classifier: NetworkClassifier, dataset: Dataset, result: Evaluation, most: int = MISTAKES) -> list[Mistake]:
     """The mistakes that the model was surest of."""
     predicted = predictions(result.scores)
-    sure = posteriors(result.scores).max(axis=1)
+    sure = confidence(result.scores)
     wrong = np.flatnonzero(predicted != result.labels)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
     return [
@@ -246,12 +246,6 @@ def worst(classifier: NetworkClassifier, dataset: Dataset, result: Evaluation, m
         )
         for i, position in zip(wrong, positions(dataset, result)[wrong].tolist(), strict=True)
     ]
-
-
-def posteriors(scores: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "N K"]:
-    """The softmax of each row, in float64."""
-    raised = np.exp(np.subtract(scores, scores.max(axis=1, keepdims=True), dtype=np.float64))
-    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:

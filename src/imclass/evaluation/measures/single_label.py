@@ -1,13 +1,15 @@
-"""Scores and labels to numbers, in plain numpy. Counts are exact integers; means are taken in float64."""
+"""Scores and labels to numbers. Counts are exact integers; means are taken in float64."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64, Int64, Integer
 
 from imclass.core.contracts import Evaluation, Refused
+from imclass.core.scores import posterior
 
 ROWS = 4096  # images whose posteriors are held at a time
 
@@ -40,8 +42,7 @@ def posteriors(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float6
     """The softmax of log-scores, some images at a time, each part with its place."""
     for start in range(0, len(scores), ROWS):
         part = slice(start, start + ROWS)
-        powers = np.exp(np.subtract(scores[part], scores[part].max(axis=1, keepdims=True), dtype=np.float64))
-        yield part, powers / powers.sum(axis=1, keepdims=True)
+        yield part, posterior(torch.from_numpy(scores[part])).numpy()
 
 
 def brier(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:

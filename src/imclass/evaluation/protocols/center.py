@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imclass.core.contracts import ViewClassifier
+from imclass.core.scores import log_scores, posterior
 from imclass.models.views.batches import Images, one_view
-from imclass.models.views.posteriors import both_ways, log_scores, posterior
+from imclass.models.views.posteriors import both_ways
 from imclass.models.views.scales import check_scales, own_scale
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from imclass.core.contracts import Image, ViewClassifier
 from imclass.core.preprocess import Preprocess
+from imclass.core.scores import log_scores, posterior
 from imclass.models.views.batches import Batch, Images, Owned, portions, same_shape, to_batch
 from imclass.models.views.crops import Box
 from imclass.models.views.scales import check_scales
@@ -23,16 +24,6 @@ WINDOW = 64 * 2**20  # bytes of rescaled images held at a time
 
 Look: TypeAlias = Callable[[ViewClassifier, Images], Float64[Tensor, "N K"]]  # posteriors of rescaled images
 Boxes: TypeAlias = Callable[[int, int, int], Sequence[Box]]  # of height, width and native size
-
-
-def posterior(scores: Float[Tensor, "N K"]) -> Float64[Tensor, "N K"]:
-    """The softmax of log-scores."""
-    return scores.double().softmax(1)
-
-
-def log_scores(posteriors: Float64[Tensor, "N K"]) -> Float[Tensor, "N K"]:
-    """The log of posteriors; 0, which has none, counts as the smallest positive number, about exp(-708)."""
-    return posteriors.clamp_min(torch.finfo(torch.float64).tiny).log().float()
 
 
 def both_ways(posteriors: Callable[[Tensor], Tensor], batch: Batch) -> Float64[Tensor, "N K"]:
@@ -119,4 +110,4 @@ def mean_of_scores(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
 
 def highest(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
     """Each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3); they sum to 1 or more."""
-    return maps.double().softmax(1).amax((2, 3))
+    return posterior(maps).amax((2, 3))
