@@ -81,6 +81,11 @@ def row_of(entry: Entry, overrides: dict[str, Any], name: str) -> Any:
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
 
+def resolve(model: Model, plugins: Sequence[Path] = ()) -> Model:
+    """Return the model with every field of its network's row; those that it does not set are the table's."""
+    return replace(model, row=asdict(networks(plugins)[model.network].row) | model.row)
+
+
 def create(
     model: str | Model,
     classes: Sequence[str],

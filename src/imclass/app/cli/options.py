@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,17 +108,15 @@ def config_in(file: Path) -> Config:
 
 
 def with_whole_row(config: Config, words: Sequence[str], plugins: Sequence[Path]) -> Config:
-    """The config with every field of its network's row, so that each is an option; another network may be named."""
-    from dataclasses import replace
-
-    from imclass.models.classifier import networks
+    """Return the config with every field of its network's row, so that each is an option; words may name another."""
+    from imclass.models.classifier import resolve
 
     pairs = zip(words, [*words, ""][1:], strict=True)  # each word and the next
     named = next((word.partition("=")[2] or after for word, after in pairs if is_network(word)), None)
-    kept = config.model.row if named in (None, config.model.network) else {}
-    network = named or config.model.network
-    row = asdict(networks(plugins)[network].row) | kept
-    return replace(config, model=replace(config.model, network=network, row=row))
+    model = config.model
+    if named not in (None, model.network):
+        model = replace(model, network=named, row={})
+    return replace(config, model=resolve(model, plugins))
 
 
 def is_network(word: str) -> bool:

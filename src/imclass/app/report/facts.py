@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from imclass.app.cli.options import with_whole_row
 from imclass.app.draw.grid import grid
 from imclass.app.load import load_network
 from imclass.app.runs.curves import history
@@ -29,7 +28,7 @@ from imclass.data.catalog import open_split
 from imclass.evaluation.measures.single_label import confidence, predictions
 from imclass.evaluation.score import evaluate
 from imclass.models.analysis.activations import find_layer, output_of
-from imclass.models.classifier import NetworkClassifier
+from imclass.models.classifier import NetworkClassifier, resolve
 from imclass.models.views.batches import to_batch
 from imclass.store.store import Store
 
@@ -187,7 +186,8 @@ def recipes_own(config: Config, plugins: Sequence[Path]) -> dict[str, Any] | Non
     found = recipes(plugins).entries
     if config.recipe not in found:
         return None
-    return flatten(to_json(with_whole_row(found[config.recipe](), (), plugins)))
+    made: Config = found[config.recipe]()
+    return flatten(to_json(replace(made, model=resolve(made.model, plugins))))
 
 
 def recorded_score(header: ModelHeader, split: str) -> Score | None:
