@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy.optimize import minimize
 from test_run import CLASSES, SIZE, Linear, pictures
+from tolerance import assert_near
 
 from imclass.core.contracts import Classifier, Evaluation
 from imclass.core.ensemble import Ensemble, Member
@@ -42,9 +42,9 @@ def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None
     for rows in (4096, 7):  # images at a time
         monkeypatch.setattr(fusion, "ROWS", rows)
         found = fuse(parts, (1.0, 3.0), 0.7)
-        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+        assert_near(found.scores, expected.scores)
         assert (found.top1, found.top5) == (expected.top1, expected.top5)
-        assert found.loss == pytest.approx(expected.loss, abs=1e-6)
+        assert found.loss == pytest.approx(expected.loss, rel=1e-5)
         assert found.classes == CLASSES and (found.ids == data.ids).all()
 
 
@@ -106,7 +106,7 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     save(tmp_path / "fused.safetensors", whole, metrics={"test": {"top1": 0.5}}, licence="none")
     found = load(tmp_path / "fused.safetensors")
     assert isinstance(found, Ensemble) and found.header is not None
-    torch.testing.assert_close(found.classify(images()), whole.classify(images()), atol=1e-6, rtol=0)
+    assert_near(found.classify(images()), whole.classify(images()))
     assert found.predict(images()) == whole.predict(images())
     assert found.members[1].protocol == Center(40) and found.temperature == 0.5
     assert (found.header.network, found.header.metrics, found.header.licence) == (
@@ -118,14 +118,14 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     assert [type(n) for n in networks_of(found)] == [NetworkClassifier] * 3
     save(tmp_path / "again.safetensors", found)  # what was loaded can be saved
     again = load(tmp_path / "again.safetensors")
-    torch.testing.assert_close(again.classify(images()), whole.classify(images()), atol=1e-6, rtol=0)
+    assert_near(again.classify(images()), whole.classify(images()))
 
 
 def test_a_network_is_loaded_as_ever(tmp_path: Path) -> None:
     network = networks()[0]
     network.save(tmp_path / "model.safetensors")
     assert isinstance(load(tmp_path), NetworkClassifier)
-    torch.testing.assert_close(load(tmp_path).classify(images()), network.classify(images()))
+    assert_near(load(tmp_path).classify(images()), network.classify(images()))
 
 
 def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 from jaxtyping import Float64, Int64
 from sklearn import metrics as oracle
+from tolerance import assert_near
 
 from imclass.evaluate import metrics
 from imclass.evaluate.metrics import (
@@ -68,9 +69,9 @@ def test_cross_entropy_is_scikit_learns_and_torchs() -> None:
     scores, labels = scored()
     posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
     loss = cross_entropy(scores, labels)
-    assert loss == pytest.approx(oracle.log_loss(labels, posteriors, labels=np.arange(7)), abs=1e-12)
+    assert loss == pytest.approx(oracle.log_loss(labels, posteriors, labels=np.arange(7)), rel=1e-12)
     expected = torch.nn.functional.cross_entropy(torch.from_numpy(scores).double(), torch.from_numpy(labels))
-    assert loss == pytest.approx(float(expected), abs=1e-12)
+    assert loss == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_cross_entropy_survives_scores_whose_exponentials_do_not() -> None:
@@ -102,7 +103,7 @@ def test_per_class_is_scikit_learns() -> None:
     rows = per_class(confusion(predicted, labels, 8))  # class 7 has neither
     expected = oracle.precision_recall_fscore_support(labels, predicted, labels=range(8), zero_division=np.nan)
     found = np.array([(r.precision, r.recall, r.f1, r.support) for r in rows]).T
-    np.testing.assert_allclose(found, np.array(expected, float), atol=1e-12)
+    assert_near(found, np.array(expected, float), within=1e-12)
     assert math.isnan(rows[3].recall) and math.isnan(rows[5].precision) and math.isnan(rows[7].f1)
     assert rows[5].f1 == 0.0
 
@@ -111,7 +112,7 @@ def test_wilson_solves_its_own_equation() -> None:
     """The ends are the shares p with |p - hits/n| = z sqrt(p (1 - p) / n)."""
     for hits, n in ((984, 1000), (1, 7), (50, 100)):
         for end in wilson(hits, n):
-            assert abs(end - hits / n) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / n), abs=1e-12)
+            assert abs(end - hits / n) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / n), rel=1e-12)
 
 
 def test_wilson_at_the_ends() -> None:
@@ -134,11 +135,11 @@ def test_ranks_are_places_in_a_stable_sort() -> None:
 def test_brier_is_a_plain_loop_and_twice_scikit_learns_for_two_classes() -> None:
     scores, labels = scored(5000, 2)  # more images than are held at a time
     posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
-    assert brier(scores, labels) == pytest.approx(2 * oracle.brier_score_loss(labels, posteriors[:, 1]), abs=1e-12)
+    assert brier(scores, labels) == pytest.approx(2 * oracle.brier_score_loss(labels, posteriors[:, 1]), rel=1e-12)
     scores, labels = scored(50)
     rows = torch.from_numpy(scores).double().softmax(1).tolist()
     loop = sum((p - (k == label)) ** 2 for row, label in zip(rows, labels, strict=True) for k, p in enumerate(row))
-    assert brier(scores, labels) == pytest.approx(loop / 50, abs=1e-12)
+    assert brier(scores, labels) == pytest.approx(loop / 50, rel=1e-12)
 
 
 def test_brier_of_perfection_and_of_its_opposite() -> None:
@@ -150,7 +151,7 @@ def test_brier_of_perfection_and_of_its_opposite() -> None:
 def test_confidence_is_the_highest_posterior() -> None:
     scores, _ = scored(5000)
     expected = torch.from_numpy(scores).double().softmax(1).amax(1).numpy()
-    np.testing.assert_allclose(confidence(scores), expected, atol=1e-12)
+    assert_near(confidence(scores), expected, within=1e-12)
 
 
 def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
@@ -158,7 +159,7 @@ def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
     labels = np.where(labels == 3, 2, labels)  # a class without images does not count
     predicted = np.where(predictions(scores) == 3, 2, predictions(scores))
     found = mean_class_recall(confusion(predicted, labels, 7))
-    assert found == pytest.approx(oracle.balanced_accuracy_score(labels, predicted), abs=1e-12)
+    assert found == pytest.approx(oracle.balanced_accuracy_score(labels, predicted), rel=1e-12)
     assert math.isnan(mean_class_recall(np.zeros((3, 3), np.int64)))
 
 
@@ -197,7 +198,7 @@ def test_the_bootstrap_is_a_plain_loop_however_many_draws_go_together(
         present = [k for k in range(4) if (labels[drawn] == k).any()]
         means.append(np.mean([right[drawn][labels[drawn] == k].mean() for k in present]))
     expected = np.quantile(means, [0.025, 0.975])
-    assert recall_interval(right, labels, 4, draws=200, seed=7) == pytest.approx(tuple(expected), abs=1e-12)
+    assert recall_interval(right, labels, 4, draws=200, seed=7) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 def test_the_bootstrap_holds_few_positions_at_a_time() -> None:
