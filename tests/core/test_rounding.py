@@ -61,9 +61,7 @@ def test_gradients_of_small_maps_are_those_of_the_convolution(
     weights = draw(*wanted.shape, seed=3)
     (found.float() * weights).sum().backward()
     (wanted * weights).sum().backward()
-    assert_near(
-        found.double(), wanted, within=0.03
-    )  # bf16 rounds by up to 0.004, and three times
+    assert_near(found.double(), wanted, within=0.03)  # bf16 rounds by up to 0.004, and three times
     for a, b in zip(ours, exact, strict=True):
         assert a.grad is not None and b.grad is not None and a.grad.dtype == torch.float32
         assert_near(a.grad.double(), b.grad, within=0.03)
