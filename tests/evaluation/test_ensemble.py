@@ -12,6 +12,7 @@ from imclass.core.contracts import Classifier, ViewClassifier
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.ensemble import Ensemble, Member, mean_posterior
+from tests.support.tolerance import assert_near, near
 
 CLASSES = ("cat", "dog", "eel", "fox")
 IMAGES = [np.full((5 + i, 9, 3), 40 * i, np.uint8) for i in range(5)]
@@ -75,7 +76,7 @@ def test_it_is_the_weighted_mean_of_posteriors(temperature: float) -> None:
     ensemble = Ensemble(THREE, temperature)
     scores = ensemble.classify(IMAGES)
     assert scores.dtype == torch.float32 and scores.shape == (5, 4)
-    np.testing.assert_allclose(scores.softmax(1).numpy(), by_hand(THREE, temperature), atol=1e-6)
+    assert_near(scores.softmax(1).numpy(), by_hand(THREE, temperature))
     assert isinstance(ensemble, Classifier) and not isinstance(ensemble, ViewClassifier)
 
 
@@ -87,32 +88,32 @@ def test_weights_and_temperature_matter() -> None:
 
 def test_one_member_is_that_member() -> None:
     alone = Ensemble((Member(Fixed(1), weight=7.0),)).classify(IMAGES)
-    torch.testing.assert_close(alone.softmax(1), Fixed(1).classify(IMAGES).softmax(1))
+    assert_near(alone.softmax(1), Fixed(1).classify(IMAGES).softmax(1))
 
 
 def test_the_order_of_members_does_not_matter() -> None:
     one, other = Ensemble(THREE).classify(IMAGES), Ensemble(THREE[::-1]).classify(IMAGES)
-    np.testing.assert_allclose(other.softmax(1).numpy(), one.softmax(1).numpy(), atol=1e-6)
+    assert_near(other.softmax(1).numpy(), one.softmax(1).numpy())
 
 
 def test_a_protocol_is_the_members_own() -> None:
     dark, plain = Ensemble((Member(Fixed(3), Darker()),)), Ensemble((Member(Fixed(3)),))
     halved = [image // 2 for image in IMAGES]
-    torch.testing.assert_close(dark.classify(IMAGES), plain.classify(halved))
-    assert not torch.allclose(dark.classify(IMAGES), plain.classify(IMAGES))
+    assert_near(dark.classify(IMAGES), plain.classify(halved))
+    assert not near(dark.classify(IMAGES), plain.classify(IMAGES), 1e-3)
 
 
 def test_classes_are_joined_by_name() -> None:
     order = ("fox", "cat", "eel", "dog")
     mixed = Ensemble((Member(Fixed(1)), Member(Fixed(2, order))))
     plain = Ensemble((Member(Fixed(1)), Member(Fixed(2))))
-    torch.testing.assert_close(mixed.classify(IMAGES), plain.classify(IMAGES))
+    assert_near(mixed.classify(IMAGES), plain.classify(IMAGES))
     turned = Ensemble((Member(Fixed(2, order)), Member(Fixed(1))))
     assert turned.classes == order
     own = [order.index(name) for name in CLASSES]
-    torch.testing.assert_close(turned.classify(IMAGES)[:, own], plain.classify(IMAGES))
+    assert_near(turned.classify(IMAGES)[:, own], plain.classify(IMAGES))
     by_index = mean_posterior([Fixed(1).classify(IMAGES), Fixed(2, order).classify(IMAGES)], [1.0, 1.0])
-    assert not torch.allclose(by_index, plain.classify(IMAGES))  # the twin: by index it would have been wrong
+    assert not near(by_index, plain.classify(IMAGES), 1e-3)  # the twin: by index it would have been wrong
 
 
 def test_other_classes_are_listed() -> None:
@@ -125,7 +126,7 @@ def test_an_ensemble_may_be_a_member() -> None:
     inner = Ensemble((Member(Fixed(1)), Member(Fixed(2), weight=3.0)))
     nested = Ensemble((Member(inner, weight=1.0), Member(Fixed(3), weight=3.0)))
     flat = (Member(Fixed(1), weight=0.25), Member(Fixed(2), weight=0.75), Member(Fixed(3), weight=3.0))
-    np.testing.assert_allclose(nested.classify(IMAGES).softmax(1).numpy(), by_hand(flat), atol=1e-6)
+    assert_near(nested.classify(IMAGES).softmax(1).numpy(), by_hand(flat))
     with pytest.raises(UserError, match="takes no protocol"):
         Member(inner, Darker())
 
@@ -164,7 +165,7 @@ def test_predict_names_the_best() -> None:
     for row, own in zip(found, chances, strict=True):
         best = np.argsort(-own)[:2]
         assert [name for name, _ in row] == [CLASSES[k] for k in best]
-        assert [p for _, p in row] == pytest.approx(own[best].tolist(), abs=1e-6)
+        assert [p for _, p in row] == pytest.approx(own[best].tolist(), rel=1e-5)
     with pytest.raises(
         UserError, match="an image is 4 x 4 x 2 uint8; it must be uint8, height x width x 1 or 3 channels"
     ):

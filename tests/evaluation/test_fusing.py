@@ -15,6 +15,7 @@ from imclass.evaluation.measures.single_label import cross_entropy, measured
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import evaluate
 from tests.evaluation.test_score import CLASSES, SIZE, Linear, pictures
+from tests.support.tolerance import assert_near
 
 
 def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Evaluation:
@@ -34,9 +35,9 @@ def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None
     for rows in (4096, 7):  # images at a time
         monkeypatch.setattr(room, "ROWS", rows)
         found = fuse(parts, (1.0, 3.0), 0.7)
-        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+        assert_near(found.scores, expected.scores)
         assert (found.top1, found.top5) == (expected.top1, expected.top5)
-        assert found.loss == pytest.approx(expected.loss, abs=1e-6)
+        assert found.loss == pytest.approx(expected.loss, rel=1e-5)
         assert found.classes == CLASSES and (found.ids == data.ids).all()
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from imclass.core.contracts import Classifier, Evaluation
 from imclass.core.errors import UserError
@@ -18,6 +17,7 @@ from imclass.evaluation.protocols.dense import Dense
 from imclass.evaluation.unpack import load, networks_of, save
 from imclass.models.classifier import NetworkClassifier, create
 from tests.evaluation.test_score import Linear
+from tests.support.tolerance import assert_near
 
 RULE = Preprocess(size=28, colour="grey", resize="squash")
 
@@ -47,7 +47,7 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     save(tmp_path / "fused.safetensors", whole, metrics={"test": {"top1": 0.5}}, licence="none")
     found = load(tmp_path / "fused.safetensors")
     assert isinstance(found, Ensemble) and found.header is not None
-    torch.testing.assert_close(found.classify(images()), whole.classify(images()), atol=1e-6, rtol=0)
+    assert_near(found.classify(images()), whole.classify(images()))
     assert found.predict(images()) == whole.predict(images())
     assert found.members[1].protocol == Center(40) and found.temperature == 0.5
     assert (found.header.network, found.header.metrics, found.header.licence) == (
@@ -59,14 +59,14 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     assert [type(n) for n in networks_of(found)] == [NetworkClassifier] * 3
     save(tmp_path / "again.safetensors", found)  # what was loaded can be saved
     again = load(tmp_path / "again.safetensors")
-    torch.testing.assert_close(again.classify(images()), whole.classify(images()), atol=1e-6, rtol=0)
+    assert_near(again.classify(images()), whole.classify(images()))
 
 
 def test_a_network_is_loaded_as_ever(tmp_path: Path) -> None:
     network = networks()[0]
     network.save(tmp_path / "model.safetensors")
     assert isinstance(load(tmp_path), NetworkClassifier)
-    torch.testing.assert_close(load(tmp_path).classify(images()), network.classify(images()))
+    assert_near(load(tmp_path).classify(images()), network.classify(images()))
 
 
 def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> None:

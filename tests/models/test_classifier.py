@@ -70,7 +70,7 @@ def test_predict_is_the_sorted_softmax_of_the_scores() -> None:
     for answer, row in zip(classifier.predict(images, top=3), posteriors, strict=True):
         best = np.argsort(-row)[:3]
         assert [name for name, _ in answer] == [DIGITS[k] for k in best]
-        assert [p for _, p in answer] == pytest.approx(row[best].tolist(), abs=1e-6)
+        assert [p for _, p in answer] == pytest.approx(row[best].tolist(), rel=1e-5)
 
 
 def test_predict_gives_no_more_than_there_are() -> None:

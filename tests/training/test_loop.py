@@ -25,6 +25,7 @@ from imclass.models.classifier import load
 from imclass.store.store import Store
 from imclass.training import loop, objective
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from tests.support.tolerance import assert_near
 
 STEPS = 6  # an epoch: 48 training images, 8 at a time
 
@@ -115,7 +116,7 @@ def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp
     data = job.task.loaders[0].dataset
     plain = sum(config.preprocess(data[i][0]).astype(float) for i in range(len(data))) / len(data) / 255
     mean = load(tmp_path / "run").network.mean
-    np.testing.assert_allclose(mean.numpy().transpose(1, 2, 0), plain, atol=1e-6)
+    assert_near(mean.numpy().transpose(1, 2, 0), plain)
     with pytest.raises(UserError, match="mean image of 28 x 28"):
         load(tmp_path / "run").network.dense(torch.zeros(1, 3, 60, 60))
 
@@ -240,8 +241,8 @@ def test_micro_batches_sum_to_the_whole_batch(tree: Path, tmp_path: Path) -> Non
     for parts in (1, 3):
         loss, correct = objective.backward(network, images, labels, parts, seed=0, step=0)
         found.append((loss, correct, network[1].weight.grad.clone()))  # type: ignore[operator,union-attr]
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == found[1][1]
-    torch.testing.assert_close(found[0][2], found[1][2], rtol=1e-5, atol=1e-7)
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12) and found[0][1] == found[1][1]
+    assert_near(found[0][2], found[1][2], within=1e-12)  # in float64
 
 
 def test_dropout_follows_seed_step_and_part() -> None:

@@ -143,13 +143,13 @@ def test_record_holds_intervals_and_calibration() -> None:
     low, high = held["mean_class_recall_interval"]
     assert low < held["mean_class_recall"] < high
     recalls = [row.recall for row in per_class(confusion(predictions(found.scores), found.labels, 6))]
-    assert held["mean_class_recall"] == pytest.approx(np.nanmean(recalls), abs=1e-12)
+    assert held["mean_class_recall"] == pytest.approx(np.nanmean(recalls), rel=1e-12)
     assert held["nll"] == held["loss"] == 0.25
     assert held["brier"] == brier(found.scores, found.labels)
     bins = held["reliability"]
     assert len(bins) == 15 and sum(b["images"] for b in bins) == 50 and bins[0]["accuracy"] is None
     gaps = [b["images"] / 50 * abs(b["confidence"] - b["accuracy"]) for b in bins if b["images"]]
-    assert held["ece"] == pytest.approx(sum(gaps), abs=1e-12)
+    assert held["ece"] == pytest.approx(sum(gaps), rel=1e-12)
     worst = held["most_confused"][0]
     counts = confusion(predictions(found.scores), found.labels, 6)
     assert worst["images"] == (counts - np.diag(counts.diagonal())).max()

@@ -20,6 +20,7 @@ from imclass.models.classifier import NetworkClassifier, load
 from imclass.serving.features import Features, features, maps
 from imclass.serving.inputs import Files, gather
 from tests.support.small import tree, untrained
+from tests.support.tolerance import assert_near
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files
         assert found.layer == name and found.paths == files.paths and found.refused == ()
         expected = by_hand(classifier, files, name)
         assert found.outputs.dtype == np.float32 and found.outputs.shape == expected.shape
-        np.testing.assert_allclose(found.outputs, expected, rtol=1e-5, atol=1e-6)
+        assert_near(found.outputs, expected)
 
 
 def test_the_first_convolution_is_taken_unless_named(classifier: NetworkClassifier, files: Files) -> None:
@@ -73,7 +74,7 @@ def test_batches_and_threads_do_not_matter(classifier: NetworkClassifier, files:
     one = features(classifier, files, "features.0", batch=1)
     for batch, workers in ((4, 0), (32, 2)):
         other = features(classifier, files, "features.0", batch=batch, workers=workers)
-        np.testing.assert_allclose(other.outputs, one.outputs, rtol=1e-5, atol=1e-6)
+        assert_near(other.outputs, one.outputs)
         assert other.paths == one.paths
 
 
@@ -96,7 +97,7 @@ def test_a_later_layer_does_not_alter_what_was_seen() -> None:
         expected = views @ tiny.network[0].weight.T + tiny.network[0].bias
     assert (expected < 0).any()
     unhooked = output_of.__wrapped__ if hasattr(output_of, "__wrapped__") else output_of
-    torch.testing.assert_close(unhooked(tiny, tiny.network[0], views), expected)
+    assert_near(unhooked(tiny, tiny.network[0], views), expected)
     seen: list[Tensor] = []  # the twin: without a copy it is altered
     tiny.network[0].register_forward_hook(lambda *a: seen.append(a[2].detach()))
     tiny.scores(views)
@@ -127,7 +128,7 @@ def test_bad_files_are_named_and_left_out(classifier: NetworkClassifier, files: 
     assert found.paths == (files.paths[0], files.paths[1])
     assert [(r.path, r.code) for r in found.refused] == [(str(tmp_path / "bad.png"), "empty")]
     expected = features(classifier, Files(found.paths), "features.0")
-    np.testing.assert_allclose(found.outputs, expected.outputs, rtol=1e-5, atol=1e-6)
+    assert_near(found.outputs, expected.outputs)
     with pytest.raises(UserError, match="none of the 1 files could be used"):
         features(classifier, Files((str(tmp_path / "bad.png"),)))
 
@@ -150,7 +151,7 @@ def test_numbers_and_picture_are_written(
     record = json.loads(capsys.readouterr().out)
     found = features(classifier, files, "features.0")
     numbers = np.load(out, allow_pickle=False)
-    np.testing.assert_allclose(numbers, found.outputs, atol=1e-5)  # the verb evaluates in another memory order
+    assert_near(numbers, found.outputs)  # the verb evaluates in another memory order
     expected = grid(maps(replace(found, outputs=numbers)))
     with Image.open(picture) as drawn:
         times = drawn.width // expected.shape[1]  # each value is a square of so many pixels

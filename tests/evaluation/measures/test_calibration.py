@@ -44,7 +44,7 @@ def loop(scores: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
 def test_the_calibration_error_is_a_plain_loop(gap: float, mistakes: float) -> None:
     scores, labels = overconfident(gap, mistakes)
     found = reliability(scores, labels)
-    assert found.error == pytest.approx(loop(scores, labels), abs=1e-12)
+    assert found.error == pytest.approx(loop(scores, labels), rel=1e-12)
     assert found.counts.sum() == len(labels) and len(found.counts) == 15
 
 
@@ -88,7 +88,7 @@ def test_slopes_are_differences_of_the_cross_entropy() -> None:
     wide, h = scores.astype(np.float64), 1e-4
     before, here, after = (cross_entropy(wide * b, labels) for b in (0.7 - h, 0.7, 0.7 + h))
     slope, curvature = calibration.slopes(scores, labels, 0.7)
-    assert slope == pytest.approx((after - before) / (2 * h), abs=1e-7)
+    assert slope == pytest.approx((after - before) / (2 * h), rel=1e-6)
     assert curvature == pytest.approx((after - 2 * here + before) / h**2, rel=1e-4)
 
 

@@ -48,7 +48,7 @@ def test_the_comparison_counts_image_by_image() -> None:
     cells = [[int(((hits_a == x) & (hits_b == y)).sum()) for y in (True, False)] for x in (True, False)]
     assert [[found.both_right, found.a_alone_right], [found.b_alone_right, found.both_wrong]] == cells
     assert (found.top1_a, found.top1_b) == (hits_a.mean(), hits_b.mean())
-    assert found.difference == pytest.approx(found.top1_b - found.top1_a, abs=1e-12)
+    assert found.difference == pytest.approx(found.top1_b - found.top1_a, rel=1e-12)
     assert found.difference == pytest.approx((found.b_alone_right - found.a_alone_right) / found.images)
     assert found.p_value == mcnemar(cells[0][1], cells[1][0])
     assert (found.images, found.only_a, found.only_b) == (400, 0, 0)

@@ -23,7 +23,7 @@ def test_wilson_solves_its_own_equation() -> None:
     """The ends are the shares p with |p - hits/n| = z sqrt(p (1 - p) / n)."""
     for hits, n in ((984, 1000), (1, 7), (50, 100)):
         for end in wilson(hits, n):
-            assert abs(end - hits / n) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / n), abs=1e-12)
+            assert abs(end - hits / n) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / n), rel=1e-12)
 
 
 def test_wilson_at_the_ends() -> None:
@@ -60,7 +60,7 @@ def test_the_bootstrap_is_a_plain_loop_however_many_draws_go_together(
         present = [k for k in range(4) if (labels[drawn] == k).any()]
         means.append(np.mean([right[drawn][labels[drawn] == k].mean() for k in present]))
     expected = np.quantile(means, [0.025, 0.975])
-    assert recall_interval(right, labels, 4, draws=200, seed=7) == pytest.approx(tuple(expected), abs=1e-12)
+    assert recall_interval(right, labels, 4, draws=200, seed=7) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 def test_the_bootstrap_holds_few_positions_at_a_time() -> None:

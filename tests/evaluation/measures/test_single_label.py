@@ -19,6 +19,7 @@ from imclass.evaluation.measures.single_label import (
     ranks,
     top_k,
 )
+from tests.support.tolerance import assert_near
 
 
 def scored(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -62,9 +63,9 @@ def test_cross_entropy_is_scikit_learns_and_torchs() -> None:
     scores, labels = scored()
     posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
     loss = cross_entropy(scores, labels)
-    assert loss == pytest.approx(oracle.log_loss(labels, posteriors, labels=np.arange(7)), abs=1e-12)
+    assert loss == pytest.approx(oracle.log_loss(labels, posteriors, labels=np.arange(7)), rel=1e-12)
     expected = torch.nn.functional.cross_entropy(torch.from_numpy(scores).double(), torch.from_numpy(labels))
-    assert loss == pytest.approx(float(expected), abs=1e-12)
+    assert loss == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_cross_entropy_survives_scores_whose_exponentials_do_not() -> None:
@@ -96,7 +97,7 @@ def test_per_class_is_scikit_learns() -> None:
     rows = per_class(confusion(predicted, labels, 8))  # class 7 has neither
     expected = oracle.precision_recall_fscore_support(labels, predicted, labels=range(8), zero_division=np.nan)
     found = np.array([(r.precision, r.recall, r.f1, r.support) for r in rows]).T
-    np.testing.assert_allclose(found, np.array(expected, float), atol=1e-12)
+    assert_near(found, np.array(expected, float), within=1e-12)
     assert math.isnan(rows[3].recall) and math.isnan(rows[5].precision) and math.isnan(rows[7].f1)
     assert rows[5].f1 == 0.0
 
@@ -114,11 +115,11 @@ def test_ranks_are_places_in_a_stable_sort() -> None:
 def test_brier_is_a_plain_loop_and_twice_scikit_learns_for_two_classes() -> None:
     scores, labels = scored(5000, 2)  # more images than are held at a time
     posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
-    assert brier(scores, labels) == pytest.approx(2 * oracle.brier_score_loss(labels, posteriors[:, 1]), abs=1e-12)
+    assert brier(scores, labels) == pytest.approx(2 * oracle.brier_score_loss(labels, posteriors[:, 1]), rel=1e-12)
     scores, labels = scored(50)
     rows = torch.from_numpy(scores).double().softmax(1).tolist()
     loop = sum((p - (k == label)) ** 2 for row, label in zip(rows, labels, strict=True) for k, p in enumerate(row))
-    assert brier(scores, labels) == pytest.approx(loop / 50, abs=1e-12)
+    assert brier(scores, labels) == pytest.approx(loop / 50, rel=1e-12)
 
 
 def test_brier_of_perfection_and_of_its_opposite() -> None:
@@ -130,7 +131,7 @@ def test_brier_of_perfection_and_of_its_opposite() -> None:
 def test_confidence_is_the_highest_posterior() -> None:
     scores, _ = scored(5000)
     expected = torch.from_numpy(scores).double().softmax(1).amax(1).numpy()
-    np.testing.assert_allclose(confidence(scores), expected, atol=1e-12)
+    assert_near(confidence(scores), expected, within=1e-12)
 
 
 def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
@@ -138,7 +139,7 @@ def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
     labels = np.where(labels == 3, 2, labels)  # a class without images does not count
     predicted = np.where(predictions(scores) == 3, 2, predictions(scores))
     found = mean_class_recall(confusion(predicted, labels, 7))
-    assert found == pytest.approx(oracle.balanced_accuracy_score(labels, predicted), abs=1e-12)
+    assert found == pytest.approx(oracle.balanced_accuracy_score(labels, predicted), rel=1e-12)
     assert math.isnan(mean_class_recall(np.zeros((3, 3), np.int64)))
 
 

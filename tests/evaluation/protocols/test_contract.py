@@ -14,6 +14,7 @@ from imclass.evaluation.score import protocols
 from imclass.models.views import batches as views
 from imclass.models.views.scales import with_scales
 from tests.support.narrowed import small
+from tests.support.tolerance import near
 from tests.support.viewers import Constant, Linear, ragged
 
 RULE = Preprocess(size=14, scale=17)
@@ -35,7 +36,7 @@ def test_every_protocol_of_the_issue_is_there() -> None:
 def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: TestProtocol) -> None:
     classifier = Constant(RULE)
     found = protocol(classifier, ragged(*SHAPES)).softmax(1)
-    assert torch.allclose(found, torch.tensor(classifier.value).softmax(0).expand_as(found), atol=1e-6)
+    assert near(found, torch.tensor(classifier.value).softmax(0).expand_as(found))
 
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
@@ -43,7 +44,7 @@ def test_posteriors_sum_to_one(protocol: TestProtocol, colour: str) -> None:
     rule = Preprocess(size=14, scale=17, colour="grey" if colour == "grey" else "rgb")
     scores = protocol(Linear(rule), ragged(*SHAPES))
     assert scores.dtype == torch.float32 and scores.isfinite().all()
-    assert torch.allclose(scores.softmax(1).sum(1), torch.ones(len(SHAPES)), atol=1e-6)
+    assert near(scores.softmax(1).sum(1), torch.ones(len(SHAPES)))
 
 
 def test_neither_order_nor_grouping_matters(protocol: TestProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +52,8 @@ def test_neither_order_nor_grouping_matters(protocol: TestProtocol, monkeypatch:
     together = protocol(classifier, images).softmax(1)
     alone = torch.cat([protocol(classifier, [image]) for image in images]).softmax(1)
     backwards = protocol(classifier, images[::-1]).softmax(1).flip(0)
-    assert torch.allclose(together, alone, atol=1e-6) and torch.allclose(together, backwards, atol=1e-6)
-    assert not torch.allclose(together[0], together[1], atol=1e-3)  # the twin: a wrong order would be seen
+    assert near(together, alone) and near(together, backwards)
+    assert not near(together[0], together[1], 1e-3)  # the twin: a wrong order would be seen
 
 
 def test_no_images_give_no_rows(protocol: TestProtocol) -> None:
@@ -62,14 +63,14 @@ def test_no_images_give_no_rows(protocol: TestProtocol) -> None:
 def test_an_image_without_detail_has_the_score_of_its_one_view(protocol: TestProtocol) -> None:
     classifier, grey = Linear(RULE, gain=4), np.full((40, 55, 3), 93, np.uint8)
     view = torch.full((1, 3, 14, 14), 93, dtype=torch.uint8)
-    assert torch.allclose(protocol(classifier, [grey]).softmax(1), classifier.scores(view).softmax(1), atol=1e-6)
+    assert near(protocol(classifier, [grey]).softmax(1), classifier.scores(view).softmax(1))
 
 
 @pytest.mark.parametrize("name", [name for name, p in OF_VIEWS.items() if hasattr(p, "scales")])
 def test_the_same_scale_twice_is_that_scale(name: str) -> None:
     classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
     once, twice, other = (with_scales(OF_VIEWS[name], q)(classifier, images) for q in ((17,), (17, 17), (17, 20)))
-    assert torch.allclose(once, twice, atol=1e-6) and not torch.allclose(once, other, atol=1e-3)
+    assert near(once, twice) and not near(once, other, 1e-3)
 
 
 @pytest.mark.parametrize("name", ["lenet-5", "resnet-cifar-20", "vgg-d"])
@@ -80,7 +81,7 @@ def test_real_networks_do_not_care_for_grouping(name: str) -> None:
             continue  # it has no pooling to be made finer
         together = protocol(classifier, images).softmax(1)
         alone = torch.cat([protocol(classifier, [image]) for image in images]).softmax(1)
-        assert (together - alone).abs().max() <= 1e-6, title
+        assert near(together, alone), title
 
 
 def test_batches_stay_small_whatever_the_number_of_views(protocol: TestProtocol) -> None:
@@ -102,7 +103,7 @@ def test_a_posterior_of_nothing_keeps_a_finite_score() -> None:
     certain = posterior(torch.tensor([[2000.0, 0.0, 1999.0]]))
     assert certain[0, 1] == 0 and certain.log()[0, 1] == -torch.inf
     scores = log_scores(certain)
-    assert scores.isfinite().all() and torch.allclose(scores.softmax(1).double(), certain, atol=1e-6)
+    assert scores.isfinite().all() and near(scores.softmax(1).double(), certain)
 
 
 def test_what_is_no_number_stays_none() -> None:

@@ -15,6 +15,7 @@ from imclass.evaluation.protocols.dense import Dense, DenseMulticrop, ResNetMult
 from imclass.evaluation.protocols.multicrop import VggMulticrop
 from imclass.models.classifier import NetworkClassifier, create, sketch
 from tests.support.narrowed import small
+from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged
 
 RULE = Preprocess(size=8, scale=10)
@@ -27,9 +28,9 @@ def test_dense_at_the_native_size_is_the_center_crop(name: str) -> None:
     size = classifier.preprocess.size
     images = ragged((40, 40, 3), (size, size, 3), (90, 90, 3))
     found = Dense((size,))(classifier, images)
-    assert torch.allclose(found, Center(size, flip=True)(classifier, images), atol=1e-5)
+    assert near(found, Center(size, flip=True)(classifier, images))
     assert found.std(1).min() > 0.1  # they are not all alike
-    assert not torch.allclose(found, Dense((size + 36,))(classifier, images), atol=1e-3)
+    assert not near(found, Dense((size + 36,))(classifier, images), 1e-3)
 
 
 def test_the_class_map_of_vgg_has_a_side_of_q_by_32_less_6() -> None:
@@ -50,7 +51,7 @@ def test_dense_is_a_plain_loop() -> None:
             view = torch.from_numpy(rule.resized(image).transpose(2, 0, 1).copy())[None]
             for each in (view, view.flip(3)):
                 total += classifier.dense(each)[0].double().mean((1, 2)).softmax(0)
-        assert torch.allclose(row.softmax(0).double(), total / 4, atol=1e-6)
+        assert near(row.softmax(0).double(), total / 4)
 
 
 def test_without_scales_q_is_the_models_own() -> None:
@@ -64,7 +65,7 @@ def test_both_is_the_mean_of_both_posteriors() -> None:
     classifier, images = Linear(RULE, gain=4), ragged((40, 55, 3), (60, 33, 3))
     dense, crops = (p((10, 12))(classifier, images).softmax(1) for p in (Dense, VggMulticrop))
     both = DenseMulticrop((10, 12))(classifier, images).softmax(1)
-    assert torch.allclose(both, (dense + crops) / 2, atol=1e-6) and not torch.allclose(dense, crops, atol=1e-3)
+    assert near(both, (dense + crops) / 2) and not near(dense, crops, 1e-3)
 
 
 def test_an_image_is_rescaled_once_a_scale_whatever_looks_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,4 +111,4 @@ def test_a_padded_batch_would_change_what_a_network_says() -> None:
     image = ragged((40, 52, 3))[0]
     padded = nn.functional.pad(torch.from_numpy(image.transpose(2, 0, 1).copy())[None], (0, 8, 0, 12))
     alone = classifier.dense(padded[:, :, :40, :52]).mean((2, 3))
-    assert not torch.allclose(alone, classifier.dense(padded).mean((2, 3)), atol=1e-3)
+    assert not near(alone, classifier.dense(padded).mean((2, 3)), 1e-3)

@@ -6,6 +6,7 @@ import torch
 
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.mirrors import Flip, Shift6, reflected
+from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged
 
 CIFAR = Preprocess(size=8, resize="none")
@@ -30,9 +31,9 @@ def test_views_are_a_plain_loop(rule: Preprocess) -> None:
     classifier, images = Linear(rule), ragged((8, 8, 3), (8, 8, 3), (8, 8, 3))
     flip = torch.stack([by_hand(classifier, image, {(1, 1): 1}) for image in images])
     six = torch.stack([by_hand(classifier, image, {(1, 1): 0.5, (0, 0): 0.25, (2, 2): 0.25}) for image in images])
-    assert torch.allclose(Flip()(classifier, images), flip, atol=1e-6)
-    assert torch.allclose(Shift6()(classifier, images), six, atol=1e-6)
-    assert not torch.allclose(flip, six, atol=1e-3)
+    assert near(Flip()(classifier, images), flip)
+    assert near(Shift6()(classifier, images), six)
+    assert not near(flip, six, 1e-3)
 
 
 def test_there_are_two_views_and_six() -> None:
@@ -53,4 +54,4 @@ def test_scores_are_averaged_and_not_posteriors() -> None:
     both = torch.stack([classifier.scores(pixels), classifier.scores(pixels.flip(3))])
     of_scores, of_posteriors = both.mean(0).softmax(1), both.softmax(2).mean(0)
     found = Flip()(classifier, images).softmax(1)
-    assert torch.allclose(found, of_scores, atol=1e-6) and not torch.allclose(found, of_posteriors, atol=1e-3)
+    assert near(found, of_scores) and not near(found, of_posteriors, 1e-3)

@@ -10,6 +10,7 @@ from PIL import Image
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.multicrop import PROTOCOLS, GoogLeNet144, TenCrop, VggMulticrop
 from imclass.evaluation.score import protocols
+from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged, views
 
 SIZE = 14
@@ -81,7 +82,7 @@ def test_views_and_posteriors_are_a_plain_loop(
     found = protocol(classifier, images)
     assert len(views(classifier)) == count
     assert views(classifier) == sorted(view.numpy().tobytes() for view in batch)
-    assert torch.allclose(found.softmax(1)[0], classifier.scores(batch).softmax(1).mean(0), atol=1e-6)
+    assert near(found.softmax(1)[0], classifier.scores(batch).softmax(1).mean(0))
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

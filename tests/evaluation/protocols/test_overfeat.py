@@ -11,6 +11,7 @@ from imclass.evaluation.protocols.overfeat import OverFeat
 from imclass.models.analysis.surgery import fine
 from imclass.models.views.posteriors import highest
 from tests.support.narrowed import small
+from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged
 
 
@@ -26,14 +27,14 @@ def test_it_is_the_highest_posterior_of_the_finer_map() -> None:
             for each in (view, view.flip(3)):
                 with torch.inference_mode():
                     total += finer.dense(each)[0].double().softmax(0).flatten(1).max(1).values
-        assert torch.allclose(row.softmax(0).double(), total / total.sum(), atol=1e-6)
+        assert near(row.softmax(0).double(), total / total.sum())
 
 
 def test_the_highest_counts_class_by_class() -> None:
     maps = torch.tensor([[[[5.0, 0.0]], [[0.0, 5.0]], [[0.0, 0.0]]]])
     found = highest(maps)
     sure, rest = maps[0, :, 0, 0].softmax(0)[[0, 2]].tolist()
-    assert torch.allclose(found, torch.tensor([[sure, sure, rest]], dtype=torch.float64)) and found.sum() > 1
+    assert near(found, torch.tensor([[sure, sure, rest]], dtype=torch.float64)) and found.sum() > 1
 
 
 def test_scales_are_in_proportion_to_the_accurate_network() -> None:

@@ -1,7 +1,7 @@
 """Arithmetic: what bf16 changes and what it must not, and how it is chosen."""
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -9,7 +9,15 @@ from torch import nn
 
 from imclass.core.runtime import PLAIN, Arithmetic
 from imclass.models.arithmetic import precision
-from imclass.models.arithmetic.precision import BF16, FP32, forward, probe
+from imclass.models.arithmetic.precision import (
+    BF16,
+    FP32,
+    forward,
+    probe,
+    race,
+    timed,
+    training_steps,
+)
 
 
 @pytest.fixture
@@ -43,7 +51,8 @@ def test_gradients_reach_the_float32_weights(network: nn.Module) -> None:
 def fake(monkeypatch: pytest.MonkeyPatch, seconds: dict[Arithmetic, float], wrong: set[Arithmetic]) -> None:
     """Times and scores as given."""
     exact = torch.tensor([[1.0, -1.0]])
-    monkeypatch.setattr(precision, "timed", lambda n, i, y, arithmetic, give_up: seconds[arithmetic])
+    monkeypatch.setattr(precision, "training_steps", lambda n, i, y, candidates: [lambda a=a: a for a in candidates])
+    monkeypatch.setattr(precision, "timed", lambda step: seconds[step()])
     monkeypatch.setattr(precision, "scored", lambda n, i, arithmetic: exact * (1.5 if arithmetic in wrong else 1.001))
 
 
@@ -85,16 +94,51 @@ def test_a_real_probe_touches_nothing_and_measures_each(network: nn.Module) -> N
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
-def test_a_hopeless_candidate_is_tried_once(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    real = precision.forward
+def test_a_hopeless_candidate_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: clock.now)
+    assert race([clock.step(1.0), clock.step(9.0), clock.step(11.0)]) == [1.0, 9.0, 11.0]
+    assert clock.now == (1 + precision.REPEATS) * (1 + 9) + 11
 
-    def counted(*arguments: Any) -> torch.Tensor:
-        calls.append(1)
-        return real(*arguments)
 
-    monkeypatch.setattr(precision, "forward", counted)
-    precision.timed(network, IMAGES, LABELS, PLAIN, give_up=0.0)
-    assert len(calls) == 1
-    precision.timed(network, IMAGES, LABELS, PLAIN, give_up=math.inf)
-    assert len(calls) == 1 + 1 + precision.REPEATS
+class Clock:
+    """A clock that only steps move, and another process that makes them take twice as long for part of each period."""
+
+    def __init__(self, busy: float = 0.0, period: float = 1.0, began: float = 0.0) -> None:
+        self.now, self.busy, self.period = began, busy, period
+
+    def step(self, seconds: float) -> Callable[[], None]:
+        def work() -> None:
+            slow = self.now % self.period < self.busy
+            self.now += 2 * seconds if slow else seconds
+
+        return work
+
+
+def one_after_another(steps: Sequence[Callable[[], None]]) -> list[float]:
+    """What `race` must not do: all calls of a step before the next one's."""
+    return [min([timed(step) for _ in range(1 + precision.REPEATS)][1:]) for step in steps]
+
+
+def test_noise_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process is at work for six of every fourteen seconds; whenever it begins, the order is the same."""
+
+    def order(measure: Callable[[Sequence[Callable[[], None]]], list[float]], began: int) -> list[int]:
+        clock = Clock(busy=6, period=14, began=began)
+        monkeypatch.setattr(precision.time, "perf_counter", lambda: clock.now)
+        seconds = measure([clock.step(taken) for taken in (1.2, 1.0, 0.8)])
+        return sorted(range(3), key=seconds.__getitem__)
+
+    assert [order(race, began) for began in range(14)] == [[2, 1, 0]] * 14
+    misled = [order(one_after_another, began) != [2, 1, 0] for began in range(14)]
+    assert sum(misled) > 4  # the twin: by itself, one candidate meets all of the noise
+
+
+def test_a_probe_holds_the_gradients_of_one_copy(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[nn.Module] = []
+    real = precision.laid_out
+    monkeypatch.setattr(precision, "laid_out", lambda *given: copies.append(real(*given)) or copies[-1])  # type: ignore[func-returns-value]
+    for step in training_steps(network, IMAGES, LABELS, FP32 + BF16):
+        step()
+        assert all(p.grad is None for copy in copies for p in copy.parameters())
+    assert len(copies) == 2  # float32 and bf16 in channels last share one

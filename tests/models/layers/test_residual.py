@@ -20,6 +20,7 @@ from imclass.models.layers.residual import (
 )
 from imclass.models.layers.sizes import map_side
 from tests.support.outline import count
+from tests.support.tolerance import assert_near
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -64,7 +65,7 @@ def test_a_bottleneck_is_its_formula_and_leaves_its_input_alone() -> None:
     before = maps.clone()
     conv1, bn1, _, conv2, bn2, _, conv3, bn3 = block.residual
     expected = functional.relu(bn2(conv2(functional.relu(bn1(conv1(maps))))))
-    torch.testing.assert_close(block(maps), functional.relu(bn3(conv3(expected)) + maps))
+    assert_near(block(maps), functional.relu(bn3(conv3(expected)) + maps))
     assert torch.equal(maps, before)
 
 
@@ -86,7 +87,7 @@ def test_a_pre_activation_unit_is_its_formula() -> None:
         activated = functional.relu(layers[0](maps))
         residual = second(functional.relu(layers[3](first(activated))))
         expected = maps + residual if w_out == 4 else unit.shortcut(activated) + residual
-        torch.testing.assert_close(unit(maps), expected)
+        assert_near(unit(maps), expected)
         assert torch.equal(maps, before)
         assert len(unit.shared) == (0 if w_out == 4 else 2)
 

@@ -80,7 +80,8 @@ def test_a_group_of_convolution_2_does_not_see_the_other_s_maps(groups: int) -> 
     maps = torch.rand(1, 4, 7, 7)
     changed = maps.clone()
     changed[:, :2] += 1
-    moved = (layer(changed) - layer(maps)).abs().amax((0, 2, 3)) > 1e-6
+    before = layer(maps)
+    moved = (layer(changed) - before).abs().amax((0, 2, 3)) > 1e-5 * before.square().mean().sqrt()
     assert moved.tolist() == [True, True, groups == 1, groups == 1]
 
 

@@ -17,6 +17,7 @@ from imclass.models.classifier import NetworkClassifier, create, load, networks
 from imclass.models.entry import Entry
 from imclass.models.network import Network
 from tests.support.narrow import narrow, trained
+from tests.support.tolerance import assert_near, near
 
 ENTRIES: dict[str, Entry] = networks().entries
 every_network = pytest.mark.parametrize("name", sorted(ENTRIES))
@@ -120,7 +121,7 @@ def test_dense_at_the_native_size_is_forward(name: str) -> None:
     images = pictures(network)
     dense = network.dense(images)
     assert dense.shape == (4, 10, 1, 1)
-    torch.testing.assert_close(dense.mean((2, 3)), network(images), atol=1e-5, rtol=1e-5)
+    assert_near(dense.mean((2, 3)), network(images))
 
 
 @every_network
@@ -130,7 +131,7 @@ def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
     scores = network.dense(torch.rand(1, network.w_in, side, side))
     assert scores.shape[:2] == (1, 10)
     assert min(scores.shape[2:]) > 1
-    assert not torch.allclose(scores, scores[:, :, :1, :1].expand_as(scores), atol=1e-6)
+    assert not near(scores, scores[:, :, :1, :1].expand_as(scores), 1e-3)
 
 
 @every_network
@@ -139,7 +140,7 @@ def test_embed_is_a_vector_an_image(name: str) -> None:
     embedded = network.embed(pictures(network))
     assert (embedded.ndim, len(embedded)) == (2, 4)
     if isinstance(network.head[-1], nn.Linear):  # NIN ends in class maps and their mean, with a ReLU between
-        torch.testing.assert_close(network.head[-1](embedded), network(pictures(network)))
+        assert_near(network.head[-1](embedded), network(pictures(network)))
 
 
 @every_network
@@ -181,7 +182,7 @@ def test_training_differs_by_dropout_and_batch_norm_alone(name: str) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.Dropout):
             layer.eval()
-    torch.testing.assert_close(network(images), evaluated)
+    assert_near(network(images), evaluated)
 
 
 @every_network
@@ -196,7 +197,7 @@ def test_scoring_changes_nothing(name: str) -> None:
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
     network = trained(classifier(name).network)
     images = pictures(network)
-    torch.testing.assert_close(network(images[1:2]), network(images)[1:2], atol=1e-5, rtol=1e-4)
+    assert_near(network(images[1:2]), network(images)[1:2])
 
 
 @every_network

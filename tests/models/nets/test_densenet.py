@@ -7,6 +7,7 @@ from torch import nn
 from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.densenet import NETS, DenseLayer, DenseNet, Row
 from tests.support.outline import count, outline, shapes
+from tests.support.tolerance import assert_near
 
 MILLIONS = {
     "cifar-40-12": 1.02, "cifar-100-12": 6.98, "cifar-100-24": 27.25,
@@ -76,7 +77,7 @@ def test_a_layer_keeps_its_input_and_adds_k_maps(bc: bool) -> None:
     assert out.shape == (2, 10, 5, 5)
     assert torch.equal(out[:, :6], before)
     assert torch.equal(maps, before)
-    torch.testing.assert_close(out[:, 6:], layer.new(before))
+    assert_near(out[:, 6:], layer.new(before))
     norm = [nn.BatchNorm2d, nn.ReLU, nn.Conv2d]
     assert [type(m) for m in layer.new] == (norm * 2 if bc else norm)
     assert [m.out_channels for m in layer.new if isinstance(m, nn.Conv2d)] == ([16, 4] if bc else [4])

@@ -7,6 +7,7 @@ from torch import nn
 from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.highway import NETS, Gated, Highway, Row
 from tests.support.outline import count, outline
+from tests.support.tolerance import assert_near
 
 NARROW = Row((4, 6, 8), (2, 1, 1), hidden=5, size=8)
 
@@ -44,7 +45,7 @@ def test_the_gate_mixes_the_transform_and_the_input() -> None:
     layer, maps = Gated(3), torch.randn(2, 3, 5, 5)
     before = maps.clone()
     transform, gate = layer.transform(maps), layer.gate(maps)
-    torch.testing.assert_close(layer(maps), transform * gate + before * (1 - gate))
+    assert_near(layer(maps), transform * gate + before * (1 - gate))
     assert torch.equal(maps, before)
     assert transform.min() == 0
     assert 0 < gate.min() < gate.max() < 1
@@ -54,7 +55,7 @@ def test_the_gate_mixes_the_transform_and_the_input() -> None:
 def test_a_shut_gate_carries_and_an_open_one_transforms(bias: float, carried: bool) -> None:
     layer, maps = Gated(3), torch.randn(2, 3, 5, 5)
     nn.init.constant_(layer.gate.get_parameter("0.bias"), bias)
-    torch.testing.assert_close(layer(maps), maps if carried else layer.transform(maps))
+    assert_near(layer(maps), maps if carried else layer.transform(maps))
 
 
 def test_it_begins_by_carrying_most_of_its_input() -> None:

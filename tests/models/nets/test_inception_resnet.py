@@ -9,6 +9,7 @@ from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.inception_resnet import NETS, InceptionResNet, Residual, Row
 from imclass.models.network import Network
 from tests.support.outline import count, outline, shapes
+from tests.support.tolerance import assert_near
 
 Layers = list[tuple[int, int, int]]  # maps in, elements of the kernel, maps out
 STEM: Layers = [(3, 9, 32), (32, 9, 32), (32, 9, 64), (64, 1, 80), (80, 9, 192)]
@@ -68,7 +69,7 @@ def test_a_block_adds_its_scaled_residual(name: str, w_in: int, last: bool) -> N
     before = maps.clone()
     parts = torch.cat([branch(maps) for branch in block.branches.children()], 1)
     expected = maps + block.scale * block.conv2d(parts)
-    torch.testing.assert_close(block(maps), expected if last else expected.relu())
+    assert_near(block(maps), expected if last else expected.relu())
     assert torch.equal(maps, before)
     assert (block(maps) < 0).any().item() is last
     nn.init.zeros_(block.conv2d.weight)

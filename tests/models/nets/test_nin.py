@@ -9,6 +9,7 @@ from torch import nn
 from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.nin import NETS, NIN, Row
 from tests.support.outline import count, outline, shapes
+from tests.support.tolerance import assert_near
 
 TINY = Row(32, ((12, 10, 8), (8, 8, 8), (8, 8)), (5, 5, 3), (1, 1, 1), (2, 2, 1), (0.5, 0.5), init_std=0.3)
 CIFAR = [(3, 5, 192), (192, 1, 160), (160, 1, 96), (96, 5, 192), (192, 1, 192), (192, 1, 192)]
@@ -66,13 +67,13 @@ def test_scores_are_the_means_of_class_maps() -> None:
         maps = layer(maps)
     assert maps.shape == (2, 5, 8, 8)
     assert maps.min() == 0 < maps.max()
-    torch.testing.assert_close(network(images), maps.sum((2, 3)) / 64)
+    assert_near(network(images), maps.sum((2, 3)) / 64)
 
 
 def test_embed_is_the_mean_of_what_the_class_maps_are_made_of() -> None:
     torch.manual_seed(0)
     network, images = NIN(TINY, 5).eval(), torch.rand(2, 3, 32, 32)
-    torch.testing.assert_close(network.embed(images), network.features(network.prepare(images)).mean((2, 3)))
+    assert_near(network.embed(images), network.features(network.prepare(images)).mean((2, 3)))
 
 
 def test_dense_slides_the_mean_over_a_larger_image() -> None:
@@ -84,7 +85,7 @@ def test_dense_slides_the_mean_over_a_larger_image() -> None:
     assert dense.shape == (2, 5, 3, 2)
     for y in range(3):
         for x in range(2):
-            torch.testing.assert_close(dense[:, :, y, x], maps[:, :, y : y + 8, x : x + 8].mean((2, 3)))
+            assert_near(dense[:, :, y, x], maps[:, :, y : y + 8, x : x + 8].mean((2, 3)))
 
 
 @pytest.mark.parametrize("name", sorted(NETS))

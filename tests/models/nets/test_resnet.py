@@ -10,6 +10,7 @@ from imclass.models.analysis.geometry import measure
 from imclass.models.entry import Entry
 from imclass.models.nets.resnet import NETS, ResNet, Row
 from tests.support.outline import count, outline, shapes
+from tests.support.tolerance import assert_near
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 COUNTS = {  # in millions, as rounded in reference tables
@@ -143,7 +144,7 @@ def test_other_sizes_and_options_work(option: str, size: int) -> None:
     network = ResNet(replace(NARROW, option=option, size=size), classes=3).eval()  # type: ignore[arg-type]
     images = torch.rand(2, 3, size, size)
     assert network(images).shape == (2, 3)
-    torch.testing.assert_close(network.dense(images)[:, :, 0, 0], network(images))
+    assert_near(network.dense(images)[:, :, 0, 0], network(images))
 
 
 def test_a_stage_of_three_widths_is_refused() -> None:

@@ -11,6 +11,7 @@ from imclass.models.classifier import create
 from imclass.models.entry import Published
 from imclass.models.layers.residual import BasicBlock, Subsample
 from imclass.models.nets.resnet_cifar import NETS, ResNetCifar, Row
+from tests.support.tolerance import assert_near, near
 
 PUBLISHED = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.43, 1202: 7.93}
 COUNTS = {
@@ -76,10 +77,10 @@ def test_a_block_whose_residual_is_silent_is_its_shortcut() -> None:
     block = BasicBlock(3, 5, 2, Subsample(2, 2)).eval()
     nn.init.zeros_(block.residual[-1].get_parameter("weight"))
     maps = torch.rand(2, 3, 8, 8)
-    torch.testing.assert_close(block(maps), block.shortcut(maps))
+    assert_near(block(maps), block.shortcut(maps))
     assert torch.equal(maps, maps.clamp_min(0))  # in place on its own numbers only
     nn.init.ones_(block.residual[-1].get_parameter("weight"))
-    assert not torch.allclose(block(maps), block.shortcut(maps))
+    assert not near(block(maps), block.shortcut(maps), 1e-3)
 
 
 def test_a_block_is_its_formula_and_leaves_its_input_alone() -> None:
@@ -88,7 +89,7 @@ def test_a_block_is_its_formula_and_leaves_its_input_alone() -> None:
     before = maps.clone()
     first, norm, _, second, last = block.residual
     expected = functional.relu(last(second(functional.relu(norm(first(maps))))) + maps)
-    torch.testing.assert_close(block(maps), expected)
+    assert_near(block(maps), expected)
     assert torch.equal(maps, before)
 
 
@@ -114,8 +115,8 @@ def test_dense_slides_the_mean_over_larger_maps(option: str) -> None:
     assert dense.shape == (2, 10, 3, 5)
     for y in range(3):
         for x in range(5):
-            torch.testing.assert_close(dense[:, :, y, x], network.head(maps[:, :, y : y + 8, x : x + 8]))
-    assert not torch.allclose(dense[:, :, 0, 0], dense[:, :, 2, 4])
+            assert_near(dense[:, :, y, x], network.head(maps[:, :, y : y + 8, x : x + 8]))
+    assert not near(dense[:, :, 0, 0], dense[:, :, 2, 4], 1e-3)
 
 
 @pytest.mark.parametrize(("size", "side"), [(1, 1), (31, 8), (33, 9), (64, 16)])
@@ -156,7 +157,7 @@ def test_zeros_at_both_ends_are_another_network() -> None:
     one, images = ResNetCifar(Row(8, widths=(4, 8, 16))).eval(), torch.rand(2, 3, 32, 32)
     other = ResNetCifar(Row(8, widths=(4, 8, 16), zeros="both")).eval()
     other.load_state_dict(one.state_dict())
-    assert not torch.allclose(one(images), other(images), atol=1e-3)
+    assert not near(one(images), other(images), 1e-3)
 
 
 def test_convolutions_begin_at_two_over_fan_in() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from imclass.models.layers.residual import Bottleneck
 from imclass.models.nets.resnext import NETS, Aggregation, ResNeXt, Row, split
 from tests.support.outline import count, outline, shapes
+from tests.support.tolerance import assert_near, near
 
 NARROW = Row((1, 2), ((12, 16), (24, 20)), groups=3, stem=6, stem_kernel=3, size=9)
 MILLIONS = {
@@ -81,8 +82,8 @@ def networks(form: str) -> tuple[ResNeXt, ResNeXt]:
 def test_the_forms_compute_the_same(form: str) -> None:
     grouped, other = networks(form)
     images = torch.rand(3, 3, 9, 9)
-    torch.testing.assert_close(other.eval()(images), grouped.eval()(images), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(other.train()(images), grouped.train()(images), atol=1e-4, rtol=1e-4)
+    assert_near(other.eval()(images), grouped.eval()(images))
+    assert_near(other.train()(images), grouped.train()(images))
     assert count(other) == count(grouped)
     assert sum(isinstance(m, Aggregation) for m in other.modules()) == 3
 
@@ -96,7 +97,7 @@ def test_paths_in_another_order_compute_something_else(form: str) -> None:
     state[first], state[second] = state[second].clone(), state[first].clone()
     other.load_state_dict(state)
     images = torch.rand(3, 3, 9, 9)
-    assert not torch.allclose(other.eval()(images), grouped.eval()(images), atol=1e-3)
+    assert not near(other.eval()(images), grouped.eval()(images), 1e-3)
 
 
 @pytest.mark.parametrize("form", ["a", "b"])
@@ -113,7 +114,7 @@ def test_the_forms_learn_the_same(form: str) -> None:
     expected, found = split(gradients(grouped), NARROW.groups, form), gradients(other)  # type: ignore[arg-type]
     assert set(found) == set(expected) == {name for name, _ in other.named_parameters()}
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-4)
+        assert_near(found[name], gradient)
 
 
 def test_a_cardinality_that_does_not_divide_is_refused() -> None:
