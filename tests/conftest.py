@@ -12,9 +12,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["MPLCONFIGDIR"] = str(CACHE / "matplotlib")  # its list of fonts takes seconds to make, so it is kept
 
+import contextlib  # noqa: E402
 import inspect  # noqa: E402
+import itertools  # noqa: E402
 import socket  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
 import jaxtyping  # noqa: E402
@@ -32,14 +34,30 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
     return [] if inspect.isclass(obj) and getattr(obj, "_is_protocol", False) else None
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Return a function that makes an empty folder; `mktemp` would look through all earlier ones each time."""
+    folder, numbers = tmp_path_factory.mktemp("homes"), itertools.count()
+
+    def make() -> Path:
+        home = folder / str(next(numbers))
+        home.mkdir()
+        return home
+
+    return make
+
+
 @pytest.fixture(autouse=True)
-def no_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_environment(homes: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing of the user's settings, caches or data reaches a test, and nothing of a test reaches them."""
-    empty_home = tmp_path_factory.mktemp("home")
+    empty_home = homes()
     for name in [n for n in os.environ if n.startswith("XDG_") or n == "COLUMNS" or n.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(empty_home))
     monkeypatch.setenv("IMCLASS_STORE", str(empty_home / "store"))
+    yield
+    with contextlib.suppress(OSError):  # where the test has put something there
+        empty_home.rmdir()
 
 
 @pytest.fixture(autouse=True)
@@ -72,5 +90,7 @@ def settled_torch() -> Iterator[None]:
     torch.set_num_threads(1)
     deterministic, denormal = torch.are_deterministic_algorithms_enabled(), False
     yield
-    torch.use_deterministic_algorithms(deterministic)
+    # Only where a test has changed it, because the setter imports the compiler, which takes seconds.
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        torch.use_deterministic_algorithms(deterministic)
     torch.set_flush_denormal(denormal)

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +24,8 @@ TOP = 8  # the package itself (`imclass.train`, `imclass.load`) is above every r
 LONGEST_FILE, LONGEST_FUNCTION = 350, 50
 FINDERS = ("core/tables.py", "app/cli/main.py", "__init__.py")  # these import modules by a computed name
 CONTAINERS = ("list", "dict", "set", "defaultdict", "Counter", "OrderedDict", "deque")
+# What to import of a distribution, where that is not its name.
+MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 MUTATORS = ("append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear")
 
 Rule = Callable[[str, str], Iterator[str]]
@@ -200,6 +204,65 @@ def test_source_keeps(rule: str) -> None:
 def test_every_room_is_on_a_floor() -> None:
     rooms = {path.name for path in SOURCE.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
     assert {"core", "models"} <= rooms <= set(FLOORS)
+
+
+def imported_modules(text: str) -> Iterator[str]:
+    """Yield the first word of every import that names a module in full, of `import_module("...")` too."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module).split(".")[0]
+        elif isinstance(node, ast.Call) and last_name(node.func) == "import_module":
+            yield from (str(a.value).split(".")[0] for a in node.args[:1] if isinstance(a, ast.Constant))
+
+
+def dependency_problems(declaration: str, root: Path) -> list[str]:
+    """List the imports under `root` that a pyproject.toml does not declare, and what it declares in vain."""
+    project = tomllib.loads(declaration)["project"]
+    extras = project.get("optional-dependencies", {})
+    wanted = [*project["dependencies"], *(w for name, extra in extras.items() if name != "dev" for w in extra)]
+    names = [re.split(r"[^\w.-]", w)[0] for w in wanted]
+    declared = {MODULES.get(name, name.replace("-", "_")) for name in names}
+    known = {"imclass", *sys.stdlib_module_names}
+    used = {name for file in root.rglob("*.py") for name in imported_modules(file.read_text())} - known
+    return [f"{name} is imported, not declared" for name in sorted(used - declared)] + [
+        f"{name} is declared, not imported" for name in sorted(declared - used)
+    ]
+
+
+def test_dependencies_are_what_is_imported() -> None:
+    declaration = (SOURCE.parents[1] / "pyproject.toml").read_text()
+    assert dependency_problems(declaration, SOURCE) == []
+
+
+DECLARED = """
+[project]
+dependencies = ["numpy>=2", "scikit-learn"]
+[project.optional-dependencies]
+shards = ["webdataset[all]>=1.0"]
+dev = ["pytest"]
+"""
+USED = (
+    "import os\nimport numpy.linalg\nfrom . import pytest\ndef f():\n    from sklearn import svm\n    import webdataset"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (USED, []),
+        (USED.replace("import webdataset", "import_module('webdataset.writer')"), []),
+        (USED.replace("numpy.linalg", "imclass.core"), ["numpy is declared, not imported"]),
+        (USED.replace("sklearn", "scipy"), ["scipy is imported, not declared", "sklearn is declared, not imported"]),
+        (USED.replace("import webdataset", "pass"), ["webdataset is declared, not imported"]),
+        (USED.replace("from .", "from pytest"), ["pytest is imported, not declared"]),
+        (f"{USED}\nimportlib.import_module('cv2')", ["cv2 is imported, not declared"]),
+    ],
+)
+def test_a_planted_dependency_is_found(text: str, found: list[str], tmp_path: Path) -> None:
+    plant(tmp_path / "core" / "a.py", text)
+    assert dependency_problems(DECLARED, tmp_path) == found
 
 
 PLANTED = [

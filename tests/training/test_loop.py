@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from imclass.app.draw import curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import perform, prepare, train
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
@@ -43,6 +44,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no curves: they take as long as the training, and the app's tests look at them."""
+    monkeypatch.setattr(curves, "curves_png", lambda history, path: path.write_bytes(b""))
+
+
 def configured(tree: Path, **changes: Any) -> Config:
     """LeNet with dropout, augmentation and two micro-batches, for two epochs."""
     stage = Stage(2, 8, 2, Optimiser(), Schedule("cosine", rate=0.02, warmup=2), Augment(flip=True, pad=2))
@@ -66,8 +73,14 @@ def stopped(config: Config, out: Path, after: int) -> None:
         pass
 
 
+# Each of both optimisers, of both ways to hold images, and of both numbers of workers is in one that is not slow.
+FAST = (("sgd", 2048, 0), ("adam", 0, 2))
 CASES = [
-    pytest.param(optimiser, memory, workers, id=f"{optimiser}-{'memory' if memory else 'workers'}-{workers}")
+    pytest.param(
+        *(optimiser, memory, workers),
+        id=f"{optimiser}-{'memory' if memory else 'workers'}-{workers}",
+        marks=[] if (optimiser, memory, workers) in FAST else pytest.mark.slow,
+    )
     for optimiser in ("sgd", "adam")
     for memory, workers in ((2048, 0), (0, 0), (0, 2))
 ]

@@ -1,5 +1,7 @@
 """Every field of a config is an option of `imclass train`, and what is asked for is what the config says."""
 
+import contextlib
+import io
 import json
 import shlex
 from pathlib import Path
@@ -81,6 +83,20 @@ def dry(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return record
 
 
+PETS = ["mnist-lenet", "--data", "pets", "--batch", "8"]
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what a dry run without further options prints, by option."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):
+        patched.chdir(tmp_path_factory.mktemp("before"))
+        tree(Path("pets"), per_class=20, side=32)
+        assert main(["train", *PETS, "--dry-run"]) == 0
+    return by_option(json.loads(printed.getvalue()))
+
+
 def by_option(config: dict[str, Any]) -> dict[str, Any]:
     """Values of a config of one stage by the names of their options."""
     flat = flatten(config)
@@ -97,9 +113,10 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_an_option_sets_its_field_and_no_other(name: str, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    start = ["mnist-lenet", "--data", "pets", "--batch", "8"]
-    before = by_option(dry(start, capsys))
+def test_an_option_sets_its_field_and_no_other(
+    name: str, before: dict[str, Any], pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = [*PETS]
     value = OTHERS[name]
     words = shlex.split(value if value.startswith("--") else f"--{name} {value}")
     if name == "data":

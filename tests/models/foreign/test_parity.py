@@ -18,6 +18,7 @@ from tests.support import filled
 RECORDED = filled.recorded()
 ENTRIES: dict[str, Entry] = networks().entries
 LARGE = 30_000_000  # parameters; above that a network is in the slow set
+REPEATS = ("torchvision.densenet169", "torchvision.resnet34")  # slow too, because densenet121 and resnet18 are not
 
 
 def ours(key: str) -> str:
@@ -27,9 +28,9 @@ def ours(key: str) -> str:
 
 
 def cases() -> list[Any]:
-    """The recorded networks, the large ones marked slow."""
+    """Return the recorded networks; those that are large or repeat another's form are marked slow."""
     return [
-        pytest.param(key, marks=[pytest.mark.slow] if known["parameters"] > LARGE else [])
+        pytest.param(key, marks=[pytest.mark.slow] if known["parameters"] > LARGE or key in REPEATS else [])
         for key, known in RECORDED.items()
     ]
 

@@ -1,20 +1,26 @@
 """What every network there is must do, whoever wrote it: found in the folder, built narrow through its row, asked."""
 
-from dataclasses import asdict
+import copy
+from collections.abc import Iterator
+from dataclasses import asdict, astuple
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from imclass.core.codec import to_json
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.core.runtime import Arithmetic
 from imclass.models.arithmetic.precision import forward, laid_out, outputs
-from imclass.models.classifier import NetworkClassifier, create, load, networks
+from imclass.models.classifier import NetworkClassifier, create, load, networks, row_of
 from imclass.models.entry import Entry
+from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
 from tests.support.narrow import narrow, trained
 from tests.support.tolerance import assert_near, near
@@ -23,8 +29,42 @@ ENTRIES: dict[str, Entry] = networks().entries
 every_network = pytest.mark.parametrize("name", sorted(ENTRIES))
 
 
-def classifier(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
+def form(entry: Entry) -> tuple[Any, ...]:
+    """Return what decides the code that builds a network: its class, its row's switches, how many stages, what is 0."""
+    return entry.build, *(kind(field) for field in astuple(entry.row))
+
+
+def kind(field: Any) -> Any:
+    """Return a switch as it is, of a number whether it is 0, of a tuple its length and the kind of its first item."""
+    if isinstance(field, tuple):
+        return len(field), *(kind(item) for item in field[:1])
+    return field if isinstance(field, bool | str) else field == 0
+
+
+def forms() -> Iterator[Any]:
+    """Yield every network, and mark slow those that repeat the form of one before them."""
+    seen = set()
+    for name, entry in sorted(ENTRIES.items()):
+        # Another size of the same form: narrow it is nearly always the very same network.
+        yield pytest.param(name, marks=[pytest.mark.slow] if form(entry) in seen else [])
+        seen.add(form(entry))
+
+
+every_form = pytest.mark.parametrize("name", list(forms()))
+
+
+def made(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
     return create(Model(name, narrow(ENTRIES[name])), [f"class {k}" for k in range(classes)], seed=seed)
+
+
+@cache
+def original(name: str) -> NetworkClassifier:
+    return made(name)
+
+
+def classifier(name: str) -> NetworkClassifier:
+    """Return a copy, because a test may change it, and copying is several times as fast as making another."""
+    return copy.deepcopy(original(name))
 
 
 def pictures(network: Network, n: int = 4) -> Tensor:
@@ -46,12 +86,20 @@ def gradients(network: Network) -> dict[str, float]:
     }
 
 
+def test_every_class_and_switch_stays_in_the_fast_set() -> None:
+    fast = {name for name, *_ in (p.values for p in forms() if not p.marks)}
+    assert {form(ENTRIES[name]) for name in fast} == {form(entry) for entry in ENTRIES.values()}
+    assert {"vgg-a", "vgg-a-bn", "vgg-a-lrn", "resnet-101", "resnet-18", "resnet-18-a", "alexnet-2012"} <= fast
+    assert len(fast) < len(ENTRIES)
+
+
 @every_network
 def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
     entry = ENTRIES[name]
     with torch.device("meta"):
         network = entry.build(entry.row, entry.classes, entry.w_in).eval()
-        scores = network(torch.zeros(2, entry.w_in, entry.size, entry.size))
+    with Unnormalised():
+        scores = network(torch.zeros(2, entry.w_in, entry.size, entry.size, device="meta"))
     main = [p for name, p in network.named_parameters() if not name.startswith("sides.")]
     assert sum(p.numel() for p in main) == entry.parameters
     assert scores.shape == (2, entry.classes)
@@ -60,18 +108,24 @@ def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
 
 @every_network
 def test_a_copy_can_be_narrow(name: str) -> None:
-    copy = classifier(name, classes=ENTRIES[name].classes).network
-    assert sum(p.numel() for p in copy.parameters()) < max(200_000, ENTRIES[name].parameters // 8)
+    network = made(name, classes=ENTRIES[name].classes).network
+    assert sum(p.numel() for p in network.parameters()) < max(200_000, ENTRIES[name].parameters // 8)
 
 
 @every_network
+def test_its_row_can_be_written_down(name: str) -> None:
+    row = ENTRIES[name].row
+    assert row_of(ENTRIES[name], to_json(row), name) == row
+
+
+@every_form
 @pytest.mark.parametrize("classes", [2, 1000])
 def test_one_image_has_a_score_a_class(name: str, classes: int) -> None:
-    found = classifier(name, classes)
+    found = made(name, classes)
     assert found.scores(pictures(found.network, n=1)).shape == (1, classes)
 
 
-@every_network
+@every_form
 @pytest.mark.parametrize("w_in", [1, 3])
 def test_images_may_be_grey_or_coloured(name: str, w_in: int) -> None:
     entry = ENTRIES[name]
@@ -79,7 +133,7 @@ def test_images_may_be_grey_or_coloured(name: str, w_in: int) -> None:
     assert network(pictures(network, 2)).shape == (2, 5)
 
 
-@every_network
+@every_form
 def test_the_gradient_reaches_every_parameter(name: str) -> None:
     """In evaluation mode: in training a bias before batch norm has none but rounding."""
     network = trained(classifier(name).network)
@@ -87,7 +141,7 @@ def test_the_gradient_reaches_every_parameter(name: str) -> None:
     assert [name for name, largest in gradients(network).items() if not largest > 0] == []
 
 
-@every_network
+@every_form
 def test_the_gradient_of_training_is_finite(name: str) -> None:
     network = classifier(name).network.train()
     learn(network, pictures(network, 8))
@@ -105,7 +159,7 @@ def test_a_parameter_without_a_gradient_would_be_seen() -> None:
     assert [name for name, largest in gradients(network).items() if not largest > 0] == ["spare"]
 
 
-@every_network
+@every_form
 def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
     found = classifier(name)
     images = pictures(trained(found.network))
@@ -115,7 +169,7 @@ def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
     assert loaded.row == found.row
 
 
-@every_network
+@every_form
 def test_dense_at_the_native_size_is_forward(name: str) -> None:
     network = trained(classifier(name).network)
     images = pictures(network)
@@ -124,7 +178,7 @@ def test_dense_at_the_native_size_is_forward(name: str) -> None:
     assert_near(dense.mean((2, 3)), network(images))
 
 
-@every_network
+@every_form
 def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
     network = trained(classifier(name).network)
     side = 2 * network.size
@@ -134,7 +188,7 @@ def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
     assert not near(scores, scores[:, :, :1, :1].expand_as(scores), 1e-3)
 
 
-@every_network
+@every_form
 def test_embed_is_a_vector_an_image(name: str) -> None:
     network = trained(classifier(name).network)
     embedded = network.embed(pictures(network))
@@ -143,13 +197,14 @@ def test_embed_is_a_vector_an_image(name: str) -> None:
         assert_near(network.head[-1](embedded), network(pictures(network)))
 
 
-@every_network
+@every_form
 def test_the_seed_decides_the_weights(name: str) -> None:
-    one, same, other = (tensors_digest(classifier(name, seed=seed).network.state_dict()) for seed in (3, 3, 4))
+    three = (original(name), made(name), made(name, seed=4))
+    one, same, other = (tensors_digest(found.network.state_dict()) for found in three)
     assert one == same != other
 
 
-@every_network
+@every_form
 def test_gradients_keep_channels_last(name: str) -> None:
     """One layer that hands back another memory order slows whatever came before it."""
     arithmetic, wrong = Arithmetic("bf16", "nhwc"), []
@@ -173,7 +228,7 @@ def test_gradients_keep_channels_last(name: str) -> None:
     assert wrong == []
 
 
-@every_network
+@every_form
 def test_training_differs_by_dropout_and_batch_norm_alone(name: str) -> None:
     network = trained(classifier(name).network)
     images = pictures(network)
@@ -185,7 +240,7 @@ def test_training_differs_by_dropout_and_batch_norm_alone(name: str) -> None:
     assert_near(network(images), evaluated)
 
 
-@every_network
+@every_form
 def test_scoring_changes_nothing(name: str) -> None:
     found = classifier(name)
     images, before = pictures(found.network), tensors_digest(found.network.state_dict())
@@ -193,14 +248,14 @@ def test_scoring_changes_nothing(name: str) -> None:
     assert tensors_digest(found.network.state_dict()) == before
 
 
-@every_network
+@every_form
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
     network = trained(classifier(name).network)
     images = pictures(network)
     assert_near(network(images[1:2]), network(images)[1:2])
 
 
-@every_network
+@every_form
 def test_an_image_that_is_too_small_is_an_error(name: str) -> None:
     network = trained(classifier(name).network)
     side = network.size // 4
@@ -208,7 +263,7 @@ def test_an_image_that_is_too_small_is_an_error(name: str) -> None:
         network(torch.zeros(1, network.w_in, side, side))
 
 
-@every_network
+@every_form
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_other_arithmetic_gives_nearly_the_same_scores_and_every_gradient(name: str, precision: str) -> None:
     """Channels last; in bf16 the convolutions' and linear layers' weights are rounded copies, the rest is float32."""
