@@ -221,8 +221,8 @@ def test_nothing_else_is_written(run: Path) -> None:
 
 
 def test_the_style_sheet_is_part_of_the_package() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    assert "report.css" in project["tool"]["setuptools"]["package-data"]["imclass.app"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    assert "report.css" in project["tool"]["setuptools"]["package-data"]["imclass.app.report"]
 
 
 def test_the_page_does_not_tell_where_on_the_machine_it_was_made(home: Path, run: Path) -> None:

@@ -26,7 +26,7 @@ def trials(folder: Path, count: int, optimiser: str, memory: int, workers: int) 
             pixels = generator.integers(base, base + 100, (36, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "data" / name / f"{i}.png")
     words = [str(folder), str(count), optimiser, str(memory), str(workers)]
-    program = Path(__file__).parents[1] / "support" / "kill_trials.py"
+    program = Path(__file__).parents[2] / "support" / "kill_trials.py"
     done = subprocess.run([sys.executable, str(program), *words], capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(optimiser, memory, workers, "went on from", sorted(found["went on from"]))
