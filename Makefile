@@ -30,7 +30,7 @@ test:
 	@start=$$(date +%s); $(MAKE) --no-print-directory env && echo "set-up: $$(($$(date +%s) - start)) s"
 	@start=$$(date +%s); $(MAKE) --no-print-directory check && echo "checks: $$(($$(date +%s) - start)) s"
 
-# Types are checked while the tests run, which leave a core idle at times; what is said of them waits for the tests' end.
+# Types are checked while the tests run, because these leave a core idle at times. The report on types comes last.
 check: lint
 	@mkdir -p .mypy_cache; \
 	$(MAKE) --no-print-directory --jobs 2 --keep-going tests types TYPES_TO='> .mypy_cache/report'; code=$$?; \
