@@ -2,7 +2,8 @@
 
 Kernels sum products in an order that follows from the processor's instructions, the number of threads and the shape of
 the batch. A float32 sum in another order differs by about the square root of its length times 6e-8 of its terms' scale,
-and that adds up over layers. Of the tests here the worst are below 5e-6, with AVX2 as with AVX-512.
+and that adds up over layers. The worst of the tests here differ by 6e-6, with AVX2 as with AVX-512; the limit is three
+times that, for processors that none of them has run on.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WITHIN = 1e-5
+WITHIN = 2e-5
 
 
 def relative_difference(found: Any, expected: Any) -> float:
