@@ -254,8 +254,8 @@ def test_micro_batches_sum_to_the_whole_batch(tree: Path, tmp_path: Path) -> Non
     for parts in (1, 3):
         loss, correct = objective.backward(network, images, labels, parts, seed=0, step=0)
         found.append((loss, correct, network[1].weight.grad.clone()))  # type: ignore[operator,union-attr]
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == found[1][1]  # losses are float32
-    assert_near(found[0][2], found[1][2], within=1e-12)  # in float64
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == found[1][1]
+    assert_near(found[0][2], found[1][2], within=1e-6)
 
 
 def test_dropout_follows_seed_step_and_part() -> None:

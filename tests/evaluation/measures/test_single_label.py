@@ -97,7 +97,7 @@ def test_per_class_is_scikit_learns() -> None:
     rows = per_class(confusion(predicted, labels, 8))  # class 7 has neither
     expected = oracle.precision_recall_fscore_support(labels, predicted, labels=range(8), zero_division=np.nan)
     found = np.array([(r.precision, r.recall, r.f1, r.support) for r in rows]).T
-    assert_near(found, np.array(expected, float), within=1e-12)
+    np.testing.assert_allclose(found, np.array(expected, float), rtol=1e-12)
     assert math.isnan(rows[3].recall) and math.isnan(rows[5].precision) and math.isnan(rows[7].f1)
     assert rows[5].f1 == 0.0
 
