@@ -20,10 +20,10 @@ from imclass.core.randomness import order
 from imclass.data.arrays import ArrayDataset
 from imclass.data.augment.window import augment, view
 from imclass.data.images.decode import decode
-from imclass.data.loader import Batch, Loader, ordered, untouched
+from imclass.data.loader import Batch, Loader, untouched
 from imclass.data.sets.folder import open_folder
 from imclass.data.source import Place
-from imclass.data.threads import in_order
+from imclass.data.threads import in_order, ordered
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png, write_corpus
 

@@ -22,9 +22,7 @@ from imclass.core.contracts import Dataset, Image, Refused
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
 from imclass.data.augment import window
-from imclass.data.threads import attempt, in_order, ordered
-
-__all__ = ["Batch", "Loader", "Views", "ordered", "untouched"]
+from imclass.data.threads import attempt, in_order
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from imclass.core.errors import BadImage, UserError, need
 from imclass.core.runtime import Processes
 from imclass.core.tables import Found, find
 from imclass.core.text import printable
-from imclass.data.loader import ordered, untouched
+from imclass.data.loader import untouched
+from imclass.data.threads import ordered
 from imclass.evaluation.ensemble import Member
 from imclass.evaluation.measures.single_label import measured
 from imclass.models.views.batches import to_batch

@@ -11,8 +11,8 @@ import numpy as np
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images.decode import decode
-from imclass.data.loader import ordered
 from imclass.data.sets.folder import is_hidden, is_image
+from imclass.data.threads import ordered
 
 
 @dataclass(frozen=True)

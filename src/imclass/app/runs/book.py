@@ -2,6 +2,7 @@
 
 import sys
 
+from imclass.app.runs.progress import LeftOut
 from imclass.core.contracts import Refused
 from imclass.core.text import printable
 from imclass.training.events import Evaluated, Event, NonFinite, Saved, StepEnd
@@ -17,7 +18,7 @@ class Book:
     """
 
     def __init__(self) -> None:
-        self.named: set[str] = set()
+        self.left_out = LeftOut()
 
     def see(self, event: Event) -> None:
         """Show what happened."""
@@ -34,11 +35,9 @@ class Book:
                 self.write(f"\nstep {event.at.step:,}: no checkpoint could be written ({printable(problem)})\n")
 
     def refuse(self, refused: tuple[Refused, ...]) -> None:
-        """Name each file that was left out, once."""
-        for one in refused:
-            if one.path not in self.named:
-                self.named.add(one.path)
-                self.write(f"\nleft out: {printable(f'{one.path}: {one.detail} ({one.code})')}\n")
+        """Name the files that were left out."""
+        for line in self.left_out.lines(refused):
+            self.write(f"\n{line}\n")
 
     def write(self, text: str) -> None:
         """To standard error and at once, so that dots appear one by one."""

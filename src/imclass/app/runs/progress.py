@@ -3,12 +3,13 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from imclass.core.contracts import Refused
 from imclass.core.text import printable
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 
@@ -70,6 +71,20 @@ class Sums:
         return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
 
 
+class LeftOut:
+    """The files that a run leaves out, each of which is named once."""
+
+    def __init__(self) -> None:
+        self.named: set[str] = set()
+
+    def lines(self, refused: Iterable[Refused]) -> Iterator[str]:
+        """Yield a line for each file that has none yet."""
+        for one in refused:
+            if one.path not in self.named:
+                self.named.add(one.path)
+                yield f"left out: {printable(f'{one.path}: {one.detail} ({one.code})')}"
+
+
 class Screen:
     """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
 
@@ -87,7 +102,7 @@ class Screen:
         self.total, self.first, self.began = total_steps, done_steps, time.monotonic()
         self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
         self.sums, self.epochs = Sums(), 0
-        self.named: set[str] = set()
+        self.left_out = LeftOut()
         self.bar.start()
 
     def see(self, event: Event) -> None:
@@ -98,12 +113,10 @@ class Screen:
             case StepEnd():
                 self.sums.add(event)
                 self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
-                for refused in event.refused:
-                    self.refuse(refused.path, f"{refused.detail} ({refused.code})")
+                self.refuse(event.refused)
             case Evaluated():
                 self.sums.held_out.append(f"{event.split} {100 * event.result.top1:.2f} %" + (" (best)" * event.best))
-                for refused in event.result.refused:
-                    self.refuse(refused.path, f"{refused.detail} ({refused.code})")
+                self.refuse(event.result.refused)
             case EpochEnd():
                 self.say(self.line(event.at))
             case NonFinite():
@@ -134,11 +147,10 @@ class Screen:
         seconds = round((time.monotonic() - self.began) / done * (self.total - step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
-    def refuse(self, path: str, why: str) -> None:
-        """Name a file that was left out, once."""
-        if path not in self.named:
-            self.named.add(path)
-            self.say(f"left out: {printable(path)}: {printable(why)}")
+    def refuse(self, refused: Iterable[Refused]) -> None:
+        """Name the files that were left out."""
+        for line in self.left_out.lines(refused):
+            self.say(line)
 
     def say(self, line: str) -> None:
         """One line above the bar."""
