@@ -1,63 +1,71 @@
-"""Pictures for people who would rather look than read: learning curves, confusion matrices, feature maps.
-
-matplotlib is imported when a picture is drawn, never before, and without pyplot: no window, no state left behind.
-"""
+"""Confusion matrices: what they show, worked out once for the PNG here and for the report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 
+from imclass.app.draw.axis import of_integers
 from imclass.app.draw.canvas import HIT, MISTAKE, drawing
-from imclass.core.text import columns, shortened
+from imclass.core.text import columns, percent, shortened
 
-NUMBERED = 15  # classes up to which each cell of a confusion matrix carries its count
+NUMBERED = 15  # classes up to which each cell carries its count
 NAMED = 64  # classes up to which each row and column carries its name
 CELLS = 250  # rows and columns that can still be told apart
+WIDEST = 24  # text columns of a class name
+SHORT = 4  # text columns of a name that stands over a column of counts
+DARK = 0.8  # ink above which a count is written in white
 EM = 0.62 / 72  # inches: width of a character of one point
 
 
-def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], path: Path) -> None:
-    """A confusion matrix: rows true, columns predicted, shaded by the share of the row; hits blue, mistakes orange.
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix as it is shown: rows are true classes, columns what they were taken for.
 
-    Up to 15 classes have their counts written in, up to 64 their names beside it; more are numbered from 1, and above
-    250 a cell stands for a block of neighbours and shows the largest share in it.
+    Up to 15 classes have their counts written in and up to 64 their names next to it; of more, some have their numbers
+    there, and above 250 a cell stands for a block of neighbours and shows the largest share in it.
     """
-    k, hits, total = len(classes), int(confusion.trace()), int(confusion.sum())
-    names = [shortened(name, 24) for name in classes] if k <= NAMED else []
-    cell = min(max(0.5, 3 / k), 9 / k)  # inches
-    points = min(10.0, 54 * cell)
-    room = max(map(columns, names), default=6) * points * EM
-    with drawing(path, (k * cell + room + 0.7, k * cell + (room if room > cell else 0.2) + 0.9)) as figure:
-        axes = figure.add_subplot()
-        block = math.ceil(k / CELLS)
-        colours = shaded(confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1), block)
-        edge = len(colours) * block + 0.5
-        axes.imshow(colours, interpolation="nearest", extent=(0.5, edge, edge, 0.5))
-        axes.set_title(f"{hits:,} of {total:,} right ({100 * hits / max(total, 1):.2f} %)", fontsize=11)
-        numbered = "" if names else ", numbered from 1 in the model's order"
-        axes.set_xlabel(f"predicted class{numbered}")
-        axes.set_ylabel(f"true class{numbered}")
-        if names:
-            turned = {"rotation": 90} if room > cell else {}
-            axes.set_xticks(range(1, k + 1), names, fontsize=points, parse_math=False, **turned)
-            axes.set_yticks(range(1, k + 1), names, fontsize=points, parse_math=False)
-            axes.tick_params(length=0)
-        if k <= NUMBERED:
-            write_counts(axes, confusion, colours, cell)
+
+    title: str  # "97 of 100 right (97.00 %)"
+    note: str  # on the order and on blocks; "" where names say it all
+    ink: Float[np.ndarray, "k k"]  # how dark a cell is, 0 to 1
+    block: int  # classes a cell
+    counts: Sequence[Sequence[str]]  # what each cell says; empty where cells say nothing
+    labels: Mapping[int, str]  # of rows and columns, by place from 1
+    turned: bool  # whether labels are too long to stand side by side over columns
+
+    @property
+    def pixels(self) -> UInt8[np.ndarray, "k k 4"]:
+        """Return the cells as RGBA: hits blue, mistakes orange, as opaque as they have ink."""
+        hits = np.eye(len(self.ink), dtype=bool)[:, :, None]
+        tones = np.where(hits, tuple(bytes.fromhex(HIT[1:])), tuple(bytes.fromhex(MISTAKE[1:])))
+        return np.concatenate([tones, np.rint(255 * self.ink[:, :, None])], axis=2).astype(np.uint8)
 
 
-def shaded(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k 3"]:
-    """White for none, full blue for a row all right, full orange for the worst mistake; as `ink` says."""
-    amount = ink(shares, block)[:, :, None]
-    return 1 - amount * (1 - np.where(np.eye(len(amount), dtype=bool)[:, :, None], HIT, MISTAKE))
+def matrix(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Matrix:
+    """Return what to show of a confusion matrix."""
+    k, hits, total = len(classes), int(counts.trace()), int(counts.sum())
+    block = math.ceil(k / CELLS)
+    note = "numbered from 1 in the model's order" if k > NAMED else ""
+    note += f"; a cell has the largest share of {block} x {block} neighbours" if block > 1 else ""
+    fits = SHORT if k <= NUMBERED else 2
+    return Matrix(
+        title=f"{hits:,} of {total:,} right ({percent(hits / max(total, 1))})",
+        note=note,
+        ink=ink(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), block),
+        block=block,
+        counts=[[f"{n:,}" if n else "" for n in row] for row in counts.tolist()] if k <= NUMBERED else (),
+        labels=dict(enumerate(classes, 1)) if k <= NAMED else {int(i): f"{i}" for i in of_integers(1, k).ticks},
+        turned=k <= NAMED and any(columns(name) > fits for name in classes),
+    )
 
 
 def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
-    """How dark each cell is: 0 for none, 1 for a row all right and for the worst mistake (for 10 % if all are rarer).
+    """Return how dark each cell is: 0 for none, 1 for a row all right and for the worst mistake (10 % or more).
 
     It grows with the square root of the share, which keeps rare mistakes visible. `block` rows and columns at a time
     become one cell.
@@ -70,13 +78,31 @@ def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"
     return np.sqrt(np.where(diagonal, shares, shares / worst))
 
 
-def write_counts(
-    axes: Any, confusion: Int64[np.ndarray, "K K"], colours: Float[np.ndarray, "K K 3"], cell: float
-) -> None:
-    """The count in each cell that has one, white on dark, small enough for a cell of so many inches."""
-    points = min(10.0, 0.9 * cell / (EM * len(f"{confusion.max():,}")))
-    for (true, predicted), count in np.ndenumerate(confusion):
-        if count:
-            colour = "white" if colours[true, predicted] @ (0.3, 0.59, 0.11) < 0.6 else "black"
-            text = f"{count:,}"
-            axes.text(predicted + 1, true + 1, text, ha="center", va="center", color=colour, fontsize=points)
+def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix as a picture of a readable size, whatever the number of classes."""
+    shown, k = matrix(confusion, classes), len(classes)
+    cell = min(max(0.5, 3 / k), 9 / k)  # inches
+    points = min(10.0, 54 * cell) if k <= NAMED else 8.0
+    names = [shortened(name, WIDEST) for name in shown.labels.values()]
+    room = max(map(columns, names)) * points * EM
+    with drawing(path, (k * cell + room + 0.7, k * cell + (room if shown.turned else 0.2) + 0.9)) as figure:
+        axes = figure.add_subplot()
+        edge = len(shown.ink) * shown.block + 0.5
+        axes.imshow(shown.pixels, interpolation="nearest", extent=(0.5, edge, edge, 0.5))
+        axes.set_title(shown.title, fontsize=11)
+        axes.set_xlabel(f"predicted class\n{shown.note}".strip())
+        axes.set_ylabel("true class")
+        for set_ticks, angle in ((axes.set_xticks, 90 * shown.turned), (axes.set_yticks, 0)):
+            set_ticks([*shown.labels], names, fontsize=points, parse_math=False, rotation=angle)
+        axes.tick_params(length=0)
+        write_counts(axes, shown, cell)
+
+
+def write_counts(axes: Any, shown: Matrix, cell: float) -> None:
+    """Write the counts, white on dark, small enough for cells of so many inches."""
+    longest = max((len(count) for row in shown.counts for count in row), default=1)
+    points = min(10.0, 0.9 * cell / (EM * longest))
+    for i, row in enumerate(shown.counts):
+        for j, count in enumerate(row):
+            colour = "white" if shown.ink[i, j] > DARK else "black"
+            axes.text(j + 1, i + 1, count, ha="center", va="center", color=colour, fontsize=points)

@@ -7,22 +7,21 @@ from importlib import resources
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.app.draw.confusion import CELLS, NAMED, NUMBERED
-from imclass.app.draw.curves import CURVES
+from imclass.app.draw.confusion import NUMBERED, matrix
+from imclass.app.draw.curves import SPLITS
 from imclass.app.report.background import configuration, data, environment, time
 from imclass.app.report.facts import Material, Mistake, Score
-from imclass.app.report.figures import curves, matrix
+from imclass.app.report.figures import confusion, curves
 from imclass.app.report.markup import Html, element, facts, name, picture, table, together
+from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
-from imclass.app.text.evaluation import top5
 from imclass.core.runtime import versions
 from imclass.core.text import columns, percent
 from imclass.evaluation.measures.intervals import wilson
-from imclass.evaluation.measures.single_label import per_class
+from imclass.evaluation.measures.single_label import most_confused, per_class
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 GENERATOR = element("meta", name="generator", content="imclass")
-PAIRS = 12  # confused pairs shown
 
 
 def page(material: Material) -> Html:
@@ -52,7 +51,7 @@ def sections(m: Material) -> list[tuple[str, str, Html]]:
     """Id, heading and content of each section; one without content is left out."""
     return [
         ("curves", "Learning", learning(m)),
-        ("confusion", "Confusion", confusion(m)),
+        ("confusion", "Confusion", confused(m)),
         ("classes", "Classes", classes(m)),
         ("mistakes", "Mistakes", gallery(m.mistakes, m.config.preprocess.size) if m.result else Html()),
         ("inside", "First layer", first_layer(m)),
@@ -136,7 +135,7 @@ def learning(m: Material) -> Html:
     """Loss and error over epochs."""
     if not m.history:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = [split for split in CURVES if split != "train" and f"{split}_error" in m.history[-1]]
+    held_out = [split for split in SPLITS if split != "train" and f"{split}_error" in m.history[-1]]
     said = "Training values are means over an epoch, while the weights were still changing and, where the recipe says "
     said += (
         f"so, of altered images{'; ' * bool(held_out)}{' and '.join(held_out)}{' after each epoch' * bool(held_out)}."
@@ -144,33 +143,25 @@ def learning(m: Material) -> Html:
     return together([curves(m.history), element("p", said, class_="small")])
 
 
-def confusion(m: Material) -> Html:
-    """The matrix and the pairs confused most."""
+def confused(m: Material) -> Html:
+    """Return the matrix and the pairs confused most."""
     if m.result is None:
         return Html()
     counts = counted(m.result)
-    k, names = len(counts), m.result.classes
-    order = ", in the model's order" * (k > NAMED) + "; a point is a block of neighbours" * (k > CELLS)
-    how = f"Rows are true classes, columns what they were taken for{order}. Blue is right, orange wrong."
-    return together([matrix(counts, names), element("p", how, class_="small"), pairs(counts, names)])
-
-
-def confused(counts: Int64[np.ndarray, "K K"], most: int = PAIRS) -> list[tuple[int, int, int]]:
-    """True class, predicted class and how many images, the most frequent first."""
-    wrong = counts - np.diag(counts.diagonal())
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most].tolist()
-    return [(*divmod(i, len(counts)), int(wrong.flat[i])) for i in order if wrong.flat[i]]
+    shown = matrix(counts, m.result.classes)
+    order = f", {shown.note}" if shown.note else ""
+    how = f"{shown.title}. Rows are true classes, columns what they were taken for{order}. Blue is right, orange wrong."
+    return together([confusion(shown), element("p", how, class_="small"), pairs(counts, m.result.classes)])
 
 
 def pairs(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Html:
-    """The pairs confused most, as a table."""
-    found, head = confused(counts), ("True → taken for", "Images", "of", "Share")
+    """Return the pairs confused most, as a table."""
+    found, head = most_confused(counts, PAIRS), ("True → taken for", "Images", "of", "Share")
     if not found:
         return element("p", "No image was taken for another class.")
-    images = counts.sum(axis=1)
     rows = [
-        (together([name(classes[t]), " → ", name(classes[p])]), f"{n:,}", f"{images[t]:,}", percent(n / images[t]))
-        for t, p, n in found
+        (together([name(classes[true]), " → ", name(classes[predicted])]), f"{n:,}", f"{of:,}", percent(n / of))
+        for true, predicted, n, of in found
     ]
     return together([element("h3", "Most confused"), table(head, rows, "numbers long")])
 

@@ -20,7 +20,7 @@ from imclass.evaluation.measures.single_label import (
 )
 
 WHOLE = 20  # classes up to which a confusion matrix is shown whole
-PAIRS = 10  # most confused pairs shown otherwise
+PAIRS = 12  # most confused pairs shown
 FILES = 10  # refused files named in a summary; the record names all
 SHORT = 4  # terminal columns of a class name that can head a column itself
 
@@ -108,11 +108,9 @@ def pairs(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
     found = most_confused(counts, PAIRS)
     if not found:
         return "no image was taken for another class"
-    images = counts.sum(axis=1)
     lines = [f"most confused of {len(classes):,} classes: images, of how many, true class -> predicted class"]
-    for true, predicted in found:
-        names = f"{shortened(classes[true])} -> {shortened(classes[predicted])}"
-        lines.append(f"{counts[true, predicted]:>7,} of {images[true]:<7,} {names}")
+    for true, predicted, images, of in found:
+        lines.append(f"{images:>7,} of {of:<7,} {shortened(classes[true])} -> {shortened(classes[predicted])}")
     return "\n".join(lines)
 
 
@@ -141,8 +139,8 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
         "reliability": reliability_record(bins_of(evaluation)),
         "per_class": class_record(counts, evaluation.classes),
         "most_confused": [
-            {"true": evaluation.classes[t], "predicted": evaluation.classes[p], "images": int(counts[t, p])}
-            for t, p in most_confused(counts, PAIRS)
+            {"true": evaluation.classes[true], "predicted": evaluation.classes[predicted], "images": images}
+            for true, predicted, images, _ in most_confused(counts, PAIRS)
         ],
         "confusion": counts.tolist(),
         "refused_files": [{"path": r.path, "code": r.code, "detail": r.detail} for r in evaluation.refused],

@@ -102,12 +102,11 @@ def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
     return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
 
 
-def most_confused(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int], ...]:
-    """At most so many pairs (true, predicted) of different classes, the most frequent first; none that never occur."""
-    mistakes = confusion - np.diag(confusion.diagonal())
-    worst = np.argsort(-mistakes, axis=None, kind="stable")[:most]
-    pairs = zip(*np.unravel_index(worst, mistakes.shape), strict=True)
-    return tuple((int(true), int(predicted)) for true, predicted in pairs if mistakes[true, predicted])
+def most_confused(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Return the pairs confused most, at most `most`: true class, predicted class, images, of how many of the class."""
+    mistakes, support = confusion - np.diag(confusion.diagonal()), confusion.sum(axis=1)
+    worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:most].tolist()]
+    return tuple((t, p, int(mistakes[t, p]), int(support[t])) for t, p in worst if mistakes[t, p])
 
 
 def ratio(part: int, whole: int) -> float:
