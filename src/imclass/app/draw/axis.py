@@ -1,6 +1,7 @@
 """Axes with round ticks, the same in every output."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 STEPS = 6  # between the ticks of an axis, at most
@@ -8,34 +9,30 @@ STEPS = 6  # between the ticks of an axis, at most
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of numbers and the ticks in it."""
+    """A range of numbers, with labels at round ones."""
 
     low: float
     high: float
-    ticks: tuple[float, ...]
+    ticks: Mapping[float, str]
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(f"{tick:g}" for tick in self.ticks)
-
-    def share(self, value: float) -> float:
-        """Return where `value` lies: 0 at the low end, 1 at the high one."""
-        return (value - self.low) / (self.high - self.low)
+    def place(self, value: float, start: float, end: float) -> str:
+        """Return where `value` lies on a line from `start` to `end`."""
+        return f"{start + (end - start) * (value - self.low) / (self.high - self.low):.1f}"
 
 
 def from_zero(highest: float) -> Axis:
     """Return the axis from 0 to the first tick that is at least `highest`."""
     step = step_of(highest or 1.0)
-    ticks = tuple(i * step for i in range(math.ceil(highest / step - 1e-9) + 1)) if highest > 0 else (0.0, 1.0)
-    return Axis(0.0, ticks[-1], ticks)
+    ticks = [i * step for i in range(max(1, math.ceil(highest / step - 1e-9)) + 1)]
+    return Axis(0.0, ticks[-1], {tick: f"{tick:g}" for tick in ticks})
 
 
 def of_integers(first: int, last: int) -> Axis:
     """Return the axis of whole numbers, with a tick at the first of them; one number alone is in the middle."""
-    if first == last:
-        return Axis(first - 0.5, first + 0.5, (first,))
-    step = max(1, round(step_of(last - first)))
-    return Axis(first, last, (first, *(tick for tick in range(0, last + 1, step) if tick > first + step / 2)))
+    step = max(1, round(step_of(last - first or 1)))
+    margin = 0.0 if last > first else 0.5
+    ticks = (first, *(tick for tick in range(0, last + 1, step) if tick > first + step / 2))
+    return Axis(first - margin, last + margin, {tick: f"{tick}" for tick in ticks})
 
 
 def step_of(span: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from imclass.core.files import begins, replacing
 
-HIT, MISTAKE = "#3a6ea8", "#d0601c"  # blue, orange: legible on light and dark pages, and the report's
+HIT, MISTAKE = "#3a6ea8", "#d0601c"  # blue, orange; legible on light and dark pages
 DRAWN_BY = "imclass"  # what our pictures say of themselves, so that no others are replaced
 # For scripts that matplotlib's own font lacks: what Linux, macOS and Windows come with.
 FONTS = ("Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic")

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
+from PIL import ImageColor
 
 from imclass.app.draw.axis import of_integers
 from imclass.app.draw.canvas import HIT, MISTAKE, drawing
@@ -24,42 +24,36 @@ EM = 0.62 / 72  # inches: width of a character of one point
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix as it is shown: rows are true classes, columns what they were taken for.
-
-    Up to 15 classes have their counts written in and up to 64 their names next to it; of more, some have their numbers
-    there, and above 250 a cell stands for a block of neighbours and shows the largest share in it.
-    """
+    """A confusion matrix as it is shown: rows are true classes, columns what they were taken for."""
 
     title: str  # "97 of 100 right (97.00 %)"
     note: str  # on the order and on blocks; "" where names say it all
     ink: Float[np.ndarray, "k k"]  # how dark a cell is, 0 to 1
+    pixels: UInt8[np.ndarray, "k k 4"]  # cells as RGBA: hits blue, mistakes orange, as opaque as they have ink
     block: int  # classes a cell
-    counts: Sequence[Sequence[str]]  # what each cell says; empty where cells say nothing
-    labels: Mapping[int, str]  # of rows and columns, by place from 1
+    counts: Sequence[Sequence[str]]  # what each cell says; empty above `NUMBERED` classes
+    labels: Mapping[float, str]  # of rows and columns, by place from 1: names, or above `NAMED` round numbers
     turned: bool  # whether labels are too long to stand side by side over columns
-
-    @property
-    def pixels(self) -> UInt8[np.ndarray, "k k 4"]:
-        """Return the cells as RGBA: hits blue, mistakes orange, as opaque as they have ink."""
-        hits = np.eye(len(self.ink), dtype=bool)[:, :, None]
-        tones = np.where(hits, tuple(bytes.fromhex(HIT[1:])), tuple(bytes.fromhex(MISTAKE[1:])))
-        return np.concatenate([tones, np.rint(255 * self.ink[:, :, None])], axis=2).astype(np.uint8)
 
 
 def matrix(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Matrix:
     """Return what to show of a confusion matrix."""
-    k, hits, total = len(classes), int(counts.trace()), int(counts.sum())
+    k, right, total = len(classes), int(counts.trace()), int(counts.sum())
     block = math.ceil(k / CELLS)
     note = "numbered from 1 in the model's order" if k > NAMED else ""
     note += f"; a cell has the largest share of {block} x {block} neighbours" if block > 1 else ""
     fits = SHORT if k <= NUMBERED else 2
+    amount = ink(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), block)
+    hits = np.eye(len(amount), dtype=bool)[:, :, None]
+    tones = np.where(hits, ImageColor.getrgb(HIT), ImageColor.getrgb(MISTAKE))
     return Matrix(
-        title=f"{hits:,} of {total:,} right ({percent(hits / max(total, 1))})",
+        title=f"{right:,} of {total:,} right ({percent(right / max(total, 1))})",
         note=note,
-        ink=ink(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), block),
+        ink=amount,
+        pixels=np.dstack([tones, np.rint(255 * amount)]).astype(np.uint8),
         block=block,
         counts=[[f"{n:,}" if n else "" for n in row] for row in counts.tolist()] if k <= NUMBERED else (),
-        labels=dict(enumerate(classes, 1)) if k <= NAMED else {int(i): f"{i}" for i in of_integers(1, k).ticks},
+        labels=dict(enumerate(classes, 1)) if k <= NAMED else of_integers(1, k).ticks,
         turned=k <= NAMED and any(columns(name) > fits for name in classes),
     )
 
@@ -95,14 +89,7 @@ def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], p
         for set_ticks, angle in ((axes.set_xticks, 90 * shown.turned), (axes.set_yticks, 0)):
             set_ticks([*shown.labels], names, fontsize=points, parse_math=False, rotation=angle)
         axes.tick_params(length=0)
-        write_counts(axes, shown, cell)
-
-
-def write_counts(axes: Any, shown: Matrix, cell: float) -> None:
-    """Write the counts, white on dark, small enough for cells of so many inches."""
-    longest = max((len(count) for row in shown.counts for count in row), default=1)
-    points = min(10.0, 0.9 * cell / (EM * longest))
-    for i, row in enumerate(shown.counts):
-        for j, count in enumerate(row):
+        points = min(10.0, 0.9 * cell / (EM * len(f"{confusion.max():,}")))
+        for (i, j), count in np.ndenumerate(shown.counts):
             colour = "white" if shown.ink[i, j] > DARK else "black"
             axes.text(j + 1, i + 1, count, ha="center", va="center", color=colour, fontsize=points)

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from imclass.app.draw.confusion import NUMBERED, matrix
-from imclass.app.draw.curves import SPLITS
+from imclass.app.draw.curves import SPLITS, panels
 from imclass.app.report.background import configuration, data, environment, time
 from imclass.app.report.facts import Material, Mistake, Score
-from imclass.app.report.figures import confusion, curves
+from imclass.app.report.figures import confusion, figure
 from imclass.app.report.markup import Html, element, facts, name, picture, table, together
 from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
@@ -135,12 +135,11 @@ def learning(m: Material) -> Html:
     """Loss and error over epochs."""
     if not m.history:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = [split for split in SPLITS if split != "train" and f"{split}_error" in m.history[-1]]
+    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in m.history[-1])
     said = "Training values are means over an epoch, while the weights were still changing and, where the recipe says "
-    said += (
-        f"so, of altered images{'; ' * bool(held_out)}{' and '.join(held_out)}{' after each epoch' * bool(held_out)}."
-    )
-    return together([curves(m.history), element("p", said, class_="small")])
+    said += f"so, of altered images; {held_out} after each epoch." if held_out else "so, of altered images."
+    pair = element("div", *map(figure, panels(m.history)), class_="pair")
+    return together([pair, element("p", said, class_="small")])
 
 
 def confused(m: Material) -> Html:

@@ -21,7 +21,6 @@ from imclass.core.runtime import Arithmetic, versions
 from imclass.core.text import printable
 from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.measures.intervals import wilson
-from imclass.evaluation.measures.single_label import confusion, predictions
 from imclass.evaluation.papers import render as papers
 from imclass.evaluation.request import AS_TRAINED, Blend, Request, Scored, looks, score
 from imclass.evaluation.results import Row, changed, is_scores, save_scores, saved_row
@@ -123,8 +122,7 @@ def write_files(own: Evaluate, result: Scored) -> None:
     last = result.rows[-1]
     evaluation = last.evaluation
     if own.plot:
-        matrix = confusion(predictions(evaluation.scores), evaluation.labels, len(evaluation.classes))
-        confusion_png(matrix, evaluation.classes, own.plot)
+        confusion_png(tables.matrix(evaluation), evaluation.classes, own.plot)
     if own.reliability:
         reliability_png(reliability(evaluation.scores, evaluation.labels), own.reliability)
     if own.save_scores:
