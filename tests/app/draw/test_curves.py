@@ -1,15 +1,20 @@
-"""Learning curves of any length are drawn, and say their last values."""
+"""Learning curves of any length are drawn, say their last values, and are the same as a PNG and on a page."""
 
 import math
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
-from imclass.app.draw.curves import curves_png
+from imclass.app.draw.axis import from_zero, of_integers
+from imclass.app.draw.curves import SPLITS, curves_png, panels
+from imclass.app.report import figures
+from tests.app.draw.support import saved
+from tests.app.report.reader import read
+
+TRAIN, TEST = ImageColor.getrgb(SPLITS["train"]), ImageColor.getrgb(SPLITS["test"])
 
 
 def share(picture: np.ndarray, colour: tuple[int, ...]) -> float:
@@ -40,8 +45,8 @@ def test_curves_of_all_lengths(n: int, tmp_path: Path) -> None:
     picture = pixels(tmp_path / "curves.png")
     assert picture.shape[1] > 2 * picture.shape[0]  # two panels side by side
     halves = np.array_split(picture, 2, axis=1)
-    assert all((share(half, (31, 119, 180)) > 0) == (n > 0) for half in halves)
-    assert all((share(half, (214, 39, 40)) > 0) == (n > 2) for half in halves)
+    assert all((share(half, TRAIN) > 0) == (n > 0) for half in halves)
+    assert all((share(half, TEST) > 0) == (n > 2) for half in halves)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -50,27 +55,85 @@ def test_a_diverged_run_still_has_its_curves(value: float, tmp_path: Path) -> No
     records[-1]["train_loss"] = value
     curves_png(records, tmp_path / "curves.png")
     curves_png([{"epoch": 1, "train_loss": value}], tmp_path / "nothing.png")
-    assert share(pixels(tmp_path / "curves.png"), (31, 119, 180)) > 0
+    assert share(pixels(tmp_path / "curves.png"), TRAIN) > 0
     assert pixels(tmp_path / "nothing.png").shape[2] == 3
 
 
 def test_what_the_curves_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.figure import Figure
-
-    drawn: list[Figure] = []
-    save = Figure.savefig
-
-    def recorded(figure: Figure, *arguments: Any, **options: Any) -> None:
-        drawn.append(figure)
-        save(figure, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", recorded)
-    curves_png(history(7), tmp_path / "curves.png")
-    loss, error = drawn[0].axes
+    loss, error = saved(lambda: curves_png(history(7), tmp_path / "curves.png"), monkeypatch).axes
     legend = error.get_legend()
-    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["Train error", "Test error"]
-    train, test = error.get_lines()
+    assert legend is not None and legend.get_title().get_text() == "last"
+    assert [text.get_text() for text in legend.get_texts()] == [f"train {80 / 7:.2f} %", "test 15.00 %"]
+    train, test = (line for line in error.get_lines() if np.size(line.get_xdata()))
     assert np.allclose(np.asarray(train.get_ydata()), 80 / np.arange(1, 8))  # shares are drawn as percent
     assert np.asarray(test.get_xdata()).tolist() == [3, 6]
-    assert error.get_title(loc="left") == f"last: train {80 / 7:.2f} % · test 15.00 %"
-    assert (loss.get_ylim()[0], error.get_ylim()[0], error.get_ylabel()) == (0, 0, "error (%)")
+    assert (loss.get_ylim()[0], error.get_ylim()[0], error.get_title(loc="left")) == (0, 0, "error (%)")
+
+
+def diverged(n: int) -> list[dict[str, float | int | None]]:
+    """A history with gaps, of which one epoch stands between two."""
+    records = history(n)
+    for epoch in (3, 5):
+        if n > epoch:
+            records[epoch]["train_loss"] = math.nan
+    return [record | {"validation_loss": 1.5, "validation_error": 0.25} for record in records]
+
+
+@pytest.mark.parametrize("n", [1, 7, 60])
+def test_picture_and_page_show_the_same_curves(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = saved(lambda: curves_png(diverged(n), tmp_path / "curves.png"), monkeypatch)
+    for axes, shown in zip(figure.axes, panels(diverged(n)), strict=True):
+        page = read(figures.figure(shown))
+        legend, texts = axes.get_legend(), [text.text for text in page.one("svg").all("text")]
+        assert legend is not None
+        last = [text.get_text() for text in legend.get_texts()]
+        assert last == [key.text for key in page.one("figcaption").all("span")] == [line.last for line in shown.lines]
+        y, x = ([t.get_text() for t in labels] for labels in (axes.get_yticklabels(), axes.get_xticklabels()))
+        assert texts == [*y, *x, axes.get_title(loc="left"), axes.get_xlabel()]
+        assert page.one("svg").attributes["role"] == "img"
+        assert all(words in str(page.one("svg").attributes["aria-label"]) for words in last)
+        lines = [line for line in axes.get_lines() if np.size(line.get_xdata()) > 1]
+        assert len(lines) == len(page.all("polyline"))
+        for line, drawn in zip(lines, page.all("polyline"), strict=True):
+            points = [tuple(map(float, p.split(","))) for p in str(drawn.attributes["points"]).split()]
+            places = axes.transLimits.transform(np.transpose([line.get_xdata(), line.get_ydata()]))
+            assert np.allclose(points, (44, 228) + places * (388 - 44, 30 - 228), atol=0.06)
+        dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
+        assert sum(np.size(line.get_xdata()) for line in dots) == len(page.all("circle"))
+
+
+def test_gaps_part_a_line_and_lone_epochs_are_dots() -> None:
+    train = panels(diverged(60))[0].lines[0]
+    assert [len(piece) for piece in train.pieces] == [3, 1, 54] and train.dots == [(5, 0.4)]
+    assert len(panels(diverged(7))[0].lines[0].dots) == 5  # of a short history, each
+
+
+@pytest.mark.parametrize("highest", [1e-9, 0.003, 0.1, 0.99, 1.0, 2.302, 7.0, 59.9, 100.0, 12345.0, 3e38])
+def test_ticks_are_round_and_reach_the_highest_value(highest: float) -> None:
+    axis = from_zero(highest)
+    ticks = list(axis.ticks)
+    assert ticks[-2] < highest <= ticks[-1] * (1 + 1e-9) and 3 <= len(ticks) <= 7
+    assert round(ticks[1] / 10 ** math.floor(math.log10(ticks[1] * (1 + 1e-9))), 6) in (1, 2, 5)
+    assert (axis.low, axis.high) == (0, ticks[-1])
+    assert [float(label) for label in axis.ticks.values()] == pytest.approx(ticks)
+
+
+def test_an_error_of_zero_has_an_axis() -> None:
+    assert from_zero(0.0).high > 0
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "ticks"),
+    [
+        (1, 1, [1]),
+        (1, 3, [1, 2, 3]),
+        (5, 7, [5, 6, 7]),
+        (1, 7, [1, 2, 3, 4, 5, 6, 7]),
+        (1, 60, [1, 10, 20, 30, 40, 50, 60]),
+        (9, 30, [9, 15, 20, 25, 30]),
+    ],
+)
+def test_epochs_have_ticks_at_the_first_and_at_round_ones(first: int, last: int, ticks: list[int]) -> None:
+    axis = of_integers(first, last)
+    assert list(axis.ticks) == ticks and list(axis.ticks.values()) == [str(tick) for tick in ticks]
+    assert axis.low <= first <= last <= axis.high and axis.low < axis.high

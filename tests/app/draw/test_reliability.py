@@ -1,7 +1,6 @@
 """The picture of how often a model is right against how sure it is."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,23 +9,16 @@ from PIL import Image
 
 from imclass.app.draw.reliability import reliability_png
 from imclass.evaluation.measures.calibration import Reliability, reliability
+from tests.app.draw.support import saved
 
 
 def drawn(bins: Reliability, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
     """The figure that was saved at `path`."""
-    seen: list[Figure] = []
-    save = Figure.savefig
-
-    def keep(figure: Figure, *given: Any, **named: Any) -> None:
-        seen.append(figure)
-        save(figure, *given, **named)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    reliability_png(bins, path)
+    figure = saved(lambda: reliability_png(bins, path), monkeypatch)
     with Image.open(path) as picture:
         picture.load()
         assert picture.format == "PNG" and min(picture.size) > 300
-    return seen[0]
+    return figure
 
 
 def test_bars_are_the_accuracies_and_gaps_reach_the_confidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """`report`: one page that says what `evaluate` says, needs nothing else, and runs nothing that a user named."""
 
-import base64
 import csv
 import io
 import json
@@ -9,23 +8,24 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import nn
 
 from imclass.app.cli.main import main
+from imclass.app.draw.canvas import HIT, MISTAKE
+from imclass.app.draw.curves import SPLITS, panels
 from imclass.app.draw.grid import grid
 from imclass.app.report import facts as report_facts
 from imclass.app.report import figures as report_figures
 from imclass.app.report import markup
 from imclass.app.report import page as report_page
-from imclass.app.report.markup import VOID, Html, element, escaped, picture
+from imclass.app.report.markup import Html, element, escaped, picture
 from imclass.app.report.write import write_report
 from imclass.app.runs.directory import Run
 from imclass.app.verbs.predict import as_csv
@@ -39,6 +39,7 @@ from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.network import Network
 from imclass.serving.predict import Prediction
 from imclass.store.store import open_store
+from tests.app.report.reader import Node, pixels_of, read
 from tests.support.payloads import PAYLOADS, as_file, as_folder
 from tests.support.small import SQUASH, fingerprint, tree, untrained
 from tests.support.small import picture as noise
@@ -48,69 +49,13 @@ SPOKEN = frozenset(("h1", "h2", "h3", "p", "a", "strong", "span", "b", "i", "bdi
 BLOCKS = frozenset(("main", "header", "section", "nav", "footer", "div", "ul", "ol", "li", "dl", "dt", "dd"))
 TABLES = frozenset(("table", "thead", "tbody", "tr", "th", "td"))
 TAGS = DRAWN | SPOKEN | BLOCKS | TABLES | {"html", "head", "meta", "title", "style", "body"}
-PLACES = frozenset(("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "points", "viewbox", "width", "height"))
+PLACES = frozenset(("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "dy", "points", "viewbox", "width", "height"))
 META = frozenset(("lang", "charset", "http-equiv", "content", "name"))
 ATTRIBUTES = (
     PLACES | META | {"id", "class", "style", "scope", "title", "tabindex", "src", "href", "alt", "role", "aria-label"}
 )
 SECTIONS = ["curves", "confusion", "classes", "mistakes", "inside", "data", "time", "configuration", "environment"]
 EVALUATED = {"confusion", "classes", "mistakes"}  # sections that need the data
-
-
-@dataclass
-class Node:
-    """An element with what is in it."""
-
-    tag: str
-    attributes: dict[str, str | None] = field(default_factory=dict)
-    inside: list["Node | str"] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(part if isinstance(part, str) else part.text for part in self.inside)
-
-    def all(self, tag: str = "", **wanted: str) -> list["Node"]:
-        """Every element below with this tag and these attributes, in order."""
-        below = [node for part in self.inside if isinstance(part, Node) for node in (part, *part.all())]
-        return [n for n in below if tag in ("", n.tag) and all(n.attributes.get(k) == v for k, v in wanted.items())]
-
-    def one(self, tag: str = "", **wanted: str) -> "Node":
-        (found,) = self.all(tag, **wanted)
-        return found
-
-
-class Reader(HTMLParser):
-    """A page as a tree; an end tag that does not belong is an error."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = [Node("")]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        node = Node(tag, dict(attrs))
-        assert len(attrs) == len(node.attributes), attrs
-        self.open[-1].inside.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().tag == tag
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].inside.append(data)
-
-    def handle_comment(self, data: str) -> None:
-        raise AssertionError(f"a comment: {data}")
-
-    unknown_decl = handle_pi = handle_comment
-
-
-def read(page: str) -> Node:
-    reader = Reader()
-    reader.feed(page)
-    reader.close()
-    assert len(reader.open) == 1
-    return reader.open[0]
 
 
 def dangers(page: Node) -> list[str]:
@@ -128,13 +73,6 @@ def dangers(page: Node) -> list[str]:
                 found.append(f"<{node.tag} {key}={value[:60]!r}>")
     sheets = "".join(node.text for node in page.all("style")).lower()
     return found + [word for word in ("url(", "@import", "expression(", "<") if word in sheets]
-
-
-def pixels(image: Node) -> np.ndarray:
-    kind, _, content = str(image.attributes["src"]).partition(";base64,")
-    with Image.open(io.BytesIO(base64.b64decode(content))) as opened:
-        assert kind == f"data:image/{str(opened.format).lower()}"
-        return np.asarray(opened)
 
 
 def run_of(*words: str, code: int = 0) -> Path:
@@ -265,10 +203,10 @@ def test_the_matrix_and_the_classes_are_what_evaluate_says(run: Path, evaluation
 
 def test_confused_pairs_come_in_order() -> None:
     counts = np.array([[5, 2, 0], [7, 1, 0], [0, 3, 9]])
-    assert report_page.confused(counts) == [(1, 0, 7), (2, 1, 3), (0, 1, 2)]
-    assert report_page.confused(counts, 1) == [(1, 0, 7)]
-    said = read(report_page.pairs(counts, ["a", "b", "c"])).all("tr")[1]
-    assert [cell.text for cell in said.all() if cell.tag in ("th", "td")] == ["b → a", "7", "8", "87.50 %"]
+    rows = read(report_page.pairs(counts, ["a", "b", "c"])).all("tr")[1:]
+    assert [[cell.text for cell in row.all() if cell.tag in ("th", "td")] for row in rows] == [
+        ["b → a", "7", "8", "87.50 %"], ["c → b", "3", "12", "25.00 %"], ["a → b", "2", "7", "28.57 %"],
+    ]  # fmt: skip
     assert "No image" in report_page.pairs(np.diag([3, 3]), ["a", "b"])
 
 
@@ -312,17 +250,17 @@ def test_the_gallery_shows_the_surest_mistakes_as_the_network_saw_them(run: Path
         assert told[:2] == [f"{predicted} {100 * probability:.1f} %", f"is {true}"]
         assert Path(told[2]).parts[0] == true
         seen = classifier.preprocess(decode(Path("pets", told[2])))
-        assert (pixels(figure.one("img")) == seen[:, :, 0]).all()
+        assert (pixels_of(figure.one("img")) == seen[:, :, 0]).all()
         assert figure.one("img").attributes["class"] == "crisp"
 
 
 def test_filters_and_maps_are_those_of_the_first_convolution(run: Path) -> None:
     weights = read_model(run / "model.safetensors")[0]["features.0.weight"].numpy()
     filters, image, maps = reported(run).one("section", id="inside").all("img")
-    assert (pixels(filters) == grid(weights[:, 0])[:12]).all()  # 3 x 2 tiles of 5 x 5, and no empty row
+    assert (pixels_of(filters) == grid(weights[:, 0])[:12]).all()  # 3 x 2 tiles of 5 x 5, and no empty row
     found = material(run).inside
     assert found is not None and found.image is not None
-    assert (pixels(image) == found.image[:, :, 0]).all()
+    assert (pixels_of(image) == found.image[:, :, 0]).all()
     view = (found.image[:, :, 0] / 255 - 0.1307) / 0.3081
     bias = read_model(run / "model.safetensors")[0]["features.0.bias"].numpy()
     by_hand = np.array(
@@ -331,7 +269,7 @@ def test_filters_and_maps_are_those_of_the_first_convolution(run: Path) -> None:
             for w, b in zip(weights, bias, strict=True)
         ]
     )
-    assert np.abs(pixels(maps).astype(int) - grid(by_hand)[:50]).max() <= 1
+    assert np.abs(pixels_of(maps).astype(int) - grid(by_hand)[:50]).max() <= 1
 
 
 def test_colours_are_shown_in_their_order_whatever_the_networks() -> None:
@@ -465,10 +403,13 @@ def test_many_classes_are_a_picture_and_a_table_with_the_worst_first(k: int, run
     page = read(report_page.page(many(material(run), k)))
     image = page.one("img", **{"class": "matrix crisp" if k <= 64 else "matrix"})
     side = math.ceil(k / math.ceil(k / 250))
-    assert pixels(image).shape == (side, side, 4)
-    blue = pixels(image)[np.arange(side - 1), np.arange(side - 1)]
-    assert (blue[:, :3] == report_figures.TONES[True]).all() and (blue[:, 3] > 100).all()
-    assert len(page.one("section", id="confusion").all("li")) == (k if k <= 64 else 0)
+    assert pixels_of(image).shape == (side, side, 4)
+    blue = pixels_of(image)[np.arange(side - 1), np.arange(side - 1)]
+    assert (blue[:, :3] == ImageColor.getrgb(HIT)).all() and (blue[:, 3] > 100).all()
+    rows = page.one("section", id="confusion").one("ol", **{"class": "rows"}).all("li")
+    assert len(rows) == k if k <= 64 else [row.text for row in rows] == (
+        ["1", "20", "40", "60"] if k == 65 else ["1", "200", "400", "600", "800", "1000"]
+    )  # fmt: skip
     rows = page.one("section", id="classes").one("tbody").all("tr")
     assert len(rows) == k and rows[0].one("th").text.endswith(str(k - 1))
     assert dangers(page) == []
@@ -476,33 +417,30 @@ def test_many_classes_are_a_picture_and_a_table_with_the_worst_first(k: int, run
 
 def test_pictures_stay_small_whatever_the_size() -> None:
     large = read(picture(np.zeros((1500, 3000, 3), np.uint8), "large")).one("img")
-    assert pixels(large).shape == (512, 1024, 3) and "crisp" not in str(large.attributes["class"])
+    assert pixels_of(large).shape == (512, 1024, 3) and "crisp" not in str(large.attributes["class"])
     small = read(picture(noise(0), "small")).one("img")
-    assert (pixels(small) == noise(0)).all() and small.attributes["class"] == "crisp"
-
-
-@pytest.mark.parametrize("highest", [1e-9, 0.003, 0.1, 0.99, 1.0, 2.302, 7.0, 59.9, 100.0, 12345.0, 3e38])
-def test_ticks_are_round_and_reach_the_highest_value(highest: float) -> None:
-    ticks = report_figures.ticks(highest)
-    step = ticks[1]
-    assert ticks[-2] < highest <= ticks[-1] * (1 + 1e-9) and 3 <= len(ticks) <= 7
-    assert round(step / 10 ** math.floor(math.log10(step * (1 + 1e-9))), 6) in (1, 2, 5)
+    assert (pixels_of(small) == noise(0)).all() and small.attributes["class"] == "crisp"
 
 
 def test_curves_of_any_history() -> None:
     rows: list[dict[str, int | float]] = [{"epoch": e, "train_loss": 2.0 / e, "train_error": 0.5} for e in range(1, 6)]
     rows[2]["train_loss"] = math.nan
-    broken = read(report_figures.panel(rows, "loss", "nats", 1.0))
+    broken, error = (read(report_figures.figure(panel)) for panel in panels(rows))
     assert len(broken.all("polyline")) == 2 and len(broken.all("circle")) == 4
-    assert read(report_figures.panel(rows, "error", "%", 100.0)).one("figcaption").text == "Last: train 50.00 %"
-    one = read(report_figures.panel(rows[:1], "loss", "nats", 1.0))
+    assert error.one("figcaption").text == "Last: train 50.00 %"
+    one = read(report_figures.figure(panels(rows[:1])[0]))
     assert not one.all("polyline") and one.one("circle").attributes["cx"]
-    assert not read(
-        report_figures.panel([{"epoch": 1, "train_loss": math.inf, "train_error": 0.5}], "loss", "nats", 1.0)
-    ).all("circle")
+    lost = read(report_figures.figure(panels([{"epoch": 1, "train_loss": math.inf, "train_error": 0.5}])[0]))
+    assert not lost.all("circle") and lost.one("figcaption").text == "Last: train inf"
     points = broken.all("polyline")[0].attributes["points"]
     ys = [float(str(point).split(",")[1]) for point in str(points).split()]
     assert ys == sorted(ys)  # a falling loss goes down the page
+
+
+def test_a_light_page_has_the_colours_of_pictures(run: Path) -> None:
+    light = reported(run).one("style").text.partition("}")[0]
+    colours = SPLITS | {"hit": HIT, "miss": MISTAKE}
+    assert [f"--{name}: {colour};" in light for name, colour in colours.items()] == [True] * 5
 
 
 # Names that are not only names

@@ -13,9 +13,9 @@ class Axis:
 
     low: float
     high: float
-    ticks: Mapping[float, str]
+    ticks: Mapping[int | float, str]
 
-    def place(self, value: float, start: float, end: float) -> str:
+    def place(self, value: int | float, start: int, end: int) -> str:
         """Return where `value` lies on a line from `start` to `end`."""
         return f"{start + (end - start) * (value - self.low) / (self.high - self.low):.1f}"
 
@@ -35,7 +35,7 @@ def of_integers(first: int, last: int) -> Axis:
     return Axis(first - margin, last + margin, {tick: f"{tick}" for tick in ticks})
 
 
-def step_of(span: float) -> float:
+def step_of(span: int | float) -> float:
     """Return the smallest of 1, 2 and 5 times a power of ten that covers `span` in at most `STEPS` steps."""
     least = span / STEPS
     power = 10.0 ** math.floor(math.log10(least))

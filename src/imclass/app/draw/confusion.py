@@ -32,7 +32,7 @@ class Matrix:
     pixels: UInt8[np.ndarray, "k k 4"]  # cells as RGBA: hits blue, mistakes orange, as opaque as they have ink
     block: int  # classes a cell
     counts: Sequence[Sequence[str]]  # what each cell says; empty above `NUMBERED` classes
-    labels: Mapping[float, str]  # of rows and columns, by place from 1: names, or above `NAMED` round numbers
+    labels: Mapping[int | float, str]  # of rows and columns, by place from 1: names, or above `NAMED` round numbers
     turned: bool  # whether labels are too long to stand side by side over columns
 
 

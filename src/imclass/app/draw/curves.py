@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from imclass.app.draw.axis import Axis, from_zero, of_integers
 from imclass.app.draw.canvas import drawing
 
@@ -75,10 +73,10 @@ def curves_png(history: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
             for line in shown.lines:
-                style = {"color": SPLITS[line.split], "clip_on": False, "linewidth": 1.4, "markersize": 3.5}
+                style = {"color": SPLITS[line.split], "linewidth": 1.4, "markersize": 3.5}
                 for piece in line.pieces:
-                    axes.plot(*zip(*piece, strict=True), **style)
-                axes.plot(*np.reshape(line.dots, (-1, 2)).T, "o", **style)
-                axes.plot([], **style, label=line.last)
+                    marker = "o" if piece[0] in line.dots else ""
+                    axes.plot(*zip(*piece, strict=True), marker=marker, clip_on=False, **style)
+                axes.plot([], label=line.last, **style)
             if shown.lines:
                 axes.legend(title="last", alignment="left", frameon=False)

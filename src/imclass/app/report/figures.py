@@ -17,7 +17,7 @@ def figure(shown: Panel) -> Html:
     return element("figure", image, element("figcaption", "Last: ", together(keys, " "), class_="keys"))
 
 
-def place(shown: Panel, epoch: float, value: float) -> tuple[str, str]:
+def place(shown: Panel, epoch: int | float, value: int | float) -> tuple[str, str]:
     """Return where an epoch and a value lie in a figure."""
     return shown.epochs.place(epoch, LEFT, RIGHT), shown.values.place(value, BOTTOM, TOP)
 
