@@ -11,20 +11,25 @@ from imclass.app.cli.main import main
 NETWORK = """
     from dataclasses import dataclass
     from torch import nn
-    from imclass.models.entry import Entry
+    from imclass.models.entry import NetworkEntry
     from imclass.models.network import Network
 
     @dataclass(frozen=True)
     class Row:
         width: int = 4
+        size: int = 8
 
     class Tiny(Network):
         def __init__(self, row, classes=2, w_in=3):
-            super().__init__(size=8, w_in=w_in)
+            super().__init__(size=row.size, w_in=w_in)
             self.features = nn.Sequential(nn.Conv2d(w_in, row.width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4))
             self.head = nn.Sequential(nn.Flatten(), nn.Linear(row.width * 4, classes))
 
-    NETS = {"tiny": Entry(Tiny, Row(), size=8, parameters=4 * 28 + 17 * 2, paper="none", year=2026, classes=2)}
+    NETS = {
+        "tiny": NetworkEntry(
+            build=Tiny, row=Row(), parameters=4 * 28 + 17 * 2, paper="none", year=2026, classes=2
+        )
+    }
 """
 DATA = """
     import numpy as np
@@ -87,7 +92,7 @@ def test_all_four_work_together(plugins: Path, tmp_path: Path, capsys: pytest.Ca
     assert straight["top1"] > 0.95 and straight["total"] == 64
     assert mirrored["top1"] != straight["top1"]  # the protocol was really used
     assert main(["info", str(out), *own]) == 0
-    assert json.loads(capsys.readouterr().out)["row"] == {"width": 6}
+    assert json.loads(capsys.readouterr().out)["row"] == {"width": 6, "size": 8}
 
 
 @pytest.mark.parametrize(("verb", "name"), [("data", "halves"), ("recipes", "halves-tiny")])
@@ -103,6 +108,23 @@ def test_their_network_is_known(plugins: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert main(["models", "tiny", "--json", "--plugins", str(plugins)]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "tiny"
+
+
+@pytest.mark.parametrize("command", [["models", "tiny"], ["train", "halves-tiny", "--out", "run"]])
+def test_a_row_without_a_size_is_one_error(
+    command: list[str],
+    plugins: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (plugins / "tiny.py").read_text()
+    (plugins / "tiny.py").write_text(text.replace("    size: int = 8\n", "").replace("size=row.size", "size=8"))
+    assert main([*command, "--plugins", str(plugins)]) == 2
+    assert "the row of tiny has no native height and width" in capsys.readouterr().err
+    assert main(["models", "--plugins", str(plugins)]) == 0
+    assert "note: not usable: network tiny: UserError: the row of tiny has no native" in capsys.readouterr().err
 
 
 def test_a_broken_file_is_reported_and_the_others_work(

@@ -204,14 +204,15 @@ def test_a_missing_or_extra_tensor_is_named(tmp_path: Path, change: str) -> None
 
 def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
-        "from torch import nn\nfrom imclass.models.entry import Entry\nfrom imclass.models.network import Network\n"
+        "from torch import nn\nfrom imclass.models.entry import NetworkEntry\n"
+        "from imclass.models.network import Network\n"
         "class Broken(Network):\n    def __init__(self, row, classes, w_in):\n        super().__init__(8, w_in)\n"
         "        self.features = nn.Conv2d(w_in, 4, 3)\n"
         "        self.head = nn.Sequential(nn.Flatten(), nn.Linear(row['wide'], row['out']))\n"
         "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Row:\n    wide: int = 144\n"
-        "    out: int = 2\n"
+        "    out: int = 2\n    size: int = 8\n"
         "    def __getitem__(self, k): return getattr(self, k)\n"
-        "NETS = {'broken': Entry(Broken, Row(), 8, 0, 'none', 2026)}\n"
+        "NETS = {'broken': NetworkEntry(build=Broken, row=Row(), parameters=0, paper='none', year=2026)}\n"
     )
     create(Model("broken"), ["a", "b"], plugins=[tmp_path])  # as it stands it fits
     with pytest.raises(UserError, match="broken cannot take 3 x 8 x 8 pixels: "):

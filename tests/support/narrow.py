@@ -1,46 +1,26 @@
 """Copies of networks that are narrow, shallow and small, so that tests of all of them are quick."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.network import Network
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
-# What the rule below does not know, by the name of the network's class.
-OWN: Mapping[str, Mapping[str, Any]] = {
-    "ResNetCifar": {"depth": 8},
-    "GoogLeNet": {"size": 64, "aux": False},
-    "InceptionBN": {"size": 64},
-    "InceptionV3": {"size": 107, "aux": False},
-    "InceptionV4": {"size": 107},
-    "InceptionResNet": {"size": 107},
-    "ResNet": {"stem": 8, "size": 64},
-    "ResNeXt": {"stem": 8, "groups": 4, "size": 32},
-    "ResNetPreAct": {"stem": 4, "size": 32},
-    "DenseNet": {"size": 32},
-    "AlexNet": {"size": 95},
-    "ZFNet": {"size": 95, "init_std": 0.1},
-    "OverFeat": {"size": 127, "init_std": 0.05},
-    "VGG": {"size": 32, "init_std": 0.1},
-    "NIN": {"size": 63, "init_std": 0.2, "fine": ()},
-}
 
-
-def narrow(entry: Entry) -> dict[str, Any]:
-    """Fields of the row: an eighth of each width, unit and growth, one block a stage, and what `OWN` says."""
+def narrow(entry: NetworkEntry) -> dict[str, Any]:
+    """Fields of the row: an eighth of each width, unit and growth, one block a stage, and the entry's `small`."""
     row = asdict(entry.row)
     changes: dict[str, Any] = {name: eighth(row[name]) for name in ("widths", "hidden", "growth") if name in row}
     if "blocks" in row:
         changes["blocks"] = tuple(1 for _ in row["blocks"])
     if "width" in row:
         changes["width"] = 0.125
-    return changes | dict(OWN.get(getattr(entry.build, "__name__", ""), {}))
+    return changes | dict(entry.small)
 
 
 def eighth(width: Any) -> Any:

@@ -6,18 +6,14 @@ import torch
 from torch import nn
 
 from imclass.core.config import Model
-from imclass.models.classifier import NetworkClassifier, create
-
-ROWS: dict[str, dict[str, Any]] = {
-    "lenet-5": {"widths": (4, 6), "hidden": (8, 8)},
-    "resnet-cifar-20": {"depth": 8, "widths": (4, 6, 8)},
-    "vgg-d": {"widths": (4, 4, 6, 6, 8), "hidden": (8, 8), "size": 64},
-}
+from imclass.models.classifier import NetworkClassifier, create, networks
+from tests.support.narrow import narrow
 
 
-def small(name: str, classes: int = 5) -> NetworkClassifier:
+def small(name: str, classes: int = 5, **row: Any) -> NetworkClassifier:
     """The network with a few maps a layer and He's weights, so that what it says of two images differs."""
-    classifier = create(Model(name, ROWS[name]), [f"class {k}" for k in range(classes)])
+    model = Model(name, narrow(networks()[name]) | row)
+    classifier = create(model, [f"class {k}" for k in range(classes)])
     torch.manual_seed(0)
     for module in classifier.network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -2,11 +2,11 @@
 
 import torch
 
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.network import Network
 
 
-def outline(entry: Entry) -> Network:
+def outline(entry: NetworkEntry) -> Network:
     """The network as published, on the "meta" device, for evaluation."""
     with torch.device("meta"):
         network = entry.build(entry.row, entry.classes, entry.w_in)

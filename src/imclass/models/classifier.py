@@ -21,7 +21,7 @@ from imclass.core.runtime import Arithmetic
 from imclass.core.scores import best
 from imclass.core.tables import Found, find
 from imclass.models.arithmetic.precision import laid_out
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
@@ -76,7 +76,7 @@ class NetworkClassifier:
         save_model(path, self.network.state_dict(), header)
 
 
-def row_of(entry: Entry, overrides: dict[str, Any], name: str) -> Any:
+def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
     """The entry's row with some of its fields replaced; a wrong name or type is a `UserError`."""
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
@@ -100,7 +100,7 @@ def create(
     """
     model = Model(model) if isinstance(model, str) else model
     outline = sketch(model, classes, preprocess, plugins)
-    entry: Entry = networks(plugins)[model.network]
+    entry: NetworkEntry = networks(plugins)[model.network]
     row = row_of(entry, model.row, model.network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -118,12 +118,12 @@ def sketch(
 
     Whatever does not fit together is a `UserError`.
     """
-    entry: Entry = networks(plugins)[model.network]
+    entry: NetworkEntry = networks(plugins)[model.network]
     if model.initialiser:
         Found("initialiser", dict(INITIALISERS))[model.initialiser]
     check_classes(classes, model.network)
     row = row_of(entry, model.row, model.network)
-    size = getattr(row, "size", entry.size)
+    size = native_size(row, model.network)
     preprocess = preprocess or default_preprocess(entry, size)
     if preprocess.size != size:
         raise UserError(
@@ -155,7 +155,7 @@ def check_forward(network: Network, name: str, size: int, w_in: int, classes: in
         raise UserError(f"{name} gives {' x '.join(map(str, scores.shape[1:]))} scores an image; {classes} are wanted")
 
 
-def chosen(entry: Entry, row: Any) -> str:
+def chosen(entry: NetworkEntry, row: Any) -> str:
     """The fields in which `row` differs from the network's own, as the options that set them."""
     own = asdict(entry.row)
     return " ".join(option(k.replace("_", "-"), v) for k, v in asdict(row).items() if v != own[k])
@@ -166,7 +166,7 @@ def option(name: str, value: Any) -> str:
     return f"--model.{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"--model.{name} {value}"
 
 
-def default_preprocess(entry: Entry, size: int) -> Preprocess:
+def default_preprocess(entry: NetworkEntry, size: int) -> Preprocess:
     """Shorter side at 8/7 of the native size, as 256 is to 224, then the centre crop."""
     return Preprocess(size=size, colour="grey" if entry.w_in == 1 else "rgb", scale=round(size * 8 / 7))
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from imclass.core.errors import UserError
+
 
 @dataclass(frozen=True)
-class Published:
+class PaperResult:
     """Errors in % that a paper reports, and how they were measured; None where it does not say."""
 
     top1: float | None = None
@@ -26,17 +28,37 @@ class Foreign:
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry of `NETS`. `build(row, classes, w_in)` makes the network; everything that varies is in the row."""
+@dataclass(frozen=True, kw_only=True)
+class NetworkEntry:
+    """An entry of `NETS`. `build(row, classes, w_in)` makes the network; everything that varies is in the row.
+
+    The row is a dataclass. Its field `size` is the native height and width in pixels.
+    """
 
     build: Callable[[Any, int, int], Any]
     row: Any
-    size: int  # native height and width, pixels
     parameters: int  # at the paper's number of classes and channels, side outputs not counted
     paper: str
     year: int
     classes: int = 1000
     w_in: int = 3
-    published: Published | None = None
+    result: PaperResult | None = None
     foreign: Mapping[str, Foreign] = field(default_factory=dict)  # by library: torchvision, timm, caffe ...
+    small: Mapping[str, Any] = field(default_factory=dict)  # row fields of a copy small enough for tests
+
+
+def native_size(row: Any, network: str) -> int:
+    """Return the native height and width in pixels; a row that does not have them is a `UserError`."""
+    size = getattr(row, "size", None)
+    if not isinstance(size, int):
+        raise UserError(
+            f"the row of {network} has no native height and width. Give its class a field for them, in pixels, such as "
+            "`size: int = 224`"
+        )
+    return size
+
+
+def rename_layer(name: str, layers: Mapping[str, str]) -> str:
+    """Return the name of a tensor whose layer another library calls `layers[layer]`."""
+    layer, leaf = name.rsplit(".", 1)
+    return f"{layers[layer]}.{leaf}"

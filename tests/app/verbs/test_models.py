@@ -102,10 +102,10 @@ def test_one_network_is_measured_alone(capsys: pytest.CaptureFixture[str], monke
 
 
 BROKEN = """
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 def build(row, classes, w_in):
     raise ZeroDivisionError("no luck")
-NETS = {"unlucky": Entry(build, None, 8, 0, "none", 2026)}
+NETS = {"unlucky": NetworkEntry(build=build, row=None, parameters=0, paper="none", year=2026)}
 """
 
 

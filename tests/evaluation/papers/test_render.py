@@ -90,7 +90,7 @@ def test_the_networks_here_tell_the_same_published_errors() -> None:
     compared = 0
     for row in (*vgg.SINGLE_SCALE.rows, *resnet.SINGLE.rows, *resnet.CIFAR.rows):
         for net in row.tested.nets[: row.tested.protocol in ("tencrop", "") or net_is_first(row.tested)]:
-            published = entries[net.network].published if net.network in entries else None
+            published = entries[net.network].result if net.network in entries else None
             if published is not None and published.top1 is not None and "torchvision" not in published.protocol:
                 numbers = row.numbers[-2:] if len(row.numbers) > 1 else (*row.numbers, "")
                 assert [float(n) if n else None for n in numbers] == [published.top1, published.top5], net

@@ -20,7 +20,7 @@ from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.classifier import NetworkClassifier, create, load, networks
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.convert import Wanted, exported, fitted, imagenet_classes, imported
 from imclass.models.foreign.fit import best_fit, given, outlined, same_form
 from imclass.models.foreign.inputs import INPUTS, inputs_from
@@ -28,7 +28,7 @@ from imclass.models.foreign.readers import read_tensors
 from tests.support import filled
 from tests.support.tolerance import assert_near, near
 
-ENTRIES: dict[str, Entry] = networks().entries
+ENTRIES: dict[str, NetworkEntry] = networks().entries
 TEN = tuple(f"class {k}" for k in range(10))
 Save = Callable[[Mapping[str, Tensor], Path], None]
 

@@ -10,13 +10,13 @@ import torch
 
 from imclass.app.cli.main import main
 from imclass.models.classifier import load, networks
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.convert import row_of
 from imclass.models.foreign.fit import outlined
 from tests.support import filled
 
 RECORDED = filled.recorded()
-ENTRIES: dict[str, Entry] = networks().entries
+ENTRIES: dict[str, NetworkEntry] = networks().entries
 LARGE = 30_000_000  # parameters; above that a network is in the slow set
 REPEATS = ("torchvision.densenet169", "torchvision.resnet34")  # slow too, because densenet121 and resnet18 are not
 

@@ -16,14 +16,14 @@ import pytest
 
 from imclass.core.errors import UserError
 from imclass.models.classifier import networks
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.foreign import published
 from imclass.models.foreign.inputs import INPUTS
 from imclass.models.foreign.published import PUBLISHED, obtained
 from imclass.store import store as store_module
 from imclass.store.store import Store
 
-ENTRIES: dict[str, Entry] = networks().entries
+ENTRIES: dict[str, NetworkEntry] = networks().entries
 CONTENT = bytes(range(256)) * 100
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 FILE = replace(

@@ -113,6 +113,6 @@ def test_torchvision_calls_its_tensors_so() -> None:
 
 
 def test_the_published_errors_are_those_of_torchvision_s_file() -> None:
-    errors, file = NETS["alexnet"].published, PUBLISHED["alexnet:torchvision"]
+    errors, file = NETS["alexnet"].result, PUBLISHED["alexnet:torchvision"]
     assert errors is not None and file.top5 is not None
     assert (errors.top1, errors.top5) == (round(100 - file.top1, 2), round(100 - file.top5, 2))

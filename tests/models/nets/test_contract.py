@@ -19,17 +19,17 @@ from imclass.core.model_file import tensors_digest
 from imclass.core.runtime import Arithmetic
 from imclass.models.arithmetic.precision import forward, laid_out, outputs
 from imclass.models.classifier import NetworkClassifier, create, load, networks, row_of
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
 from tests.support.narrow import narrow, trained
 from tests.support.tolerance import assert_near, near
 
-ENTRIES: dict[str, Entry] = networks().entries
+ENTRIES: dict[str, NetworkEntry] = networks().entries
 every_network = pytest.mark.parametrize("name", sorted(ENTRIES))
 
 
-def form(entry: Entry) -> tuple[Any, ...]:
+def form(entry: NetworkEntry) -> tuple[Any, ...]:
     """Return what decides the code that builds a network: its class, its row's switches, how many stages, what is 0."""
     return entry.build, *(kind(field) for field in astuple(entry.row))
 
@@ -99,11 +99,11 @@ def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
     with torch.device("meta"):
         network = entry.build(entry.row, entry.classes, entry.w_in).eval()
     with Unnormalised():
-        scores = network(torch.zeros(2, entry.w_in, entry.size, entry.size, device="meta"))
+        scores = network(torch.zeros(2, entry.w_in, entry.row.size, entry.row.size, device="meta"))
     main = [p for name, p in network.named_parameters() if not name.startswith("sides.")]
     assert sum(p.numel() for p in main) == entry.parameters
     assert scores.shape == (2, entry.classes)
-    assert (network.size, network.w_in) == (entry.size, entry.w_in)
+    assert (network.size, network.w_in) == (entry.row.size, entry.w_in)
 
 
 @every_network

@@ -10,7 +10,7 @@ from torch.nn import functional
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.classifier import create
-from imclass.models.entry import Published
+from imclass.models.entry import PaperResult
 from imclass.models.layers.branches import Branches
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.normalisation import LocalResponseNorm
@@ -292,8 +292,8 @@ def test_torchvision_calls_the_tensors_by_branch() -> None:
 
 
 def test_the_published_error_is_the_papers() -> None:
-    assert NETS["googlenet"].published == Published(top5=10.07, protocol="1 crop")
-    assert NETS["googlenet-naive"].published is NETS["googlenet-bn"].published is None
+    assert NETS["googlenet"].result == PaperResult(top5=10.07, protocol="1 crop")
+    assert NETS["googlenet-naive"].result is NETS["googlenet-bn"].result is None
 
 
 def test_it_can_learn_eight_images_by_heart() -> None:

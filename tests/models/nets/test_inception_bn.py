@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.models.entry import Published
+from imclass.models.entry import PaperResult
 from imclass.models.layers.branches import Branches
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.normalisation import LocalResponseNorm
@@ -103,4 +103,4 @@ def test_convolutions_begin_at_two_over_fan_in() -> None:
 
 
 def test_the_published_errors_are_the_papers() -> None:
-    assert NETS["inception-bn"].published == Published(25.2, 7.82, "1 crop")
+    assert NETS["inception-bn"].result == PaperResult(25.2, 7.82, "1 crop")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.models.entry import Published
+from imclass.models.entry import PaperResult
 from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.inception_resnet import NETS, InceptionResNet, Residual, Row
 from imclass.models.network import Network
@@ -116,4 +116,4 @@ def test_sizes_down_to_75_work() -> None:
 
 
 def test_the_published_errors_are_the_papers() -> None:
-    assert NETS["inception-resnet-v2"].published == Published(19.9, 4.9, "1 crop, without blacklisted images")
+    assert NETS["inception-resnet-v2"].result == PaperResult(19.9, 4.9, "1 crop, without blacklisted images")

@@ -10,7 +10,7 @@ from torch.nn import functional
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.classifier import create
-from imclass.models.entry import Published
+from imclass.models.entry import PaperResult
 from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.inception_v3 import NETS, InceptionV3, Row
 from imclass.models.network import Network
@@ -141,4 +141,4 @@ def test_libraries_call_the_tensors_by_branch_and_number(full: Network) -> None:
 
 
 def test_the_published_errors_are_the_papers() -> None:
-    assert NETS["inception-v3"].published == Published(21.2, 5.6, "1 crop, without blacklisted images")
+    assert NETS["inception-v3"].result == PaperResult(21.2, 5.6, "1 crop, without blacklisted images")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.models.entry import Published
+from imclass.models.entry import PaperResult
 from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.inception_v4 import NETS, InceptionV4, Row
 from imclass.models.network import Network
@@ -106,4 +106,4 @@ def test_sizes_down_to_75_work() -> None:
 
 
 def test_the_published_errors_are_the_papers() -> None:
-    assert NETS["inception-v4"].published == Published(20.0, 5.0, "1 crop, without blacklisted images")
+    assert NETS["inception-v4"].result == PaperResult(20.0, 5.0, "1 crop, without blacklisted images")

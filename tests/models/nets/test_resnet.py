@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from imclass.models.analysis.geometry import measure
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.nets.resnet import NETS, ResNet, Row
 from tests.support.outline import count, outline, shapes
 from tests.support.tolerance import assert_near
@@ -56,7 +56,7 @@ def test_the_table_is_the_papers() -> None:
 
 
 def test_the_errors_are_those_of_tables_2_and_3() -> None:
-    published = {name: entry.published for name, entry in NETS.items()}
+    published = {name: entry.result for name, entry in NETS.items()}
     assert {name: (p.top1, p.top5) for name, p in published.items() if p and p.protocol == "10 crops"} == {
         "resnet-18-a": (27.88, None), "resnet-34-a": (25.03, 7.76), "resnet-34": (24.52, 7.46),
         "resnet-34-c": (24.19, 7.40), "resnet-50": (22.85, 6.71), "resnet-101": (21.75, 6.05),
@@ -100,7 +100,7 @@ def test_the_stride_in_the_3x3_costs_more_and_no_parameter() -> None:
     assert strides(later) == [(1, 2), (1, 2), (1, 2)]
 
 
-def strides(entry: Entry) -> list[tuple[int, int]]:
+def strides(entry: NetworkEntry) -> list[tuple[int, int]]:
     """Of the 1x1 and the 3x3 of each first block of the latter three stages."""
     network = outline(entry)
     firsts = [network.features.get_submodule(f"conv{stage}_x.0.residual") for stage in (3, 4, 5)]

@@ -8,7 +8,7 @@ from torch.nn import functional
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.classifier import create
-from imclass.models.entry import Published
+from imclass.models.entry import PaperResult
 from imclass.models.layers.residual import BasicBlock, Subsample
 from imclass.models.nets.resnet_cifar import NETS, ResNetCifar, Row
 from tests.support.tolerance import assert_near, near
@@ -38,8 +38,8 @@ def test_the_table_is_the_papers() -> None:
     assert {name.removeprefix("resnet-cifar-"): entry.parameters for name, entry in NETS.items()} == COUNTS
     for name, entry in NETS.items():
         assert entry.parameters == by_hand(entry.row.depth, entry.row.option)
-        assert entry.published == (
-            None if name.endswith("-b") else Published(PUBLISHED[entry.row.depth], protocol="whole image")
+        assert entry.result == (
+            None if name.endswith("-b") else PaperResult(PUBLISHED[entry.row.depth], protocol="whole image")
         )
 
 

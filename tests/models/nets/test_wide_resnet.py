@@ -75,6 +75,6 @@ def test_bottlenecks_are_twice_as_wide_inside(name: str, plain: str, millions: f
 
 
 def test_the_errors_are_the_papers() -> None:
-    published = {name: entry.published for name, entry in NETS.items()}
+    published = {name: entry.result for name, entry in NETS.items()}
     assert [published[f"wide-resnet-28-10{e}"].top1 for e in ("", "-dropout")] == [4.00, 3.89]  # type: ignore[union-attr]
     assert (published["wide-resnet-50-2"].top1, published["wide-resnet-50-2"].top5) == (21.9, 6.03)  # type: ignore[union-attr]

@@ -15,7 +15,7 @@ from imclass.core.codec import to_json
 from imclass.core.tables import Found
 from imclass.models import classifier
 from imclass.models.analysis.geometry import Geometry, measure
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry, native_size
 
 
 def everything(plugins: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
@@ -36,31 +36,32 @@ def everything(plugins: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str
 def one(name: str, plugins: Sequence[Path]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The record of one network with its row and its layers; an unknown name is a `UserError`."""
     found: Found = classifier.networks(plugins)
-    entry: Entry = found[name]
+    entry: NetworkEntry = found[name]
     geometry = outline(entry)
     further = {"stride": geometry.stride, "activations": geometry.activations, "row": to_json(entry.row)}
     layers = {"layers": to_json(geometry.layers)}
     return record(name, entry, geometry) | further | layers, found.failures
 
 
-def outline(entry: Entry) -> Geometry:
+def outline(entry: NetworkEntry) -> Geometry:
     """The geometry of a network as its paper has it, without memory for its weights."""
     with torch.device("meta"):
         network = entry.build(entry.row, entry.classes, entry.w_in)
     return measure(network)
 
 
-def record(name: str, entry: Entry, geometry: Geometry) -> dict[str, Any]:
+def record(name: str, entry: NetworkEntry, geometry: Geometry) -> dict[str, Any]:
     """What the list says of a network: `receptive_field` in pixels is that of a position of its last maps."""
+    size = native_size(entry.row, name)
     return {
         "name": name,
         "paper": entry.paper,
         "year": entry.year,
-        "input": [entry.w_in, entry.size, entry.size],
+        "input": [entry.w_in, size, size],
         "parameters": geometry.parameters,
         "macs": geometry.macs,
         "receptive_field": geometry.receptive_field,
-        "published": to_json(entry.published),
+        "published": to_json(entry.result),
     }
 
 

@@ -20,7 +20,7 @@ from imclass.core.files import replacing
 from imclass.core.text import listed, printable
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import networks
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.foreign.convert import Wanted, exported, fitted, imported, told
 from imclass.models.foreign.fit import Fit
 from imclass.models.foreign.published import PUBLISHED
@@ -151,8 +151,8 @@ def names_in(path: Path) -> tuple[str, ...]:
 
 def usual_names(network: str, plugins: Sequence[Path] = ()) -> Mapping[int, Sequence[str]]:
     """Names that a file for this network may be meant to have, by their number: CIFAR-10's for networks of its size."""
-    entry: Entry = networks(plugins)[network]
-    return {10: CIFAR10.classes} if (entry.size, entry.w_in) == (32, 3) else {}
+    entry: NetworkEntry = networks(plugins)[network]
+    return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}
 
 
 def run(own: Weights) -> int:

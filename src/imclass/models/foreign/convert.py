@@ -18,7 +18,7 @@ from imclass.core.files import file_digest
 from imclass.core.model_file import ModelHeader
 from imclass.core.text import listed, nearest
 from imclass.models.classifier import NetworkClassifier, networks, restored, row_of
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.fit import OWN, Fit, best_fit, given, outlined, taken
 from imclass.models.foreign.inputs import inputs_for
 from imclass.models.foreign.readers import read_tensors
@@ -42,7 +42,7 @@ def fitted(
     path: Path, network: str, library: str | None = None, plugins: Sequence[Path] = ()
 ) -> tuple[Fit, Mapping[str, Tensor]]:
     """How the tensors in a file fit a network, whether they do or not, and the tensors by the file's names."""
-    entry: Entry = networks(plugins)[network]
+    entry: NetworkEntry = networks(plugins)[network]
     held = read_tensors(path)
     fit = best_fit(network, entry, held.tensors, library)
     return replace(fit, notes=(*held.notes, *fit.notes)), held.tensors
@@ -50,7 +50,7 @@ def fitted(
 
 def imported(path: Path, network: str, wanted: Wanted, plugins: Sequence[Path] = ()) -> tuple[NetworkClassifier, Fit]:
     """The classifier that a file's tensors make of a network, and how they fitted; else a `UserError` with all."""
-    entry: Entry = networks(plugins)[network]
+    entry: NetworkEntry = networks(plugins)[network]
     fit, held = fitted(path, network, wanted.naming, plugins)
     if not fit.loads:
         raise UserError(f"{path} was not loaded. {told(fit)}{elsewhere(fit, plugins)}")
@@ -84,7 +84,7 @@ def told(fit: Fit) -> str:
 
 def elsewhere(fit: Fit, plugins: Sequence[Path]) -> str:
     """Other variants of the network, where this one has no library's names, and nothing fits."""
-    entries: dict[str, Entry] = networks(plugins).entries
+    entries: dict[str, NetworkEntry] = networks(plugins).entries
     if fit.pairs or entries[fit.network].foreign:
         return ""
     others = [name for name, entry in entries.items() if name.startswith(f"{fit.network}-") and entry.foreign]
@@ -112,7 +112,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 def exported(found: NetworkClassifier, library: str, plugins: Sequence[Path] = ()) -> dict[str, Tensor]:
     """The network's tensors as `library` names and shapes them; one that it does not have is a `UserError`."""
-    entry: Entry = networks(plugins)[found.name]
+    entry: NetworkEntry = networks(plugins)[found.name]
     if library not in entry.foreign:
         raise UserError(f"--format {library}: that library has no {found.name}{nearest(library, entry.foreign)}")
     foreign, row = entry.foreign[library], row_of(entry, found.row, found.name)

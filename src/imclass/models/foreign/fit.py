@@ -12,7 +12,7 @@ from torch import Tensor
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
 from imclass.models.classifier import row_of, shape
-from imclass.models.entry import Entry, Foreign
+from imclass.models.entry import Foreign, NetworkEntry
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -45,7 +45,7 @@ class Fit:
         return not (self.missing or self.extra or self.wrong)
 
 
-def best_fit(network: str, entry: Entry, tensors: Mapping[str, Tensor], library: str | None = None) -> Fit:
+def best_fit(network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str | None = None) -> Fit:
     """The fit under the library whose names the file uses, or under the one given. Whether it loads, the fit says."""
     libraries = {OWN: Foreign(network, str)} | dict(entry.foreign)
     if library is not None and library not in libraries:
@@ -54,7 +54,7 @@ def best_fit(network: str, entry: Entry, tensors: Mapping[str, Tensor], library:
     return max((fit_under(network, entry, tensors, one, libraries[one]) for one in tried), key=lambda f: len(f.pairs))
 
 
-def fit_under(network: str, entry: Entry, tensors: Mapping[str, Tensor], library: str, foreign: Foreign) -> Fit:
+def fit_under(network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str, foreign: Foreign) -> Fit:
     """The fit under one library's names, with its changes of the row, and the file's channels and number of classes."""
     row = row_of(entry, dict(foreign.row), network)
     outline = outlined(entry, row, entry.classes, entry.w_in)
@@ -70,7 +70,7 @@ def fit_under(network: str, entry: Entry, tensors: Mapping[str, Tensor], library
     return compared(Fit(network, library, row, classes, w_in, notes=tuple(notes)), outline, foreign, tensors)
 
 
-def outlined(entry: Entry, row: Any, classes: int, w_in: int) -> dict[str, Tensor]:
+def outlined(entry: NetworkEntry, row: Any, classes: int, w_in: int) -> dict[str, Tensor]:
     """The network's tensors without memory, on the "meta" device, those of its normalisation not among them."""
     with torch.device("meta"):
         network: Network = entry.build(row, classes, w_in)
@@ -88,7 +88,7 @@ def size_in(
     return int(theirs.shape[axis]) if theirs is not None and known else None
 
 
-def without_sides(entry: Entry, row: Any) -> tuple[Any, str]:
+def without_sides(entry: NetworkEntry, row: Any) -> tuple[Any, str]:
     """The row with its auxiliary heads switched off, and a note; the row as it is where no field does that."""
     for one in fields(row):
         if getattr(row, one.name) is True:

@@ -15,7 +15,7 @@ from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.text import nearest
 from imclass.models.classifier import default_preprocess
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.foreign.fit import Fit
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of images in [0, 1]
@@ -63,9 +63,9 @@ class Inputs:
         return made
 
 
-def inputs_for(entry: Entry, fit: Fit, chosen: str | Path | None) -> tuple[Inputs, str]:
+def inputs_for(entry: NetworkEntry, fit: Fit, chosen: str | Path | None) -> tuple[Inputs, str]:
     """The inputs that are chosen, or those usual for such weights; and a note that says which."""
-    own = default_preprocess(entry, getattr(fit.row, "size", entry.size))
+    own = default_preprocess(entry, native_size(fit.row, fit.network))
     own = replace(own, colour="grey" if fit.w_in == 1 else "rgb")
     name = usual(entry, fit) if chosen is None else str(chosen)
     if name in INPUTS:
@@ -78,15 +78,16 @@ def inputs_for(entry: Entry, fit: Fit, chosen: str | Path | None) -> tuple[Input
     return inputs_from(record, own, f"--preprocess {name}"), said
 
 
-def usual(entry: Entry, fit: Fit) -> str:
+def usual(entry: NetworkEntry, fit: Fit) -> str:
     """The inputs that a library's weights usually want."""
     if fit.w_in != 3 or entry.w_in != 3:
         return "plain"
-    if entry.size == 32:
+    size = native_size(entry.row, fit.network)
+    if size == 32:
         return "cifar-imagenet-stats"
     if fit.naming == "caffe":
         return "caffe"
-    return "inception" if entry.size == 299 else "imagenet"
+    return "inception" if size == 299 else "imagenet"
 
 
 def inputs_from(record: Mapping[str, Any], own: Preprocess, where: str) -> Inputs:

@@ -16,13 +16,12 @@ Deviations:
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult, rename_layer
 from imclass.models.layers.heads import fully_connected
 from imclass.models.layers.initialisers import alexnet
 from imclass.models.layers.normalisation import LocalResponseNorm
@@ -78,22 +77,19 @@ TORCHVISION = {
 }  # fmt: skip
 
 
-def renamed(name: str, layers: Mapping[str, str]) -> str:
-    """What the tensor `name` is called where the layers have other names."""
-    layer, leaf = name.rsplit(".", 1)
-    return f"{layers[layer]}.{leaf}"
-
-
-LISTING = Row(224, (64, 192, 384, 256, 256), padding=2, response_norm=False, drop_inputs=True)
+SMALL = {"size": 95}
 NETS = {
-    "alexnet": Entry(
-        AlexNet, LISTING, 224, 61_100_840, "arXiv:1404.5997", 2014,
-        published=Published(43.48, 20.93, "1 crop, torchvision's weights"),
-        foreign={"torchvision": Foreign("alexnet", partial(renamed, layers=TORCHVISION))},
+    "alexnet": NetworkEntry(
+        build=AlexNet, row=Row(224, (64, 192, 384, 256, 256), padding=2, response_norm=False, drop_inputs=True),
+        parameters=61_100_840, paper="arXiv:1404.5997", year=2014,
+        result=PaperResult(43.48, 20.93, "1 crop, torchvision's weights"),
+        foreign={"torchvision": Foreign("alexnet", partial(rename_layer, layers=TORCHVISION))}, small=SMALL,
     ),
-    "alexnet-2012": Entry(
-        AlexNet, Row(groups=2), 227, 60_965_224, "Krizhevsky et al. 2012", 2012,
-        published=Published(40.7, 18.2, "10 crops"),
+    "alexnet-2012": NetworkEntry(
+        build=AlexNet, row=Row(groups=2), parameters=60_965_224, paper="Krizhevsky et al. 2012", year=2012,
+        result=PaperResult(40.7, 18.2, "10 crops"), small=SMALL,
     ),
-    "alexnet-2012-ungrouped": Entry(AlexNet, Row(), 227, 62_378_344, "Krizhevsky et al. 2012", 2012),
+    "alexnet-2012-ungrouped": NetworkEntry(
+        build=AlexNet, row=Row(), parameters=62_378_344, paper="Krizhevsky et al. 2012", year=2012, small=SMALL,
+    ),
 }  # fmt: skip

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import he
 from imclass.models.layers.sizes import map_side
@@ -103,49 +103,42 @@ def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(layers | OrderedDict(pool=nn.AvgPool2d(2)))
 
 
-def torchvision_name(name: str) -> str:
-    """What torchvision and timm call a tensor of DenseNet for ImageNet."""
+def torchvision(name: str) -> str:
+    """Return what torchvision and timm call a tensor of a DenseNet for ImageNet."""
     name = re.sub(r"\.(\d+)\.new\.", lambda m: f".denselayer{int(m[1]) + 1}.", name)
     return name.replace("head.2.", "classifier.")
 
 
-def cifar(depth: int, growth: int, bc: bool = False) -> Row:
-    """Three blocks; the first convolution, two transitions and FC make up the rest of the depth."""
-    return Row(growth, ((depth - 4) // (6 if bc else 3),) * 3, bc, stem_kernel=3, size=32)
+def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
+    """Return the entry of a network for CIFAR: three blocks; the first convolution, two transitions, FC are the rest.
 
-
-ROWS = {
-    "densenet-cifar-40-12": cifar(40, 12),
-    "densenet-cifar-100-12": cifar(100, 12),
-    "densenet-cifar-100-24": cifar(100, 24),
-    "densenet-cifar-bc-100-12": cifar(100, 12, bc=True),
-    "densenet-cifar-bc-250-24": cifar(250, 24, bc=True),
-    "densenet-cifar-bc-190-40": cifar(190, 40, bc=True),
-    "densenet-121": Row(32, (6, 12, 24, 16)),
-    "densenet-161": Row(48, (6, 12, 36, 24)),
-    "densenet-169": Row(32, (6, 12, 32, 32)),
-    "densenet-201": Row(32, (6, 12, 48, 32)),
-}
-PARAMETERS = {
-    "densenet-cifar-40-12": 1_019_722, "densenet-cifar-100-12": 6_979_642, "densenet-cifar-100-24": 27_249_082,
-    "densenet-cifar-bc-100-12": 769_162, "densenet-cifar-bc-250-24": 15_324_406, "densenet-cifar-bc-190-40": 25_624_430,
-    "densenet-121": 7_978_856, "densenet-161": 28_681_000, "densenet-169": 14_149_480, "densenet-201": 20_013_928,
-}  # fmt: skip
-PUBLISHED = {  # Table 2, augmented CIFAR-10; ImageNet as measured by the authors' released code
-    "densenet-cifar-40-12": 5.24, "densenet-cifar-100-12": 4.10, "densenet-cifar-100-24": 3.74,
-    "densenet-cifar-bc-100-12": 4.51, "densenet-cifar-bc-250-24": 3.62, "densenet-cifar-bc-190-40": 3.46,
-    "densenet-121": 25.0, "densenet-161": 22.2, "densenet-169": 23.6, "densenet-201": 22.5,
-}  # fmt: skip
-
-
-def entry(name: str, row: Row) -> Entry:
-    """The entry of one row; the networks for ImageNet are torchvision's and timm's, of the same name."""
-    imagenet, theirs = row.stem_kernel == 7, name.replace("-", "")
-    return Entry(
-        DenseNet, row, row.size, PARAMETERS[name], "arXiv:1608.06993", 2016, classes=1000 if imagenet else 10,
-        published=Published(PUBLISHED[name], protocol="1 crop" if imagenet else "whole image"),
-        foreign={n: Foreign(theirs, torchvision_name) for n in ("torchvision", "timm")} if imagenet else {},
+    The error is that of Table 2 on augmented CIFAR-10.
+    """
+    row = Row(growth, ((depth - 4) // (6 if bc else 3),) * 3, bc, stem_kernel=3, size=32)
+    return NetworkEntry(
+        build=DenseNet, row=row, parameters=parameters, paper="arXiv:1608.06993", year=2016, classes=10,
+        result=PaperResult(top1, protocol="whole image"), small={"size": 32},
     )  # fmt: skip
 
 
-NETS = {name: entry(name, row) for name, row in ROWS.items()}
+def imagenet(growth: int, blocks: tuple[int, ...], parameters: int, top1: float, theirs: str) -> NetworkEntry:
+    """Return the entry of a column of Table 1, with torchvision's and timm's name; the authors' code gave the error."""
+    return NetworkEntry(
+        build=DenseNet, row=Row(growth, blocks), parameters=parameters, paper="arXiv:1608.06993", year=2016,
+        result=PaperResult(top1, protocol="1 crop"),
+        foreign={library: Foreign(theirs, torchvision) for library in ("torchvision", "timm")}, small={"size": 32},
+    )  # fmt: skip
+
+
+NETS = {
+    "densenet-cifar-40-12": cifar(40, 12, 1_019_722, 5.24),
+    "densenet-cifar-100-12": cifar(100, 12, 6_979_642, 4.10),
+    "densenet-cifar-100-24": cifar(100, 24, 27_249_082, 3.74),
+    "densenet-cifar-bc-100-12": cifar(100, 12, 769_162, 4.51, bc=True),
+    "densenet-cifar-bc-250-24": cifar(250, 24, 15_324_406, 3.62, bc=True),
+    "densenet-cifar-bc-190-40": cifar(190, 40, 25_624_430, 3.46, bc=True),
+    "densenet-121": imagenet(32, (6, 12, 24, 16), 7_978_856, 25.0, "densenet121"),
+    "densenet-161": imagenet(48, (6, 12, 36, 24), 28_681_000, 22.2, "densenet161"),
+    "densenet-169": imagenet(32, (6, 12, 32, 32), 14_149_480, 23.6, "densenet169"),
+    "densenet-201": imagenet(32, (6, 12, 48, 32), 20_013_928, 22.5, "densenet201"),
+}

@@ -23,7 +23,7 @@ from functools import partial
 
 from torch import nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import fill_bias, he, weighted
@@ -174,14 +174,17 @@ def caffe(name: str) -> str:
 
 
 BVLC = Foreign("bvlc_googlenet", caffe, {"aux": False, "k": 1.0, "alpha": 2e-5})
+SMALL = {"size": 64, "aux": False}
 NETS = {
-    "googlenet": Entry(
-        GoogLeNet, Row(), 224, 6_998_552, "arXiv:1409.4842", 2014,
-        published=Published(top5=10.07, protocol="1 crop"), foreign={"caffe": BVLC},
+    "googlenet": NetworkEntry(
+        build=GoogLeNet, row=Row(), parameters=6_998_552, paper="arXiv:1409.4842", year=2014,
+        result=PaperResult(top5=10.07, protocol="1 crop"), foreign={"caffe": BVLC}, small=SMALL,
     ),
-    "googlenet-naive": Entry(GoogLeNet, Row(reduced=False), 224, 97_526_008, "arXiv:1409.4842", 2014),
-    "googlenet-bn": Entry(
-        GoogLeNet, Row(batch_norm=True, kernel=3, pool4=2, dropout=0.2), 224, 6_624_904, "torchvision 0.3", 2019,
-        foreign={"torchvision": Foreign("googlenet", torchvision)},
+    "googlenet-naive": NetworkEntry(
+        build=GoogLeNet, row=Row(reduced=False), parameters=97_526_008, paper="arXiv:1409.4842", year=2014, small=SMALL,
+    ),
+    "googlenet-bn": NetworkEntry(
+        build=GoogLeNet, row=Row(batch_norm=True, kernel=3, pool4=2, dropout=0.2), parameters=6_624_904,
+        paper="torchvision 0.3", year=2019, foreign={"torchvision": Foreign("googlenet", torchvision)}, small=SMALL,
     ),
 }  # fmt: skip

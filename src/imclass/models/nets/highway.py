@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.entry import Entry, Published
+from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import he
 from imclass.models.layers.sizes import map_side
@@ -78,8 +78,8 @@ def initialise(network: Highway, gate_bias: float) -> None:
 
 
 NETS = {
-    "highway-19": Entry(
-        Highway, Row(), 32, 2_256_838, "arXiv:1507.06228", 2015, classes=10,
-        published=Published(7.60, protocol="whole image"),  # Table 3, best of 5, mean 7.69 +- .12
+    "highway-19": NetworkEntry(
+        build=Highway, row=Row(), parameters=2_256_838, paper="arXiv:1507.06228", year=2015, classes=10,
+        result=PaperResult(7.60, protocol="whole image"),  # Table 3, best of 5, mean 7.69 +- .12
     ),
 }  # fmt: skip

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Entry, Published
+from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.branches import MEAN, Conv, Part, branches, fixed, maps_out, stack
 from imclass.models.layers.initialisers import he
 from imclass.models.layers.sizes import map_side
@@ -91,9 +91,15 @@ def part(block: Block, projection: int) -> Part:
     return branches(branch1=[Conv(block.one, 1)], **deep, branch4=[pool, projected])
 
 
+def entry(row: Row, parameters: int, result: PaperResult | None = None) -> NetworkEntry:
+    """Return the entry of one row."""
+    return NetworkEntry(
+        build=InceptionBN, row=row, parameters=parameters, paper="arXiv:1502.03167", year=2015, result=result,
+        small={"size": 64},
+    )  # fmt: skip
+
+
 NETS = {
-    "inception-bn": Entry(
-        InceptionBN, Row(), 224, 11_194_984, "arXiv:1502.03167", 2015, published=Published(25.2, 7.82, "1 crop")
-    ),
-    "inception-bn-128": Entry(InceptionBN, Row(projection=128), 224, 11_285_224, "arXiv:1502.03167", 2015),
+    "inception-bn": entry(Row(), 11_194_984, PaperResult(25.2, 7.82, "1 crop")),
+    "inception-bn-128": entry(Row(projection=128), 11_285_224),
 }

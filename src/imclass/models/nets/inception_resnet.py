@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.branches import MEAN, POOL, Conv, Part, branches, maps_out, stack
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import glorot
@@ -149,9 +149,9 @@ def timm(name: str) -> str:
 
 
 NETS = {
-    "inception-resnet-v2": Entry(
-        InceptionResNet, Row(), 299, 55_843_464, "arXiv:1602.07261", 2016,
-        published=Published(19.9, 4.9, "1 crop, without blacklisted images"),
-        foreign={"timm": Foreign("inception_resnet_v2", timm)},
+    "inception-resnet-v2": NetworkEntry(
+        build=InceptionResNet, row=Row(), parameters=55_843_464, paper="arXiv:1602.07261", year=2016,
+        result=PaperResult(19.9, 4.9, "1 crop, without blacklisted images"),
+        foreign={"timm": Foreign("inception_resnet_v2", timm)}, small={"size": 107},
     ),
 }  # fmt: skip

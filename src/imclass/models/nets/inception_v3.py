@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.branches import (
     POOL,
     Conv,
@@ -166,12 +166,13 @@ def torchvision(name: str) -> str:
 
 
 NETS = {
-    "inception-v3": Entry(
-        InceptionV3, Row(), 299, 23_834_568, "arXiv:1512.00567", 2015,
-        published=Published(21.2, 5.6, "1 crop, without blacklisted images"),
+    "inception-v3": NetworkEntry(
+        build=InceptionV3, row=Row(), parameters=23_834_568, paper="arXiv:1512.00567", year=2015,
+        result=PaperResult(21.2, 5.6, "1 crop, without blacklisted images"),
         foreign={
             "torchvision": Foreign("inception_v3", torchvision),
             "timm": Foreign("inception_v3", torchvision, {"aux": False}),
         },
+        small={"size": 107, "aux": False},
     ),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.branches import MEAN, POOL, Conv, Part, branches, chain, maps_out
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import he
@@ -120,9 +120,9 @@ def timm(name: str) -> str:
 
 
 NETS = {
-    "inception-v4": Entry(
-        InceptionV4, Row(), 299, 42_679_816, "arXiv:1602.07261", 2016,
-        published=Published(20.0, 5.0, "1 crop, without blacklisted images"),
-        foreign={"timm": Foreign("inception_v4", timm)},
+    "inception-v4": NetworkEntry(
+        build=InceptionV4, row=Row(), parameters=42_679_816, paper="arXiv:1602.07261", year=2016,
+        result=PaperResult(20.0, 5.0, "1 crop, without blacklisted images"),
+        foreign={"timm": Foreign("inception_v4", timm)}, small={"size": 107},
     ),
 }  # fmt: skip

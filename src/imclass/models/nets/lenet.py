@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.layers.dropout import Dropout
 from imclass.models.network import Network
 
@@ -45,7 +45,14 @@ class LeNet(Network):
         )  # fmt: skip
 
 
+def entry(row: Row, parameters: int) -> NetworkEntry:
+    """Return the entry of one row."""
+    return NetworkEntry(
+        build=LeNet, row=row, parameters=parameters, paper="LeCun et al. 1998", year=1998, classes=10, w_in=1
+    )
+
+
 NETS = {
-    "lenet-5": Entry(LeNet, Row(), 28, 44_426, "LeCun et al. 1998", 1998, classes=10, w_in=1),
-    "lenet-5-32": Entry(LeNet, Row(size=32), 32, 61_706, "LeCun et al. 1998", 1998, classes=10, w_in=1),
+    "lenet-5": entry(Row(), 44_426),
+    "lenet-5-32": entry(Row(size=32), 61_706),
 }

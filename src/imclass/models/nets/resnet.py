@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import nn
 
-from imclass.models.entry import Entry, Published
+from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.initialisers import he
 from imclass.models.layers.residual import BasicBlock, Bottleneck, Option, foreign, last_side, shortcut, stages, stem
 from imclass.models.network import Network
@@ -54,48 +54,30 @@ class ResNet(Network):
         he(self)
 
 
+def entry(row: Row, parameters: int, result: PaperResult | None = None, theirs: str = "") -> NetworkEntry:
+    """Return the entry of one row; `theirs` is what torchvision and timm call the network."""
+    return NetworkEntry(
+        build=ResNet, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, result=result,
+        foreign=foreign(theirs) if theirs else {}, small={"stem": 8, "size": 64},
+    )  # fmt: skip
+
+
 BASIC = ((64,), (128,), (256,), (512,))
-PAPER = {
-    "resnet-18": Row((2, 2, 2, 2), BASIC),
-    "resnet-34": Row((3, 4, 6, 3), BASIC),
-    "resnet-50": Row((3, 4, 6, 3)),
-    "resnet-101": Row((3, 4, 23, 3)),
-    "resnet-152": Row((3, 8, 36, 3)),
-}
-ROWS = (
-    PAPER
-    | {f"{name}-a": replace(PAPER[name], option="A") for name in ("resnet-18", "resnet-34")}
-    | {f"{name}-c": replace(PAPER[name], option="C") for name in ("resnet-18", "resnet-34")}
-    | {f"{name}-v1.5": replace(PAPER[name], stride_in="3x3") for name in ("resnet-50", "resnet-101", "resnet-152")}
-)  # fmt: skip
-PARAMETERS = {
-    "resnet-18": 11_689_512, "resnet-18-a": 11_515_688, "resnet-18-c": 12_043_816,
-    "resnet-34": 21_797_672, "resnet-34-a": 21_623_848, "resnet-34-c": 22_716_840,
-    "resnet-50": 25_557_032, "resnet-101": 44_549_160, "resnet-152": 60_192_808,
-    "resnet-50-v1.5": 25_557_032, "resnet-101-v1.5": 44_549_160, "resnet-152-v1.5": 60_192_808,
-}  # fmt: skip
+R18, R34 = Row((2, 2, 2, 2), BASIC), Row((3, 4, 6, 3), BASIC)
+R50, R101, R152 = Row((3, 4, 6, 3)), Row((3, 4, 23, 3)), Row((3, 8, 36, 3))
+V50, V101, V152 = (replace(row, stride_in="3x3") for row in (R50, R101, R152))
 THEIRS = "1 crop, torchvision's weights"
-PUBLISHED = {
-    "resnet-18": Published(30.24, 10.92, THEIRS),
-    "resnet-18-a": Published(27.88, None, "10 crops"),  # Table 2
-    "resnet-34-a": Published(25.03, 7.76, "10 crops"),  # Table 3, and those below
-    "resnet-34": Published(24.52, 7.46, "10 crops"),
-    "resnet-34-c": Published(24.19, 7.40, "10 crops"),
-    "resnet-50": Published(22.85, 6.71, "10 crops"),
-    "resnet-101": Published(21.75, 6.05, "10 crops"),
-    "resnet-152": Published(21.43, 5.71, "10 crops"),
-    "resnet-50-v1.5": Published(23.87, 7.14, THEIRS),
-    "resnet-101-v1.5": Published(22.63, 6.45, THEIRS),
-    "resnet-152-v1.5": Published(21.69, 5.95, THEIRS),
+NETS = {  # the row, its parameters, its errors: with 10 crops those of Table 3, and of resnet-18-a that of Table 2
+    "resnet-18": entry(R18, 11_689_512, PaperResult(30.24, 10.92, THEIRS), "resnet18"),
+    "resnet-34": entry(R34, 21_797_672, PaperResult(24.52, 7.46, "10 crops"), "resnet34"),
+    "resnet-50": entry(R50, 25_557_032, PaperResult(22.85, 6.71, "10 crops")),
+    "resnet-101": entry(R101, 44_549_160, PaperResult(21.75, 6.05, "10 crops")),
+    "resnet-152": entry(R152, 60_192_808, PaperResult(21.43, 5.71, "10 crops")),
+    "resnet-18-a": entry(replace(R18, option="A"), 11_515_688, PaperResult(27.88, None, "10 crops")),
+    "resnet-34-a": entry(replace(R34, option="A"), 21_623_848, PaperResult(25.03, 7.76, "10 crops")),
+    "resnet-18-c": entry(replace(R18, option="C"), 12_043_816),
+    "resnet-34-c": entry(replace(R34, option="C"), 22_716_840, PaperResult(24.19, 7.40, "10 crops")),
+    "resnet-50-v1.5": entry(V50, 25_557_032, PaperResult(23.87, 7.14, THEIRS), "resnet50"),
+    "resnet-101-v1.5": entry(V101, 44_549_160, PaperResult(22.63, 6.45, THEIRS), "resnet101"),
+    "resnet-152-v1.5": entry(V152, 60_192_808, PaperResult(21.69, 5.95, THEIRS), "resnet152"),
 }
-FOREIGN = {
-    "resnet-18": "resnet18", "resnet-34": "resnet34",
-    "resnet-50-v1.5": "resnet50", "resnet-101-v1.5": "resnet101", "resnet-152-v1.5": "resnet152",
-}  # fmt: skip
-NETS = {
-    name: Entry(
-        ResNet, row, row.size, PARAMETERS[name], "arXiv:1512.03385", 2015,
-        published=PUBLISHED.get(name), foreign=foreign(FOREIGN[name]) if name in FOREIGN else {},
-    )
-    for name, row in ROWS.items()
-}  # fmt: skip

@@ -12,9 +12,9 @@ from typing import Literal
 
 from torch import nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.initialisers import he
-from imclass.models.layers.residual import BasicBlock, Zeros, last_side, shortcut, torchvision_name
+from imclass.models.layers.residual import BasicBlock, Zeros, last_side, shortcut, stages, stem, torchvision_name
 from imclass.models.network import Network
 
 
@@ -32,14 +32,6 @@ class Row:
     size: int = 32
 
 
-PARAMETERS = {
-    Row(20): 269_722, Row(32): 464_154, Row(44): 658_586, Row(56): 853_018, Row(110): 1_727_962, Row(1202): 19_421_274,
-    Row(20, "B"): 272_474, Row(32, "B"): 466_906, Row(44, "B"): 661_338, Row(56, "B"): 855_770,
-    Row(110, "B"): 1_730_714, Row(1202, "B"): 19_424_026,
-}  # fmt: skip
-PUBLISHED = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.43, 1202: 7.93}  # Table 6; 110: best of 5, mean 6.61 +- .16
-
-
 class ResNetCifar(Network):
     """3x3, BN, ReLU; n blocks; thrice; spatial mean; FC."""
 
@@ -49,20 +41,17 @@ class ResNetCifar(Network):
             near = 6 * max(n, 1) + 2
             raise ValueError(f"depth is {row.depth}, and must be 6n + 2: {near} or {near + 6}, for example")
         super().__init__(size=row.size, w_in=w_in)
-        w_out = row.widths[0]
-        layers: list[nn.Module] = [
-            nn.Conv2d(w_in, w_out, 3, padding=1, bias=False), nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
-        ]  # fmt: skip
-        maps = w_out
-        for stage, w_out in enumerate(row.widths):
-            for i in range(n):
-                stride = 2 if stage > 0 and i == 0 else 1
-                short = shortcut(maps, w_out, stride, row.option, row.zeros)
-                layers.append(BasicBlock(maps, w_out, stride, short))
-                maps = w_out
-        self.features = nn.Sequential(*layers)
+
+        def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
+            short = shortcut(w_in, widths[0], stride, row.option, row.zeros)
+            return BasicBlock(w_in, widths[0], stride, short)
+
+        first = stem(w_in, row.widths[0], 3)
+        blocks = stages(row.widths[0], (n, n, n), [(width,) for width in row.widths], block)
+        # Tensors bear the numbers of their layers, features.0 to features.3n+2, in files and in akamaster_name.
+        self.features = nn.Sequential(*first.values(), *(block for stage in blocks.values() for block in stage))
         side = last_side(row.size, len(row.widths), 3)
-        self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(maps, classes))
+        self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes))
         he(self)
 
 
@@ -77,16 +66,27 @@ def akamaster_name(n: int, name: str) -> str:
     return torchvision_name(f"conv{stage + 2}_x.{block}.{place[2]}")
 
 
-def akamaster(depth: int) -> Foreign:
-    """Their network of this depth; its option A adds zeros at both ends."""
-    return Foreign(f"resnet{depth}", partial(akamaster_name, (depth - 2) // 6), {"zeros": "both"})
+def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
+    """Return the entry of one row; akamaster's network has option A too, and adds its zeros at both ends."""
+    theirs = Foreign(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
+    return NetworkEntry(
+        build=ResNetCifar, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, classes=10,
+        result=None if top1 is None else PaperResult(top1, protocol="whole image"),
+        foreign={"akamaster": theirs} if row.option == "A" else {}, small={"depth": 8},
+    )  # fmt: skip
 
 
-NETS = {
-    f"resnet-cifar-{row.depth}{'-b' * (row.option == 'B')}": Entry(
-        ResNetCifar, row, 32, parameters, "arXiv:1512.03385", 2015, classes=10,
-        published=Published(PUBLISHED[row.depth], protocol="whole image") if row.option == "A" else None,
-        foreign={"akamaster": akamaster(row.depth)} if row.option == "A" else {},
-    )
-    for row, parameters in PARAMETERS.items()
-}  # fmt: skip
+NETS = {  # the row, its parameters, its error in Table 6
+    "resnet-cifar-20": entry(Row(20), 269_722, 8.75),
+    "resnet-cifar-32": entry(Row(32), 464_154, 7.51),
+    "resnet-cifar-44": entry(Row(44), 658_586, 7.17),
+    "resnet-cifar-56": entry(Row(56), 853_018, 6.97),
+    "resnet-cifar-110": entry(Row(110), 1_727_962, 6.43),  # best of 5, mean 6.61 +- .16
+    "resnet-cifar-1202": entry(Row(1202), 19_421_274, 7.93),
+    "resnet-cifar-20-b": entry(Row(20, "B"), 272_474),
+    "resnet-cifar-32-b": entry(Row(32, "B"), 466_906),
+    "resnet-cifar-44-b": entry(Row(44, "B"), 661_338),
+    "resnet-cifar-56-b": entry(Row(56, "B"), 855_770),
+    "resnet-cifar-110-b": entry(Row(110, "B"), 1_730_714),
+    "resnet-cifar-1202-b": entry(Row(1202, "B"), 19_424_026),
+}

@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.entry import Entry, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.initialisers import he
-from imclass.models.layers.residual import Bottleneck, foreign, last_side, shortcut, stages, stem
+from imclass.models.layers.residual import Bottleneck, foreign, last_side, shortcut, stages, stem, torchvision_name
 from imclass.models.network import Network
 
 
@@ -125,37 +125,37 @@ def doubled(first: int, n: int) -> tuple[tuple[int, int], ...]:
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
-ROWS = {
-    "resnext-50-32x4d": Row((3, 4, 6, 3), doubled(128, 4)),
-    "resnext-101-32x4d": Row((3, 4, 23, 3), doubled(128, 4)),
-    "resnext-101-64x4d": Row((3, 4, 23, 3), doubled(256, 4), groups=64),
-    "resnext-101-32x8d": Row((3, 4, 23, 3), doubled(256, 4)),
-    "resnext-29-8x64d": Row((3, 3, 3), doubled(512, 3), groups=8, stem_kernel=3, size=32),
-    "resnext-29-16x64d": Row((3, 3, 3), doubled(1024, 3), groups=16, stem_kernel=3, size=32),
+def entry(row: Row, parameters: int, result: PaperResult, theirs: Mapping[str, Foreign]) -> NetworkEntry:
+    """Return the entry of one row."""
+    return NetworkEntry(
+        build=ResNeXt, row=row, parameters=parameters, paper="arXiv:1611.05431", year=2016,
+        classes=1000 if row.size == 224 else 10, result=result, foreign=theirs,
+        small={"stem": 8, "groups": 4, "size": 32},
+    )  # fmt: skip
+
+
+def imagenet(
+    blocks: tuple[int, ...], c: int, d: int, parameters: int,
+    top1: float, top5: float | None, protocol: str, theirs: Mapping[str, Foreign],
+) -> NetworkEntry:  # fmt: skip
+    """Return the entry of four stages of blocks with c paths, each d wide in conv2_x."""
+    return entry(Row(blocks, doubled(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
+
+
+def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
+    """Return the entry of three stages of three blocks; the error is that of Table 7, a mean of 10 runs."""
+    row = Row((3, 3, 3), doubled(c * d, 3), c, stem_kernel=3, size=32)
+    return entry(row, parameters, PaperResult(top1, protocol="whole image"), {})
+
+
+R50, R101 = (3, 4, 6, 3), (3, 4, 23, 3)
+THEIRS = "1 crop, torchvision's weights"
+TIMM = {"timm": Foreign("resnext101_32x4d", torchvision_name)}  # torchvision does not have this one
+NETS = {  # blocks, C and d; parameters; errors of Tables 3 and 4; names in other libraries
+    "resnext-50-32x4d": imagenet(R50, 32, 4, 25_028_904, 22.2, None, "1 crop", foreign("resnext50_32x4d")),
+    "resnext-101-32x4d": imagenet(R101, 32, 4, 44_177_704, 21.2, 5.6, "1 crop", TIMM),
+    "resnext-101-64x4d": imagenet(R101, 64, 4, 83_455_272, 20.4, 5.3, "1 crop", foreign("resnext101_64x4d")),
+    "resnext-101-32x8d": imagenet(R101, 32, 8, 88_791_336, 20.69, 5.47, THEIRS, foreign("resnext101_32x8d")),
+    "resnext-29-8x64d": cifar(8, 64, 34_426_698, 3.65),
+    "resnext-29-16x64d": cifar(16, 64, 68_155_210, 3.58),
 }
-PARAMETERS = {
-    "resnext-50-32x4d": 25_028_904, "resnext-101-32x4d": 44_177_704,
-    "resnext-101-64x4d": 83_455_272, "resnext-101-32x8d": 88_791_336,
-    "resnext-29-8x64d": 34_426_698, "resnext-29-16x64d": 68_155_210,
-}  # fmt: skip
-PUBLISHED = {  # Tables 3 and 4; CIFAR: Table 7, means of 10 runs
-    "resnext-50-32x4d": Published(22.2, None, "1 crop"),
-    "resnext-101-32x4d": Published(21.2, 5.6, "1 crop"),
-    "resnext-101-64x4d": Published(20.4, 5.3, "1 crop"),
-    "resnext-101-32x8d": Published(20.69, 5.47, "1 crop, torchvision's weights"),
-    "resnext-29-8x64d": Published(3.65, protocol="whole image"),
-    "resnext-29-16x64d": Published(3.58, protocol="whole image"),
-}
-FOREIGN = {
-    "resnext-50-32x4d": foreign("resnext50_32x4d"),
-    "resnext-101-64x4d": foreign("resnext101_64x4d"),
-    "resnext-101-32x8d": foreign("resnext101_32x8d"),
-    "resnext-101-32x4d": {"timm": foreign("resnext101_32x4d")["timm"]},
-}
-NETS = {
-    name: Entry(
-        ResNeXt, row, row.size, PARAMETERS[name], "arXiv:1611.05431", 2016, classes=1000 if row.size == 224 else 10,
-        published=PUBLISHED[name], foreign=FOREIGN.get(name, {}),
-    )
-    for name, row in ROWS.items()
-}  # fmt: skip

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Entry
+from imclass.models.entry import NetworkEntry
 from imclass.models.layers.initialisers import he
-from imclass.models.layers.residual import BasicBlock
+from imclass.models.layers.residual import BasicBlock, shortcut, stages
 from imclass.models.network import Network
 
 
@@ -37,17 +37,15 @@ class SmallResNet(Network):
         if row.size < 32 or row.size % 32:
             raise ValueError(f"size is {row.size}, and must be a multiple of 32")
         super().__init__(size=row.size, w_in=w_in)
-        layers = [*convolution(w_in, row.stem), *convolution(row.stem, row.widths[0])]
-        w_in = row.widths[0]
-        for stage, (w_out, blocks) in enumerate(zip(row.widths, row.blocks, strict=True)):
-            for i in range(blocks):
-                stride = 2 if stage > 0 and i == 0 else 1
-                layers.append(BasicBlock(w_in, w_out, stride, shortcut(w_in, w_out, stride)))
-                w_in = w_out
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.AvgPool2d(row.size // 32, stride=1), nn.Flatten(), nn.Linear(w_in, classes))
+        first = [*convolution(w_in, row.stem), *convolution(row.stem, row.widths[0])]
+        blocks = stages(row.widths[0], row.blocks, [(width,) for width in row.widths], block)
+        # Tensors bear the numbers of their layers, features.0 to features.13, in model files.
+        self.features = nn.Sequential(*first, *(block for stage in blocks.values() for block in stage))
+        self.head = nn.Sequential(
+            nn.AvgPool2d(row.size // 32, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes)
+        )
         he(self)
-        for layer in layers:
+        for layer in self.features:
             if isinstance(layer, BasicBlock):
                 nn.init.zeros_(layer.residual[-1].get_parameter("weight"))
 
@@ -57,14 +55,18 @@ def convolution(w_in: int, w_out: int) -> list[nn.Module]:
     return [nn.Conv2d(w_in, w_out, 3, 2, padding=1, bias=False), nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)]
 
 
-def shortcut(w_in: int, w_out: int, stride: int) -> nn.Module:
-    """The identity where the shape stays, else (2x2/2 mean), 1x1, BN; odd maps are rounded up, as the residual does."""
-    if stride == 1 and w_in == w_out:
-        return nn.Identity()
-    pool = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
-    return nn.Sequential(*pool, nn.Conv2d(w_in, w_out, 1, bias=False), nn.BatchNorm2d(w_out))
+def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
+    """A basic block; its shortcut has (2x2/2 mean), 1x1, BN where the shape changes."""
+    w_out = widths[0]
+    if stride == 1:
+        return BasicBlock(w_in, w_out, stride, shortcut(w_in, w_out, stride, "B"))
+    mean = nn.AvgPool2d(2, ceil_mode=True)  # odd sides are rounded up, as the residual's convolution does
+    short = nn.Sequential(mean, nn.Conv2d(w_in, w_out, 1, bias=False), nn.BatchNorm2d(w_out))
+    return BasicBlock(w_in, w_out, stride, short)
 
 
 NETS = {
-    "small-resnet": Entry(SmallResNet, Row(), 128, 2_801_818, "arXiv:1812.01187", 2018, classes=10),
+    "small-resnet": NetworkEntry(
+        build=SmallResNet, row=Row(), parameters=2_801_818, paper="arXiv:1812.01187", year=2018, classes=10
+    ),
 }

@@ -12,13 +12,12 @@ What the paper leaves open:
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
 
-from imclass.models.entry import Entry, Foreign, Published
+from imclass.models.entry import Foreign, NetworkEntry, PaperResult, rename_layer
 from imclass.models.layers.heads import fully_connected
 from imclass.models.layers.initialisers import normal
 from imclass.models.layers.normalisation import LocalResponseNorm
@@ -40,20 +39,11 @@ class Row:
 
 
 A = Row(((3,), (3,), (3, 3), (3, 3), (3, 3)))
-ROWS = {  # with the parameters that Table 2 has in millions
-    "vgg-a": (A, 132_863_336),
-    "vgg-a-lrn": (replace(A, response_norm=True), 132_863_336),
-    "vgg-b": (Row(((3, 3), (3, 3), (3, 3), (3, 3), (3, 3))), 133_047_848),
-    "vgg-b-shallow": (Row(((5,), (5,), (5,), (5,), (5,))), 134_503_528),
-    "vgg-c": (Row(((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1))), 133_638_952),
-    "vgg-d": (Row(((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))), 138_357_544),
-    "vgg-e": (Row(((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))), 143_667_240),
-}
-ERRORS = {  # Table 3, trained and tested at one scale of 256: top-1, top-5
-    "vgg-a": (29.6, 10.4), "vgg-a-lrn": (29.7, 10.5), "vgg-b": (28.7, 9.9),
-    "vgg-c": (28.1, 9.4), "vgg-d": (27.0, 8.8), "vgg-e": (27.3, 9.0),
-}  # fmt: skip
-LAYERS = {"vgg-a": "vgg11", "vgg-b": "vgg13", "vgg-d": "vgg16", "vgg-e": "vgg19"}  # torchvision's and timm's names
+B = Row(((3, 3), (3, 3), (3, 3), (3, 3), (3, 3)))
+SHALLOW = Row(((5,), (5,), (5,), (5,), (5,)))
+C = Row(((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1)))
+D = Row(((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)))
+E = Row(((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)))
 
 
 class VGG(Network):
@@ -83,12 +73,6 @@ def convolution(name: str, w_in: int, w_out: int, kernel: int, batch_norm: bool)
     return {f"conv{name}": layer, **norm, f"relu{name}": nn.ReLU(inplace=True)}
 
 
-def renamed(name: str, layers: Mapping[str, str]) -> str:
-    """What the tensor `name` is called where the layers have other names."""
-    layer, leaf = name.rsplit(".", 1)
-    return f"{layers[layer]}.{leaf}"
-
-
 def positions(row: Row) -> dict[str, str]:
     """The features of torchvision and timm by our names: theirs bear the numbers of their positions."""
     found, position = {}, 0
@@ -102,32 +86,41 @@ def positions(row: Row) -> dict[str, str]:
 
 
 def foreign(name: str, row: Row) -> dict[str, Foreign]:
-    """torchvision's and timm's network of this row where they have it; timm keeps the hidden layers as convolutions."""
-    if name not in LAYERS:
-        return {}
-    theirs, features = LAYERS[name] + "_bn" * row.batch_norm, positions(row)
+    """Return torchvision's and timm's network of this row; timm keeps the hidden layers as convolutions."""
+    features = positions(row)
     heads = {
         "torchvision": {"head.fc6": "classifier.0", "head.fc7": "classifier.3", "head.fc8": "classifier.6"},
         "timm": {"head.fc6": "pre_logits.fc1", "head.fc7": "pre_logits.fc2", "head.fc8": "head.fc"},
     }
-    return {library: Foreign(theirs, partial(renamed, layers=features | head)) for library, head in heads.items()}
+    return {library: Foreign(name, partial(rename_layer, layers=features | head)) for library, head in heads.items()}
 
 
-def entry(name: str, row: Row, parameters: int) -> Entry:
-    """The network as in the paper."""
-    published = Published(*ERRORS[name], "dense, Q = S = 256") if name in ERRORS else None
-    return Entry(VGG, row, 224, parameters, "arXiv:1409.1556", 2014, published=published, foreign=foreign(name, row))
+def entry(
+    row: Row, parameters: int, top1: float | None = None, top5: float | None = None, theirs: str = ""
+) -> NetworkEntry:
+    """Return the entry of one row; `theirs` is what torchvision and timm call the network.
+
+    The paper's initial weights of 0.01 would leave no signal in a narrow copy.
+    """
+    return NetworkEntry(
+        build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,
+        result=None if top1 is None else PaperResult(top1, top5, "dense, Q = S = 256"),
+        foreign=foreign(theirs, row) if theirs else {}, small={"size": 32, "init_std": 0.1},
+    )  # fmt: skip
 
 
-def with_batch_norm(name: str, row: Row, parameters: int) -> Entry:
-    """The same with batch norm, a scale and a shift a map; the paper reports nothing of it."""
-    added = 2 * sum(w_out * len(kernels) for w_out, kernels in zip(row.widths, row.kernels, strict=True))
-    row = replace(row, batch_norm=True)
-    return replace(entry(name, row, parameters + added), published=None)
-
-
-NETS = {name: entry(name, row, parameters) for name, (row, parameters) in ROWS.items()} | {
-    f"{name}-bn": with_batch_norm(name, row, parameters)
-    for name, (row, parameters) in ROWS.items()
-    if not row.response_norm
+NETS = {  # the row; its parameters, which Table 2 has in millions; its errors in Table 3, trained and tested at 256
+    "vgg-a": entry(A, 132_863_336, 29.6, 10.4, theirs="vgg11"),
+    "vgg-a-lrn": entry(replace(A, response_norm=True), 132_863_336, 29.7, 10.5),
+    "vgg-b": entry(B, 133_047_848, 28.7, 9.9, theirs="vgg13"),
+    "vgg-b-shallow": entry(SHALLOW, 134_503_528),
+    "vgg-c": entry(C, 133_638_952, 28.1, 9.4),
+    "vgg-d": entry(D, 138_357_544, 27.0, 8.8, theirs="vgg16"),
+    "vgg-e": entry(E, 143_667_240, 27.3, 9.0, theirs="vgg19"),
+    "vgg-a-bn": entry(replace(A, batch_norm=True), 132_868_840, theirs="vgg11_bn"),
+    "vgg-b-bn": entry(replace(B, batch_norm=True), 133_053_736, theirs="vgg13_bn"),
+    "vgg-b-shallow-bn": entry(replace(SHALLOW, batch_norm=True), 134_506_472),
+    "vgg-c-bn": entry(replace(C, batch_norm=True), 133_647_400),
+    "vgg-d-bn": entry(replace(D, batch_norm=True), 138_365_992, theirs="vgg16_bn"),
+    "vgg-e-bn": entry(replace(E, batch_norm=True), 143_678_248, theirs="vgg19_bn"),
 }

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Entry, Published
+from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import he
+from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
 
@@ -25,23 +26,26 @@ class Row:
     dropout: tuple[float, float, float, float, float] = (0.3, 0.4, 0.4, 0.4, 0.4)
     hidden: int = 512
     head_dropout: float = 0.5
+    size: int = 32
 
 
 class VGGBNDrop(Network):
-    """[3x3, BN, ReLU, (dropout)] x n, 2x2 pool; five times; dropout, FC, BN, ReLU, dropout, FC, FC. 32 x 32 images."""
+    """[3x3, BN, ReLU, (dropout)] x n, 2x2 pool; five times; dropout, FC, BN, ReLU, dropout, FC, FC."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
-        super().__init__(size=32, w_in=w_in)
+        super().__init__(size=row.size, w_in=w_in)
         stages: list[nn.Module] = []
+        width = w_in
         for w_out, n, rate in zip(row.widths, row.convolutions, row.dropout, strict=True):
             for i in range(n):
-                stages += convolution(w_in, w_out, rate if i < n - 1 else 0.0)
-                w_in = w_out
+                stages += convolution(width, w_out, rate if i < n - 1 else 0.0)
+                width = w_out
             stages.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*stages)
+        units = width * map_side(self.features, row.size, w_in) ** 2
         self.head = nn.Sequential(
             nn.Flatten(),
-            Dropout(row.head_dropout), nn.Linear(w_in, row.hidden), nn.BatchNorm1d(row.hidden), nn.ReLU(inplace=True),
+            Dropout(row.head_dropout), nn.Linear(units, row.hidden), nn.BatchNorm1d(row.hidden), nn.ReLU(inplace=True),
             Dropout(row.head_dropout), nn.Linear(row.hidden, row.hidden), nn.Linear(row.hidden, classes),
         )  # fmt: skip
         he(self)
@@ -54,8 +58,8 @@ def convolution(w_in: int, w_out: int, rate: float) -> list[nn.Module]:
 
 
 NETS = {
-    "vgg-bn-drop": Entry(
-        VGGBNDrop, Row(), 32, 15_254_602, "PaddlePaddle book, chapter 3", 2016, classes=10,
-        published=Published(8.54, protocol="whole image"),
+    "vgg-bn-drop": NetworkEntry(
+        build=VGGBNDrop, row=Row(), parameters=15_254_602, paper="PaddlePaddle book, chapter 3", year=2016, classes=10,
+        result=PaperResult(8.54, protocol="whole image"),
     ),
 }  # fmt: skip

@@ -12,14 +12,14 @@ pre-activation ResNet-200.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
-from imclass.models.entry import Entry, Published
+from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import he
-from imclass.models.layers.residual import PreActivation, foreign, last_side, pre_activated, projection, stages
+from imclass.models.layers.residual import PreActivation, last_side, pre_activated, projection, stages
 from imclass.models.nets import resnet
 from imclass.models.network import Network
 
@@ -60,26 +60,27 @@ class WideResNet(Network):
         he(self)
 
 
-def wide(blocks: tuple[int, int, int, int]) -> resnet.Row:
-    """A ResNet of bottlenecks, each twice as wide inside (section 3)."""
-    return resnet.Row(blocks, ((128, 256), (256, 512), (512, 1024), (1024, 2048)), stride_in="3x3")
+def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:
+    """Return the entry of one row for CIFAR-10."""
+    return NetworkEntry(
+        build=WideResNet, row=row, parameters=parameters, paper="arXiv:1605.07146", year=2016, classes=10,
+        result=PaperResult(top1, protocol="whole image"),
+    )  # fmt: skip
 
 
+def imagenet(
+    blocks: tuple[int, int, int, int], parameters: int, top1: float, top5: float, protocol: str, theirs: str
+) -> NetworkEntry:
+    """Return the entry of a ResNet of bottlenecks, each twice as wide inside (section 3)."""
+    row = resnet.Row(blocks, ((128, 256), (256, 512), (512, 1024), (1024, 2048)), stride_in="3x3")
+    result = PaperResult(top1, top5, protocol)
+    return replace(resnet.entry(row, parameters, result, theirs), paper="arXiv:1605.07146", year=2016)
+
+
+THEIRS = "1 crop, torchvision's weights"
 NETS = {
-    "wide-resnet-28-10": Entry(
-        WideResNet, Row(), 32, 36_479_194, "arXiv:1605.07146", 2016, classes=10,
-        published=Published(4.00, protocol="whole image"),
-    ),
-    "wide-resnet-28-10-dropout": Entry(
-        WideResNet, Row(dropout=0.3), 32, 36_479_194, "arXiv:1605.07146", 2016, classes=10,
-        published=Published(3.89, protocol="whole image"),
-    ),
-    "wide-resnet-50-2": Entry(
-        resnet.ResNet, wide((3, 4, 6, 3)), 224, 68_883_240, "arXiv:1605.07146", 2016,
-        published=Published(21.9, 6.03, "1 crop"), foreign=foreign("wide_resnet50_2"),
-    ),
-    "wide-resnet-101-2": Entry(
-        resnet.ResNet, wide((3, 4, 23, 3)), 224, 126_886_696, "arXiv:1605.07146", 2016,
-        published=Published(21.15, 5.72, "1 crop, torchvision's weights"), foreign=foreign("wide_resnet101_2"),
-    ),
-}  # fmt: skip
+    "wide-resnet-28-10": cifar(Row(), 36_479_194, 4.00),
+    "wide-resnet-28-10-dropout": cifar(Row(dropout=0.3), 36_479_194, 3.89),
+    "wide-resnet-50-2": imagenet((3, 4, 6, 3), 68_883_240, 21.9, 6.03, "1 crop", "wide_resnet50_2"),
+    "wide-resnet-101-2": imagenet((3, 4, 23, 3), 126_886_696, 21.15, 5.72, THEIRS, "wide_resnet101_2"),
+}
