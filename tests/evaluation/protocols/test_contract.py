@@ -1,6 +1,7 @@
 """What holds for every protocol there is."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import protocols
 from imclass.models.views import batches as views
 from imclass.models.views.scales import with_scales
-from tests.support.narrowed import small
+from tests.support.narrowed import REAL, small
 from tests.support.tolerance import near
 from tests.support.viewers import Constant, Linear, ragged
 
@@ -73,9 +74,9 @@ def test_the_same_scale_twice_is_that_scale(name: str) -> None:
     assert near(once, twice) and not near(once, other, 1e-3)
 
 
-@pytest.mark.parametrize("name", ["lenet-5", "resnet-cifar-20", "vgg-d"])
-def test_real_networks_do_not_care_for_grouping(name: str) -> None:
-    classifier, images = small(name), ragged((80, 70, 3), (80, 70, 3), (70, 80, 1))
+@pytest.mark.parametrize(("name", "row"), REAL)
+def test_real_networks_do_not_care_for_grouping(name: str, row: dict[str, Any]) -> None:
+    classifier, images = small(name, **row), ragged((80, 70, 3), (80, 70, 3), (70, 80, 1))
     for title, protocol in FOUND.items():
         if (name, title) == ("resnet-cifar-20", "overfeat"):
             continue  # it has no pooling to be made finer

@@ -1,6 +1,7 @@
 """Dense protocols on real networks, small ones, and against a plain loop."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +15,16 @@ from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.protocols.dense import Dense, DenseMulticrop, ResNetMultiscale
 from imclass.evaluation.protocols.multicrop import VggMulticrop
 from imclass.models.classifier import NetworkClassifier, create, sketch
-from tests.support.narrowed import small
+from tests.support.narrowed import REAL, small
 from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged
 
 RULE = Preprocess(size=8, scale=10)
-NETWORKS = ["lenet-5", "resnet-cifar-20", "vgg-d"]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_dense_at_the_native_size_is_the_center_crop(name: str) -> None:
-    classifier = small(name)
+@pytest.mark.parametrize(("name", "row"), REAL)
+def test_dense_at_the_native_size_is_the_center_crop(name: str, row: dict[str, Any]) -> None:
+    classifier = small(name, **row)
     size = classifier.preprocess.size
     images = ragged((40, 40, 3), (size, size, 3), (90, 90, 3))
     found = Dense((size,))(classifier, images)

@@ -1,5 +1,7 @@
 """The PaddlePaddle book's VGG: 13 convolutions, 3 fully connected layers, counted by hand, and its dropout rates."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -62,6 +64,19 @@ def test_maps_shrink_to_one_pixel() -> None:
     assert sides == [16, 8, 4, 2, 1]
     assert maps.shape == (2, 8, 1, 1)
     assert network.head(maps).softmax(1).sum(1).tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize(("size", "side"), [(32, 1), (63, 1), (64, 2)])
+def test_other_sizes_work(size: int, side: int) -> None:
+    network = VGGBNDrop(replace(NARROW, size=size)).eval()
+    assert network.head[2].get_parameter("weight").shape == (12, 8 * side**2)
+    assert network(torch.zeros(2, 3, size, size)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 31])
+def test_a_size_of_which_nothing_is_left_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"size is {size}, and the smallest that works is 32"):
+        VGGBNDrop(replace(NARROW, size=size))
 
 
 def test_convolutions_begin_at_two_over_fan_in() -> None:

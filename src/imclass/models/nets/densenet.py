@@ -110,9 +110,9 @@ def torchvision(name: str) -> str:
 
 
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
-    """Return the entry of a network for CIFAR: three blocks; the first convolution, two transitions, FC are the rest.
+    """Return the entry of a network for CIFAR, with the error of Table 2 on augmented CIFAR-10.
 
-    The error is that of Table 2 on augmented CIFAR-10.
+    It has three equal blocks. The first convolution, two transitions and FC make up the rest of the depth.
     """
     row = Row(growth, ((depth - 4) // (6 if bc else 3),) * 3, bc, stem_kernel=3, size=32)
     return NetworkEntry(
