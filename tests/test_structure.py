@@ -1,4 +1,4 @@
-"""The house stands as docs/design.md draws it: floors, sizes, docstrings, types. Each rule has a planted violation."""
+"""The code stands as docs/design.md maps it: rooms, sizes, docstrings, types, tests. Each rule has a planted twin."""
 
 import ast
 import re
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "imclass"
+REPOSITORY = Path(__file__).parents[1]
+SOURCE = REPOSITORY / "src" / "imclass"
 FLOORS = {
     "core": 0,
     "store": 1,
@@ -21,7 +22,8 @@ FLOORS = {
     "app": 7,
 }  # fmt: skip
 TOP = 8  # the package itself (`imclass.train`, `imclass.load`) is above every room
-LONGEST_FILE, LONGEST_FUNCTION = 350, 50
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_FOLDER = 350, 50, 15
+KINDS = ("nets", "sets", "protocols", "recipes", "verbs", "parts")  # folders of entries, which may grow without end
 FINDERS = ("core/tables.py", "app/cli/main.py", "__init__.py")  # these import modules by a computed name
 CONTAINERS = ("list", "dict", "set", "defaultdict", "Counter", "OrderedDict", "deque")
 # What to import of a distribution, where that is not its name.
@@ -175,6 +177,18 @@ def annotations(path: str, text: str) -> Iterator[str]:
             yield f"{f.name} does not annotate its result"
 
 
+def has_test(path: str, text: str) -> Iterator[str]:
+    """A file has a test file of its name, or says in a line of its own where it is tested."""
+    if Path(path).name == "__init__.py":
+        return
+    named = re.findall(r"^# Tested in (\S+)$", text, re.MULTILINE)
+    if not named and not (REPOSITORY / "tests" / Path(path).with_name(f"test_{Path(path).name}")).is_file():
+        yield "has no test file of its name and no line '# Tested in tests/...'"
+    for place in named:
+        if not (REPOSITORY / place).is_file():
+            yield f"says that it is tested in {place}, which is not there"
+
+
 RULES: dict[str, Rule] = {
     "floors": floors,
     "known imports": known_imports,
@@ -186,6 +200,7 @@ RULES: dict[str, Rule] = {
     "no print": no_print,
     "docstrings": docstrings,
     "annotations": annotations,
+    "has test": has_test,
 }
 
 
@@ -196,9 +211,20 @@ def problems(root: Path, rule: str) -> list[str]:
     return [f"{path}: {found}" for path, text in relative.items() for found in RULES[rule](path, text)]
 
 
+def crowded(root: Path) -> list[str]:
+    """Return the folders under `root` with more files than can be seen at a glance, those of one kind apart."""
+    folders = sorted({path.parent for path in root.rglob("*.py")})
+    sizes = {folder: sum(path.name != "__init__.py" for path in folder.glob("*.py")) for folder in folders}
+    return [f"{f.name} has {n} files" for f, n in sizes.items() if n > LARGEST_FOLDER and f.name not in KINDS]
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_source_keeps(rule: str) -> None:
     assert problems(SOURCE, rule) == []
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded(SOURCE) == []
 
 
 def test_every_room_is_on_a_floor() -> None:
@@ -299,6 +325,8 @@ PLANTED = [
     ("annotations", "core/a.py", "def f(a: int): ..."),
     ("annotations", "core/a.py", "class A:\n    def f(self, *, b) -> None: ..."),
     ("annotations", "core/a.py", "def f(*args, **kwargs: int) -> None: ..."),
+    ("has test", "core/a.py", "x = 1"),
+    ("has test", "core/a.py", "# Tested in tests/core/test_a.py"),
 ]  # fmt: skip
 
 ALLOWED = [
@@ -318,6 +346,8 @@ ALLOWED = [
     ("no print", "app/cli/main.py", "print('loss')"),
     ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    '''A function.'''\ndef _g(): ..."),
     ("annotations", "core/a.py", "class A:\n    def f(self, a: int = 1, *b: int, **c: int) -> None: ..."),
+    ("has test", "core/files.py", "x = 1"),
+    ("has test", "core/a.py", "# Tested in tests/core/test_files.py"),
 ]  # fmt: skip
 
 
@@ -333,6 +363,22 @@ def test_a_planted_violation_is_found(rule: str, path: str, text: str, tmp_path:
 def test_what_is_allowed_is_not_found(rule: str, path: str, text: str, tmp_path: Path) -> None:
     plant(tmp_path / path, text)
     assert problems(tmp_path, rule) == []
+
+
+@pytest.mark.parametrize("folder", ["core", "app/cli"])
+def test_a_folder_of_too_many_files_is_found(folder: str, tmp_path: Path) -> None:
+    for i in range(LARGEST_FOLDER):
+        plant(tmp_path / folder / f"a{i}.py", "")
+    plant(tmp_path / folder / "__init__.py", "")
+    assert crowded(tmp_path) == []
+    plant(tmp_path / folder / "b.py", "")
+    assert crowded(tmp_path) == [f"{Path(folder).name} has {LARGEST_FOLDER + 1} files"]
+
+
+def test_a_folder_of_entries_may_grow(tmp_path: Path) -> None:
+    for i in range(LARGEST_FOLDER + 1):
+        plant(tmp_path / "models" / "nets" / f"a{i}.py", "")
+    assert crowded(tmp_path) == []
 
 
 def test_each_rule_has_been_seen_to_fail() -> None:

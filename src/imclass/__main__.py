@@ -1,4 +1,5 @@
 """`python -m imclass` is the command line."""
+# Tested in tests/app/cli/test_main.py
 
 import sys
 

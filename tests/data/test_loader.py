@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +18,11 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import order
 from imclass.data.arrays import ArrayDataset
 from imclass.data.augment.window import augment, view
-from imclass.data.images.decode import decode
 from imclass.data.loader import Batch, Loader, untouched
 from imclass.data.sets.folder import open_folder
 from imclass.data.source import Place
-from imclass.data.threads import in_order, ordered
 from imclass.store.store import Store
-from tests.support.corpus import picture, rgb_png, write_corpus
+from tests.support.corpus import picture, rgb_png
 
 FILL = torch.tensor([1, 2, 3], dtype=torch.uint8)
 SMALL = Preprocess(size=12, resize="squash")
@@ -259,67 +256,8 @@ def test_threads_end_when_the_consumer_stops(folder: Dataset) -> None:
     assert live_threads() == []
 
 
-def test_work_ahead_is_bounded() -> None:
-    started: list[int] = []
-    stream = in_order(lambda i: started.append(i) or i, range(1000), workers=2, ahead=10)  # type: ignore[func-returns-value]
-    assert [next(stream) for _ in range(5)] == [0, 1, 2, 3, 4]
-    time.sleep(0.05)
-    assert len(started) <= 5 + 10 + 1
-    stream.close()
-    time.sleep(0.05)
-    assert len(started) <= 5 + 10 + 1
-
-
-def test_results_keep_their_order_whatever_takes_longest() -> None:
-    def slow(i: int) -> int:
-        time.sleep(0.002 * (i % 3 == 0))
-        return i
-
-    assert list(in_order(slow, range(60), workers=3, ahead=7)) == list(range(60))
-
-
-class Broken:
-    """Images of which one fails in a way that nobody foresaw."""
-
-    def __len__(self) -> int:
-        return 6
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
-        if i == 4:
-            raise ZeroDivisionError("no such luck")
-        return picture(), 0
-
-    def name(self, i: int) -> str:
-        return f"cat/{i}.png"
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_what_nobody_foresaw_surfaces_at_its_turn_with_the_files_name(workers: int) -> None:
-    stream = ordered(Broken(), np.arange(6), workers)
-    assert [np.array_equal(np.asarray(next(stream)), picture()) for _ in range(4)] == [True] * 4
-    with pytest.raises(RuntimeError, match=r"cat/4\.png: ZeroDivisionError: no such luck"):
-        next(stream)
-    assert live_threads() == []
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_too_small_for_the_network_is_named(folder: Dataset, workers: int) -> None:
     loaded = Loader(folder, Preprocess(size=30, resize="none"), Augment(), FILL, 8, 7, workers)
     with pytest.raises(UserError, match=r"train/[abc]/\d\d\.png: an image of"):
         list(loaded.batches(0))
-
-
-@pytest.mark.parametrize("workers", [0, 1, 2])
-def test_ordered_gives_whole_images_and_refusals_in_the_order_asked_for(tmp_path: Path, workers: int) -> None:
-    expected = write_corpus(tmp_path / "train" / "a")
-    write_corpus(tmp_path / "train" / "b")
-    dataset = open_folder(Place(Store(tmp_path), tmp_path), "train")
-    indices = np.random.default_rng(0).permutation(len(dataset))[:90]
-    found = list(ordered(dataset, indices, workers))
-    assert len(found) == 90
-    for i, item in zip(indices.tolist(), found, strict=True):
-        outcome = expected[Path(dataset.name(i)).name]
-        if isinstance(item, BadImage):
-            assert item.code in outcome.codes and dataset.name(i) in item.path and item.__traceback__ is None
-        else:
-            assert np.array_equal(item, decode(tmp_path / dataset.name(i)))

@@ -1,7 +1,6 @@
 """`evaluate`: every image is counted or named, and neither batch nor workers change anything."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,89 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from imclass.core.contracts import Evaluation, Origin, Refused
-from imclass.core.errors import BadImage, UserError
+from imclass.core.contracts import Evaluation, Refused
+from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Processes
 from imclass.evaluation import score as run
 from imclass.evaluation.ensemble import Member
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import evaluate, evaluate_each, protocols
-from imclass.models.views.batches import to_batch
+from tests.support.pictures import CLASSES, SIZE, Linear, Pictures, pictures
 from tests.support.tolerance import assert_near, near
-
-SIZE = 8
-LARGER = Preprocess(size=SIZE, scale=10)
-ORIGIN = Origin("pictures", "some/folder", "folders")
-CLASSES = ("cat", "dog", "eel", "fox", "gnu", "hen", "ibis")
-
-
-@dataclass
-class Pictures:
-    """A small data set; `bad` positions are refused, `array` is there when all have one size."""
-
-    images: list[np.ndarray]
-    labels: np.ndarray
-    classes: tuple[str, ...] = CLASSES
-    bad: frozenset[int] = frozenset()
-    in_memory: bool = False
-    splits: tuple[str, ...] = ("test",)
-    split: str = "test"
-    origin: Origin = ORIGIN
-    ids: np.ndarray = field(init=False)
-    array: np.ndarray | None = field(init=False)
-    opened: list[int] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.ids = np.arange(len(self.images)) + 100
-        self.array = np.stack(self.images) if self.in_memory else None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
-        self.opened.append(i)
-        if i in self.bad:
-            raise BadImage("truncated", self.name(i), "the file ends too early")
-        return self.images[i], int(self.labels[i])
-
-    def name(self, i: int) -> str:
-        return f"some/folder/{i}.png"
-
-    def digest(self) -> str:
-        return "0" * 64
-
-
-@dataclass
-class Linear:
-    """Scores linear in the pixels."""
-
-    classes: tuple[str, ...] = CLASSES
-    preprocess: Preprocess = LARGER
-    constant: float | None = None
-
-    def scores(self, images: torch.Tensor) -> torch.Tensor:
-        if self.constant is not None:
-            return torch.full((len(images), len(self.classes)), self.constant)
-        weights = np.random.default_rng(7).normal(size=(images[0].numel(), len(CLASSES))).astype(np.float32) / 500
-        own = [CLASSES.index(name) for name in self.classes]  # a permuted model gives permuted scores
-        # in float64, so that no rounding of its own hides what batches do
-        return (images.flatten(1).double() @ torch.from_numpy(weights).double()).float()[:, own]
-
-    def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        if not len(images):
-            return torch.zeros(0, len(self.classes))
-        return self.scores(to_batch(np.stack([self.preprocess(image) for image in images])))
-
-    def dense(self, images: torch.Tensor) -> torch.Tensor:
-        return self.scores(images[..., :SIZE, :SIZE])[..., None, None]
-
-
-def pictures(n: int = 50, size: tuple[int, int] | None = None, **fields: Any) -> Pictures:
-    random = np.random.default_rng(3)
-    sides = [size or tuple(random.integers(9, 30, 2)) for _ in range(n)]
-    images = [random.integers(0, 256, (*side, 3), np.uint8) for side in sides]
-    return Pictures(images, random.integers(0, len(CLASSES), n), **fields)
 
 
 def by_hand(classifier: Linear, data: Pictures) -> tuple[float, float, float]:

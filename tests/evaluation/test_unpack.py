@@ -16,7 +16,7 @@ from imclass.evaluation.protocols.center import Center, Resize
 from imclass.evaluation.protocols.dense import Dense
 from imclass.evaluation.unpack import load, networks_of, save
 from imclass.models.classifier import NetworkClassifier, create
-from tests.evaluation.test_score import Linear
+from tests.support.pictures import Linear
 from tests.support.tolerance import assert_near
 
 RULE = Preprocess(size=28, colour="grey", resize="squash")

@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from imclass.core.errors import BadImage
+from imclass.data.images.decode import decode
+
 SHAPE = (16, 24)  # height, width
 
 
@@ -378,3 +381,11 @@ def many_scans() -> bytes:
     content = jpeg(progressive=True)
     last = content[content.rindex(b"\xff\xda") : -2]
     return content[:-2] + last * 3000 + content[-2:]
+
+
+def outcome(content: bytes | Path) -> str | np.ndarray:
+    """The image, or the code it is refused with."""
+    try:
+        return decode(content)
+    except BadImage as bad:
+        return bad.code

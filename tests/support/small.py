@@ -84,3 +84,12 @@ def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", 
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.01)
+
+
+def trained_on(folder: Path) -> set[Path]:
+    """The files that a training at seed 3 did not hold out."""
+    from imclass.data.catalog import open_split
+    from imclass.store.store import open_store
+
+    training = open_split(str(folder), "train", open_store(), 3)
+    return {folder / training.name(i) for i in range(len(training))}

@@ -245,33 +245,6 @@ def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None
     assert rates[1] == 1e-3 and {e["stage"] for e in events} >= {0, 1}
 
 
-def test_micro_batches_sum_to_the_whole_batch(tree: Path, tmp_path: Path) -> None:
-    """Without dropout the gradient of 3 uneven parts is that of the whole, weighted by images."""
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)).double()
-    images, labels = torch.rand(7, 3, 2, 2, dtype=torch.float64), torch.arange(7) % 3
-    found = []
-    for parts in (1, 3):
-        loss, correct = objective.backward(network, images, labels, parts, seed=0, step=0)
-        found.append((loss, correct, network[1].weight.grad.clone()))  # type: ignore[operator,union-attr]
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == found[1][1]
-    assert_near(found[0][2], found[1][2], within=1e-6)
-
-
-def test_dropout_follows_seed_step_and_part() -> None:
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(12, 3))
-    images, labels = torch.rand(8, 3, 2, 2), torch.arange(8) % 3
-
-    def gradient(seed: int, step: int) -> torch.Tensor:
-        objective.backward(network, images, labels, 2, seed, step)
-        return next(network.parameters()).grad.clone()  # type: ignore[operator,union-attr]
-
-    first = gradient(0, 5)
-    torch.rand(3)  # whoever else draws meanwhile
-    assert torch.equal(first, gradient(0, 5))
-    assert not torch.equal(first, gradient(0, 6)) and not torch.equal(first, gradient(1, 5))
-
-
 # Values that are not finite
 
 

@@ -1,4 +1,5 @@
 """What a user names as MODEL, found: a run's directory, a model file of a network or an ensemble, NETWORK:WEIGHTS."""
+# Tested in tests/app/verbs/test_weights.py
 
 import sys
 from collections.abc import Sequence

@@ -34,7 +34,7 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate as a pure function of position and history; `train/schedules.py` says who uses which field."""
+    """The learning rate as a pure function of position and history; `training/schedules.py` uses these fields."""
 
     name: Literal["constant", "step", "discrete-exponential", "plateau", "cosine", "triangular"] = "constant"
     rate: float = 0.1  # the highest rate

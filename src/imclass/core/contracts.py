@@ -3,6 +3,7 @@
 Axis legend of every annotation: N images, C channels, H W height and width in pixels, K classes, V views,
 D descriptors.
 """
+# Tested in tests/evaluation/test_score.py
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,6 @@
 """Limits for files from elsewhere: how far they may unpack, and what reading a damaged one raises."""
+# Tested in tests/store/test_archive_members.py
+# Tested in tests/models/foreign/test_readers.py
 
 import lzma
 import struct

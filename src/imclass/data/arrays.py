@@ -1,4 +1,5 @@
 """Data sets that lie in memory as one array."""
+# Tested in tests/data/sets/test_mnist.py
 
 import hashlib
 import json

@@ -1,4 +1,5 @@
 """Entries of `DATASETS`: how a data set is opened, and where it is looked for."""
+# Tested in tests/data/test_catalog.py
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """A request to score classifiers: a row for each model and protocol, from one pass over the images; rows of fusions."""
+# Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager

@@ -1,4 +1,5 @@
 """Entries of `NETS`: how a network is built, what its paper reports, what other libraries call it."""
+# Tested in tests/models/nets/test_contract.py
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
 """The book's and the papers' recipes for CIFAR-10, and the best first epoch we know for a learner."""
+# Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.preprocess import Preprocess

@@ -1,4 +1,5 @@
 """Your own photos, one folder per class."""
+# Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.preprocess import Preprocess

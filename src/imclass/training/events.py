@@ -1,4 +1,5 @@
 """What happens in training, as frozen values; everything that watches a run consumes these."""
+# Tested in tests/training/test_loop.py
 
 from dataclasses import dataclass
 from pathlib import Path

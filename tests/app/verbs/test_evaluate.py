@@ -13,12 +13,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
 from imclass.app.cli.main import main
 from imclass.app.load import load as load_any
-from imclass.app.runs import progress
-from imclass.app.runs.progress import counting
 from imclass.core.codec import to_json
 from imclass.core.config import Model
 from imclass.core.preprocess import Preprocess
@@ -342,27 +339,6 @@ def test_members_are_judged_by_what_none_was_trained_on(place: Path, capsys: pyt
     assert told(capsys, MODELS[0], "--data", "plain")["total"] == 20  # the twin: alone it takes all
     told(capsys, "one.safetensors", "two.safetensors", "--save", "fused.safetensors")
     assert told(capsys, "fused.safetensors")["data"] == record["data"]  # what is saved knows what it was trained on
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is one."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with counting("test") as report:
-        assert report is None
-    terminal = Terminal()
-    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=terminal, width=100, force_terminal=True))
-    with counting("test") as report:
-        assert report is not None
-        report(256, 1000)
-        report(1000, 1000)
-    assert "test: 1,000 of 1,000, " in terminal.getvalue() and "images/s" in terminal.getvalue()
-    assert "100 %" in terminal.getvalue()
 
 
 def free_port() -> int:

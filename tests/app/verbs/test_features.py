@@ -1,23 +1,17 @@
-"""`features`: the outputs of any named layer, as numbers and as a picture."""
+"""`features`: a layer's outputs written as numbers and drawn as a picture."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from imclass.app.cli.main import main
 from imclass.app.draw.grid import grid
-from imclass.core.errors import UserError
-from imclass.data.images.decode import decode
-from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier, load
-from imclass.serving.features import Features, features, maps
+from imclass.serving.features import features, maps
 from imclass.serving.inputs import Files, gather
 from tests.support.small import tree, untrained
 from tests.support.tolerance import assert_near
@@ -39,107 +33,6 @@ def classifier(world: Path) -> NetworkClassifier:
 @pytest.fixture(scope="module")
 def files(world: Path) -> Files:
     return gather([str(world / "pets")])
-
-
-def by_hand(classifier: NetworkClassifier, files: Files, name: str) -> np.ndarray:
-    """What a hook of one's own sees, an image at a time."""
-    seen: list[Tensor] = []
-    handle = classifier.network.get_submodule(name).register_forward_hook(lambda *a: seen.append(a[2].clone()))
-    for path in files.paths:
-        view = classifier.preprocess(decode(Path(path)))
-        with torch.inference_mode():
-            classifier.network(torch.from_numpy(view.transpose(2, 0, 1)[None].copy()))
-    handle.remove()
-    return torch.cat(seen).numpy()
-
-
-def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files: Files) -> None:
-    names = [name for name, _ in classifier.network.named_modules() if name and name != "sides"]  # those only train
-    assert {"features", "features.0", "head"} <= set(names)
-    for name in names:
-        found = features(classifier, files, name, batch=4)
-        assert found.layer == name and found.paths == files.paths and found.refused == ()
-        expected = by_hand(classifier, files, name)
-        assert found.outputs.dtype == np.float32 and found.outputs.shape == expected.shape
-        assert_near(found.outputs, expected)
-
-
-def test_the_first_convolution_is_taken_unless_named(classifier: NetworkClassifier, files: Files) -> None:
-    found = features(classifier, files)
-    assert isinstance(classifier.network.get_submodule(found.layer), nn.Conv2d)
-    np.testing.assert_array_equal(found.outputs, features(classifier, files, found.layer).outputs)
-
-
-def test_batches_and_threads_do_not_matter(classifier: NetworkClassifier, files: Files) -> None:
-    one = features(classifier, files, "features.0", batch=1)
-    for batch, workers in ((4, 0), (32, 2)):
-        other = features(classifier, files, "features.0", batch=batch, workers=workers)
-        assert_near(other.outputs, one.outputs)
-        assert other.paths == one.paths
-
-
-class Rectified:
-    """A classifier whose second layer overwrites what its first gave out, and whose third takes no part."""
-
-    def __init__(self) -> None:
-        self.network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))
-        self.network.add_module("idle", nn.Identity())
-
-    def scores(self, views: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return self.network[1](self.network[0](views))
-
-
-def test_a_later_layer_does_not_alter_what_was_seen() -> None:
-    tiny: Any = Rectified()
-    views = torch.linspace(-1, 1, 12).reshape(4, 3)
-    with torch.no_grad():
-        expected = views @ tiny.network[0].weight.T + tiny.network[0].bias
-    assert (expected < 0).any()
-    unhooked = output_of.__wrapped__ if hasattr(output_of, "__wrapped__") else output_of
-    assert_near(unhooked(tiny, tiny.network[0], views), expected)
-    seen: list[Tensor] = []  # the twin: without a copy it is altered
-    tiny.network[0].register_forward_hook(lambda *a: seen.append(a[2].detach()))
-    tiny.scores(views)
-    assert (seen[0] >= 0).all()
-
-
-def test_a_layer_that_takes_no_part_is_a_user_error() -> None:
-    tiny: Any = Rectified()
-    unhooked = output_of.__wrapped__ if hasattr(output_of, "__wrapped__") else output_of
-    with pytest.raises(UserError, match="takes no part"):
-        unhooked(tiny, tiny.network.idle, torch.zeros(1, 3))
-    assert len(tiny.network.idle._forward_hooks) == 0
-
-
-def test_layers_are_found_by_name(classifier: NetworkClassifier) -> None:
-    network = classifier.network
-    assert find_layer(network, "head") == ("head", network.get_submodule("head"))
-    with pytest.raises(UserError, match=r"no layer 'featuers'; did you mean 'features'"):
-        find_layer(network, "featuers")
-    with pytest.raises(UserError, match=r"no convolution; name a layer with --layer: 0, 1"):
-        find_layer(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), None)
-
-
-def test_bad_files_are_named_and_left_out(classifier: NetworkClassifier, files: Files, tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"")
-    mixed = Files((files.paths[0], str(tmp_path / "bad.png"), files.paths[1]))
-    found = features(classifier, mixed, "features.0", batch=2)
-    assert found.paths == (files.paths[0], files.paths[1])
-    assert [(r.path, r.code) for r in found.refused] == [(str(tmp_path / "bad.png"), "empty")]
-    expected = features(classifier, Files(found.paths), "features.0")
-    assert_near(found.outputs, expected.outputs)
-    with pytest.raises(UserError, match="none of the 1 files could be used"):
-        features(classifier, Files((str(tmp_path / "bad.png"),)))
-
-
-def test_only_maps_can_be_drawn() -> None:
-    def found(*shape: int) -> Features:
-        return Features("x", np.zeros(shape, np.float32), ("a",), ())
-
-    assert maps(found(2, 5, 4, 3)).shape == (5, 4, 3)
-    with pytest.raises(UserError, match="'x' gives 84 numbers an image and no maps"):
-        maps(found(2, 84))
 
 
 def test_numbers_and_picture_are_written(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from imclass.app.cli.main import main
-from imclass.app.text.networks import comparison, errors, in_detail, millions
 from imclass.core.tables import Found
 from imclass.models import classifier
 
@@ -119,34 +118,3 @@ def test_a_network_that_cannot_be_measured_is_noted_and_the_others_listed(
     assert "note: not usable: network unlucky: ZeroDivisionError: no luck" in printed.err
     assert "nothing_like_it" in printed.err
     assert "vgg-a" in printed.out and "unlucky" not in printed.out
-
-
-@pytest.mark.parametrize(
-    ("published", "expected"),
-    [
-        (None, None),
-        ({"top1": 27.0, "top5": 8.8, "protocol": ""}, "27.0/8.8"),
-        ({"top1": None, "top5": 10.07, "protocol": ""}, "-/10.07"),
-    ],
-)
-def test_errors_stand_side_by_side(published: dict[str, Any] | None, expected: str | None) -> None:
-    assert errors(published) == expected
-
-
-@pytest.mark.parametrize(("macs", "expected"), [(281_640, "0.282"), (40_551_808, "40.6"), (15_470_264_320, "15,470")])
-def test_multiply_adds_are_in_millions(macs: int, expected: str) -> None:
-    assert millions(macs) == expected
-
-
-def test_height_and_width_are_told_apart_where_they_differ() -> None:
-    layer = {
-        "name": "features.a", "kind": "Conv2d", "kernel": [1, 7], "output": [8, 5, 5], "parameters": 1_728,
-        "macs": 3, "receptive_field": [1, 2047], "stride": [2, 2],
-    }  # fmt: skip
-    told = in_detail({"name": "n", "layers": [layer, layer | {"kind": "ReLU"}]}).splitlines()
-    assert told[0] == "name: n" and len(told) == 4
-    assert told[3].split() == ["a", "Conv2d", "1x7", "8x5x5", "1,728", "3", "1x2047", "2"]
-
-
-def test_no_network_is_no_table() -> None:
-    assert comparison([]) == "none"

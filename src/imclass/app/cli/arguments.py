@@ -1,4 +1,5 @@
 """What each verb takes on the command line. Nothing here imports torch, so that `--help` answers at once."""
+# Tested in tests/app/cli/test_main.py
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,5 @@
 """What several verbs ask of their options before any work is done."""
+# Tested in tests/app/cli/test_main.py
 
 import json
 from collections.abc import Callable

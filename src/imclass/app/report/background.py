@@ -1,4 +1,5 @@
 """The part of a report's page that says how a result came about: data, time, configuration, environment."""
+# Tested in tests/app/report/test_page.py
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,5 @@
 """What a report tells of a finished run, gathered from its folder and, while it is there, from the data."""
+# Tested in tests/app/report/test_page.py
 
 import json
 import math

@@ -1,4 +1,5 @@
 """HTML put together so that nothing a user named can become markup: every string is escaped unless it is `Html`."""
+# Tested in tests/app/report/test_page.py
 
 import base64
 import html

@@ -1,4 +1,5 @@
 """The verb `report`: a finished run told on one page, for those who were not there."""
+# Tested in tests/app/report/test_page.py
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The verb `report`: a finished run as one page."""
+# Tested in tests/app/report/test_page.py
 
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, Report

@@ -1,4 +1,5 @@
 """A part of MNIST that comes with the package, so that everything can be tried without a download."""
+# Tested in tests/data/sets/test_mnist.py
 
 from pathlib import Path
 

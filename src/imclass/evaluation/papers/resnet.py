@@ -3,6 +3,7 @@
 arXiv:1512.03385: multiply-adds of Table 1, errors in % of Tables 2 to 6; one crop as the README of the authors' models
 (KaimingHe/deep-residual-networks) has it. The lecture EE-559, 7.2 shows Tables 1 and 5.
 """
+# Tested in tests/evaluation/papers/test_render.py
 
 from imclass.evaluation.papers.table import Net, Row, Table, Tested, by_method, by_name
 

@@ -1,4 +1,5 @@
 """What a row of a results table says was tested, and how the papers write that down."""
+# Tested in tests/evaluation/papers/test_vgg.py
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 They are seen where PyTorch dispatches them, below modules and functions alike, so it does not matter how a network is
 written: a slice, a padding, an addition or a concatenation in a block's `forward` is an operation like any other.
 """
+# Tested in tests/models/analysis/test_geometry.py
 
 from collections.abc import Iterator
 from contextlib import contextmanager

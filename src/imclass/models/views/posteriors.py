@@ -3,6 +3,8 @@
 A `Look` is one way of looking at rescaled images. A protocol is some scales and some looks; each image is rescaled once
 a scale, whatever the looks and their crops.
 """
+# Tested in tests/evaluation/protocols/test_dense.py
+# Tested in tests/evaluation/protocols/test_multicrop.py
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

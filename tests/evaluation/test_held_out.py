@@ -1,4 +1,4 @@
-"""What `evaluate` takes unless told otherwise, what it draws and counts; and why training stops by itself."""
+"""Which images a model is judged by: those held out of its training, all that it has not seen, or those named."""
 
 import io
 import json
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imclass.app.cli.main import main
-from tests.support.small import picture, tree, untrained
+from tests.support.small import picture, trained_on, tree, untrained
 
 
 @pytest.fixture
@@ -81,33 +81,11 @@ def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.Capt
     assert evaluated(capsys, "run", "--data", "moved")["total"] == 20  # the twin: another content, other data
 
 
-def trained_on(folder: Path) -> set[Path]:
-    """The files that were not held out."""
-    from imclass.data.catalog import open_split
-    from imclass.store.store import open_store
-
-    training = open_split(str(folder), "train", open_store(), 3)
-    return {folder / training.name(i) for i in range(len(training))}
-
-
 def picture_bytes(seed: int) -> bytes:
     """A picture as a PNG file's content."""
     stream = io.BytesIO()
     Image.fromarray(picture(seed)).save(stream, "PNG")
     return stream.getvalue()
-
-
-def test_refusals_are_told_at_the_end_and_again(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = sorted(set((place / "pets").rglob("*.png")) - trained_on(place / "pets"))[0]
-    bad.write_bytes(b"")
-    words = shlex.split("train mnist-lenet --data pets --seed 3 --epochs 1 --batch 8 --out refusing")
-    capsys.readouterr()
-    assert main(words) == 1
-    told = capsys.readouterr().out
-    assert "; 3 of 4 evaluated, 1 refused" in told and "refused in all: 1 file\n" in told
-    assert main(words) == 1  # finished, and its refusals are no fewer
-    assert "; 3 of 4 evaluated, 1 refused" in capsys.readouterr().out
-    assert main([*words[:-1], "run"]) == 0  # the twin: finished before there was anything to refuse
 
 
 def test_data_that_has_changed_since_training_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,27 +116,6 @@ def test_tables_and_the_confusion_matrix(place: Path, capsys: pytest.CaptureFixt
     assert f"evaluating split test of {place / 'pets'}" in printed.err
     with Image.open(place / "confusion.png") as drawn:
         assert drawn.format == "PNG"
-
-
-DIVERGING = "train mnist-lenet --data pets --epochs 1 --batch 1 --schedule.rate 1e6 --schedule.name constant --out bad"
-
-
-def test_training_that_diverges_stops_with_the_step_and_its_images(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(shlex.split(DIVERGING)) == 2
-    told = capsys.readouterr().err.partition("imclass: ")[2]
-    assert "is not finite, so training stopped" in told and "Lower --schedule.rate" in told
-    assert told.count(".png") == 1
-    assert not (place / "bad" / "model.safetensors").exists()
-
-
-def test_steps_that_diverge_may_be_passed_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([*shlex.split(DIVERGING), "--nonfinite", "skip"])
-    assert "training stopped" not in capsys.readouterr().err
-    events = [json.loads(line) for line in (place / "bad" / "log.jsonl").read_text().splitlines()]
-    assert any(event["event"] == "non_finite" and event["action"] == "skip" for event in events)
-    assert max(event["step"] for event in events) == 16
 
 
 def test_a_model_alone_may_be_evaluated_on_named_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,83 @@
+"""Progress in lines that fit the terminal: means, rates and the time left."""
+
+import io
+import sys
+
+import pytest
+from rich.console import Console
+
+from imclass.app.runs import progress
+from imclass.app.runs.progress import Screen, Sums, counting
+from imclass.training.events import EpochStart, Evaluated, StepEnd
+from tests.support.events import at, evaluation, events
+
+
+def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(total_steps=2, done_steps=0)
+    for event in [*events(), *events()[1:4]]:
+        screen.see(event)
+    screen.close()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = shown.err.splitlines()
+    assert lines[0] == "left out: a\\n.png: the file has 0 bytes (empty)"
+    assert shown.err.count("left out") == 1  # once a file
+    assert "step 2: the loss is not finite; images: a.png" in lines
+    (epoch,) = [line for line in lines if line.startswith("epoch")]
+    assert epoch.startswith("epoch 1/1  loss 0.7500  top-1 42.86 %  test 50.00 %  7 images/s  waited 50 %  left 0:00:0")
+    assert "step 2: no checkpoint could be written (the disk is full); training goes on" in lines
+
+
+def test_sums_are_means_over_images() -> None:
+    sums = Sums()
+    assert "loss 0.0000" in sums.learned and sums.rate == "0 images/s"  # of nothing
+    for loss, correct, images in ((1.0, 1, 1), (0.25, 3, 3)):
+        sums.add(StepEnd(at(1, 1), loss, correct, images, 0.1, 0.25, 0.5))
+    assert sums.learned == f"loss {(1.0 + 3 * 0.25) / 4:.4f}  top-1 100.00 %"
+    assert (sums.rate, sums.waiting) == ("4 images/s", "waited 50 %")
+
+
+@pytest.mark.parametrize(
+    ("columns", "more"), [(80, ()), (90, ("images/s",)), (100, ("images/s", "waited")), (120, ("images/s", "waited"))]
+)
+def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COLUMNS": str(columns), "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    screen = Screen(total_steps=900, done_steps=0)
+    screen.see(EpochStart(at(0, 0, 9), epochs=30, batches=30))
+    screen.see(StepEnd(at(300, 30, 9), 0.12, 7711, 8000, 0.1, 0.09, 0.9))
+    screen.see(Evaluated(at(300, 30, 9), evaluation(0.9705), "test"))
+    line, beside = screen.line(at(300, 30, 9)), screen.now(9)
+    screen.close()
+    assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39 %  test 97.05 %")
+    assert all((word in line) == (word in more) for word in ("images/s", "waited"))
+    assert ("images/s" in beside) == (columns >= 110)
+    assert len(beside) + len("100 % 0:00:20 ") + 20 + 1 <= columns  # the bar and its time fit, too
+
+
+def test_time_left_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(total_steps=110, done_steps=10)
+    monkeypatch.setattr("time.monotonic", lambda: screen.began + 200)
+    assert screen.left(20) == "0:30:00"  # 10 steps in 200 s, 90 to go
+    screen.close()
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with counting("test") as report:
+        assert report is None
+    terminal = Terminal()
+    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=terminal, width=100, force_terminal=True))
+    with counting("test") as report:
+        assert report is not None
+        report(256, 1000)
+        report(1000, 1000)
+    assert "test: 1,000 of 1,000, " in terminal.getvalue() and "images/s" in terminal.getvalue()
+    assert "100 %" in terminal.getvalue()

@@ -1,0 +1,48 @@
+"""TensorBoard reads what the events said, and nothing from beyond a checkpoint."""
+
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from imclass.app.runs.directory import Run
+from imclass.app.runs.tensorboard import TensorBoard
+from imclass.training.events import At, StepEnd
+from tests.support.events import at, events
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard itself reads."""
+    told = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    names = told.Tags()["scalars"]
+    return {name: [(point.step, round(point.value, 6)) for point in told.Scalars(name)] for name in names}
+
+
+def test_tensorboard_reads_the_scalars(run: Run) -> None:
+    board = TensorBoard(run, At())
+    for event in events():
+        board.see(event)
+    board.close()
+    assert scalars(run) == {
+        "train/loss": [(1, 0.75)], "train/rate": [(1, 0.1)], "train/top1": [(2, 0.5)],
+        "test/top1": [(2, 0.5)], "test/loss": [(2, 0.25)],
+    }  # fmt: skip
+
+
+def test_what_was_beyond_the_checkpoint_is_purged(run: Run) -> None:
+    def steps(begun: At, *losses: float) -> None:
+        board = TensorBoard(run, begun)
+        for i, loss in enumerate(losses):
+            board.see(StepEnd(at(begun.step + i + 1, i + 1), loss, 0, 8, 0.1, 0.0, 1.0))
+        board.close()
+
+    steps(At(), 9.0, 8.0)
+    steps(At(), 5.0, 4.0, 3.0)  # killed before its first checkpoint
+    assert scalars(run)["train/loss"] == [(1, 5.0), (2, 4.0), (3, 3.0)]
+    steps(At(step=1), 2.0)  # another machine may have come to other numbers
+    assert scalars(run)["train/loss"] == [(1, 5.0), (2, 2.0)]

@@ -1,0 +1,33 @@
+"""Records as aligned columns, and as lines."""
+
+from typing import Any
+
+import pytest
+
+from imclass.app.text.columns import cell, plain, table
+
+
+def test_a_table_is_aligned() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "a", "n": 12345, "size": [1, 28, 28]},
+        {"name": "long\nname", "n": None, "size": ["x", "y"]},
+    ]
+    assert table(rows).splitlines() == [
+        "name        n       size",
+        "a           12,345  1 x 28 x 28",
+        "long\\nname  -       x, y",
+    ]
+    assert table([]) == "none"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1998, "1998"), (2100, "2,100"), (True, "True"), (None, "-"), (0.5, "0.5"), ([], ""), ([8.54, None], "8.54 / -")],
+)
+def test_cells(value: object, expected: str) -> None:
+    assert cell(value) == expected
+
+
+def test_a_record_is_lines_of_keys_and_values() -> None:
+    record = {"a": {"b": 1, "c": [1, 2]}, "d": "two\nlines \x1b", "e": [{"f": None}]}
+    assert plain(record) == "a.b: 1\na.c: 1, 2\nd: two\nlines \\x1b\ne.0.f: None"

@@ -1,0 +1,85 @@
+"""What images a library's weights expect, folded into a network's own normalisation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from imclass.core.errors import UserError
+from imclass.core.model_file import tensors_digest
+from imclass.models.classifier import create
+from imclass.models.foreign.convert import Wanted, imported
+from imclass.models.foreign.inputs import INPUTS, inputs_from
+from tests.support.foreign_weights import TEN, akamaster_state, lenet
+from tests.support.tolerance import assert_near, near
+
+
+def test_blue_green_red_and_values_to_255_are_folded(tmp_path: Path) -> None:
+    """Against the network as it was trained: on B, G, R values from 0 to 255 minus a mean."""
+    torch.save(akamaster_state(), tmp_path / "a.th")
+    record = {
+        "channels": "bgr",
+        "mean": [104.0, 117.0, 123.0],
+        "std": [57.0, 58.0, 59.0],
+        "unit": 255,
+        "resize": "none",
+    }
+    (tmp_path / "caffe.json").write_text(json.dumps(record))
+    plain, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs="plain"))
+    folded, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs=tmp_path / "caffe.json"))
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(record[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        trained = plain.network((images.flip(1).float() - mean) / std)
+        unfolded = plain.network((images.float() - mean) / std)
+    assert_near(folded.scores(images), trained)
+    assert not near(unfolded, trained, 1e-2)
+    assert folded.preprocess.channels == "rgb"
+    assert_near(folded.network.mean.flatten(), torch.tensor([123.0, 117.0, 104.0]) / 255)
+
+
+def test_torchvision_s_transform_input_is_in_the_buffers() -> None:
+    """Its formula, after ImageNet's normalisation, is (x - 0.5) / 0.5: what "inception" says."""
+    images = torch.rand(2, 3, 4, 4, dtype=torch.float64)
+    mean, std = (torch.tensor(INPUTS["imagenet"][key], dtype=torch.float64).view(-1, 1, 1) for key in ("mean", "std"))
+    transformed = (images - mean) / std * (std / 0.5) + (mean - 0.5) / 0.5
+    found = inputs_from(INPUTS["inception"], create("resnet-cifar-20", TEN).preprocess, "a test").buffers()
+    torch.testing.assert_close((images - found["mean"]) / found["std"], transformed)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_named_input_can_be_used(name: str) -> None:
+    found = inputs_from(INPUTS[name], create("small-resnet", TEN).preprocess, name)
+    assert found.buffers()["mean"].shape == (3, 1, 1)
+    assert all(-0.01 < value < 1 for value in found.buffers()["mean"].flatten())
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"mean": [104, 117, 123]}, "mean is .104.0, 117.0, 123.0., of pixel values up to 255; say so with"),
+        ({"mean": [0.1, 0.2]}, "must have 1 value, or 3"),
+        ({"std": [0.0]}, "std is .0.0,.; it must be positive"),
+        ({"size": 64}, "size is 64, and the network takes 32"),
+        ({"resise": "none"}, "no field 'preprocess.resise'; did you mean 'resize'"),
+        ({"unit": 100}, "unit is 100"),
+    ],
+)
+def test_wrong_inputs_are_named(record: dict[str, Any], message: str, tmp_path: Path) -> None:
+    torch.save(akamaster_state(), tmp_path / "a.th")
+    (tmp_path / "own.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=message):
+        imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs=tmp_path / "own.json"))
+    with pytest.raises(UserError, match="no file and no known name; did you mean 'imagenet'"):
+        imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs="imagenett"))
+
+
+def test_own_means_in_a_file_are_kept(tmp_path: Path) -> None:
+    original = lenet()
+    original.network.normalise((0.25,), (0.5,))
+    torch.save(original.network.state_dict(), tmp_path / "a.pth")
+    found, fit = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
+    assert fit.notes == ("mean and std are the file's own",)

@@ -1,0 +1,202 @@
+"""Files of weights, read without trust: each kind, names as scripts leave them, and what is refused."""
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from imclass.core.errors import UserError
+from imclass.core.model_file import tensors_digest
+from imclass.models.foreign.convert import Wanted, imported
+from imclass.models.foreign.readers import read_tensors
+from tests.support.foreign_weights import TEN, lenet, weights_of
+
+
+def test_what_training_scripts_wrap_around_is_taken_off(tmp_path: Path) -> None:
+    original = lenet()
+    wrapped = {f"module.{name}": tensor for name, tensor in weights_of(original).items()}
+    torch.save({"epoch": 3, "best": torch.tensor(0.5), "state_dict": wrapped}, tmp_path / "a.pth")
+    found, fit = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
+    assert fit.notes[0] == "'state_dict' is taken, 'epoch', 'best' passed over"
+    assert fit.notes[1] == "all names begin with 'module.', which is left off"
+
+
+def test_the_old_names_of_densenet_are_understood(tmp_path: Path) -> None:
+    torch.save({"denselayer1.norm.1.weight": torch.ones(1), "classifier.1.weight": torch.ones(1)}, tmp_path / "a.pth")
+    assert set(read_tensors(tmp_path / "a.pth").tensors) == {"denselayer1.norm1.weight", "classifier.1.weight"}
+
+
+class Command:
+    """Runs a command when it is unpickled without care."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import os
+
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_would_run_code_is_refused(zipped: bool, tmp_path: Path) -> None:
+    path, marker = tmp_path / "a.pth", tmp_path / "ran"
+    torch.save({"w": Command(marker)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match=r"refused and nothing in it was run: it asks for \w+.system"):
+        read_tensors(path)
+    assert not marker.exists()
+    content = pickle.dumps(Command(marker))
+    type("Careless", (pickle.Unpickler,), {})(io.BytesIO(content)).load()
+    assert marker.exists()  # the file was a real danger
+
+
+class Storage:
+    """What a pickle calls a storage by: nothing but the words of its persistent id."""
+
+    def __init__(self, *words: Any) -> None:
+        self.words = words
+
+
+class Rebuilt:
+    """A tensor as PyTorch pickles it, of any claimed shape."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return torch._utils._rebuild_tensor_v2, self.arguments
+
+
+class Pickler(pickle.Pickler):
+    def persistent_id(self, held: Any) -> Any:
+        return held.words if isinstance(held, Storage) else None
+
+
+def claimed(values: int, shape: tuple[int, ...], old: bool) -> bytes:
+    """A pickle of one tensor "w" that claims a storage of so many values, and a shape."""
+    storage = Storage("storage", torch.FloatStorage, "0", "cpu", values, *[None] * old)
+    file = io.BytesIO()
+    Pickler(file, 2).dump(OrderedDict(w=Rebuilt(storage, 0, shape, (1,), False, OrderedDict())))
+    return file.getvalue()
+
+
+def old_file(path: Path, values: int, shape: tuple[int, ...]) -> None:
+    """The format before PyTorch 1.6, with four values."""
+    info = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    head = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, info))
+    path.write_bytes(head + claimed(values, shape, True) + pickle.dumps(["0"], 2) + struct.pack("<q", 4) + bytes(16))
+
+
+def new_file(path: Path, values: int, shape: tuple[int, ...]) -> None:
+    """The zip format, with four values."""
+    with zipfile.ZipFile(path, "w") as archive:
+        parts = {
+            "data.pkl": claimed(values, shape, False),
+            "byteorder": b"little",
+            "version": b"3\n",
+            "data/0": bytes(16),
+        }
+        for name, content in parts.items():
+            archive.writestr(f"a/{name}", content)
+
+
+@pytest.mark.parametrize("write", [old_file, new_file])
+def test_tensors_larger_than_the_file_are_refused(write: Callable[..., None], tmp_path: Path) -> None:
+    write(tmp_path / "good.pth", 4, (4,))
+    assert read_tensors(tmp_path / "good.pth").tensors["w"].tolist() == [0, 0, 0, 0]
+    huge = 1 << 40  # values: 4 TiB, which no allocation here survives
+    for name, values, shape in (("both", huge, (huge,)), ("shape", 4, (huge,)), ("storage", huge, (4,))):
+        write(tmp_path / f"{name}.pth", values, shape)
+        if name == "storage" and write is new_file:  # a view of what is there
+            continue
+        with pytest.raises(UserError, match=r"refused|cannot be read"):
+            read_tensors(tmp_path / f"{name}.pth")
+
+
+def npy(shape: str, content: bytes, kind: str = "'<f4'") -> bytes:
+    """An array's file with this header."""
+    header = f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + content
+
+
+def npz(path: Path, *members: tuple[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def test_archives_that_declare_too_much_are_refused(tmp_path: Path) -> None:
+    good = npz(tmp_path / "good.npz", ("w.npy", npy("(2, 2)", bytes(16))))
+    assert read_tensors(good).tensors["w"].shape == (2, 2)
+    bomb = npz(tmp_path / "bomb.npz", ("w.npy", npy("(10000000,)", bytes(40_000_000))))
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(UserError, match="refused, and nothing of it was unpacked: it declares 1 arrays of 40,000,"):
+        read_tensors(bomb)
+    for shape in ("(1000000000000,)", "(1000000, 1000000, 1000000)", "(-4,)"):
+        with pytest.raises(UserError, match="cannot be read as a NumPy archive of arrays"):
+            read_tensors(npz(tmp_path / "a.npz", ("w.npy", npy(shape, bytes(16)))))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        ("w.npy", npy("(4,)", bytes(16), "'|O'")),
+        ("w.npy", npy("(4,)", bytes(32), "[('a', '<f4'), ('b', '<f4')]")),
+        ("w.npy", npy("(4,)", bytes(15))),
+        ("w.npy", b"no array"),
+        ("w.txt", npy("(4,)", bytes(16))),
+    ],
+)
+def test_archives_of_other_things_are_refused(member: tuple[str, bytes], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.npz"):
+        read_tensors(npz(tmp_path / "a.npz", member))
+
+
+def test_columns_first_and_big_ends_first_are_read_right(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=">f4").reshape(2, 3)
+    np.savez(tmp_path / "a.npz", allow_pickle=False, a=array, b=np.asfortranarray(array))
+    for tensor in read_tensors(tmp_path / "a.npz").tensors.values():
+        assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]] and tensor.is_contiguous()
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.npz", "a.pth", "a.th"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 a photo", b"PK\x03\x04 half an archive", bytes(1000)])
+def test_files_that_are_not_what_they_say_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name} cannot be read as"):
+        read_tensors(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.pth", "there is no file"),
+        (".", "there is no file"),
+        ("a.caffemodel", "must be made into an .npz"),
+        ("a.onnx", "is no kind of weights"),
+        ("whole.pth", "refused and nothing in it was run: it asks for torch.nn"),
+        ("list.pth", "holds a list, not tensors by name"),
+        ("empty.pth", "holds no tensors"),
+        ("huge.safetensors", "cannot be read as a safetensors file"),
+    ],
+)
+def test_other_files_are_refused(name: str, message: str, tmp_path: Path) -> None:
+    for written in ("a.caffemodel", "a.onnx"):
+        (tmp_path / written).write_bytes(b"")
+    torch.save(nn.Linear(1, 1), tmp_path / "whole.pth")
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    (tmp_path / "huge.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + b"{")
+    with pytest.raises(UserError, match=message):
+        read_tensors(tmp_path / name)

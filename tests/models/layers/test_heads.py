@@ -1,0 +1,65 @@
+"""Heads at every position of larger maps, against plain loops over windows; what hidden layers stand between."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from imclass.models.layers import heads
+from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.heads import fully_connected, slide, spread_mean
+from tests.support.tolerance import assert_near, near
+
+
+def maps(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("side", "dilation"), [(1, 1), (2, 1), (3, 1), (3, 2), (2, 3)])
+@pytest.mark.parametrize("columns", [heads.COLUMNS, 1])  # all rows at a time, and one
+def test_slide_is_a_loop_over_windows(side: int, dilation: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "COLUMNS", columns)
+    torch.manual_seed(0)
+    large, layer = maps(2, 4, 7, 9), nn.Linear(4 * side**2, 5)
+    found = slide(large, layer, dilation)
+    reach = dilation * (side - 1)
+    assert found.shape == (2, 5, 7 - reach, 9 - reach)
+    for y in range(7 - reach):
+        for x in range(9 - reach):
+            window = large[:, :, y : y + reach + 1 : dilation, x : x + reach + 1 : dilation]
+            assert_near(found[:, :, y, x], layer(window.flatten(1)))
+
+
+@pytest.mark.parametrize(("side", "dilation"), [(1, 1), (3, 1), (2, 3)])
+def test_the_spread_mean_is_a_loop_over_windows(side: int, dilation: int) -> None:
+    large = maps(2, 3, 6, 8).numpy()
+    found = spread_mean(torch.from_numpy(large), side, dilation).numpy()
+    reach = dilation * (side - 1)
+    expected = np.empty((2, 3, 6 - reach, 8 - reach), np.float32)
+    for y in range(6 - reach):
+        for x in range(8 - reach):
+            expected[:, :, y, x] = large[:, :, y : y + reach + 1 : dilation, x : x + reach + 1 : dilation].mean((2, 3))
+    assert_near(found, expected)
+    if dilation > 1:  # the twin: neighbours have another mean
+        near_by = spread_mean(torch.from_numpy(large), side, 1).numpy()[:, :, : 6 - reach, : 8 - reach]
+        assert not near(near_by, expected, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("drop_inputs", "hidden"),
+    [
+        (False, ["fc6", "relu6", "drop6", "fc7", "relu7", "drop7"]),
+        (True, ["drop6", "fc6", "relu6", "drop7", "fc7", "relu7"]),
+    ],
+)
+def test_dropout_is_of_what_a_hidden_layer_gives_or_takes(drop_inputs: bool, hidden: list[str]) -> None:
+    head = fully_connected(12, (8, 6), 3, drop_inputs=drop_inputs)
+    assert [name for name, _ in head.named_children()] == ["flatten", *hidden, "fc8"]
+    assert [tuple(m.weight.shape) for m in head if isinstance(m, nn.Linear)] == [(8, 12), (6, 8), (3, 6)]
+    assert [m.p for m in head if isinstance(m, Dropout)] == [0.5, 0.5]
+    assert head(torch.zeros(2, 3, 2, 2)).shape == (2, 3)
+
+
+def test_layers_are_numbered_from_the_first() -> None:
+    names = [name for name, _ in fully_connected(4, (), 3, first=7).named_children()]
+    assert names == ["flatten", "fc7"]

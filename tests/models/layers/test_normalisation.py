@@ -1,0 +1,48 @@
+"""Local response normalisation against the paper's formula, written as loops."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from imclass.models.layers.normalisation import LocalResponseNorm, local_response_norm
+from tests.support.tolerance import assert_near, near
+
+
+def by_hand(maps: np.ndarray, n: int, k: float, alpha: float, beta: float) -> np.ndarray:
+    """Krizhevsky et al. 2012, section 3.3: channel i sees those from i - n / 2 to i + n / 2."""
+    channels, found = maps.shape[1], np.empty_like(maps)
+    for i in range(channels):
+        first, last = max(0, i - n // 2), min(channels - 1, i + (n - 1) // 2)
+        total = sum(maps[:, j] ** 2 for j in range(first, last + 1))
+        found[:, i] = maps[:, i] / (k + alpha * total) ** beta
+    return found
+
+
+def maps(dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return (30 * torch.randn(2, 9, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).to(dtype)
+
+
+@pytest.mark.parametrize(("n", "k", "alpha", "beta"), [(5, 2.0, 1e-4, 0.75), (3, 1.0, 1e-2, 0.5), (4, 1.0, 1e-3, 1.0)])
+def test_it_is_the_papers_formula(n: int, k: float, alpha: float, beta: float) -> None:
+    found = local_response_norm(maps(), n, k, alpha, beta).numpy()
+    assert_near(found, by_hand(maps().numpy(), n, k, alpha, beta), within=1e-12)
+
+
+def test_the_constants_are_the_papers_unless_told_otherwise() -> None:
+    assert_near(LocalResponseNorm()(maps()).numpy(), by_hand(maps().numpy(), 5, 2.0, 1e-4, 0.75), within=1e-12)
+
+
+def test_pytorch_divides_alpha_by_n() -> None:
+    ours = local_response_norm(maps(), 5, 2.0, 1e-4, 0.75)
+    assert_near(functional.local_response_norm(maps(), 5, 5e-4, 0.75, 2.0), ours, within=1e-12)
+    assert not near(functional.local_response_norm(maps(), 5, 1e-4, 0.75, 2.0), ours, 1e-3)
+
+
+def test_bfloat16_is_rounded_twice() -> None:
+    """Sums are in float32; the divisor and the result are rounded, each by at most 2**-8."""
+    rounded = maps(torch.bfloat16)
+    found = local_response_norm(rounded, 5, 2.0, 1e-4, 0.75)
+    assert found.dtype == torch.bfloat16
+    exact = local_response_norm(rounded.double(), 5, 2.0, 1e-4, 0.75)
+    assert (found.double() / exact - 1).abs().max() <= 1.01 * 2**-7

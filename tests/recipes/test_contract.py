@@ -1,0 +1,64 @@
+"""What every recipe keeps, and the numbers that the papers' and the book's give."""
+
+import inspect
+
+import pytest
+
+from imclass.app.runs.train import recipes
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Config
+from imclass.data.catalog import sources
+from imclass.models.classifier import networks
+from imclass.recipes.cifar10 import cifar10_resnet, cifar10_vgg
+from imclass.recipes.folder import folder
+from imclass.recipes.mnist import mnist_lenet
+
+FOUND = recipes()
+TRAINING = 50_000  # images of CIFAR-10
+
+
+@pytest.mark.parametrize("name", FOUND.entries)
+def test_a_recipe_is_a_whole_config_under_its_own_name(name: str) -> None:
+    make = FOUND.entries[name]
+    config = make()
+    assert config.recipe == name
+    assert from_json(Config, to_json(config)) == config
+    assert config.data in sources().entries or name == "folder"
+    assert all(stage.epochs >= 1 for stage in config.stages) and len(config.stages) >= 1
+    assert f"`imclass train {name}" in (inspect.getdoc(make) or "")
+
+
+@pytest.mark.parametrize("name", FOUND.entries)
+def test_a_recipe_shows_its_network_what_it_takes(name: str) -> None:
+    config = FOUND.entries[name]()
+    entry = networks().entries[config.model.network]
+    assert config.preprocess.w_in == entry.w_in
+    if name != "folder":  # photos are larger than the small networks' usual size
+        assert config.preprocess.size == entry.size
+    assert len(config.model.mean) in (1, entry.w_in) and len(config.model.std) in (1, entry.w_in)
+
+
+def test_no_recipe_is_unusable() -> None:
+    assert FOUND.failures == ()
+    assert {"mnist-lenet", "folder", "cifar10-vgg", "cifar10-resnet"} <= set(FOUND.entries)
+
+
+def test_the_rate_of_cifar10_resnet_falls_within_the_papers_64_000_steps() -> None:
+    """He et al. 2015, section 4.2."""
+    (stage,) = cifar10_resnet().stages
+    steps = stage.epochs * -(-TRAINING // stage.batch)
+    assert stage.schedule.steps == (32_000, 48_000) and 64_000 <= steps < 64_000 + 391
+    assert (stage.batch, stage.optimiser.weight_decay, stage.optimiser.momentum) == (128, 1e-4, 0.9)
+    assert (stage.augment.flip, stage.augment.pad) == (True, 4)
+    assert cifar10_resnet(depth=56).model.network == "resnet-cifar-56"
+
+
+def test_the_rate_of_cifar10_vgg_falls_every_hundred_passes() -> None:
+    (stage,) = cifar10_vgg().stages
+    assert stage.schedule.every == 100 * TRAINING and stage.schedule.factor == 0.1
+    assert (stage.epochs, stage.batch, stage.augment.flip) == (300, 128, True)
+
+
+def test_parameters_of_a_recipe_are_where_they_belong() -> None:
+    assert [s.epochs for s in mnist_lenet(epochs=7).stages] == [s.epochs for s in folder(epochs=7).stages] == [7]
+    assert mnist_lenet(data="pets").data == folder("pets").data == "pets"

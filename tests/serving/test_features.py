@@ -1,0 +1,92 @@
+"""The outputs of any named layer for image files, against hooks of one's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from imclass.core.errors import UserError
+from imclass.data.images.decode import decode
+from imclass.models.classifier import NetworkClassifier, load
+from imclass.serving.features import Features, features, maps
+from imclass.serving.inputs import Files, gather
+from tests.support.small import tree, untrained
+from tests.support.tolerance import assert_near
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = tmp_path_factory.mktemp("world")
+    tree(world / "pets", per_class=3)
+    untrained(world / "model.safetensors")
+    return world
+
+
+@pytest.fixture(scope="module")
+def classifier(world: Path) -> NetworkClassifier:
+    return load(world / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def files(world: Path) -> Files:
+    return gather([str(world / "pets")])
+
+
+def by_hand(classifier: NetworkClassifier, files: Files, name: str) -> np.ndarray:
+    """What a hook of one's own sees, an image at a time."""
+    seen: list[Tensor] = []
+    handle = classifier.network.get_submodule(name).register_forward_hook(lambda *a: seen.append(a[2].clone()))
+    for path in files.paths:
+        view = classifier.preprocess(decode(Path(path)))
+        with torch.inference_mode():
+            classifier.network(torch.from_numpy(view.transpose(2, 0, 1)[None].copy()))
+    handle.remove()
+    return torch.cat(seen).numpy()
+
+
+def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files: Files) -> None:
+    names = [name for name, _ in classifier.network.named_modules() if name and name != "sides"]  # those only train
+    assert {"features", "features.0", "head"} <= set(names)
+    for name in names:
+        found = features(classifier, files, name, batch=4)
+        assert found.layer == name and found.paths == files.paths and found.refused == ()
+        expected = by_hand(classifier, files, name)
+        assert found.outputs.dtype == np.float32 and found.outputs.shape == expected.shape
+        assert_near(found.outputs, expected)
+
+
+def test_the_first_convolution_is_taken_unless_named(classifier: NetworkClassifier, files: Files) -> None:
+    found = features(classifier, files)
+    assert isinstance(classifier.network.get_submodule(found.layer), nn.Conv2d)
+    np.testing.assert_array_equal(found.outputs, features(classifier, files, found.layer).outputs)
+
+
+def test_batches_and_threads_do_not_matter(classifier: NetworkClassifier, files: Files) -> None:
+    one = features(classifier, files, "features.0", batch=1)
+    for batch, workers in ((4, 0), (32, 2)):
+        other = features(classifier, files, "features.0", batch=batch, workers=workers)
+        assert_near(other.outputs, one.outputs)
+        assert other.paths == one.paths
+
+
+def test_bad_files_are_named_and_left_out(classifier: NetworkClassifier, files: Files, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+    mixed = Files((files.paths[0], str(tmp_path / "bad.png"), files.paths[1]))
+    found = features(classifier, mixed, "features.0", batch=2)
+    assert found.paths == (files.paths[0], files.paths[1])
+    assert [(r.path, r.code) for r in found.refused] == [(str(tmp_path / "bad.png"), "empty")]
+    expected = features(classifier, Files(found.paths), "features.0")
+    assert_near(found.outputs, expected.outputs)
+    with pytest.raises(UserError, match="none of the 1 files could be used"):
+        features(classifier, Files((str(tmp_path / "bad.png"),)))
+
+
+def test_only_maps_can_be_drawn() -> None:
+    def found(*shape: int) -> Features:
+        return Features("x", np.zeros(shape, np.float32), ("a",), ())
+
+    assert maps(found(2, 5, 4, 3)).shape == (5, 4, 3)
+    with pytest.raises(UserError, match="'x' gives 84 numbers an image and no maps"):
+        maps(found(2, 84))

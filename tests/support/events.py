@@ -1,0 +1,32 @@
+"""One event of each kind, as a run of two steps has them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from imclass.core.contracts import Evaluation, Refused
+from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+
+REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
+
+
+def evaluation(top1: float = 0.5) -> Evaluation:
+    """Of one image, beside one that was refused."""
+    one = np.zeros(1, np.int64)
+    return Evaluation(("a", "b"), one, np.zeros((1, 2), np.float32), one, 2, (REFUSED,), loss=0.25, top1=top1, top5=1.0)
+
+
+def at(step: int, batch: int, epoch: int = 0) -> At:
+    return At(epoch=epoch, batch=batch, step=step, samples=8 * step)
+
+
+def events() -> list[Event]:
+    """One of each kind."""
+    return [
+        EpochStart(at(0, 0), epochs=1, batches=2),
+        StepEnd(at(1, 1), loss=0.75, correct=3, images=7, rate=0.1, waited=0.5, seconds=1.0, refused=(REFUSED,)),
+        NonFinite(at(2, 2), "the loss", ("a.png",), "skip"),
+        Evaluated(at(2, 2), evaluation(), "test"),
+        EpochEnd(at(2, 2), loss=0.75, top1=0.5, images=7, refused=1),
+        Saved(at(2, 0, 1), Path("checkpoints/step-2"), "the disk is full"),
+    ]
