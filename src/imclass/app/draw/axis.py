@@ -1,5 +1,7 @@
 """Axes with round ticks, the same in every output."""
 
+# Tested in tests/app/draw/test_curves.py
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

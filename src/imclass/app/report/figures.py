@@ -1,5 +1,7 @@
 """Figures of a report, in the page's own type and colours: learning curves as SVG, the confusion matrix."""
 
+# Tested in tests/app/report/test_page.py
+
 from imclass.app.draw.confusion import DARK, WIDEST, Matrix
 from imclass.app.draw.curves import Line, Panel
 from imclass.app.report.markup import Html, element, name, picture, together
