@@ -33,6 +33,7 @@ from imclass.app.runs.train import PROBED, Job, configure, prepare
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import create
 from imclass.models.layers.dropout import Dropout
+from imclass.store.context import Context
 from imclass.store.store import Store
 from imclass.training import loop
 from imclass.training.events import StepEnd
@@ -90,7 +91,7 @@ def serve(name: str, side: str, store: Path, batch: int) -> None:
         steps, told = plain(create(name, [f"class {i}" for i in range(10)]).network, batch), "fp32"
     else:
         config = configure(RECIPES[name], batch=batch, precision="auto" if side == "imclass" else "fp32")
-        job = prepare(config, Run(store / f"{name} {side}"), Store(store, offline=True))
+        job = prepare(config, Run(store / f"{name} {side}"), Context(Store(store, offline=True)))
         job = job if side == "imclass" else without_bf16(job)
         steps, told = ours(loop.start(job.task)), str(job.task.runtime.arithmetic)
     for _ in range(WARM):

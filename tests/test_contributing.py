@@ -10,9 +10,10 @@ import torch
 from imclass.core.config import Config
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.contracts import TestProtocol as Protocol
-from imclass.core.tables import find
+from imclass.core.tables import find, load_plugins
 from imclass.data.source import Place
 from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.store.context import open_context
 from imclass.store.store import Store
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
@@ -35,17 +36,17 @@ def plugins(tmp_path: Path) -> list[Path]:
 
 def entry(table: str, name: str, plugins: list[Path]) -> Any:
     assert name not in find(TABLES[table], table, "entry").entries
-    return find(TABLES[table], table, "entry", plugins)[name]
+    return find(TABLES[table], table, "entry", load_plugins(plugins))[name]
 
 
 def linear(plugins: list[Path]) -> NetworkClassifier:
-    return create("linear", tuple("0123456789"), plugins=plugins)
+    return create("linear", tuple("0123456789"), context=open_context(plugins=plugins))
 
 
 def test_the_network_has_the_parameters_it_says(plugins: list[Path]) -> None:
     classifier = linear(plugins)
     assert isinstance(classifier, Classifier)
-    stated = networks(plugins)["linear"].parameters
+    stated = networks(open_context(plugins=plugins))["linear"].parameters
     assert sum(p.numel() for p in classifier.network.parameters()) == stated == 28 * 28 * 10 + 10
 
 

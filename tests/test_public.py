@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import imclass
-from imclass.app.runs.train import train
-from imclass.models.classifier import create
+from imclass.app.api import train
 from imclass.training import events
 
 
@@ -36,7 +35,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_create_predicts_named_classes() -> None:
-    classifier = create("lenet-5", classes=["a", "b", "c"])
+    classifier = imclass.create("lenet-5", classes=["a", "b", "c"])
     found = classifier.predict([np.zeros((28, 28, 1), np.uint8), np.full((40, 50, 3), 200, np.uint8)], top=5)
     assert [len(row) for row in found] == [3, 3] and {name for name, _ in found[1]} == {"a", "b", "c"}
     assert sum(p for _, p in found[0]) == pytest.approx(1, rel=1e-5)

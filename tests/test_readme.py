@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import imclass
+from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.runs.train import train
 from imclass.data.arrays import ArrayDataset
 from imclass.data.sets import mnist_sample
 

@@ -13,10 +13,10 @@ from typing import Any
 EVENTS = ("EpochEnd", "EpochStart", "Evaluated", "NonFinite", "Saved", "StepEnd")
 HOMES: Mapping[str, str] = MappingProxyType(
     {
-        "configure": "imclass.app.runs.train",
-        "create": "imclass.models.classifier",
-        "load": "imclass.app.load",
-        "train": "imclass.app.runs.train",
+        "configure": "imclass.app.api",
+        "create": "imclass.app.api",
+        "load": "imclass.app.api",
+        "train": "imclass.app.api",
         "BadImage": "imclass.core.errors",
         "Interrupted": "imclass.core.errors",
         "UserError": "imclass.core.errors",

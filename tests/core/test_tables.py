@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imclass.core.errors import UserError
-from imclass.core.tables import find
+from imclass.core.tables import find, load_plugins
 
 PACKAGE = iter(f"imclass_test_tables_{i}" for i in range(1000))
 
@@ -51,7 +51,7 @@ def test_every_module_adds_its_entries(package: Path) -> None:
 def test_a_broken_file_is_named_and_the_others_work(package: Path, where: str, text: str, error: str) -> None:
     plugins = package.parent / "plugins"
     broken = write((package if where == "package" else plugins) / "broken.py", text)
-    found = find(package.name, "NETS", "network", [plugins] if where == "plugins" else [])
+    found = find(package.name, "NETS", "network", load_plugins([plugins] if where == "plugins" else []))
     assert found.entries == {"net-a": 1, "net-b": 2}
     assert len(found.failures) == 1
     assert found.failures[0].startswith(f"{broken if where == 'plugins' else package.name + '.broken'}: {error}: ")
@@ -76,18 +76,18 @@ def test_an_unknown_name_is_answered_with_the_nearest(package: Path) -> None:
 def test_a_name_given_twice_names_both_files(package: Path) -> None:
     other = write(package.parent / "plugins" / "mine.py", "NETS = {'net-a': 9}")
     with pytest.raises(UserError, match=r"network 'net-a' is defined twice, in .*good and in .*mine\.py; rename one"):
-        find(package.name, "NETS", "network", [other.parent])
+        find(package.name, "NETS", "network", load_plugins([other.parent]))
 
 
 def test_a_plugin_folder_that_is_not_there_is_named(package: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--plugins .*nowhere is not a folder"):
-        find(package.name, "NETS", "network", [tmp_path / "nowhere"])
+        load_plugins([tmp_path / "nowhere"])
 
 
 def test_two_plugin_folders_may_have_a_file_of_one_name(package: Path) -> None:
     one = write(package.parent / "one" / "net.py", "NETS = {'net-1': __name__}")
     two = write(package.parent / "two" / "net.py", "NETS = {'net-2': __name__}")
-    found = find(package.name, "NETS", "network", [one.parent, two.parent])
+    found = find(package.name, "NETS", "network", load_plugins([one.parent, two.parent]))
     assert found["net-1"] != found["net-2"]
     assert found["net-1"] in sys.modules
 
@@ -97,6 +97,27 @@ def test_a_plugin_may_postpone_its_annotations(package: Path) -> None:
     path = write(
         package.parent / "plugins" / "row.py", text + "class Row:\n    size: int = 28\nNETS = {'net-r': Row()}"
     )
-    found = find(package.name, "NETS", "network", [path.parent])
+    found = find(package.name, "NETS", "network", load_plugins([path.parent]))
     assert found.failures == ()
     assert found["net-r"].size == 28
+
+
+def test_a_plugin_is_executed_once_a_process(package: Path) -> None:
+    folder = package.parent / "plugins"
+    marks = package.parent / "marks.txt"
+    count = f"from pathlib import Path\nmarks = Path({str(marks)!r})\n"
+    count += "marks.write_text(marks.read_text() + 'x' if marks.exists() else 'x')\n"
+    write(folder / "net.py", count + "NETS = {'net-1': object()}")
+    one, two = (find(package.name, "NETS", "network", load_plugins([folder])) for _ in range(2))
+    assert one["net-1"] is two["net-1"] and marks.read_text() == "x"
+    assert len(one.digests["net-1"]) == 64 and one.used("net-1") == {"network net-1": one.digests["net-1"]}
+    assert one.used("net-a") == {}
+
+
+def test_a_changed_plugin_is_another(package: Path) -> None:
+    folder = package.parent / "plugins"
+    write(folder / "net.py", "NETS = {'net-1': 1}")
+    before = find(package.name, "NETS", "network", load_plugins([folder]))
+    write(folder / "net.py", "NETS = {'net-1': 2}")
+    after = find(package.name, "NETS", "network", load_plugins([folder]))
+    assert (before["net-1"], after["net-1"]) == (1, 2) and before.digests != after.digests

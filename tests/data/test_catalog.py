@@ -8,13 +8,14 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import check_readable, open_split, sources
 from imclass.data.source import Source
+from imclass.store.context import Context, open_context
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png, write_corpus
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store", offline=True)
+def context(tmp_path: Path) -> Context:
+    return Context(Store(tmp_path / "store", offline=True))
 
 
 def tree(root: Path) -> Path:
@@ -34,81 +35,83 @@ def test_every_source_says_what_it_is() -> None:
     assert found["mnist"].get is not None and found["mnist-sample"].get is None
 
 
-def test_a_known_name_wins(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_name_wins(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "mnist-sample")
-    assert len(open_split("mnist-sample", "test", store)) == 2_000
-    assert open_split("./mnist-sample", "test", store).classes == ("cat", "dog")
+    assert len(open_split("mnist-sample", "test", context)) == 2_000
+    assert open_split("./mnist-sample", "test", context).classes == ("cat", "dog")
 
 
 def test_a_path_is_a_folder_of_classes_split_by_the_seed(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tree(tmp_path / "pets")
-    found = open_split(str(root), "test", store, seed=4)
+    found = open_split(str(root), "test", context, seed=4)
     assert isinstance(found, Dataset) and len(found) == 4 and found.origin.rule == "hash 80/20, seed 4"
     monkeypatch.chdir(tmp_path)
-    assert len(open_split("pets", "train", store)) == 16  # no set bears the name
+    assert len(open_split("pets", "train", context)) == 16  # no set bears the name
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert len(open_split("~/pets", "train", store)) == 16
+    assert len(open_split("~/pets", "train", context)) == 16
 
 
-def test_an_unknown_name_is_told_the_nearest_and_that_a_folder_will_do(store: Store) -> None:
+def test_an_unknown_name_is_told_the_nearest_and_that_a_folder_will_do(context: Context) -> None:
     with pytest.raises(UserError, match=r"did you mean 'mnist-sample'.*or a folder with one folder per class"):
-        open_split("mnist-sampl", "train", store)
+        open_split("mnist-sampl", "train", context)
     with pytest.raises(UserError, match="cifar10, cifar100, fashion-mnist, mnist, mnist-sample, or a folder"):
-        open_split("xyzzy", "train", store)
+        open_split("xyzzy", "train", context)
 
 
-def test_a_path_that_leads_nowhere_is_told_the_nearest(store: Store, tmp_path: Path) -> None:
+def test_a_path_that_leads_nowhere_is_told_the_nearest(context: Context, tmp_path: Path) -> None:
     tree(tmp_path / "pets")
     with pytest.raises(UserError, match=r"there is no folder .*pest; did you mean 'pets'\?"):
-        open_split(str(tmp_path / "pest"), "train", store)
+        open_split(str(tmp_path / "pest"), "train", context)
 
 
-def test_a_split_that_is_not_there_is_told_what_is(store: Store, tmp_path: Path) -> None:
+def test_a_split_that_is_not_there_is_told_what_is(context: Context, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mnist-sample has no split 'validation'; there are: test, train"):
-        open_split("mnist-sample", "validation", store)
+        open_split("mnist-sample", "validation", context)
     with pytest.raises(UserError, match="did you mean 'train'"):
-        open_split(str(tree(tmp_path / "pets")), "tarin", store)
+        open_split(str(tree(tmp_path / "pets")), "tarin", context)
 
 
-def test_a_folder_of_idx_files_is_told_where_they_belong(store: Store, tmp_path: Path) -> None:
+def test_a_folder_of_idx_files_is_told_where_they_belong(context: Context, tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "train-images-idx3-ubyte.gz").write_bytes(b"")
     with pytest.raises(UserError, match=r"holds IDX files \(train-images-idx3-ubyte\.gz\).*mnist/"):
-        open_split(str(tmp_path / "digits"), "train", store)
+        open_split(str(tmp_path / "digits"), "train", context)
 
 
-def test_the_folder_entry_itself_needs_a_path(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_entry_itself_needs_a_path(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="a folder with one folder per class"):
-        open_split("folder", "train", store)
+        open_split("folder", "train", context)
 
 
-def test_a_plugin_adds_a_source_and_a_broken_one_hinders_nobody(store: Store, tmp_path: Path) -> None:
+def test_a_plugin_adds_a_source_and_a_broken_one_hinders_nobody(context: Context, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(
         "from imclass.data.source import Source\nfrom imclass.data.sets.mnist_sample import open_sample\n"
         "DATASETS = {'mine': Source(open_sample, 'mine', ('test',))}\n"
     )
     (tmp_path / "plugins" / "broken.py").write_text("import nothing_of_that_name\n")
-    plugins = [tmp_path / "plugins"]
-    assert len(open_split("mine", "test", store, plugins=plugins)) == 2_000
+    mine = open_context(context.store, [tmp_path / "plugins"])
+    assert len(open_split("mine", "test", mine)) == 2_000
     with pytest.raises(UserError, match="mine has no split 'train'"):
-        open_split("mine", "train", store, plugins=plugins)
+        open_split("mine", "train", mine)
     with pytest.raises(UserError, match=r"no data set is named 'broken'(.|\n)*nothing_of_that_name"):
-        open_split("broken", "train", store, plugins=plugins)
+        open_split("broken", "train", mine)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_scan_names_every_bad_image(store: Store, tmp_path: Path, workers: int) -> None:
+def test_a_scan_names_every_bad_image(context: Context, tmp_path: Path, workers: int) -> None:
     expected = write_corpus(tree(tmp_path / "pets") / "cat")
-    dataset = open_split(str(tmp_path / "pets"), "all", store)
+    dataset = open_split(str(tmp_path / "pets"), "all", context)
     refused = check_readable(dataset, workers)
     found = {Path(r.path).name: r.code for r in refused}
     certain = {name for name, e in expected.items() if not e.accepted and e.pixels is None}
     doubtful = {name for name, e in expected.items() if not e.accepted and e.pixels is not None}
     assert certain <= set(found) <= certain | doubtful
     assert all(code in expected[name].codes for name, code in found.items())
-    assert check_readable(open_split("mnist-sample", "test", store), workers) == ()
+    assert check_readable(open_split("mnist-sample", "test", context), workers) == ()

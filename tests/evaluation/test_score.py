@@ -17,6 +17,7 @@ from imclass.evaluation import score as run
 from imclass.evaluation.ensemble import Member
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import evaluate, evaluate_each, protocols
+from imclass.store.context import open_context
 from tests.support.pictures import CLASSES, SIZE, Linear, Pictures, pictures
 from tests.support.tolerance import assert_near, near
 
@@ -273,7 +274,7 @@ def test_a_batch_of_nothing_is_refused() -> None:
 
 def test_protocols_are_found_and_plugins_added(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("PROTOCOLS = {'mine': len}")
-    found = protocols([tmp_path])
+    found = protocols(open_context(plugins=[tmp_path]))
     assert {"center", "resize", "mine"} <= found.entries.keys() and found["center"] == Center()
     with pytest.raises(UserError, match="did you mean 'center'"):
         found["centre"]

@@ -14,6 +14,7 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader, read_model, save_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import NetworkClassifier, create, load, networks
+from imclass.store.context import open_context
 
 DIGITS = tuple("0123456789")
 
@@ -176,8 +177,8 @@ def test_a_file_that_is_not_its_network_is_refused(tmp_path: Path, fields: dict[
 def test_a_network_of_ones_own_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("from imclass.models.nets.lenet import NETS as A\nNETS = {'own': A['lenet-5']}\n")
     path = tmp_path / "model.safetensors"
-    create("own", DIGITS, plugins=[tmp_path]).save(path)
-    assert load(path, [tmp_path]).name == "own"
+    create("own", DIGITS, context=open_context(plugins=[tmp_path])).save(path)
+    assert load(path, open_context(plugins=[tmp_path])).name == "own"
     with pytest.raises(UserError, match="own, give the --plugins DIR it was trained with") as caught:
         load(path)
     assert str(caught.value).startswith(f"{path}: no network is named 'own'")
@@ -214,11 +215,11 @@ def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: 
         "    def __getitem__(self, k): return getattr(self, k)\n"
         "NETS = {'broken': NetworkEntry(build=Broken, row=Row(), parameters=0, paper='none', year=2026)}\n"
     )
-    create(Model("broken"), ["a", "b"], plugins=[tmp_path])  # as it stands it fits
+    create(Model("broken"), ["a", "b"], context=open_context(plugins=[tmp_path]))  # as it stands it fits
     with pytest.raises(UserError, match="broken cannot take 3 x 8 x 8 pixels: "):
-        create(Model("broken", {"wide": 99}), ["a", "b"], plugins=[tmp_path])
+        create(Model("broken", {"wide": 99}), ["a", "b"], context=open_context(plugins=[tmp_path]))
     with pytest.raises(UserError, match="gives 2 scores an image; 3 are wanted"):
-        create(Model("broken"), ["a", "b", "c"], plugins=[tmp_path])
+        create(Model("broken"), ["a", "b", "c"], context=open_context(plugins=[tmp_path]))
 
 
 @pytest.mark.parametrize("image", [np.zeros((28, 28, 1), np.float32), np.zeros((28, 28, 4), np.uint8)])

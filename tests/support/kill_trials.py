@@ -18,7 +18,7 @@ from typing import Any
 import matplotlib.figure  # noqa: F401  imported here once, not in each child
 import torch.utils.tensorboard
 
-from imclass.app.runs.train import train
+from imclass.app.api import train
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess

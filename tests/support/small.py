@@ -89,7 +89,7 @@ def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", 
 def trained_on(folder: Path) -> set[Path]:
     """The files that a training at seed 3 did not hold out."""
     from imclass.data.catalog import open_split
-    from imclass.store.store import open_store
+    from imclass.store.context import open_context
 
-    training = open_split(str(folder), "train", open_store(), 3)
+    training = open_split(str(folder), "train", open_context(), 3)
     return {folder / training.name(i) for i in range(len(training))}

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from imclass.app.api import train
 from imclass.app.draw import curves
 from imclass.app.runs.directory import Run
-from imclass.app.runs.train import perform, prepare, train
+from imclass.app.runs.train import perform, prepare
 from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import read_model, tensors_digest
@@ -23,6 +24,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Arithmetic
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import load
+from imclass.store.context import Context
 from imclass.store.store import Store
 from imclass.training import loop, objective
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
@@ -114,18 +116,18 @@ def test_what_was_chosen_by_measurement_is_not_measured_again(
     bf16 = Arithmetic("bf16", "nhwc")
     monkeypatch.setattr(precision, "probe", lambda *a: (bf16, ()))
     config = configured(tree, precision="auto", save_every=0)
-    prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     monkeypatch.setattr(precision, "probe", lambda *a: pytest.fail("measured again"))
-    assert prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store")).task.runtime.arithmetic == bf16
+    assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).task.runtime.arithmetic == bf16
     stopped(config, tmp_path / "run", 2)
-    assert prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store")).task.runtime.arithmetic == bf16
+    assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).task.runtime.arithmetic == bf16
 
 
 def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp_path: Path) -> None:
     config = configured(tree, epochs=1)
     config = replace(config, model=replace(config.model, std=(1 / 255,), mean_image=True))
     run(config, tmp_path / "run")
-    job = prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     data = job.task.loaders[0].dataset
     plain = sum(config.preprocess(data[i][0]).astype(float) for i in range(len(data))) / len(data) / 255
     mean = load(tmp_path / "run").network.mean
@@ -197,7 +199,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(tree: Path,
     content = bytearray((newest / "tensors.safetensors").read_bytes())
     content[len(content) // 2] ^= 1
     (newest / "tensors.safetensors").write_bytes(content)
-    job = prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     assert newest.name in job.notes[-1] and job.checkpoint is not None and job.checkpoint.path.name < newest.name
     assert run(config, tmp_path / "run") == whole
 
@@ -226,7 +228,7 @@ def test_a_user_can_leave_the_loop_and_come_back(tree: Path, tmp_path: Path) -> 
 
 
 def test_each_epoch_sees_each_image_once(tree: Path, tmp_path: Path) -> None:
-    job = prepare(configured(tree), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     for epoch in (0, 1):
         ids = np.concatenate([batch.ids for batch in job.task.loaders[0].batches(epoch)])
         assert sorted(ids) == sorted(job.task.loaders[0].dataset.ids) and len(ids) == 48
@@ -314,7 +316,7 @@ def test_a_skipped_step_leaves_everything_as_it_was(
 ) -> None:
     """Weights and momenta after a skipped step are bit for bit those before it."""
     poisoned(monkeypatch, "weight", at_step=3)
-    job = prepare(configured(tree, nonfinite="skip"), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    job = prepare(configured(tree, nonfinite="skip"), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     state, digests = loop.start(job.task), []
     for event in itertools.islice(loop.steps(state), 6):
         digests.append((type(event), tensors_digest(state.tensors())))
@@ -324,7 +326,7 @@ def test_a_skipped_step_leaves_everything_as_it_was(
 
 
 def test_a_state_that_is_not_finite_is_refused_by_save(tree: Path, tmp_path: Path) -> None:
-    job = prepare(configured(tree), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     state = loop.start(job.task)
     with torch.no_grad():
         dict(job.task.classifier.network.named_parameters())["head.1.bias"][0] = math.nan
@@ -390,7 +392,7 @@ def test_plateau_needs_a_validation_split(tree: Path, tmp_path: Path) -> None:
 def test_asked_to_stop_saves_at_once(tree: Path, tmp_path: Path) -> None:
     config = configured(tree)
     whole = run(config, tmp_path / "whole")
-    job = prepare(config, Run(tmp_path / "run"), Store(tmp_path / "store"))
+    job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     asked = iter([False, False, True])
     task = replace(job.task, asked_to_stop=lambda: next(asked))
     events = list(loop.steps(loop.start(task)))
@@ -422,7 +424,7 @@ def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: P
         named = {Path(r.path).name for e in events if isinstance(e, StepEnd) for r in e.refused}
         ends = [e for e in events if isinstance(e, EpochEnd)]
         training = len(
-            prepare(configured(data), Run(tmp_path / "x"), Store(tmp_path), dry=True).task.loaders[0].dataset
+            prepare(configured(data), Run(tmp_path / "x"), Context(Store(tmp_path)), dry=True).task.loaders[0].dataset
         )
         assert (
             named and len(named) == ends[0].refused == ends[1].refused and ends[0].images + ends[0].refused == training
@@ -482,6 +484,6 @@ def test_consumers_see_each_event_once_and_are_closed(tree: Path, tmp_path: Path
             self.closed += 1
 
     watcher = Watcher()
-    job = prepare(configured(tree), Run(tmp_path / "run"), Store(tmp_path / "store"))
+    job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     events: Iterator[Event] = perform(job, [watcher])
     assert list(events)[:-1] == watcher.seen and watcher.closed == 1

@@ -2,7 +2,6 @@
 # Tested in tests/app/verbs/test_weights.py
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from imclass.core.contracts import Classifier
@@ -13,15 +12,14 @@ from imclass.evaluation import unpack
 from imclass.models.classifier import NetworkClassifier, suit
 from imclass.models.foreign.convert import Wanted, imported
 from imclass.models.foreign.published import PUBLISHED, obtained, published
-from imclass.store.store import Store, open_store
+from imclass.store.context import Context
 
 CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
 
 
 def load(
     model: str | Path,
-    plugins: Sequence[Path] = (),
-    store: Store | None = None,
+    context: Context,
     arithmetic: Arithmetic = CHANNELS_LAST,
 ) -> Classifier:
     """The classifier that `model` names, verified; anything amiss is a `UserError` that says what and where.
@@ -30,15 +28,15 @@ def load(
     """
     check_has_weights(model)
     published = is_published(model)
-    found = open_published(str(model), store or open_store(), plugins) if published else unpack.load(model, plugins)
+    found = open_published(str(model), context) if published else unpack.load(model, context)
     for member in unpack.networks_of(found):
         suit(member.network, arithmetic)
     return found
 
 
-def load_network(model: str | Path, plugins: Sequence[Path] = (), store: Store | None = None) -> NetworkClassifier:
+def load_network(model: str | Path, context: Context) -> NetworkClassifier:
     """The same where one network is needed, with its layers; another kind of classifier is a `UserError`."""
-    found = load(model, plugins, store)
+    found = load(model, context)
     if not isinstance(found, NetworkClassifier):
         raise UserError(f"{model} is not one network and has no layers; name one of its members")
     return found
@@ -57,17 +55,17 @@ def check_has_weights(model: str | Path) -> None:
         raise UserError(f"{model} is a network without weights; published ones are {', '.join(own)}, or train your own")
 
 
-def open_published(model: str, store: Store, plugins: Sequence[Path] = ()) -> NetworkClassifier:
+def open_published(model: str, context: Context) -> NetworkClassifier:
     """The classifier that NETWORK:WEIGHTS names; what cannot be found or does not fit is a `UserError`.
 
     The file is taken in anew each time: that costs what reading and checking a converted copy would.
     """
     file = published(model)
-    path = obtained(file, store, shown)
+    path = obtained(file, context.store, shown)
     wanted = Wanted(
         file.naming, CIFAR10.classes if file.classes == "cifar10" else None, inputs=file.inputs, licence=file.licence
     )
-    return imported(path, file.network, wanted, plugins)[0]
+    return imported(path, file.network, wanted, context)[0]
 
 
 def shown(held: int, size: int) -> None:

@@ -1,46 +1,45 @@
 """Data sets by name or by path."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
-from imclass.core.tables import Found, find
+from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.data.source import Place, Source
 from imclass.data.threads import ordered
-from imclass.store.store import Store
+from imclass.store.context import Context, find_in
 
 FOLDER = "folder"  # the entry that reads the user's own paths
 
 
-def sources(plugins: Sequence[Path] = ()) -> Found:
+def sources(context: Context | None = None) -> Found:
     """Every data set there is, by name."""
-    return find("imclass.data.sets", "DATASETS", "data set", plugins)
+    return find_in(context, "imclass.data.sets", "DATASETS", "data set")
 
 
-def open_split(data: str, split: str, store: Store, seed: int = 0, plugins: Sequence[Path] = ()) -> Dataset:
+def open_split(data: str, split: str, context: Context, seed: int = 0) -> Dataset:
     """One split of a named data set or, where no set bears that name, of the folder `data`.
 
     `seed` decides a split that has to be made. An unknown name or split is a `UserError` with the nearest one.
     """
-    found = sources(plugins)
+    found = sources(context)
     path = Path(data).expanduser()
     if data in found.entries and data != FOLDER:
         source: Source = found[data]
         if split not in source.splits:
             raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
-        return source.open(Place(store, seed=seed), split)
+        return source.open(Place(context.store, seed=seed), split)
     if not path.exists() and not is_path(data):
         close = nearest(data, set(found.entries) - {FOLDER})
         failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
         wanted = "or a folder with one folder per class; name one with --data"
         raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
     check_not_idx(path)
-    opened: Dataset = found[FOLDER].open(Place(store, path, seed), split)
+    opened: Dataset = found[FOLDER].open(Place(context.store, path, seed), split)
     return opened
 
 

@@ -1,7 +1,7 @@
 """Which images a model is judged by: the part held out of training where it knows the data, else all of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.data.catalog import open_split, sources
 from imclass.evaluation.unpack import networks_of
-from imclass.store.store import Store
+from imclass.store.context import Context
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,14 @@ class Chosen:
     data: str
 
 
-def split_for(
-    models: Mapping[str, Classifier], data: str | None, split: str | None, store: Store, plugins: Sequence[Path]
-) -> Chosen:
+def split_for(models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context) -> Chosen:
     """What models, by their names, are judged by together; `data` and `split` are the user's wishes.
 
     No member may have been trained on it. Models that hold out different parts of one data set are a `UserError`.
     """
     known = list({k.key: k for name, model in models.items() for k in knowledge(name, model)}.values())
-    data = data or data_of(known, store, plugins)
-    choices = [(k, split_for_one(k, data, split, store, plugins)) for k in known]
+    data = data or data_of(known, context)
+    choices = [(k, split_for_one(k, data, split, context)) for k in known]
     held_out = [c for c in choices if c[1].dataset.split != "all"] or choices
     one, first = held_out[0]
     for other, choice in held_out[1:]:
@@ -72,7 +70,7 @@ def split_for(
     return first
 
 
-def validation_for(chosen: Chosen, store: Store, plugins: Sequence[Path]) -> Chosen:
+def validation_for(chosen: Chosen, context: Context) -> Chosen:
     """The validation split of the same data, for what is fitted; never the images that are reported."""
     splits = chosen.dataset.splits
     if "validation" not in splits:
@@ -86,9 +84,7 @@ def validation_for(chosen: Chosen, store: Store, plugins: Sequence[Path]) -> Cho
             f"split {chosen.dataset.split} of {chosen.data} holds the validation images, which weights and temperature "
             "are fitted to; report another with --split test"
         )
-    return Chosen(
-        open_split(chosen.data, "validation", store, 0, plugins), f"split validation of {chosen.data}", chosen.data
-    )
+    return Chosen(open_split(chosen.data, "validation", context, 0), f"split validation of {chosen.data}", chosen.data)
 
 
 def same_images(one: Dataset, other: Dataset) -> bool:
@@ -107,30 +103,30 @@ def known_of(name: str, header: ModelHeader | None) -> Known:
     return Known(name, header.data, header.recipe) if header else Known(name, {}, {})
 
 
-def split_for_one(known: Known, data: str, split: str | None, store: Store, plugins: Sequence[Path]) -> Chosen:
+def split_for_one(known: Known, data: str, split: str | None, context: Context) -> Chosen:
     """What one model is judged by."""
     if split is not None:
         said = f"split {split} of {data}"
-        chosen = open_split(data, split, store, known.seed, plugins)
+        chosen = open_split(data, split, context, known.seed)
         asked_for = split in ("train", "all")
-        return Chosen(chosen, said + (learned(known, data, store, plugins) if asked_for else ""), data)
-    first = open_split(data, "train", store, known.seed, plugins)
+        return Chosen(chosen, said + (learned(known, data, context) if asked_for else ""), data)
+    first = open_split(data, "train", context, known.seed)
     trained_from = known.is_at(first) or known.is_same(first)
     if first.origin.rule.startswith("hash") and not trained_from:
-        every = open_split(data, "all", store, known.seed, plugins)
+        every = open_split(data, "all", context, known.seed)
         return Chosen(every, f"all images of {data}, another source than the model was trained from", data)
     held_out = next((s for s in ("test", "validation") if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
     said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
-    return Chosen(open_split(data, held_out, store, known.seed, plugins), said, data)
+    return Chosen(open_split(data, held_out, context, known.seed), said, data)
 
 
-def data_of(known: list[Known], store: Store, plugins: Sequence[Path]) -> str:
+def data_of(known: list[Known], context: Context) -> str:
     """The data set or folder that the first model that says so was trained from."""
     for one in known:
         named, path = one.recipe.get("data"), one.facts.get("path")
-        if named is not None and (path is None or named in sources(plugins).entries):
+        if named is not None and (path is None or named in sources(context).entries):
             return str(named)
         if path is not None:
             if not Path(path).is_dir():
@@ -139,9 +135,9 @@ def data_of(known: list[Known], store: Store, plugins: Sequence[Path]) -> str:
     raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")
 
 
-def learned(known: Known, data: str, store: Store, plugins: Sequence[Path]) -> str:
+def learned(known: Known, data: str, context: Context) -> str:
     """A warning where the training part is the model's own."""
-    training = open_split(data, "train", store, known.seed, plugins)
+    training = open_split(data, "train", context, known.seed)
     own = known.is_at(training) or known.is_same(training)
     return ", which includes images that the model was trained on" if own else ""
 

@@ -4,7 +4,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from imclass.core.contracts import Classifier, TestProtocol
@@ -19,7 +18,7 @@ from imclass.evaluation.results import Facts, Row, check_images, names_of
 from imclass.evaluation.score import Report, evaluate_each, protocols
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.scales import with_scales
-from imclass.store.store import Store
+from imclass.store.context import Context
 
 AS_TRAINED = "as trained"  # where no protocol is named
 
@@ -71,13 +70,13 @@ def nets_of(member: Member) -> list[Net]:
     return [net_of(network, member.protocol)] if isinstance(network, NetworkClassifier) else []
 
 
-def looks(names: str | None, scales: str | None, plugins: Sequence[Path] = ()) -> dict[str, TestProtocol | None]:
+def looks(names: str | None, scales: str | None, context: Context | None = None) -> dict[str, TestProtocol | None]:
     """Return the protocols of "center,flip" by name, at the scales of "256,384"; raise `UserError` for unknown ones."""
     if names is None:
         if scales is not None:
             raise UserError("--scales needs a --protocol that takes scales, such as dense or vgg-multicrop")
         return {"": None}
-    found, each = protocols(plugins), names.split(",")
+    found, each = protocols(context), names.split(",")
     if len(set(each)) < len(each):
         raise UserError(f"--protocol {names} names one twice; name each once")
     chosen: dict[str, TestProtocol | None] = {name: found[name] for name in each}
@@ -203,19 +202,17 @@ def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)
 
 
-def score(
-    request: Request, store: Store, plugins: Sequence[Path], announce: Callable[[str], None], progress: Progress
-) -> Scored | None:
+def score(request: Request, context: Context, announce: Callable[[str], None], progress: Progress) -> Scored | None:
     """Return every row in the first process, `None` in the others; `announce` is told what is about to be scored."""
     keep_memory()
     ways, rows, trials = ways_of(request), list[Row](), list[Row]()
     with processes() as everyone:
         if ways:
-            chosen = split_for(request.models, request.data, request.split, store, plugins)
+            chosen = split_for(request.models, request.data, request.split, context)
             if everyone.rank == 0:
                 announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
             if request.weights == "fit" or request.temperature:
-                trials = scored(ways, validation_for(chosen, store, plugins), request, everyone, progress)
+                trials = scored(ways, validation_for(chosen, context), request, everyone, progress)
             rows = scored(ways, chosen, request, everyone, progress)
     if everyone.rank:
         return None

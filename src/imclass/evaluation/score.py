@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -11,13 +10,14 @@ from imclass.core.classes import join
 from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, TestProtocol, ViewClassifier
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.runtime import Processes
-from imclass.core.tables import Found, find
+from imclass.core.tables import Found
 from imclass.core.text import printable
 from imclass.data.loader import untouched
 from imclass.data.threads import ordered
 from imclass.evaluation.ensemble import Member
 from imclass.evaluation.measures.single_label import measured
 from imclass.models.views.batches import to_batch
+from imclass.store.context import Context, find_in
 
 AT_ONCE = 256 * 2**20  # bytes of decoded images held before they are scored, whatever the batch
 LOOKED_AT = 28  # images scored at a time where each may be looked at a hundred times: nothing is told meanwhile
@@ -26,9 +26,9 @@ ALONE = Processes()
 Report = Callable[[int, int], None]
 
 
-def protocols(plugins: Sequence[Path] = ()) -> Found:
+def protocols(context: Context | None = None) -> Found:
     """Every test protocol there is, by name."""
-    return find("imclass.evaluation.protocols", "PROTOCOLS", "protocol", plugins)
+    return find_in(context, "imclass.evaluation.protocols", "PROTOCOLS", "protocol")
 
 
 def evaluate(

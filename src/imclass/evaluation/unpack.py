@@ -1,6 +1,6 @@
 """Model files of networks and ensembles: written, and turned into the classifier they hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,14 +15,15 @@ from imclass.core.tables import Found
 from imclass.evaluation.ensemble import Ensemble, Member
 from imclass.evaluation.score import protocols
 from imclass.models.classifier import NetworkClassifier, model_file, restored
+from imclass.store.context import Context
 
 ENSEMBLE = "ensemble"  # the network that an ensemble's header names
 Loaded: TypeAlias = NetworkClassifier | Ensemble
 
 
-def save(path: Path, ensemble: Ensemble, plugins: Sequence[Path] = (), **facts: Any) -> None:
+def save(path: Path, ensemble: Ensemble, context: Context | None = None, **facts: Any) -> None:
     """Write the ensemble as one model file; `facts` fill the other fields of its header (data, metrics ...)."""
-    tensors, header = packed(ensemble, protocols(plugins))
+    tensors, header = packed(ensemble, protocols(context))
     own = {name: tensor.clone() for name, tensor in tensors.items()}  # a network may be two members, each by its way
     save_model(path, own, replace(header, **facts))
 
@@ -65,23 +66,23 @@ def named(protocol: TestProtocol | None, found: Found) -> tuple[str, dict[str, A
     return (exact or alike)[0], to_json(protocol)
 
 
-def load(path: str | Path, plugins: Sequence[Path] = ()) -> Loaded:
+def load(path: str | Path, context: Context | None = None) -> Loaded:
     """The network or the ensemble in a model file or a run directory; anything amiss is a `UserError` naming it."""
     path = model_file(path)
-    return unpacked(*read_model(path), path, protocols(plugins), plugins)
+    return unpacked(*read_model(path), path, protocols(context), context)
 
 
 def unpacked(
-    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, found: Found, plugins: Sequence[Path]
+    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, found: Found, context: Context | None
 ) -> Loaded:
     """The inverse of `packed`; `path` is where both were read from."""
     if header.network != ENSEMBLE:
-        return restored(tensors, header, path, plugins)
+        return restored(tensors, header, path, context)
     members = []
     for i, member in enumerate(header.members):
         own = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
         where = Path(f"{path}, member {i + 1}")
-        classifier = unpacked(own, member.header, where, found, plugins)
+        classifier = unpacked(own, member.header, where, found, context)
         members.append(Member(classifier, protocol_of(member, found, where), member.weight))
     return Ensemble(tuple(members), header.temperature, header)
 

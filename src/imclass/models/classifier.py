@@ -19,17 +19,18 @@ from imclass.core.model_file import ModelHeader, read_model, save_model
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.core.runtime import Arithmetic
 from imclass.core.scores import best
-from imclass.core.tables import Found, find
+from imclass.core.tables import Found
 from imclass.models.arithmetic.precision import laid_out
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
+from imclass.store.context import Context, find_in
 
 
-def networks(plugins: Sequence[Path] = ()) -> Found:
+def networks(context: Context | None = None) -> Found:
     """Every network there is, by name."""
-    return find("imclass.models.nets", "NETS", "network", plugins)
+    return find_in(context, "imclass.models.nets", "NETS", "network")
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
 
-def resolve(model: Model, plugins: Sequence[Path] = ()) -> Model:
+def resolve(model: Model, context: Context | None = None) -> Model:
     """Return the model with every field of its network's row; those that it does not set are the table's."""
-    return replace(model, row=asdict(networks(plugins)[model.network].row) | model.row)
+    return replace(model, row=asdict(networks(context)[model.network].row) | model.row)
 
 
 def create(
@@ -91,7 +92,7 @@ def create(
     classes: Sequence[str],
     preprocess: Preprocess | None = None,
     seed: int = 0,
-    plugins: Sequence[Path] = (),
+    context: Context | None = None,
 ) -> NetworkClassifier:
     """A fresh classifier: the network of this name, with weights drawn from `seed`, for these class names.
 
@@ -99,8 +100,8 @@ def create(
     network was published. Whether everything fits is found out before anything is allocated.
     """
     model = Model(model) if isinstance(model, str) else model
-    outline = sketch(model, classes, preprocess, plugins)
-    entry: NetworkEntry = networks(plugins)[model.network]
+    outline = sketch(model, classes, preprocess, context)
+    entry: NetworkEntry = networks(context)[model.network]
     row = row_of(entry, model.row, model.network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -112,13 +113,13 @@ def create(
 
 
 def sketch(
-    model: Model, classes: Sequence[str], preprocess: Preprocess | None = None, plugins: Sequence[Path] = ()
+    model: Model, classes: Sequence[str], preprocess: Preprocess | None = None, context: Context | None = None
 ) -> NetworkClassifier:
     """The classifier that `create` would make, without memory for its weights: they are on the "meta" device.
 
     Whatever does not fit together is a `UserError`.
     """
-    entry: NetworkEntry = networks(plugins)[model.network]
+    entry: NetworkEntry = networks(context)[model.network]
     if model.initialiser:
         Found("initialiser", dict(INITIALISERS))[model.initialiser]
     check_classes(classes, model.network)
@@ -171,10 +172,10 @@ def default_preprocess(entry: NetworkEntry, size: int) -> Preprocess:
     return Preprocess(size=size, colour="grey" if entry.w_in == 1 else "rgb", scale=round(size * 8 / 7))
 
 
-def load(path: str | Path, plugins: Sequence[Path] = ()) -> NetworkClassifier:
+def load(path: str | Path, context: Context | None = None) -> NetworkClassifier:
     """The classifier in a model file or a run directory, verified; anything amiss is a `UserError` naming the file."""
     path = model_file(path)
-    return restored(*read_model(path), path, plugins)
+    return restored(*read_model(path), path, context)
 
 
 def suit(network: Network, arithmetic: Arithmetic) -> None:
@@ -193,15 +194,15 @@ def model_file(path: str | Path) -> Path:
 
 
 def restored(
-    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, plugins: Sequence[Path] = ()
+    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
     """The classifier with the tensors and the header that were read from `path`, which messages name."""
     try:
-        networks(plugins)[header.network]
+        networks(context)[header.network]
     except UserError as unknown:
         why = f"{path}: {unknown}\nIf it is your own, give the --plugins DIR it was trained with"
         raise UserError(why) from None
-    classifier = sketch(Model(header.network, header.row), header.classes, header.preprocess, plugins)
+    classifier = sketch(Model(header.network, header.row), header.classes, header.preprocess, context)
     check_tensors(classifier, tensors, path)
     classifier.network.load_state_dict(tensors, assign=True)
     classifier.network.eval()

@@ -38,7 +38,7 @@ from imclass.evaluation.measures.single_label import cross_entropy, top_k
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.network import Network
 from imclass.serving.predict import Prediction
-from imclass.store.store import open_store
+from imclass.store.context import open_context
 from tests.app.report.reader import Node, pixels_of, read
 from tests.support.payloads import PAYLOADS, as_file, as_folder
 from tests.support.small import SQUASH, fingerprint, tree, untrained
@@ -118,7 +118,7 @@ def evaluation(home: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
 
 
 def material(run: Path) -> report_facts.Material:
-    return report_facts.gather(Run(run), open_store())
+    return report_facts.gather(Run(run), open_context())
 
 
 # One page
@@ -146,7 +146,7 @@ def test_where_it_goes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run", "--out", "page.html"]) == 0  # its own page may be replaced
     first, *record, _ = capsys.readouterr().out.splitlines()
     assert first == "page.html" and json.loads("\n".join(record)) == {"report": "run/report.html"}
-    assert write_report(Run(run), Path("third.html"), open_store()) == Path("third.html")
+    assert write_report(Run(run), Path("third.html"), open_context()) == Path("third.html")
     assert Path("page.html").read_bytes() == Path("run/report.html").read_bytes() == Path("third.html").read_bytes()
 
 
@@ -369,7 +369,7 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.Capture
     assert "the run in run is not finished" in capsys.readouterr().err
     assert not (run / "report.html").exists()
     with pytest.raises(UserError, match=r"no run in rum; did you mean 'run'\?"):
-        write_report(Run(Path("rum")), Path("page.html"), open_store())
+        write_report(Run(Path("rum")), Path("page.html"), open_context())
 
 
 def test_a_page_that_cannot_be_written_is_said_before_any_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -591,7 +591,7 @@ def test_a_view_is_what_the_preprocess_gives(tmp_path: Path) -> None:
     """Channels of a network that wants blue first are turned back for the eye."""
     from imclass.data.catalog import open_split
 
-    dataset = open_split(str(tree(tmp_path / "pets")), "train", open_store())
+    dataset = open_split(str(tree(tmp_path / "pets")), "train", open_context())
     model = load_with(tmp_path, channels="bgr", colour="rgb")
     assert (report_facts.seen(model, dataset, 0) == model.preprocess(dataset[0][0])[:, :, ::-1]).all()
 

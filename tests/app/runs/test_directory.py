@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from imclass.app.api import train
 from imclass.app.cli.main import main
 from imclass.app.runs.directory import Run, happened, readable
-from imclass.app.runs.train import train
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from imclass.app.runs.train import train
+from imclass.app.api import train
 from imclass.training.events import Event
 from tests.support.small import tree
 

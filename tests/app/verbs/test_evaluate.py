@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from imclass.app.api import load as load_any
 from imclass.app.cli.main import main
-from imclass.app.load import load as load_any
 from imclass.core.codec import to_json
 from imclass.core.config import Model
 from imclass.core.preprocess import Preprocess
@@ -25,7 +25,7 @@ from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.results import read_scores
 from imclass.evaluation.score import evaluate, protocols
 from imclass.models.classifier import NetworkClassifier, create, load
-from imclass.store.store import open_store
+from imclass.store.context import open_context
 from tests.support.small import CLASSES, picture, start, tree
 
 RULE = Preprocess(size=28, colour="grey", scale=28)
@@ -75,7 +75,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def split(name: str) -> Any:
-    return open_split("pets", name, open_store())
+    return open_split("pets", name, open_context())
 
 
 def test_several_models_are_shown_and_fused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,7 +320,7 @@ def test_what_saved_scores_cannot_give(
 
 def trained_from(path: Path, seed: int, data: Path) -> None:
     """A model file that says it was trained from a folder whose split was made by `seed`."""
-    training = open_split(str(data), "train", open_store(), seed)
+    training = open_split(str(data), "train", open_context(), seed)
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
     model(path, seed, data=facts, recipe={"data": str(data), "seed": seed})
 

@@ -1,7 +1,6 @@
 """`imclass models`: the comparison and the layer table, of three networks so that it does not matter how many exist."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from imclass.app.cli.main import main
 from imclass.core.tables import Found
 from imclass.models import classifier
+from imclass.store.context import Context
 
 FEW = ("lenet-5", "vgg-a", "googlenet")
 KEYS = ["name", "paper", "year", "input", "parameters", "macs", "receptive_field", "published"]
@@ -20,8 +20,8 @@ KNOWN = classifier.networks
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three networks and the plugins'."""
 
-    def networks(plugins: Sequence[Path] = ()) -> Found:
-        found, all_of_ours = KNOWN(plugins), set(KNOWN().entries)
+    def networks(context: Context | None = None) -> Found:
+        found, all_of_ours = KNOWN(context), set(KNOWN().entries)
         kept = {n: entry for n, entry in found.entries.items() if n in FEW or n not in all_of_ours}
         return Found(found.what, kept, found.failures)
 

@@ -22,6 +22,7 @@ from imclass.data.sets import cifar
 from imclass.data.sets.cifar import CIFAR10, CIFAR100, DATASETS, PIXELS, Batch, Published
 from imclass.data.source import Place
 from imclass.store import store as store_room
+from imclass.store.context import Context
 from imclass.store.store import Download, Store
 
 SETS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
@@ -156,11 +157,11 @@ def test_the_published_sizes_and_names() -> None:
 
 def test_the_public_path_wants_the_published_size(tmp_path: Path) -> None:
     folder = put(tmp_path / "store", "cifar10")
-    store = Store(tmp_path / "store", offline=True)
+    context = Context(Store(tmp_path / "store", offline=True))
     with pytest.raises(UserError, match=r"test_batch\.bin has 12,292 bytes, fewer than the 30,730,000 wanted"):
-        open_split("cifar10", "test", store)
+        open_split("cifar10", "test", context)
     (folder / "test_batch.bin").write_bytes(bytes(30_730_000))
-    data = open_split("cifar10", "test", store)
+    data = open_split("cifar10", "test", context)
     assert (len(data), data.ids[0], data.ids[-1]) == (10_000, 50_000, 59_999)
     (note,) = data.origin.notes
     assert note.startswith("test_batch.bin is not the published file") and "803d5f7f4d78ea53de84dbe85f74fb6d" in note

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from imclass.app.cli.arguments import Common
 from imclass.core.errors import UserError, need
-from imclass.store.store import Store, open_store
+from imclass.store.context import Context, open_context
+from imclass.store.store import open_store
 
 
-def store_of(common: Common) -> Store:
-    """The store that the options name."""
-    return open_store(common.store, common.offline)
+def context_of(common: Common) -> Context:
+    """Return the context that the options name: the store, and the plugins."""
+    return open_context(open_store(common.store, common.offline), common.plugins)
 
 
 def check_workers(workers: int) -> None:

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import tyro
 
 from imclass.app.cli.arguments import Common, Train
+from imclass.app.cli.checks import context_of
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import Config, Model, Stage
 from imclass.core.errors import UserError
-from imclass.core.tables import find
 from imclass.core.text import nearest
+from imclass.store.context import Context, find_in
 
 ROW = "--model.X: fields of the network's row; `imclass models NETWORK` lists them."
 
@@ -29,6 +30,7 @@ class Order:
     config: Config
     own: Train
     words: tuple[str, ...]
+    context: Context
 
 
 def read_train(words: list[str], helping: bool) -> Order:
@@ -38,10 +40,11 @@ def read_train(words: list[str], helping: bool) -> Order:
     name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (None, words)
     asked = [word for word in rest if word not in ("-h", "--help")]
     own, others = parsed(Train, asked, "imclass train RECIPE", return_unknown_args=True)
-    config = base(name, own)
+    context = context_of(own.common)
+    config = base(name, own, context)
     if not helping:
-        config = with_whole_row(config, others, own.common.plugins)
-    return Order(overridden(config, others + ["--help"] * helping), own, tuple(words))
+        config = with_whole_row(config, others, context)
+    return Order(overridden(config, others + ["--help"] * helping), own, tuple(words), context)
 
 
 def parsed(kind: type, words: Sequence[str], program: str, **more: Any) -> Any:
@@ -74,7 +77,7 @@ def in_order(choices: re.Match[str]) -> str:
     return ", ".join(sorted(set(choices[1].split(", ")) - {"'None'"}))
 
 
-def base(name: str | None, own: Train) -> Config:
+def base(name: str | None, own: Train, context: Context) -> Config:
     """The config before any override: of the named recipe, or of a file."""
     if own.config is not None:
         config = config_in(own.config)
@@ -84,7 +87,7 @@ def base(name: str | None, own: Train) -> Config:
         return config
     if name is None:
         raise UserError("name the recipe first: imclass train RECIPE [options]; `imclass recipes` lists them")
-    config = find("imclass.recipes", "RECIPES", "recipe", own.common.plugins)[name]()
+    config = find_in(context, "imclass.recipes", "RECIPES", "recipe")[name]()
     assert isinstance(config, Config), name
     return config
 
@@ -107,7 +110,7 @@ def config_in(file: Path) -> Config:
     return config
 
 
-def with_whole_row(config: Config, words: Sequence[str], plugins: Sequence[Path]) -> Config:
+def with_whole_row(config: Config, words: Sequence[str], context: Context) -> Config:
     """Return the config with every field of its network's row, so that each is an option; words may name another."""
     from imclass.models.classifier import resolve
 
@@ -116,7 +119,7 @@ def with_whole_row(config: Config, words: Sequence[str], plugins: Sequence[Path]
     model = config.model
     if named not in (None, model.network):
         model = replace(model, network=named, row={})
-    return replace(config, model=resolve(model, plugins))
+    return replace(config, model=resolve(model, context))
 
 
 def is_network(word: str) -> bool:

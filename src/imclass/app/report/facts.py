@@ -31,6 +31,7 @@ from imclass.evaluation.score import evaluate
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier, resolve
 from imclass.models.views.batches import to_batch
+from imclass.store.context import Context
 from imclass.store.store import Store
 
 MISTAKES = 24  # shown, the most confident first
@@ -111,25 +112,25 @@ class Material:
         return str(self.header.data.get("name") or self.config.data)
 
 
-def gather(run: Run, store: Store, plugins: Sequence[Path] = (), workers: int = 0) -> Material:
+def gather(run: Run, context: Context, workers: int = 0) -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
-    begun, classifier = read_begun(run.config), load_network(run.model, plugins)
+    begun, classifier = read_begun(run.config), load_network(run.model, context)
     header = classifier.header
     assert header is not None
     log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []
-    splits, problem = opened(begun.config, header, store, plugins)
+    splits, problem = opened(begun.config, header, context)
     split = next((s for s in HELD_OUT if s in header.metrics or s in splits), "")
     result = None
     try:
         result = evaluate(classifier, splits[split], workers=workers) if split in splits else None
     except UserError as error:
-        problem = told(str(error), store)
+        problem = told(str(error), context.store)
     recorded = recorded_score(header, split)
     return Material(
         run=run.folder.name or "run",
         config=begun.config,
-        usual=recipes_own(begun.config, plugins),
+        usual=recipes_own(begun.config, context),
         header=header,
         digest=file_digest(run.model),
         parameters=sum(p.numel() for p in classifier.network.parameters()),
@@ -161,15 +162,13 @@ def check_finished(run: Run) -> None:
         )
 
 
-def opened(
-    config: Config, header: ModelHeader, store: Store, plugins: Sequence[Path]
-) -> tuple[dict[str, Dataset], str]:
+def opened(config: Config, header: ModelHeader, context: Context) -> tuple[dict[str, Dataset], str]:
     """The splits of the data, by name; or none, and why."""
     try:
         names = header.data.get("splits", ())
-        return {name: open_split(config.data, name, store, config.seed, plugins) for name in names}, ""
+        return {name: open_split(config.data, name, context, config.seed) for name in names}, ""
     except UserError as error:
-        return {}, told(str(error), store)
+        return {}, told(str(error), context.store)
 
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
@@ -182,13 +181,13 @@ def told(message: str, store: Store) -> str:
     return message.split("\n")[0].replace(str(store.folder), "STORE").replace(str(Path.home()), "~")
 
 
-def recipes_own(config: Config, plugins: Sequence[Path]) -> dict[str, Any] | None:
+def recipes_own(config: Config, context: Context) -> dict[str, Any] | None:
     """The values of the recipe itself, by dotted key, with its network's whole row; None where it is not known here."""
-    found = recipes(plugins).entries
+    found = recipes(context).entries
     if config.recipe not in found:
         return None
     made: Config = found[config.recipe]()
-    return flatten(to_json(replace(made, model=resolve(made.model, plugins))))
+    return flatten(to_json(replace(made, model=resolve(made.model, context))))
 
 
 def recorded_score(header: ModelHeader, split: str) -> Score | None:

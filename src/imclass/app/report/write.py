@@ -1,14 +1,13 @@
 """The verb `report`: a finished run told on one page, for those who were not there."""
 # Tested in tests/app/report/test_page.py
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from imclass.app.report.facts import gather
 from imclass.app.report.page import GENERATOR, page
 from imclass.app.runs.directory import Run
 from imclass.core.files import begins, write
-from imclass.store.store import Store
+from imclass.store.context import Context
 
 
 def is_report(path: Path) -> bool:
@@ -16,11 +15,11 @@ def is_report(path: Path) -> bool:
     return begins(path, GENERATOR.encode())
 
 
-def write_report(run: Run, path: Path, store: Store, plugins: Sequence[Path] = (), workers: int = 0) -> Path:
+def write_report(run: Run, path: Path, context: Context, workers: int = 0) -> Path:
     """Write a finished run's report to `path`, one HTML file that needs nothing else; returns `path`.
 
     The model is evaluated once more on the held-out split. Where the data is gone the report says so and tells the
     rest. A folder that holds no finished run is a `UserError`.
     """
-    write(path, page(gather(run, store, plugins, workers)))
+    write(path, page(gather(run, context, workers)))
     return path

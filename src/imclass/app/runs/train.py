@@ -1,4 +1,4 @@
-"""The public verb `train`: a recipe, a data set and a directory become a run, as an iterator of events."""
+"""Training as a run: everything checked and prepared, then performed as an iterator of events."""
 
 import contextlib
 import copy
@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,14 +24,14 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.config import Config, Stage
 from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError
-from imclass.core.tables import Found, find
+from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.data.catalog import open_split
 from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier, create, networks
-from imclass.store.store import Store, open_store
+from imclass.store.context import Context, find_in
 from imclass.training import loop
 from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
@@ -40,16 +39,16 @@ from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 PROBED = 32  # images of a probe's training step
 
 
-def recipes(plugins: Sequence[Path] = ()) -> Found:
+def recipes(context: Context | None = None) -> Found:
     """Every recipe there is, by name."""
-    return find("imclass.recipes", "RECIPES", "recipe", plugins)
+    return find_in(context, "imclass.recipes", "RECIPES", "recipe")
 
 
-def configure(recipe: str | Config, plugins: Sequence[Path] = (), **choices: Any) -> Config:
+def configure(recipe: str | Config, context: Context | None = None, **choices: Any) -> Config:
     """The config of a recipe; a choice is a parameter of the recipe's function, else a field of it or of a stage."""
     if isinstance(recipe, Config):
         return with_fields(recipe, choices)
-    make = recipes(plugins)[recipe]
+    make = recipes(context)[recipe]
     own = {name: choices.pop(name) for name in list(choices) if name in inspect.signature(make).parameters}
     return with_fields(make(**own), choices)
 
@@ -75,33 +74,16 @@ class Job:
     notes: tuple[str, ...]  # what a user should know before it begins
 
 
-def train(
-    recipe: str | Config,
-    out: str | Path | None = None,
-    store: Store | None = None,
-    plugins: Sequence[Path] = (),
-    consumers: Sequence[Consumer] = (),
-    **choices: Any,
-) -> Iterator[Event]:
-    """Train; yields what happens. The same call goes on where it was stopped, and a finished run yields nothing.
-
-    Mistakes are `UserError`s, raised here and not while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
-    """
-    config = configure(recipe, plugins, **choices)
-    run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
-    return perform(prepare(config, run, store or open_store(), plugins), consumers)
-
-
-def prepare(config: Config, run: Run, store: Store, plugins: Sequence[Path] = (), dry: bool = False) -> Job:
+def prepare(config: Config, run: Run, context: Context, dry: bool = False) -> Job:
     """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
 
     `dry` writes nothing.
     """
-    training = open_split(config.data, "train", store, config.seed, plugins)
-    held_out = [open_split(config.data, s, store, config.seed, plugins) for s in training.splits if s != "train"]
-    classifier = create(config.model, training.classes, config.preprocess, config.seed, plugins)
+    training = open_split(config.data, "train", context, config.seed)
+    held_out = [open_split(config.data, s, context, config.seed) for s in training.splits if s != "train"]
+    classifier = create(config.model, training.classes, config.preprocess, config.seed, context)
     config = replace(config, model=replace(config.model, row=classifier.row))
-    usual = to_json(networks(plugins)[config.model.network].row)
+    usual = to_json(networks(context)[config.model.network].row)
     check_data(config, training, held_out)
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
     checkpoint, problems = run.checkpoints(config.keep).newest()

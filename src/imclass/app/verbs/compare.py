@@ -5,6 +5,7 @@ from typing import Any
 
 from imclass.app.cli.answer import Told, tell
 from imclass.app.cli.arguments import Compare, Evaluate
+from imclass.app.cli.checks import context_of
 from imclass.app.text.evaluation import bracketed
 from imclass.app.verbs.evaluate import check, perform, requested
 from imclass.core.codec import to_json
@@ -31,8 +32,9 @@ def compared(own: Compare) -> Told | None:
         workers=own.workers,
         common=own.common,
     )
-    check(asked)
-    result = perform(asked, requested(asked))
+    context = context_of(own.common)
+    check(asked, context)
+    result = perform(requested(asked, context), context)
     if result is None:
         return None
     rows = {row.name: row for row in result.rows}

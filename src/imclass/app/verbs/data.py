@@ -1,6 +1,5 @@
 """The verb `data`: data sets listed, fetched, checked, exported."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from PIL import Image as Pictures
 
 from imclass.app.cli.answer import Listing, listed, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Data
-from imclass.app.cli.checks import check_workers, store_of
+from imclass.app.cli.checks import check_workers, context_of
 from imclass.app.text.columns import plain
 from imclass.core.codec import to_json
 from imclass.core.contracts import Dataset, Refused
@@ -17,12 +16,12 @@ from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
 from imclass.data.catalog import check_readable, open_split, sources
 from imclass.data.source import Place, Source
-from imclass.store.store import Store
+from imclass.store.context import Context
 
 
-def datasets(plugins: Sequence[Path]) -> Listing:
+def datasets(context: Context) -> Listing:
     """The data sets: name, splits, licence, summary."""
-    found = sources(plugins)
+    found = sources(context)
     entries: dict[str, Source] = found.entries
     rows = [
         {
@@ -37,19 +36,21 @@ def datasets(plugins: Sequence[Path]) -> Listing:
     return Listing(rows, lambda name: {}, found.failures)
 
 
-def get(name: str, own: Data, store: Store) -> dict[str, Any]:
+def get(name: str, own: Data, context: Context) -> dict[str, Any]:
     """Fetch a data set into the store."""
-    source: Source = sources(own.common.plugins)[name]
+    source: Source = sources(context)[name]
     if source.get is None:
-        raise UserError(f"{name} needs no fetching, or must be put into {store.folder} by hand: {source.summary}")
-    source.get(Place(store))
-    return {"name": name, "store": str(store.folder)}
+        raise UserError(
+            f"{name} needs no fetching, or must be put into {context.store.folder} by hand: {source.summary}"
+        )
+    source.get(Place(context.store))
+    return {"name": name, "store": str(context.store.folder)}
 
 
-def check(name: str, own: Data, store: Store) -> dict[str, Any]:
+def check(name: str, own: Data, context: Context) -> dict[str, Any]:
     """Decode every image of every split; name those that cannot be used."""
-    first = open_split(name, "train", store, own.seed, own.common.plugins)
-    opened = [open_split(name, split, store, own.seed, own.common.plugins) for split in first.splits]
+    first = open_split(name, "train", context, own.seed)
+    opened = [open_split(name, split, context, own.seed) for split in first.splits]
     refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
     return {
         "name": name,
@@ -61,14 +62,14 @@ def check(name: str, own: Data, store: Store) -> dict[str, Any]:
     }
 
 
-def export(name: str, own: Data, store: Store) -> dict[str, Any]:
+def export(name: str, own: Data, context: Context) -> dict[str, Any]:
     """Write the first images of a split as PNG files into OUT/CLASS/; OUT must be new. Refused ones are named."""
     need(own.most >= 1, "most", own.most, "at least 1 image")
     if own.out is None:
         raise UserError("name a new folder with --out")
     if own.out.exists() and not (own.out.is_dir() and not any(own.out.iterdir())):
         raise UserError(f"--out {own.out} is there already; name a new or an empty folder")
-    dataset = open_split(name, own.split or "test", store, own.seed, own.common.plugins)
+    dataset = open_split(name, own.split or "test", context, own.seed)
     first = range(min(own.most, len(dataset)))
     refused = [bad for i in first if (bad := write_png(dataset, i, own.out)) is not None]
     return {"name": name, "out": str(own.out), "images": len(first) - len(refused), "refused": to_json(refused)}
@@ -89,12 +90,12 @@ def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
 
 def run(own: Data) -> int:
     """List, fetch, check or export data sets."""
-    acts = {"get": get, "check": check, "export": export}
+    acts, context = {"get": get, "check": check, "export": export}, context_of(own.common)
     if own.what not in acts:
-        return listed(datasets(own.common.plugins), own.what, "data set", own.common, tuple(acts))
+        return listed(datasets(context), own.what, "data set", own.common, tuple(acts))
     if own.name is None:
         raise UserError(f"name a data set: imclass data {own.what} NAME")
     check_workers(own.workers)
-    record = acts[own.what](own.name, own, store_of(own.common))
+    record = acts[own.what](own.name, own, context)
     show(record) if own.common.json else print(plain(record))
     return SOME_REFUSED if record.get("refused") else DONE

@@ -8,7 +8,7 @@ from typing import Any
 
 from imclass.app.cli.answer import Told, tell
 from imclass.app.cli.arguments import Evaluate
-from imclass.app.cli.checks import check_target, check_workers, mapping_in, store_of
+from imclass.app.cli.checks import check_target, check_workers, context_of, mapping_in
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.draw.confusion import confusion_png
 from imclass.app.draw.reliability import reliability_png
@@ -26,12 +26,13 @@ from imclass.evaluation.request import AS_TRAINED, Blend, Request, Scored, looks
 from imclass.evaluation.results import Row, changed, is_scores, save_scores, saved_row
 from imclass.evaluation.unpack import save as save_ensemble
 from imclass.models.classifier import model_file
+from imclass.store.context import Context
 
 
-def evaluate(own: Evaluate) -> Scored | None:
+def evaluate(own: Evaluate, context: Context) -> Scored | None:
     """Score models under protocols, and fused. Under torchrun all processes share the images; the first has all."""
-    check(own)
-    return perform(own, requested(own))
+    check(own, context)
+    return perform(requested(own, context), context)
 
 
 def told_of(own: Evaluate, result: Scored) -> Told:
@@ -44,7 +45,7 @@ def told_of(own: Evaluate, result: Scored) -> Told:
     return Told(record(own, result) | {"table": table}, table.rstrip("\n"), bool(last.refused))
 
 
-def check(own: Evaluate) -> None:
+def check(own: Evaluate, context: Context) -> None:
     """Options that cannot be, each a `UserError`."""
     check_workers(own.workers)
     need(own.changed >= 0, "changed", own.changed, "0 or more images")
@@ -59,14 +60,14 @@ def check(own: Evaluate) -> None:
         raise UserError(f"{twice} is named for two things; give each file a name of its own")
     if own.save and own.precision != "fp32":
         raise UserError("--save keeps float32 weights; go without --precision bf16")
-    looked = looks(own.protocol, own.scales, own.common.plugins)
+    looked = looks(own.protocol, own.scales, context)
     several = len(looked) > 1 or (len(own.models) > 1 and own.weights == "none")
     if several and (own.temperature or own.save):
         option = "--temperature" if own.temperature else "--save"
         raise UserError(f"{option} is of one row; name one --protocol, and one model or --weights mean or fit")
 
 
-def requested(own: Evaluate) -> Request:
+def requested(own: Evaluate, context: Context) -> Request:
     """Return the request with its models and saved scores loaded; what cannot be together is a `UserError`."""
     if not own.models:
         raise UserError("name a MODEL: a run's directory, a model file, or a file of saved scores")
@@ -74,12 +75,12 @@ def requested(own: Evaluate) -> Request:
     if twice:
         raise UserError(f"{twice[0]} is named twice; name each model once")
     saved = [path for path in own.models if is_scores(path)]
-    store, arithmetic, plugins = store_of(own.common), Arithmetic(own.precision, "nhwc"), own.common.plugins
+    arithmetic = Arithmetic(own.precision, "nhwc")
     request = Request(
-        models={str(path): load(path, plugins, store, arithmetic) for path in own.models if path not in saved},
+        models={str(path): load(path, context, arithmetic) for path in own.models if path not in saved},
         saved=tuple(saved_row(path) for path in saved),
         order=tuple(map(str, own.models)),
-        protocols=looks(own.protocol, own.scales, plugins),
+        protocols=looks(own.protocol, own.scales, context),
         data=own.data,
         split=own.split,
         weights=own.weights,
@@ -108,16 +109,16 @@ def check_saved(request: Request, save: Path | None) -> None:
         raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
 
 
-def perform(own: Evaluate, request: Request) -> Scored | None:
+def perform(request: Request, context: Context) -> Scored | None:
     """Score what was requested, with progress on standard error."""
 
     def announce(what: str) -> None:
         print(f"evaluating {what}", file=sys.stderr)
 
-    return score(request, store_of(own.common), own.common.plugins, announce, counting)
+    return score(request, context, announce, counting)
 
 
-def write_files(own: Evaluate, result: Scored) -> None:
+def write_files(own: Evaluate, result: Scored, context: Context) -> None:
     """The pictures, the scores and the model that were asked for."""
     last = result.rows[-1]
     evaluation = last.evaluation
@@ -136,7 +137,7 @@ def write_files(own: Evaluate, result: Scored) -> None:
         save_ensemble(
             own.save,
             blend.ensemble(result.ways),
-            own.common.plugins,
+            context,
             metrics={last.facts.split: counted},
             versions=versions(),
         )
@@ -211,9 +212,10 @@ def interval(row: Row) -> tuple[float, float]:
 
 def run(own: Evaluate) -> int:
     """Score models on a split, alone and fused."""
-    result = evaluate(own)
+    context = context_of(own.common)
+    result = evaluate(own, context)
     try:
         return tell(told_of(own, result) if result else None, own.common)
     finally:  # where the disk is full, the result has been told; where nobody reads it any more, there are the files
         if result:
-            write_files(own, result)
+            write_files(own, result, context)

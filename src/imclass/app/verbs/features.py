@@ -4,7 +4,7 @@ import sys
 
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Features
-from imclass.app.cli.checks import check_target, check_workers, store_of
+from imclass.app.cli.checks import check_target, check_workers, context_of
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.draw.grid import grid, grid_png
 from imclass.app.load import load_network
@@ -24,9 +24,7 @@ def run(own: Features) -> int:
     check_target(own.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
     check_target(own.grid, "--grid", ".png", is_drawn)
     files = gather(own.paths)
-    found = features(
-        load_network(own.model, own.common.plugins, store_of(own.common)), files, own.layer, workers=own.workers
-    )
+    found = features(load_network(own.model, context_of(own.common)), files, own.layer, workers=own.workers)
     for refused in found.refused:
         print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
     picture = grid(maps(found)) if own.grid else None

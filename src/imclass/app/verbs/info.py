@@ -1,12 +1,11 @@
 """The verb `info`: what a model file holds."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, Info
-from imclass.app.cli.checks import store_of
+from imclass.app.cli.checks import context_of
 from imclass.app.load import is_published, open_published
 from imclass.app.text.columns import plain
 from imclass.core.codec import to_json
@@ -15,13 +14,13 @@ from imclass.evaluation import unpack
 from imclass.evaluation.ensemble import Ensemble
 from imclass.models.classifier import model_file
 from imclass.models.foreign.published import obtained, published
-from imclass.store.store import Store
+from imclass.store.context import Context
 
 
-def model_info(path: Path, plugins: Sequence[Path]) -> dict[str, Any]:
+def model_info(path: Path, context: Context) -> dict[str, Any]:
     """Everything a model file holds beside its tensors, and their number."""
     file = model_file(path)
-    classifier = unpack.load(file, plugins)
+    classifier = unpack.load(file, context)
     parameters = sum(p.numel() for one in unpack.networks_of(classifier) for p in one.network.parameters())
     header = to_json(classifier.header)
     if not isinstance(classifier, Ensemble):
@@ -29,10 +28,10 @@ def model_info(path: Path, plugins: Sequence[Path]) -> dict[str, Any]:
     return {"file": str(file), "sha256": file_digest(file), "parameters": parameters, **header}
 
 
-def published_info(model: str, store: Store, plugins: Sequence[Path] = ()) -> dict[str, Any]:
+def published_info(model: str, context: Context) -> dict[str, Any]:
     """What is known of published weights: the file, its SHA-256, and what a model file of them would say."""
-    classifier = open_published(model, store, plugins)
-    path = obtained(published(model), store)
+    classifier = open_published(model, context)
+    path = obtained(published(model), context.store)
     header = to_json(classifier.header)
     known = {key: header[key] for key in ("network", "row", "classes", "preprocess", "chosen", "licence")}
     parameters = sum(p.numel() for p in classifier.network.parameters())
@@ -41,9 +40,7 @@ def published_info(model: str, store: Store, plugins: Sequence[Path] = ()) -> di
 
 def run(own: Info) -> int:
     """Say what a model file holds."""
-    if is_published(own.model):
-        record = published_info(str(own.model), store_of(own.common), own.common.plugins)
-    else:
-        record = model_info(own.model, own.common.plugins)
+    context = context_of(own.common)
+    record = published_info(str(own.model), context) if is_published(own.model) else model_info(own.model, context)
     show(record) if own.common.json else print(plain(record))
     return DONE

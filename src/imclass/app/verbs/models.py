@@ -1,14 +1,13 @@
 """The verb `models`: the networks there are, each measured."""
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, Models
+from imclass.app.cli.checks import context_of
 from imclass.app.runs.progress import counting
 from imclass.app.text.networks import comparison, in_detail
 from imclass.core.codec import to_json
@@ -16,11 +15,12 @@ from imclass.core.tables import Found
 from imclass.models import classifier
 from imclass.models.analysis.geometry import Geometry, measure
 from imclass.models.entry import NetworkEntry, native_size
+from imclass.store.context import Context
 
 
-def everything(plugins: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+def everything(context: Context) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """A record for each network, and why some could not be built or measured."""
-    found = classifier.networks(plugins)
+    found = classifier.networks(context)
     records, failures = [], list(found.failures)
     with counting("measuring", "networks") as report:
         for i, (name, entry) in enumerate(found.entries.items()):
@@ -33,9 +33,9 @@ def everything(plugins: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str
     return records, tuple(failures)
 
 
-def one(name: str, plugins: Sequence[Path]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def one(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The record of one network with its row and its layers; an unknown name is a `UserError`."""
-    found: Found = classifier.networks(plugins)
+    found: Found = classifier.networks(context)
     entry: NetworkEntry = found[name]
     geometry = outline(entry)
     further = {"stride": geometry.stride, "activations": geometry.activations, "row": to_json(entry.row)}
@@ -67,8 +67,8 @@ def record(name: str, entry: NetworkEntry, geometry: Geometry) -> dict[str, Any]
 
 def run(own: Models) -> int:
     """List networks, or one with its layers."""
-    plugins = own.common.plugins
-    found, failures = one(own.name, plugins) if own.name else everything(plugins)
+    context = context_of(own.common)
+    found, failures = one(own.name, context) if own.name else everything(context)
     for failure in failures:
         print(f"note: not usable: {failure}", file=sys.stderr)
     if own.common.json:

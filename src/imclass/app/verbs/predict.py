@@ -7,7 +7,7 @@ from typing import Any
 
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Predict
-from imclass.app.cli.checks import check_workers, store_of
+from imclass.app.cli.checks import check_workers, context_of
 from imclass.app.load import load
 from imclass.core.errors import UserError
 from imclass.core.text import harmless, printable
@@ -53,8 +53,9 @@ def run(own: Predict) -> int:
         raise UserError(f"--protocol {own.protocol} names several; an image is named under one")
     check_workers(own.workers)
     files = gather(own.paths)
-    classifier = load(own.model, own.common.plugins, store_of(own.common))
-    protocol = protocols(own.common.plugins)[own.protocol] if own.protocol else None
+    context = context_of(own.common)
+    classifier = load(own.model, context)
+    protocol = protocols(context)[own.protocol] if own.protocol else None
     member = member_of(str(own.model), classifier, protocol)
     form = "json" if own.common.json else own.format
     found = predictions(member, files, own.top, workers=own.workers)

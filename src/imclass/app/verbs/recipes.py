@@ -1,19 +1,19 @@
 """The verb `recipes`: what can be trained by one command."""
 
 import inspect
-from collections.abc import Sequence
-from pathlib import Path
 
 from imclass.app.cli.answer import Listing, listed
 from imclass.app.cli.arguments import Recipes
+from imclass.app.cli.checks import context_of
 from imclass.app.runs.train import recipes as all_recipes
 from imclass.core.codec import to_json
 from imclass.core.tables import Found
+from imclass.store.context import Context
 
 
-def recipes(plugins: Sequence[Path]) -> Listing:
+def recipes(context: Context) -> Listing:
     """The recipes: name, network, data set, epochs, and the first line of their docstring."""
-    found: Found = all_recipes(plugins)
+    found: Found = all_recipes(context)
     made, failures = {}, list(found.failures)
     for name, make in found.entries.items():
         try:
@@ -39,4 +39,4 @@ def recipes(plugins: Sequence[Path]) -> Listing:
 
 def run(own: Recipes) -> int:
     """List recipes."""
-    return listed(recipes(own.common.plugins), own.name, "recipe", own.common)
+    return listed(recipes(context_of(own.common)), own.name, "recipe", own.common)

@@ -3,7 +3,7 @@
 
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, Report
-from imclass.app.cli.checks import check_target, check_workers, store_of
+from imclass.app.cli.checks import check_target, check_workers, context_of
 from imclass.app.report.write import is_report, write_report
 from imclass.app.runs.directory import Run
 from imclass.core.text import printable
@@ -14,8 +14,6 @@ def run(own: Report) -> int:
     check_workers(own.workers)
     check_target(own.out, "--out", ".html", is_report)
     run = Run(own.run)
-    path = write_report(
-        run, own.out or run.folder / "report.html", store_of(own.common), own.common.plugins, own.workers
-    )
+    path = write_report(run, own.out or run.folder / "report.html", context_of(own.common), own.workers)
     show({"report": str(path)}) if own.common.json else print(printable(str(path)))
     return DONE

@@ -7,7 +7,6 @@ from typing import Any
 
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
-from imclass.app.cli.checks import store_of
 from imclass.app.cli.options import Order
 from imclass.app.load import load_network
 from imclass.app.report.write import write_report
@@ -18,6 +17,7 @@ from imclass.app.runs.train import perform, prepare
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.text import printable
+from imclass.store.context import Context
 from imclass.training import loop
 from imclass.training.events import Consumer, Evaluated, NonFinite, Saved, StepEnd
 
@@ -26,7 +26,7 @@ def run(order: Order) -> int:
     """Train with progress on standard error, and the result on standard output."""
     own, config = order.own, order.config
     run = Run(own.out or Path("runs") / config.recipe)
-    job = prepare(config, run, store_of(own.common), own.common.plugins, dry=own.dry_run)
+    job = prepare(config, run, order.context, dry=own.dry_run)
     for note in job.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     if own.dry_run:
@@ -51,8 +51,8 @@ def run(order: Order) -> int:
                     f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
                 )
     if not (run.folder / "report.html").is_file():
-        write_report(run, run.folder / "report.html", store_of(own.common), own.common.plugins, config.workers)
-    return report_run(run, own.common, refused)
+        write_report(run, run.folder / "report.html", order.context, config.workers)
+    return report_run(run, own.common, order.context, refused)
 
 
 def screen(style: str, steps: int, done: int) -> Consumer:
@@ -70,9 +70,9 @@ def stopped(event: NonFinite, run: Run) -> str:
     )
 
 
-def report_run(run: Run, common: Common, refused: set[str]) -> int:
+def report_run(run: Run, common: Common, context: Context, refused: set[str]) -> int:
     """Say what a finished run came to."""
-    header = load_network(run.model, common.plugins).header
+    header = load_network(run.model, context).header
     assert header is not None
     if common.json:
         show(

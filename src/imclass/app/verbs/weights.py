@@ -12,7 +12,7 @@ import torch
 from imclass.app.cli import answer
 from imclass.app.cli.answer import Listing, show
 from imclass.app.cli.arguments import DONE, USER_ERROR, Weights
-from imclass.app.cli.checks import check_target, store_of
+from imclass.app.cli.checks import check_target, context_of
 from imclass.app.load import load_network
 from imclass.core.classes import check_classes
 from imclass.core.errors import UserError
@@ -24,6 +24,7 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.foreign.convert import Wanted, exported, fitted, imported, told
 from imclass.models.foreign.fit import Fit
 from imclass.models.foreign.published import PUBLISHED
+from imclass.store.context import Context
 
 ACTS = ("import", "verify", "export")
 FORMATS = (".safetensors", ".pth", ".pt")  # that `export` writes
@@ -67,16 +68,18 @@ def act(own: Weights) -> Outcome:
     if own.file is None:
         what = "MODEL" if own.what == "export" else "FILE"
         raise UserError(f"name the {what.lower()}: imclass weights {own.what} {what}")
-    return {"import": take_in, "verify": verify, "export": give_out}[str(own.what)](own, own.file)
+    return {"import": take_in, "verify": verify, "export": give_out}[str(own.what)](
+        own, own.file, context_of(own.common)
+    )
 
 
-def take_in(own: Weights, file: str) -> Outcome:
+def take_in(own: Weights, file: str, context: Context) -> Outcome:
     """A foreign file as a model file."""
     network, out = required(own.as_, "--as NETWORK", own), required(own.out, "--out MODEL", own)
     check_target(out, "--out", ".safetensors")
     names = names_in(own.classes) if own.classes else None
-    wanted = Wanted(own.from_, names, usual_names(network, own.common.plugins), own.preprocess)
-    classifier, fit = imported(Path(file), network, wanted, own.common.plugins)
+    wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess)
+    classifier, fit = imported(Path(file), network, wanted, context)
     check_classes(classifier.classes, file)
     header = classifier.header
     assert header is not None
@@ -85,28 +88,28 @@ def take_in(own: Weights, file: str) -> Outcome:
     return Outcome(record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}")
 
 
-def verify(own: Weights, file: str) -> Outcome:
+def verify(own: Weights, file: str, context: Context) -> Outcome:
     """How a foreign file fits; exit code 2 where it would not be loaded."""
-    fit, _ = fitted(Path(file), required(own.as_, "--as NETWORK", own), own.from_, own.common.plugins)
+    fit, _ = fitted(Path(file), required(own.as_, "--as NETWORK", own), own.from_, context)
     verdict = "it would be loaded" if fit.loads else "it would not be loaded"
     return Outcome(fit_record(fit), f"{told(fit)}\n{verdict}", DONE if fit.loads else USER_ERROR)
 
 
-def give_out(own: Weights, model: str) -> Outcome:
+def give_out(own: Weights, model: str, context: Context) -> Outcome:
     """A model's tensors as another library's state dict."""
     library, out = required(own.format, "--format LIBRARY", own), required(own.out, "--out FILE", own)
     if out.suffix not in FORMATS:
         raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
     check_target(out, "--out")
-    classifier = load_network(model, own.common.plugins, store_of(own.common))
-    tensors = exported(classifier, library, own.common.plugins)
+    classifier = load_network(model, context)
+    tensors = exported(classifier, library, context)
     with replacing(out) as target:
         if out.suffix == ".safetensors":
             target.write(safetensors.torch.save(tensors, metadata={"format": "pt"}))
         else:
             torch.save(tensors, target)
     mean, std = (getattr(classifier.network, name).flatten().tolist() for name in ("mean", "std"))
-    entry = networks(own.common.plugins)[classifier.name]
+    entry = networks(context)[classifier.name]
     record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(tensors)}
     text = (
         f"{printable(str(out))}: {len(tensors):,} tensors of {library}'s {record['name']}; images in [0, 1], red "
@@ -149,9 +152,9 @@ def names_in(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def usual_names(network: str, plugins: Sequence[Path] = ()) -> Mapping[int, Sequence[str]]:
+def usual_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
     """Names that a file for this network may be meant to have, by their number: CIFAR-10's for networks of its size."""
-    entry: NetworkEntry = networks(plugins)[network]
+    entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}
 
 

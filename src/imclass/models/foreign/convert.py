@@ -22,6 +22,7 @@ from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.fit import OWN, Fit, best_fit, given, outlined, taken
 from imclass.models.foreign.inputs import inputs_for
 from imclass.models.foreign.readers import read_tensors
+from imclass.store.context import Context
 
 CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
@@ -39,21 +40,21 @@ class Wanted:
 
 
 def fitted(
-    path: Path, network: str, library: str | None = None, plugins: Sequence[Path] = ()
+    path: Path, network: str, library: str | None = None, context: Context | None = None
 ) -> tuple[Fit, Mapping[str, Tensor]]:
     """How the tensors in a file fit a network, whether they do or not, and the tensors by the file's names."""
-    entry: NetworkEntry = networks(plugins)[network]
+    entry: NetworkEntry = networks(context)[network]
     held = read_tensors(path)
     fit = best_fit(network, entry, held.tensors, library)
     return replace(fit, notes=(*held.notes, *fit.notes)), held.tensors
 
 
-def imported(path: Path, network: str, wanted: Wanted, plugins: Sequence[Path] = ()) -> tuple[NetworkClassifier, Fit]:
+def imported(path: Path, network: str, wanted: Wanted, context: Context | None = None) -> tuple[NetworkClassifier, Fit]:
     """The classifier that a file's tensors make of a network, and how they fitted; else a `UserError` with all."""
-    entry: NetworkEntry = networks(plugins)[network]
-    fit, held = fitted(path, network, wanted.naming, plugins)
+    entry: NetworkEntry = networks(context)[network]
+    fit, held = fitted(path, network, wanted.naming, context)
     if not fit.loads:
-        raise UserError(f"{path} was not loaded. {told(fit)}{elsewhere(fit, plugins)}")
+        raise UserError(f"{path} was not loaded. {told(fit)}{elsewhere(fit, context)}")
     tensors = taken(fit, outlined(entry, fit.row, fit.classes, fit.w_in), held)
     names = class_names(fit, wanted)
     inputs, said = inputs_for(entry, fit, wanted.inputs)
@@ -69,7 +70,7 @@ def imported(path: Path, network: str, wanted: Wanted, plugins: Sequence[Path] =
         network, to_json(fit.row), names, replace(inputs.preprocess, channels="rgb"), licence=wanted.licence,
         chosen=f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}", **wanted.facts,
     )  # fmt: skip
-    return restored(tensors, header, path, plugins), replace(fit, notes=(*fit.notes, said))
+    return restored(tensors, header, path, context), replace(fit, notes=(*fit.notes, said))
 
 
 def told(fit: Fit) -> str:
@@ -82,9 +83,9 @@ def told(fit: Fit) -> str:
     return "\n".join([*lines, *(f"  {note}" for note in fit.notes)])
 
 
-def elsewhere(fit: Fit, plugins: Sequence[Path]) -> str:
+def elsewhere(fit: Fit, context: Context | None) -> str:
     """Other variants of the network, where this one has no library's names, and nothing fits."""
-    entries: dict[str, NetworkEntry] = networks(plugins).entries
+    entries: dict[str, NetworkEntry] = networks(context).entries
     if fit.pairs or entries[fit.network].foreign:
         return ""
     others = [name for name, entry in entries.items() if name.startswith(f"{fit.network}-") and entry.foreign]
@@ -110,9 +111,9 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(CLASSES_FILE.read_text().splitlines())
 
 
-def exported(found: NetworkClassifier, library: str, plugins: Sequence[Path] = ()) -> dict[str, Tensor]:
+def exported(found: NetworkClassifier, library: str, context: Context | None = None) -> dict[str, Tensor]:
     """The network's tensors as `library` names and shapes them; one that it does not have is a `UserError`."""
-    entry: NetworkEntry = networks(plugins)[found.name]
+    entry: NetworkEntry = networks(context)[found.name]
     if library not in entry.foreign:
         raise UserError(f"--format {library}: that library has no {found.name}{nearest(library, entry.foreign)}")
     foreign, row = entry.foreign[library], row_of(entry, found.row, found.name)

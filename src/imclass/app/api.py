@@ -1,0 +1,65 @@
+"""The public functions: each makes the context it works in, once, and calls the rooms below."""
+
+# Tested in tests/test_public.py
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from imclass.app import load as models
+from imclass.app.runs import train as runs
+from imclass.app.runs.directory import Run
+from imclass.core.config import Config, Model
+from imclass.core.contracts import Classifier
+from imclass.core.preprocess import Preprocess
+from imclass.models import classifier
+from imclass.models.classifier import NetworkClassifier
+from imclass.store.context import open_context
+from imclass.store.store import Store
+from imclass.training.events import Consumer, Event
+
+
+def train(
+    recipe: str | Config,
+    out: str | Path | None = None,
+    store: Store | None = None,
+    plugins: Sequence[str | Path] = (),
+    consumers: Sequence[Consumer] = (),
+    **choices: Any,
+) -> Iterator[Event]:
+    """Train; yield what happens. The same call goes on where it was stopped, and a finished run yields nothing.
+
+    Mistakes are `UserError`s, raised here and not while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
+    """
+    context = open_context(store, plugins)
+    config = runs.configure(recipe, context, **choices)
+    run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
+    return runs.perform(runs.prepare(config, run, context), consumers)
+
+
+def configure(recipe: str | Config, plugins: Sequence[str | Path] = (), **choices: Any) -> Config:
+    """Return the config of a recipe; a choice is a parameter of its function, else a field of it or of a stage."""
+    return runs.configure(recipe, open_context(plugins=plugins), **choices)
+
+
+def create(
+    model: str | Model,
+    classes: Sequence[str],
+    preprocess: Preprocess | None = None,
+    seed: int = 0,
+    plugins: Sequence[str | Path] = (),
+) -> NetworkClassifier:
+    """Return a fresh classifier: the network of this name, weights drawn from `seed`, these K class names.
+
+    `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
+    network was published. Raise `UserError` for what does not fit, before anything is allocated.
+    """
+    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins))
+
+
+def load(model: str | Path, plugins: Sequence[str | Path] = (), store: Store | None = None) -> Classifier:
+    """Return the classifier that `model` names: a run, a model file, or NETWORK:WEIGHTS. Raise `UserError` otherwise.
+
+    It is for evaluation: its network computes in float32, channels last.
+    """
+    return models.load(model, open_context(store, plugins))
