@@ -13,12 +13,13 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from imclass.core.contracts import Image, Origin
-from imclass.evaluation.protocols.multicrop import VggMulticrop
+from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
 from imclass.evaluation.score import evaluate
 from imclass.models.classifier import create
 from imclass.models.views.scales import proportional
@@ -58,7 +59,7 @@ def peak(arguments: argparse.Namespace) -> float:
     size = classifier.preprocess.size
     data = Noise(arguments.images, size, classifier.classes)
     scales = proportional((256, 384, 512), 224, size)
-    evaluate(classifier, data, VggMulticrop(scales))
+    evaluate(classifier, data, replace(VGG_MULTICROP, scales=scales))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

@@ -32,8 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from imclass.core.config import Model
 from imclass.core.runtime import PLAIN, Arithmetic
 from imclass.data.images.decode import decode
-from imclass.evaluation.protocols.dense import Dense
-from imclass.evaluation.protocols.multicrop import VggMulticrop
+from imclass.evaluation.protocols.dense import DENSE
+from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
 from imclass.models.arithmetic.precision import BF16, FP32
 from imclass.models.classifier import NetworkClassifier, create, networks, suit
 from imclass.models.network import Network
@@ -146,8 +146,8 @@ def dense_against_crops(
     for arithmetic in FP32:
         ours = within(classifier, arithmetic)
         sides: dict[str, Side] = {
-            f"dense, {arithmetic}": lambda ours=ours: Dense(SCALES)(ours, images),  # type: ignore[misc]
-            f"150 crops, {arithmetic}": lambda ours=ours: VggMulticrop(SCALES)(ours, images),  # type: ignore[misc]
+            f"dense, {arithmetic}": lambda ours=ours: replace(DENSE, scales=SCALES)(ours, images),  # type: ignore[misc]
+            f"150 crops, {arithmetic}": lambda ours=ours: replace(VGG_MULTICROP, scales=SCALES)(ours, images),  # type: ignore[misc]
         }
         ratio = show(interleaved(sides, rounds), peer=f"150 crops, {arithmetic}")
         print(f"  {100 * ratio / expected:.0f} % of the multiply-adds' ratio")
@@ -160,7 +160,7 @@ def crops_against_loop(classifier: NetworkClassifier, path: Path, rounds: int) -
     sides: dict[str, Side] = {}
     for arithmetic in (*FP32, *BF16):
         ours = within(classifier, arithmetic)
-        sides[str(arithmetic)] = lambda ours=ours: VggMulticrop((256,))(ours, [decode(path)])  # type: ignore[misc]
+        sides[str(arithmetic)] = lambda ours=ours: replace(VGG_MULTICROP, scales=(256,))(ours, [decode(path)])  # type: ignore[misc]
     sides["a loop, fp32"] = lambda: each_by_itself(plain.network, path, 256)
     exact = sides["a loop, fp32"]().softmax(1)
     for name, side in sides.items():

@@ -13,7 +13,6 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["MPLCONFIGDIR"] = str(CACHE / "matplotlib")  # its list of fonts takes seconds to make, so it is kept
 
 import contextlib  # noqa: E402
-import inspect  # noqa: E402
 import itertools  # noqa: E402
 import socket  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
@@ -27,11 +26,6 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 LOOPBACK = ("127.", "localhost", "::1")
-
-
-def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
-    """A `typing.Protocol` called Test... is one of ours, not a class of tests."""
-    return [] if inspect.isclass(obj) and getattr(obj, "_is_protocol", False) else None
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import torch
 
 from imclass.core.config import Config
 from imclass.core.contracts import Classifier, Dataset
-from imclass.core.contracts import TestProtocol as Protocol
+from imclass.core.contracts import ViewProtocol as Protocol
 from imclass.core.tables import find, load_plugins
 from imclass.data.source import Place
 from imclass.models.classifier import NetworkClassifier, create, networks

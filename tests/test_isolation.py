@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from imclass.core import runtime
-from imclass.core.contracts import TestProtocol
+from imclass.core.contracts import ViewProtocol
 from imclass.core.preprocess import Preprocess
 
 
@@ -50,7 +50,14 @@ def test_switches_of_torch_do_not_stay(time: str) -> None:
 
 def test_a_protocol_is_matched_by_what_it_does() -> None:
     class Center:
+        name = "center"
+
+        def scales_for(self, preprocess: object) -> tuple[int, ...]:
+            return ()
+
+        def check(self, classifier: object) -> None: ...
+
         def __call__(self, classifier: object, images: object) -> None: ...
 
-    assert isinstance(Center(), TestProtocol)
-    assert not isinstance(object(), TestProtocol)
+    assert isinstance(Center(), ViewProtocol)
+    assert not isinstance(object(), ViewProtocol)

@@ -54,6 +54,14 @@ PROTOCOL = """
 
     @dataclass(frozen=True)
     class Mirrored:
+        name: str = "mirrored"
+
+        def scales_for(self, preprocess):
+            return ()
+
+        def check(self, classifier):
+            pass
+
         def __call__(self, classifier, images):
             return one_view(classifier, [image[:, ::-1] for image in images], classifier.preprocess)
 
@@ -93,6 +101,24 @@ def test_all_four_work_together(plugins: Path, tmp_path: Path, capsys: pytest.Ca
     assert mirrored["top1"] != straight["top1"]  # the protocol was really used
     assert main(["info", str(out), *own]) == 0
     assert json.loads(capsys.readouterr().out)["row"] == {"width": 6, "size": 8}
+
+
+def test_a_protocol_is_saved_and_evaluates_again(
+    plugins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that was executed twice would have made two classes of this name."""
+    marks = tmp_path / "executed.txt"
+    with (plugins / "mirrored.py").open("a") as file:
+        file.write(f"with open({str(marks)!r}, 'a') as marks:\n    marks.write('x')\n")
+    own, out, saved = ["--plugins", str(plugins), "--json"], tmp_path / "run", tmp_path / "mirrored.safetensors"
+    assert main(["train", "halves-tiny", "--out", str(out), "--epochs", "1", *own]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--protocol", "mirrored", "--save", str(saved), *own]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", str(saved), "--data", "halves", "--split", "test", *own]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["top1"], again["loss"]) == (first["top1"], pytest.approx(first["loss"]))
+    assert marks.read_text() == "x"
 
 
 @pytest.mark.parametrize(("verb", "name"), [("data", "halves"), ("recipes", "halves-tiny")])

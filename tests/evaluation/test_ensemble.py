@@ -52,6 +52,13 @@ class Fixed:
 class Darker:
     """A protocol that looks at half the light."""
 
+    name = "darker"
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        return ()
+
+    def check(self, classifier: ViewClassifier) -> None: ...
+
     def __call__(self, classifier: ViewClassifier, images: Sequence[np.ndarray]) -> torch.Tensor:
         return classifier.classify([image // 2 for image in images])
 

@@ -273,8 +273,14 @@ def test_a_batch_of_nothing_is_refused() -> None:
 
 
 def test_protocols_are_found_and_plugins_added(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("PROTOCOLS = {'mine': len}")
+    text = "from imclass.evaluation.protocols.center import Center\n"
+    text += "PROTOCOLS = {'mine': Center(name='mine'), 'other': Center(), 'length': len}"
+    (tmp_path / "mine.py").write_text(text)
     found = protocols(open_context(plugins=[tmp_path]))
+    assert found.failures == (
+        "protocol other: its name is 'center'; it must be 'other'",
+        "protocol length: it must have name, scales_for(preprocess), check(classifier) and be called",
+    )
     assert {"center", "resize", "mine"} <= found.entries.keys() and found["center"] == Center()
     with pytest.raises(UserError, match="did you mean 'center'"):
         found["centre"]

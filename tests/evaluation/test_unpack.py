@@ -13,7 +13,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.evaluation.ensemble import Ensemble, Member
 from imclass.evaluation.measures.single_label import measured
 from imclass.evaluation.protocols.center import Center, Resize
-from imclass.evaluation.protocols.dense import Dense
+from imclass.evaluation.protocols.dense import DENSE
 from imclass.evaluation.unpack import load, networks_of, save
 from imclass.models.classifier import NetworkClassifier, create
 from tests.support.pictures import Linear
@@ -42,7 +42,7 @@ def images(n: int = 4) -> list[np.ndarray]:
 
 def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     one, other = networks()
-    inner = Ensemble((Member(one, Dense((30, 34)), 0.2), Member(other, Resize(), 0.8)), 1.7)
+    inner = Ensemble((Member(one, replace(DENSE, scales=(30, 34)), 0.2), Member(other, Resize(), 0.8)), 1.7)
     whole = Ensemble((Member(inner, None, 0.4), Member(one, Center(40), 0.6)), 0.5)
     save(tmp_path / "fused.safetensors", whole, metrics={"test": {"top1": 0.5}}, licence="none")
     found = load(tmp_path / "fused.safetensors")
@@ -71,13 +71,13 @@ def test_a_network_is_loaded_as_ever(tmp_path: Path) -> None:
 
 def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> None:
     path = tmp_path / "fused.safetensors"
-    save(path, Ensemble((Member(networks()[0], Dense((30, 34))),)))
+    save(path, Ensemble((Member(networks()[0], replace(DENSE, scales=(30, 34))),)))
     header = read_model(path)[1].members[0]
-    assert (header.protocol, header.fields) == ("dense", {"scales": (30, 34)})
+    assert (header.protocol, header.fields) == ("dense", {"scales": (30, 34), "paper": (), "native": 224})
     tensors, whole = read_model(path)
     for changes, message in (
         ({"protocol": "dence"}, r"member 1: no protocol is named 'dence'; did you mean 'dense'"),
-        ({"fields": {"scale": 3}}, r"member 1: Dense has no field 'protocol dense.scale'; did you mean"),
+        ({"fields": {"scale": 3}}, r"member 1: protocol dense has no field 'scale'; did you mean 'scales'"),
     ):
         save_model(path, tensors, replace(whole, members=(replace(header, **changes),)))
         with pytest.raises(UserError, match=message):
@@ -85,11 +85,8 @@ def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> Non
 
 
 def test_a_protocol_in_no_table_cannot_be_saved(tmp_path: Path) -> None:
-    class Mine(Center):
-        pass
-
-    with pytest.raises(UserError, match="Mine is in no table of protocols"):
-        save(tmp_path / "x.safetensors", Ensemble((Member(networks()[0], Mine()),)))
+    with pytest.raises(UserError, match="mine is in no table of protocols"):
+        save(tmp_path / "x.safetensors", Ensemble((Member(networks()[0], Center(name="mine")),)))
     assert not any(tmp_path.iterdir())
 
 

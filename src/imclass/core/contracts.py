@@ -98,8 +98,21 @@ class ViewClassifier(Classifier, Protocol):
 
 
 @runtime_checkable
-class TestProtocol(Protocol):
-    """How views of an image become one vector of scores; a frozen dataclass. Metrics know nothing of crops."""
+class ViewProtocol(Protocol):
+    """How views of an image become one vector of scores; a frozen value. Metrics know nothing of crops."""
+
+    @property
+    def name(self) -> str:
+        """As in its table, on the command line and in model files."""
+        ...
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return the sides Q in pixels that a paper's table would name; none where a paper fixes them."""
+        ...
+
+    def check(self, classifier: ViewClassifier) -> None:
+        """Raise `UserError` for what the classifier cannot do, before any image is opened."""
+        ...
 
     def __call__(self, classifier: ViewClassifier, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from imclass.core.classes import join
-from imclass.core.contracts import Classifier, Evaluation, Image, TestProtocol, ViewClassifier
+from imclass.core.contracts import Classifier, Evaluation, Image, ViewClassifier, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import check_images
@@ -25,7 +25,7 @@ class Member:
     """A classifier, the protocol that shows it an image (its own way where there is none), its share of a mean."""
 
     classifier: Classifier
-    protocol: TestProtocol | None = None
+    protocol: ViewProtocol | None = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -35,6 +35,14 @@ class Member:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.classifier.classes
+
+    def check(self) -> None:
+        """Raise `UserError` for what the protocol cannot do with the classifier, or a member of it with its own."""
+        if isinstance(self.classifier, Ensemble):
+            for member in self.classifier.members:
+                member.check()
+        elif self.protocol is not None and isinstance(self.classifier, ViewClassifier):
+            self.protocol.check(self.classifier)
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Log-scores of images of any sizes, float32 on the CPU."""

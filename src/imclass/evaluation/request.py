@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from imclass.core.contracts import Classifier, TestProtocol
+from imclass.core.contracts import Classifier, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
@@ -37,7 +37,7 @@ class Request:
     models: Mapping[str, Classifier]
     saved: tuple[Row, ...]
     order: tuple[str, ...]
-    protocols: Mapping[str, TestProtocol | None]
+    protocols: Mapping[str, ViewProtocol | None]
     data: str | None = None
     split: str | None = None
     weights: Literal["mean", "fit", "none"] = "mean"
@@ -70,7 +70,7 @@ def nets_of(member: Member) -> list[Net]:
     return [net_of(network, member.protocol)] if isinstance(network, NetworkClassifier) else []
 
 
-def looks(names: str | None, scales: str | None, context: Context | None = None) -> dict[str, TestProtocol | None]:
+def looks(names: str | None, scales: str | None, context: Context | None = None) -> dict[str, ViewProtocol | None]:
     """Return the protocols of "center,flip" by name, at the scales of "256,384"; raise `UserError` for unknown ones."""
     if names is None:
         if scales is not None:
@@ -79,7 +79,7 @@ def looks(names: str | None, scales: str | None, context: Context | None = None)
     found, each = protocols(context), names.split(",")
     if len(set(each)) < len(each):
         raise UserError(f"--protocol {names} names one twice; name each once")
-    chosen: dict[str, TestProtocol | None] = {name: found[name] for name in each}
+    chosen: dict[str, ViewProtocol | None] = {name: found[name] for name in each}
     if scales is not None:
         chosen = {name: with_scales(found[name], sides(scales)) for name in each}
     return chosen
@@ -102,7 +102,7 @@ def ways_of(request: Request) -> list[Way]:
     ]
 
 
-def member_of(name: str, classifier: Classifier, protocol: TestProtocol | None) -> Member:
+def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> Member:
     """A model under a protocol; one that is shown no views is a `UserError` that names it."""
     try:
         return Member(classifier, protocol)

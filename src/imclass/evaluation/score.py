@@ -1,13 +1,13 @@
 """Score a split of a data set: every image is either counted or named as refused."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from imclass.core.classes import join
-from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, TestProtocol, ViewClassifier
+from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, ViewClassifier, ViewProtocol
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.runtime import Processes
 from imclass.core.tables import Found
@@ -27,14 +27,24 @@ Report = Callable[[int, int], None]
 
 
 def protocols(context: Context | None = None) -> Found:
-    """Every test protocol there is, by name."""
-    return find_in(context, "imclass.evaluation.protocols", "PROTOCOLS", "protocol")
+    """Return every test protocol there is, by name; one that does not bear its name is listed as a failure."""
+    found = find_in(context, "imclass.evaluation.protocols", "PROTOCOLS", "protocol")
+    wrong = {name: flaw for name, entry in found.entries.items() if (flaw := flaw_of(name, entry))}
+    usable = {name: entry for name, entry in found.entries.items() if name not in wrong}
+    return replace(found, entries=usable, failures=(*found.failures, *wrong.values()))
+
+
+def flaw_of(name: str, protocol: object) -> str:
+    """Return what keeps an entry from being a protocol of this name, or nothing."""
+    if not isinstance(protocol, ViewProtocol):
+        return f"protocol {name}: it must have name, scales_for(preprocess), check(classifier) and be called"
+    return "" if protocol.name == name else f"protocol {name}: its name is {protocol.name!r}; it must be {name!r}"
 
 
 def evaluate(
     classifier: Classifier,
     dataset: Dataset,
-    protocol: TestProtocol | None = None,
+    protocol: ViewProtocol | None = None,
     batch: int = 256,
     workers: int = 0,
     report: Report | None = None,
@@ -70,7 +80,7 @@ def evaluate_each(
     need(batch >= 1, "batch", batch, "at least 1")
     labels = [join(dataset.classes, m.classes, mapping, dataset.origin.path)[dataset.labels] for m in members]
     for member in members:
-        member.classify([])  # what a protocol cannot do is found before any image is opened
+        member.check()
     mine: Part | UserError
     try:
         mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict)

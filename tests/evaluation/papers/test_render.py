@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from imclass.evaluation.papers.render import TABLES, Measured, Share, as_measure
 from imclass.evaluation.papers.table import Net
 from imclass.evaluation.papers.table import Tested as What  # pytest takes a name with Test for its own
 from imclass.evaluation.protocols.center import Center
-from imclass.evaluation.protocols.dense import Dense, ResNetMultiscale
+from imclass.evaluation.protocols.dense import DENSE, RESNET_MULTISCALE
 from imclass.evaluation.score import protocols
 from imclass.models.classifier import networks, sketch
 
@@ -181,9 +182,9 @@ def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
 
 def test_a_network_tells_its_scales() -> None:
     classifier = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", scale=32))
-    assert net_of(classifier, None) == net_of(classifier, Dense()) == Net("lenet-5", (32,), (32,))
-    assert net_of(classifier, Dense((32, 40))) == Net("lenet-5", (32,), (32, 40))
+    assert net_of(classifier, None) == net_of(classifier, DENSE) == Net("lenet-5", (32,), (32,))
+    assert net_of(classifier, replace(DENSE, scales=(32, 40))) == Net("lenet-5", (32,), (32, 40))
     assert net_of(classifier, Center(scale=30)) == Net("lenet-5", (32,), (30,))
-    assert net_of(classifier, ResNetMultiscale()) == Net("lenet-5", (32,), ())
+    assert net_of(classifier, RESNET_MULTISCALE) == Net("lenet-5", (32,), ())
     squash = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", resize="squash"))
     assert net_of(squash, None) == Net("lenet-5", (28,), (28,))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from imclass.core.contracts import TestProtocol
+from imclass.core.contracts import ViewProtocol
 from imclass.core.preprocess import Preprocess
 from imclass.core.scores import log_scores, posterior
 from imclass.evaluation.protocols.center import Center
@@ -25,7 +25,7 @@ SHAPES = ((40, 55, 3), (60, 33, 3), (25, 25, 3), (40, 55, 1), (16, 300, 3))
 
 
 @pytest.fixture(params=OF_VIEWS)
-def protocol(request: pytest.FixtureRequest) -> Iterator[TestProtocol]:
+def protocol(request: pytest.FixtureRequest) -> Iterator[ViewProtocol]:
     yield OF_VIEWS[request.param]
 
 
@@ -34,21 +34,21 @@ def test_every_protocol_of_the_issue_is_there() -> None:
     assert set(names.split()) | {"resnet-multiscale"} <= set(FOUND) and not protocols().failures
 
 
-def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: TestProtocol) -> None:
+def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: ViewProtocol) -> None:
     classifier = Constant(RULE)
     found = protocol(classifier, ragged(*SHAPES)).softmax(1)
     assert near(found, torch.tensor(classifier.value).softmax(0).expand_as(found))
 
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_posteriors_sum_to_one(protocol: TestProtocol, colour: str) -> None:
+def test_posteriors_sum_to_one(protocol: ViewProtocol, colour: str) -> None:
     rule = Preprocess(size=14, scale=17, colour="grey" if colour == "grey" else "rgb")
     scores = protocol(Linear(rule), ragged(*SHAPES))
     assert scores.dtype == torch.float32 and scores.isfinite().all()
     assert near(scores.softmax(1).sum(1), torch.ones(len(SHAPES)))
 
 
-def test_neither_order_nor_grouping_matters(protocol: TestProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_order_nor_grouping_matters(protocol: ViewProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
     together = protocol(classifier, images).softmax(1)
     alone = torch.cat([protocol(classifier, [image]) for image in images]).softmax(1)
@@ -57,11 +57,11 @@ def test_neither_order_nor_grouping_matters(protocol: TestProtocol, monkeypatch:
     assert not near(together[0], together[1], 1e-3)  # the twin: a wrong order would be seen
 
 
-def test_no_images_give_no_rows(protocol: TestProtocol) -> None:
+def test_no_images_give_no_rows(protocol: ViewProtocol) -> None:
     assert protocol(Linear(RULE), []).shape == (0, 3)
 
 
-def test_an_image_without_detail_has_the_score_of_its_one_view(protocol: TestProtocol) -> None:
+def test_an_image_without_detail_has_the_score_of_its_one_view(protocol: ViewProtocol) -> None:
     classifier, grey = Linear(RULE, gain=4), np.full((40, 55, 3), 93, np.uint8)
     view = torch.full((1, 3, 14, 14), 93, dtype=torch.uint8)
     assert near(protocol(classifier, [grey]).softmax(1), classifier.scores(view).softmax(1))
@@ -85,7 +85,7 @@ def test_real_networks_do_not_care_for_grouping(name: str, row: dict[str, Any]) 
         assert near(together, alone), title
 
 
-def test_batches_stay_small_whatever_the_number_of_views(protocol: TestProtocol) -> None:
+def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol) -> None:
     class Sizes(Linear):
         def scores(self, images: torch.Tensor) -> torch.Tensor:
             assert images.nbytes <= views.AT_ONCE + images[0].nbytes

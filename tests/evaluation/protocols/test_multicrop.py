@@ -1,6 +1,7 @@
 """Every view of the multi-crop protocols against a plain loop over Pillow and numpy."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 from PIL import Image
 
 from imclass.core.preprocess import Preprocess
-from imclass.evaluation.protocols.multicrop import PROTOCOLS, GoogLeNet144, TenCrop, VggMulticrop
+from imclass.evaluation.protocols.multicrop import GOOGLENET_144, PROTOCOLS, TEN_CROP, VGG_MULTICROP
 from imclass.evaluation.score import protocols
+from imclass.models.views.posteriors import MeanPosterior
 from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged, views
 
@@ -64,17 +66,17 @@ def hundred_and_fifty(image: np.ndarray) -> Iterator[np.ndarray]:
 
 
 CASES = [
-    (TenCrop(), ten, 10),
-    (GoogLeNet144(), hundred_and_forty_four, 144),
-    (VggMulticrop(), fifty, 50),
-    (VggMulticrop((16, 17, 24)), hundred_and_fifty, 150),
+    (TEN_CROP, ten, 10),
+    (GOOGLENET_144, hundred_and_forty_four, 144),
+    (VGG_MULTICROP, fifty, 50),
+    (replace(VGG_MULTICROP, scales=(16, 17, 24)), hundred_and_fifty, 150),
 ]
 
 
 @pytest.mark.parametrize(("protocol", "loop", "count"), CASES, ids=["10", "144", "50", "150"])
 @pytest.mark.parametrize("shape", [(40, 55, 3), (60, 33, 3), (25, 25, 3)], ids=["wide", "upright", "square"])
 def test_views_and_posteriors_are_a_plain_loop(
-    protocol: TenCrop, loop: Loop, count: int, shape: tuple[int, int, int]
+    protocol: MeanPosterior, loop: Loop, count: int, shape: tuple[int, int, int]
 ) -> None:
     classifier, images = Linear(RULE, gain=4), ragged(shape)
     expected = [view for crop in loop(images[0]) for view in (crop, crop[:, ::-1])]

@@ -1,12 +1,14 @@
 """Which Q a protocol takes: the model's own, the paper's in proportion, or the user's."""
 
+from dataclasses import replace
+
 import pytest
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.center import Center
-from imclass.evaluation.protocols.dense import Dense
-from imclass.evaluation.protocols.multicrop import VggMulticrop
+from imclass.evaluation.protocols.dense import DENSE
+from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
 from imclass.models.views.scales import check_scales, own_scale, proportional, with_scales
 
 
@@ -23,8 +25,8 @@ def test_scales_are_taken_in_proportion() -> None:
 
 
 def test_given_scales_replace_the_protocols_own() -> None:
-    protocol = with_scales(VggMulticrop((300,)), [256, 384, 512])
-    assert protocol == VggMulticrop((256, 384, 512))
+    protocol = with_scales(replace(VGG_MULTICROP, scales=(300,)), [256, 384, 512])
+    assert protocol == replace(VGG_MULTICROP, scales=(256, 384, 512))
 
 
 def test_a_protocol_without_scales_says_so() -> None:
@@ -35,7 +37,7 @@ def test_a_protocol_without_scales_says_so() -> None:
 @pytest.mark.parametrize("scales", [(), (0,), (256, -1)])
 def test_scales_that_are_none_are_refused(scales: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"--scales is .*; it must be one or more sides in pixels"):
-        with_scales(Dense(), scales)
+        with_scales(DENSE, scales)
 
 
 def test_a_scale_below_the_native_size_is_named() -> None:

@@ -8,15 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from imclass.core.contracts import Evaluation, TestProtocol
+from imclass.core.contracts import Evaluation, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.text import columns, harmless, nearest, padded, printable
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.papers import resnet, vgg
 from imclass.evaluation.papers.table import Net, Row, Table, Tested, testing, training
-from imclass.evaluation.protocols.center import Center
-from imclass.evaluation.protocols.dense import Dense, DenseMulticrop
-from imclass.evaluation.protocols.multicrop import TenCrop, VggMulticrop
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.scales import own_scale
 
@@ -71,16 +68,10 @@ def as_measured(evaluation: Evaluation, tested: Tested, data: str) -> Measured:
     return Measured(tested, data, n, evaluation.total, share(evaluation.top1), top5)
 
 
-def net_of(classifier: NetworkClassifier, protocol: TestProtocol | None) -> Net:
-    """The network with the S of its preprocess and the Q of the protocol, which without one of its own takes S.
-
-    Protocols that take Q from their paper leave it open.
-    """
-    own = (own_scale(classifier.preprocess),)
-    if isinstance(protocol, Center) and protocol.scale is not None:
-        return Net(classifier.name, own, (protocol.scale,))
-    untold = protocol is None or isinstance(protocol, Center | TenCrop | VggMulticrop | Dense | DenseMulticrop)
-    return Net(classifier.name, own, tuple(getattr(protocol, "scales", ())) or own * untold)
+def net_of(classifier: NetworkClassifier, protocol: ViewProtocol | None) -> Net:
+    """Describe a network for a paper's table: training scale S from its preprocess, test scales Q from the protocol."""
+    trained = (own_scale(classifier.preprocess),)
+    return Net(classifier.name, trained, protocol.scales_for(classifier.preprocess) if protocol else trained)
 
 
 @dataclass(frozen=True)

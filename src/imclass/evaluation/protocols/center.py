@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imclass.core.contracts import ViewClassifier
+from imclass.core.preprocess import Preprocess
 from imclass.core.scores import log_scores, posterior
 from imclass.models.views.batches import Images, one_view
 from imclass.models.views.posteriors import both_ways
@@ -27,13 +28,21 @@ class Center:
 
     scale: int | None = None
     flip: bool = False
+    name: str = "center"
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return Q."""
+        return (self.scale or own_scale(preprocess),)
+
+    def check(self, classifier: ViewClassifier) -> None:
+        """Raise `UserError` for a Q below the native size."""
+        check_scales(self.name, self.scales_for(classifier.preprocess), classifier.preprocess)
 
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image; a Q below the native size is a `UserError`."""
-        rule = classifier.preprocess
-        scale = self.scale or own_scale(rule)
-        check_scales("center", (scale,), rule)
-        rule = replace(rule, resize="shorter", scale=scale)
+        self.check(classifier)
+        (scale,) = self.scales_for(classifier.preprocess)
+        rule = replace(classifier.preprocess, resize="shorter", scale=scale)
         if not self.flip:
             return one_view(classifier, images, rule)
         posteriors = partial(both_ways, lambda views: posterior(classifier.scores(views)))
@@ -43,6 +52,15 @@ class Center:
 @dataclass(frozen=True)
 class Resize:
     """The whole image, squashed to the native size."""
+
+    name: str = "resize"
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return no Q: the aspect is not kept."""
+        return ()
+
+    def check(self, classifier: ViewClassifier) -> None:
+        """Accept every network."""
 
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""

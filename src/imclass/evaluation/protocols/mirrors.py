@@ -12,12 +12,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imclass.core.contracts import ViewClassifier
+from imclass.core.preprocess import Preprocess
 from imclass.models.views.batches import Batch, Images, one_view
 
 
 @dataclass(frozen=True)
 class Flip:
     """The mean of the scores of the network's own view and of its mirror."""
+
+    name: str = "flip"
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return no Q: the view is the network's own."""
+        return ()
+
+    def check(self, classifier: ViewClassifier) -> None:
+        """Accept every network."""
 
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
@@ -30,6 +40,15 @@ class Shift6:
 
     The pair that is not shifted weighs 1/2, each of the others 1/4. The image is shifted first and then mirrored.
     """
+
+    name: str = "shift6"
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return no Q: the view is the network's own."""
+        return ()
+
+    def check(self, classifier: ViewClassifier) -> None:
+        """Accept every network."""
 
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""

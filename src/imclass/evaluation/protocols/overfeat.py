@@ -11,11 +11,14 @@ from torch import Tensor
 
 from imclass.core.contracts import ViewClassifier
 from imclass.core.errors import UserError
+from imclass.core.preprocess import Preprocess
 from imclass.models.analysis.surgery import fine
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.batches import Images
-from imclass.models.views.posteriors import Maps, highest, over_scales
-from imclass.models.views.scales import proportional
+from imclass.models.views.posteriors import Maps, check_maps, highest, over_scales
+from imclass.models.views.scales import check_scales, proportional
+
+HIGHEST = Maps(highest)
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,34 @@ class OverFeat:
     """
 
     scales: tuple[int, ...] = ()
+    name: str = "overfeat"
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return Q for a model; none where it is the paper's."""
+        return self.scales
+
+    def check(self, classifier: ViewClassifier) -> None:
+        """Raise `UserError` for another model than one network with pooling, or a Q below its native size."""
+        sides = self.sides(classifier.preprocess)
+        check_scales(self.name, sides, classifier.preprocess)
+        check_maps(finer(classifier), min(sides), (HIGHEST,))
+
+    def sides(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return the sides in pixels to which the shorter side of an image is rescaled."""
+        return self.scales or proportional((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
-        """Scores of each uint8 H W C image; a network without pooling or a Q below its size is a `UserError`."""
-        if not isinstance(classifier, NetworkClassifier):
-            raise UserError("protocol overfeat changes a pooling of a network, and this model is not one network")
-        scales = self.scales or proportional((245, 281, 317, 389, 425, 461), 221, classifier.preprocess.size)
-        finer = replace(classifier, network=fine(classifier.network))
-        return over_scales("overfeat", finer, images, scales, (Maps(highest),))
+        """Return log-scores of uint8 H W C images; raise `UserError` as `check` does."""
+        sides = self.sides(classifier.preprocess)
+        check_scales(self.name, sides, classifier.preprocess)
+        return over_scales(finer(classifier), images, sides, (HIGHEST,))
+
+
+def finer(classifier: ViewClassifier) -> NetworkClassifier:
+    """Return the classifier with the last pooling of its network done at every position."""
+    if not isinstance(classifier, NetworkClassifier):
+        raise UserError("protocol overfeat changes a pooling of a network, and this model is not one network")
+    return replace(classifier, network=fine(classifier.network))
 
 
 PROTOCOLS = {"overfeat": OverFeat()}

@@ -20,7 +20,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.scores import log_scores, posterior
 from imclass.models.views.batches import Batch, Images, Owned, portions, same_shape, to_batch
 from imclass.models.views.crops import Box
-from imclass.models.views.scales import check_scales
+from imclass.models.views.scales import check_scales, own_scale, proportional
 
 WINDOW = 64 * 2**20  # bytes of rescaled images held at a time
 
@@ -34,25 +34,23 @@ def both_ways(posteriors: Callable[[Tensor], Tensor], batch: Batch) -> Float64[T
 
 
 def over_scales(
-    protocol: str, classifier: ViewClassifier, images: Images, scales: Sequence[int], looks: Sequence[Look]
+    classifier: ViewClassifier, images: Images, scales: Sequence[int], looks: Sequence[Look]
 ) -> Float[Tensor, "N K"]:
-    """The log of the posteriors' mean over scales and looks; `protocol` is the name that a `UserError` tells.
-
-    Without images there are no rows, but it is tried whether the network can do it, with a black one where it is cheap.
-    """
-    check_scales(protocol, scales, classifier.preprocess)
-    if not len(images):
-        side = min(scales)
-        black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
-        for look in looks:
-            if isinstance(look, Maps):
-                look(classifier, [black])
+    """Return the log of the posteriors' mean over scales and looks; no images give no rows."""
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
     for q in scales:
         for owners, window in portions(rescaled(images, classifier.preprocess, q), WINDOW):
             for look in looks:
                 total[owners] += look(classifier, window)
     return log_scores(total / (len(scales) * len(looks)))
+
+
+def check_maps(classifier: ViewClassifier, side: int, looks: Sequence[Look]) -> None:
+    """Raise the `UserError` of a network that cannot be applied to whole images, by trying one black image."""
+    black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
+    for look in looks:
+        if isinstance(look, Maps):  # crops have the native size, which every network takes
+            look(classifier, [black])
 
 
 def rescaled(images: Images, preprocess: Preprocess, q: int) -> Iterator[Owned]:
@@ -113,3 +111,34 @@ def mean_of_scores(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
 def highest(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
     """Each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3); they sum to 1 or more."""
     return posterior(maps).amax((2, 3))
+
+
+@dataclass(frozen=True)
+class MeanPosterior:
+    """A protocol: the mean of the posteriors over scales, looks and mirrors."""
+
+    name: str
+    looks: tuple[Look, ...]
+    scales: tuple[int, ...] = ()  # Q, pixels; none: those of the paper, or the one that the model was trained with
+    paper: tuple[int, ...] = ()  # Q of the paper, for networks of `native` pixels; for others in proportion
+    native: int = 224
+
+    def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return Q for a model; none where the paper fixes it."""
+        return self.scales or (() if self.paper else (own_scale(preprocess),))
+
+    def sides(self, preprocess: Preprocess) -> tuple[int, ...]:
+        """Return the sides in pixels to which the shorter side of an image is rescaled."""
+        return self.scales_for(preprocess) or proportional(self.paper, self.native, preprocess.size)
+
+    def check(self, classifier: ViewClassifier) -> None:
+        """Raise `UserError` for a Q below the native size, or a network that takes its native size alone."""
+        sides = self.sides(classifier.preprocess)
+        check_scales(self.name, sides, classifier.preprocess)
+        check_maps(classifier, min(sides), self.looks)
+
+    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+        """Return log-scores of uint8 H W C images of any sizes; raise `UserError` for a Q below the native size."""
+        sides = self.sides(classifier.preprocess)
+        check_scales(self.name, sides, classifier.preprocess)
+        return over_scales(classifier, images, sides, self.looks)

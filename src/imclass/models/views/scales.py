@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from imclass.core.contracts import TestProtocol
+from imclass.core.contracts import ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 
@@ -31,9 +31,9 @@ def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -
             )
 
 
-def with_scales(protocol: TestProtocol, scales: Sequence[int]) -> TestProtocol:
+def with_scales(protocol: ViewProtocol, scales: Sequence[int]) -> ViewProtocol:
     """The protocol at these Q instead of its own; one that has no list of scales is a `UserError`."""
-    given, named = " ".join(map(str, scales)), type(protocol).__name__.lower()
+    given, named = " ".join(map(str, scales)), protocol.name
     if not hasattr(protocol, "scales"):
         raise UserError(
             f"--scales {given}: protocol {named} has no scales; take one that has, such as dense or vgg-multicrop"
@@ -41,5 +41,5 @@ def with_scales(protocol: TestProtocol, scales: Sequence[int]) -> TestProtocol:
     if not scales or min(scales) < 1:
         raise UserError(f"--scales is {given or 'empty'}; it must be one or more sides in pixels, such as 256 384 512")
     instance: Any = protocol  # a frozen dataclass, which its contract cannot say in types
-    changed: TestProtocol = replace(instance, scales=tuple(scales))
+    changed: ViewProtocol = replace(instance, scales=tuple(scales))
     return changed
