@@ -34,7 +34,7 @@ def test_a_recipe_shows_its_network_what_it_takes(name: str) -> None:
     entry = networks().entries[config.model.network]
     assert config.preprocess.w_in == entry.w_in
     if name != "folder":  # photos are larger than the small networks' usual size
-        assert config.preprocess.size == entry.size
+        assert config.preprocess.size == entry.row.size
     assert len(config.model.mean) in (1, entry.w_in) and len(config.model.std) in (1, entry.w_in)
 
 
