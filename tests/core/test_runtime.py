@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from imclass.core.errors import UserError
-from imclass.core.runtime import Runtime, apply, resolve, versions
+from imclass.core.runtime import Runtime, apply, device_of, resolve, versions
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,6 +19,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         resolve("cuda")
     assert resolve("auto").device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert resolve("auto").device == resolve("cuda").device == "cuda"
     assert resolve("cpu").device == "cpu"
 
@@ -68,3 +69,34 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
     }
     pages = 12 * 2**26 // mmap.PAGESIZE
     assert faults["kept"] < pages / 10 < pages * 0.9 < faults["given back"]
+
+
+def test_devices_are_named_as_pytorch_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [device_of(name) for name in ("auto", "cpu", "cuda", "cuda:1", "mps")] == [
+        "cuda", "cpu", "cuda", "cuda:1", "mps",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="--device cuda:2: this machine has only 2 CUDA devices that PyTorch can use"):
+        device_of("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("0", "--device 0 is not a device; name it cuda:0"),
+        ("gpu", "give auto, cpu, cuda, cuda:N or mps"),
+        ("cuda:x", "give auto, cpu, cuda, cuda:N or mps"),
+        ("cpu:1", "give auto, cpu, cuda, cuda:N or mps"),
+        ("cuda", "this machine has no CUDA device"),
+        ("cuda:0", "this machine has no CUDA device"),
+        ("mps", "take --device cpu"),
+    ],
+)
+def test_a_device_that_is_not_there_is_named(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert device_of("auto") == "cpu"
+    with pytest.raises(UserError, match=said):
+        device_of(name)

@@ -57,9 +57,11 @@ def create(
     return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins))
 
 
-def load(model: str | Path, plugins: Sequence[str | Path] = (), store: Store | None = None) -> Classifier:
+def load(
+    model: str | Path, plugins: Sequence[str | Path] = (), store: Store | None = None, device: str = "cpu"
+) -> Classifier:
     """Return the classifier that `model` names: a run, a model file, or NETWORK:WEIGHTS. Raise `UserError` otherwise.
 
-    It is for evaluation: its network computes in float32, channels last.
+    It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N, mps).
     """
-    return models.load(model, open_context(store, plugins))
+    return models.load(model, open_context(store, plugins), device=device)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.runtime import Arithmetic
+from imclass.core.runtime import Arithmetic, device_of
 from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
 from imclass.models.classifier import NetworkClassifier, suit
@@ -21,22 +21,24 @@ def load(
     model: str | Path,
     context: Context,
     arithmetic: Arithmetic = CHANNELS_LAST,
+    device: str = "cpu",
 ) -> Classifier:
     """The classifier that `model` names, verified; anything amiss is a `UserError` that says what and where.
 
     It is for evaluation in this arithmetic: in bf16 its weights are rounded, and it is not to be saved.
     """
+    place = device_of(device)
     check_has_weights(model)
     published = is_published(model)
     found = open_published(str(model), context) if published else unpack.load(model, context)
     for member in unpack.networks_of(found):
-        suit(member.network, arithmetic)
+        suit(member.network.to(place), arithmetic)
     return found
 
 
-def load_network(model: str | Path, context: Context) -> NetworkClassifier:
+def load_network(model: str | Path, context: Context, device: str = "cpu") -> NetworkClassifier:
     """The same where one network is needed, with its layers; another kind of classifier is a `UserError`."""
-    found = load(model, context)
+    found = load(model, context, device=device)
     if not isinstance(found, NetworkClassifier):
         raise UserError(f"{model} is not one network and has no layers; name one of its members")
     return found

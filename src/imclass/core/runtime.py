@@ -52,12 +52,26 @@ class Runtime:
 
 
 def resolve(device: str) -> Runtime:
-    """The device asked for, or the best there is; a device that is not there is a `UserError`."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: this machine has no CUDA device that PyTorch can use; take --device cpu")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Runtime(device, torch.get_num_threads())
+    """Return what a run uses on the device of this name; raise `UserError` where that is not there."""
+    return Runtime(device_of(device), torch.get_num_threads())
+
+
+def device_of(name: str) -> str:
+    """Return the PyTorch device that a user names: cpu, cuda, cuda:N or mps, or for "auto" CUDA where there is one."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, colon, number = name.partition(":")
+    if name.isdecimal():
+        raise UserError(f"--device {name} is not a device; name it cuda:{name}")
+    if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise UserError(f"--device {name} is not a device; give auto, cpu, cuda, cuda:N or mps")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: PyTorch cannot use a Metal device here; take --device cpu")
+    count = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= count:
+        there = f"only {count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+        raise UserError(f"--device {name}: this machine has {there} that PyTorch can use; take --device cpu")
+    return name
 
 
 def apply(runtime: Runtime) -> None:
@@ -68,7 +82,7 @@ def apply(runtime: Runtime) -> None:
     torch.set_num_threads(runtime.threads)
     torch.set_flush_denormal(True)
     keep_memory()
-    if runtime.device == "cuda":
+    if runtime.device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
 
@@ -88,6 +102,9 @@ def reseed(seed: int, device: torch.device) -> None:
 
     `torch.manual_seed` records a stack trace for each absent accelerator: a millisecond, a fifth of a small net's step.
     """
+    if device.type == "mps":
+        torch.mps.manual_seed(seed)
+        return
     generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
     generator.manual_seed(seed)
 

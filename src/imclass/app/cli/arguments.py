@@ -91,6 +91,8 @@ class Evaluate:
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 is faster on many processors and less exact"""
     batch: int = 256
+    device: str = "auto"
+    """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
     strict: bool = False
@@ -117,6 +119,8 @@ class Compare:
     classes: File = None
     """JSON that maps the data's class names to the models'"""
     batch: int = 256
+    device: str = "auto"
+    """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
     common: OmitArgPrefixes[Common] = Common()
@@ -135,6 +139,8 @@ class Predict:
     format: Literal["table", "csv", "json"] = "table"
     protocol: Name = None
     """how an image is looked at (default: as the model was trained)"""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
     common: OmitArgPrefixes[Common] = Common()
@@ -154,6 +160,8 @@ class Features:
     """write the outputs of all images into this .npy file"""
     grid: File = None
     """draw the first image's maps into this PNG file"""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
     common: OmitArgPrefixes[Common] = Common()
@@ -168,6 +176,8 @@ class Report:
     """a run's directory"""
     out: File = None
     """the page (default: RUN/report.html)"""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
     common: OmitArgPrefixes[Common] = Common()

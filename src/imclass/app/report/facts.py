@@ -112,10 +112,10 @@ class Material:
         return str(self.header.data.get("name") or self.config.data)
 
 
-def gather(run: Run, context: Context, workers: int = 0) -> Material:
+def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
-    begun, classifier = read_begun(run.config), load_network(run.model, context)
+    begun, classifier = read_begun(run.config), load_network(run.model, context, device)
     header = classifier.header
     assert header is not None
     log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []

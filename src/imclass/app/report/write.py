@@ -15,11 +15,11 @@ def is_report(path: Path) -> bool:
     return begins(path, GENERATOR.encode())
 
 
-def write_report(run: Run, path: Path, context: Context, workers: int = 0) -> Path:
+def write_report(run: Run, path: Path, context: Context, workers: int = 0, device: str = "cpu") -> Path:
     """Write a finished run's report to `path`, one HTML file that needs nothing else; returns `path`.
 
     The model is evaluated once more on the held-out split. Where the data is gone the report says so and tells the
     rest. A folder that holds no finished run is a `UserError`.
     """
-    write(path, page(gather(run, context, workers)))
+    write(path, page(gather(run, context, workers, device)))
     return path

@@ -29,12 +29,13 @@ def compared(own: Compare) -> Told | None:
         weights="none",
         classes=own.classes,
         batch=own.batch,
+        device=own.device,
         workers=own.workers,
         common=own.common,
     )
     context = context_of(own.common)
     check(asked, context)
-    result = perform(requested(asked, context), context)
+    result = perform(requested(asked, context), context, own.device)
     if result is None:
         return None
     rows = {row.name: row for row in result.rows}

@@ -17,7 +17,7 @@ from imclass.app.runs.progress import counting
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need
-from imclass.core.runtime import Arithmetic, versions
+from imclass.core.runtime import Arithmetic, device_of, versions
 from imclass.core.text import printable
 from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.measures.intervals import wilson
@@ -32,7 +32,7 @@ from imclass.store.context import Context
 def evaluate(own: Evaluate, context: Context) -> Scored | None:
     """Score models under protocols, and fused. Under torchrun all processes share the images; the first has all."""
     check(own, context)
-    return perform(requested(own, context), context)
+    return perform(requested(own, context), context, own.device)
 
 
 def told_of(own: Evaluate, result: Scored) -> Told:
@@ -77,7 +77,7 @@ def requested(own: Evaluate, context: Context) -> Request:
     saved = [path for path in own.models if is_scores(path)]
     arithmetic = Arithmetic(own.precision, "nhwc")
     request = Request(
-        models={str(path): load(path, context, arithmetic) for path in own.models if path not in saved},
+        models={str(path): load(path, context, arithmetic, own.device) for path in own.models if path not in saved},
         saved=tuple(saved_row(path) for path in saved),
         order=tuple(map(str, own.models)),
         protocols=looks(own.protocol, own.scales, context),
@@ -109,11 +109,11 @@ def check_saved(request: Request, save: Path | None) -> None:
         raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
 
 
-def perform(request: Request, context: Context) -> Scored | None:
+def perform(request: Request, context: Context, device: str) -> Scored | None:
     """Score what was requested, with progress on standard error."""
 
     def announce(what: str) -> None:
-        print(f"evaluating {what}", file=sys.stderr)
+        print(f"evaluating {what}, on {device_of(device)}", file=sys.stderr)
 
     return score(request, context, announce, counting)
 

@@ -24,7 +24,7 @@ def run(own: Features) -> int:
     check_target(own.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
     check_target(own.grid, "--grid", ".png", is_drawn)
     files = gather(own.paths)
-    found = features(load_network(own.model, context_of(own.common)), files, own.layer, workers=own.workers)
+    found = features(load_network(own.model, context_of(own.common), own.device), files, own.layer, workers=own.workers)
     for refused in found.refused:
         print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
     picture = grid(maps(found)) if own.grid else None

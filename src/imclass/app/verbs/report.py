@@ -14,6 +14,6 @@ def run(own: Report) -> int:
     check_workers(own.workers)
     check_target(own.out, "--out", ".html", is_report)
     run = Run(own.run)
-    path = write_report(run, own.out or run.folder / "report.html", context_of(own.common), own.workers)
+    path = write_report(run, own.out or run.folder / "report.html", context_of(own.common), own.workers, own.device)
     show({"report": str(path)}) if own.common.json else print(printable(str(path)))
     return DONE
