@@ -3,6 +3,8 @@
 import fcntl
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -228,6 +230,35 @@ def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp
     with pytest.raises(UserError, match=r"config\.json is not a run's config"):
         begin(pets, tmp_path)
     assert fingerprint(tmp_path) == before
+
+
+CHECKS_INPUT = """
+import sys
+from pathlib import Path
+from imclass.app.cli.checks import mapping_in
+from imclass.app.runs.directory import read_begun
+from imclass.core.errors import UserError
+
+for read, file in ((read_begun, sys.argv[1]), (mapping_in, sys.argv[2])):
+    try:
+        print("accepted", read(Path(file)))
+    except UserError as error:
+        print("refused", error)
+"""
+
+
+def test_input_is_checked_without_asserts_too(pets: Path, tmp_path: Path) -> None:
+    """`python -O` leaves every `assert` out."""
+    next(iter(begin(pets, tmp_path / "run")))
+    config, names = tmp_path / "run" / "config.json", tmp_path / "names.json"
+    answers = []
+    for changed, mapping in (({}, '{"puppy": "dog"}'), ({"format": 99}, '["puppy"]')):
+        config.write_text(json.dumps(json.loads(config.read_text()) | changed))
+        names.write_text(mapping)
+        words = [sys.executable, "-O", "-c", CHECKS_INPUT, str(config), str(names)]
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        answers.append([line.split()[0] for line in told.splitlines()])
+    assert answers == [["accepted", "accepted"], ["refused", "refused"]]
 
 
 def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import tyro
 
 from imclass.app.cli.arguments import Common, Train
 from imclass.app.cli.checks import context_of
-from imclass.core.codec import flatten, from_json, to_json
+from imclass.core.codec import flatten, from_json, from_object, to_json
 from imclass.core.config import Config, Model, Stage
 from imclass.core.errors import UserError
 from imclass.core.text import nearest
@@ -88,7 +88,8 @@ def base(name: str | None, own: Train, context: Context) -> Config:
     if name is None:
         raise UserError("name the recipe first: imclass train RECIPE [options]; `imclass recipes` lists them")
     config = find_in(context, "imclass.recipes", "RECIPES", "recipe")[name]()
-    assert isinstance(config, Config), name
+    if not isinstance(config, Config):
+        raise UserError(f"the recipe {name!r} returns {type(config).__name__} and not a Config; change its function")
     return config
 
 
@@ -103,11 +104,9 @@ def config_in(file: Path) -> Config:
     except (ValueError, RecursionError) as error:
         raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
     try:
-        config = from_json(Config, record.get("config", record) if isinstance(record, dict) else record)
+        return from_object(Config, record.get("config", record) if isinstance(record, dict) else record, "")
     except UserError as error:
         raise UserError(f"--config {file}: {error}") from None
-    assert isinstance(config, Config)
-    return config
 
 
 def with_whole_row(config: Config, words: Sequence[str], context: Context) -> Config:

@@ -116,8 +116,7 @@ def gather(run: Run, context: Context, workers: int = 0) -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
     begun, classifier = read_begun(run.config), load_network(run.model, context)
-    header = classifier.header
-    assert header is not None
+    header = classifier.file_header
     log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []
     splits, problem = opened(begun.config, header, context)
     split = next((s for s in HELD_OUT if s in header.metrics or s in splits), "")
@@ -264,7 +263,8 @@ def look_inside(classifier: NetworkClassifier, dataset: Dataset | None, result: 
     """The first convolution's filters, and its maps of the first image scored; None for a network without any."""
     try:
         layer, module = find_layer(classifier.network, None)
-        assert isinstance(module.weight, Tensor)
+        if not isinstance(module.weight, Tensor):
+            return None
         filters = filters_of(module.weight.detach().float().cpu().numpy(), classifier.preprocess.channels)
         if dataset is None or result is None:
             return Inside(layer, filters)

@@ -137,12 +137,14 @@ class Begun:
 
 def read_begun(file: Path) -> Begun:
     """The content of a run's config.json; what is no such file is a `UserError`."""
+    unreadable = UserError(f"{file} is not a run's config that this imclass can read; give another --out")
     try:
         record = json.loads(file.read_bytes())
-        assert record["format"] == FORMAT
+        if record["format"] != FORMAT:
+            raise unreadable
         return Begun(from_json(Config, record["config"]), str(record["data"]["digest"]), record.get("runtime"))
-    except (ValueError, KeyError, TypeError, AssertionError, RecursionError, UserError):
-        raise UserError(f"{file} is not a run's config that this imclass can read; give another --out") from None
+    except (ValueError, KeyError, TypeError, RecursionError, UserError):
+        raise unreadable from None
 
 
 def readable(log: Path) -> list[str]:

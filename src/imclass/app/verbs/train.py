@@ -72,8 +72,7 @@ def stopped(event: NonFinite, run: Run) -> str:
 
 def report_run(run: Run, common: Common, context: Context, refused: set[str]) -> int:
     """Say what a finished run came to."""
-    header = load_network(run.model, context).header
-    assert header is not None
+    header = load_network(run.model, context).file_header
     if common.json:
         show(
             {
