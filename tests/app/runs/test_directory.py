@@ -92,13 +92,13 @@ def test_a_field_that_the_row_did_not_have_yet_counts_as_usual(pets: Path, tmp_p
     interrupt_at(pets, tmp_path / "run", 3)
     file = tmp_path / "run" / "config.json"
     record = json.loads(file.read_text())
-    usual = record["config"]["model"]["row"].pop("dropout")
+    usual = record["training"]["model"]["row"].pop("dropout")
     file.write_text(json.dumps(record))
     dropped = replace(mnist_lenet().model, row={"dropout": 0.5})
     with pytest.raises(UserError, match=rf"model\.row\.dropout: {usual} before, 0\.5 now"):
         begin(pets, tmp_path / "run", model=dropped)
     assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run"))
-    record["config"]["model"]["row"]["lost"] = 5
+    record["training"]["model"]["row"]["lost"] = 5
     file.write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"model\.row\.lost: 5 before, absent now"):
         begin(pets, tmp_path / "run")
@@ -108,9 +108,9 @@ def test_the_config_of_a_run_that_saved_nothing_may_change(pets: Path, tmp_path:
     events = begin(pets, tmp_path / "run", 5, keep=3)
     next(events)
     events.close()  # type: ignore[attr-defined]  # it is a generator
-    assert json.loads((tmp_path / "run/config.json").read_text())["config"]["keep"] == 3
+    assert json.loads((tmp_path / "run/config.json").read_text())["execution"]["keep"] == 3
     assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run", 1))
-    assert json.loads((tmp_path / "run/config.json").read_text())["config"]["keep"] == 2
+    assert json.loads((tmp_path / "run/config.json").read_text())["execution"]["keep"] == 2
 
 
 def test_changed_data_is_refused(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_the_next_epoch_had_not_begun_by_a_checkpoint_between_two() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", "[]", "{", '{"format": 2, "config": {}, "data": {}}', "\udcff", "[" * 99_999]
+    "content", ["{}", "[]", "{", '{"format": 1, "config": {}, "data": {}}', "\udcff", "[" * 99_999]
 )
 def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content, errors="surrogateescape")
