@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from imclass.core.config import Config
+from imclass.core.config import Training
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.contracts import ViewProtocol as Protocol
 from imclass.core.tables import find, load_plugins
@@ -71,7 +71,7 @@ def test_the_protocol_scores(plugins: list[Path], tmp_path: Path) -> None:
 
 def test_the_recipe_is_a_config(plugins: list[Path]) -> None:
     config = entry("RECIPES", "stripes-linear", plugins)()
-    assert isinstance(config, Config)
+    assert isinstance(config, Training)
     assert (config.model.network, config.data) == ("linear", "stripes")
 
 

@@ -68,13 +68,13 @@ PROTOCOL = """
     PROTOCOLS = {"mirrored": Mirrored()}
 """
 RECIPE = '''
-    from imclass.core.config import Config, Model, Schedule, Stage
+    from imclass.core.config import Training, Model, Schedule, Stage
     from imclass.core.preprocess import Preprocess
 
     def halves_tiny():
         """Tell halves apart."""
         stage = Stage(epochs=6, batch=16, schedule=Schedule(rate=0.05))
-        return Config("halves-tiny", Model("tiny"), (stage,), Preprocess(8, "rgb", "none"), "halves")
+        return Training("halves-tiny", Model("tiny"), (stage,), Preprocess(8, "rgb", "none"), "halves")
 
     RECIPES = {"halves-tiny": halves_tiny}
 '''

@@ -155,6 +155,13 @@ def no_print(path: str, text: str) -> Iterator[str]:
             yield f"line {node.lineno}: prints below app"
 
 
+def no_assert(path: str, text: str) -> Iterator[str]:
+    """Nothing depends on `assert`, which `python -O` leaves out."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assert):
+            yield f"line {node.lineno}: asserts; raise an error instead"
+
+
 def docstrings(path: str, text: str) -> Iterator[str]:
     """Modules and their public functions and classes say what they are."""
     tree = ast.parse(text)
@@ -198,6 +205,7 @@ RULES: dict[str, Rule] = {
     "no star": no_star,
     "no state": no_state,
     "no print": no_print,
+    "no assert": no_assert,
     "docstrings": docstrings,
     "annotations": annotations,
     "has test": has_test,
@@ -318,6 +326,7 @@ PLANTED = [
     ("no state", "core/a.py", "SEEN = {1}\ndef f():\n    def g():\n        del SEEN[0]"),
     ("no state", "core/a.py", "SEEN = [1]\ndef f():\n    SEEN[0] += 1"),
     ("no print", "training/a.py", "def f():\n    print('loss')"),
+    ("no assert", "core/a.py", "def f(x):\n    assert x > 0"),
     ("docstrings", "core/a.py", "x = 1"),
     ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    return 1"),
     ("docstrings", "core/a.py", "'''A module.'''\nclass A:\n    x = 1"),
@@ -344,6 +353,7 @@ ALLOWED = [
     ("no state", "core/a.py", "NETS = {}\nNETS['a'] = 1\ndef f(k, NETS):\n    NETS[k] = 1"),
     ("no state", "core/a.py", "NAMES = [1]\ndef f():\n    n = list(NAMES)\n    n.append(2)\n    x.NAMES[0] = 1"),
     ("no print", "app/cli/main.py", "print('loss')"),
+    ("no assert", "core/a.py", "def f(x):\n    if x <= 0:\n        raise ValueError('assert x > 0')"),
     ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    '''A function.'''\ndef _g(): ..."),
     ("annotations", "core/a.py", "class A:\n    def f(self, a: int = 1, *b: int, **c: int) -> None: ..."),
     ("has test", "core/files.py", "x = 1"),

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from imclass.core.config import Config, Model, Schedule, Stage, check
+from imclass.core.config import Execution, Model, Schedule, Stage, Training, check
 from imclass.core.errors import UserError, need
 from imclass.core.preprocess import Preprocess
 
-CONFIG = Config("mnist-lenet", Model("lenet-5"), (Stage(),), Preprocess(size=28, colour="grey", scale=28), "mnist")
+CONFIG = Training("mnist-lenet", Model("lenet-5"), (Stage(),), Preprocess(size=28, colour="grey", scale=28), "mnist")
 TWO_STAGES = replace(CONFIG, stages=(Stage(), Stage()))
 
 REFUSED: list[tuple[str, Any]] = [
@@ -41,10 +41,6 @@ REFUSED: list[tuple[str, Any]] = [
     ("stages.0.augment.aspect", (0.0, 1.0)),
     ("stages.0.augment.aspect", (2.0, 1.0)),
     ("stages", ()),
-    ("workers", -1),
-    ("memory", -1),
-    ("keep", 1),
-    ("save_every", -1),
     ("seed", -1),
     ("seed", 2**63),
     ("model.mean", ()),
@@ -85,6 +81,14 @@ def test_the_same_config_without_the_mistake_is_taken() -> None:
 def test_a_config_cannot_be_made_wrong() -> None:
     with pytest.raises(UserError, match=r"--epochs is 0"):
         replace(CONFIG, stages=(Stage(epochs=0),))
+
+
+@pytest.mark.parametrize(("key", "value"), [("workers", -1), ("memory", -1), ("keep", 1), ("save_every", -1)])
+def test_what_cannot_be_executed_is_refused_by_its_key(key: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"^--{key.replace('_', '-')} is {value}; it must be "):
+        replace(Execution(), **{key: value})
+    good: Any = {key: 2}
+    Execution(**good)
 
 
 def test_falls_need_a_distance() -> None:

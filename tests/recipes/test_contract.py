@@ -6,9 +6,10 @@ import pytest
 
 from imclass.app.runs.train import recipes
 from imclass.core.codec import from_json, to_json
-from imclass.core.config import Config
+from imclass.core.config import Training
 from imclass.data.catalog import sources
 from imclass.models.classifier import networks
+from imclass.models.entry import native_size
 from imclass.recipes.cifar10 import cifar10_resnet, cifar10_vgg
 from imclass.recipes.folder import folder
 from imclass.recipes.mnist import mnist_lenet
@@ -22,7 +23,7 @@ def test_a_recipe_is_a_whole_config_under_its_own_name(name: str) -> None:
     make = FOUND.entries[name]
     config = make()
     assert config.recipe == name
-    assert from_json(Config, to_json(config)) == config
+    assert from_json(Training, to_json(config)) == config
     assert config.data in sources().entries or name == "folder"
     assert all(stage.epochs >= 1 for stage in config.stages) and len(config.stages) >= 1
     assert f"`imclass train {name}" in (inspect.getdoc(make) or "")
@@ -34,7 +35,7 @@ def test_a_recipe_shows_its_network_what_it_takes(name: str) -> None:
     entry = networks().entries[config.model.network]
     assert config.preprocess.w_in == entry.w_in
     if name != "folder":  # photos are larger than the small networks' usual size
-        assert config.preprocess.size == entry.row.size
+        assert config.preprocess.size == native_size(entry.row, config.model.network)
     assert len(config.model.mean) in (1, entry.w_in) and len(config.model.std) in (1, entry.w_in)
 
 

@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ import matplotlib.figure  # noqa: F401  imported here once, not in each child
 import torch.utils.tensorboard
 
 from imclass.app.api import train
-from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
+from imclass.core.config import Augment, Execution, Model, Optimiser, Schedule, Stage, Training
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 
 
-def config(data: Path, optimiser: str, memory: int, workers: int, seed: int) -> Config:
-    """A small LeNet with dropout and augmentation that saves after every step."""
+def config(data: Path, optimiser: str, seed: int) -> Training:
+    """Return a small LeNet with dropout and augmentation."""
     stage = Stage(
         epochs=3,
         batch=8,
@@ -36,36 +37,36 @@ def config(data: Path, optimiser: str, memory: int, workers: int, seed: int) -> 
     )
     model = Model("lenet-5", {"dropout": 0.5}, (0.5,), (0.25,))
     preprocess = Preprocess(28, "rgb", "squash")
-    return Config("kill", model, (stage,), preprocess, str(data), seed, workers=workers, memory=memory, save_every=0)
+    return Training("kill", model, (stage,), preprocess, str(data), seed)
 
 
-def start(configured: Config, out: Path) -> int:
-    """A child that trains."""
+def start(configured: Training, out: Path, how: Execution) -> int:
+    """Start a child that trains."""
     child = os.fork()
     if child:
         return child
     try:
-        for _ in train(configured, out):
+        for _ in train(configured, out, **asdict(how)):
             pass
         os._exit(0)
     finally:
         os._exit(1)
 
 
-def finish(configured: Config, out: Path) -> str:
+def finish(configured: Training, out: Path, how: Execution) -> str:
     """Train to the end in a child; the digest of the model."""
-    _, status = os.waitpid(start(configured, out), 0)
+    _, status = os.waitpid(start(configured, out, how), 0)
     assert status == 0, status
     return tensors_digest(read_model(out / "model.safetensors")[0])
 
 
-def killed(configured: Config, out: Path, steps: int, generator: random.Random) -> bool:
+def killed(configured: Training, out: Path, how: Execution, steps: int, generator: random.Random) -> bool:
     """Train in a child and kill it at a random instant after its first step; whether it was still at work.
 
     The instant is a random step and a random part of the time that a step takes, counted by what is on the disk, so
     that kills are spread over the whole run however busy the machine is.
     """
-    child = start(configured, out)
+    child = start(configured, out, how)
     wanted, began = generator.randint(1, steps), time.monotonic()
     while reached(out) < wanted and time.monotonic() - began < 100:
         time.sleep(0.001)
@@ -84,20 +85,21 @@ def reached(out: Path) -> int:
 def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -> dict[str, Any]:
     """All trials."""
     data, runs, generator = folder / "data", folder / "runs", random.Random(f"{optimiser} {memory} {workers}")
-    configured = config(data, optimiser, memory, workers, seed=0)
-    whole = finish(configured, runs / "whole")
+    how = Execution(workers=workers, memory=memory, save_every=0)  # it saves after every step
+    configured = config(data, optimiser, seed=0)
+    whole = finish(configured, runs / "whole", how)
     last = reached(runs / "whole")
-    other = finish(config(data, optimiser, memory, workers, seed=1), runs / "other")
+    other = finish(config(data, optimiser, seed=1), runs / "other", how)
     found: list[str] = []
     steps: list[str] = []
     for n in range(10 * trials):
         if len(found) == trials:
             break
         out = runs / f"killed-{n}"
-        if killed(configured, out, last, generator):
+        if killed(configured, out, how, last, generator):
             checkpoints = sorted((out / "checkpoints").glob("step-*"))
             steps.append(checkpoints[-1].name if checkpoints else "none")
-            found.append(finish(configured, out))
+            found.append(finish(configured, out, how))
     return {"whole": whole, "other": other, "killed": found, "went on from": steps}
 
 

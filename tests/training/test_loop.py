@@ -17,7 +17,7 @@ from imclass.app.api import train
 from imclass.app.draw import curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import perform, prepare
-from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
+from imclass.core.config import Augment, Model, Optimiser, Schedule, Stage, Training
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
@@ -52,25 +52,25 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "curves_png", lambda history, path: path.write_bytes(b""))
 
 
-def configured(tree: Path, **changes: Any) -> Config:
+def configured(tree: Path, **changes: Any) -> Training:
     """LeNet with dropout, augmentation and two micro-batches, for two epochs."""
     stage = Stage(2, 8, 2, Optimiser(), Schedule("cosine", rate=0.02, warmup=2), Augment(flip=True, pad=2))
-    whole = {k: v for k, v in changes.items() if k in Config.__dataclass_fields__}
+    whole = {k: v for k, v in changes.items() if k in Training.__dataclass_fields__}
     stage = replace(stage, **{k: v for k, v in changes.items() if k not in whole})
-    base = Config("test", Model("lenet-5", {"dropout": 0.5}), (stage,), Preprocess(28, "rgb", "squash"), str(tree))
-    return replace(base, **{"save_every": 10_000, **whole})
+    base = Training("test", Model("lenet-5", {"dropout": 0.5}), (stage,), Preprocess(28, "rgb", "squash"), str(tree))
+    return replace(base, **whole)
 
 
-def run(config: Config, out: Path) -> str:
-    """Train to the end; the digest of the model."""
-    for _ in train(config, out):
+def run(config: Training, out: Path, **execution: Any) -> str:
+    """Train to the end; return the digest of the model."""
+    for _ in train(config, out, **execution):
         pass
     return tensors_digest(read_model(out / "model.safetensors")[0])
 
 
-def stopped(config: Config, out: Path, after: int) -> None:
+def stopped(config: Training, out: Path, after: int, **execution: Any) -> None:
     """Train until so many checkpoints are saved, one after each step, then leave."""
-    taken = (event for event in train(replace(config, save_every=0), out) if isinstance(event, Saved))
+    taken = (event for event in train(config, out, save_every=0, **execution) if isinstance(event, Saved))
     for _ in itertools.islice(taken, after):
         pass
 
@@ -91,17 +91,17 @@ CASES = [
 @pytest.mark.parametrize(("optimiser", "memory", "workers"), CASES)
 def test_resume_ends_with_the_same_bits(tree: Path, tmp_path: Path, optimiser: Any, memory: int, workers: int) -> None:
     """Stopped at the first step, in the middle, at an epoch's last, after its evaluation, and early in the second."""
-    config = configured(tree, optimiser=Optimiser(optimiser), memory=memory, workers=workers, save_every=0)
-    whole = run(config, tmp_path / "whole")
+    config, how = configured(tree, optimiser=Optimiser(optimiser)), {"memory": memory, "workers": workers}
+    whole = run(config, tmp_path / "whole", **how)
     for after in (1, 3, STEPS, STEPS + 1, STEPS + 2):
-        stopped(config, tmp_path / f"{after}", after)
+        stopped(config, tmp_path / f"{after}", after, **how)
         assert not (tmp_path / f"{after}" / "model.safetensors").exists()
-        assert run(config, tmp_path / f"{after}") == whole
-    assert run(replace(config, seed=1), tmp_path / "other") != whole
+        assert run(config, tmp_path / f"{after}", **how) == whole
+    assert run(replace(config, seed=1), tmp_path / "other", **how) != whole
 
 
 def test_resume_in_bf16_ends_with_the_same_bits(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, precision="bf16", save_every=0)
+    config = configured(tree, precision="bf16")
     whole = run(config, tmp_path / "whole")
     for after in (2, STEPS + 2):
         stopped(config, tmp_path / f"{after}", after)
@@ -115,7 +115,7 @@ def test_what_was_chosen_by_measurement_is_not_measured_again(
     """Neither after a checkpoint nor by a process that was killed before its first one."""
     bf16 = Arithmetic("bf16", "nhwc")
     monkeypatch.setattr(precision, "probe", lambda *a: (bf16, ()))
-    config = configured(tree, precision="auto", save_every=0)
+    config = configured(tree, precision="auto")
     prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     monkeypatch.setattr(precision, "probe", lambda *a: pytest.fail("measured again"))
     assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).task.runtime.arithmetic == bf16
@@ -138,13 +138,13 @@ def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp
 
 def test_worker_counts_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
     crops = Augment(flip=True, pad=2, area=(0.3, 1.0), aspect=(0.75, 1.33))
-    found = [run(configured(tree, workers=w, memory=0, augment=crops), tmp_path / str(w)) for w in (0, 1, 2)]
+    found = [run(configured(tree, augment=crops), tmp_path / str(w), workers=w, memory=0) for w in (0, 1, 2)]
     assert len(set(found)) == 1
-    assert run(configured(tree, workers=2, memory=0, augment=replace(crops, flip=False)), tmp_path / "x") != found[0]
+    assert run(configured(tree, augment=replace(crops, flip=False)), tmp_path / "x", memory=0) != found[0]
 
 
 def test_memory_and_workers_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
-    found = {run(configured(tree, memory=memory), tmp_path / str(memory)) for memory in (0, 2048)}
+    found = {run(configured(tree), tmp_path / str(memory), memory=memory) for memory in (0, 2048)}
     assert len(found) == 1
 
 
@@ -182,7 +182,7 @@ def test_each_guard_of_resume_is_needed(
 ) -> None:
     """With random state, position, momentum or samples left out the bits differ: the resume tests would turn red."""
     schedule = Schedule("discrete-exponential", rate=0.02, factor=0.5, every=20)
-    config = configured(tree, save_every=0, schedule=schedule)
+    config = configured(tree, schedule=schedule)
     whole = run(config, tmp_path / "whole")
     stopped(config, tmp_path / "kept", 3)
     assert run(config, tmp_path / "kept") == whole
@@ -192,7 +192,7 @@ def test_each_guard_of_resume_is_needed(
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, save_every=0)
+    config = configured(tree)
     whole = run(config, tmp_path / "whole")
     stopped(config, tmp_path / "run", 4)
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
@@ -235,7 +235,7 @@ def test_each_epoch_sees_each_image_once(tree: Path, tmp_path: Path) -> None:
 
 
 def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, save_every=0)
+    config = configured(tree)
     second = replace(config.stages[0], epochs=1, batch=16, optimiser=Optimiser("adam"), schedule=Schedule(rate=1e-3))
     config = replace(config, stages=(config.stages[0], second))
     whole = run(config, tmp_path / "whole")
@@ -285,8 +285,8 @@ def test_not_finite_stops_names_the_images_and_is_never_saved(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
 ) -> None:
     poisoned(monkeypatch, site, at_step=4)
-    config = configured(tree, save_every=0, optimiser=Optimiser(weight_decay=1.0))
-    events = list(train(config, tmp_path / "run"))
+    config = configured(tree, optimiser=Optimiser(weight_decay=1.0))
+    events = list(train(config, tmp_path / "run", save_every=0))
     last = events[-1]
     assert isinstance(last, NonFinite) and last.action == "stop" and last.at.step == 5
     assert last.what == said
@@ -301,7 +301,7 @@ def test_not_finite_is_skipped_where_asked(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
 ) -> None:
     poisoned(monkeypatch, site, at_step=4)
-    config = configured(tree, nonfinite="skip", save_every=0, optimiser=Optimiser(weight_decay=1.0))
+    config = configured(tree, nonfinite="skip", optimiser=Optimiser(weight_decay=1.0))
     events = list(train(config, tmp_path / "run"))
     skipped = [e for e in events if isinstance(e, NonFinite)]
     assert [e.action for e in skipped] == ["skip"] and skipped[0].at.step == 5
@@ -335,7 +335,7 @@ def test_a_state_that_is_not_finite_is_refused_by_save(tree: Path, tmp_path: Pat
 
 
 def test_a_full_disk_is_said_and_training_goes_on(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configured(tree, save_every=0)
+    config = configured(tree)
     whole = run(config, tmp_path / "whole")
     real, calls = loop.Checkpoints.save, iter(range(1000))
 
@@ -345,7 +345,7 @@ def test_a_full_disk_is_said_and_training_goes_on(tree: Path, tmp_path: Path, mo
         return real(self, *args)
 
     monkeypatch.setattr(loop.Checkpoints, "save", sometimes)
-    events = list(train(config, tmp_path / "run"))
+    events = list(train(config, tmp_path / "run", save_every=0))
     problems = [e.problem for e in events if isinstance(e, Saved) and e.problem]
     assert len(problems) == 3 and "No space left" in problems[0]
     assert tensors_digest(read_model(tmp_path / "run" / "model.safetensors")[0]) == whole
@@ -365,7 +365,7 @@ def with_validation(tree: Path, folder: Path) -> Path:
 
 def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> None:
     data = with_validation(tree, tmp_path / "data")
-    config = configured(data, epochs=4, schedule=Schedule(rate=0.05), save_every=0)
+    config = configured(data, epochs=4, schedule=Schedule(rate=0.05))
     events = list(train(config, tmp_path / "run"))
     seen = [e for e in events if isinstance(e, Evaluated)]
     assert {e.split for e in seen} == {"validation", "test"} and not any(e.best for e in seen if e.split == "test")
@@ -420,7 +420,7 @@ def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: P
     for i in range(5):
         (data / "dark" / f"bad{i}.jpg").write_text("not an image")
     for memory in (0, 2048):
-        events: list[Event] = list(train(configured(data, memory=memory), tmp_path / f"run{memory}"))
+        events: list[Event] = list(train(configured(data), tmp_path / f"run{memory}", memory=memory))
         named = {Path(r.path).name for e in events if isinstance(e, StepEnd) for r in e.refused}
         ends = [e for e in events if isinstance(e, EpochEnd)]
         training = len(
@@ -437,11 +437,11 @@ def test_a_refused_image_is_an_error_where_strict(tree: Path, tmp_path: Path) ->
         (data / name).mkdir(parents=True)
         for i in range(30):
             (data / name / f"{i}.png").write_bytes((tree / name / f"{i}.png").read_bytes())
-    list(train(configured(data, strict=True), tmp_path / "good"))
+    list(train(configured(data), tmp_path / "good", strict=True))
     for i in range(5):
         (data / "dark" / f"bad{i}.jpg").write_text("not an image")
     with pytest.raises(UserError, match=r"refused: .*bad\d.jpg.* or go without --strict"):
-        list(train(configured(data, strict=True), tmp_path / "run"))
+        list(train(configured(data), tmp_path / "run", strict=True))
 
 
 def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tmp_path: Path) -> None:
@@ -454,7 +454,7 @@ def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tmp_path: Path) -
 
 
 def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, save_every=0)
+    config = configured(tree)
 
     def log(name: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]

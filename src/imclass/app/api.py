@@ -3,13 +3,14 @@
 # Tested in tests/test_public.py
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from imclass.app import load as models
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
-from imclass.core.config import Config, Model
+from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier
 from imclass.core.preprocess import Preprocess
 from imclass.models import classifier
@@ -20,7 +21,7 @@ from imclass.training.events import Consumer, Event
 
 
 def train(
-    recipe: str | Config,
+    recipe: str | Training,
     out: str | Path | None = None,
     store: Store | None = None,
     plugins: Sequence[str | Path] = (),
@@ -29,15 +30,17 @@ def train(
 ) -> Iterator[Event]:
     """Train; yield what happens. The same call goes on where it was stopped, and a finished run yields nothing.
 
-    Mistakes are `UserError`s, raised here and not while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
+    A choice is a field of `Execution`, or one that `configure` takes. Mistakes are `UserError`s, raised here and not
+    while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
     """
     context = open_context(store, plugins)
+    execution = Execution(**{f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices})
     config = runs.configure(recipe, context, **choices)
     run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
-    return runs.perform(runs.prepare(config, run, context), consumers)
+    return runs.perform(runs.prepare(config, run, context, execution), consumers)
 
 
-def configure(recipe: str | Config, plugins: Sequence[str | Path] = (), **choices: Any) -> Config:
+def configure(recipe: str | Training, plugins: Sequence[str | Path] = (), **choices: Any) -> Training:
     """Return the config of a recipe; a choice is a parameter of its function, else a field of it or of a stage."""
     return runs.configure(recipe, open_context(plugins=plugins), **choices)
 

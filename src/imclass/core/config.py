@@ -7,6 +7,8 @@ from typing import Any, Literal
 from imclass.core.errors import need
 from imclass.core.preprocess import Preprocess
 
+FORMAT = 2  # of a run's config.json
+
 
 @dataclass(frozen=True)
 class Model:
@@ -70,8 +72,11 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Config:
-    """One complete training run. Everything that decides its result is here or in what was resolved at its start."""
+class Training:
+    """A training run: every choice that decides its result. A recipe returns one.
+
+    `device` and `precision` are wishes. A run resolves them when it begins and keeps the answer as its `Runtime`.
+    """
 
     recipe: str
     model: Model
@@ -79,28 +84,36 @@ class Config:
     preprocess: Preprocess
     data: str
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"  # cpu, cuda, cuda:N or mps; auto takes CUDA where there is one
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: what is fastest here and computes the same
-    workers: int = 0  # decoding threads; 0 decodes in the main thread. It never changes a result
-    memory: int = 2048  # MiB: a data set that needs less than this at the network's size is kept decoded
-    save_every: int = 60  # seconds between two checkpoints; each epoch's end saves as well
-    keep: int = 2  # checkpoints kept
     nonfinite: Literal["stop", "skip"] = "stop"
-    strict: bool = False  # a refused image is an error
 
     def __post_init__(self) -> None:
         check(self)
 
 
-def check(config: Config) -> None:
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out. Nothing here changes its result, so all of it may differ when a run goes on."""
+
+    workers: int = 2  # decoding threads; 0 decodes in the main thread
+    memory: int = 2048  # MiB: a data set that needs less than this at the network's size is kept decoded
+    save_every: int = 60  # seconds between two checkpoints; each epoch's end saves as well
+    keep: int = 2  # checkpoints kept
+    strict: bool = False  # a refused image is an error
+
+    def __post_init__(self) -> None:
+        need(self.workers >= 0, "workers", self.workers, "0 or more threads")
+        need(self.memory >= 0, "memory", self.memory, "0 or more MiB")
+        need(self.keep >= 2, "keep", self.keep, "at least 2: one is the fallback of the other")
+        need(self.save_every >= 0, "save_every", self.save_every, "0 or more seconds")
+
+
+def check(config: Training) -> None:
     """Numbers that cannot be trained with are a `UserError` that names the field and what it may be."""
     need(len(config.stages) >= 1, "stages", len(config.stages), "at least one stage")
     for i, stage in enumerate(config.stages):
         check_stage(stage, f"stages.{i}." if len(config.stages) > 1 else "")
-    need(config.workers >= 0, "workers", config.workers, "0 or more threads")
-    need(config.memory >= 0, "memory", config.memory, "0 or more MiB")
-    need(config.keep >= 2, "keep", config.keep, "at least 2: one is the fallback of the other")
-    need(config.save_every >= 0, "save_every", config.save_every, "0 or more seconds")
     need(0 <= config.seed < 2**63, "seed", config.seed, "from 0 up to 2**63")
     mean, std = config.model.mean, config.model.std
     need(len(mean) in (1, config.preprocess.w_in), "model.mean", mean, "1 value, or one a channel")

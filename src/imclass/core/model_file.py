@@ -107,10 +107,12 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
                 f"{path} is no model file, or not a whole one ({size:,} bytes); give one that imclass wrote"
             )
         text = file.read(length)
+    unreadable = UserError(f"{path} carries no readable imclass header; give a file that imclass wrote")
     try:
         sealed = json.loads(json.loads(text)["__metadata__"][MAGIC_KEY])
         record, digest = sealed["header"], sealed["sha256"]
-        assert isinstance(record, dict) and isinstance(digest, str)
-        return record, digest
-    except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
-        raise UserError(f"{path} carries no readable imclass header; give a file that imclass wrote") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise unreadable from None
+    if not isinstance(record, dict) or not isinstance(digest, str):
+        raise unreadable
+    return record, digest

@@ -43,6 +43,15 @@ def open_split(data: str, split: str, context: Context, seed: int = 0) -> Datase
     return opened
 
 
+def spelled(data: str, context: Context) -> str:
+    """Return the one spelling of a data set's name or of a folder's path: "photos" for "photos/" and "./photos"."""
+    found = sources(context).entries
+    if data in found:
+        return data
+    path = os.path.normpath(data)
+    return os.path.join(".", path) if path in found else path
+
+
 def is_path(data: str) -> bool:
     """Whether `data` can only be meant as a path."""
     separators = [os.sep, os.altsep] if os.altsep else [os.sep]

@@ -44,6 +44,11 @@ class NetworkClassifier:
     preprocess: Preprocess
     header: ModelHeader | None = None  # of the file it was loaded from
 
+    @property
+    def file_header(self) -> ModelHeader:
+        """The header of the file it was loaded from, or one without facts."""
+        return self.header or ModelHeader(self.name, self.row, self.classes, self.preprocess)
+
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Log-scores of views at the native size, float32 on the CPU; the network is left in evaluation mode."""
         return self.run(self.network, images)

@@ -1,7 +1,7 @@
 """The book's and the papers' recipes for CIFAR-10, and the best first epoch we know for a learner."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
+from imclass.core.config import Augment, Model, Optimiser, Schedule, Stage, Training
 from imclass.core.preprocess import Preprocess
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, pixels in [0, 1]
@@ -9,7 +9,7 @@ NATIVE = Preprocess(size=32, colour="rgb", resize="squash")
 RAW = (1 / 255, 1 / 255, 1 / 255)  # divided by this, pixels are 0 to 255 again, as the papers had them
 
 
-def cifar10_vgg(epochs: int = 300) -> Config:
+def cifar10_vgg(epochs: int = 300) -> Training:
     """PaddlePaddle's book of 2016: VGG with batch norm and dropout; published test error 8.54 %.
 
     `imclass train cifar10-vgg`. Momentum 0.9, rate 0.1 falling tenfold every 5,000,000 images (a hundred passes),
@@ -19,10 +19,10 @@ def cifar10_vgg(epochs: int = 300) -> Config:
     schedule = Schedule("discrete-exponential", rate=0.1, factor=0.1, every=5_000_000)
     stage = Stage(epochs, 128, 1, Optimiser("sgd", momentum=0.9, weight_decay=5e-4), schedule, Augment(flip=True))
     model = Model("vgg-bn-drop", mean=MEAN, std=RAW, mean_image=True)
-    return Config("cifar10-vgg", model, (stage,), NATIVE, "cifar10", precision="auto")
+    return Training("cifar10-vgg", model, (stage,), NATIVE, "cifar10", precision="auto")
 
 
-def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Config:
+def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Training:
     """He et al. 2015, section 4.2: parameter-free shortcuts; published test error 8.75 % at depth 20, 7.51 % at 32.
 
     `imclass train cifar10-resnet`, or `imclass train cifar10-resnet --model.network resnet-cifar-56`. 64,000 steps of
@@ -34,20 +34,20 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Config:
     augment = Augment(flip=True, pad=4)
     stage = Stage(epochs, 128, 1, Optimiser("sgd", momentum=0.9, weight_decay=1e-4), schedule, augment)
     model = Model(f"resnet-cifar-{depth}", mean=MEAN, std=RAW, mean_image=True)
-    return Config("cifar10-resnet", model, (stage,), NATIVE, "cifar10", precision="auto")
+    return Training("cifar10-resnet", model, (stage,), NATIVE, "cifar10", precision="auto")
 
 
-def cifar10_resnet_adam(epochs: int = 1) -> Config:
+def cifar10_resnet_adam(epochs: int = 1) -> Training:
     """The book's quick start as written: 32 layers with projections, Adam, no augmentation; there 60 % after a pass.
 
     `imclass train cifar10-resnet-adam`. Rate 1e-3, batch 128, pixels in [0, 1]. Ours: 53.6 % test accuracy, mean of
     seeds 0, 1, 2, standard deviation 2.8, 82 to 89 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16.
     """
     stage = Stage(epochs, 128, 1, Optimiser("adam"), Schedule(rate=1e-3))
-    return Config("cifar10-resnet-adam", Model("resnet-cifar-32-b"), (stage,), NATIVE, "cifar10", precision="auto")
+    return Training("cifar10-resnet-adam", Model("resnet-cifar-32-b"), (stage,), NATIVE, "cifar10", precision="auto")
 
 
-def cifar10_resnet_quick(epochs: int = 1) -> Config:
+def cifar10_resnet_quick(epochs: int = 1) -> Training:
     """The network and the one pass of the book's quick start, with a rate that climbs and decays to zero, and flip.
 
     `imclass train cifar10-resnet-quick`: 67.4 % test accuracy, mean of seeds 0, 1, 2, standard deviation 0.9, 92 to
@@ -56,7 +56,7 @@ def cifar10_resnet_quick(epochs: int = 1) -> Config:
     schedule = Schedule("triangular", rate=0.1, peak=0.25)
     stage = Stage(epochs, 64, 1, Optimiser("sgd", nesterov=True, weight_decay=5e-4), schedule, Augment(flip=True))
     model = Model("resnet-cifar-32-b", mean=MEAN, std=STD)
-    return Config("cifar10-resnet-quick", model, (stage,), NATIVE, "cifar10", precision="auto")
+    return Training("cifar10-resnet-quick", model, (stage,), NATIVE, "cifar10", precision="auto")
 
 
 RECIPES = {

@@ -1,20 +1,20 @@
 """LeNet-5 on MNIST and its like."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Config, Model, Optimiser, Schedule, Stage
+from imclass.core.config import Augment, Model, Optimiser, Schedule, Stage, Training
 from imclass.core.preprocess import Preprocess
 
 MEAN, STD = (0.1307,), (0.3081,)  # of MNIST's 60,000 training images, pixels in [0, 1]
 
 
-def mnist_lenet(epochs: int = 30, data: str = "mnist-sample") -> Config:
+def mnist_lenet(epochs: int = 30, data: str = "mnist-sample") -> Training:
     """LeNet-5 with shifted digits, on the 10,000 + 2,000 digits in the package.
 
     `imclass train mnist-lenet`: 98.67 % test accuracy (mean of seeds 0, 1, 2; standard deviation 0.20) in 35 to 41 s on
     2 cores of an AMD EPYC (Zen 5). Rate, decay and epochs were chosen on MNIST's training images 10,000 to 19,999,
     which are not in the sample.
     """
-    return Config(
+    return Training(
         recipe="mnist-lenet",
         model=Model("lenet-5", mean=MEAN, std=STD),
         stages=(

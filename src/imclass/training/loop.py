@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from imclass.core.codec import from_json, to_json
-from imclass.core.config import Config, Stage
+from imclass.core.config import Execution, Stage, Training
 from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader
@@ -28,18 +28,19 @@ SUMS = ("loss", "correct", "images", "refused")  # of the running epoch
 class Task:
     """All that a run needs: what to train, from what, how to look at it, and where to keep it."""
 
-    config: Config
+    training: Training
     classifier: NetworkClassifier
     loaders: tuple[Loader, ...]  # one a stage
     evaluate: Callable[[NetworkClassifier], Mapping[str, Evaluation]]  # the held-out splits, after each epoch
     checkpoints: Checkpoints
     runtime: Runtime
+    execution: Execution = Execution()
     asked_to_stop: Callable[[], bool] = lambda: False
 
     @property
     def epochs(self) -> int:
         """Epochs of the whole run."""
-        return sum(stage.epochs for stage in self.config.stages)
+        return sum(stage.epochs for stage in self.training.stages)
 
 
 @dataclass
@@ -57,7 +58,7 @@ class State:
 
     @property
     def stage(self) -> Stage:
-        return self.task.config.stages[self.at.stage]
+        return self.task.training.stages[self.at.stage]
 
     def tensors(self) -> dict[str, Tensor]:
         """Model, optimiser and best model, by name."""
@@ -72,7 +73,7 @@ class State:
             "history": self.history,
             "best_top1": self.best_top1,
             "runtime": to_json(self.task.runtime),
-            "seed": self.task.config.seed,
+            "seed": self.task.training.seed,
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -82,7 +83,7 @@ class State:
         self.history, self.best_top1 = list(record["history"]), record["best_top1"]
         network.load_state_dict(prefixed(checkpoint.tensors, "model."))
         self.best = prefixed(checkpoint.tensors, "best.")
-        stage = self.task.config.stages[min(self.at.stage, last_stage(self.task))]
+        stage = self.task.training.stages[min(self.at.stage, last_stage(self.task))]
         self.optimiser = optimisers.build(network, stage.optimiser)
         optimisers.restore(network, self.optimiser, checkpoint.tensors)
 
@@ -95,7 +96,7 @@ class State:
 
 def last_stage(task: Task) -> int:
     """The index of the last stage."""
-    return len(task.config.stages) - 1
+    return len(task.training.stages) - 1
 
 
 def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -105,7 +106,7 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def start(task: Task, checkpoint: Checkpoint | None = None) -> State:
     """A fresh state, or the one that `checkpoint` holds."""
-    state = State(task, optimisers.build(task.classifier.network, task.config.stages[0].optimiser))
+    state = State(task, optimisers.build(task.classifier.network, task.training.stages[0].optimiser))
     if checkpoint is not None:
         state.restore(checkpoint)
     return state
@@ -126,7 +127,7 @@ def steps(state: State) -> Iterator[Event]:
             if task.asked_to_stop():  # a signal only sets the flag
                 yield save(state)
                 return
-            if time.monotonic() - state.saved >= task.config.save_every:
+            if time.monotonic() - state.saved >= task.execution.save_every:
                 yield save(state)
             began = time.monotonic()
         for split, result in task.evaluate(task.classifier).items():
@@ -140,7 +141,7 @@ def steps(state: State) -> Iterator[Event]:
 def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     """Learn from one batch, or say what in it was not finite."""
     task, network, stage = state.task, state.task.classifier.network, state.stage
-    skipping = task.config.nonfinite == "skip"
+    skipping = task.training.nonfinite == "skip"
     before = {k: v.clone() for k, v in objective.tensors(network, state.optimiser).items()} if skipping else {}
     position = Position(stage_step(state), state.at.samples, len(task.loaders[state.at.stage]) * stage.epochs)
     lr = rate(stage.schedule, position, state.history)
@@ -148,7 +149,7 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     if len(batch.labels):
         images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
         loss, correct = objective.backward(
-            network, images, labels, stage.micro_batches, task.config.seed, state.at.step, task.runtime.arithmetic
+            network, images, labels, stage.micro_batches, task.training.seed, state.at.step, task.runtime.arithmetic
         )
         problem = update(state, loss, lr)
     taken = 0 if problem else len(batch.labels)
@@ -158,7 +159,7 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
         if skipping:
             state.rewind(before)
         names = tuple(task.loaders[state.at.stage].dataset.name(int(i)) for i in batch.positions)
-        return NonFinite(state.at, problem, names, task.config.nonfinite)
+        return NonFinite(state.at, problem, names, task.training.nonfinite)
     for key, value in (("loss", loss * taken), ("correct", correct), ("images", taken)):
         state.totals[key] += value
     return StepEnd(state.at, loss, correct, taken, lr, batch.waited, time.monotonic() - began, batch.refused)
@@ -181,7 +182,7 @@ def update(state: State, loss: float, lr: float) -> str | None:
 
 def stage_step(state: State) -> int:
     """Steps done in the present stage."""
-    stages, loaders = state.task.config.stages, state.task.loaders
+    stages, loaders = state.task.training.stages, state.task.loaders
     before = sum(stages[i].epochs * len(loaders[i]) for i in range(state.at.stage))
     return state.at.step - before
 
@@ -200,7 +201,7 @@ def note(state: State, split: str, result: Evaluation) -> bool:
 
 def finish_epoch(state: State) -> EpochEnd:
     """Close the epoch's sums and stand at the beginning of the next epoch, or of the next stage."""
-    totals, stages = state.totals, state.task.config.stages
+    totals, stages = state.totals, state.task.training.stages
     images = max(1.0, totals["images"])
     event = EpochEnd(
         state.at, totals["loss"] / images, totals["correct"] / images, int(totals["images"]), int(totals["refused"])

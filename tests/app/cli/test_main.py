@@ -39,7 +39,7 @@ MISTAKES = {
     "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets holds other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": [
         "foreign/config.json is not a run's config",
-        "give another --out",
+        "train again into another --out",
     ],
     "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
         "begun was begun",
@@ -126,6 +126,7 @@ MISTAKES = {
     "train --config notes.txt": ["--config notes.txt", "JSON"],
     "train --config deep.json": ["--config deep.json", "JSON"],
     "train --config pets": ["--config pets cannot be read", "a run's directory"],
+    "train --config old.json": ["--config old.json has format 1", "reads 2", "train again"],
     "train --config list.json": ["--config list.json", "an object"],
     "train --config unknown.json": ["--config unknown.json", "no field 'sead'", "'seed'"],
     "train --config wrong.json": ["--config wrong.json", "stages.0.epochs is 'two'", "a whole number"],
@@ -300,7 +301,10 @@ def write_configs(world: Path) -> None:
     begun["model"]["row"] = {"widths": [6, 16], "hidden": [120, 84], "dropout": 0.0, "size": 28}
     files = {
         "config": good, "list": [good], "unknown": {**good, "sead": 1}, "wrong": wrong, "lacking": lacking,
-        "zero": zero, "begun/config": {"format": 1, "config": begun, "data": {"digest": "of other data"}},
+        "zero": zero, "begun/config": {
+            "format": 2, "training": begun, "execution": {}, "data": {"digest": "of other data"}, "runtime": {},
+        },
+        "old": {"format": 1, "config": good},
         "birds": {"hen": "cat", "owl": "dog"}, "numbers": {"hen": 1}, "typo": {"hen": "cat", "owl": "dgo"},
     }  # fmt: skip
     for name, content in files.items():

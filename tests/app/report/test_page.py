@@ -304,7 +304,10 @@ def test_data_that_is_gone_is_said_and_the_rest_is_told(run: Path, evaluation: d
     page = reported(run)
     assert {s.attributes["id"] for s in page.all("section")} == set(SECTIONS) - EVALUATED
     header = page.one("header")
-    assert "could not be evaluated when this report was written" in header.text and "no folder pets" in header.text
+    assert (
+        "could not be evaluated when this report was written" in header.text
+        and "no data set is named 'pets'" in header.text
+    )
     assert header.one("strong").text == f"{100 * evaluation['top1']:.2f} %"
     assert dangers(page) == []
 
@@ -350,13 +353,13 @@ def test_a_hashed_split_is_told_with_its_seed(run: Path) -> None:
 def test_what_differs_from_the_recipe_is_marked(run: Path) -> None:
     table = reported(run).one("section", id="configuration")
     marked = {row.one("th").text: [td.text for td in row.all("td")] for row in table.all("tr") if row.all("mark")}
-    assert marked == {"epochs": ["2", "30"], "batch": ["8", "64"], "data": ["./pets", "mnist-sample"]}
+    assert marked == {"epochs": ["2", "30"], "batch": ["8", "64"], "data": ["pets", "mnist-sample"]}
     assert "3 of" in table.one("p").text
 
 
 def test_a_recipe_that_is_not_here_any_more_marks_nothing(run: Path) -> None:
     record = json.loads((run / "config.json").read_text())
-    record["config"]["recipe"] = "mine"
+    record["training"]["recipe"] = "mine"
     (run / "config.json").write_text(json.dumps(record))
     table = reported(run).one("section", id="configuration")
     assert not table.all("mark") and "not known here" in table.text
@@ -502,7 +505,7 @@ def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
                     inside=report_facts.Inside(payload, noise(0), payload, noise(0), noise(0)[:, :, 0]),
                     refused=[Refused(payload, payload, payload)],
                     problem=payload,
-                    config=replace(found.config, recipe=payload, data=payload),
+                    training=replace(found.training, recipe=payload, data=payload),
                     header=replace(
                         found.header,
                         chosen=payload,

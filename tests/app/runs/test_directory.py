@@ -3,6 +3,8 @@
 import fcntl
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,13 +92,13 @@ def test_a_field_that_the_row_did_not_have_yet_counts_as_usual(pets: Path, tmp_p
     interrupt_at(pets, tmp_path / "run", 3)
     file = tmp_path / "run" / "config.json"
     record = json.loads(file.read_text())
-    usual = record["config"]["model"]["row"].pop("dropout")
+    usual = record["training"]["model"]["row"].pop("dropout")
     file.write_text(json.dumps(record))
     dropped = replace(mnist_lenet().model, row={"dropout": 0.5})
     with pytest.raises(UserError, match=rf"model\.row\.dropout: {usual} before, 0\.5 now"):
         begin(pets, tmp_path / "run", model=dropped)
     assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run"))
-    record["config"]["model"]["row"]["lost"] = 5
+    record["training"]["model"]["row"]["lost"] = 5
     file.write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"model\.row\.lost: 5 before, absent now"):
         begin(pets, tmp_path / "run")
@@ -106,9 +108,9 @@ def test_the_config_of_a_run_that_saved_nothing_may_change(pets: Path, tmp_path:
     events = begin(pets, tmp_path / "run", 5, keep=3)
     next(events)
     events.close()  # type: ignore[attr-defined]  # it is a generator
-    assert json.loads((tmp_path / "run/config.json").read_text())["config"]["keep"] == 3
+    assert json.loads((tmp_path / "run/config.json").read_text())["execution"]["keep"] == 3
     assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run", 1))
-    assert json.loads((tmp_path / "run/config.json").read_text())["config"]["keep"] == 2
+    assert json.loads((tmp_path / "run/config.json").read_text())["execution"]["keep"] == 2
 
 
 def test_changed_data_is_refused(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ def test_the_next_epoch_had_not_begun_by_a_checkpoint_between_two() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", "[]", "{", '{"format": 2, "config": {}, "data": {}}', "\udcff", "[" * 99_999]
+    "content", ["{}", "[]", "{", '{"format": 1, "config": {}, "data": {}}', "\udcff", "[" * 99_999]
 )
 def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content, errors="surrogateescape")
@@ -228,6 +230,35 @@ def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp
     with pytest.raises(UserError, match=r"config\.json is not a run's config"):
         begin(pets, tmp_path)
     assert fingerprint(tmp_path) == before
+
+
+CHECKS_INPUT = """
+import sys
+from pathlib import Path
+from imclass.app.cli.checks import mapping_in
+from imclass.app.runs.directory import read_begun
+from imclass.core.errors import UserError
+
+for read, file in ((read_begun, sys.argv[1]), (mapping_in, sys.argv[2])):
+    try:
+        print("accepted", read(Path(file)))
+    except UserError as error:
+        print("refused", error)
+"""
+
+
+def test_input_is_checked_without_asserts_too(pets: Path, tmp_path: Path) -> None:
+    """`python -O` leaves every `assert` out."""
+    next(iter(begin(pets, tmp_path / "run")))
+    config, names = tmp_path / "run" / "config.json", tmp_path / "names.json"
+    answers = []
+    for changed, mapping in (({}, '{"puppy": "dog"}'), ({"format": 99}, '["puppy"]')):
+        config.write_text(json.dumps(json.loads(config.read_text()) | changed))
+        names.write_text(mapping)
+        words = [sys.executable, "-O", "-c", CHECKS_INPUT, str(config), str(names)]
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        answers.append([line.split()[0] for line in told.splitlines()])
+    assert answers == [["accepted", "accepted"], ["refused", "refused"]]
 
 
 def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> None:

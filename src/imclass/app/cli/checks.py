@@ -51,7 +51,8 @@ def mapping_in(path: Path | None) -> dict[str, str] | None:
         raise UserError(f"--classes {path}: there is no such file")
     try:
         mapping = json.loads(path.read_bytes())
-        assert isinstance(mapping, dict) and all(isinstance(v, str) for v in mapping.values())
-        return mapping
-    except (OSError, ValueError, AssertionError, RecursionError):
-        raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}') from None
+    except (OSError, ValueError, RecursionError):
+        mapping = None
+    if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
+        raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}')
+    return mapping

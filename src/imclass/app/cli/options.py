@@ -14,8 +14,8 @@ import tyro
 
 from imclass.app.cli.arguments import Common, Train
 from imclass.app.cli.checks import context_of
-from imclass.core.codec import flatten, from_json, to_json
-from imclass.core.config import Config, Model, Stage
+from imclass.core.codec import flatten, from_json, from_object, to_json
+from imclass.core.config import FORMAT, Execution, Model, Stage, Training
 from imclass.core.errors import UserError
 from imclass.core.text import nearest
 from imclass.store.context import Context, find_in
@@ -27,7 +27,8 @@ ROW = "--model.X: fields of the network's row; `imclass models NETWORK` lists th
 class Order:
     """What `imclass train` was asked to do."""
 
-    config: Config
+    training: Training
+    execution: Execution
     own: Train
     words: tuple[str, ...]
     context: Context
@@ -41,10 +42,10 @@ def read_train(words: list[str], helping: bool) -> Order:
     asked = [word for word in rest if word not in ("-h", "--help")]
     own, others = parsed(Train, asked, "imclass train RECIPE", return_unknown_args=True)
     context = context_of(own.common)
-    config = base(name, own, context)
+    config, execution = base(name, own, context)
     if not helping:
         config = with_whole_row(config, others, context)
-    return Order(overridden(config, others + ["--help"] * helping), own, tuple(words), context)
+    return Order(*overridden(config, execution, others + ["--help"] * helping), own, tuple(words), context)
 
 
 def parsed(kind: type, words: Sequence[str], program: str, **more: Any) -> Any:
@@ -77,23 +78,24 @@ def in_order(choices: re.Match[str]) -> str:
     return ", ".join(sorted(set(choices[1].split(", ")) - {"'None'"}))
 
 
-def base(name: str | None, own: Train, context: Context) -> Config:
-    """The config before any override: of the named recipe, or of a file."""
+def base(name: str | None, own: Train, context: Context) -> tuple[Training, Execution]:
+    """The choices before any override: of the named recipe, or of a file."""
     if own.config is not None:
-        config = config_in(own.config)
+        config, execution = config_in(own.config)
         if name not in (None, config.recipe):
             why = f"--config {own.config} is of the recipe {config.recipe!r}, not {name!r}"
             raise UserError(f"{why}; name that one, or leave --config out")
-        return config
+        return config, execution
     if name is None:
         raise UserError("name the recipe first: imclass train RECIPE [options]; `imclass recipes` lists them")
     config = find_in(context, "imclass.recipes", "RECIPES", "recipe")[name]()
-    assert isinstance(config, Config), name
-    return config
+    if not isinstance(config, Training):
+        raise UserError(f"the recipe {name!r} returns {type(config).__name__} and not a Training; change its function")
+    return config, Execution()
 
 
-def config_in(file: Path) -> Config:
-    """The config of a run, by its directory or its config.json, or one alone; a `UserError` names file and key."""
+def config_in(file: Path) -> tuple[Training, Execution]:
+    """The choices of a run, by its directory or its config.json, or alone; a `UserError` names file and key."""
     try:
         record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
     except OSError as error:
@@ -102,15 +104,17 @@ def config_in(file: Path) -> Config:
         ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
+    if isinstance(record, dict) and record.get("format", FORMAT) != FORMAT:
+        raise UserError(f"--config {file} has format {record['format']}, and this imclass reads {FORMAT}; train again")
+    apart = isinstance(record, dict) and "training" in record
     try:
-        config = from_json(Config, record.get("config", record) if isinstance(record, dict) else record)
+        training = from_object(Training, record["training"] if apart else record, "")
+        return training, from_object(Execution, record.get("execution", {}) if apart else {}, "")
     except UserError as error:
         raise UserError(f"--config {file}: {error}") from None
-    assert isinstance(config, Config)
-    return config
 
 
-def with_whole_row(config: Config, words: Sequence[str], context: Context) -> Config:
+def with_whole_row(config: Training, words: Sequence[str], context: Context) -> Training:
     """Return the config with every field of its network's row, so that each is an option; words may name another."""
     from imclass.models.classifier import resolve
 
@@ -127,25 +131,27 @@ def is_network(word: str) -> bool:
     return word.split("=")[0] == "--model.network"
 
 
-def overridden(config: Config, words: list[str]) -> Config:
-    """The config with what the words say."""
+def overridden(config: Training, execution: Execution, words: list[str]) -> tuple[Training, Execution]:
+    """The choices with what the words say."""
     single = len(config.stages) == 1
-    values = {f.name: getattr(config, f.name) for f in fields(Config) if f.name not in ("recipe", "model", "stages")}
+    values = {f.name: getattr(config, f.name) for f in fields(Training) if f.name not in ("recipe", "model", "stages")}
+    values |= {f.name: getattr(execution, f.name) for f in fields(Execution)}
     staged = {f.name: getattr(config.stages[0], f.name) for f in fields(Stage)} if single else {"stages": config.stages}
-    check_options(words, [*option_names(config, single), *options_of(Train), *options_of(Common)])
-    check_numbers(words, config, single)
+    check_options(words, [*option_names(config, execution, single), *options_of(Train), *options_of(Common)])
+    check_numbers(words, config, execution, single)
     kind, default = as_options(config, {**staged, **values})
     read = parsed(kind, words, f"imclass train {config.recipe}", default=default)
     chosen = {name: getattr(read, name) for name in (*staged, *values)}
     stage = {name: chosen.pop(name) for name in staged}
     stages = (Stage(**stage),) if single else stage["stages"]
     model = Model(**{f.name: getattr(read.model, f.name) for f in fields(Model)})
-    return Config(recipe=config.recipe, model=model, stages=stages, **chosen)
+    execution = Execution(**{f.name: chosen.pop(f.name) for f in fields(Execution)})
+    return Training(recipe=config.recipe, model=model, stages=stages, **chosen), execution
 
 
-def as_options(config: Config, values: dict[str, Any]) -> tuple[type, Any]:
+def as_options(config: Training, values: dict[str, Any]) -> tuple[type, Any]:
     """A class with these values as its fields for tyro, and its default; the row's fields stand beside the model's."""
-    hints = {f.name: f.type for f in (*fields(Stage), *fields(Config))}
+    hints = {f.name: f.type for f in (*fields(Stage), *fields(Training), *fields(Execution))}
     row = Annotated[dict[str, Any], tyro.conf.arg(name="")]
     kinds = [(f.name, row if f.name == "row" else f.type) for f in fields(Model)]
     model_kind = make_dataclass("Model", kinds, frozen=True)
@@ -157,23 +163,23 @@ def as_options(config: Config, values: dict[str, Any]) -> tuple[type, Any]:
     return kind, kind()
 
 
-def option_names(config: Config, single: bool) -> list[str]:
+def option_names(config: Training, execution: Execution, single: bool) -> list[str]:
     """The dotted name of every option."""
-    return list(option_values(config, single))
+    return list(option_values(config, execution, single))
 
 
-def option_values(config: Config, single: bool) -> dict[str, Any]:
+def option_values(config: Training, execution: Execution, single: bool) -> dict[str, Any]:
     """The dotted name of every option, and what the config says."""
     values = {}
-    for key, value in flatten(to_json(config)).items():
+    for key, value in flatten(to_json(config) | to_json(execution)).items():
         key = key.removeprefix("stages.0.") if single else key
         values[key.replace("model.row.", "model.").replace("_", "-")] = value
     return {name: value for name, value in values.items() if name != "recipe"}
 
 
-def check_numbers(words: Sequence[str], config: Config, single: bool) -> None:
+def check_numbers(words: Sequence[str], config: Training, execution: Execution, single: bool) -> None:
     """A `UserError` for a word where one number belongs."""
-    values = option_values(from_json(Config, to_json(config)), single)  # so that a float's 1 is 1.0
+    values = option_values(from_json(Training, to_json(config)), execution, single)  # so that a float's 1 is 1.0
     for word, after in zip(words, [*words, ""][1:], strict=True):
         option, equals, value = word.partition("=")
         kind = type(values.get(option.removeprefix("--").replace("_", "-")))

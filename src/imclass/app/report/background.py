@@ -67,7 +67,7 @@ def spell(seconds: float) -> str:
 
 def configuration(m: Material) -> Html:
     """Every choice; what is not the recipe's own is marked and stands first."""
-    own = flatten(to_json(m.config))
+    own = flatten(to_json(m.training))
     usual = own if m.usual is None else m.usual
     keys = [key for key in dict.fromkeys([*own, *usual]) if key != "recipe"]
     differing = [key for key in keys if own.get(key) != usual.get(key)]
@@ -75,7 +75,7 @@ def configuration(m: Material) -> Html:
     for key in dict.fromkeys([*differing, *keys]):
         value, before = (element("code", shown(values.get(key, "-"))) for values in (own, usual))
         marked = (element("mark", value), before) if key in differing else (value, "")
-        rows.append((element("code", option(key, len(m.config.stages))), *marked))
+        rows.append((element("code", option(key, len(m.training.stages))), *marked))
     n = len(differing)
     said = f"{n or 'None'} of {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe's."
     if m.usual is None:
@@ -101,13 +101,11 @@ def shown(value: Any) -> str:
 
 def environment(m: Material) -> Html:
     """With what it was computed."""
-    used: list[tuple[str, str]] = []
-    if m.runtime:
-        used = [
-            ("Device", m.runtime.device),
-            ("Precision", str(m.runtime.arithmetic)),
-            ("Threads", str(m.runtime.threads)),
-        ]
+    used = [
+        ("Device", m.runtime.device),
+        ("Precision", str(m.runtime.arithmetic)),
+        ("Threads", str(m.runtime.threads)),
+    ]
     versions = [(library, version) for library, version in m.header.versions.items()]
-    size = [("Parameters", f"{m.parameters:,}"), ("Seed", str(m.config.seed))]
+    size = [("Parameters", f"{m.parameters:,}"), ("Seed", str(m.training.seed))]
     return facts([*used, *size, *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))])

@@ -18,7 +18,7 @@ from imclass.app.runs.curves import history
 from imclass.app.runs.directory import Run, read_begun, readable
 from imclass.app.runs.train import recipes
 from imclass.core.codec import flatten, from_json, to_json
-from imclass.core.config import Config
+from imclass.core.config import Training
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
@@ -88,12 +88,12 @@ class Material:
     """All that a report tells."""
 
     run: str
-    config: Config
+    training: Training
     usual: Mapping[str, Any] | None  # the recipe's own values by dotted key; None where the recipe is not here
     header: ModelHeader
     digest: str  # SHA-256 of the model file
     parameters: int
-    runtime: Runtime | None
+    runtime: Runtime
     history: Sequence[Mapping[str, int | float]]
     epochs: Sequence[Epoch]
     refused: Sequence[Refused]  # of every split
@@ -109,17 +109,16 @@ class Material:
     @property
     def data(self) -> str:
         """What the data is called: a data set's name, or a folder's without the way to it."""
-        return str(self.header.data.get("name") or self.config.data)
+        return str(self.header.data.get("name") or self.training.data)
 
 
 def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
     begun, classifier = read_begun(run.config), load_network(run.model, context, device)
-    header = classifier.header
-    assert header is not None
+    header = classifier.file_header
     log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []
-    splits, problem = opened(begun.config, header, context)
+    splits, problem = opened(begun.training, header, context)
     split = next((s for s in HELD_OUT if s in header.metrics or s in splits), "")
     result = None
     try:
@@ -129,15 +128,15 @@ def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") ->
     recorded = recorded_score(header, split)
     return Material(
         run=run.folder.name or "run",
-        config=begun.config,
-        usual=recipes_own(begun.config, context),
+        training=begun.training,
+        usual=recipes_own(begun.training, context),
         header=header,
         digest=file_digest(run.model),
         parameters=sum(p.numel() for p in classifier.network.parameters()),
-        runtime=from_json(Runtime, begun.runtime) if begun.runtime else None,
+        runtime=begun.runtime,
         history=history(run),
         epochs=costs(log),
-        refused=all_refused(log, result, begun.config.data),
+        refused=all_refused(log, result, begun.training.data),
         counts={s: class_counts(d) for s, d in splits.items() if d.classes == header.classes},
         score=score_of(split, result) if result else recorded,
         recorded=recorded,
@@ -162,11 +161,11 @@ def check_finished(run: Run) -> None:
         )
 
 
-def opened(config: Config, header: ModelHeader, context: Context) -> tuple[dict[str, Dataset], str]:
+def opened(training: Training, header: ModelHeader, context: Context) -> tuple[dict[str, Dataset], str]:
     """The splits of the data, by name; or none, and why."""
     try:
         names = header.data.get("splits", ())
-        return {name: open_split(config.data, name, context, config.seed) for name in names}, ""
+        return {name: open_split(training.data, name, context, training.seed) for name in names}, ""
     except UserError as error:
         return {}, told(str(error), context.store)
 
@@ -181,12 +180,12 @@ def told(message: str, store: Store) -> str:
     return message.split("\n")[0].replace(str(store.folder), "STORE").replace(str(Path.home()), "~")
 
 
-def recipes_own(config: Config, context: Context) -> dict[str, Any] | None:
+def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
     """The values of the recipe itself, by dotted key, with its network's whole row; None where it is not known here."""
     found = recipes(context).entries
-    if config.recipe not in found:
+    if training.recipe not in found:
         return None
-    made: Config = found[config.recipe]()
+    made: Training = found[training.recipe]()
     return flatten(to_json(replace(made, model=resolve(made.model, context))))
 
 
@@ -264,7 +263,8 @@ def look_inside(classifier: NetworkClassifier, dataset: Dataset | None, result: 
     """The first convolution's filters, and its maps of the first image scored; None for a network without any."""
     try:
         layer, module = find_layer(classifier.network, None)
-        assert isinstance(module.weight, Tensor)
+        if not isinstance(module.weight, Tensor):
+            return None
         filters = filters_of(module.weight.detach().float().cpu().numpy(), classifier.preprocess.channels)
         if dataset is None or result is None:
             return Inside(layer, filters)

@@ -26,7 +26,7 @@ GENERATOR = element("meta", name="generator", content="imclass")
 
 def page(material: Material) -> Html:
     """The whole file."""
-    title = f"{material.config.model.network} on {material.data}"
+    title = f"{material.training.model.network} on {material.data}"
     told = [(id_, heading, said) for id_, heading, said in sections(material) if said]
     links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in told]
     style = Html(resources.files("imclass.app.report").joinpath("report.css").read_text("utf-8"))
@@ -53,7 +53,7 @@ def sections(m: Material) -> list[tuple[str, str, Html]]:
         ("curves", "Learning", learning(m)),
         ("confusion", "Confusion", confused(m)),
         ("classes", "Classes", classes(m)),
-        ("mistakes", "Mistakes", gallery(m.mistakes, m.config.preprocess.size) if m.result else Html()),
+        ("mistakes", "Mistakes", gallery(m.mistakes, m.training.preprocess.size) if m.result else Html()),
         ("inside", "First layer", first_layer(m)),
         ("data", "Data", data(m)),
         ("time", "Time", time(m.epochs)),
@@ -64,8 +64,8 @@ def sections(m: Material) -> list[tuple[str, str, Html]]:
 
 def headline(m: Material) -> Html:
     """What was trained on what, and what it came to."""
-    title = element("h1", name(m.config.model.network), " on ", name(m.data, 60))
-    begin = element("p", "Run ", name(m.run), ", recipe ", name(m.config.recipe), class_="run")
+    title = element("h1", name(m.training.model.network), " on ", name(m.data, 60))
+    begin = element("p", "Run ", name(m.run), ", recipe ", name(m.training.recipe), class_="run")
     if m.score is None:
         said = "The data has no held-out part, so nothing is known of images that the network has not seen."
         return element("header", begin, title, element("p", said), doubts(m))

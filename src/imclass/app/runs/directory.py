@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from imclass.core.codec import difference, from_json, to_json
-from imclass.core.config import Config
+from imclass.core.config import FORMAT, Execution, Training
 from imclass.core.errors import UserError
 from imclass.core.files import write
 from imclass.core.runtime import Runtime
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import At
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -63,16 +61,29 @@ class Run:
                 ) from None
             yield
 
-    def recorded(self, config: Config, usual: Mapping[str, Any]) -> dict[str, Any] | None:
+    def recorded(self, training: Training, usual: Mapping[str, Any]) -> Runtime | None:
         """The runtime that this very run resolved when it began, if it did; `usual` as for `check`."""
         begun = read_begun(self.config) if self.config.is_file() else None
-        return begun.runtime if begun and not begun.difference(config, usual) else None
+        return begun.runtime if begun and not begun.difference(training, usual) else None
 
-    def begin(self, config: Config, usual: Mapping[str, Any], data: Mapping[str, Any], used: Runtime) -> None:
+    def begin(
+        self,
+        training: Training,
+        execution: Execution,
+        usual: Mapping[str, Any],
+        data: Mapping[str, Any],
+        used: Runtime,
+    ) -> None:
         """Make the directory, unless it is this very run's already; what `check` finds is a `UserError`."""
-        if self.check(config, usual, data):
+        if self.check(training, usual, data):
             return
-        record = {"format": FORMAT, "config": to_json(config), "data": dict(data), "runtime": to_json(used)}
+        record = {
+            "format": FORMAT,
+            "training": to_json(training),
+            "execution": to_json(execution),
+            "data": dict(data),
+            "runtime": to_json(used),
+        }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.locked():  # by another process that has begun here and has saved nothing yet
@@ -80,7 +91,7 @@ class Run:
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
-    def check(self, config: Config, usual: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    def check(self, training: Training, usual: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
         """Whether the directory is this very run's already, false where the run can begin in it; else a `UserError`.
 
         `usual` is the network's row in its table.
@@ -90,7 +101,7 @@ class Run:
         if self.config.is_file():
             begun = read_begun(self.config)
             if self.worked:
-                self.compare(begun.difference(config, usual), begun.digest, data)
+                self.compare(begun.difference(training, usual), begun.digest, data)
             return self.worked
         if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
             raise UserError(
@@ -119,30 +130,49 @@ class Run:
 
 @dataclass(frozen=True)
 class Begun:
-    """What a run's config.json holds: its config, the digest of its data, and the runtime it resolved."""
+    """What a run's config.json holds: its choices, the digest of its data, and the runtime it resolved."""
 
-    config: Config
+    training: Training
+    execution: Execution
     digest: str
-    runtime: dict[str, Any] | None
+    runtime: Runtime
 
-    def difference(self, config: Config, usual: Mapping[str, Any]) -> list[str]:
-        """A line for each field that `config` has otherwise.
+    def difference(self, training: Training, usual: Mapping[str, Any]) -> list[str]:
+        """Return a line for each field that `training` has otherwise.
 
         A field that the network's row did not have yet when the run began counts as `usual`, as it does in model files.
+        A device or a precision is compared with what the run uses; "auto" agrees with anything.
         """
-        model = self.config.model
-        row = {**usual, **model.row} if model.network == config.model.network else model.row
-        return difference(replace(self.config, model=replace(model, row=row)), config)
+        model = self.training.model
+        row = {**usual, **model.row} if model.network == training.model.network else model.row
+        before = replace(
+            self.training,
+            model=replace(model, row=row),
+            device=training.device,
+            precision=training.precision,
+        )
+        used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
+        wishes = {key: wish for key in used if (wish := getattr(training, key)) != "auto"}
+        return difference(before, training) + difference(used, used | wishes)
 
 
 def read_begun(file: Path) -> Begun:
     """The content of a run's config.json; what is no such file is a `UserError`."""
+    unreadable = UserError(
+        f"{file} is not a run's config of format {FORMAT}, which this imclass reads; train again into another --out"
+    )
     try:
         record = json.loads(file.read_bytes())
-        assert record["format"] == FORMAT
-        return Begun(from_json(Config, record["config"]), str(record["data"]["digest"]), record.get("runtime"))
-    except (ValueError, KeyError, TypeError, AssertionError, RecursionError, UserError):
-        raise UserError(f"{file} is not a run's config that this imclass can read; give another --out") from None
+        if record["format"] != FORMAT:
+            raise unreadable
+        return Begun(
+            from_json(Training, record["training"]),
+            from_json(Execution, record["execution"]),
+            str(record["data"]["digest"]),
+            from_json(Runtime, record["runtime"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError, UserError):
+        raise unreadable from None
 
 
 def readable(log: Path) -> list[str]:

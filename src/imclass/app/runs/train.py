@@ -21,12 +21,12 @@ from imclass.app.runs.log import Log, summary
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
-from imclass.core.config import Config, Stage
+from imclass.core.config import Execution, Stage, Training
 from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
-from imclass.data.catalog import open_split
+from imclass.data.catalog import open_split, spelled
 from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
@@ -37,6 +37,7 @@ from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 
 PROBED = 32  # images of a probe's training step
+DEFAULT = Execution()
 
 
 def recipes(context: Context | None = None) -> Found:
@@ -44,18 +45,18 @@ def recipes(context: Context | None = None) -> Found:
     return find_in(context, "imclass.recipes", "RECIPES", "recipe")
 
 
-def configure(recipe: str | Config, context: Context | None = None, **choices: Any) -> Config:
+def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
     """The config of a recipe; a choice is a parameter of the recipe's function, else a field of it or of a stage."""
-    if isinstance(recipe, Config):
+    if isinstance(recipe, Training):
         return with_fields(recipe, choices)
     make = recipes(context)[recipe]
     own = {name: choices.pop(name) for name in list(choices) if name in inspect.signature(make).parameters}
     return with_fields(make(**own), choices)
 
 
-def with_fields(config: Config, choices: Mapping[str, Any]) -> Config:
+def with_fields(config: Training, choices: Mapping[str, Any]) -> Training:
     """`config` with some fields replaced; a field of `Stage` is replaced in every stage."""
-    whole, staged = {f.name for f in fields(Config)}, {f.name for f in fields(Stage)}
+    whole, staged = {f.name for f in fields(Training)}, {f.name for f in fields(Stage)}
     for name in choices:
         if name not in whole | staged:
             raise UserError(f"a config has no field {name!r}{nearest(name, whole | staged)}")
@@ -74,7 +75,7 @@ class Job:
     notes: tuple[str, ...]  # what a user should know before it begins
 
 
-def prepare(config: Config, run: Run, context: Context, dry: bool = False) -> Job:
+def prepare(config: Training, run: Run, context: Context, execution: Execution = DEFAULT, dry: bool = False) -> Job:
     """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
 
     `dry` writes nothing.
@@ -82,39 +83,40 @@ def prepare(config: Config, run: Run, context: Context, dry: bool = False) -> Jo
     training = open_split(config.data, "train", context, config.seed)
     held_out = [open_split(config.data, s, context, config.seed) for s in training.splits if s != "train"]
     classifier = create(config.model, training.classes, config.preprocess, config.seed, context)
-    config = replace(config, model=replace(config.model, row=classifier.row))
+    config = replace(config, model=replace(config.model, row=classifier.row), data=spelled(config.data, context))
     usual = to_json(networks(context)[config.model.network].row)
     check_data(config, training, held_out)
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
-    checkpoint, problems = run.checkpoints(config.keep).newest()
-    loaders = tuple(loader(config, stage, training) for stage in config.stages)
+    checkpoint, problems = run.checkpoints(execution.keep).newest()
+    loaders = tuple(loader(config, stage, training, execution) for stage in config.stages)
     if config.model.mean_image:
         classifier.network.normalise(mean_image(loaders[0]), config.model.std)
     if dry:
         run.check(config, usual, facts)
         used, tried = runtime.resolve(config.device), ""
     else:
-        recorded = checkpoint.record["runtime"] if checkpoint else run.recorded(config, usual)
+        recorded = (
+            from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else run.recorded(config, usual)
+        )
         used, tried = settle(config, recorded, classifier, loaders[0])
-        run.begin(config, usual, facts, used)
+        run.begin(config, execution, usual, facts, used)
         runtime.apply(used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
 
     def look(trained: NetworkClassifier) -> dict[str, Evaluation]:
-        return {d.split: evaluate(trained, d, workers=config.workers, strict=config.strict) for d in held_out}
+        return {d.split: evaluate(trained, d, workers=execution.workers, strict=execution.strict) for d in held_out}
 
-    task = loop.Task(config, classifier, loaders, look, run.checkpoints(config.keep), used)
+    task = loop.Task(config, classifier, loaders, look, run.checkpoints(execution.keep), used, execution)
     return Job(run, task, facts, checkpoint, (*training.origin.notes, *problems, *filter(None, [tried])))
 
 
 def settle(
-    config: Config, recorded: Mapping[str, Any] | None, classifier: NetworkClassifier, first: Loader
+    config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, str]:
     """Device, threads and arithmetic: as `recorded`, else as configured, else what is fastest here; and why."""
     if recorded:
-        used = from_json(runtime.Runtime, recorded)
-        runtime.resolve(used.device)  # it must still be here
-        return used, ""
+        runtime.resolve(recorded.device)  # it must still be here
+        return recorded, ""
     used = runtime.resolve(config.device)
     if config.precision != "auto":
         chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.PLAIN
@@ -140,16 +142,16 @@ def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
     return torch.from_numpy(mean.transpose(2, 0, 1)).float()
 
 
-def loader(config: Config, stage: Stage, training: Dataset) -> Loader:
+def loader(config: Training, stage: Stage, training: Dataset, execution: Execution) -> Loader:
     """The training images as this stage sees them; padding takes the rounded mean."""
     mean = config.model.mean * (config.preprocess.w_in if len(config.model.mean) == 1 else 1)
     fill = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8)
     return Loader(
-        training, config.preprocess, stage.augment, fill, stage.batch, config.seed, config.workers, config.memory
+        training, config.preprocess, stage.augment, fill, stage.batch, config.seed, execution.workers, execution.memory
     )
 
 
-def check_data(config: Config, training: Dataset, held_out: Sequence[Dataset]) -> None:
+def check_data(config: Training, training: Dataset, held_out: Sequence[Dataset]) -> None:
     """The data can be trained on as configured; otherwise a `UserError`."""
     if len(training) == 0:
         raise UserError(f"{training.origin.path} has no training images")
@@ -180,7 +182,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         for last in loop.steps(state):
             for consumer in watching:
                 consumer.see(last)
-            if task.config.strict and isinstance(last, StepEnd) and last.refused:
+            if task.execution.strict and isinstance(last, StepEnd) and last.refused:
                 bad = described(last.refused[0])
                 raise UserError(f"refused: {bad}; mend or remove the file, or go without --strict")
             yield last
@@ -197,7 +199,7 @@ def finish(job: Job, state: loop.State) -> Saved:
     results = job.task.evaluate(job.task.classifier)
     job.task.classifier.save(
         job.run.model,
-        recipe=to_json(job.task.config),
+        recipe=to_json(job.task.training),
         data=job.facts,
         metrics={split: {k: v for k, v in summary(r).items() if k != "refused"} for split, r in results.items()},
         chosen=chosen,

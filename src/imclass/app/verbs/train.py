@@ -24,13 +24,13 @@ from imclass.training.events import Consumer, Evaluated, NonFinite, Saved, StepE
 
 def run(order: Order) -> int:
     """Train with progress on standard error, and the result on standard output."""
-    own, config = order.own, order.config
+    own, config = order.own, order.training
     run = Run(own.out or Path("runs") / config.recipe)
-    job = prepare(config, run, order.context, dry=own.dry_run)
+    job = prepare(config, run, order.context, order.execution, dry=own.dry_run)
     for note in job.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     if own.dry_run:
-        show(to_json(job.task.config))
+        show({"training": to_json(job.task.training), "execution": to_json(job.task.execution)})
         return DONE
     if not run.finished:
         where = "goes on" if job.checkpoint else "begins"
@@ -51,7 +51,7 @@ def run(order: Order) -> int:
                     f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
                 )
     if not (run.folder / "report.html").is_file():
-        write_report(run, run.folder / "report.html", order.context, config.workers)
+        write_report(run, run.folder / "report.html", order.context, order.execution.workers)
     return report_run(run, own.common, order.context, refused)
 
 
@@ -72,8 +72,7 @@ def stopped(event: NonFinite, run: Run) -> str:
 
 def report_run(run: Run, common: Common, context: Context, refused: set[str]) -> int:
     """Say what a finished run came to."""
-    header = load_network(run.model, context).header
-    assert header is not None
+    header = load_network(run.model, context).file_header
     if common.json:
         show(
             {

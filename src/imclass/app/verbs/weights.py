@@ -81,9 +81,7 @@ def take_in(own: Weights, file: str, context: Context) -> Outcome:
     wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess)
     classifier, fit = imported(Path(file), network, wanted, context)
     check_classes(classifier.classes, file)
-    header = classifier.header
-    assert header is not None
-    classifier.save(out, chosen=header.chosen, licence=header.licence)
+    classifier.save(out, chosen=classifier.file_header.chosen, licence=classifier.file_header.licence)
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
     return Outcome(record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}")
 
@@ -145,9 +143,10 @@ def names_in(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         names = json.loads(text) if text.lstrip().startswith(("[", "{")) else text.splitlines()
-        assert isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
-    except (OSError, ValueError, AssertionError, RecursionError):
-        raise UserError(f"--classes {path} must be a JSON list of names, or one name a line") from None
+    except (OSError, ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UserError(f"--classes {path} must be a JSON list of names, or one name a line")
     check_classes(names, str(path))
     return tuple(names)
 

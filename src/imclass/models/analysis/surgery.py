@@ -60,8 +60,10 @@ def followed(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
 @torch.no_grad()
 def absorb(layer: nn.Module, norm: nn.Module) -> None:
     """Make a layer do what a batch norm with fixed statistics does to its output; in float64 on the way."""
-    assert isinstance(layer, Weighted) and isinstance(norm, BatchNorm)
-    assert norm.running_mean is not None and norm.running_var is not None
+    if not isinstance(layer, Weighted) or not isinstance(norm, BatchNorm):
+        raise TypeError(f"{type(norm).__name__} cannot be folded into {type(layer).__name__}")
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("the batch norm keeps no running statistics")
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     shift = -norm.running_mean.double() if layer.bias is None else layer.bias.double() - norm.running_mean.double()
     if norm.affine:

@@ -106,8 +106,9 @@ def json_object(path: Path) -> Mapping[str, Any]:
     """The JSON object in a file; anything else is a `UserError`."""
     try:
         record = json.loads(path.read_bytes())
-        assert isinstance(record, dict)
-        return record
-    except (OSError, ValueError, AssertionError, RecursionError):
+    except (OSError, ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
         example = '{"mean": [0.5], "std": [0.5]}'
-        raise UserError(f"--preprocess {path} must be a JSON object, such as {example}") from None
+        raise UserError(f"--preprocess {path} must be a JSON object, such as {example}")
+    return record
