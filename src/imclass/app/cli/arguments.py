@@ -211,6 +211,15 @@ class Recipes:
 
 
 @dataclass(frozen=True)
+class Protocols:
+    """The test protocols there are, or one in detail."""
+
+    name: Positional[Entry] = None
+    """show this one in detail"""
+    common: OmitArgPrefixes[Common] = Common()
+
+
+@dataclass(frozen=True)
 class Data:
     """The data sets there are; `data get NAME` fetches one, `data check NAME|DIR` decodes every image of one,
     `data export NAME|DIR --out DIR` writes some images as PNG files in class folders."""
@@ -257,6 +266,13 @@ class Weights:
     common: OmitArgPrefixes[Common] = Common()
 
 
+@dataclass(frozen=True)
+class Doctor:
+    """This machine and installation: processor, memory, libraries, devices, the store; what is missing, and the fix."""
+
+    common: OmitArgPrefixes[Common] = Common()
+
+
 VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -268,5 +284,7 @@ VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "models": Models,
     "data": Data,
     "recipes": Recipes,
+    "protocols": Protocols,
     "weights": Weights,
+    "doctor": Doctor,
 }
