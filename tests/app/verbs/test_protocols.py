@@ -17,11 +17,22 @@ class Far:
     And more.
     """
     scales: tuple[int, ...] = (256, 384)
+    name: str = "far"
+    def scales_for(self, preprocess): return ()
+    def check(self, classifier): ...
+    def __call__(self, classifier, images): ...
 @dataclass(frozen=True)
 class Bare:
     scale: int = 3
+    name: str = "bare"
+    def scales_for(self, preprocess): return ()
+    def check(self, classifier): ...
+    def __call__(self, classifier, images): ...
 class Free:
-    pass
+    name = "free"
+    def scales_for(self, preprocess): return ()
+    def check(self, classifier): ...
+    def __call__(self, classifier, images): ...
 PROTOCOLS = {"far": Far(), "bare": Bare(), "free": Free()}
 '''
 
@@ -32,7 +43,7 @@ def test_protocols_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None
     assert all(list(row) == ["name", "fields", "summary"] and row["summary"] for row in rows.values())
     assert rows["center"]["fields"]["scale"] is None and rows["dense"]["fields"]["scales"] == []
     record = shown(capsys, "protocols", "dense")
-    assert record["about"].startswith(record["summary"]) and "Simonyan and Zisserman" in record["family"]
+    assert record["about"].startswith(record["summary"]) and "Simonyan and Zisserman" in record["about"]
     assert text(capsys, "protocols", "dense").startswith("name: dense\n")
 
 
@@ -43,10 +54,10 @@ def test_those_of_plugins_are_listed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert rows["bare"] == {"name": "bare", "fields": {"scale": 3}, "summary": ""}
     assert rows["free"] == {"name": "free", "fields": {}, "summary": ""}
     record = shown(capsys, "protocols", "far", "--plugins", str(tmp_path))
-    assert (record["about"], record["family"]) == ("From far away.\n\nAnd more.", "Views from afar.")
+    assert record["about"] == "From far away.\n\nAnd more."
     lines = {line.split()[0]: line for line in text(capsys, "protocols", "--plugins", str(tmp_path)).splitlines()}
     assert " ".join(lines["far"].split()) == "far scales=256 x 384 From far away."
-    assert lines["dense"].split()[:3] == ["dense", "scales", "The"] and lines["free"].split() == ["free", "-"]
+    assert lines["dense"].split()[:2] == ["dense", "scales,"] and lines["free"].split() == ["free", "-"]
 
 
 def test_a_mistyped_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:

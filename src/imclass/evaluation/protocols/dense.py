@@ -10,13 +10,19 @@ from imclass.models.views.posteriors import Crops, Maps, MeanPosterior, mean_of_
 
 WHOLE = Maps(mean_of_scores)
 
-DENSE = MeanPosterior("dense", (WHOLE,))
+DENSE = MeanPosterior("dense", "Whole images and their mirrors (Simonyan and Zisserman 2015, section 3.2).", (WHOLE,))
 
-# The mean of the posteriors of `dense` and `vgg-multicrop` at the same scales: section 4.3, Table 5.
-DENSE_MULTICROP = MeanPosterior("dense+multicrop", (WHOLE, Crops(grid)))
+DENSE_MULTICROP = MeanPosterior(
+    "dense+multicrop", "The mean of dense and vgg-multicrop (the same, section 4.3, Table 5).", (WHOLE, Crops(grid))
+)
 
-# He et al., CVPR 2016, section 3.4: "the scores at multiple scales" of the fully convolutional form of VGG, whose
-# posteriors and mirrors are therefore taken.
-RESNET_MULTISCALE = MeanPosterior("resnet-multiscale", (WHOLE,), paper=(224, 256, 384, 480, 640))
+# Section 3.4 averages "the scores at multiple scales" of the fully convolutional form of VGG, whose posteriors and
+# mirrors are therefore taken.
+RESNET_MULTISCALE = MeanPosterior(
+    "resnet-multiscale",
+    "Whole images and their mirrors at five scales (He et al. 2016, section 3.4).",
+    (WHOLE,),
+    paper=(224, 256, 384, 480, 640),
+)
 
 PROTOCOLS = {protocol.name: protocol for protocol in (DENSE, DENSE_MULTICROP, RESNET_MULTISCALE)}

@@ -118,6 +118,7 @@ class MeanPosterior:
     """A protocol: the mean of the posteriors over scales, looks and mirrors."""
 
     name: str
+    about: str  # one sentence, with the source
     looks: tuple[Look, ...]
     scales: tuple[int, ...] = ()  # Q, pixels; none: those of the paper, or the one that the model was trained with
     paper: tuple[int, ...] = ()  # Q of the paper, for networks of `native` pixels; for others in proportion
