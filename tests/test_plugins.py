@@ -121,6 +121,23 @@ def test_a_protocol_is_saved_and_evaluates_again(
     assert marks.read_text() == "x"
 
 
+def test_a_changed_plugin_is_shown_and_refused(
+    plugins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "halves-tiny", "--epochs", "1", "--out", str(tmp_path / "run"), "--plugins", str(plugins)]
+    assert main(words) == 0
+    assert main(words) == 0
+    (plugins / "mirrored.py").write_text("# a protocol, which the run does not use\n")
+    assert main(words) == 0
+    with (plugins / "tiny.py").open("a") as file:
+        file.write("# another network\n")
+    capsys.readouterr()
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "was begun with other plugins" in said and "network tiny: its file was" in said and "halves" not in said
+    assert main([*words, "--plugins-changed"]) == 0
+
+
 @pytest.mark.parametrize(("verb", "name"), [("data", "halves"), ("recipes", "halves-tiny")])
 def test_they_are_listed(plugins: Path, verb: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--json"]) == 0

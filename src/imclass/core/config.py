@@ -94,13 +94,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out. Nothing here changes its result, so all of it may differ when a run goes on."""
+    """How a run is carried out. Nothing here decides its result, so all of it may differ when a run goes on."""
 
     workers: int = 2  # decoding threads; 0 decodes in the main thread
     memory: int = 2048  # MiB: a data set that needs less than this at the network's size is kept decoded
     save_every: int = 60  # seconds between two checkpoints; each epoch's end saves as well
     keep: int = 2  # checkpoints kept
     strict: bool = False  # a refused image is an error
+    plugins_changed: bool = False  # go on though a plugin that defines what the run uses has changed
 
     def __post_init__(self) -> None:
         need(self.workers >= 0, "workers", self.workers, "0 or more threads")

@@ -75,7 +75,7 @@ class Run:
         used: Runtime,
     ) -> None:
         """Make the directory, unless it is this very run's already; what `check` finds is a `UserError`."""
-        if self.check(training, usual, data):
+        if self.check(training, execution, usual, data):
             return
         record = {
             "format": FORMAT,
@@ -91,7 +91,9 @@ class Run:
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
-    def check(self, training: Training, usual: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    def check(
+        self, training: Training, execution: Execution, usual: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> bool:
         """Whether the directory is this very run's already, false where the run can begin in it; else a `UserError`.
 
         `usual` is the network's row in its table.
@@ -101,7 +103,7 @@ class Run:
         if self.config.is_file():
             begun = read_begun(self.config)
             if self.worked:
-                self.compare(begun.difference(training, usual), begun.digest, data)
+                self.compare(begun, begun.difference(training, usual), execution, data)
             return self.worked
         if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
             raise UserError(
@@ -109,10 +111,17 @@ class Run:
             )
         return False
 
-    def compare(self, lines: list[str], digest: str, data: Mapping[str, Any]) -> None:
+    def compare(self, begun: "Begun", lines: list[str], execution: Execution, data: Mapping[str, Any]) -> None:
         """A `UserError` with every difference, unless this is the run that the folder was made for."""
-        if not lines and digest != data.get("digest"):
+        if not lines and begun.digest != data.get("digest"):
             lines = [f"the content of the data {data.get('path')}"]
+        changed = [] if execution.plugins_changed else begun.changed(data.get("plugins", {}))
+        if changed and not lines:
+            raise UserError(
+                f"{self.folder} was begun with other plugins:\n  "
+                + "\n  ".join(changed)
+                + "\nTo go on with what they are now, give --plugins-changed; the result is then of both"
+            )
         if lines:
             raise UserError(
                 f"{self.folder} was begun with another configuration:\n  "
@@ -135,7 +144,14 @@ class Begun:
     training: Training
     execution: Execution
     digest: str
+    plugins: Mapping[str, str]  # SHA-256 of the plugin files that defined what it uses, such as "network tiny"
     runtime: Runtime
+
+    def changed(self, plugins: Mapping[str, str]) -> list[str]:
+        """Return a line for each plugin file in use that is not what it was."""
+        keys = dict.fromkeys([*self.plugins, *plugins])
+        states = {key: (self.plugins.get(key, "ours")[:12], plugins.get(key, "ours")[:12]) for key in keys}
+        return [f"{key}: its file was {old}, and is {new}" for key, (old, new) in states.items() if old != new]
 
     def difference(self, training: Training, usual: Mapping[str, Any]) -> list[str]:
         """Return a line for each field that `training` has otherwise.
@@ -169,6 +185,7 @@ def read_begun(file: Path) -> Begun:
             from_json(Training, record["training"]),
             from_json(Execution, record["execution"]),
             str(record["data"]["digest"]),
+            from_json(dict[str, str], record["data"].get("plugins", {})),
             from_json(Runtime, record["runtime"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):

@@ -26,7 +26,7 @@ from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
-from imclass.data.catalog import open_split, spelled
+from imclass.data.catalog import open_split, sources, spelled
 from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
@@ -86,13 +86,18 @@ def prepare(config: Training, run: Run, context: Context, execution: Execution =
     config = replace(config, model=replace(config.model, row=classifier.row), data=spelled(config.data, context))
     usual = to_json(networks(context)[config.model.network].row)
     check_data(config, training, held_out)
-    facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
+    facts = {
+        **to_json(training.origin),
+        "digest": training.digest(),
+        "splits": list(training.splits),
+        "plugins": networks(context).used(config.model.network) | sources(context).used(config.data),
+    }
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     loaders = tuple(loader(config, stage, training, execution) for stage in config.stages)
     if config.model.mean_image:
         classifier.network.normalise(mean_image(loaders[0]), config.model.std)
     if dry:
-        run.check(config, usual, facts)
+        run.check(config, execution, usual, facts)
         used, tried = runtime.resolve(config.device), ""
     else:
         recorded = (
