@@ -19,7 +19,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets")
     tree(tmp_path / "others", per_class=5)
-    assert main(shlex.split("train mnist-lenet --data pets --seed 3 --epochs 1 --batch 8 --out run")) == 0
+    assert main(shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out run")) == 0
     return tmp_path
 
 

@@ -37,7 +37,7 @@ def config(data: Path, optimiser: str, seed: int) -> Training:
     )
     model = Model("lenet-5", {"dropout": 0.5}, (0.5,), (0.25,))
     preprocess = Preprocess(28, "rgb", "squash")
-    return Training("kill", model, (stage,), preprocess, str(data), seed)
+    return Training("kill", model, (stage,), preprocess, str(data), seed=seed)
 
 
 def start(configured: Training, out: Path, how: Execution) -> int:

@@ -87,7 +87,7 @@ def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", 
 
 
 def trained_on(folder: Path) -> set[Path]:
-    """The files that a training at seed 3 did not hold out."""
+    """The files that a training with --split-seed 3 did not hold out."""
     from imclass.data.catalog import open_split
     from imclass.store.context import open_context
 

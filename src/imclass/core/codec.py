@@ -14,12 +14,20 @@ from imclass.core.text import nearest
 def to_json(value: Any) -> Any:
     """Plain JSON of nested frozen dataclasses: objects, arrays, numbers, strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        tag = tag_of(type(value))
+        plain = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": tag, **plain} if tag else plain
     if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(v) for v in value]
     return value
+
+
+def tag_of(kind: type) -> str:
+    """Return the tag of a dataclass that is one kind of several, its class variable `kind`; "" for any other."""
+    own = {f.name for f in dataclasses.fields(kind)}
+    return "" if "kind" in own else str(getattr(kind, "kind", ""))
 
 
 def from_json(kind: Any, value: Any, where: str = "") -> Any:
@@ -51,7 +59,12 @@ def from_object(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         wanted = f"an object with the fields of {kind.__name__}"
         raise UserError(f"{where or kind.__name__} is {value!r}; it must be {wanted}")
-    hints = typing.get_type_hints(kind)
+    every, tag = typing.get_type_hints(kind), tag_of(kind)
+    hints = {f.name: every[f.name] for f in dataclasses.fields(kind)}
+    if tag:
+        value = {"kind": tag, **value}
+        if value.pop("kind") != tag:
+            raise UserError(f"{where}.kind must be {tag!r}")
     for name in value:
         if name not in hints:
             key = f"{where}.{name}" if where else name

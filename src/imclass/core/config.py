@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from imclass.core.errors import need
 from imclass.core.preprocess import Preprocess
@@ -72,6 +72,14 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A split of a folder that has none: of each class, a share is held out for testing and the rest is trained on."""
+
+    kind: ClassVar[str] = "share"
+    test: float = 0.2  # rounded to whole images, at least one of two
+
+
+@dataclass(frozen=True)
 class Training:
     """A training run: every choice that decides its result. A recipe returns one.
 
@@ -83,6 +91,8 @@ class Training:
     stages: tuple[Stage, ...]
     preprocess: Preprocess
     data: str
+    split: Share = Share()
+    split_seed: int = 0  # decides which images are held out, and nothing else; `seed` does not
     seed: int = 0
     device: str = "auto"  # cpu, cuda, cuda:N or mps; auto takes CUDA where there is one
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: what is fastest here and computes the same
@@ -116,6 +126,8 @@ def check(config: Training) -> None:
     for i, stage in enumerate(config.stages):
         check_stage(stage, f"stages.{i}." if len(config.stages) > 1 else "")
     need(0 <= config.seed < 2**63, "seed", config.seed, "from 0 up to 2**63")
+    need(0 <= config.split_seed < 2**63, "split_seed", config.split_seed, "from 0 up to 2**63")
+    need(0 < config.split.test < 1, "split.test", config.split.test, "between 0 and 1")
     mean, std = config.model.mean, config.model.std
     need(len(mean) in (1, config.preprocess.w_in), "model.mean", mean, "1 value, or one a channel")
     need(len(mean) == len(std), "model.std", std, "as many values as model.mean")

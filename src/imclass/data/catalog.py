@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imclass.core.config import Share
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import Found
@@ -14,6 +15,7 @@ from imclass.data.threads import ordered
 from imclass.store.context import Context, find_in
 
 FOLDER = "folder"  # the entry that reads the user's own paths
+USUAL = Share()
 
 
 def sources(context: Context | None = None) -> Found:
@@ -21,10 +23,11 @@ def sources(context: Context | None = None) -> Found:
     return find_in(context, "imclass.data.sets", "DATASETS", "data set")
 
 
-def open_split(data: str, split: str, context: Context, seed: int = 0) -> Dataset:
-    """One split of a named data set or, where no set bears that name, of the folder `data`.
+def open_split(data: str, split: str, context: Context, split_seed: int = 0, rule: Share = USUAL) -> Dataset:
+    """Return one split of a named data set or, where no set has that name, of the folder `data`.
 
-    `seed` decides a split that has to be made. An unknown name or split is a `UserError` with the nearest one.
+    A folder without a split is cut by `rule` and `split_seed`. An unknown name or split is a `UserError` with the
+    nearest one.
     """
     found = sources(context)
     path = Path(data).expanduser()
@@ -32,14 +35,14 @@ def open_split(data: str, split: str, context: Context, seed: int = 0) -> Datase
         source: Source = found[data]
         if split not in source.splits:
             raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
-        return source.open(Place(context.store, seed=seed), split)
+        return source.open(Place(context.store, None, split_seed, rule), split)
     if not path.exists() and not is_path(data):
         close = nearest(data, set(found.entries) - {FOLDER})
         failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
         wanted = "or a folder with one folder per class; name one with --data"
         raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
     check_not_idx(path)
-    opened: Dataset = found[FOLDER].open(Place(context.store, path, seed), split)
+    opened: Dataset = found[FOLDER].open(Place(context.store, path, split_seed, rule), split)
     return opened
 
 

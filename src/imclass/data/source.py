@@ -5,17 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from imclass.core.config import Share
 from imclass.core.contracts import Dataset
 from imclass.store.store import Store
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to look for a data set: the store, or the user's own path; `seed` decides a split that has to be made."""
+    """Where to look for a data set: the store, or the user's own path; and how to split what has no split."""
 
     store: Store
     path: Path | None = None
-    seed: int = 0
+    split_seed: int = 0
+    split: Share = Share()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imclass.core.codec import from_json
+from imclass.core.config import Share
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
@@ -22,15 +24,15 @@ class Known:
     facts: Mapping[str, Any]
     recipe: Mapping[str, Any]
 
-    @property
-    def seed(self) -> int:
-        """Of the split, where it had to be made."""
-        return int(self.recipe.get("seed", 0)) if str(self.facts.get("rule", "hash")).startswith("hash") else 0
+    def open(self, data: str, split: str, context: Context) -> Dataset:
+        """Return a split of `data`, cut as the model's own data was where it has none."""
+        rule = from_json(Share, self.facts["split"], "split") if "split" in self.facts else Share()
+        return open_split(data, split, context, int(self.facts.get("split_seed", 0)), rule)
 
     @property
     def key(self) -> str:
         """Equal where everything that decides the split is."""
-        return json.dumps([dict(self.facts), self.recipe.get("data"), self.seed], sort_keys=True, default=str)
+        return json.dumps([dict(self.facts), self.recipe.get("data")], sort_keys=True, default=str)
 
     def is_at(self, training: Dataset) -> bool:
         """Whether this training part lies where the model's own did."""
@@ -64,8 +66,8 @@ def split_for(models: Mapping[str, Classifier], data: str | None, split: str | N
         if not same_images(first.dataset, choice.dataset):
             raise UserError(
                 f"{one.model} and {other.model} hold out different images: {first.said}; {choice.said}. Name "
-                "--data that neither was trained from, or train both with one --seed or from a folder with train/ and "
-                "test/"
+                "--data that neither was trained from, or train both with one --split-seed, or from a folder with "
+                "train/ and test/"
             )
     return first
 
@@ -107,19 +109,19 @@ def split_for_one(known: Known, data: str, split: str | None, context: Context) 
     """What one model is judged by."""
     if split is not None:
         said = f"split {split} of {data}"
-        chosen = open_split(data, split, context, known.seed)
+        chosen = known.open(data, split, context)
         asked_for = split in ("train", "all")
         return Chosen(chosen, said + (learned(known, data, context) if asked_for else ""), data)
-    first = open_split(data, "train", context, known.seed)
+    first = known.open(data, "train", context)
     trained_from = known.is_at(first) or known.is_same(first)
     if first.origin.rule.startswith("hash") and not trained_from:
-        every = open_split(data, "all", context, known.seed)
+        every = known.open(data, "all", context)
         return Chosen(every, f"all images of {data}, another source than the model was trained from", data)
     held_out = next((s for s in ("test", "validation") if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
     said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
-    return Chosen(open_split(data, held_out, context, known.seed), said, data)
+    return Chosen(known.open(data, held_out, context), said, data)
 
 
 def data_of(known: list[Known], context: Context) -> str:
@@ -137,7 +139,7 @@ def data_of(known: list[Known], context: Context) -> str:
 
 def learned(known: Known, data: str, context: Context) -> str:
     """A warning where the training part is the model's own."""
-    training = open_split(data, "train", context, known.seed)
+    training = known.open(data, "train", context)
     own = known.is_at(training) or known.is_same(training)
     return ", which includes images that the model was trained on" if own else ""
 

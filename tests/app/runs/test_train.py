@@ -1,8 +1,15 @@
 """Training as the app does it: prepared, watched, chosen by measurement, stopped by a signal."""
 
 from pathlib import Path
+from typing import Any
 
-from imclass.app.api import train
+from imclass.app.api import configure, train
+from imclass.app.load import load
+from imclass.app.runs.directory import Run
+from imclass.app.runs.train import prepare
+from imclass.core.config import Share
+from imclass.evaluation.held_out import split_for
+from imclass.store.context import open_context
 from imclass.training.events import Event
 from tests.support.small import tree
 
@@ -25,3 +32,27 @@ def test_users_may_watch_too(tmp_path: Path) -> None:
     yielded = list(train("mnist-lenet", tmp_path / "run", consumers=[watcher], data=str(pets), epochs=1, batch=8))
     assert watcher.seen == yielded[:-1]  # the last is the model file
     assert watcher.closed
+
+
+def test_the_split_seed_alone_decides_what_is_held_out(tmp_path: Path) -> None:
+    pets = tree(tmp_path / "pets")
+
+    def facts(**choices: Any) -> dict[str, Any]:
+        config = configure("mnist-lenet", data=str(pets), batch=8, **choices)
+        return prepare(config, Run(tmp_path / "run"), open_context(), dry=True).facts
+
+    first = facts()
+    assert all(facts(seed=seed) == first for seed in (1, 2))
+    other = facts(split_seed=1)
+    assert other["digest"] != first["digest"] and other["rule"] == "hash 80/20, seed 1"
+    assert (other["split"], other["split_seed"]) == ({"kind": "share", "test": 0.2}, 1)
+    half = facts(split=Share(test=0.5))
+    assert half["digest"] != first["digest"] and half["rule"] == "hash 50/50, seed 0"
+
+
+def test_a_model_is_scored_on_what_its_own_split_held_out(tmp_path: Path) -> None:
+    config = configure("mnist-lenet", data=str(tree(tmp_path / "pets")), epochs=1, batch=8)
+    list(train(config, tmp_path / "run", split=Share(test=0.4), split_seed=2))
+    context = open_context()
+    chosen = split_for({"run": load(tmp_path / "run", context)}, None, None, context)
+    assert len(chosen.dataset) == 8 and "hash 60/40, seed 2" in chosen.said

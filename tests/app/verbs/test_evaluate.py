@@ -322,7 +322,7 @@ def trained_from(path: Path, seed: int, data: Path) -> None:
     """A model file that says it was trained from a folder whose split was made by `seed`."""
     training = open_split(str(data), "train", open_context(), seed)
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
-    model(path, seed, data=facts, recipe={"data": str(data), "seed": seed})
+    model(path, seed, data=facts | {"split_seed": seed}, recipe={"data": str(data)})
 
 
 def test_members_are_judged_by_what_none_was_trained_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,14 +16,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets")
     tree(tmp_path / "others", per_class=5)
-    assert main(shlex.split("train mnist-lenet --data pets --seed 3 --epochs 1 --batch 8 --out run")) == 0
+    assert main(shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out run")) == 0
     return tmp_path
 
 
 def test_refusals_are_told_at_the_end_and_again(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = sorted(set((place / "pets").rglob("*.png")) - trained_on(place / "pets"))[0]
     bad.write_bytes(b"")
-    words = shlex.split("train mnist-lenet --data pets --seed 3 --epochs 1 --batch 8 --out refusing")
+    words = shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out refusing")
     capsys.readouterr()
     assert main(words) == 1
     told = capsys.readouterr().out

@@ -88,15 +88,19 @@ class TestHashSplit:
         assert held["NFD"].files != held["NFC"].files and (held["NFD"].ids == held["NFC"].ids).all()
 
     @settings(max_examples=60, deadline=None, derandomize=True)
-    @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40), min_size=2), st.integers(0, 2**63 - 1))
-    def test_a_fifth_of_any_class_and_at_least_one_of_two(self, sizes: dict[str, int], seed: int) -> None:
+    @given(
+        st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40), min_size=2),
+        st.integers(0, 2**63 - 1),
+        st.sampled_from([0.01, 0.2, 0.5, 0.99]),
+    )
+    def test_a_share_of_any_class_and_at_least_one_of_two(self, sizes: dict[str, int], seed: int, share: float) -> None:
         files = {name: tuple(f"{name}/{i}.png" for i in range(n)) for name, n in sizes.items()}
-        held = held_out(files, seed)
+        held = held_out(files, seed, share)
         for name, n in sizes.items():
-            assert len(held[name]) == (0 if n == 1 else max(1, round(n / 5)))
+            assert len(held[name]) == (0 if n == 1 else min(n - 1, max(1, round(share * n))))
             assert len(set(held[name])) == len(held[name]) and set(held[name]) <= set(files[name])
         turned = {name: own[::-1] for name, own in reversed(files.items())}
-        assert held_out(turned, seed) == held  # the order of the listing does not matter
+        assert held_out(turned, seed, share) == held  # the order of the listing does not matter
 
 
 class TestOwnSplit:

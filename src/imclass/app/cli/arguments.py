@@ -234,8 +234,8 @@ class Data:
     """export: at most so many images"""
     out: File = None
     """export: a new folder"""
-    seed: int = 0
-    """of the split of a folder that has none"""
+    split_seed: int = 0
+    """decides which images of a folder without train/ are held out"""
     workers: int = 2
     """decoding threads"""
     common: OmitArgPrefixes[Common] = Common()

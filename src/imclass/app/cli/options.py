@@ -174,7 +174,7 @@ def option_values(config: Training, execution: Execution, single: bool) -> dict[
     for key, value in flatten(to_json(config) | to_json(execution)).items():
         key = key.removeprefix("stages.0.") if single else key
         values[key.replace("model.row.", "model.").replace("_", "-")] = value
-    return {name: value for name, value in values.items() if name != "recipe"}
+    return {name: value for name, value in values.items() if name not in ("recipe", "split.kind")}
 
 
 def check_numbers(words: Sequence[str], config: Training, execution: Execution, single: bool) -> None:

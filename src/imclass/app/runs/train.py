@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -80,8 +81,9 @@ def prepare(config: Training, run: Run, context: Context, execution: Execution =
 
     `dry` writes nothing.
     """
-    training = open_split(config.data, "train", context, config.seed)
-    held_out = [open_split(config.data, s, context, config.seed) for s in training.splits if s != "train"]
+    part = partial(open_split, config.data, context=context, split_seed=config.split_seed, rule=config.split)
+    training = part("train")
+    held_out = [part(name) for name in training.splits if name != "train"]
     classifier = create(config.model, training.classes, config.preprocess, config.seed, context)
     config = replace(config, model=replace(config.model, row=classifier.row), data=spelled(config.data, context))
     usual = to_json(networks(context)[config.model.network].row)
@@ -90,6 +92,8 @@ def prepare(config: Training, run: Run, context: Context, execution: Execution =
         **to_json(training.origin),
         "digest": training.digest(),
         "splits": list(training.splits),
+        "split": to_json(config.split),
+        "split_seed": config.split_seed,
         "plugins": networks(context).used(config.model.network) | sources(context).used(config.data),
     }
     checkpoint, problems = run.checkpoints(execution.keep).newest()

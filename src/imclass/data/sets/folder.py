@@ -1,6 +1,6 @@
 """The user's own images: a folder with one folder per class, with or without its own train, validation and test parts.
 
-    tree/cat/1.jpg  tree/dog/2.jpg                    split per class by a hash of (seed, name), 80/20
+    tree/cat/1.jpg  tree/dog/2.jpg                    split per class by a hash of (split seed, name)
     tree/train/cat/1.jpg  tree/test/dog/2.jpg         the tree's own split; also val, valid or validation
 
 Nothing in the tree is ever written to.
@@ -27,7 +27,6 @@ PARTS = {"train": "train", "val": "validation", "valid": "validation", "validati
 READ = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")
 REFUSED = ("tif", "tiff", "heic", "heif", "avif")  # images all the same: refused by name rather than passed over
 LITTER = ("__macosx", "thumbs.db", "desktop.ini")
-HELD_OUT = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +188,7 @@ def open_folder(place: Place, split: str) -> FolderDataset:
     root = checked_root(place.path)
     scan = Scan(root)
     folders = scan.folders("")
-    tree = own_parts(scan, folders) if has_parts(root, folders) else by_hash(scan, folders, place.seed)
+    tree = own_parts(scan, folders) if has_parts(root, folders) else by_hash(scan, folders, place)
     splits = tuple(name for name in tree.parts if name != "all")
     if split not in tree.parts:
         raise UserError(f"{root} has no split {split!r}{nearest(split, splits)}")
@@ -277,26 +276,25 @@ def check_same_classes(parts: Mapping[str, Part], root: Path) -> None:
                 raise UserError(f"{where}{nearest(name, train.files)}; rename or remove it, or add training images")
 
 
-def by_hash(scan: Scan, folders: Sequence[str], seed: int) -> Tree:
+def by_hash(scan: Scan, folders: Sequence[str], place: Place) -> Tree:
     """A tree without parts, split into train and test by names; "all" is both."""
     whole = scan.part("", folders)
     check_training(whole, scan.root)
-    test = held_out(whole.files, seed)
+    seed, share = place.split_seed, place.split.test
+    test = held_out(whole.files, seed, share)
     out = {file for files in test.values() for file in files}
     train = {name: tuple(file for file in files if file not in out) for name, files in whole.files.items()}
     parts = {"train": Part("", train), "test": Part("", test), "all": whole}
-    return Tree(parts, f"hash 80/20, seed {seed}", scan.notes())
+    return Tree(parts, f"hash {100 * (1 - share):g}/{100 * share:g}, seed {seed}", scan.notes())
 
 
-def held_out(files: Mapping[str, tuple[str, ...]], seed: int) -> dict[str, tuple[str, ...]]:
-    """Of each class the fifth whose hashes of (seed, name) are lowest, and at least one where there are two.
+def held_out(files: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:
+    """Return of each class the share whose hashes of (seed, name) are lowest: of two at least one, and never all.
 
     Names, not positions, decide: adding images moves few others.
     """
     ranked = {name: sorted(own, key=lambda file: rank(file, seed)) for name, own in files.items()}
-    return {
-        name: tuple(own[: max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0]) for name, own in ranked.items()
-    }
+    return {name: tuple(own[: min(max(1, round(share * len(own))), len(own) - 1)]) for name, own in ranked.items()}
 
 
 def rank(file: str, seed: int) -> bytes:
