@@ -247,6 +247,13 @@ class Weights:
     common: OmitArgPrefixes[Common] = Common()
 
 
+@dataclass(frozen=True)
+class Doctor:
+    """This machine and installation: processor, memory, libraries, devices, the store; what is missing, and the fix."""
+
+    common: OmitArgPrefixes[Common] = Common()
+
+
 VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -259,4 +266,5 @@ VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "data": Data,
     "recipes": Recipes,
     "weights": Weights,
+    "doctor": Doctor,
 }

@@ -1,0 +1,157 @@
+"""Processor, memory and the limits of a container, from /proc and /sys on Linux and from sysctl on macOS.
+
+Each function takes the folder that stands for the root of the file system. A file that is missing or that cannot be
+read gives None or nothing: a description of a machine must not fail on an unusual one.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+ROOT = Path("/")
+# What decides which kernels oneDNN takes: of x86 processors, of Linux on Arm, of macOS on Arm.
+FLAGS = (
+    "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
+    "asimd", "asimddp", "sve", "sve2", "bf16", "i8mm", "sme",
+)  # fmt: skip
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+SYSCTL = ("machdep.cpu", "hw.optional", "hw.memsize")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor: its model, the flags of it that matter here, and how many cores there are and may be used."""
+
+    model: str
+    flags: tuple[str, ...]
+    cores: int
+    usable: int  # by this process's affinity
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether it multiplies bfloat16 numbers in hardware."""
+        return any(flag in self.flags for flag in BFLOAT16)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Main memory in bytes; None where the system does not say."""
+
+    total: int | None
+    available: int | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a container or a service may use at most: cores (1.5 is possible) and bytes of memory. None is no limit."""
+
+    cores: float | None
+    memory: int | None
+
+
+def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
+    """Return the processor of this machine."""
+    cores = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    model, words = mac_processor(ask_sysctl()) if system == "darwin" else linux_processor(text_at(root, "proc/cpuinfo"))
+    return Processor(model or platform.processor() or "unknown", tuple(f for f in FLAGS if f in words), cores, usable)
+
+
+def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
+    """Return the model and all flags of the first processor in /proc/cpuinfo; Arm's has "Features" and no model."""
+    model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo, re.MULTILINE)
+    return model[1].strip() if model else "", set(flags[1].split()) if flags else set()
+
+
+def mac_processor(sysctl: str) -> tuple[str, set[str]]:
+    """Return the model and the flags in sysctl's words, those of Arm under the names that Linux has for them."""
+    model = re.search(r"^machdep\.cpu\.brand_string: (.+)$", sysctl, re.MULTILINE)
+    listed = re.findall(r"^machdep\.cpu\.(?:leaf7_)?features: (.+)$", sysctl, re.MULTILINE)
+    optional = re.findall(r"^hw\.optional\.(?:arm\.FEAT_)?(\w+): 1$", sysctl, re.MULTILINE)
+    words = {word.lower() for word in [*" ".join(listed).split(), *optional]}
+    return model[1].strip() if model else "", words | {"asimd"} if "advsimd" in words or "neon" in words else words
+
+
+def ask_sysctl() -> str:
+    """Return what sysctl prints of the processor and the memory; nothing where it does not answer."""
+    try:
+        done = subprocess.run(["sysctl", *SYSCTL], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
+
+
+def read_memory(root: Path = ROOT, system: str = sys.platform) -> Memory:
+    """Return the main memory of this machine."""
+    if system == "darwin":
+        size = re.search(r"^hw\.memsize: (\d+)$", ask_sysctl(), re.MULTILINE)
+        return Memory(int(size[1]) if size else None, None)
+    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text_at(root, "proc/meminfo"), re.MULTILINE))
+    total, available = (kilobytes.get(name) for name in ("MemTotal", "MemAvailable"))
+    return Memory(total and int(total) * 1024, available and int(available) * 1024)
+
+
+def read_limits(root: Path = ROOT) -> Limits:
+    """Return the limits of the control groups that this process is in, and of those around them.
+
+    Version 2 has one tree of groups; version 1 has one for each kind of resource. A machine may have both.
+    """
+    quotas: list[float] = []
+    sizes: list[int] = []
+    for kinds, group in control_groups(text_at(root, "proc/self/cgroup")):
+        if not kinds:
+            for folder in folders_up(root / "sys/fs/cgroup", group):
+                quotas += quota(*(text_at(folder, "cpu.max").split() or ["max"]))
+                sizes += number(text_at(folder, "memory.max"))
+        if "cpu" in kinds:
+            for folder in folders_up(root / "sys/fs/cgroup" / ",".join(kinds), group):
+                quotas += quota(text_at(folder, "cpu.cfs_quota_us"), text_at(folder, "cpu.cfs_period_us"))
+        if "memory" in kinds:
+            for folder in folders_up(root / "sys/fs/cgroup/memory", group):
+                sizes += number(text_at(folder, "memory.limit_in_bytes"))
+    total = read_memory(root, "linux").total
+    sizes = [size for size in sizes if total is None or size < total]  # version 1 says "no limit" as 2^63 - 4096
+    return Limits(min(quotas, default=None), min(sizes, default=None))
+
+
+def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
+    """Yield the kinds of resource and the path of each line in /proc/self/cgroup; version 2 has no kinds."""
+    for line in listing.splitlines():
+        _, _, rest = line.partition(":")
+        kinds, _, group = rest.partition(":")
+        yield kinds.split(",") if kinds else [], PurePosixPath(group)
+
+
+def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
+    """Yield the folder of a group and of each group around it.
+
+    In a container the mounted tree may begin at its own group, so that the path leads nowhere and the mount is meant.
+    """
+    for inner in (group, *group.parents):
+        if (folder := mount / str(inner).lstrip("/")).is_dir():
+            yield folder
+
+
+def quota(allowed: str, period: str = "") -> list[float]:
+    """Return the cores of a quota in microseconds a period, or nothing: "max" and -1 are no limit."""
+    both = [*number(allowed), *number(period)]
+    return [both[0] / both[1]] if len(both) == 2 and both[1] else []
+
+
+def number(text: str) -> list[int]:
+    """Return the number in a file's text, or nothing."""
+    return [int(text)] if text.strip().isdecimal() else []
+
+
+def text_at(folder: Path, name: str) -> str:
+    """Return the text of a file, or nothing."""
+    try:
+        return (folder / name).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,105 @@
+"""Python, the libraries that imclass declares, PyTorch's devices, and the environment variables that change results."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from urllib.parse import urlsplit
+
+VARIABLES = (
+    "IMCLASS_STORE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY",
+    "CUDA_VISIBLE_DEVICES", "WORLD_SIZE", "MPLBACKEND",
+)  # fmt: skip
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@dataclass(frozen=True)
+class Library:
+    """A declared dependency: the versions wanted (">=2"), the one installed (None: none) and its extra ("": always)."""
+
+    name: str
+    wanted: str
+    version: str | None
+    extra: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is installed in a version that is wanted."""
+        least = self.wanted.removeprefix(">=").strip()
+        return self.version is not None and (not least or release(self.version) >= release(least))
+
+
+@dataclass(frozen=True)
+class Torch:
+    """What PyTorch says of itself: devices that it can use, kernels ("AVX512"), threads, and its CUDA (None: none)."""
+
+    seconds: float  # that its import took; 0 where it was imported already
+    devices: tuple[str, ...]
+    kernels: str
+    threads: int
+    cuda: str | None
+
+
+def libraries(requirements: list[str] | None = None) -> list[Library]:
+    """Return the dependencies that the installed imclass declares, in its order; none where it is not installed."""
+    if requirements is None:
+        try:
+            requirements = metadata.requires("imclass") or []
+        except metadata.PackageNotFoundError:
+            return []
+    found = []
+    for requirement in requirements:
+        name, wanted, extra = re.findall(r"""^([\w.-]+)\s*([^;]*?)\s*(?:;.*extra == ["'](.*)["'].*)?$""", requirement)[
+            0
+        ]
+        found.append(Library(name, wanted, installed(name), extra))
+    return found
+
+
+def installed(name: str) -> str | None:
+    """Return the version of an installed distribution."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, without zeros at the end: (2, 11) of "2.11.0+cpu"."""
+    numbers = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, re.sub(r"(\.0+)+$", "", numbers[0]).split("."))) if numbers else ()
+
+
+def ask_torch() -> Torch | str:
+    """Import PyTorch and return what it says of itself, or why it cannot be imported."""
+    known, began = "torch" in sys.modules, time.perf_counter()
+    try:
+        import torch
+    except Exception as error:  # a library that does not load is an OSError, a broken installation anything
+        return f"{type(error).__name__}: {error}"
+    seconds = 0.0 if known else time.perf_counter() - began
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    kernels = torch.backends.cpu.get_cpu_capability()
+    return Torch(seconds, tuple(devices), kernels, torch.get_num_threads(), torch.version.cuda)
+
+
+def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables that are set and matter."""
+    return {name: environment[name] for name in VARIABLES if name in environment}
+
+
+def proxies(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the proxies that are set, without user names and passwords."""
+    found = {name: environment.get(name) or environment.get(name.upper()) for name in PROXIES}
+    return {name: value if name == "no_proxy" else host_of(value) for name, value in found.items() if value}
+
+
+def host_of(address: str) -> str:
+    """Return the host and port of an address, which may have a user name and a password before them."""
+    return urlsplit(address if "//" in address else f"//{address}").netloc.rpartition("@")[2]

@@ -1,0 +1,81 @@
+"""Each problem is found with its fix, and a machine without it has none."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imclass.app.machine import advice
+from imclass.app.machine.advice import Place, describe_store, problems
+from imclass.app.machine.hardware import Limits
+from imclass.app.machine.software import Library, Torch
+
+PLACE = Place("/store", True, True, 10, 2**40)
+TORCH = Torch(1.0, ("cpu",), "AVX2", 4, None)
+SOUND: dict[str, Any] = {
+    "found": [Library("torch", ">=2.11", "2.13.0"), Library("onnx", ">=1", None, "export")],
+    "torch": TORCH,
+    "limits": Limits(4.0, None),
+    "place": PLACE,
+    "variables": {"OMP_NUM_THREADS": "4", "WORLD_SIZE": "1"},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice.shutil, "which", lambda name: None)
+
+
+def test_a_sound_machine_has_no_problem() -> None:
+    assert problems(**SOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem", "fix"),
+    [
+        ({"found": []}, "imclass is not installed", "pip install ."),
+        ({"found": [Library("tyro", ">=1.0", None)]}, "tyro is not installed", "pip install 'tyro>=1.0'"),
+        ({"found": [Library("torch", ">=2.11", "2.5")]}, "2.5, and >=2.11 is needed", "pip install 'torch>=2.11'"),
+        ({"torch": "OSError: no libgomp"}, "torch cannot be imported (OSError: no libgomp)", "pip install"),
+        ({"limits": Limits(1.5, None)}, "4 threads, and 1.5 cores are allowed", "OMP_NUM_THREADS=2"),
+        ({"limits": Limits(0.2, None)}, "0.2 cores are allowed", "OMP_NUM_THREADS=1"),
+        ({"place": replace(PLACE, writable=False)}, "the store /store cannot be written to", "--store"),
+        ({"place": replace(PLACE, free=2**20)}, "1 MiB are free", "make room"),
+        ({"variables": {"WORLD_SIZE": "4"}}, "WORLD_SIZE is 4", "unset it"),
+        ({"variables": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}, "ONEDNN_MAX_CPU_ISA=AVX2 limits", "unset it"),
+    ],
+)
+def test_a_problem_has_its_fix(changed: dict[str, Any], problem: str, fix: str) -> None:
+    (found,) = problems(**SOUND | changed)
+    assert problem in found.problem and fix in found.fix
+
+
+@pytest.mark.parametrize(
+    ("torch", "variables", "fix"),
+    [
+        (TORCH, {}, "a build of torch with CUDA"),
+        (replace(TORCH, cuda="12.8"), {}, "nvidia-smi"),
+        (replace(TORCH, cuda="12.8"), {"CUDA_VISIBLE_DEVICES": ""}, "unset CUDA_VISIBLE_DEVICES"),
+        (replace(TORCH, cuda="12.8", devices=("cpu", "cuda:0 (A)")), {}, None),
+    ],
+)
+def test_a_driver_without_a_gpu_is_found(
+    torch: Torch, variables: dict[str, str], fix: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    found = problems(**SOUND | {"torch": torch, "variables": variables})
+    assert [fix in one.fix for one in found if fix] == [True] * bool(fix) and bool(found) == bool(fix)
+
+
+def test_a_store_is_described_without_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = describe_store(tmp_path / "a" / "b")
+    assert (absent.exists, absent.writable, absent.size) == (False, True, 0) and (absent.free or 0) > 0
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.pth").write_bytes(b"12345")
+    (tmp_path / "b").symlink_to("nowhere")
+    assert describe_store(tmp_path).size == 5 + len("nowhere")
+    monkeypatch.setattr(advice.os, "access", lambda path, mode: False)
+    assert not describe_store(tmp_path).writable
+    assert not describe_store(tmp_path / "weights" / "a.pth" / "store").writable
