@@ -22,7 +22,17 @@ def test_a_table_is_aligned() -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(1998, "1998"), (2100, "2,100"), (True, "True"), (None, "-"), (0.5, "0.5"), ([], ""), ([8.54, None], "8.54 / -")],
+    [
+        (1998, "1998"),
+        (2100, "2,100"),
+        (True, "True"),
+        (None, "-"),
+        (0.5, "0.5"),
+        ([], ""),
+        ([8.54, None], "8.54 / -"),
+        ({"a": None, "b": [], "c": False, "d": 0, "e": [1, 2]}, "a, b, c, d=0, e=1 x 2"),
+        ({}, "-"),
+    ],
 )
 def test_cells(value: object, expected: str) -> None:
     assert cell(value) == expected

@@ -201,6 +201,15 @@ class Recipes:
 
 
 @dataclass(frozen=True)
+class Protocols:
+    """The test protocols there are, or one in detail."""
+
+    name: Positional[Entry] = None
+    """show this one in detail"""
+    common: OmitArgPrefixes[Common] = Common()
+
+
+@dataclass(frozen=True)
 class Data:
     """The data sets there are; `data get NAME` fetches one, `data check NAME|DIR` decodes every image of one,
     `data export NAME|DIR --out DIR` writes some images as PNG files in class folders."""
@@ -265,6 +274,7 @@ VERBS: dict[str, Annotated[type, "what the verb takes"]] = {
     "models": Models,
     "data": Data,
     "recipes": Recipes,
+    "protocols": Protocols,
     "weights": Weights,
     "doctor": Doctor,
 }
