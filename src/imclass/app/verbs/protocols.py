@@ -4,23 +4,22 @@ import inspect
 import sys
 from typing import Any
 
-from imclass.app.cli.answer import Listing, listed
 from imclass.app.cli.arguments import Protocols
-from imclass.app.cli.checks import context_of
+from imclass.app.cli.lists import Listing, answer, describe_all, listing
 from imclass.core.codec import to_json
-from imclass.core.tables import Found
-from imclass.evaluation.score import protocols as all_protocols
 from imclass.store.context import Context
 
 
 def protocols(context: Context) -> Listing:
-    """Return the protocols: name, fields with their defaults, and the first line of the class's docstring."""
-    found: Found = all_protocols(context)
-    rows = [
-        {"name": name, "fields": fields_of(protocol), "summary": docstring(type(protocol)).split("\n")[0]}
-        for name, protocol in found.entries.items()
-    ]
-    return Listing(rows, lambda name: detail(found[name]), found.failures)
+    """Return the protocols: name, fields with their values, and the first line of the class's docstring."""
+    from imclass.evaluation.score import protocols as all_protocols
+
+    return describe_all(all_protocols(context), row, detail)
+
+
+def row(name: str, protocol: Any) -> dict[str, Any]:
+    """Return what the list gives of a protocol."""
+    return {"fields": fields_of(protocol), "summary": docstring(type(protocol)).split("\n")[0]}
 
 
 def fields_of(protocol: Any) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def docstring(kind: type) -> str:
     return "" if text.startswith(f"{kind.__name__}(") else text
 
 
-def detail(protocol: Any) -> dict[str, Any]:
+def detail(name: str, protocol: Any) -> dict[str, Any]:
     """Return what a protocol does, and its family with the paper, which the file's docstring gives."""
     kind = type(protocol)
     return {"about": docstring(kind), "family": inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "")}
@@ -43,4 +42,4 @@ def detail(protocol: Any) -> dict[str, Any]:
 
 def run(own: Protocols) -> int:
     """List protocols."""
-    return listed(protocols(context_of(own.common)), own.name, "protocol", own.common)
+    return answer(listing("protocols", own.common, protocols), own.name, "protocol", own.common)
