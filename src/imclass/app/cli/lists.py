@@ -80,11 +80,21 @@ def note(failures: Sequence[str]) -> None:
         print(f"note: not usable: {failure}", file=sys.stderr)
 
 
-def answer(found: Listing, name: str | None, what: str, common: Common, acts: Sequence[str] = ()) -> int:
-    """Print a table of all, or one entry in detail; an unknown name may have been meant for one of `acts`."""
+def answer(
+    found: Listing,
+    name: str | None,
+    what: str,
+    common: Common,
+    acts: Sequence[str] = (),
+    columns: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> int:
+    """Print a table of all, or one entry in detail; an unknown name may have been meant for one of `acts`.
+
+    `columns` makes of a row what the table has of it; JSON has the whole row.
+    """
     note(found.failures)
     if name is None:
-        show(found.rows) if common.json else print(table(found.rows, terminal_width()))
+        show(found.rows) if common.json else print(table([columns(row) for row in found.rows], terminal_width()))
         return DONE
     chosen = next((row for row in found.rows if row["name"] == name), None)
     if chosen is None:

@@ -40,18 +40,11 @@ def cell(value: Any) -> str:
     """A value as the text of a table's cell."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
-    if isinstance(value, Mapping):
-        return ", ".join(named(key, v) for key, v in value.items()) or "-"
     if isinstance(value, list) and any(isinstance(v, float) for v in value):
         return " / ".join("-" if v is None else str(v) for v in value)
     if isinstance(value, list):
         return " x ".join(map(str, value)) if all(isinstance(v, int) for v in value) else ", ".join(map(str, value))
     return "-" if value is None else printable(str(value))
-
-
-def named(name: str, value: Any) -> str:
-    """Return "name=value", or the name alone where the value is empty."""
-    return name if value is None or value is False or value == [] else f"{name}={cell(value)}"
 
 
 def plain(record: Mapping[str, Any]) -> str:

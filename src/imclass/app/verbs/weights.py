@@ -36,11 +36,16 @@ def detail(name: str, file: Any) -> dict[str, Any]:
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
+def columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a table shows of a row; the rest would make it wider than a terminal."""
+    return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
+
+
 def run(own: Weights) -> int:
     """List published weights, import or verify a file, or export a model."""
     if own.what not in ACTS:
         found = listing("weights", own.common, files)
-        return answer(found, own.what, "published file of weights", own.common, ACTS)
+        return answer(found, own.what, "published file of weights", own.common, ACTS, columns)
     from imclass.app.acts.weights import act
 
     outcome = act(own)

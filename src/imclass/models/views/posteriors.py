@@ -122,6 +122,7 @@ class MeanPosterior:
     scales: tuple[int, ...] = ()  # Q, pixels; none: those of the paper, or the one that the model was trained with
     paper: tuple[int, ...] = ()  # Q of the paper, for networks of `native` pixels; for others in proportion
     native: int = 224
+    about: str = ""  # a line for people, with the paper
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
         """Return Q for a model; none where the paper fixes it."""
