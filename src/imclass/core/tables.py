@@ -99,10 +99,15 @@ def plugin_modules(plugins: Plugins) -> Iterator[tuple[str, types.ModuleType, st
 
 def load_plugins(folders: Sequence[Path]) -> Plugins:
     """Return the Python files of the folders, imported; a folder that is not there is a `UserError`."""
+    return Plugins(tuple(load_plugin(path) for path in plugin_files(folders)))
+
+
+def plugin_files(folders: Sequence[Path]) -> list[Path]:
+    """Return the Python files of the folders, in order; a folder that is not there is a `UserError`."""
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--plugins {folder} is not a folder")
-    return Plugins(tuple(load_plugin(path) for folder in folders for path in sorted(folder.glob("*.py"))))
+    return [path for folder in folders for path in sorted(folder.glob("*.py"))]
 
 
 def load_plugin(path: Path) -> Plugin:

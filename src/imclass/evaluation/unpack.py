@@ -20,7 +20,7 @@ from imclass.models.classifier import NetworkClassifier, model_file, restored
 from imclass.store.context import Context
 
 ENSEMBLE = "ensemble"  # the network that an ensemble's header names
-TEXTS = ("name", "about")  # fields of a protocol that its name stands for
+LABELS = ("name", "about")  # fields of a protocol that decide nothing
 Loaded: TypeAlias = NetworkClassifier | Ensemble
 
 
@@ -78,10 +78,10 @@ def member_header(header: ModelHeader, member: Member) -> MemberHeader:
 
 
 def fields_of(protocol: Any) -> dict[str, Any]:
-    """Return the fields of a protocol that JSON can hold, its texts apart: those that a model file keeps."""
+    """Return the fields of a protocol that JSON can hold, its name and text apart: those that a model file keeps."""
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
-    values = {f.name: getattr(protocol, f.name) for f in dataclasses.fields(protocol) if f.name not in TEXTS}
+    values = {f.name: getattr(protocol, f.name) for f in dataclasses.fields(protocol) if f.name not in LABELS}
     return {name: to_json(value) for name, value in values.items() if is_plain(value)}
 
 

@@ -1,21 +1,13 @@
-"""Listings of any verb: an unknown name, and plugins that cannot be used."""
-
-from pathlib import Path
+"""What verbs answer with: a record or a text, and the exit code."""
 
 import pytest
 
-from imclass.app.cli.main import main
+from imclass.app.cli.answer import Told, tell
+from imclass.app.cli.arguments import Common
 
 
-def test_a_mistyped_act_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "chekc"]) == 2
-    assert "did you mean 'check'?" in capsys.readouterr().err
-
-
-def test_a_broken_plugin_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "broken.py").write_text("import nothing_like_it")
-    for verb in ("recipes", "data"):
-        assert main([verb, "--plugins", str(tmp_path)]) == 0
-        printed = capsys.readouterr()
-        assert "note: not usable: " in printed.err and "nothing_like_it" in printed.err
-        assert printed.out
+def test_refused_images_decide_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell(None, Common()) == 0 and capsys.readouterr().out == ""
+    assert tell(Told({"a": 1}, "one", False), Common()) == 0 and capsys.readouterr().out == "one\n"
+    assert tell(Told({"a": 1}, "one", True), Common(json=True)) == 1
+    assert capsys.readouterr().out == '{\n  "a": 1\n}\n'

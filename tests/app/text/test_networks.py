@@ -1,10 +1,10 @@
-"""Networks as tables: published errors, multiply-adds, heights and widths."""
+"""Networks as tables: published errors, heights and widths."""
 
 from typing import Any
 
 import pytest
 
-from imclass.app.text.networks import comparison, errors, in_detail, millions
+from imclass.app.text.networks import comparison, errors, in_detail
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,6 @@ from imclass.app.text.networks import comparison, errors, in_detail, millions
 )
 def test_errors_stand_side_by_side(published: dict[str, Any] | None, expected: str | None) -> None:
     assert errors(published) == expected
-
-
-@pytest.mark.parametrize(("macs", "expected"), [(281_640, "0.282"), (40_551_808, "40.6"), (15_470_264_320, "15,470")])
-def test_multiply_adds_are_in_millions(macs: int, expected: str) -> None:
-    assert millions(macs) == expected
 
 
 def test_height_and_width_are_told_apart_where_they_differ() -> None:

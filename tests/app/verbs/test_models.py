@@ -1,4 +1,4 @@
-"""`imclass models`: the comparison and the layer table, of three networks so that it does not matter how many exist."""
+"""`imclass models`: the list and the layer table, of three networks so that it does not matter how many exist."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,11 @@ import pytest
 from imclass.app.cli.main import main
 from imclass.core.tables import Found
 from imclass.models import classifier
+from imclass.models.analysis import geometry
 from imclass.store.context import Context
 
 FEW = ("lenet-5", "vgg-a", "googlenet")
-KEYS = ["name", "paper", "year", "input", "parameters", "macs", "receptive_field", "published"]
+KEYS = ["name", "paper", "year", "input", "parameters", "published"]
 KNOWN = classifier.networks
 
 
@@ -42,20 +43,20 @@ def test_the_records_have_what_is_promised(capsys: pytest.CaptureFixture[str]) -
     records = {record["name"]: record for record in shown(capsys, "models")}
     assert set(records) == set(FEW) and all(list(record) == KEYS for record in records.values())
     lenet, vgg, googlenet = (records[name] for name in FEW)
-    assert (lenet["input"], lenet["parameters"], lenet["macs"]) == ([1, 28, 28], 44_426, 281_640)
+    assert (lenet["input"], lenet["parameters"]) == ([1, 28, 28], 44_426)
     assert lenet["published"] is None
-    assert (vgg["paper"], vgg["year"], vgg["receptive_field"]) == ("arXiv:1409.1556", 2014, 150)
+    assert (vgg["paper"], vgg["year"]) == ("arXiv:1409.1556", 2014)
     assert set(vgg["published"]) == {"top1", "top5", "protocol"} and vgg["published"]["top5"] == 10.4
     assert googlenet["parameters"] == 6_998_552  # without its side outputs
 
 
 def test_the_table_is_aligned_and_narrow(capsys: pytest.CaptureFixture[str]) -> None:
     head, *lines = text(capsys, "models")
-    assert head.split() == ["name", "year", "input", "parameters", "M", "macs", "rf", "top-1/5", "err", "paper"]
+    assert head.split() == ["name", "year", "input", "parameters", "top-1/5", "err", "paper"]
     rows = {line.split()[0]: line for line in lines}
     assert set(rows) == set(FEW)
     assert rows["vgg-a"].split() == [
-        "vgg-a", "2014", "3x224x224", "132,863,336", "7,609", "150", "29.6/10.4", "arXiv:1409.1556",
+        "vgg-a", "2014", "3x224x224", "132,863,336", "29.6/10.4", "arXiv:1409.1556",
     ]  # fmt: skip
     assert max(map(len, [head, *lines])) <= 100
     assert {line[head.index("paper") - 1] for line in lines} == {" "}
@@ -65,6 +66,8 @@ def test_the_table_is_aligned_and_narrow(capsys: pytest.CaptureFixture[str]) -> 
 def test_one_network_has_its_layers(capsys: pytest.CaptureFixture[str]) -> None:
     record = shown(capsys, "models", "vgg-a")
     assert record["row"]["hidden"] == [4096, 4096] and record["stride"] == 32
+    (listed,) = [row for row in shown(capsys, "models") if row["name"] == "vgg-a"]
+    assert {key: record[key] for key in KEYS} == listed and record["receptive_field"] == 150
     layers = {layer["name"]: layer for layer in record["layers"]}
     assert layers["features.conv1_1"] == {
         "name": "features.conv1_1", "kind": "Conv2d", "input": [3, 224, 224], "output": [64, 224, 224],
@@ -94,27 +97,53 @@ def test_a_mistyped_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no network is named 'vgg-aa'; did you mean 'vgg-a'?" in capsys.readouterr().err
 
 
-def test_one_network_is_measured_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list of all takes seconds, so one of them must not wait for it."""
+def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To measure all networks takes seconds, so that only one at a time is."""
+
+    def fail(*args: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(geometry, "measure", fail)
+    assert len(text(capsys, "models")) == 1 + len(FEW)
+    assert main(["models", "lenet-5"]) == 2
+    assert "cannot be built and measured: AssertionError: measured" in capsys.readouterr().err
+
+
+def test_one_network_is_described_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imclass.app.verbs.models.everything", None)
     assert text(capsys, "models", "lenet-5")[0] == "name: lenet-5"
 
 
 BROKEN = """
+from dataclasses import dataclass
 from imclass.models.entry import NetworkEntry
+@dataclass(frozen=True)
+class Row:
+    size: int = 28
 def build(row, classes, w_in):
     raise ZeroDivisionError("no luck")
-NETS = {"unlucky": NetworkEntry(build=build, row=None, parameters=0, paper="none", year=2026)}
+NETS = {
+    "unlucky": NetworkEntry(build=build, row=Row(), parameters=1, paper="none", year=2026),
+    "sizeless": NetworkEntry(build=build, row=None, parameters=1, paper="none", year=2026),
+}
 """
 
 
-def test_a_network_that_cannot_be_measured_is_noted_and_the_others_listed(
+def test_a_network_that_cannot_be_described_is_noted_and_the_others_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "unlucky.py").write_text(BROKEN)
     (tmp_path / "broken.py").write_text("import nothing_like_it")
     assert main(["models", "--plugins", str(tmp_path)]) == 0
     printed = capsys.readouterr()
-    assert "note: not usable: network unlucky: ZeroDivisionError: no luck" in printed.err
+    assert "note: not usable: network sizeless: UserError: the row of sizeless has no native" in printed.err
     assert "nothing_like_it" in printed.err
-    assert "vgg-a" in printed.out and "unlucky" not in printed.out
+    assert "vgg-a" in printed.out and "unlucky" in printed.out and "sizeless" not in printed.out
+
+
+def test_a_network_that_cannot_be_built_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "unlucky.py").write_text(BROKEN)
+    assert main(["models", "unlucky", "--plugins", str(tmp_path)]) == 2
+    assert "network unlucky cannot be built and measured: ZeroDivisionError: no luck" in capsys.readouterr().err
+    assert main(["models", "sizeless", "--plugins", str(tmp_path)]) == 2
+    assert "imclass: the row of sizeless has no native height and width" in capsys.readouterr().err

@@ -8,31 +8,25 @@ from imclass.app.cli.main import main
 from tests.support.command import shown, text
 
 MINE = '''
-"""Views from afar."""
 from dataclasses import dataclass
+class Nothing:
+    def scales_for(self, preprocess): return ()
+    def check(self, classifier): pass
+    def __call__(self, classifier, images): pass
 @dataclass(frozen=True)
-class Far:
+class Far(Nothing):
     """From far away.
 
     And more.
     """
     scales: tuple[int, ...] = (256, 384)
     name: str = "far"
-    def scales_for(self, preprocess): return ()
-    def check(self, classifier): ...
-    def __call__(self, classifier, images): ...
 @dataclass(frozen=True)
-class Bare:
-    scale: int = 3
+class Bare(Nothing):
     name: str = "bare"
-    def scales_for(self, preprocess): return ()
-    def check(self, classifier): ...
-    def __call__(self, classifier, images): ...
-class Free:
+class Free(Nothing):
+    about = "Free of fields."
     name = "free"
-    def scales_for(self, preprocess): return ()
-    def check(self, classifier): ...
-    def __call__(self, classifier, images): ...
 PROTOCOLS = {"far": Far(), "bare": Bare(), "free": Free()}
 '''
 
@@ -40,24 +34,28 @@ PROTOCOLS = {"far": Far(), "bare": Bare(), "free": Free()}
 def test_protocols_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row for row in shown(capsys, "protocols")}
     assert {"center", "tencrop", "dense", "overfeat"} <= set(rows)
-    assert all(list(row) == ["name", "fields", "summary"] and row["summary"] for row in rows.values())
-    assert rows["center"]["fields"]["scale"] is None and rows["dense"]["fields"]["scales"] == []
-    record = shown(capsys, "protocols", "dense")
-    assert record["about"].startswith(record["summary"]) and "Simonyan and Zisserman" in record["about"]
-    assert text(capsys, "protocols", "dense").startswith("name: dense\n")
+    assert all(list(row) == ["name", "scales", "summary"] and row["summary"] for row in rows.values())
+    assert len({row["summary"] for row in rows.values()}) == len(rows)
+    assert (rows["center"]["scales"], rows["dense"]["scales"]) == (None, [])
+    assert rows["googlenet144"]["scales"] == [256, 288, 320, 352]
+    record = shown(capsys, "protocols", "center")
+    assert record["about"].startswith(record["summary"]) and "Without `scale`" in record["about"]
+    assert record["fields"] == {"scale": None, "flip": False}
+    assert "about: The whole image, class maps averaged (Simonyan" in text(capsys, "protocols", "dense")
 
 
 def test_those_of_plugins_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.py").write_text(MINE)
-    rows = {row["name"]: row for row in shown(capsys, "protocols", "--plugins", str(tmp_path))}
-    assert rows["far"] == {"name": "far", "fields": {"scales": [256, 384]}, "summary": "From far away."}
-    assert rows["bare"] == {"name": "bare", "fields": {"scale": 3}, "summary": ""}
-    assert rows["free"] == {"name": "free", "fields": {}, "summary": ""}
-    record = shown(capsys, "protocols", "far", "--plugins", str(tmp_path))
-    assert record["about"] == "From far away.\n\nAnd more."
-    lines = {line.split()[0]: line for line in text(capsys, "protocols", "--plugins", str(tmp_path)).splitlines()}
-    assert " ".join(lines["far"].split()) == "far scales=256 x 384 From far away."
-    assert lines["dense"].split()[:2] == ["dense", "scales,"] and lines["free"].split() == ["free", "-"]
+    words = ("--plugins", str(tmp_path))
+    rows = {row["name"]: row for row in shown(capsys, "protocols", *words)}
+    assert rows["far"] == {"name": "far", "scales": [256, 384], "summary": "From far away."}
+    assert rows["bare"] == {"name": "bare", "scales": None, "summary": ""}
+    assert rows["free"] == {"name": "free", "scales": None, "summary": "Free of fields."}
+    record = shown(capsys, "protocols", "far", *words)
+    assert (record["about"], record["fields"]) == ("From far away.\n\nAnd more.", {"scales": [256, 384]})
+    lines = {line.split()[0]: line for line in text(capsys, "protocols", *words).splitlines()}
+    assert " ".join(lines["far"].split()) == "far 256, 384 From far away."
+    assert lines["dense"].split()[:3] == ["dense", "default", "The"] and lines["bare"].split() == ["bare", "-"]
 
 
 def test_a_mistyped_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from importlib import import_module
 from typing import Any
 
 from imclass.app.cli.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS, Common
-from imclass.app.cli.options import check_options, options_of, parsed, read_train
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
 
@@ -91,6 +90,8 @@ def dispatch(words: Sequence[str]) -> int:
         raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
     helping = any(word in ("-h", "--help") for word in rest)
     if verb == "train":
+        from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
+
         return run("train", read_train(rest, helping))
     return run(verb, read(verb, rest))
 
@@ -102,6 +103,8 @@ def run(verb: str, arguments: Any) -> int:
 
 def read(verb: str, words: list[str]) -> Any:
     """The verb's arguments; an unknown option is a `UserError` with the nearest one."""
+    from imclass.app.cli.options import check_options, options_of, parsed
+
     kind = VERBS[verb]
     check_options(words, [*options_of(kind), *options_of(Common)])
     return parsed(kind, words, f"imclass {verb}")

@@ -1,19 +1,39 @@
 """Records as aligned columns, or as lines."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imclass.core.codec import flatten
 from imclass.core.text import printable
 
+NARROWEST = 24  # columns in which a text can still be read
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as aligned columns."""
+
+def table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
+    """Return rows as aligned columns. In a terminal of this width a long last column is wrapped.
+
+    Where there is no room for it beside the others, it stands below them, indented.
+    """
     if not rows:
         return "none"
     cells = [[key for key in rows[0]], *[[cell(row[key]) for key in row] for row in rows]]
     wide = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(text.ljust(w) for text, w in zip(line, wide, strict=True)).rstrip() for line in cells)
+    begin = sum(wide) - wide[-1] + 2 * len(wide[:-1])
+    if width is None or begin + wide[-1] <= width:
+        width = begin + wide[-1]
+    return "\n".join(aligned(line, wide, width) for line in cells)
+
+
+def aligned(line: Sequence[str], wide: Sequence[int], width: int) -> str:
+    """Return the cells of a line side by side, those before the last as wide as their columns."""
+    before = "".join(text.ljust(w) + "  " for text, w in zip(line[:-1], wide[:-1], strict=True))
+    if len(before) + wide[-1] <= width:
+        return (before + line[-1]).rstrip()
+    indent = len(before) if width - len(before) >= NARROWEST else 4
+    last = textwrap.wrap(line[-1], max(width - indent, 1), break_long_words=False, break_on_hyphens=False)
+    start = [before.rstrip()] if indent < len(before) or not last else [before + last.pop(0)]
+    return "\n".join([*start, *(" " * indent + part for part in last)]).rstrip()
 
 
 def cell(value: Any) -> str:

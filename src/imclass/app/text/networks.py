@@ -9,7 +9,7 @@ QUIET = ("ReLU", "Dropout", "Flatten", "Identity")  # kinds of layers that a pap
 
 
 def comparison(records: Sequence[dict[str, Any]]) -> str:
-    """The records as a table of 100 columns: multiply-adds in millions, receptive field in pixels, errors in %.
+    """Return the records as a table of at most 100 columns, with published errors in %.
 
     By which protocol each error was published stands in the record of the network.
     """
@@ -20,8 +20,6 @@ def comparison(records: Sequence[dict[str, Any]]) -> str:
                 "year": r["year"],
                 "input": "x".join(map(str, r["input"])),
                 "parameters": r["parameters"],
-                "M macs": millions(r["macs"]),
-                "rf": str(r["receptive_field"]),
                 "top-1/5 err": errors(r["published"]),
                 "paper": r["paper"],
             }
@@ -35,11 +33,6 @@ def errors(published: dict[str, Any] | None) -> str | None:
     if published is None:
         return None
     return "/".join("-" if published[key] is None else str(published[key]) for key in ("top1", "top5"))
-
-
-def millions(macs: int) -> str:
-    """Multiply-adds, in millions."""
-    return f"{macs / 1e6:,.0f}" if macs >= 1e8 else f"{macs / 1e6:.3g}"
 
 
 def in_detail(record: dict[str, Any]) -> str:

@@ -3,46 +3,51 @@
 import inspect
 from typing import Any
 
-from imclass.app.cli.answer import Listing, listed
 from imclass.app.cli.arguments import Protocols
-from imclass.app.cli.checks import context_of
-from imclass.core.tables import Found
-from imclass.evaluation import unpack
-from imclass.evaluation.score import protocols as all_protocols
+from imclass.app.cli.lists import Listing, answer, describe_all, listing
 from imclass.store.context import Context
 
 
 def protocols(context: Context) -> Listing:
-    """Return the protocols: name, fields with their defaults, and the first line of the class's docstring."""
-    found: Found = all_protocols(context)
-    rows = [
-        {"name": name, "fields": fields_of(protocol), "summary": about(protocol).split("\n")[0]}
-        for name, protocol in found.entries.items()
-    ]
-    return Listing(rows, lambda name: detail(found[name]), found.failures)
+    """Return the protocols: name, scales, and a line on each."""
+    from imclass.evaluation.score import protocols as all_protocols
+
+    return describe_all(all_protocols(context), row, detail)
 
 
-def fields_of(protocol: Any) -> dict[str, Any]:
-    """Return the fields of a protocol that can be changed, and their values; an empty one follows the model."""
-    return unpack.fields_of(protocol)
+def row(name: str, protocol: Any) -> dict[str, Any]:
+    """Return what the list gives of a protocol. It takes no scales where they are null, and has a default where none.
+
+    The default is what the model was trained with, or what the paper says.
+    """
+    scales = getattr(protocol, "scales", None)
+    return {
+        "scales": None if scales is None else list(scales or getattr(protocol, "paper", ())),
+        "summary": about(protocol).split("\n")[0],
+    }
 
 
 def about(protocol: Any) -> str:
-    """Return what a protocol says of itself, or its class does."""
-    return str(getattr(protocol, "about", "")) or docstring(type(protocol))
+    """Return what a protocol says of itself, or else its class's docstring, unless `dataclass` wrote that."""
+    kind = type(protocol)
+    docstring = inspect.cleandoc(kind.__doc__ or "")
+    return getattr(protocol, "about", "") or ("" if docstring.startswith(f"{kind.__name__}(") else docstring)
 
 
-def docstring(kind: type) -> str:
-    """Return a class's own docstring; the one that `dataclass` writes describes nothing."""
-    text = inspect.cleandoc(kind.__doc__ or "")
-    return "" if text.startswith(f"{kind.__name__}(") else text
+def detail(name: str, protocol: Any) -> dict[str, Any]:
+    """Return what a protocol does, and its fields that a model file keeps."""
+    from imclass.evaluation.unpack import fields_of
+
+    return {"about": about(protocol), "fields": fields_of(protocol)}
 
 
-def detail(protocol: Any) -> dict[str, Any]:
-    """Return what a protocol does, in full."""
-    return {"about": about(protocol)}
+def columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a table shows of a row."""
+    scales = row["scales"]
+    shown = None if scales is None else ", ".join(map(str, scales)) or "default"
+    return {"name": row["name"], "scales": shown, "summary": row["summary"]}
 
 
 def run(own: Protocols) -> int:
     """List protocols."""
-    return listed(protocols(context_of(own.common)), own.name, "protocol", own.common)
+    return answer(listing("protocols", own.common, protocols), own.name, "protocol", own.common, columns=columns)

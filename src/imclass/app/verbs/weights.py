@@ -1,166 +1,53 @@
 """The verb `weights`: published weights listed, foreign files imported and verified, models exported."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-
-from imclass.app.cli import answer
-from imclass.app.cli.answer import Listing, show
-from imclass.app.cli.arguments import DONE, USER_ERROR, Weights
-from imclass.app.cli.checks import check_target, context_of
-from imclass.app.load import load_network
-from imclass.core.classes import check_classes
-from imclass.core.errors import UserError
-from imclass.core.files import replacing
-from imclass.core.text import listed, printable
-from imclass.data.sets.cifar import CIFAR10
-from imclass.models.classifier import networks
-from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.convert import Wanted, exported, fitted, imported, told
-from imclass.models.foreign.fit import Fit
-from imclass.models.foreign.published import PUBLISHED
+from imclass.app.cli.answer import show
+from imclass.app.cli.arguments import Weights
+from imclass.app.cli.lists import Listing, answer, describe_all, listing
+from imclass.core.tables import Found
 from imclass.store.context import Context
 
 ACTS = ("import", "verify", "export")
-FORMATS = (".safetensors", ".pth", ".pt")  # that `export` writes
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the verb did: for `--json`, for people, and the exit code."""
+def files(context: Context) -> Listing:
+    """Return the published files: name, accuracy in %, inputs, licence, address, SHA-256."""
+    from imclass.models.foreign import published
 
-    record: dict[str, Any]
-    text: str
-    code: int = DONE
+    return describe_all(Found("published file of weights", dict(published.PUBLISHED)), row, detail)
 
 
-def table() -> Listing:
-    """The published files: name, accuracy in %, inputs, licence, address, SHA-256."""
-    rows = [
-        {
-            "name": file.key,
-            "top1": file.top1,
-            "top5": file.top5,
-            "preprocess": file.inputs,
-            "classes": file.classes,
-            "licence": file.licence,
-            "sha256": file.sha256[:12],
-            "url": file.url or file.source,
-        }
-        for file in PUBLISHED.values()
-    ]
-    return Listing(rows, detail, ())
+def row(name: str, file: Any) -> dict[str, Any]:
+    """Return what the list gives of a published file."""
+    return {
+        "top1": file.top1,
+        "top5": file.top5,
+        "preprocess": file.inputs,
+        "classes": file.classes,
+        "licence": file.licence,
+        "sha256": file.sha256[:12],
+        "url": file.url or file.source,
+    }
 
 
-def detail(name: str) -> dict[str, Any]:
-    """More on a published file: its place in the store, and all that is known of its SHA-256."""
-    file = PUBLISHED[name]
+def detail(name: str, file: Any) -> dict[str, Any]:
+    """Return more on a published file: its place in the store, and all that is known of its SHA-256."""
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
-def act(own: Weights) -> Outcome:
-    """Import, verify or export, as the words say."""
-    if own.file is None:
-        what = "MODEL" if own.what == "export" else "FILE"
-        raise UserError(f"name the {what.lower()}: imclass weights {own.what} {what}")
-    return {"import": take_in, "verify": verify, "export": give_out}[str(own.what)](
-        own, own.file, context_of(own.common)
-    )
-
-
-def take_in(own: Weights, file: str, context: Context) -> Outcome:
-    """A foreign file as a model file."""
-    network, out = required(own.as_, "--as NETWORK", own), required(own.out, "--out MODEL", own)
-    check_target(out, "--out", ".safetensors")
-    names = names_in(own.classes) if own.classes else None
-    wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess)
-    classifier, fit = imported(Path(file), network, wanted, context)
-    check_classes(classifier.classes, file)
-    classifier.save(out, chosen=classifier.file_header.chosen, licence=classifier.file_header.licence)
-    record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
-    return Outcome(record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}")
-
-
-def verify(own: Weights, file: str, context: Context) -> Outcome:
-    """How a foreign file fits; exit code 2 where it would not be loaded."""
-    fit, _ = fitted(Path(file), required(own.as_, "--as NETWORK", own), own.from_, context)
-    verdict = "it would be loaded" if fit.loads else "it would not be loaded"
-    return Outcome(fit_record(fit), f"{told(fit)}\n{verdict}", DONE if fit.loads else USER_ERROR)
-
-
-def give_out(own: Weights, model: str, context: Context) -> Outcome:
-    """A model's tensors as another library's state dict."""
-    library, out = required(own.format, "--format LIBRARY", own), required(own.out, "--out FILE", own)
-    if out.suffix not in FORMATS:
-        raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
-    check_target(out, "--out")
-    classifier = load_network(model, context)
-    tensors = exported(classifier, library, context)
-    with replacing(out) as target:
-        if out.suffix == ".safetensors":
-            target.write(safetensors.torch.save(tensors, metadata={"format": "pt"}))
-        else:
-            torch.save(tensors, target)
-    mean, std = (getattr(classifier.network, name).flatten().tolist() for name in ("mean", "std"))
-    entry = networks(context)[classifier.name]
-    record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(tensors)}
-    text = (
-        f"{printable(str(out))}: {len(tensors):,} tensors of {library}'s {record['name']}; images in [0, 1], red "
-        f"first, must be normalised by mean {rounded(mean)}, std {rounded(std)}"
-    )
-    return Outcome(record | {"mean": mean, "std": std}, text)
-
-
-def rounded(values: Sequence[float]) -> list[float]:
-    """Values to four digits, for people; the value of a mean image's every pixel would be too much."""
-    return [round(v, 4) for v in values[:3]]
-
-
-def required(value: Any, option: str, own: Weights) -> Any:
-    """The option's value; a `UserError` where it was not given."""
-    if value is None:
-        raise UserError(f"imclass weights {own.what} needs {option}")
-    return value
-
-
-def fit_record(fit: Fit) -> dict[str, Any]:
-    """A fit for JSON."""
-    record = asdict(fit)
-    kept = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
-    counted = {"loads": fit.loads, "fit": len(fit.pairs), "library": fit.naming}
-    return counted | {name: record[name] for name in kept}
-
-
-def names_in(path: Path) -> tuple[str, ...]:
-    """Class names from a file: a JSON list, or one a line; anything else is a `UserError`."""
-    if not path.is_file():
-        raise UserError(f"--classes {path}: there is no such file")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        names = json.loads(text) if text.lstrip().startswith(("[", "{")) else text.splitlines()
-    except (OSError, ValueError, RecursionError):
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise UserError(f"--classes {path} must be a JSON list of names, or one name a line")
-    check_classes(names, str(path))
-    return tuple(names)
-
-
-def usual_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
-    """Names that a file for this network may be meant to have, by their number: CIFAR-10's for networks of its size."""
-    entry: NetworkEntry = networks(context)[network]
-    return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}
+def columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a table shows of a row; the rest would make it wider than a terminal."""
+    return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
 
 
 def run(own: Weights) -> int:
-    """List published weights, or take weights in, look at them, give them out."""
+    """List published weights, import or verify a file, or export a model."""
     if own.what not in ACTS:
-        return answer.listed(table(), own.what, "published file of weights", own.common, ACTS)
+        found = listing("weights", own.common, files)
+        return answer(found, own.what, "published file of weights", own.common, ACTS, columns)
+    from imclass.app.acts.weights import act
+
     outcome = act(own)
     show(outcome.record) if own.common.json else print(outcome.text)
     return outcome.code

@@ -10,19 +10,22 @@ from imclass.models.views.posteriors import Crops, Maps, MeanPosterior, mean_of_
 
 WHOLE = Maps(mean_of_scores)
 
-DENSE = MeanPosterior("dense", "Whole images and their mirrors (Simonyan and Zisserman 2015, section 3.2).", (WHOLE,))
-
+DENSE = MeanPosterior(
+    "dense", (WHOLE,), about="The whole image, class maps averaged (Simonyan and Zisserman, ICLR 2015, section 3.2)."
+)
 DENSE_MULTICROP = MeanPosterior(
-    "dense+multicrop", "The mean of dense and vgg-multicrop (the same, section 4.3, Table 5).", (WHOLE, Crops(grid))
+    "dense+multicrop",
+    (WHOLE, Crops(grid)),
+    about="`dense` and `vgg-multicrop`, averaged (Simonyan and Zisserman, ICLR 2015, section 4.3, Table 5).",
 )
 
-# Section 3.4 averages "the scores at multiple scales" of the fully convolutional form of VGG, whose posteriors and
-# mirrors are therefore taken.
+# "The scores at multiple scales" of the fully convolutional form of VGG, whose posteriors and mirrors are therefore
+# taken.
 RESNET_MULTISCALE = MeanPosterior(
     "resnet-multiscale",
-    "Whole images and their mirrors at five scales (He et al. 2016, section 3.4).",
     (WHOLE,),
     paper=(224, 256, 384, 480, 640),
+    about="`dense` at five scales (He et al., CVPR 2016, section 3.4).",
 )
 
 PROTOCOLS = {protocol.name: protocol for protocol in (DENSE, DENSE_MULTICROP, RESNET_MULTISCALE)}

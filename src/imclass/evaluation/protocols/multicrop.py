@@ -10,23 +10,22 @@ from imclass.models.views.posteriors import Crops, MeanPosterior
 # 2). torchvision's function of this name takes those of the whole image instead.
 TEN_CROP = MeanPosterior(
     "tencrop",
-    "Four corners, the centre and their mirrors: 10 crops (Krizhevsky et al. 2012, section 4.1).",
     (Crops(ten_crop),),
+    about="Four corners, the centre, their mirrors: 10 crops (Krizhevsky et al., NIPS 2012, section 4.1).",
 )
 
 # The squares are left, centre and right (top, centre and bottom of an upright image); the views of a square are its
 # corners, its centre and all of it.
 GOOGLENET_144 = MeanPosterior(
     "googlenet144",
-    "4 scales x 3 squares x 6 views x 2 mirrors: 144 crops (Szegedy et al. 2015, section 7).",
     (Crops(googlenet),),
     paper=(256, 288, 320, 352),
+    about="4 scales x 3 squares x 6 views x 2 mirrors = 144 crops (Szegedy et al., CVPR 2015, section 7).",
 )
-
 VGG_MULTICROP = MeanPosterior(
     "vgg-multicrop",
-    "5 x 5 crops and their mirrors: 50 a scale (Simonyan and Zisserman 2015, section 3.2).",
     (Crops(grid),),
+    about="5 x 5 crops and their mirrors: 50 a scale (Simonyan and Zisserman, ICLR 2015, section 3.2).",
 )
 
 PROTOCOLS = {protocol.name: protocol for protocol in (TEN_CROP, GOOGLENET_144, VGG_MULTICROP)}

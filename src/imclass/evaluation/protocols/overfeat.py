@@ -23,7 +23,7 @@ HIGHEST = Maps(highest)
 
 @dataclass(frozen=True)
 class OverFeat:
-    """The mean over scales and mirrors of each class's highest posterior.
+    """Each class's highest posterior, averaged over scales and mirrors (Sermanet et al., ICLR 2014, section 3.3).
 
     Scales are the shorter sides of the paper's six, for the accurate network's 221 pixels and else in proportion. Its
     inputs have one fixed longer side a scale; here images keep their aspect.

@@ -6,12 +6,13 @@ maps meet, in a sum or a concatenation, the lowest and the highest of them count
 "Computing receptive fields of convolutional neural networks", Distill 2019, doi:10.23915/distill.00021.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 from typing import Any
 
+import torch
 from torch import nn
 
 from imclass.models.analysis.flow import Step, Value, flow
@@ -86,6 +87,13 @@ class Geometry:
     activations: int
     receptive_field: int
     stride: int
+
+
+def outline(build: Callable[[Any, int, int], Network], row: Any, classes: int, w_in: int) -> Geometry:
+    """Return the geometry of the network that `build` makes, without memory for its weights."""
+    with torch.device("meta"):
+        network = build(row, classes, w_in)
+    return measure(network)
 
 
 def measure(network: Network) -> Geometry:

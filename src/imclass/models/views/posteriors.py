@@ -118,11 +118,11 @@ class MeanPosterior:
     """A protocol: the mean of the posteriors over scales, looks and mirrors."""
 
     name: str
-    about: str  # one sentence, with the source
     looks: tuple[Look, ...]
     scales: tuple[int, ...] = ()  # Q, pixels; none: those of the paper, or the one that the model was trained with
     paper: tuple[int, ...] = ()  # Q of the paper, for networks of `native` pixels; for others in proportion
     native: int = 224
+    about: str = ""  # a line for people, with the paper
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
         """Return Q for a model; none where the paper fixes it."""

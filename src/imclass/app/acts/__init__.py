@@ -1,0 +1,1 @@
+"""What `imclass data` and `imclass weights` do besides listing; it needs PyTorch, and the lists do not."""

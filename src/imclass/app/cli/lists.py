@@ -1,0 +1,109 @@
+"""Lists of the entries there are: made of the tables, or taken from the index in the store, which needs no PyTorch."""
+
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imclass.app.cli.answer import show
+from imclass.app.cli.arguments import DONE, Common
+from imclass.app.cli.checks import context_of
+from imclass.app.machine.software import installed
+from imclass.app.text.columns import plain, table
+from imclass.core.errors import UserError
+from imclass.core.tables import Found, plugin_files, problem_of
+from imclass.core.text import nearest
+from imclass.store.context import Context
+from imclass.store.index import Index, open_index
+from imclass.store.store import open_store
+
+PACKAGE = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows of a table, more on each entry by name, and what could not be imported or described."""
+
+    rows: list[dict[str, Any]]
+    details: dict[str, dict[str, Any]]
+    failures: tuple[str, ...] = ()
+
+
+def describe_all(
+    found: Found,
+    row: Callable[[str, Any], dict[str, Any]],
+    detail: Callable[[str, Any], dict[str, Any]] = lambda name, entry: {},
+) -> Listing:
+    """Return `row(name, entry)` and `detail(name, entry)` of every entry as plain JSON; the name stands in the row."""
+    rows, details, failures = [], {}, list(found.failures)
+    for name, entry in found.entries.items():
+        try:
+            described, further = json.loads(json.dumps([row(name, entry), detail(name, entry)]))
+        except Exception as error:  # an entry of a plugin may be anything; the others must be listed
+            failures.append(f"{found.what} {name}: {problem_of(error)}")
+            continue
+        rows.append({"name": name} | described)
+        details[name] = further
+    return Listing(rows, details, tuple(failures))
+
+
+def listing(verb: str, common: Common, make: Callable[[Context], Listing]) -> Listing:
+    """Return what `make` returns, from the index where no source file of ours and no plugin has changed since.
+
+    Rows may depend on any file of the package, so all of them are watched: a few milliseconds. A listing with failures
+    is not kept, because it changes with what is installed.
+    """
+    index = index_of(verb, common)
+    kept = index.read()
+    if kept is not None:
+        return Listing(kept["rows"], kept["details"])
+    made = make(context_of(common))
+    if not made.failures:
+        index.write({"rows": made.rows, "details": made.details})
+    return made
+
+
+def index_of(verb: str, common: Common) -> Index:
+    """Return the index of a verb's list for these plugins."""
+    files = [*sorted(PACKAGE.rglob("*.py")), *plugin_files(common.plugins)]
+    version = f"imclass {installed('imclass')}, Python {platform.python_version()}"
+    return open_index(open_store(common.store), verb, [PACKAGE, *common.plugins], files, version)
+
+
+def note(failures: Sequence[str]) -> None:
+    """Print a line on standard error for each entry that cannot be used."""
+    for failure in failures:
+        print(f"note: not usable: {failure}", file=sys.stderr)
+
+
+def answer(
+    found: Listing,
+    name: str | None,
+    what: str,
+    common: Common,
+    acts: Sequence[str] = (),
+    columns: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> int:
+    """Print a table of all, or one entry in detail; an unknown name may have been meant for one of `acts`.
+
+    `columns` makes of a row what the table has of it; JSON has the whole row.
+    """
+    note(found.failures)
+    if name is None:
+        show(found.rows) if common.json else print(table([columns(row) for row in found.rows], terminal_width()))
+        return DONE
+    chosen = next((row for row in found.rows if row["name"] == name), None)
+    if chosen is None:
+        raise UserError(f"no {what} is named {name!r}{nearest(name, [*(row['name'] for row in found.rows), *acts])}")
+    detail = chosen | found.details[name]
+    show(detail) if common.json else print(plain(detail))
+    return DONE
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal; None where standard output is none, so that a line stays a line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
