@@ -41,6 +41,7 @@ def test_protocols_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None
     record = shown(capsys, "protocols", "center")
     assert record["about"].startswith(record["summary"]) and "Without `scale`" in record["about"]
     assert record["fields"] == {"scale": None, "flip": False}
+    assert set(shown(capsys, "protocols", "dense")["fields"]) == {"scales", "paper", "native"}  # no text
     assert "about: The whole image, class maps averaged (Simonyan" in text(capsys, "protocols", "dense")
 
 
