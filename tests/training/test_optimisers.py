@@ -1,5 +1,7 @@
 """Optimisers against plain numpy loops of their update rules, and their state across a save."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -69,3 +71,18 @@ def test_state_survives_a_save(name: str) -> None:
     whole = run(config, False, False)
     assert torch.equal(whole, run(config, True, True))
     assert not torch.equal(whole, run(config, True, False))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_all_that_is_restored_is_where_its_parameter_is(name: Literal["sgd", "adam"]) -> None:
+    """The count of Adam's steps too, which fused steps on a GPU refuse on the CPU; "meta" stands for the GPU."""
+    network = nn.Conv2d(3, 4, 3)
+    optimiser = optimisers.build(network, Optimiser(name))
+    network(torch.ones(1, 3, 5, 5)).sum().backward()
+    optimiser.step()
+    kept = optimisers.state(network, optimiser)
+    elsewhere = nn.Conv2d(3, 4, 3, device="meta")
+    restored = torch.optim.Adam(elsewhere.parameters()) if name == "adam" else torch.optim.SGD(elsewhere.parameters())
+    optimisers.restore(elsewhere, restored, kept)
+    assert len(kept) == (6 if name == "adam" else 2)
+    assert {value.device.type for state in restored.state.values() for value in state.values()} == {"meta"}

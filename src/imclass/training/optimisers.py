@@ -50,12 +50,15 @@ def state(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def restore(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `state`. What goes with a parameter takes its memory order: fused steps read both as they lie."""
+    """Undo `state`: all of it goes to its parameter's device, and what has its shape takes its memory order.
+
+    Fused steps read a parameter and its state as they lie, the count of steps included.
+    """
     parameters = dict(network.named_parameters())
     optimiser.state.clear()
     for name, value in tensors.items():
         if name.startswith(PREFIX):
             parameter, key = name.removeprefix(PREFIX).rsplit(".", 1)
             owner = parameters[parameter]
-            like = torch.empty_like(owner if value.shape == owner.shape else value)
+            like = torch.empty_like(owner if value.shape == owner.shape else value, device=owner.device)
             optimiser.state[owner][key] = like.copy_(value)
