@@ -68,12 +68,14 @@ PROTOCOL = """
     PROTOCOLS = {"mirrored": Mirrored()}
 """
 RECIPE = '''
-    from imclass.core.config import Training, Model, Schedule, Stage
+    from imclass.core.config import Model, Stage, Training
     from imclass.core.preprocess import Preprocess
+    from imclass.training.optimisers.sgd import SGD
+    from imclass.training.schedules.constant import Constant
 
     def halves_tiny():
         """Tell halves apart."""
-        stage = Stage(epochs=6, batch=16, schedule=Schedule(rate=0.05))
+        stage = Stage(epochs=6, batch=16, optimiser=SGD(), schedule=Constant(rate=0.05))
         return Training("halves-tiny", Model("tiny"), (stage,), Preprocess(8, "rgb", "none"), "halves")
 
     RECIPES = {"halves-tiny": halves_tiny}

@@ -23,7 +23,16 @@ FLOORS = {
 }  # fmt: skip
 TOP = 8  # the package itself (`imclass.train`, `imclass.load`) is above every room
 LONGEST_FILE, LONGEST_FUNCTION, LARGEST_FOLDER = 350, 50, 15
-KINDS = ("nets", "sets", "protocols", "recipes", "verbs", "parts")  # folders of entries, which may grow without end
+KINDS = (
+    "nets",
+    "sets",
+    "protocols",
+    "recipes",
+    "verbs",
+    "parts",
+    "optimisers",
+    "schedules",
+)  # folders of entries, which may grow without end
 FINDERS = ("core/tables.py", "app/cli/main.py", "__init__.py")  # these import modules by a computed name
 CONTAINERS = ("list", "dict", "set", "defaultdict", "Counter", "OrderedDict", "deque")
 # What to import of a distribution, where that is not its name.

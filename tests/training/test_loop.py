@@ -17,7 +17,7 @@ from imclass.app.api import train
 from imclass.app.draw import curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import perform, prepare
-from imclass.core.config import Augment, Model, Optimiser, Schedule, Stage, Training
+from imclass.core.config import Augment, Model, Position, Stage, Training
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
@@ -28,6 +28,12 @@ from imclass.store.context import Context
 from imclass.store.store import Store
 from imclass.training import loop, objective
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.optimisers.adam import Adam
+from imclass.training.optimisers.sgd import SGD
+from imclass.training.schedules.constant import Constant
+from imclass.training.schedules.cosine import Cosine
+from imclass.training.schedules.discrete_exponential import DiscreteExponential
+from imclass.training.schedules.plateau import Plateau
 from tests.support.tolerance import assert_near
 
 STEPS = 6  # an epoch: 48 training images, 8 at a time
@@ -54,7 +60,14 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def configured(tree: Path, **changes: Any) -> Training:
     """LeNet with dropout, augmentation and two micro-batches, for two epochs."""
-    stage = Stage(2, 8, 2, Optimiser(), Schedule("cosine", rate=0.02, warmup=2), Augment(flip=True, pad=2))
+    stage = Stage(
+        epochs=2,
+        batch=8,
+        micro_batches=2,
+        optimiser=SGD(),
+        schedule=Cosine(rate=0.02, warmup=2),
+        augment=Augment(flip=True, pad=2),
+    )
     whole = {k: v for k, v in changes.items() if k in Training.__dataclass_fields__}
     stage = replace(stage, **{k: v for k, v in changes.items() if k not in whole})
     base = Training("test", Model("lenet-5", {"dropout": 0.5}), (stage,), Preprocess(28, "rgb", "squash"), str(tree))
@@ -91,7 +104,10 @@ CASES = [
 @pytest.mark.parametrize(("optimiser", "memory", "workers"), CASES)
 def test_resume_ends_with_the_same_bits(tree: Path, tmp_path: Path, optimiser: Any, memory: int, workers: int) -> None:
     """Stopped at the first step, in the middle, at an epoch's last, after its evaluation, and early in the second."""
-    config, how = configured(tree, optimiser=Optimiser(optimiser)), {"memory": memory, "workers": workers}
+    config, how = (
+        configured(tree, optimiser=SGD() if optimiser == "sgd" else Adam()),
+        {"memory": memory, "workers": workers},
+    )
     whole = run(config, tmp_path / "whole", **how)
     for after in (1, 3, STEPS, STEPS + 1, STEPS + 2):
         stopped(config, tmp_path / f"{after}", after, **how)
@@ -163,7 +179,7 @@ def without_position(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_momentum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.optimisers, "restore", lambda network, optimiser, tensors: None)
+    monkeypatch.setattr(loop.optimiser_state, "restore", lambda network, optimiser, tensors: None)
 
 
 def without_history(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +197,7 @@ def test_each_guard_of_resume_is_needed(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     """With random state, position, momentum or samples left out the bits differ: the resume tests would turn red."""
-    schedule = Schedule("discrete-exponential", rate=0.02, factor=0.5, every=20)
+    schedule = DiscreteExponential(rate=0.02, factor=0.5, every=20)
     config = configured(tree, schedule=schedule)
     whole = run(config, tmp_path / "whole")
     stopped(config, tmp_path / "kept", 3)
@@ -236,7 +252,7 @@ def test_each_epoch_sees_each_image_once(tree: Path, tmp_path: Path) -> None:
 
 def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None:
     config = configured(tree)
-    second = replace(config.stages[0], epochs=1, batch=16, optimiser=Optimiser("adam"), schedule=Schedule(rate=1e-3))
+    second = replace(config.stages[0], epochs=1, batch=16, optimiser=Adam(), schedule=Constant(rate=1e-3))
     config = replace(config, stages=(config.stages[0], second))
     whole = run(config, tmp_path / "whole")
     for after in (2 * STEPS + 1, 2 * STEPS + 2, 2 * STEPS + 4):
@@ -252,7 +268,7 @@ def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
     """Plant an infinity in the loss, a gradient or, through the rate, a weight, in one step."""
-    real, rate = objective.backward, loop.rate
+    real, rate = objective.backward, Cosine.rate_at
 
     def backward(
         network: Any, images: Any, labels: Any, micro: int, seed: int, step: int, *how: Any
@@ -264,11 +280,11 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
             network.head[1].weight.grad[0, 0] = 1e10
         return (math.inf if step == at_step and site == "loss" else loss), correct
 
-    def steep(schedule: Any, position: Any, history: Any) -> float:
-        return 1e30 if position.step == at_step and site == "weight" else rate(schedule, position, history)
+    def steep(self: Cosine, position: Position) -> float:
+        return 1e30 if position.step == at_step and site == "weight" else rate(self, position)
 
     monkeypatch.setattr(objective, "backward", backward)
-    monkeypatch.setattr(loop, "rate", steep)
+    monkeypatch.setattr(Cosine, "rate_at", steep)
 
 
 SITES = [("loss", "the loss"), ("gradient", "gradient of head.1.weight"), ("weight", "model.head.1.weight")]
@@ -285,7 +301,7 @@ def test_not_finite_stops_names_the_images_and_is_never_saved(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
 ) -> None:
     poisoned(monkeypatch, site, at_step=4)
-    config = configured(tree, optimiser=Optimiser(weight_decay=1.0))
+    config = configured(tree, optimiser=SGD(weight_decay=1.0))
     events = list(train(config, tmp_path / "run", save_every=0))
     last = events[-1]
     assert isinstance(last, NonFinite) and last.action == "stop" and last.at.step == 5
@@ -301,7 +317,7 @@ def test_not_finite_is_skipped_where_asked(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
 ) -> None:
     poisoned(monkeypatch, site, at_step=4)
-    config = configured(tree, nonfinite="skip", optimiser=Optimiser(weight_decay=1.0))
+    config = configured(tree, nonfinite="skip", optimiser=SGD(weight_decay=1.0))
     events = list(train(config, tmp_path / "run"))
     skipped = [e for e in events if isinstance(e, NonFinite)]
     assert [e.action for e in skipped] == ["skip"] and skipped[0].at.step == 5
@@ -365,7 +381,7 @@ def with_validation(tree: Path, folder: Path) -> Path:
 
 def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> None:
     data = with_validation(tree, tmp_path / "data")
-    config = configured(data, epochs=4, schedule=Schedule(rate=0.05))
+    config = configured(data, epochs=4, schedule=Constant(rate=0.05))
     events = list(train(config, tmp_path / "run"))
     seen = [e for e in events if isinstance(e, Evaluated)]
     assert {e.split for e in seen} == {"validation", "test"} and not any(e.best for e in seen if e.split == "test")
@@ -380,11 +396,11 @@ def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> Non
 
 
 def test_plateau_needs_a_validation_split(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, schedule=Schedule("plateau", patience=1))
+    config = configured(tree, schedule=Plateau(patience=1))
     with pytest.raises(UserError, match="needs a validation split"):
         train(config, tmp_path / "run")
     data = with_validation(tree, tmp_path / "data")
-    config = configured(data, schedule=Schedule("plateau", rate=1e-6, patience=1), epochs=4)
+    config = configured(data, schedule=Plateau(rate=1e-6, patience=1), epochs=4)
     rates = {e.at.epoch: e.rate for e in train(config, tmp_path / "run2") if isinstance(e, StepEnd)}
     assert min(rates.values()) < 1e-6  # nothing improves at such a rate, so it fell
 

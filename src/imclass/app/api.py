@@ -2,7 +2,7 @@
 
 # Tested in tests/test_public.py
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from imclass.app import load as models
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
+from imclass.core import codec
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier
 from imclass.core.preprocess import Preprocess
@@ -26,6 +27,7 @@ def train(
     store: Store | None = None,
     plugins: Sequence[str | Path] = (),
     consumers: Sequence[Consumer] = (),
+    override: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Iterator[Event]:
     """Train; yield what happens. The same call goes on where it was stopped, and a finished run yields nothing.
@@ -34,15 +36,26 @@ def train(
     while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
     """
     context = open_context(store, plugins)
-    execution = Execution(**{f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices})
+    choices |= override or {}
+    carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
+    execution = codec.override(Execution(), carried)
     config = runs.configure(recipe, context, **choices)
     run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
     return runs.perform(runs.prepare(config, run, context, execution), consumers)
 
 
-def configure(recipe: str | Training, plugins: Sequence[str | Path] = (), **choices: Any) -> Training:
-    """Return the config of a recipe; a choice is a parameter of its function, else a field of it or of a stage."""
-    return runs.configure(recipe, open_context(plugins=plugins), **choices)
+def configure(
+    recipe: str | Training,
+    plugins: Sequence[str | Path] = (),
+    override: Mapping[str, Any] | None = None,
+    **choices: Any,
+) -> Training:
+    """Return the config of a recipe with choices; each is a parameter of its function, or named as on the command line.
+
+    `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`; keywords may be dotted as well. A field of a
+    stage is set in every stage. A mistake is a `UserError` that names the field.
+    """
+    return runs.configure(recipe, open_context(plugins=plugins), **choices, **(override or {}))
 
 
 def create(

@@ -1,18 +1,31 @@
-"""Frozen dataclasses to and from JSON, and what differs between two of them."""
+"""Frozen dataclasses to and from JSON, with other values at dotted keys, and what differs between two of them.
+
+A dataclass with a class variable `kind` is one of several kinds: its JSON begins with "kind", and a table that the
+caller brings says which class that names. So no file can name a class to import.
+"""
 
 import dataclasses
-import sys
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from imclass.core.bounds import described, fits
 from imclass.core.errors import UserError
+from imclass.core.tables import Found
 from imclass.core.text import nearest
+
+T = TypeVar("T")
+Kinds: TypeAlias = Mapping[type, Found]  # the table of each union, by the class that its kinds derive from
+NO_KINDS: Kinds = types.MappingProxyType({})
+
+
+class Words(tuple[str, ...]):
+    """A value as it was typed on a command line; the field that it is for says what it means."""
 
 
 def to_json(value: Any) -> Any:
-    """Plain JSON of nested frozen dataclasses: objects, arrays, numbers, strings."""
+    """Return plain JSON of nested frozen dataclasses: objects, arrays, numbers, strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         tag = tag_of(type(value))
         plain = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -30,80 +43,208 @@ def tag_of(kind: type) -> str:
     return "" if "kind" in own else str(getattr(kind, "kind", ""))
 
 
-def from_json(kind: Any, value: Any, where: str = "") -> Any:
-    """The inverse of `to_json` for the type `kind`; a wrong name or type is a `UserError` with its dotted key."""
+def hints_of(kind: type) -> dict[str, Any]:
+    """Return the type of each field of a dataclass, without bounds."""
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+
+
+def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -> Any:
+    """Return a value of the type `kind` from JSON; a wrong name or type is a `UserError` with its dotted key."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return from_object(kind, value, where)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return from_object(kind, value, where, kinds)
     if origin is tuple and isinstance(value, list | tuple):
-        kinds = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is ... else list(arguments)
-        if len(kinds) == len(value):
-            return tuple(from_json(k, v, f"{where}.{i}") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+        each = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is ... else list(arguments)
+        if len(each) == len(value):
+            found = enumerate(zip(each, value, strict=True))
+            return tuple(from_json(k, v, f"{where}.{i}", kinds) for i, (k, v) in found)
     elif origin is Literal and value in arguments:
         return value
     elif origin in (types.UnionType, typing.Union):
-        fitting = [k for k in arguments if fits(k, value)]
+        fitting = [k for k in arguments if may_be(k, value)]
         if fitting:
-            return from_json(fitting[0], value, where)
+            return from_json(fitting[0], value, where, kinds)
     elif origin is dict and isinstance(value, dict):
-        return {k: from_json(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {k: from_json(arguments[1], v, f"{where}.{k}", kinds) for k, v in value.items()}
+    elif kind is type(None) and value is None:
+        return None
     elif kind is Any:
         return tuple(from_json(Any, v, where) for v in value) if isinstance(value, list | tuple) else value
-    elif fits(kind, value):
+    elif kind in (int, float, bool, str) and fits(kind, value):
         return float(value) if kind is float else value
     raise UserError(f"{where or 'the value'} is {value!r}; it must be {described(kind)}")
 
 
-def from_object(kind: type, value: Any, where: str) -> Any:
-    """A frozen dataclass from a JSON object."""
+def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> Any:
+    """Return a frozen dataclass from a JSON object."""
     if not isinstance(value, Mapping):
-        wanted = f"an object with the fields of {kind.__name__}"
-        raise UserError(f"{where or kind.__name__} is {value!r}; it must be {wanted}")
-    every, tag = typing.get_type_hints(kind), tag_of(kind)
-    hints = {f.name: every[f.name] for f in dataclasses.fields(kind)}
-    if tag:
-        value = {"kind": tag, **value}
-        if value.pop("kind") != tag:
-            raise UserError(f"{where}.kind must be {tag!r}")
+        first = dataclasses.fields(kind)[0].name if dataclasses.fields(kind) else "kind"
+        alone = f", or set a field of it alone: {where}.{first}" if where else ""
+        raise UserError(f"{where or kind.__name__} is {value!r}; it must be {described(kind)}{alone}")
+    chosen = class_of(kind, value, where, kinds)
+    hints = hints_of(chosen)
+    value = {name: v for name, v in value.items() if name != "kind" or "kind" in hints}
     for name in value:
         if name not in hints:
-            key = f"{where}.{name}" if where else name
-            raise UserError(f"{kind.__name__} has no field {key!r}{nearest(name, hints)}")
+            raise unknown(kind, chosen, f"{where}.{name}" if where else name, name, kinds)
     required = [
         f.name
-        for f in dataclasses.fields(kind)
+        for f in dataclasses.fields(chosen)
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in value
     ]
     if required:
-        raise UserError(f"{where or kind.__name__} lacks the field {required[0]!r}")
-    return kind(**{k: from_json(hints[k], v, f"{where}.{k}" if where else k) for k, v in value.items()})
+        raise UserError(f"{where or chosen.__name__} lacks the field {required[0]!r}")
+    return chosen(**{k: from_json(hints[k], v, f"{where}.{k}" if where else k, kinds) for k, v in value.items()})
 
 
-def fits(kind: Any, value: Any) -> bool:
-    """Whether a JSON value can be of this plain type; true is no number, a whole number is a float, NaN is neither."""
+def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> type:
+    """Return the class of a JSON object: `kind`, or the one that its "kind" names in the table of that union."""
+    if kind in kinds:
+        known = kinds[kind].entries
+        if "kind" not in value:
+            raise UserError(f"{where} lacks the field 'kind'; there are: {', '.join(sorted(known))}")
+        found: type = kinds[kind][value["kind"]]
+        return found
+    tag = tag_of(kind)
+    if tag and value.get("kind", tag) != tag:
+        raise UserError(f"{where}.kind is {value['kind']!r}; it must be {tag!r}")
+    return kind
+
+
+def unknown(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> UserError:
+    """Return the error for a field that `chosen` does not have; it names the kinds of the same union that have it."""
+    if kind in kinds:
+        owners = [other for other, entry in kinds[kind].entries.items() if name in hints_of(entry)]
+        if owners:
+            what, present = kinds[kind].what, tag_of(chosen)
+            several = "kinds" if len(owners) > 1 else "kind"
+            option = key.replace("_", "-")
+            return UserError(
+                f"--{option} belongs to {what} {several} {', '.join(sorted(owners))}, and this run's is {present}"
+            )
+    return UserError(f"{chosen.__name__} has no field {key!r}{nearest(name, hints_of(chosen))}")
+
+
+def may_be(kind: Any, value: Any) -> bool:
+    """Return whether a JSON value can be of one member of a union."""
     if kind in (None, type(None)):
         return value is None
-    if isinstance(value, bool):
-        return kind is bool
-    if kind is float:
-        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    if kind in (int, float, bool, str) or typing.get_origin(kind) is Literal:
+        return fits(kind, value)
     origin = typing.get_origin(kind)
-    if origin is Literal:
-        return value in typing.get_args(kind)
     if origin is not None:
         return isinstance(value, list | tuple if origin is tuple else origin)
     return isinstance(value, dict if dataclasses.is_dataclass(kind) else kind)
 
 
-def described(kind: Any) -> str:
-    """A type in words for a message."""
+def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
+    """Return `config` with other values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
+
+    A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
+    of its fields apply to it. Anything wrong is a `UserError` with the key.
+    """
+    record, root = to_json(config), type(config)
+    for key in sorted(changes, key=lambda key: (not key.endswith(".kind"), key.count("."))):
+        for path in paths(root, record, key):
+            put(root, record, path.split("."), changes[key], key, kinds)
+    return typing.cast(T, from_json(root, record, "", kinds))
+
+
+def paths(root: type, record: Mapping[str, Any], key: str) -> list[str]:
+    """Return the full keys that a key stands for."""
+    hints, first = hints_of(root), key.split(".")[0]
+    if first in hints:
+        return [key]
+    for name, hint in hints.items():
+        item = item_of(hint)
+        if item is not None and first in hints_of(item):
+            return [f"{name}.{i}.{key}" for i in range(len(record[name]))]
+    known = [k for hint in hints.values() if (item := item_of(hint)) for k in hints_of(item)]
+    raise UserError(f"{root.__name__} has no field {key!r}{nearest(key, [*hints, *known])}")
+
+
+def item_of(hint: Any) -> type | None:
+    """Return the dataclass that a type is a tuple of, if it is."""
+    item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+    return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
+
+
+def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
+    """Set one value of a JSON record of the type `kind`, checked against the field's own type."""
+    name, rest = names[0], names[1:]
+    item = item_of(kind)
+    if item is not None:
+        if not name.isdigit() or int(name) >= len(record):
+            raise UserError(f"there is no {key!r}; the first number may be 0 to {len(record) - 1}")
+        put(item, record[int(name)], rest, value, key, kinds)
+        return
+    if typing.get_origin(kind) is dict:
+        record[".".join(names)] = to_json(value)
+        return
+    chosen = class_of(kind, record, key, kinds)
+    if name == "kind" and tag_of(chosen) and not rest:
+        replace_kind(kind, record, typed(str, value, key), kinds)
+        return
+    hints = hints_of(chosen)
+    if name not in hints:
+        raise unknown(kind, chosen, key, name, kinds)
+    if not rest:
+        option = f"--{key.replace('_', '-')}"
+        record[name] = to_json(from_json(hints[name], to_json(typed(hints[name], value, key)), option, kinds))
+    elif isinstance(record[name], dict | list):
+        put(hints[name], record[name], rest, value, key, kinds)
+    else:
+        raise UserError(f"{'.'.join(key.split('.')[: -len(rest)])} has no field {rest[0]!r}")
+
+
+def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
+    """Make a record one of another kind, with nothing set but its kind."""
+    if record["kind"] != name:
+        class_of(kind, {"kind": name}, "", kinds)
+        record.clear()
+        record["kind"] = name
+
+
+def typed(kind: Any, value: Any, key: str) -> Any:
+    """Return a value for a field of this type: words as what they mean, a numpy scalar as a number."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return value.item()
+    if not isinstance(value, Words):
+        return value
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        each = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
+        if len(each) != len(value):
+            raise UserError(f"--{key.replace('_', '-')} is {' '.join(value)!r}; it must be {described(kind)}")
+        return tuple(typed(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
+    if kind is bool and not value:
+        return True
+    if not value:
+        raise UserError(f"--{key.replace('_', '-')} needs a value: {described(kind)}")
+    word = " ".join(value)
+    if origin in (types.UnionType, typing.Union):
+        kind = next(k for k in arguments if k is not type(None))
+    found = meaning(kind, word)
+    if found is None or len(value) > 1:
+        raise UserError(f"--{key.replace('_', '-')} is {word!r}; it must be {described(kind)}")
+    return found
+
+
+def meaning(kind: Any, word: str) -> Any:
+    """Return what a word means as a value of a plain type, None where it means nothing."""
     if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
-    return {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}.get(kind, str(kind))
+        return next((choice for choice in typing.get_args(kind) if str(choice) == word), None)
+    if kind is bool:
+        return {"true": True, "false": False}.get(word.lower())
+    try:
+        return kind(word)
+    except ValueError:
+        return None
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key to leaf value of nested JSON; arrays of plain values are leaves."""
+    """Return nested JSON as dotted keys and values; arrays of plain values are one value."""
     if isinstance(value, Mapping):
         items = [(str(k), v) for k, v in value.items()]
     elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value):

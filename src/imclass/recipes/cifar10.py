@@ -1,8 +1,14 @@
 """The book's and the papers' recipes for CIFAR-10, and the best first epoch we know for a learner."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Model, Optimiser, Schedule, Stage, Training
+from imclass.core.config import Augment, Model, Stage, Training
 from imclass.core.preprocess import Preprocess
+from imclass.training.optimisers.adam import Adam
+from imclass.training.optimisers.sgd import SGD
+from imclass.training.schedules.constant import Constant
+from imclass.training.schedules.discrete_exponential import DiscreteExponential
+from imclass.training.schedules.step import Step
+from imclass.training.schedules.triangular import Triangular
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, pixels in [0, 1]
 NATIVE = Preprocess(size=32, colour="rgb", resize="squash")
@@ -16,8 +22,14 @@ def cifar10_vgg(epochs: int = 300) -> Training:
     weight decay 5e-4 (the book's numbers are for sums over the batch of 128), raw pixels minus the mean image,
     left-right flip.
     """
-    schedule = Schedule("discrete-exponential", rate=0.1, factor=0.1, every=5_000_000)
-    stage = Stage(epochs, 128, 1, Optimiser("sgd", momentum=0.9, weight_decay=5e-4), schedule, Augment(flip=True))
+    schedule = DiscreteExponential(rate=0.1, factor=0.1, every=5_000_000)
+    stage = Stage(
+        epochs=epochs,
+        batch=128,
+        optimiser=SGD(momentum=0.9, weight_decay=5e-4),
+        schedule=schedule,
+        augment=Augment(flip=True),
+    )
     model = Model("vgg-bn-drop", mean=MEAN, std=RAW, mean_image=True)
     return Training("cifar10-vgg", model, (stage,), NATIVE, "cifar10", precision="auto")
 
@@ -30,9 +42,11 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Training:
     the mean image subtracted. The paper sets 5,000 images aside to choose from; here all 50,000 are trained on. Ours at
     depth 20: 8.48 % (one run, seed 0, bf16; docs/book.md tells its curve).
     """
-    schedule = Schedule("step", rate=0.1, factor=0.1, steps=(32_000, 48_000))
+    schedule = Step(rate=0.1, factor=0.1, steps=(32_000, 48_000))
     augment = Augment(flip=True, pad=4)
-    stage = Stage(epochs, 128, 1, Optimiser("sgd", momentum=0.9, weight_decay=1e-4), schedule, augment)
+    stage = Stage(
+        epochs=epochs, batch=128, optimiser=SGD(momentum=0.9, weight_decay=1e-4), schedule=schedule, augment=augment
+    )
     model = Model(f"resnet-cifar-{depth}", mean=MEAN, std=RAW, mean_image=True)
     return Training("cifar10-resnet", model, (stage,), NATIVE, "cifar10", precision="auto")
 
@@ -43,7 +57,7 @@ def cifar10_resnet_adam(epochs: int = 1) -> Training:
     `imclass train cifar10-resnet-adam`. Rate 1e-3, batch 128, pixels in [0, 1]. Ours: 53.6 % test accuracy, mean of
     seeds 0, 1, 2, standard deviation 2.8, 82 to 89 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16.
     """
-    stage = Stage(epochs, 128, 1, Optimiser("adam"), Schedule(rate=1e-3))
+    stage = Stage(epochs=epochs, batch=128, optimiser=Adam(), schedule=Constant(rate=1e-3))
     return Training("cifar10-resnet-adam", Model("resnet-cifar-32-b"), (stage,), NATIVE, "cifar10", precision="auto")
 
 
@@ -53,8 +67,14 @@ def cifar10_resnet_quick(epochs: int = 1) -> Training:
     `imclass train cifar10-resnet-quick`: 67.4 % test accuracy, mean of seeds 0, 1, 2, standard deviation 0.9, 92 to
     95 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16. Nothing in it was tuned on CIFAR-10.
     """
-    schedule = Schedule("triangular", rate=0.1, peak=0.25)
-    stage = Stage(epochs, 64, 1, Optimiser("sgd", nesterov=True, weight_decay=5e-4), schedule, Augment(flip=True))
+    schedule = Triangular(rate=0.1, peak=0.25)
+    stage = Stage(
+        epochs=epochs,
+        batch=64,
+        optimiser=SGD(nesterov=True, weight_decay=5e-4),
+        schedule=schedule,
+        augment=Augment(flip=True),
+    )
     model = Model("resnet-cifar-32-b", mean=MEAN, std=STD)
     return Training("cifar10-resnet-quick", model, (stage,), NATIVE, "cifar10", precision="auto")
 

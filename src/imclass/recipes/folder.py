@@ -1,8 +1,10 @@
 """Your own photos, one folder per class."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Model, Optimiser, Schedule, Stage, Training
+from imclass.core.config import Augment, Model, Stage, Training
 from imclass.core.preprocess import Preprocess
+from imclass.training.optimisers.sgd import SGD
+from imclass.training.schedules.cosine import Cosine
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's photos, pixels in [0, 1]
 
@@ -20,8 +22,8 @@ def folder(data: str = "photos", epochs: int = 30) -> Training:
     stage = Stage(
         epochs=epochs,
         batch=32,
-        optimiser=Optimiser("sgd", momentum=0.9, nesterov=True, weight_decay=5e-4),
-        schedule=Schedule("cosine", rate=0.05, warmup=200),
+        optimiser=SGD(momentum=0.9, nesterov=True, weight_decay=5e-4),
+        schedule=Cosine(rate=0.05, warmup=200),
         augment=Augment(flip=True, area=(0.25, 1.0), aspect=(0.75, 4 / 3)),
     )
     model = Model("small-resnet", mean=MEAN, std=STD)

@@ -1,8 +1,10 @@
 """LeNet-5 on MNIST and its like."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Model, Optimiser, Schedule, Stage, Training
+from imclass.core.config import Augment, Model, Stage, Training
 from imclass.core.preprocess import Preprocess
+from imclass.training.optimisers.sgd import SGD
+from imclass.training.schedules.cosine import Cosine
 
 MEAN, STD = (0.1307,), (0.3081,)  # of MNIST's 60,000 training images, pixels in [0, 1]
 
@@ -21,8 +23,8 @@ def mnist_lenet(epochs: int = 30, data: str = "mnist-sample") -> Training:
             Stage(
                 epochs=epochs,
                 batch=64,
-                optimiser=Optimiser("sgd", momentum=0.9, weight_decay=1e-3),
-                schedule=Schedule("cosine", rate=0.05),
+                optimiser=SGD(momentum=0.9, weight_decay=1e-3),
+                schedule=Cosine(rate=0.05),
                 augment=Augment(pad=2),
             ),
         ),

@@ -10,15 +10,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from imclass.core.codec import from_json, to_json
-from imclass.core.config import Execution, Stage, Training
+from imclass.core.config import Execution, Position, Stage, Training
 from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader
 from imclass.models.classifier import NetworkClassifier
-from imclass.training import objective, optimisers
+from imclass.training import objective, optimiser_state
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
-from imclass.training.schedules import Position, rate
 
 VALIDATION = "validation"
 SUMS = ("loss", "correct", "images", "refused")  # of the running epoch
@@ -84,14 +83,14 @@ class State:
         network.load_state_dict(prefixed(checkpoint.tensors, "model."))
         self.best = prefixed(checkpoint.tensors, "best.")
         stage = self.task.training.stages[min(self.at.stage, last_stage(self.task))]
-        self.optimiser = optimisers.build(network, stage.optimiser)
-        optimisers.restore(network, self.optimiser, checkpoint.tensors)
+        self.optimiser = optimiser_state.build(network, stage.optimiser)
+        optimiser_state.restore(network, self.optimiser, checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
         """Model and optimiser as they were when `tensors` were taken."""
         network = self.task.classifier.network
         network.load_state_dict(prefixed(tensors, "model."))
-        optimisers.restore(network, self.optimiser, tensors)
+        optimiser_state.restore(network, self.optimiser, tensors)
 
 
 def last_stage(task: Task) -> int:
@@ -106,7 +105,7 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def start(task: Task, checkpoint: Checkpoint | None = None) -> State:
     """A fresh state, or the one that `checkpoint` holds."""
-    state = State(task, optimisers.build(task.classifier.network, task.training.stages[0].optimiser))
+    state = State(task, optimiser_state.build(task.classifier.network, task.training.stages[0].optimiser))
     if checkpoint is not None:
         state.restore(checkpoint)
     return state
@@ -143,8 +142,8 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     task, network, stage = state.task, state.task.classifier.network, state.stage
     skipping = task.training.nonfinite == "skip"
     before = {k: v.clone() for k, v in objective.tensors(network, state.optimiser).items()} if skipping else {}
-    position = Position(stage_step(state), state.at.samples, len(task.loaders[state.at.stage]) * stage.epochs)
-    lr = rate(stage.schedule, position, state.history)
+    length = len(task.loaders[state.at.stage]) * stage.epochs
+    lr = stage.schedule.rate_at(Position(stage_step(state), state.at.samples, length, tuple(state.history)))
     loss, correct, problem = 0.0, 0, None
     if len(batch.labels):
         images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
@@ -171,11 +170,11 @@ def update(state: State, loss: float, lr: float) -> str | None:
     if not math.isfinite(loss):
         return "the loss"
     # names are asked for only when something is wrong: walking a deep network for them takes milliseconds a step
-    if not objective.finite(p.grad for p in optimisers.parameters(optimiser) if p.grad is not None):
+    if not objective.finite(p.grad for p in optimiser_state.parameters(optimiser) if p.grad is not None):
         return objective.first_nonfinite(objective.gradients(network))
-    optimisers.set_rate(optimiser, lr)
+    optimiser_state.set_rate(optimiser, lr)
     optimiser.step()
-    if not objective.finite([*optimisers.live(optimiser), *network.buffers()]):
+    if not objective.finite([*optimiser_state.live(optimiser), *network.buffers()]):
         return objective.first_nonfinite(objective.tensors(network, optimiser).items())
     return None
 
@@ -212,7 +211,7 @@ def finish_epoch(state: State) -> EpochEnd:
         state.at = replace(state.at, stage=state.at.stage + 1, samples=0)
         state.history = []
         if state.at.stage < len(stages):
-            state.optimiser = optimisers.build(state.task.classifier.network, state.stage.optimiser)
+            state.optimiser = optimiser_state.build(state.task.classifier.network, state.stage.optimiser)
     return event
 
 

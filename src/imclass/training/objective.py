@@ -12,7 +12,7 @@ from imclass.core.randomness import step_seed
 from imclass.core.runtime import PLAIN, Arithmetic, reseed
 from imclass.models.arithmetic.precision import forward, outputs
 from imclass.models.network import Images, Network
-from imclass.training import optimisers
+from imclass.training import optimiser_state
 
 
 def cross_entropy(scores: Float[Tensor, "N K"], labels: Int64[Tensor, "N"]) -> Float[Tensor, ""]:
@@ -57,7 +57,7 @@ def backward(
 def tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
     """All that training changes: "model.*" and "optimiser.*"."""
     model = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
-    return model | optimisers.state(network, optimiser)
+    return model | optimiser_state.state(network, optimiser)
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:

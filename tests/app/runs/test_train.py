@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
 from imclass.app.api import configure, train
 from imclass.app.load import load
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import prepare
 from imclass.core.config import Share
+from imclass.core.errors import UserError
 from imclass.evaluation.held_out import split_for
 from imclass.store.context import open_context
 from imclass.training.events import Event
@@ -56,3 +60,34 @@ def test_a_model_is_scored_on_what_its_own_split_held_out(tmp_path: Path) -> Non
     context = open_context()
     chosen = split_for({"run": load(tmp_path / "run", context)}, None, None, context)
     assert len(chosen.dataset) == 8 and "hash 60/40, seed 2" in chosen.said
+
+
+def test_python_takes_the_names_of_the_command_line() -> None:
+    dotted: dict[str, Any] = {"schedule.rate": 0.25, "model.widths": (4, 8), "stages.0.augment.pad": 1}
+    found = configure("mnist-lenet", epochs=3, override=dotted)
+    assert found == configure("mnist-lenet", epochs=3, **dotted)
+    assert found.stages[0].schedule.rate == 0.25 and found.stages[0].augment.pad == 1
+    assert found.model.row == {"widths": (4, 8)} and found.stages[0].epochs == 3
+    assert configure("mnist-lenet", epochs=np.int64(1)) == configure("mnist-lenet", epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"epochs": 1.5}, "--epochs is 1.5; it must be a whole number"),
+        ({"epochs": "1"}, "--epochs is '1'; it must be a whole number"),
+        ({"batch": 8.0}, "--batch is 8.0; it must be a whole number"),
+        ({"optimiser": {"name": "adam"}}, "--optimiser lacks the field 'kind'; there are: adam, sgd"),
+        ({"model": "resnet-18"}, "--model is 'resnet-18'; it must be an object with the fields of Model: network"),
+        ({"schedule.rat": 1}, "Cosine has no field 'schedule.rat'; did you mean 'rate'?"),
+        ({"model.width": 1}, "lenet-5 has no field 'width'; did you mean 'widths'?"),
+        ({"model.widths": "wide"}, "--model.widths is 'wide'; it must be "),
+        ({"workers": "two"}, "--workers is 'two'; it must be a whole number"),
+        ({"keep": 1}, "--keep is 1; it must be at least 2"),
+    ],
+)
+def test_python_is_told_what_the_command_line_is_told(choices: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        train("mnist-lenet", tmp_path / "run", override=choices)
+    assert str(caught.value).startswith(message)
+    assert not (tmp_path / "run").exists()

@@ -33,7 +33,7 @@ def test_refusals_are_told_at_the_end_and_again(place: Path, capsys: pytest.Capt
     assert main([*words[:-1], "run"]) == 0  # the twin: finished before there was anything to refuse
 
 
-DIVERGING = "train mnist-lenet --data pets --epochs 1 --batch 1 --schedule.rate 1e6 --schedule.name constant --out bad"
+DIVERGING = "train mnist-lenet --data pets --epochs 1 --batch 1 --schedule.rate 1e6 --schedule.kind constant --out bad"
 
 
 def test_training_that_diverges_stops_with_the_step_and_its_images(

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from imclass.app.cli.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS, Common
+from imclass.app.cli.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS
+from imclass.app.cli.words import filled, scan
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
 
@@ -88,26 +89,21 @@ def dispatch(words: Sequence[str]) -> int:
     verb, rest = words[0], list(words[1:])
     if verb not in VERBS:
         raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
-    helping = any(word in ("-h", "--help") for word in rest)
+    if any(word in ("-h", "--help") for word in rest):
+        from imclass.app.cli.help import explain, explain_train
+
+        explain_train(rest) if verb == "train" else explain(VERBS[verb], f"imclass {verb}")
+        return DONE
     if verb == "train":
         from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
 
-        return run("train", read_train(rest, helping))
-    return run(verb, read(verb, rest))
+        return run("train", read_train(rest))
+    return run(verb, filled(VERBS[verb], *scan(rest, VERBS[verb]), f"imclass {verb}"))
 
 
 def run(verb: str, arguments: Any) -> int:
     """Do it; what a verb needs is imported only now. Verbs import this room, so it finds them by name."""
     return int(import_module(f"imclass.app.verbs.{verb}").run(arguments))
-
-
-def read(verb: str, words: list[str]) -> Any:
-    """The verb's arguments; an unknown option is a `UserError` with the nearest one."""
-    from imclass.app.cli.options import check_options, options_of, parsed
-
-    kind = VERBS[verb]
-    check_options(words, [*options_of(kind), *options_of(Common)])
-    return parsed(kind, words, f"imclass {verb}")
 
 
 def usage() -> str:

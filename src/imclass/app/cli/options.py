@@ -1,26 +1,41 @@
-"""Every field of a recipe's config as an option of `imclass train`; a recipe of one stage needs no "stages.0."."""
+"""Every field of a recipe's config as an option of `imclass train`."""
 
-import contextlib
-import io
-import itertools
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from imclass.app.cli.arguments import Common, Train
+from imclass.app.cli.arguments import Train
 from imclass.app.cli.checks import context_of
-from imclass.core.codec import flatten, from_json, from_object, to_json
-from imclass.core.config import FORMAT, Execution, Model, Stage, Training
+from imclass.app.cli.words import filled, option_hints, scan
+from imclass.core.codec import flatten, from_json, hints_of, override, to_json
+from imclass.core.config import FORMAT, Execution, Stage, Training
 from imclass.core.errors import UserError
 from imclass.core.text import nearest
 from imclass.store.context import Context, find_in
+from imclass.training.kinds import kinds_in
 
-ROW = "--model.X: fields of the network's row; `imclass models NETWORK` lists them."
+# What other tools call an option, and what to do here.
+ELSEWHERE = {
+    "lr": "--schedule.rate sets the learning rate",
+    "learning_rate": "--schedule.rate sets the learning rate",
+    "schedule.name": "--schedule.kind names the schedule",
+    "optimiser.name": "--optimiser.kind names the optimiser",
+    "optimizer": "--optimiser.kind names the optimiser",
+    "momentum": "--optimiser.momentum sets it",
+    "weight_decay": "--optimiser.weight-decay sets it",
+    "batch_size": "--batch sets how many images a step takes",
+    "imgsz": "--preprocess.size sets the side of the network's images in pixels",
+    "img_size": "--preprocess.size sets the side of the network's images in pixels",
+    "resume": "the same command goes on where it was stopped",
+    "model": "--model.network names the network",
+    "arch": "--model.network names the network",
+    "weights": "training begins from fresh weights; imclass evaluate and predict take a model file",
+    "pretrained": "training begins from fresh weights; imclass evaluate and predict take NETWORK:WEIGHTS",
+    "gpu": "--device cuda trains on the GPU",
+}
 
 
 @dataclass(frozen=True)
@@ -34,68 +49,39 @@ class Order:
     context: Context
 
 
-def read_train(words: list[str], helping: bool) -> Order:
-    """`RECIPE [options]` as a config and the verb's own arguments; the recipe's name comes first."""
-    if helping and words[0].startswith("-"):
-        parsed(Train, ["--help"], "imclass train RECIPE")
-    name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (None, words)
-    asked = [word for word in rest if word not in ("-h", "--help")]
-    own, others = parsed(Train, asked, "imclass train RECIPE", return_unknown_args=True)
+def read_train(words: Sequence[str]) -> Order:
+    """Return `RECIPE [options]` as a config and the verb's own arguments; the recipe's name comes first."""
+    named = bool(words) and not words[0].startswith("-")
+    positions, options = scan(words[1:] if named else words)
+    own = filled(Train, positions, {k: options.pop(k) for k in option_hints(Train) if k in options}, "imclass train")
     context = context_of(own.common)
-    config, execution = base(name, own, context)
-    if not helping:
-        config = with_whole_row(config, others, context)
-    return Order(*overridden(config, execution, others + ["--help"] * helping), own, tuple(words), context)
+    training, execution = base(words[0] if named else None, own, context)
+    from imclass.app.runs.train import overridden  # it imports torch, which --help can do without
 
-
-def parsed(kind: type, words: Sequence[str], program: str, **more: Any) -> Any:
-    """What the words say, as a `kind`; tyro's box around a mistake becomes a `UserError` of one line."""
-    told = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(told):
-            return tyro.cli(kind, args=words, prog=program, **more)
-    except SystemExit as stop:
-        if not stop.code:  # after help
-            raise
-        raise UserError(f"{unboxed(told.getvalue())}; {program} --help lists what there is") from None
-
-
-def unboxed(told: str) -> str:
-    """The first paragraph below the title of a box, on one line, its choices in order."""
-    lines = [line.strip(" \u2502") for line in told.splitlines()[1:]]
-    below = itertools.dropwhile(is_rule, lines)
-    first = itertools.takewhile(lambda line: not is_rule(line), below)
-    return re.sub(r"\(('.*')\)", in_order, " ".join(first) or told).rstrip(".")
-
-
-def is_rule(line: str) -> bool:
-    """Whether a line only divides; tyro draws it by what the terminal's encoding has."""
-    return set(line) <= {"-", "\u2500"}
-
-
-def in_order(choices: re.Match[str]) -> str:
-    """Choices as they were found, sorted; that an option may be absent is none."""
-    return ", ".join(sorted(set(choices[1].split(", ")) - {"'None'"}))
+    check_known(options, training, context)
+    carried = {k: options.pop(k) for k in hints_of(Execution) if k in options}
+    training = overridden(training, options, context)
+    return Order(training, override(execution, carried), own, tuple(words), context)
 
 
 def base(name: str | None, own: Train, context: Context) -> tuple[Training, Execution]:
-    """The choices before any override: of the named recipe, or of a file."""
+    """Return the choices before any option: of the named recipe, or of a file."""
     if own.config is not None:
-        config, execution = config_in(own.config)
-        if name not in (None, config.recipe):
-            why = f"--config {own.config} is of the recipe {config.recipe!r}, not {name!r}"
+        training, execution = config_in(own.config, context)
+        if name not in (None, training.recipe):
+            why = f"--config {own.config} is of the recipe {training.recipe!r}, not {name!r}"
             raise UserError(f"{why}; name that one, or leave --config out")
-        return config, execution
+        return training, execution
     if name is None:
         raise UserError("name the recipe first: imclass train RECIPE [options]; `imclass recipes` lists them")
-    config = find_in(context, "imclass.recipes", "RECIPES", "recipe")[name]()
-    if not isinstance(config, Training):
-        raise UserError(f"the recipe {name!r} returns {type(config).__name__} and not a Training; change its function")
-    return config, Execution()
+    made = find_in(context, "imclass.recipes", "RECIPES", "recipe")[name]()
+    if not isinstance(made, Training):
+        raise UserError(f"the recipe {name!r} returns {type(made).__name__} and not a Training; change its function")
+    return made, Execution()
 
 
-def config_in(file: Path) -> tuple[Training, Execution]:
-    """The choices of a run, by its directory or its config.json, or alone; a `UserError` names file and key."""
+def config_in(file: Path, context: Context) -> tuple[Training, Execution]:
+    """Return the choices of a run, by its directory or its config.json, or alone; a `UserError` names file and key."""
     try:
         record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
     except OSError as error:
@@ -108,108 +94,38 @@ def config_in(file: Path) -> tuple[Training, Execution]:
         raise UserError(f"--config {file} has format {record['format']}, and this imclass reads {FORMAT}; train again")
     apart = isinstance(record, dict) and "training" in record
     try:
-        training = from_object(Training, record["training"] if apart else record, "")
-        return training, from_object(Execution, record.get("execution", {}) if apart else {}, "")
+        training: Training = from_json(Training, record["training"] if apart else record, "", kinds_in(context))
+        execution: Execution = from_json(Execution, record.get("execution", {}) if apart else {})
     except UserError as error:
         raise UserError(f"--config {file}: {error}") from None
+    return training, execution
 
 
-def with_whole_row(config: Training, words: Sequence[str], context: Context) -> Training:
-    """Return the config with every field of its network's row, so that each is an option; words may name another."""
-    from imclass.models.classifier import resolve
+def check_known(options: dict[str, Any], training: Training, context: Context) -> None:
+    """Raise `UserError` for an option that no kind and no network of this config has, with the nearest one."""
+    from imclass.models.classifier import networks
 
-    pairs = zip(words, [*words, ""][1:], strict=True)  # each word and the next
-    named = next((word.partition("=")[2] or after for word, after in pairs if is_network(word)), None)
-    model = config.model
-    if named not in (None, model.network):
-        model = replace(model, network=named, row={})
-    return replace(config, model=resolve(model, context))
-
-
-def is_network(word: str) -> bool:
-    """Whether a word is the option that names the network."""
-    return word.split("=")[0] == "--model.network"
-
-
-def overridden(config: Training, execution: Execution, words: list[str]) -> tuple[Training, Execution]:
-    """The choices with what the words say."""
-    single = len(config.stages) == 1
-    values = {f.name: getattr(config, f.name) for f in fields(Training) if f.name not in ("recipe", "model", "stages")}
-    values |= {f.name: getattr(execution, f.name) for f in fields(Execution)}
-    staged = {f.name: getattr(config.stages[0], f.name) for f in fields(Stage)} if single else {"stages": config.stages}
-    check_options(words, [*option_names(config, execution, single), *options_of(Train), *options_of(Common)])
-    check_numbers(words, config, execution, single)
-    kind, default = as_options(config, {**staged, **values})
-    read = parsed(kind, words, f"imclass train {config.recipe}", default=default)
-    chosen = {name: getattr(read, name) for name in (*staged, *values)}
-    stage = {name: chosen.pop(name) for name in staged}
-    stages = (Stage(**stage),) if single else stage["stages"]
-    model = Model(**{f.name: getattr(read.model, f.name) for f in fields(Model)})
-    execution = Execution(**{f.name: chosen.pop(f.name) for f in fields(Execution)})
-    return Training(recipe=config.recipe, model=model, stages=stages, **chosen), execution
+    network = training.model.network
+    if options.get("model.network"):
+        network = options["model.network"][0]
+    row = [f"model.{name}" for name in hints_of(type(networks(context)[network].row))]
+    known = {*option_hints(Train), *option_names(training, Execution(), context), *row}
+    for key in options:
+        if re.sub(r"^stages\.\d+\.", "", key) in known:
+            continue
+        option = f"--{key.replace('_', '-')}"
+        if key in ELSEWHERE:
+            raise UserError(f"there is no option {option}: {ELSEWHERE[key]}")
+        close = nearest(option, [f"--{name.replace('_', '-')}" for name in known])
+        raise UserError(f"there is no option {option}{close}")
 
 
-def as_options(config: Training, values: dict[str, Any]) -> tuple[type, Any]:
-    """A class with these values as its fields for tyro, and its default; the row's fields stand beside the model's."""
-    hints = {f.name: f.type for f in (*fields(Stage), *fields(Training), *fields(Execution))}
-    row = Annotated[dict[str, Any], tyro.conf.arg(name="")]
-    kinds = [(f.name, row if f.name == "row" else f.type) for f in fields(Model)]
-    model_kind = make_dataclass("Model", kinds, frozen=True)
-    model = model_kind(**{f.name: getattr(config.model, f.name) for f in fields(Model)})
-    own = [(name, hints[name], field(default=value)) for name, value in values.items()]
-    shown = ("train", tyro.conf.OmitArgPrefixes[Train], field(default=Train()))  # for the help: they have been read
-    kind = make_dataclass("Options", [shown, ("model", model_kind, field(default=model)), *own], frozen=True)
-    kind.__doc__ = "Train. Every field of the recipe's config is an option.\n\n" + ROW
-    return kind, kind()
-
-
-def option_names(config: Training, execution: Execution, single: bool) -> list[str]:
-    """The dotted name of every option."""
-    return list(option_values(config, execution, single))
-
-
-def option_values(config: Training, execution: Execution, single: bool) -> dict[str, Any]:
-    """The dotted name of every option, and what the config says."""
-    values = {}
-    for key, value in flatten(to_json(config) | to_json(execution)).items():
-        key = key.removeprefix("stages.0.") if single else key
-        values[key.replace("model.row.", "model.").replace("_", "-")] = value
-    return {name: value for name, value in values.items() if name not in ("recipe", "split.kind")}
-
-
-def check_numbers(words: Sequence[str], config: Training, execution: Execution, single: bool) -> None:
-    """A `UserError` for a word where one number belongs."""
-    values = option_values(from_json(Training, to_json(config)), execution, single)  # so that a float's 1 is 1.0
-    for word, after in zip(words, [*words, ""][1:], strict=True):
-        option, equals, value = word.partition("=")
-        kind = type(values.get(option.removeprefix("--").replace("_", "-")))
-        given = value if equals else after
-        if kind in (int, float) and given and not given.startswith("--") and not is_number(given, kind):
-            raise UserError(f"{option} is {given!r}; it must be {'a whole number' if kind is int else 'a number'}")
-
-
-def is_number(word: str, kind: type) -> bool:
-    """Whether Python reads a word as a number of this kind."""
-    try:
-        kind(word)
-    except ValueError:
-        return False
-    return True
-
-
-def options_of(kind: type) -> list[str]:
-    """The option names of an argument class, without dashes."""
-    return [f.name.rstrip("_").replace("_", "-") for f in fields(kind)]  # "from_" is --from
-
-
-def check_options(words: Sequence[str], known: Sequence[str]) -> None:
-    """Every word that begins with two dashes is a known option, or the negation of one."""
-    for word in words:
-        if word == "--":
-            return
-        if word.startswith("--"):
-            name = word[2:].partition("=")[0].replace("_", "-")
-            positive = ".".join([*name.split(".")[:-1], name.split(".")[-1].removeprefix("no-")])
-            if name not in (*known, "help") and positive not in known:
-                close = nearest(f"--{name}", [f"--{other}" for other in known])
-                raise UserError(f"there is no option --{name}{close}")
+def option_names(training: Training, execution: Execution, context: Context) -> Iterator[str]:
+    """Yield the key of every option of a config, those of kinds that it has not chosen included."""
+    for key in flatten(to_json(training) | to_json(execution)):
+        if key not in ("recipe", "split.kind"):
+            yield re.sub(r"^stages\.\d+\.", "", key).replace("model.row.", "model.")
+    kinds = kinds_in(context)
+    for name, hint in hints_of(Stage).items():
+        for entry in kinds[hint].entries.values() if hint in kinds else ():
+            yield from (f"{name}.{field}" for field in hints_of(entry))

@@ -33,6 +33,7 @@ from imclass.models.classifier import NetworkClassifier, resolve
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context
 from imclass.store.store import Store
+from imclass.training.kinds import kinds_in
 
 MISTAKES = 24  # shown, the most confident first
 HELD_OUT = ("test", "validation")  # the first that there is, is scored
@@ -115,7 +116,7 @@ class Material:
 def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
-    begun, classifier = read_begun(run.config), load_network(run.model, context, device)
+    begun, classifier = read_begun(run.config, kinds_in(context)), load_network(run.model, context, device)
     header = classifier.file_header
     log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []
     splits, problem = opened(begun.training, header, context)

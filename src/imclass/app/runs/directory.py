@@ -4,11 +4,11 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from imclass.core.codec import difference, from_json, to_json
+from imclass.core.codec import NO_KINDS, Kinds, difference, from_json, to_json
 from imclass.core.config import FORMAT, Execution, Training
 from imclass.core.errors import UserError
 from imclass.core.files import write
@@ -19,9 +19,10 @@ from imclass.training.events import At
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of one training run."""
+    """The directory of one training run, and the kinds that its config may name."""
 
     folder: Path
+    kinds: Kinds = field(default_factory=dict, compare=False)
 
     @property
     def model(self) -> Path:
@@ -63,7 +64,7 @@ class Run:
 
     def recorded(self, training: Training, usual: Mapping[str, Any]) -> Runtime | None:
         """The runtime that this very run resolved when it began, if it did; `usual` as for `check`."""
-        begun = read_begun(self.config) if self.config.is_file() else None
+        begun = read_begun(self.config, self.kinds) if self.config.is_file() else None
         return begun.runtime if begun and not begun.difference(training, usual) else None
 
     def begin(
@@ -101,7 +102,7 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
         if self.config.is_file():
-            begun = read_begun(self.config)
+            begun = read_begun(self.config, self.kinds)
             if self.worked:
                 self.compare(begun, begun.difference(training, usual), execution, data)
             return self.worked
@@ -172,7 +173,7 @@ class Begun:
         return difference(before, training) + difference(used, used | wishes)
 
 
-def read_begun(file: Path) -> Begun:
+def read_begun(file: Path, kinds: Kinds = NO_KINDS) -> Begun:
     """The content of a run's config.json; what is no such file is a `UserError`."""
     unreadable = UserError(
         f"{file} is not a run's config of format {FORMAT}, which this imclass reads; train again into another --out"
@@ -182,7 +183,7 @@ def read_begun(file: Path) -> Begun:
         if record["format"] != FORMAT:
             raise unreadable
         return Begun(
-            from_json(Training, record["training"]),
+            from_json(Training, record["training"], "", kinds),
             from_json(Execution, record["execution"]),
             str(record["data"]["digest"]),
             from_json(dict[str, str], record["data"].get("plugins", {})),

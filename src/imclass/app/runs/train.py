@@ -6,10 +6,10 @@ import inspect
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from imclass.app.runs.directory import Run
 from imclass.app.runs.log import Log, summary
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
-from imclass.core.codec import from_json, to_json
-from imclass.core.config import Execution, Stage, Training
+from imclass.core.codec import from_json, hints_of, override, to_json, typed
+from imclass.core.config import Execution, Model, Stage, Training
 from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.tables import Found
@@ -36,6 +36,7 @@ from imclass.store.context import Context, find_in
 from imclass.training import loop
 from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
+from imclass.training.kinds import kinds_in
 
 PROBED = 32  # images of a probe's training step
 DEFAULT = Execution()
@@ -47,22 +48,35 @@ def recipes(context: Context | None = None) -> Found:
 
 
 def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
-    """The config of a recipe; a choice is a parameter of the recipe's function, else a field of it or of a stage."""
+    """Return a recipe's config; a choice is a parameter of its function, else a dotted key for `overridden`."""
     if isinstance(recipe, Training):
-        return with_fields(recipe, choices)
+        return overridden(recipe, choices, context)
     make = recipes(context)[recipe]
-    own = {name: choices.pop(name) for name in list(choices) if name in inspect.signature(make).parameters}
-    return with_fields(make(**own), choices)
+    hints = get_type_hints(make)
+    own = [name for name in choices if name in inspect.signature(make).parameters]
+    made = make(**{n: from_json(hints.get(n, Any), typed(object, choices.pop(n), n), f"--{n}") for n in own})
+    if not isinstance(made, Training):
+        raise UserError(f"the recipe {recipe!r} returns {type(made).__name__} and not a Training; change its function")
+    return overridden(made, choices, context)
 
 
-def with_fields(config: Training, choices: Mapping[str, Any]) -> Training:
-    """`config` with some fields replaced; a field of `Stage` is replaced in every stage."""
-    whole, staged = {f.name for f in fields(Training)}, {f.name for f in fields(Stage)}
-    for name in choices:
-        if name not in whole | staged:
-            raise UserError(f"a config has no field {name!r}{nearest(name, whole | staged)}")
-    stages = tuple(replace(s, **{k: v for k, v in choices.items() if k in staged}) for s in config.stages)
-    return replace(replace(config, stages=stages), **{k: v for k, v in choices.items() if k in whole})
+def overridden(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
+    """Return a config with other values at dotted keys; after "model.", a field of the network's row is one, too.
+
+    Another network begins with its own row.
+    """
+    changes = dict(changes)
+    network = str(typed(str, changes.get("model.network", training.model.network), "model.network"))
+    if network != training.model.network:
+        training = replace(training, model=replace(training.model, network=network, row={}))
+    common = hints_of(Model)
+    for key in [key for key in changes if key.startswith("model.") and key.split(".")[1] not in common]:
+        name, hints = key.removeprefix("model."), hints_of(type(networks(context)[network].row))
+        if name not in hints:
+            raise UserError(f"{network} has no field {name!r}{nearest(name, [*hints, *common])}")
+        value = to_json(typed(hints[name], changes.pop(key), key))
+        changes[f"model.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
+    return override(training, changes, kinds_in(context))
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,7 @@ def prepare(config: Training, run: Run, context: Context, execution: Execution =
 
     `dry` writes nothing.
     """
+    run = replace(run, kinds=kinds_in(context))
     part = partial(open_split, config.data, context=context, split_seed=config.split_seed, rule=config.split)
     training = part("train")
     held_out = [part(name) for name in training.splits if name != "train"]
@@ -167,9 +182,9 @@ def check_data(config: Training, training: Dataset, held_out: Sequence[Dataset])
     for stage in config.stages:
         if stage.batch > len(training):
             raise UserError(f"--batch {stage.batch} is more than the {len(training)} training images; set it lower")
-        if stage.schedule.name == "plateau" and not any(d.split == loop.VALIDATION for d in held_out):
+        if stage.schedule.needs_validation and not any(d.split == loop.VALIDATION for d in held_out):
             raise UserError(
-                f"--schedule.name plateau needs a validation split, and {config.data} has only "
+                f"--schedule.kind {stage.schedule.kind} needs a validation split, and {config.data} has only "
                 f"{', '.join(training.splits)}; add a folder 'validation', or take another schedule"
             )
 

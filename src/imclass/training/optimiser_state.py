@@ -1,4 +1,4 @@
-"""PyTorch's SGD and Adam, made from a config; their state kept by parameter name, so that a checkpoint can be read."""
+"""A PyTorch optimiser's rate and state; the state is kept by parameter name, so that a checkpoint can be read."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imclass.core.config import Optimiser
+from imclass.core.errors import UserError
 
 PREFIX = "optimiser."
 
 
-def build(network: nn.Module, config: Optimiser) -> Optimizer:
-    """An optimiser over all parameters; its rate is set before each step."""
-    parameters, decay = list(network.parameters()), config.weight_decay  # fused: each tensor is passed over once
-    if config.name == "adam":
-        return torch.optim.Adam(parameters, betas=config.betas, eps=config.eps, weight_decay=decay, fused=True)
-    nesterov = config.nesterov and config.momentum > 0
-    return torch.optim.SGD(
-        parameters, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=decay, fused=True
-    )
+def build(network: nn.Module, kind: Optimiser) -> Optimizer:
+    """Return an optimiser of all parameters; its rate is set before each step."""
+    optimiser: Optimizer = kind.build([{"params": list(network.parameters())}])
+    return optimiser
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:
@@ -40,13 +36,16 @@ def live(optimiser: Optimizer) -> list[Tensor]:
 
 
 def state(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
-    """Momenta and counts as tensors named "optimiser.PARAMETER.KEY"; what is not yet there is left out."""
-    return {
-        f"{PREFIX}{name}.{key}": value
-        for name, parameter in network.named_parameters()
-        for key, value in optimiser.state.get(parameter, {}).items()
-        if isinstance(value, Tensor)
-    }
+    """Return momenta and counts as tensors named "optimiser.PARAMETER.KEY"; what is not yet there is left out."""
+    kept = {}
+    for name, parameter in network.named_parameters():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                kept[f"{PREFIX}{name}.{key}"] = value
+            elif value is not None:
+                found = f"{type(optimiser).__name__} keeps {key!r} as {type(value).__name__}"
+                raise UserError(f"{found}, which no checkpoint can hold; let its state be tensors")
+    return kept
 
 
 def restore(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,66 @@
+"""The help of a verb, and the options that a recipe's config adds to those of `imclass train`."""
+# Tested in tests/app/cli/test_main.py
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from imclass.app.cli.arguments import Train
+from imclass.app.cli.checks import context_of
+from imclass.app.cli.options import base
+from imclass.app.cli.words import filled, option_hints, scan
+from imclass.core.codec import flatten, to_json
+from imclass.core.config import Training
+
+ROW = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
+
+
+def explain(kind: type, program: str) -> None:
+    """Print the help of an argument class."""
+    try:
+        tyro.cli(kind, args=["--help"], prog=program)
+    except SystemExit as stop:  # tyro ends the process after help
+        if stop.code:
+            raise
+
+
+def explain_train(words: Sequence[str]) -> None:
+    """Print the help of `imclass train` and, where a recipe is named, every option of its config."""
+    words = [word for word in words if word not in ("-h", "--help")]
+    if not words or words[0].startswith("-"):
+        explain(Train, "imclass train RECIPE")
+        return
+    positions, options = scan(words[1:])
+    options = {key: options[key] for key in option_hints(Train) if key in options}
+    own = filled(Train, positions, options, "imclass train")
+    training, execution = base(words[0], own, context_of(own.common))
+    explain(Train, f"imclass train {words[0]}")
+    print(f"\nEvery field of the config of {training.recipe} is an option, too, and is now:\n")
+    lines = [*option_lines(training, training), *option_lines(execution, training)]
+    print("\n".join([*lines, ROW]))
+
+
+def option_lines(value: Any, training: Training) -> list[str]:
+    """Return a line for each option of a config: its name, its value and the comment that stands beside its field."""
+    lines, single = [], len(training.stages) == 1
+    for key, now in flatten(to_json(value)).items():
+        if key in ("recipe", "split.kind") or key.startswith("model.row"):
+            continue
+        name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
+        shown = " ".join(map(str, now)) if isinstance(now, list) else str(now)
+        lines.append(f"  --{name} {shown}".ljust(44) + f" {comment(value, key.split('.'))}".rstrip())
+    return lines
+
+
+def comment(value: Any, names: Sequence[str]) -> str:
+    """Return the comment beside the field that dotted names lead to; "" where there is none."""
+    for name in names[:-1]:
+        value = value[int(name)] if isinstance(value, tuple) else getattr(value, name)
+    for kind in type(value).__mro__[:-1]:
+        found = re.search(rf"^    {names[-1]}: .*?  # (.*)$", inspect.getsource(kind), re.MULTILINE)
+        if found:
+            return found[1]
+    return ""

@@ -1,0 +1,135 @@
+"""Bounds that stand beside a field's type, and the one walk that checks them.
+
+rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1
+"""
+
+import dataclasses
+import sys
+import typing
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from imclass.core.errors import need
+
+
+def plain(number: int | float) -> str:
+    """Return a number as text without an exponent."""
+    return f"{int(number):,}" if number == int(number) else f"{number:g}"
+
+
+@dataclass(frozen=True)
+class Above:
+    """Greater than a number."""
+
+    low: int | float
+
+    def allows(self, value: int | float) -> bool:
+        return value > self.low
+
+    def __str__(self) -> str:
+        return f"above {plain(self.low)}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A number or greater."""
+
+    low: int | float
+    why: str = ""
+
+    def allows(self, value: int | float) -> bool:
+        return value >= self.low
+
+    def __str__(self) -> str:
+        return f"at least {plain(self.low)}" + (f": {self.why}" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Below:
+    """Less than a number."""
+
+    high: int | float
+
+    def allows(self, value: int | float) -> bool:
+        return value < self.high
+
+    def __str__(self) -> str:
+        return f"below {plain(self.high)}"
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A number or less."""
+
+    high: int | float
+
+    def allows(self, value: int | float) -> bool:
+        return value <= self.high
+
+    def __str__(self) -> str:
+        return f"at most {plain(self.high)}"
+
+
+def check(value: Any, at: str = "") -> None:
+    """Raise `UserError` for a field, at any depth, of the wrong type or out of bounds; `at` begins the fields' names.
+
+    The only item of a tuple of dataclasses needs no number: its fields are named as if they were the tuple's owner's.
+    A dataclass's own method `check_together(at)` checks what depends on several fields.
+    """
+    hints = typing.get_type_hints(type(value), include_extras=True)
+    for field in dataclasses.fields(value):
+        inner = getattr(value, field.name)
+        if dataclasses.is_dataclass(inner):
+            check(inner, f"{at}{field.name}.")
+        elif isinstance(inner, tuple) and any(dataclasses.is_dataclass(item) for item in inner):
+            for i, item in enumerate(inner):
+                check(item, f"{at}{field.name}.{i}." if len(inner) > 1 else at)
+        else:
+            check_plain(hints[field.name], inner, f"{at}{field.name}")
+    if hasattr(value, "check_together"):
+        value.check_together(at)
+
+
+def check_plain(hint: Any, value: Any, key: str) -> None:
+    """Raise `UserError` for a value that has not the type or is not within the bounds of `hint`."""
+    kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+    need(fits(kind, value), key, shown(value), described(kind))
+    values = value if isinstance(value, tuple) else (value,)
+    within = all(bound.allows(v) for bound in bounds for v in values)
+    need(within, key, shown(value), " and ".join(map(str, bounds)) + (", each" if isinstance(value, tuple) else ""))
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is typed; a text in quotes."""
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def fits(kind: Any, value: Any) -> bool:
+    """Return whether a value has a plain type. Booleans are not numbers; NaN and infinities are not floats."""
+    if kind in (int, float, bool, str):
+        if isinstance(value, bool) or kind is bool:
+            return kind is bool and isinstance(value, bool)
+        if kind is float:
+            return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+        return isinstance(value, kind)
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if typing.get_origin(kind) is tuple and isinstance(value, tuple):
+        kinds = typing.get_args(kind)
+        kinds = (kinds[0],) * len(value) if kinds[-1] is ... else kinds
+        return len(kinds) == len(value) and all(map(fits, kinds, value))
+    return typing.get_origin(kind) is not tuple and not dataclasses.is_dataclass(kind)
+
+
+def described(kind: Any) -> str:
+    """Return a type in words for a message."""
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
+    if dataclasses.is_dataclass(kind):
+        names = ", ".join(f.name for f in dataclasses.fields(kind))
+        return f"an object with the fields of {getattr(kind, '__name__', kind)}: {names}"
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple and arguments:
+        many = "numbers" if arguments[0] in (int, float) else "values"
+        return f"any number of {many}" if arguments[-1] is ... else f"{len(arguments)} {many}"
+    return {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}.get(kind, str(kind))

@@ -1,0 +1,1 @@
+"""Kinds of optimiser, a file each; each file exposes a table `OPTIMISERS`."""

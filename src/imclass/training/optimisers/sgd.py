@@ -1,0 +1,29 @@
+"""Stochastic gradient descent with momentum."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from imclass.core.bounds import AtLeast, Below
+from imclass.core.config import Optimiser
+
+
+@dataclass(frozen=True)
+class SGD(Optimiser):
+    """PyTorch's SGD. `weight_decay` is added to the gradient, as the papers do; biases are decayed too."""
+
+    kind: ClassVar[str] = "sgd"
+    momentum: Annotated[float, AtLeast(0), Below(1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, AtLeast(0)] = 0.0
+
+    def build(self, groups: list[dict[str, Any]]) -> Any:
+        """Return it fused: each tensor is passed over once a step."""
+        import torch
+
+        nesterov = self.nesterov and self.momentum > 0
+        return torch.optim.SGD(
+            groups, lr=0.0, momentum=self.momentum, nesterov=nesterov, weight_decay=self.weight_decay, fused=True
+        )
+
+
+OPTIMISERS = {"sgd": SGD}

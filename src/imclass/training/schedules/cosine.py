@@ -1,0 +1,24 @@
+"""Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from imclass.core.bounds import AtLeast, AtMost
+from imclass.core.config import Position, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine from 1 to `final` after the warm-up."""
+
+    kind: ClassVar[str] = "cosine"
+    final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # it ends here, as a share of `rate`
+
+    def share_at(self, position: Position) -> float:
+        """Return the cosine at the share of the steps that is done."""
+        done = max(0, position.step - self.warmup) / max(1, position.steps - self.warmup)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+SCHEDULES = {"cosine": Cosine}

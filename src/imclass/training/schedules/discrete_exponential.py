@@ -1,0 +1,23 @@
+"""PaddlePaddle's "discexp" of 2016."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from imclass.core.bounds import Above, AtLeast, Below
+from imclass.core.config import Position, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscreteExponential(Schedule):
+    """a ** floor(n / b) with n images seen, a = `factor` and b = `every`."""
+
+    kind: ClassVar[str] = "discrete-exponential"
+    factor: Annotated[float, Above(0), Below(1)] = 0.1
+    every: Annotated[int, AtLeast(1)]  # images between two falls
+
+    def share_at(self, position: Position) -> float:
+        """Return `factor` once for each `every` images."""
+        return float(self.factor ** (position.samples // self.every))
+
+
+SCHEDULES = {"discrete-exponential": DiscreteExponential}

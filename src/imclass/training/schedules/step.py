@@ -1,0 +1,23 @@
+"""A learning rate that falls at given steps."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from imclass.core.bounds import Above, AtLeast, Below
+from imclass.core.config import Position, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """`factor` to the number of `steps` passed (He et al. 2015, section 4.2: 32k and 48k)."""
+
+    kind: ClassVar[str] = "step"
+    factor: Annotated[float, Above(0), Below(1)] = 0.1
+    steps: Annotated[tuple[int, ...], AtLeast(0)]  # it falls after so many steps
+
+    def share_at(self, position: Position) -> float:
+        """Return `factor` once for each of `steps` that has passed."""
+        return self.factor ** sum(position.step >= step for step in self.steps)
+
+
+SCHEDULES = {"step": Step}

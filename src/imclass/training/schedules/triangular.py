@@ -1,0 +1,26 @@
+"""Smith, cyclical learning rates, arXiv:1506.01186."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from imclass.core.bounds import Above, AtLeast, AtMost, Below
+from imclass.core.config import Position, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triangular(Schedule):
+    """Linearly from 0 to 1 at the share `peak` of the stage, then linearly to `final`."""
+
+    kind: ClassVar[str] = "triangular"
+    final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # it ends here, as a share of `rate`
+    peak: Annotated[float, Above(0), Below(1)] = 0.25  # the share of the stage at which the rate is highest
+
+    def share_at(self, position: Position) -> float:
+        """Return the height of the triangle at the share of the steps that is done."""
+        done = (position.step + 1) / max(1, position.steps)  # the first step has a rate above 0, the last has `final`
+        if done <= self.peak:
+            return done / self.peak
+        return 1 - (1 - self.final) * (done - self.peak) / (1 - self.peak)
+
+
+SCHEDULES = {"triangular": Triangular}

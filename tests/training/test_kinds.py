@@ -1,0 +1,131 @@
+"""The kinds of optimiser and schedule: one table each, whose names are the kinds' own, and a user's own among them."""
+
+import itertools
+import json
+import shlex
+import signal
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from imclass.app.cli.main import main
+from imclass.app.verbs import train as verb
+from imclass.core.config import Optimiser, Schedule
+from imclass.store.context import open_context
+from imclass.training.events import Event, StepEnd
+from imclass.training.kinds import kinds_in
+from imclass.training.schedules.constant import Constant
+from imclass.training.schedules.cosine import Cosine
+from imclass.training.schedules.step import Step
+from tests.support.positions import at
+from tests.support.small import digest, tree
+
+PLUGIN = """
+    from dataclasses import dataclass
+    from typing import Annotated, Any, ClassVar
+
+    import torch
+
+    from imclass.core.bounds import Above
+    from imclass.core.config import Optimiser, Position, Schedule
+
+    class Signed(torch.optim.Optimizer):
+        def __init__(self, groups, decay):
+            super().__init__(groups, {"lr": 0.0, "decay": decay})
+
+        @torch.no_grad()
+        def step(self):
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    mean = self.state[parameter].setdefault("mean", torch.zeros_like(parameter))
+                    mean.mul_(group["decay"]).add_(parameter.grad)
+                    parameter.sub_(group["lr"] * mean.sign())
+
+    @dataclass(frozen=True)
+    class Sign(Optimiser):
+        kind: ClassVar[str] = "sign"
+        decay: float = 0.9
+
+        def build(self, groups: list[dict[str, Any]]) -> Any:
+            return Signed(groups, self.decay)
+
+    @dataclass(frozen=True)
+    class Halving(Schedule):
+        kind: ClassVar[str] = "halving"
+        every: Annotated[int, Above(0)] = 2
+
+        def share_at(self, position: Position) -> float:
+            return 0.5 ** (position.step // self.every)
+
+    OPTIMISERS = {"sign": Sign}
+    SCHEDULES = {"halving": Halving}
+"""
+CHOSEN = "--optimiser.kind sign --schedule.kind halving"
+BEGUN = f"train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins {CHOSEN}"
+
+
+@pytest.mark.parametrize("base", [Optimiser, Schedule])
+def test_a_kind_is_in_its_table_by_its_own_name(base: type) -> None:
+    table = kinds_in()[base]
+    assert table.failures == () and len(table.entries) >= 2
+    for name, entry in table.entries.items():
+        assert issubclass(entry, base) and entry.kind == name
+
+
+@pytest.mark.parametrize("kind", [Constant, Cosine])
+def test_warm_up_climbs_linearly_to_the_schedule(kind: type[Schedule]) -> None:
+    schedule = kind(rate=1.0, warmup=10)
+    assert [schedule.rate_at(at(s)) for s in range(10)] == pytest.approx([(s + 1) / 10 for s in range(10)])
+    assert schedule.rate_at(at(10)) == pytest.approx(1.0)
+
+
+def test_a_rate_is_pure() -> None:
+    schedule = Step(rate=1.0, steps=(3,))
+    assert [schedule.rate_at(at(s)) for s in (2, 3, 2, 3)] == pytest.approx([1.0, 0.1, 1.0, 0.1])
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand beside a small tree and a folder of plugins."""
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets")
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(textwrap.dedent(PLUGIN))
+    return tmp_path / "plugins"
+
+
+class Stopper:
+    """A consumer that presses Ctrl-C after the third of four steps."""
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, StepEnd) and event.at.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(f"{BEGUN} --schedule.rate 0.004 --schedule.every 1")
+    assert main([*words, "--out", "whole"]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(verb, "screen", lambda *_: Stopper())
+        assert main([*words, "--out", "part"]) == 75
+    assert main([*words, "--out", "part"]) == 0
+    assert digest(Path("part")) == digest(Path("whole"))
+    steps = [json.loads(line) for line in Path("part/log.jsonl").read_text().splitlines() if '"step_end"' in line]
+    assert [s["rate"] for s in steps] == list(itertools.accumulate([0.004, 2, 2, 2], lambda rate, by: rate / by))
+    assert main([*words, "--out", "other", "--optimiser.decay", "0.1"]) == 0
+    assert digest(Path("other")) != digest(Path("whole"))
+    stages = json.loads(Path("whole/config.json").read_text())["training"]["stages"]
+    assert stages[0]["optimiser"] == {"kind": "sign", "decay": 0.9}
+    assert stages[0]["schedule"] == {"kind": "halving", "rate": 0.004, "warmup": 0, "every": 1}
+
+
+def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "sign" in kinds_in(open_context(plugins=[plugins]))[Optimiser].entries
+    assert main(shlex.split(f"{BEGUN} --out run".replace("--plugins plugins", ""))) == 2
+    assert "no optimiser is named 'sign'" in capsys.readouterr().err
+    assert main(shlex.split(f"{BEGUN} --out run --schedule.every 0")) == 2
+    assert "--schedule.every is 0; it must be above 0" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""An optimiser's state across a save."""
+
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from imclass.core.config import Optimiser
+from imclass.core.errors import UserError
+from imclass.training import optimiser_state
+from imclass.training.optimisers.adam import Adam
+from imclass.training.optimisers.sgd import SGD
+
+
+@pytest.mark.parametrize("config", [SGD(momentum=0.9), Adam()])
+def test_state_survives_a_save(config: Optimiser) -> None:
+    """Ten steps equal five, a move of the state into a fresh optimiser, and five; not so without the state."""
+
+    def run(config: Optimiser, moved: bool, kept: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        optimiser = optimiser_state.build(network, config)
+        for t in range(10):
+            if t == 5 and moved:
+                state = {k: v.clone() for k, v in optimiser_state.state(network, optimiser).items()}
+                optimiser = optimiser_state.build(network, config)
+                optimiser_state.restore(network, optimiser, state if kept else {})
+            optimiser.zero_grad()
+            network(torch.full((2, 3), float(t))).square().sum().backward()
+            optimiser_state.set_rate(optimiser, 1e-3)
+            optimiser.step()
+        return dict(network.named_parameters())["0.weight"].detach()
+
+    whole = run(config, False, False)
+    assert torch.equal(whole, run(config, True, True))
+    assert not torch.equal(whole, run(config, True, False))
+
+
+class Counting(torch.optim.SGD):
+    """An optimiser that keeps a number that is not a tensor."""
+
+    def step(self, closure: Any = None) -> Any:
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["count"] = 1
+        return super().step(closure)
+
+
+class Odd(Optimiser):
+    kind: ClassVar[str] = "odd"
+
+    def build(self, groups: list[dict[str, Any]]) -> Any:
+        return Counting(groups, lr=0.0)
+
+
+def test_state_that_is_no_tensor_is_refused() -> None:
+    network = nn.Linear(1, 1)
+    optimiser = optimiser_state.build(network, Odd())
+    assert optimiser_state.state(network, optimiser) == {}
+    optimiser.step()
+    with pytest.raises(UserError, match="Counting keeps 'count' as int, which no checkpoint can hold"):
+        optimiser_state.state(network, optimiser)
+
+
+@pytest.mark.parametrize("config", [SGD(momentum=0.9), Adam()])
+def test_all_that_is_restored_is_where_its_parameter_is(config: Optimiser) -> None:
+    """The count of Adam's steps too, which fused steps on a GPU refuse on the CPU; "meta" stands for the GPU."""
+    network = nn.Conv2d(3, 4, 3)
+    optimiser = optimiser_state.build(network, config)
+    network(torch.ones(1, 3, 5, 5)).sum().backward()
+    optimiser.step()
+    kept = optimiser_state.state(network, optimiser)
+    elsewhere = nn.Conv2d(3, 4, 3, device="meta")
+    kind = torch.optim.Adam if isinstance(config, Adam) else torch.optim.SGD
+    restored = kind(elsewhere.parameters())
+    optimiser_state.restore(elsewhere, restored, kept)
+    assert len(kept) == (6 if isinstance(config, Adam) else 2)
+    assert {value.device.type for state in restored.state.values() for value in state.values()} == {"meta"}
