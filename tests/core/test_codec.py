@@ -234,7 +234,7 @@ def test_another_kind_begins_from_its_own_defaults() -> None:
         ("epochs", Words(("2", "3")), "--epochs is '2 3'; it must be a whole number"),
         ("epochs", Words(()), "--epochs needs a value: a whole number"),
         ("augment.area", Words(("1",)), "--augment.area is '1'; it must be 2 numbers"),
-        ("device", Words(("tpu",)), "--device is 'tpu'; it must be one of 'auto', 'cpu', 'cuda'"),
+        ("nonfinite", Words(("go",)), "--nonfinite is 'go'; it must be one of 'stop', 'skip'"),
         ("model.mean_image", Words(("perhaps",)), "--model.mean-image is 'perhaps'; it must be true or false"),
     ],
 )

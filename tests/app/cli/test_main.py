@@ -120,7 +120,7 @@ MISTAKES = {
     "data check pets --workers -1": ["--workers is -1"],
     "data export mnist-sample --out new --most 0": ["--most is 0"],
     # devices
-    f"{DRY} --device tpu": ["'tpu'", "cuda"],
+    f"{DRY} --device tpu": ["--device tpu is not a device", "cuda"],
     # config
     "train --config nowhere.json": ["--config nowhere.json", "No such file"],
     "train --config notes.txt": ["--config notes.txt", "JSON"],

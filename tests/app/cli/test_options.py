@@ -35,6 +35,7 @@ OTHERS = {
     "keep": "4",
     "nonfinite": "skip",
     "strict": "--strict",
+    "plugins-changed": "--plugins-changed",
     "model.network": "lenet-5-32 --preprocess.size 32",
     "model.mean": "0.5",
     "model.std": "0.25",
@@ -224,7 +225,7 @@ def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest
         ("--lr .1", "there is no option --lr: --schedule.rate sets the learning rate"),
         ("--batch-size 8", "there is no option --batch-size: --batch"),
         ("--resume", "there is no option --resume: the same command goes on"),
-        ("--device 0", "--device is '0'; it must be one of 'auto', 'cpu', 'cuda'"),
+        ("--device 0", "--device 0 is not a device; name it cuda:0"),
     ],
 )
 def test_an_option_that_is_not_this_runs(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
