@@ -9,6 +9,7 @@ from imclass.core.errors import need
 from imclass.core.preprocess import Preprocess
 
 FORMAT = 2  # of a run's config.json
+Pair: TypeAlias = tuple[float, float]
 Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 
 
@@ -74,14 +75,9 @@ class Augment:
     """What a training image may undergo. Each random choice follows (seed, epoch, sample), nothing else."""
 
     flip: bool = False  # left-right, with probability 1/2
-    pad: Annotated[int, AtLeast(0)] = (
-        0  # pixels of the rounded mean, then a crop at random (He et al. 2015, section 4.2)
-    )
-    area: Annotated[tuple[float, float], Above(0), AtMost(1)] = (
-        1.0,
-        1.0,
-    )  # a crop's share of the image's area, low, high
-    aspect: Annotated[tuple[float, float], Above(0)] = (1.0, 1.0)  # the crop's ratio of width to height, low and high
+    pad: Annotated[int, AtLeast(0)] = 0  # pixels of the mean around it, then a crop at random (He et al. 2015, 4.2)
+    area: Annotated[Pair, Above(0), AtMost(1)] = (1.0, 1.0)  # a crop of this share of its area (GoogLeNet: 0.08 to 1)
+    aspect: Annotated[Pair, Above(0)] = (1.0, 1.0)  # the crop's width to height, low and high (GoogLeNet: 3/4 to 4/3)
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a range that ends below its beginning."""

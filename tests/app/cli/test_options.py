@@ -252,6 +252,7 @@ def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     names = ("epochs", "schedule.rate", "preprocess.colour", "augment.pad", "out", "config", "dry-run", "json", "store")
     assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
+    assert "  --augment.area 1.0 1.0                     a crop of this share" in shown and "  # " not in shown
     assert "--model.X" in shown and "imclass models NETWORK" in shown
 
 

@@ -238,8 +238,9 @@ from pathlib import Path
 from imclass.app.cli.checks import mapping_in
 from imclass.app.runs.directory import read_begun
 from imclass.core.errors import UserError
+from imclass.training.kinds import kinds_in
 
-for read, file in ((read_begun, sys.argv[1]), (mapping_in, sys.argv[2])):
+for read, file in ((lambda file: read_begun(file, kinds_in()), sys.argv[1]), (mapping_in, sys.argv[2])):
     try:
         print("accepted", read(Path(file)))
     except UserError as error:

@@ -51,7 +51,7 @@ def option_lines(value: Any, training: Training) -> list[str]:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = " ".join(map(str, now)) if isinstance(now, list) else str(now)
-        lines.append(f"  --{name} {shown}".ljust(44) + f" {comment(value, key.split('.'))}".rstrip())
+        lines.append(f"{f'  --{name} {shown}':44} {comment(value, key.split('.'))}".rstrip())
     return lines
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from imclass.core.codec import NO_KINDS, Kinds, difference, from_json, to_json
+from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import FORMAT, Execution, Training
 from imclass.core.errors import UserError
 from imclass.core.files import write
@@ -173,7 +173,7 @@ class Begun:
         return difference(before, training) + difference(used, used | wishes)
 
 
-def read_begun(file: Path, kinds: Kinds = NO_KINDS) -> Begun:
+def read_begun(file: Path, kinds: Kinds) -> Begun:
     """The content of a run's config.json; what is no such file is a `UserError`."""
     unreadable = UserError(
         f"{file} is not a run's config of format {FORMAT}, which this imclass reads; train again into another --out"
