@@ -129,3 +129,15 @@ def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.Capt
     assert "no optimiser is named 'sign'" in capsys.readouterr().err
     assert main(shlex.split(f"{BEGUN} --out run --schedule.every 0")) == 2
     assert "--schedule.every is 0; it must be above 0" in capsys.readouterr().err
+
+
+def test_a_changed_kind_of_a_plugin_is_shown_and_refused(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(f"{BEGUN} --out run")
+    assert main(words) == 0
+    with (plugins / "mine.py").open("a") as file:
+        file.write("# another optimiser\n")
+    capsys.readouterr()
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "optimiser sign: its file was" in said and "schedule halving: its file was" in said
+    assert main([*words, "--plugins-changed"]) == 0

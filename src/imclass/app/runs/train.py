@@ -22,7 +22,7 @@ from imclass.app.runs.log import Log, summary
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, hints_of, override, to_json, typed
-from imclass.core.config import Execution, Model, Stage, Training
+from imclass.core.config import Execution, Model, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.tables import Found
@@ -109,7 +109,7 @@ def prepare(config: Training, run: Run, context: Context, execution: Execution =
         "splits": list(training.splits),
         "split": to_json(config.split),
         "split_seed": config.split_seed,
-        "plugins": networks(context).used(config.model.network) | sources(context).used(config.data),
+        "plugins": plugins_of(config, context),
     }
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     loaders = tuple(loader(config, stage, training, execution) for stage in config.stages)
@@ -132,6 +132,15 @@ def prepare(config: Training, run: Run, context: Context, execution: Execution =
 
     task = loop.Task(config, classifier, loaders, look, run.checkpoints(execution.keep), used, execution)
     return Job(run, task, facts, checkpoint, (*training.origin.notes, *problems, *filter(None, [tried])))
+
+
+def plugins_of(config: Training, context: Context) -> dict[str, str]:
+    """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
+    kinds = kinds_in(context)
+    chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
+    chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
+    chosen += [(networks(context), config.model.network), (sources(context), config.data)]
+    return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}
 
 
 def settle(
