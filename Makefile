@@ -43,9 +43,10 @@ lint: env
 types: env
 	$(BIN)/mypy src tests $(wildcard benchmarks/*.py) $(TYPES_TO)
 
-# A process a core, each with one thread: threads of several processes on one core only wait for each other.
+# A process a core, each with one thread: threads of several processes on one core only wait for each other. Files come in
+# their own order: by number of tests, the longest would come last, with one process at work.
 tests: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report term
 
 slow: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m slow

@@ -240,9 +240,10 @@ from imclass.app.runs.directory import read_begun
 from imclass.core.errors import UserError
 from imclass.training.kinds import kinds_in
 
-for read, file in ((lambda file: read_begun(file, kinds_in()), sys.argv[1]), (mapping_in, sys.argv[2])):
+reads = (lambda file: read_begun(file, kinds_in()), mapping_in)
+for i, file in enumerate(sys.argv[1:]):
     try:
-        print("accepted", read(Path(file)))
+        print("accepted", reads[i % 2](Path(file)))
     except UserError as error:
         print("refused", error)
 """
@@ -251,15 +252,14 @@ for read, file in ((lambda file: read_begun(file, kinds_in()), sys.argv[1]), (ma
 def test_input_is_checked_without_asserts_too(pets: Path, tmp_path: Path) -> None:
     """`python -O` leaves every `assert` out."""
     next(iter(begin(pets, tmp_path / "run")))
-    config, names = tmp_path / "run" / "config.json", tmp_path / "names.json"
-    answers = []
+    whole, files = json.loads((tmp_path / "run" / "config.json").read_text()), list[Path]()
     for changed, mapping in (({}, '{"puppy": "dog"}'), ({"format": 99}, '["puppy"]')):
-        config.write_text(json.dumps(json.loads(config.read_text()) | changed))
-        names.write_text(mapping)
-        words = [sys.executable, "-O", "-c", CHECKS_INPUT, str(config), str(names)]
-        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        answers.append([line.split()[0] for line in told.splitlines()])
-    assert answers == [["accepted", "accepted"], ["refused", "refused"]]
+        for text in (json.dumps(whole | changed), mapping):
+            files.append(tmp_path / f"{len(files)}.json")
+            files[-1].write_text(text)
+    words = [sys.executable, "-O", "-c", CHECKS_INPUT, *map(str, files)]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in said.splitlines()] == ["accepted", "accepted", "refused", "refused"]
 
 
 def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> None:

@@ -93,7 +93,12 @@ def test_every_class_and_switch_stays_in_the_fast_set() -> None:
     assert len(fast) < len(ENTRIES)
 
 
-@every_network
+# A thousand layers take seconds to build, and the same classes with a hundred are not slow.
+DEEPEST = ("resnet-cifar-1202", "resnet-cifar-1202-b", "resnet-preact-cifar-1001")
+full_size = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEPEST else []) for name in sorted(ENTRIES)]
+
+
+@pytest.mark.parametrize("name", full_size)
 def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
     entry = ENTRIES[name]
     with torch.device("meta"):
