@@ -55,7 +55,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no curves: they take as long as the training, and the app's tests look at them."""
-    monkeypatch.setattr(curves, "curves_png", lambda history, path: path.write_bytes(b""))
+    monkeypatch.setattr(curves, "curves_png", lambda history, path, parts: path.write_bytes(b""))
 
 
 def configured(tree: Path, **changes: Any) -> Training:
@@ -272,13 +272,13 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
 
     def backward(
         network: Any, images: Any, labels: Any, micro: int, seed: int, step: int, *how: Any
-    ) -> tuple[float, int]:
+    ) -> tuple[objective.Loss, int]:
         loss, correct = real(network, images, labels, micro, seed, step, *how)
         if step == at_step and site == "gradient":
             network.head[1].weight.grad[0, 0] = math.nan
         if step == at_step and site == "weight":
             network.head[1].weight.grad[0, 0] = 1e10
-        return (math.inf if step == at_step and site == "loss" else loss), correct
+        return (replace(loss, total=math.inf) if step == at_step and site == "loss" else loss), correct
 
     def steep(self: Cosine, position: Position) -> float:
         return 1e30 if position.step == at_step and site == "weight" else rate(self, position)

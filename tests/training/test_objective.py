@@ -15,7 +15,8 @@ def test_micro_batches_sum_to_the_whole_batch() -> None:
     found = []
     for parts in (1, 3):
         loss, correct = objective.backward(network, images, labels, parts, seed=0, step=0)
-        found.append((loss, correct, network[1].weight.grad.clone()))  # type: ignore[operator,union-attr]
+        assert loss.main == loss.total  # there are no auxiliary heads
+        found.append((loss.main, correct, network[1].weight.grad.clone()))  # type: ignore[operator,union-attr]
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == found[1][1]  # losses are float32
     assert_near(found[0][2], found[1][2], within=1e-6)
 

@@ -20,7 +20,7 @@ from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 
 VALIDATION = "validation"
-SUMS = ("loss", "correct", "images", "refused")  # of the running epoch
+SUMS = ("loss", "auxiliary", "correct", "images", "refused")  # of the running epoch
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class State:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Stand where `checkpoint` stood."""
         record, network = checkpoint.record, self.task.classifier.network
-        self.at, self.totals = from_json(At, record["at"]), dict(record["totals"])
+        self.at, self.totals = from_json(At, record["at"]), dict.fromkeys(SUMS, 0.0) | record["totals"]
         self.history, self.best_top1 = list(record["history"]), record["best_top1"]
         network.load_state_dict(prefixed(checkpoint.tensors, "model."))
         self.best = prefixed(checkpoint.tensors, "best.")
@@ -144,13 +144,13 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     before = {k: v.clone() for k, v in objective.tensors(network, state.optimiser).items()} if skipping else {}
     length = len(task.loaders[state.at.stage]) * stage.epochs
     lr = stage.schedule.rate_at(Position(stage_step(state), state.at.samples, length, tuple(state.history)))
-    loss, correct, problem = 0.0, 0, None
+    loss, correct, problem = objective.Loss(), 0, None
     if len(batch.labels):
         images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
         loss, correct = objective.backward(
             network, images, labels, stage.micro_batches, task.training.seed, state.at.step, task.runtime.arithmetic
         )
-        problem = update(state, loss, lr)
+        problem = update(state, loss.total, lr)
     taken = 0 if problem else len(batch.labels)
     state.at = replace(state.at, batch=state.at.batch + 1, step=state.at.step + 1, samples=state.at.samples + taken)
     state.totals["refused"] += len(batch.refused)
@@ -159,9 +159,11 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
             state.rewind(before)
         names = tuple(task.loaders[state.at.stage].dataset.name(int(i)) for i in batch.positions)
         return NonFinite(state.at, problem, names, task.training.nonfinite)
-    for key, value in (("loss", loss * taken), ("correct", correct), ("images", taken)):
+    sums = {"loss": loss.main * taken, "auxiliary": loss.auxiliary * taken, "correct": correct, "images": taken}
+    for key, value in sums.items():
         state.totals[key] += value
-    return StepEnd(state.at, loss, correct, taken, lr, batch.waited, time.monotonic() - began, batch.refused)
+    seconds = time.monotonic() - began
+    return StepEnd(state.at, loss.main, correct, taken, lr, batch.waited, seconds, batch.refused, loss.auxiliary)
 
 
 def update(state: State, loss: float, lr: float) -> str | None:
@@ -202,9 +204,8 @@ def finish_epoch(state: State) -> EpochEnd:
     """Close the epoch's sums and stand at the beginning of the next epoch, or of the next stage."""
     totals, stages = state.totals, state.task.training.stages
     images = max(1.0, totals["images"])
-    event = EpochEnd(
-        state.at, totals["loss"] / images, totals["correct"] / images, int(totals["images"]), int(totals["refused"])
-    )
+    loss, top1, auxiliary = (totals[key] / images for key in ("loss", "correct", "auxiliary"))
+    event = EpochEnd(state.at, loss, top1, int(totals["images"]), int(totals["refused"]), auxiliary)
     state.at = replace(state.at, epoch=state.at.epoch + 1, batch=0)
     state.totals = dict.fromkeys(totals, 0.0)
     if state.at.epoch == sum(stage.epochs for stage in stages[: state.at.stage + 1]):

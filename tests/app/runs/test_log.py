@@ -40,6 +40,7 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
         "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "loss": 0.75, "correct": 3,
         "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
         "refused": [{"path": "a\n.png", "code": "empty", "detail": "the file has 0 bytes"}],
+        "auxiliary": 0.0,
     }  # fmt: skip
     assert start["batches"] == 2 and nonfinite["names"] == ["a.png"] and end["top1"] == 0.5
     assert (evaluated["split"], evaluated["top1"], evaluated["loss"], evaluated["total"]) == ("test", 0.5, 0.25, 2)

@@ -4,13 +4,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 
 class Lossy:
     """A text stream that drops what cannot be written: a line of progress is not worth a training."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def __getattr__(self, name: str) -> Any:
@@ -29,7 +29,7 @@ class Lossy:
         flush(self.stream)
 
 
-def flush(stream: TextIO) -> None:
+def flush(stream: Any) -> None:
     """Flush a stream; silence one that cannot be written."""
     try:
         stream.flush()
@@ -37,7 +37,7 @@ def flush(stream: TextIO) -> None:
         silence(stream)
 
 
-def silence(stream: TextIO) -> None:
+def silence(stream: Any) -> None:
     """Lead a stream to the null device: Python tries once more at exit, and would complain and change the exit code."""
     with contextlib.suppress(OSError):  # a stream without a file, as notebooks have
         handle = os.open(os.devnull, os.O_WRONLY)

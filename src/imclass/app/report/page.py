@@ -136,9 +136,12 @@ def learning(m: Material) -> Html:
     if not m.history:
         return element("p", "The log holds no finished epoch.", class_="note")
     held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in m.history[-1])
-    said = "Training values are means over an epoch, while the weights were still changing and, where the recipe says "
-    said += f"so, of altered images; {held_out} after each epoch." if held_out else "so, of altered images."
-    pair = element("div", *map(figure, panels(m.history)), class_="pair")
+    said = "The training line shows means over parts of an epoch, the number below it the mean over the last one: both "
+    said += "while the weights were still changing and, where the recipe says so, of altered images"
+    said += f"; {held_out} after each epoch." if held_out else "."
+    if m.history[-1].get("train_auxiliary"):
+        said += " The loss of auxiliary heads, which are only there in training, is left out of the line."
+    pair = element("div", *map(figure, panels(m.history, m.within_epochs)), class_="pair")
     return together([pair, element("p", said, class_="small")])
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
+from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log, summary
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
@@ -40,6 +41,7 @@ from imclass.training.kinds import kinds_in
 
 PROBED = 32  # images of a probe's training step
 DEFAULT = Execution()
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
 
 
 def recipes(context: Context | None = None) -> Found:
@@ -208,7 +210,9 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         task = replace(job.task, asked_to_stop=flag.is_set)
         job.run.cut(job.checkpoint)
         state = loop.start(task, job.checkpoint)
-        watching: list[Consumer] = [Log(job.run), TensorBoard(job.run, state.at), Curves(job.run), *consumers]
+        watching: list[Consumer] = [Log(job.run)]
+        watching += [Expendable("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [Expendable("curves.png", lambda: Curves(job.run)), *consumers]
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
@@ -220,9 +224,13 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
                 raise UserError(f"refused: {bad}; mend or remove the file, or go without --strict")
             yield last
         if state.at.stage > loop.last_stage(task):
-            yield finish(job, state)
+            finished = finish(job, state)
+            if not task.execution.keep_checkpoints:
+                task.checkpoints.clear()
+            yield finished
         elif not isinstance(last, NonFinite):
-            raise Interrupted(f"stopped at step {state.at.step:,}; saved")
+            problem = last.problem if isinstance(last, Saved) else ""
+            raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
 
 
 def finish(job: Job, state: loop.State) -> Saved:
@@ -243,7 +251,10 @@ def finish(job: Job, state: loop.State) -> Saved:
 
 @contextlib.contextmanager
 def signals() -> Iterator[threading.Event]:
-    """A flag that Ctrl-C and SIGTERM set while this lasts; outside the main thread signals are left alone."""
+    """A flag that Ctrl-C, SIGTERM and SIGHUP set while this lasts; outside the main thread they are left alone.
+
+    A signal that is ignored already stays so: `nohup` and shells that start something in the background ask for it.
+    """
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield flag
@@ -252,7 +263,8 @@ def signals() -> Iterator[threading.Event]:
     def ask(number: int, frame: FrameType | None) -> None:
         flag.set()
 
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    heard = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, ask) for s in heard}
     try:
         yield flag
     finally:
