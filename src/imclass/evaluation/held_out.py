@@ -72,21 +72,33 @@ def split_for(models: Mapping[str, Classifier], data: str | None, split: str | N
     return first
 
 
-def validation_for(chosen: Chosen, context: Context) -> Chosen:
-    """The validation split of the same data, for what is fitted; never the images that are reported."""
-    splits = chosen.dataset.splits
-    if "validation" not in splits:
-        own = "put some images a class into its folder validation/, or " if Path(chosen.data).is_dir() else ""
+def validation_for(chosen: Chosen, asked: str, context: Context) -> Chosen:
+    """Return the validation split of the same data, for what is fitted; never the images that are reported.
+
+    `asked` is the options that fit something, as messages name them.
+    """
+    dataset, data = chosen.dataset, chosen.data
+    if "validation" not in dataset.splits:
+        way = how_to_add("validation", dataset)
         raise UserError(
-            f"{chosen.data} has no validation split to fit to (it has {', '.join(splits)}); {own}go without "
-            "--weights fit and --temperature"
+            f"{data} has no validation split to fit to (it has {', '.join(dataset.splits)}); {way}go without {asked}"
         )
-    if chosen.dataset.split in ("validation", "all"):
-        raise UserError(
-            f"split {chosen.dataset.split} of {chosen.data} holds the validation images, which weights and temperature "
-            "are fitted to; report another with --split test"
-        )
-    return Chosen(open_split(chosen.data, "validation", context, 0), f"split validation of {chosen.data}", chosen.data)
+    if dataset.split in ("validation", "all"):
+        way = f"{how_to_add('test', dataset)}go without {asked}"
+        if "test" in dataset.splits:
+            way = "report another with --split test"
+        raise UserError(f"split {dataset.split} of {data} holds the validation images, to which {asked} fits; {way}")
+    return Chosen(open_split(data, "validation", context, 0), f"split validation of {data}", data)
+
+
+def how_to_add(split: str, dataset: Dataset) -> str:
+    """Return what adds a split to a folder, as the first of two ways; "" for data that its user does not arrange."""
+    place, rule = Path(dataset.origin.path), dataset.origin.rule
+    if not place.is_dir() or rule == "published":
+        return ""
+    if rule == "folders":
+        return f"put some images a class into {place / split}, or "
+    return "arrange its class folders in train/, validation/ and test/ and train on that, or "
 
 
 def same_images(one: Dataset, other: Dataset) -> bool:

@@ -65,7 +65,7 @@ def explain_failure(error: Exception) -> int:
         )
     what = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or any(words in what for words in NO_MEMORY):
-        return say("there is not enough memory for this; take a smaller --batch or smaller images", USER_ERROR)
+        return say("there is not enough memory for this; take smaller batches or smaller images", USER_ERROR)
     if os.environ.get("IMCLASS_TRACEBACK"):
         traceback.print_exception(error)
     last = traceback.extract_tb(error.__traceback__)[-1]

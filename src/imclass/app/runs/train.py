@@ -30,6 +30,7 @@ from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.data.catalog import open_split, sources, spelled
 from imclass.data.loader import Loader
+from imclass.evaluation.held_out import how_to_add
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier, create, networks
@@ -196,7 +197,7 @@ def check_data(config: Training, training: Dataset, held_out: Sequence[Dataset])
         if stage.schedule.needs_validation and not any(d.split == loop.VALIDATION for d in held_out):
             raise UserError(
                 f"--schedule.kind {stage.schedule.kind} needs a validation split, and {config.data} has only "
-                f"{', '.join(training.splits)}; add a folder 'validation', or take another schedule"
+                f"{', '.join(training.splits)}; {how_to_add(loop.VALIDATION, training)}take another schedule"
             )
 
 
@@ -221,7 +222,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
                 consumer.see(last)
             if task.execution.strict and isinstance(last, StepEnd) and last.refused:
                 bad = described(last.refused[0])
-                raise UserError(f"refused: {bad}; mend or remove the file, or go without --strict")
+                raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
             yield last
         if state.at.stage > loop.last_stage(task):
             finished = finish(job, state)
