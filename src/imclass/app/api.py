@@ -10,6 +10,7 @@ from typing import Any
 from imclass.app import load as models
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
+from imclass.app.runs.single import check_single
 from imclass.core import codec
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier
@@ -35,6 +36,7 @@ def train(
     A choice is a field of `Execution`, or one that `configure` takes. Mistakes are `UserError`s, raised here and not
     while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
     """
+    check_single()
     context = open_context(store, plugins)
     choices |= override or {}
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}

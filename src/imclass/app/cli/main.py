@@ -16,6 +16,7 @@ from typing import Any
 from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERBS
 from imclass.app.cli.streams import flush, safe_streams
 from imclass.app.cli.words import filled, scan
+from imclass.app.runs.single import check_single, wait_for_first
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
 
@@ -111,6 +112,9 @@ def dispatch(words: Sequence[str]) -> int:
         explain_train(rest) if verb == "train" else explain(VERBS[verb], f"imclass {verb}")
         return DONE
     if verb == "train":
+        if wait_for_first():
+            return USER_ERROR
+        check_single()
         from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
 
         return run("train", read_train(rest))
