@@ -41,7 +41,7 @@ def train(
     execution = codec.override(Execution(), carried)
     config = runs.configure(recipe, context, **choices)
     run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
-    return runs.perform(runs.prepare(config, run, context, execution), consumers)
+    return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 
 
 def configure(

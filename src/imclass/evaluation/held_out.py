@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from imclass.core.codec import from_json
-from imclass.core.config import Share
+from imclass.core.config import Cut, Share
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.data.catalog import open_split, sources
+from imclass.data.subset import VALIDATION
 from imclass.evaluation.unpack import networks_of
 from imclass.store.context import Context
 
@@ -23,11 +24,28 @@ class Known:
     model: str
     facts: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    chosen: str = ""  # how the weights were chosen
+
+    @property
+    def cut(self) -> Cut:
+        """How the model's own data was cut into splits."""
+        rule = from_json(Share, self.facts["split"], "split") if "split" in self.facts else Share()
+        return Cut(rule, int(self.facts.get("split_seed", 0)), float(self.facts.get("validation", 0)))
 
     def open(self, data: str, split: str, context: Context) -> Dataset:
-        """Return a split of `data`, cut as the model's own data was where it has none."""
-        rule = from_json(Share, self.facts["split"], "split") if "split" in self.facts else Share()
-        return open_split(data, split, context, int(self.facts.get("split_seed", 0)), rule)
+        """Return a split of `data`, cut as the model's own data was; of other data no share of train is cut off."""
+        return open_split(data, split, context, self.cut_of(data, context))
+
+    def cut_of(self, data: str, context: Context) -> Cut:
+        """Return how `data` is cut into splits: as the model's own was, but for validation where it is other data."""
+        if not self.cut.validation:
+            return self.cut
+        whole = replace(self.cut, validation=0.0)
+        present = open_split(data, "train", context, whole)
+        if VALIDATION in present.splits and "test" in present.splits:
+            return whole
+        cut = open_split(data, "train", context, self.cut)
+        return self.cut if self.is_at(cut) or self.is_same(cut) else whole
 
     @property
     def key(self) -> str:
@@ -50,6 +68,7 @@ class Chosen:
     dataset: Dataset
     said: str
     data: str
+    known: tuple[Known, ...] = ()  # what the models say of their training data
 
 
 def split_for(models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context) -> Chosen:
@@ -69,24 +88,37 @@ def split_for(models: Mapping[str, Classifier], data: str | None, split: str | N
                 "--data that neither was trained from, or train both with one --split-seed, or from a folder with "
                 "train/ and test/"
             )
-    return first
+    return replace(first, known=tuple(known))
 
 
 def validation_for(chosen: Chosen, context: Context) -> Chosen:
-    """The validation split of the same data, for what is fitted; never the images that are reported."""
-    splits = chosen.dataset.splits
-    if "validation" not in splits:
+    """The validation split of the same data, for what is fitted; never the images that are reported.
+
+    A model that was trained on it, because no share was cut for it, is a `UserError`.
+    """
+    each = [k.cut_of(chosen.data, context) for k in chosen.known]
+    trains = [open_split(chosen.data, "train", context, cut) for cut in each]
+    lacks = [train for train in trains if VALIDATION not in train.splits]
+    if lacks:
         own = "put some images a class into its folder validation/, or " if Path(chosen.data).is_dir() else ""
         raise UserError(
-            f"{chosen.data} has no validation split to fit to (it has {', '.join(splits)}); {own}go without "
-            "--weights fit and --temperature"
+            f"{chosen.data} has no validation split to fit to (it has {', '.join(lacks[0].splits)}); {own}train with "
+            "--validation 0.1, or go without --weights fit and --temperature"
         )
-    if chosen.dataset.split in ("validation", "all"):
+    if chosen.dataset.split in (VALIDATION, "all"):
         raise UserError(
             f"split {chosen.dataset.split} of {chosen.data} holds the validation images, which weights and temperature "
             "are fitted to; report another with --split test"
         )
-    return Chosen(open_split(chosen.data, "validation", context, 0), f"split validation of {chosen.data}", chosen.data)
+    fitted, *others = (open_split(chosen.data, VALIDATION, context, cut) for cut in each)
+    for known, other in zip(chosen.known[1:], others, strict=True):
+        if not same_images(fitted, other):
+            raise UserError(
+                f"{chosen.known[0].model} and {known.model} were trained with different validation images of "
+                f"{chosen.data}, so one has learned from what would be fitted to; train both with one --validation and "
+                "one --split-seed, or go without --weights fit and --temperature"
+            )
+    return Chosen(fitted, f"split validation of {chosen.data}", chosen.data)
 
 
 def same_images(one: Dataset, other: Dataset) -> bool:
@@ -102,7 +134,7 @@ def knowledge(name: str, model: Classifier) -> list[Known]:
 
 def known_of(name: str, header: ModelHeader | None) -> Known:
     """What one header says."""
-    return Known(name, header.data, header.recipe) if header else Known(name, {}, {})
+    return Known(name, header.data, header.recipe, header.chosen) if header else Known(name, {}, {})
 
 
 def split_for_one(known: Known, data: str, split: str | None, context: Context) -> Chosen:
@@ -117,10 +149,12 @@ def split_for_one(known: Known, data: str, split: str | None, context: Context) 
     if first.origin.rule.startswith("hash") and not trained_from:
         every = known.open(data, "all", context)
         return Chosen(every, f"all images of {data}, another source than the model was trained from", data)
-    held_out = next((s for s in ("test", "validation") if s in first.splits), None)
+    held_out = next((s for s in ("test", VALIDATION) if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
     said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
+    if trained_from and held_out in known.chosen:
+        said += "; the weights were chosen on these images"
     return Chosen(known.open(data, held_out, context), said, data)
 
 

@@ -206,5 +206,4 @@ def readable(log: Path) -> list[str]:
 def happened(record: Mapping[str, Any], stood: At) -> bool:
     """Whether a log record belongs to the time before the checkpoint that stood there."""
     at = At(**{f.name: record.get(f.name, 0) for f in fields(At)})
-    later = {"epoch_start"} if stood.batch == 0 else {"evaluated", "epoch_end"}
-    return at < stood or (at == stood and record.get("event") not in later)
+    return at < stood or (at == stood and record.get("event") not in ("epoch_start", "evaluated", "epoch_end"))

@@ -3,11 +3,11 @@
 import contextlib
 import copy
 import inspect
+import itertools
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from types import FrameType
 from typing import Any, get_type_hints
 
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
-from imclass.app.runs.log import Log, summary
+from imclass.app.runs.log import Log
+from imclass.app.runs.splits import open_splits
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, hints_of, override, to_json, typed
@@ -27,7 +28,7 @@ from imclass.core.contracts import Dataset, Evaluation
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
-from imclass.data.catalog import open_split, sources, spelled
+from imclass.data.catalog import sources
 from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
@@ -90,29 +91,26 @@ class Job:
     notes: tuple[str, ...]  # what a user should know before it begins
 
 
-def prepare(config: Training, run: Run, context: Context, execution: Execution = DEFAULT, dry: bool = False) -> Job:
+def prepare(
+    config: Training,
+    run: Run,
+    context: Context,
+    execution: Execution = DEFAULT,
+    dry: bool = False,
+    given: Collection[str] = (),
+) -> Job:
     """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
 
-    `dry` writes nothing.
+    `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
     """
     run = replace(run, kinds=kinds_in(context))
-    part = partial(open_split, config.data, context=context, split_seed=config.split_seed, rule=config.split)
-    training = part("train")
-    held_out = [part(name) for name in training.splits if name != "train"]
-    classifier = create(config.model, training.classes, config.preprocess, config.seed, context)
-    config = replace(config, model=replace(config.model, row=classifier.row), data=spelled(config.data, context))
+    config, data = open_splits(config, given, context)
+    classifier = create(config.model, data.train.classes, config.preprocess, config.seed, context)
+    config = replace(config, model=replace(config.model, row=classifier.row))
     usual = to_json(networks(context)[config.model.network].row)
-    check_data(config, training, held_out)
-    facts = {
-        **to_json(training.origin),
-        "digest": training.digest(),
-        "splits": list(training.splits),
-        "split": to_json(config.split),
-        "split_seed": config.split_seed,
-        "plugins": plugins_of(config, context),
-    }
+    facts = data.facts(config) | {"plugins": plugins_of(config, context)}
     checkpoint, problems = run.checkpoints(execution.keep).newest()
-    loaders = tuple(loader(config, stage, training, execution) for stage in config.stages)
+    loaders = tuple(loader(config, stage, data.train, execution) for stage in config.stages)
     if config.model.mean_image:
         classifier.network.normalise(mean_image(loaders[0]), config.model.std)
     if dry:
@@ -126,12 +124,14 @@ def prepare(config: Training, run: Run, context: Context, execution: Execution =
         run.begin(config, execution, usual, facts, used)
         runtime.apply(used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
+    splits = {dataset.split: dataset for dataset in data.held_out}
 
-    def look(trained: NetworkClassifier) -> dict[str, Evaluation]:
-        return {d.split: evaluate(trained, d, workers=execution.workers, strict=execution.strict) for d in held_out}
+    def score(trained: NetworkClassifier, split: str) -> Evaluation:
+        return evaluate(trained, splits[split], workers=execution.workers, strict=execution.strict)
 
-    task = loop.Task(config, classifier, loaders, look, run.checkpoints(execution.keep), used, execution)
-    return Job(run, task, facts, checkpoint, (*training.origin.notes, *problems, *filter(None, [tried])))
+    kept = run.checkpoints(execution.keep)
+    task = loop.Task(config, classifier, loaders, tuple(splits), score, kept, used, execution)
+    return Job(run, task, facts, checkpoint, (*data.notes, *problems, *filter(None, [tried])))
 
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
@@ -184,20 +184,6 @@ def loader(config: Training, stage: Stage, training: Dataset, execution: Executi
     )
 
 
-def check_data(config: Training, training: Dataset, held_out: Sequence[Dataset]) -> None:
-    """The data can be trained on as configured; otherwise a `UserError`."""
-    if len(training) == 0:
-        raise UserError(f"{training.origin.path} has no training images")
-    for stage in config.stages:
-        if stage.batch > len(training):
-            raise UserError(f"--batch {stage.batch} is more than the {len(training)} training images; set it lower")
-        if stage.schedule.needs_validation and not any(d.split == loop.VALIDATION for d in held_out):
-            raise UserError(
-                f"--schedule.kind {stage.schedule.kind} needs a validation split, and {config.data} has only "
-                f"{', '.join(training.splits)}; add a folder 'validation', or take another schedule"
-            )
-
-
 def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
     """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers."""
     if job.run.finished:
@@ -212,7 +198,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
-        for last in loop.steps(state):
+        for last in itertools.chain(loop.steps(state), loop.conclude(state)):
             for consumer in watching:
                 consumer.see(last)
             if task.execution.strict and isinstance(last, StepEnd) and last.refused:
@@ -226,16 +212,13 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
 
 
 def finish(job: Job, state: loop.State) -> Saved:
-    """Score the chosen weights once more and write the model file."""
-    tensors, chosen = loop.chosen(state)
-    job.task.classifier.network.load_state_dict(tensors)
-    results = job.task.evaluate(job.task.classifier)
+    """Write the model file, with the scores of its weights."""
     job.task.classifier.save(
         job.run.model,
         recipe=to_json(job.task.training),
         data=job.facts,
-        metrics={split: {k: v for k, v in summary(r).items() if k != "refused"} for split, r in results.items()},
-        chosen=chosen,
+        metrics={split: state.metrics[split] for split in job.task.held_out},
+        chosen=loop.chosen(state)[1],
         versions=runtime.versions(),
     )
     return Saved(state.at, job.run.model)
