@@ -12,9 +12,10 @@ import pytest
 from imclass.app.cli.main import main
 from imclass.app.cli.options import read_train
 from imclass.app.runs.train import configure
-from imclass.core.codec import flatten, keys_of, to_json
+from imclass.core.codec import flatten, to_json
 from imclass.core.config import Training
 from imclass.core.errors import UserError
+from imclass.core.override import keys_of
 from imclass.store.context import open_context
 from imclass.training.kinds import kinds_in
 from tests.support.small import tree
