@@ -39,7 +39,7 @@ class Found:
     what: str
     entries: dict[str, Any]
     failures: tuple[str, ...] = ()
-    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the user's file that defines an entry, by name
+    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the user's file, by entry
 
     def __getitem__(self, name: str) -> Any:
         """The entry; an unknown name is a `UserError` with the nearest known one and any file that failed to import."""
