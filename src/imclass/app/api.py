@@ -11,9 +11,9 @@ from imclass.app import load as models
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single
-from imclass.core import codec
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier
+from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
@@ -40,10 +40,10 @@ def train(
     context = open_context(store, plugins)
     choices |= override or {}
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
-    execution = codec.override(Execution(), carried)
+    execution = overridden(Execution(), carried)
     config = runs.configure(recipe, context, **choices)
     run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
-    return runs.perform(runs.prepare(config, run, context, execution), consumers)
+    return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 
 
 def configure(

@@ -111,6 +111,15 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """How data is cut into splits: the rule and seed for a folder that has none, and validation's share of train."""
+
+    rule: Share = Share()
+    seed: int = 0
+    validation: float = 0.0
+
+
+@dataclass(frozen=True)
 class Training:
     """A training run: every choice that decides its result. A recipe returns one.
 
@@ -124,6 +133,7 @@ class Training:
     data: str
     split: Share = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; `seed` does not
+    validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # share of train, of each class, that chooses the weights
     seed: Seed = 0
     device: str = "auto"  # cpu, cuda, cuda:N or mps; auto takes CUDA where there is one
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: what is fastest here and computes the same
@@ -131,6 +141,11 @@ class Training:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def cut(self) -> Cut:
+        """How the data is cut into splits."""
+        return Cut(self.split, self.split_seed, self.validation)
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a normalisation that does not go with the images."""

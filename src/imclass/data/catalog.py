@@ -5,17 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from imclass.core.config import Share
+from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.data.source import Place, Source
+from imclass.data.subset import with_validation
 from imclass.data.threads import ordered
 from imclass.store.context import Context, find_in
 
 FOLDER = "folder"  # the entry that reads the user's own paths
-USUAL = Share()
+WHOLE = Cut()
 
 
 def sources(context: Context | None = None) -> Found:
@@ -23,27 +24,44 @@ def sources(context: Context | None = None) -> Found:
     return find_in(context, "imclass.data.sets", "DATASETS", "data set")
 
 
-def open_split(data: str, split: str, context: Context, split_seed: int = 0, rule: Share = USUAL) -> Dataset:
+def open_split(data: str, split: str, context: Context, cut: Cut = WHOLE) -> Dataset:
     """Return one split of a named data set or, where no set has that name, of the folder `data`.
 
-    A folder without a split is cut by `rule` and `split_seed`. An unknown name or split is a `UserError` with the
-    nearest one.
+    A folder without a split is cut by the rule and seed of `cut`, and any data by its share for validation, as in
+    `with_validation`. An unknown name or split is a `UserError` with the nearest one.
     """
+    if not cut.validation or split == "all":
+        return open_whole(data, split, context, cut)
+    splits = with_validation(open_data(data, context, cut)[1], cut)
+    if split not in splits:
+        raise UserError(f"{data} has no split {split!r}{nearest(split, splits)}")
+    return splits[split]
+
+
+def open_data(data: str, context: Context, cut: Cut) -> tuple[str, dict[str, Dataset]]:
+    """Return the one spelling of a data set's name or path, and its splits before any share is cut off train."""
+    name, train = spelled(data, context), open_whole(data, "train", context, cut)
+    rest = {split: open_whole(data, split, context, cut) for split in train.splits if split != "train"}
+    return name, {"train": train, **rest}
+
+
+def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
+    """Return one split of `data` as it is there, before any share of train is cut off."""
     found = sources(context)
     path = Path(data).expanduser()
     if data in found.entries and data != FOLDER:
         source: Source = found[data]
         if split not in source.splits:
             raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
-        return source.open(Place(context.store, None, split_seed, rule), split)
-    if not path.exists() and not is_path(data):
-        close = nearest(data, set(found.entries) - {FOLDER})
-        failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
-        wanted = "or a folder with one folder per class; name one with --data"
-        raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
-    check_not_idx(path)
-    opened: Dataset = found[FOLDER].open(Place(context.store, path, split_seed, rule), split)
-    return opened
+        return source.open(Place(context.store, None, cut.seed, cut.rule), split)
+    if path.exists() or is_path(data):
+        check_not_idx(path)
+        opened: Dataset = found[FOLDER].open(Place(context.store, path, cut.seed, cut.rule), split)
+        return opened
+    close = nearest(data, set(found.entries) - {FOLDER})
+    failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
+    wanted = "or a folder with one folder per class; name one with --data"
+    raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
 
 
 def spelled(data: str, context: Context) -> str:

@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from imclass.core.codec import from_json
-from imclass.core.config import Share
+from imclass.core.config import Cut, Share
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.data.catalog import open_split, sources
+from imclass.data.subset import VALIDATION
 from imclass.evaluation.unpack import networks_of
 from imclass.store.context import Context
 
@@ -23,11 +24,28 @@ class Known:
     model: str
     facts: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    chosen: str = ""  # how the weights were chosen
+
+    @property
+    def cut(self) -> Cut:
+        """How the model's own data was cut into splits."""
+        rule = from_json(Share, self.facts["split"], "split") if "split" in self.facts else Share()
+        return Cut(rule, int(self.facts.get("split_seed", 0)), float(self.facts.get("validation", 0)))
 
     def open(self, data: str, split: str, context: Context) -> Dataset:
-        """Return a split of `data`, cut as the model's own data was where it has none."""
-        rule = from_json(Share, self.facts["split"], "split") if "split" in self.facts else Share()
-        return open_split(data, split, context, int(self.facts.get("split_seed", 0)), rule)
+        """Return a split of `data`, cut as the model's own data was; of other data no share of train is cut off."""
+        return open_split(data, split, context, self.cut_of(data, context))
+
+    def cut_of(self, data: str, context: Context) -> Cut:
+        """Return how `data` is cut into splits: as the model's own was, but for validation where it is other data."""
+        if not self.cut.validation:
+            return self.cut
+        whole = replace(self.cut, validation=0.0)
+        present = open_split(data, "train", context, whole)
+        if VALIDATION in present.splits and "test" in present.splits:
+            return whole
+        cut = open_split(data, "train", context, self.cut)
+        return self.cut if self.is_at(cut) or self.is_same(cut) else whole
 
     @property
     def key(self) -> str:
@@ -50,6 +68,7 @@ class Chosen:
     dataset: Dataset
     said: str
     data: str
+    known: tuple[Known, ...] = ()  # what the models say of their training data
 
 
 def split_for(models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context) -> Chosen:
@@ -69,36 +88,39 @@ def split_for(models: Mapping[str, Classifier], data: str | None, split: str | N
                 "--data that neither was trained from, or train both with one --split-seed, or from a folder with "
                 "train/ and test/"
             )
-    return first
+    return replace(first, known=tuple(known))
 
 
 def validation_for(chosen: Chosen, asked: str, context: Context) -> Chosen:
     """Return the validation split of the same data, for what is fitted; never the images that are reported.
 
-    `asked` is the options that fit something, as messages name them.
+    `asked` is the options that fit something, as messages name them. A model that was trained on it, because no share
+    was cut for it, is a `UserError`.
     """
-    dataset, data = chosen.dataset, chosen.data
-    if "validation" not in dataset.splits:
-        way = how_to_add("validation", dataset)
+    each = [k.cut_of(chosen.data, context) for k in chosen.known]
+    trains = [open_split(chosen.data, "train", context, cut) for cut in each]
+    lacks = [train for train in trains if VALIDATION not in train.splits]
+    if lacks:
         raise UserError(
-            f"{data} has no validation split to fit to (it has {', '.join(dataset.splits)}); {way}go without {asked}"
+            f"{chosen.data} has no validation split to fit to (it has {', '.join(lacks[0].splits)}); train with "
+            f"--validation 0.1, or go without {asked}"
         )
-    if dataset.split in ("validation", "all"):
-        way = f"{how_to_add('test', dataset)}go without {asked}"
-        if "test" in dataset.splits:
+    if chosen.dataset.split in (VALIDATION, "all"):
+        way = f"train with --validation 0.1, which is fitted to then, or go without {asked}"
+        if "test" in chosen.dataset.splits:
             way = "report another with --split test"
-        raise UserError(f"split {dataset.split} of {data} holds the validation images, to which {asked} fits; {way}")
-    return Chosen(open_split(data, "validation", context, 0), f"split validation of {data}", data)
-
-
-def how_to_add(split: str, dataset: Dataset) -> str:
-    """Return what adds a split to a folder, as the first of two ways; "" for data that its user does not arrange."""
-    place, rule = Path(dataset.origin.path), dataset.origin.rule
-    if not place.is_dir() or rule == "published":
-        return ""
-    if rule == "folders":
-        return f"put some images a class into {place / split}, or "
-    return "arrange its class folders in train/, validation/ and test/ and train on that, or "
+        raise UserError(
+            f"split {chosen.dataset.split} of {chosen.data} holds the validation images, to which {asked} fits; {way}"
+        )
+    fitted, *others = (open_split(chosen.data, VALIDATION, context, cut) for cut in each)
+    for known, other in zip(chosen.known[1:], others, strict=True):
+        if not same_images(fitted, other):
+            raise UserError(
+                f"{chosen.known[0].model} and {known.model} were trained with different validation images of "
+                f"{chosen.data}, so one has learned from what would be fitted to; train both with one --validation and "
+                f"one --split-seed, or go without {asked}"
+            )
+    return Chosen(fitted, f"split validation of {chosen.data}", chosen.data)
 
 
 def same_images(one: Dataset, other: Dataset) -> bool:
@@ -114,7 +136,7 @@ def knowledge(name: str, model: Classifier) -> list[Known]:
 
 def known_of(name: str, header: ModelHeader | None) -> Known:
     """What one header says."""
-    return Known(name, header.data, header.recipe) if header else Known(name, {}, {})
+    return Known(name, header.data, header.recipe, header.chosen) if header else Known(name, {}, {})
 
 
 def split_for_one(known: Known, data: str, split: str | None, context: Context) -> Chosen:
@@ -129,10 +151,12 @@ def split_for_one(known: Known, data: str, split: str | None, context: Context) 
     if first.origin.rule.startswith("hash") and not trained_from:
         every = known.open(data, "all", context)
         return Chosen(every, f"all images of {data}, another source than the model was trained from", data)
-    held_out = next((s for s in ("test", "validation") if s in first.splits), None)
+    held_out = next((s for s in ("test", VALIDATION) if s in first.splits), None)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
     said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
+    if trained_from and held_out in known.chosen:
+        said += "; the weights were chosen on these images"
     return Chosen(known.open(data, held_out, context), said, data)
 
 

@@ -19,10 +19,10 @@ from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.core.text import listed
-from imclass.core.untrusted import DAMAGE
 from imclass.evaluation.ensemble import check_alike
 from imclass.evaluation.measures.single_label import measured, ranks
 from imclass.evaluation.papers.table import Tested
+from imclass.store.untrusted import DAMAGE
 
 FORM = {"ids": "int64 N", "names": "str N", "labels": "int64 N", "scores": "float32 N K", "classes": "str K"}
 

@@ -127,8 +127,8 @@ def sketch(
     entry: NetworkEntry = networks(context)[model.network]
     if model.initialiser:
         Found("initialiser", dict(INITIALISERS))[model.initialiser]
-    check_classes(classes, model.network)
     row = row_of(entry, model.row, model.network)
+    check_classes(classes, model.network)
     size = native_size(row, model.network)
     preprocess = preprocess or default_preprocess(entry, size)
     if preprocess.size != size:

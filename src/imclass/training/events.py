@@ -92,6 +92,17 @@ class EpochEnd:
 Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd
 
 
+def summary(result: Evaluation) -> dict[str, int | float]:
+    """Return the numbers of an evaluation that a log and a model file keep."""
+    return {
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "evaluated": len(result.labels),
+        "total": result.total,
+    }
+
+
 @runtime_checkable
 class Consumer(Protocol):
     """Anything that watches a run."""

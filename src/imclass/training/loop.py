@@ -14,12 +14,12 @@ from imclass.core.config import Execution, Position, Stage, Training
 from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader
+from imclass.data.subset import VALIDATION
 from imclass.models.classifier import NetworkClassifier
 from imclass.training import objective, optimiser_state
 from imclass.training.checkpoint import Checkpoint, Checkpoints
-from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd, summary
 
-VALIDATION = "validation"
 SUMS = ("loss", "auxiliary", "correct", "images", "refused")  # of the running epoch
 
 
@@ -30,7 +30,8 @@ class Task:
     training: Training
     classifier: NetworkClassifier
     loaders: tuple[Loader, ...]  # one a stage
-    evaluate: Callable[[NetworkClassifier], Mapping[str, Evaluation]]  # the held-out splits, after each epoch
+    held_out: tuple[str, ...]  # the splits that are scored
+    score: Callable[[NetworkClassifier, str], Evaluation]  # of a split
     checkpoints: Checkpoints
     runtime: Runtime
     execution: Execution = Execution()
@@ -40,6 +41,11 @@ class Task:
     def epochs(self) -> int:
         """Epochs of the whole run."""
         return sum(stage.epochs for stage in self.training.stages)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The splits scored after each epoch: validation, which chooses the weights, else all there are."""
+        return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
 
 @dataclass
@@ -53,6 +59,7 @@ class State:
     history: list[float] = field(default_factory=list)  # validation accuracies of the present stage
     best: dict[str, Tensor] = field(default_factory=dict)  # the model's tensors when validation was best
     best_top1: float = -1.0
+    metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep so far, by split
     saved: float = field(default_factory=time.monotonic)
 
     @property
@@ -71,6 +78,7 @@ class State:
             "totals": self.totals,
             "history": self.history,
             "best_top1": self.best_top1,
+            "metrics": self.metrics,
             "runtime": to_json(self.task.runtime),
             "seed": self.task.training.seed,
         }
@@ -80,6 +88,7 @@ class State:
         record, network = checkpoint.record, self.task.classifier.network
         self.at, self.totals = from_json(At, record["at"]), dict.fromkeys(SUMS, 0.0) | record["totals"]
         self.history, self.best_top1 = list(record["history"]), record["best_top1"]
+        self.metrics = dict(record["metrics"])
         network.load_state_dict(prefixed(checkpoint.tensors, "model."))
         self.best = prefixed(checkpoint.tensors, "best.")
         stage = self.task.training.stages[min(self.at.stage, last_stage(self.task))]
@@ -129,7 +138,8 @@ def steps(state: State) -> Iterator[Event]:
             if time.monotonic() - state.saved >= task.execution.save_every:
                 yield save(state)
             began = time.monotonic()
-        for split, result in task.evaluate(task.classifier).items():
+        for split in task.watched:
+            result = task.score(task.classifier, split)
             yield Evaluated(state.at, result, split, best=note(state, split, result))
         yield finish_epoch(state)
         yield save(state)
@@ -189,13 +199,15 @@ def stage_step(state: State) -> int:
 
 
 def note(state: State, split: str, result: Evaluation) -> bool:
-    """Remember a validation result; true where it is the best so far. Other splits choose nothing."""
+    """Remember a result; true where it is the best on validation so far. Other splits choose nothing."""
     if split != VALIDATION:
+        state.metrics[split] = summary(result)
         return False
     state.history.append(result.top1)
     better = result.top1 > state.best_top1
     if better:
         state.best_top1 = result.top1
+        state.metrics[split] = summary(result)
         state.best = {k: v.detach().cpu().clone() for k, v in state.task.classifier.network.state_dict().items()}
     return better
 
@@ -229,6 +241,19 @@ def save(state: State) -> Saved:
         problem = str(error)
     state.saved = time.monotonic()
     return Saved(state.at, path, problem)
+
+
+def conclude(state: State) -> Iterator[Evaluated]:
+    """Take the weights to keep, and score each split that has not been scored with them; nothing before the end."""
+    task = state.task
+    if state.at.stage <= last_stage(task):
+        return
+    task.classifier.network.load_state_dict(chosen(state)[0])
+    for split in task.held_out:
+        if split not in state.metrics:
+            result = task.score(task.classifier, split)
+            state.metrics[split] = summary(result)
+            yield Evaluated(state.at, result, split)
 
 
 def chosen(state: State) -> tuple[dict[str, Tensor], str]:

@@ -14,6 +14,7 @@ from imclass.app.cli.arguments import DONE, SOME_REFUSED, Data
 from imclass.app.cli.checks import check_workers
 from imclass.app.text.columns import plain
 from imclass.core.codec import to_json
+from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
@@ -35,8 +36,8 @@ def get(name: str, own: Data, context: Context) -> dict[str, Any]:
 
 def check(name: str, own: Data, context: Context) -> dict[str, Any]:
     """Decode every image of every split; name those that cannot be used."""
-    first = open_split(name, "train", context, own.split_seed)
-    opened = [open_split(name, split, context, own.split_seed) for split in first.splits]
+    first = open_split(name, "train", context, Cut(seed=own.split_seed))
+    opened = [open_split(name, split, context, Cut(seed=own.split_seed)) for split in first.splits]
     refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
     return {
         "name": name,
@@ -55,7 +56,7 @@ def export(name: str, own: Data, context: Context) -> dict[str, Any]:
         raise UserError("name a new folder with --out")
     if own.out.exists() and not (own.out.is_dir() and not any(own.out.iterdir())):
         raise UserError(f"--out {own.out} is there already; name a new or an empty folder")
-    dataset = open_split(name, own.split or "test", context, own.split_seed)
+    dataset = open_split(name, own.split or "test", context, Cut(seed=own.split_seed))
     first = range(min(own.most, len(dataset)))
     refused = [bad for i in first if (bad := write_png(dataset, i, own.out)) is not None]
     return {"name": name, "out": str(own.out), "images": len(first) - len(refused), "refused": to_json(refused)}

@@ -15,7 +15,7 @@ from typing import Any
 
 from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERBS
 from imclass.app.cli.streams import flush, safe_streams
-from imclass.app.cli.words import filled, scan
+from imclass.app.cli.words import no_option, option_hints, parse
 from imclass.app.runs.single import check_single, wait_for_first
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
@@ -118,7 +118,10 @@ def dispatch(words: Sequence[str]) -> int:
         from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
 
         return run("train", read_train(rest))
-    return run(verb, filled(VERBS[verb], *scan(rest, VERBS[verb]), f"imclass {verb}"))
+    arguments, others = parse(VERBS[verb], rest, f"imclass {verb}")
+    for key in others:
+        raise no_option(key, option_hints(VERBS[verb]))
+    return run(verb, arguments)
 
 
 def run(verb: str, arguments: Any) -> int:

@@ -167,9 +167,7 @@ def opened(training: Training, header: ModelHeader, context: Context) -> tuple[d
     """The splits of the data, by name; or none, and why."""
     try:
         names = header.data.get("splits", ())
-        return {
-            name: open_split(training.data, name, context, training.split_seed, training.split) for name in names
-        }, ""
+        return {name: open_split(training.data, name, context, training.cut) for name in names}, ""
     except UserError as error:
         return {}, told(str(error), context.store)
 

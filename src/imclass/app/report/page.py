@@ -17,6 +17,7 @@ from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
 from imclass.core.runtime import versions
 from imclass.core.text import columns, percent
+from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.measures.single_label import most_confused, per_class
 
@@ -121,13 +122,21 @@ def honesty(m: Material, split: str) -> str:
     }
     hashed = f"a part of each class that a hash of the file names took out of training ({rule})"
     part = what.get(rule, hashed if rule.startswith("hash") else rule or "not described")
+    share = float(m.header.data.get("validation", 0))
+    if share and split == "test" and rule == "folders":
+        part = "the data's own held-out folder"
+    if share and split == VALIDATION:
+        part = f"{100 * share:g} % of each class, which a hash of the names took out of the training part"
     if split == "test":
         chose = (
-            "It chose nothing: neither the weights nor the rate nor when to stop followed from it, and its curve below "
-            "was only drawn. What people change between runs after looking at such pages, no page can tell."
+            "It chose nothing: neither the weights nor the rate nor when to stop followed from it. "
+            "What people change between runs after looking at such pages, no page can tell."
         )
     else:
-        chose = "It chose the weights, so the figure flatters them a little; there is no test part that would not."
+        chose = (
+            "The weights were chosen on these images, so the figure flatters them a little; there is no test part that "
+            "would not."
+        )
     return f"The held-out images are {part}. The network was not trained on them. {chose}"
 
 
@@ -135,7 +144,7 @@ def learning(m: Material) -> Html:
     """Loss and error over epochs."""
     if not m.history:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in m.history[-1])
+    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in m.history[0])
     said = "The training line shows means over parts of an epoch, the number below it the mean over the last one: both "
     said += "while the weights were still changing and, where the recipe says so, of altered images"
     said += f"; {held_out} after each epoch." if held_out else "."

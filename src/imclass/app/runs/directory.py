@@ -62,55 +62,41 @@ class Run:
                 ) from None
             yield
 
-    def recorded(self, training: Training, usual: Mapping[str, Any]) -> Runtime | None:
-        """The runtime that this very run resolved when it began, if it did; `usual` as for `check`."""
-        begun = read_begun(self.config, self.kinds) if self.config.is_file() else None
-        return begun.runtime if begun and not begun.difference(training, usual) else None
+    def plan(self, training: Training, execution: Execution, usual: Any, data: Mapping[str, Any]) -> "Plan":
+        """Return what will stand in config.json; a directory that is not for this very run is a `UserError`.
 
-    def begin(
-        self,
-        training: Training,
-        execution: Execution,
-        usual: Mapping[str, Any],
-        data: Mapping[str, Any],
-        used: Runtime,
-    ) -> None:
-        """Make the directory, unless it is this very run's already; what `check` finds is a `UserError`."""
-        if self.check(training, execution, usual, data):
-            return
+        `usual` is the network's row in its table, `data` the facts of the data.
+        """
         record = {
             "format": FORMAT,
             "training": to_json(training),
             "execution": to_json(execution),
             "data": dict(data),
-            "runtime": to_json(used),
         }
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
+        if not self.config.is_file():
+            if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
+                raise UserError(
+                    f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
+                )
+            return Plan(record)
+        begun = read_begun(self.config, self.kinds)
+        lines = begun.difference(training, to_json(usual))
+        if self.worked:
+            self.compare(begun, lines, execution, data)
+        return Plan(record, None if lines else begun.runtime)
+
+    def begin(self, plan: "Plan", used: Runtime) -> None:
+        """Make the directory and its config.json, unless there is work in it already."""
+        if self.worked:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.locked():  # by another process that has begun here and has saved nothing yet
-                write(self.config, json.dumps(record, indent=2) + "\n")
+                write(self.config, json.dumps(plan.record | {"runtime": to_json(used)}, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
-
-    def check(
-        self, training: Training, execution: Execution, usual: Mapping[str, Any], data: Mapping[str, Any]
-    ) -> bool:
-        """Whether the directory is this very run's already, false where the run can begin in it; else a `UserError`.
-
-        `usual` is the network's row in its table.
-        """
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
-        if self.config.is_file():
-            begun = read_begun(self.config, self.kinds)
-            if self.worked:
-                self.compare(begun, begun.difference(training, usual), execution, data)
-            return self.worked
-        if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
-            raise UserError(
-                f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
-            )
-        return False
 
     def compare(self, begun: "Begun", lines: list[str], execution: Execution, data: Mapping[str, Any]) -> None:
         """A `UserError` with every difference, unless this is the run that the folder was made for."""
@@ -143,19 +129,27 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What will stand in a run's config.json, and the runtime that this very run resolved when it began, if it did."""
+
+    record: dict[str, Any]
+    runtime: Runtime | None = None
+
+
+@dataclass(frozen=True)
 class Begun:
     """What a run's config.json holds: its choices, the digest of its data, and the runtime it resolved."""
 
     training: Training
     execution: Execution
     digest: str
-    plugins: Mapping[str, str]  # SHA-256 of the plugin files that defined what it uses, such as "network tiny"
+    digests: Mapping[str, str]  # SHA-256 of the user's own files that defined what it uses, such as "network tiny"
     runtime: Runtime
 
-    def changed(self, plugins: Mapping[str, str]) -> list[str]:
+    def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that is not what it was."""
-        keys = dict.fromkeys([*self.plugins, *plugins])
-        states = {key: (self.plugins.get(key, "ours")[:12], plugins.get(key, "ours")[:12]) for key in keys}
+        keys = dict.fromkeys([*self.digests, *digests])
+        states = {key: (self.digests.get(key, "ours")[:12], digests.get(key, "ours")[:12]) for key in keys}
         return [f"{key}: its file was {old}, and is {new}" for key, (old, new) in states.items() if old != new]
 
     def difference(self, training: Training, usual: Mapping[str, Any]) -> list[str]:
@@ -197,6 +191,23 @@ def read_begun(file: Path, kinds: Kinds) -> Begun:
         raise unreadable from None
 
 
+def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
+    """Return the choices of a run, by its directory or its config.json, or alone; a `UserError` names file and key."""
+    try:
+        record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
+        if isinstance(record, dict) and record.get("format", FORMAT) != FORMAT:
+            raise UserError(f"it has format {record['format']}, and this imclass reads {FORMAT}; train again")
+        if not isinstance(record, dict) or "training" not in record:
+            return from_json(Training, record, "", kinds), Execution()
+        return from_json(Training, record["training"], "", kinds), from_json(Execution, record.get("execution", {}))
+    except OSError as error:
+        raise UserError(f"--config {file} cannot be read: {error.strerror}; give a run's directory") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
+    except UserError as error:
+        raise UserError(f"--config {file}: {error}") from None
+
+
 def readable(log: Path) -> list[str]:
     """The whole lines of a log, each one JSON object."""
     kept = []
@@ -210,5 +221,4 @@ def readable(log: Path) -> list[str]:
 def happened(record: Mapping[str, Any], stood: At) -> bool:
     """Whether a log record belongs to the time before the checkpoint that stood there."""
     at = At(**{f.name: record.get(f.name, 0) for f in fields(At)})
-    later = {"epoch_start"} if stood.batch == 0 else {"evaluated", "epoch_end"}
-    return at < stood or (at == stood and record.get("event") not in later)
+    return at < stood or (at == stood and record.get("event") not in ("epoch_start", "evaluated", "epoch_end"))

@@ -12,7 +12,7 @@ from imclass.app.runs.directory import Run
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
-from imclass.training.events import EpochStart, Event
+from imclass.training.events import EpochStart, Event, summary
 
 
 def record(event: Event) -> dict[str, Any]:
@@ -22,22 +22,10 @@ def record(event: Event) -> dict[str, Any]:
     for f in fields(event):
         value = getattr(event, f.name)
         if isinstance(value, Evaluation):
-            own |= summary(value)
+            own |= summary(value) | {"refused": to_json(value.refused)}
         elif f.name != "at":
             own[f.name] = str(value) if isinstance(value, Path) else to_json(value)
     return {"event": kind, **to_json(event.at), **own}
-
-
-def summary(result: Evaluation) -> dict[str, Any]:
-    """The numbers of an evaluation that a log and a model file keep."""
-    return {
-        "top1": result.top1,
-        "top5": result.top5,
-        "loss": result.loss,
-        "evaluated": len(result.labels),
-        "refused": to_json(result.refused),
-        "total": result.total,
-    }
 
 
 class Log:

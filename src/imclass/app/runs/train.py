@@ -1,13 +1,12 @@
 """Training as a run: everything checked and prepared, then performed as an iterator of events."""
 
 import contextlib
-import copy
 import inspect
+import itertools
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from types import FrameType
 from typing import Any, get_type_hints
 
@@ -19,18 +18,19 @@ from torch import Tensor
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.expendable import Expendable
-from imclass.app.runs.log import Log, summary
+from imclass.app.runs.log import Log
+from imclass.app.runs.material import open_training_data
+from imclass.app.runs.settle import settle
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
-from imclass.core.codec import from_json, hints_of, override, to_json, typed
-from imclass.core.config import Execution, Model, Optimiser, Schedule, Stage, Training
-from imclass.core.contracts import Dataset, Evaluation
-from imclass.core.errors import Interrupted, UserError
+from imclass.core.codec import from_json, hints_of, to_json
+from imclass.core.config import Execution, Model, Training
+from imclass.core.contracts import Evaluation
+from imclass.core.errors import Interrupted, UnknownKey, UserError
+from imclass.core.override import override, typed
 from imclass.core.tables import Found
 from imclass.core.text import nearest
-from imclass.data.catalog import open_split, sources, spelled
 from imclass.data.loader import Loader
-from imclass.evaluation.held_out import how_to_add
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier, create, networks
@@ -40,7 +40,6 @@ from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.kinds import kinds_in
 
-PROBED = 32  # images of a probe's training step
 DEFAULT = Execution()
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
 
@@ -76,7 +75,9 @@ def overridden(training: Training, changes: Mapping[str, Any], context: Context 
     for key in [key for key in changes if key.startswith("model.") and key.split(".")[1] not in common]:
         name, hints = key.removeprefix("model."), hints_of(type(networks(context)[network].row))
         if name not in hints:
-            raise UserError(f"{network} has no field {name!r}{nearest(name, [*hints, *common])}")
+            known = [*hints, *common]
+            message = f"{network} has no field {name!r}{nearest(name, known)}"
+            raise UnknownKey(message, key, [f"model.{field}" for field in known])
         value = to_json(typed(hints[name], changes.pop(key), key))
         changes[f"model.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
     return override(training, changes, kinds_in(context))
@@ -93,112 +94,47 @@ class Job:
     notes: tuple[str, ...]  # what a user should know before it begins
 
 
-def prepare(config: Training, run: Run, context: Context, execution: Execution = DEFAULT, dry: bool = False) -> Job:
+def prepare(
+    config: Training,
+    run: Run,
+    context: Context,
+    execution: Execution = DEFAULT,
+    dry: bool = False,
+    given: Collection[str] = (),
+) -> Job:
     """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
 
-    `dry` writes nothing.
+    `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
     """
     run = replace(run, kinds=kinds_in(context))
-    part = partial(open_split, config.data, context=context, split_seed=config.split_seed, rule=config.split)
-    training = part("train")
-    held_out = [part(name) for name in training.splits if name != "train"]
-    classifier = create(config.model, training.classes, config.preprocess, config.seed, context)
-    config = replace(config, model=replace(config.model, row=classifier.row), data=spelled(config.data, context))
-    usual = to_json(networks(context)[config.model.network].row)
-    check_data(config, training, held_out)
-    facts = {
-        **to_json(training.origin),
-        "digest": training.digest(),
-        "splits": list(training.splits),
-        "split": to_json(config.split),
-        "split_seed": config.split_seed,
-        "plugins": plugins_of(config, context),
-    }
+    config, data = open_training_data(config, given, execution, context)
+    classifier = create(config.model, data.train.classes, config.preprocess, config.seed, context)
+    config = replace(config, model=replace(config.model, row=classifier.row))
+    plan = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
-    loaders = tuple(loader(config, stage, training, execution) for stage in config.stages)
     if config.model.mean_image:
-        classifier.network.normalise(mean_image(loaders[0]), config.model.std)
+        classifier.network.normalise(mean_image(data.loaders[0]), config.model.std)
+    tried: tuple[str, ...] = ()
     if dry:
-        run.check(config, execution, usual, facts)
-        used, tried = runtime.resolve(config.device), ""
+        used = runtime.resolve(config.device)
     else:
-        recorded = (
-            from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else run.recorded(config, usual)
-        )
-        used, tried = settle(config, recorded, classifier, loaders[0])
-        run.begin(config, execution, usual, facts, used)
-        runtime.apply(used)
+        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else plan.runtime
+        used, tried = settle(config, recorded, classifier, data.loaders[0])
+        run.begin(plan, used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
 
-    def look(trained: NetworkClassifier) -> dict[str, Evaluation]:
-        return {d.split: evaluate(trained, d, workers=execution.workers, strict=execution.strict) for d in held_out}
+    def score(trained: NetworkClassifier, split: str) -> Evaluation:
+        return evaluate(trained, data.held_out[split], workers=execution.workers, strict=execution.strict)
 
-    task = loop.Task(config, classifier, loaders, look, run.checkpoints(execution.keep), used, execution)
-    return Job(run, task, facts, checkpoint, (*training.origin.notes, *problems, *filter(None, [tried])))
-
-
-def plugins_of(config: Training, context: Context) -> dict[str, str]:
-    """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
-    kinds = kinds_in(context)
-    chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
-    chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
-    chosen += [(networks(context), config.model.network), (sources(context), config.data)]
-    return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}
-
-
-def settle(
-    config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
-) -> tuple[runtime.Runtime, str]:
-    """Device, threads and arithmetic: as `recorded`, else as configured, else what is fastest here; and why."""
-    if recorded:
-        runtime.resolve(recorded.device)  # it must still be here
-        return recorded, ""
-    used = runtime.resolve(config.device)
-    if config.precision != "auto":
-        chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.PLAIN
-        return replace(used, arithmetic=chosen), ""
-    batch = next(batch for batch in first.batches(0) if len(batch.labels))
-    some = min(len(batch.labels), PROBED)
-    network = copy.deepcopy(classifier.network).to(used.device)
-    images, labels = batch.images[:some].to(used.device), batch.labels[:some].to(used.device)
-    chosen, trials = precision.probe(network, images, labels)
-    return replace(used, arithmetic=chosen), f"{chosen} was chosen for this network: {tried_out(trials, some)}"
-
-
-def tried_out(trials: Sequence[precision.Trial], images: int) -> str:
-    """What a probe measured, in words."""
-    return "; ".join(
-        f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
-    )
+    kept = run.checkpoints(execution.keep)
+    task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
+    return Job(run, task, data.facts, checkpoint, (*data.notes, *problems, *tried))
 
 
 def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
     """The mean of all training images as the network sees them, in [0, 1]; summed exactly enough in float64."""
     mean = first.kept.images.mean(axis=0, dtype=np.float64) / 255
     return torch.from_numpy(mean.transpose(2, 0, 1)).float()
-
-
-def loader(config: Training, stage: Stage, training: Dataset, execution: Execution) -> Loader:
-    """The training images as this stage sees them; padding takes the rounded mean."""
-    mean = config.model.mean * (config.preprocess.w_in if len(config.model.mean) == 1 else 1)
-    fill = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8)
-    return Loader(
-        training, config.preprocess, stage.augment, fill, stage.batch, config.seed, execution.workers, execution.memory
-    )
-
-
-def check_data(config: Training, training: Dataset, held_out: Sequence[Dataset]) -> None:
-    """The data can be trained on as configured; otherwise a `UserError`."""
-    if len(training) == 0:
-        raise UserError(f"{training.origin.path} has no training images")
-    for stage in config.stages:
-        if stage.batch > len(training):
-            raise UserError(f"--batch {stage.batch} is more than the {len(training)} training images; set it lower")
-        if stage.schedule.needs_validation and not any(d.split == loop.VALIDATION for d in held_out):
-            raise UserError(
-                f"--schedule.kind {stage.schedule.kind} needs a validation split, and {config.data} has only "
-                f"{', '.join(training.splits)}; {how_to_add(loop.VALIDATION, training)}take another schedule"
-            )
 
 
 def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
@@ -208,6 +144,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
         flag = stack.enter_context(signals())
+        runtime.apply(job.task.runtime)
         task = replace(job.task, asked_to_stop=flag.is_set)
         job.run.cut(job.checkpoint)
         state = loop.start(task, job.checkpoint)
@@ -217,7 +154,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
-        for last in loop.steps(state):
+        for last in itertools.chain(loop.steps(state), loop.conclude(state)):
             for consumer in watching:
                 consumer.see(last)
             if task.execution.strict and isinstance(last, StepEnd) and last.refused:
@@ -235,16 +172,13 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
 
 
 def finish(job: Job, state: loop.State) -> Saved:
-    """Score the chosen weights once more and write the model file."""
-    tensors, chosen = loop.chosen(state)
-    job.task.classifier.network.load_state_dict(tensors)
-    results = job.task.evaluate(job.task.classifier)
+    """Write the model file, with the scores of its weights."""
     job.task.classifier.save(
         job.run.model,
         recipe=to_json(job.task.training),
         data=job.facts,
-        metrics={split: {k: v for k, v in summary(r).items() if k != "refused"} for split, r in results.items()},
-        chosen=chosen,
+        metrics={split: state.metrics[split] for split in job.task.held_out},
+        chosen=loop.chosen(state)[1],
         versions=runtime.versions(),
     )
     return Saved(state.at, job.run.model)

@@ -30,7 +30,7 @@ def run(order: Order) -> int:
     """Train with progress on standard error, and the result on standard output."""
     own, config = order.own, order.training
     run = Run(own.out or Path("runs") / config.recipe)
-    job = prepare(config, run, order.context, order.execution, dry=own.dry_run)
+    job = prepare(config, run, order.context, order.execution, dry=own.dry_run, given=order.given)
     for note in job.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     if own.dry_run:

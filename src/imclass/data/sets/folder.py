@@ -8,7 +8,6 @@ Nothing in the tree is ever written to.
 
 import hashlib
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from imclass.core.errors import BadImage, UserError
 from imclass.core.text import listed, nearest
 from imclass.data.images.decode import decode, read
 from imclass.data.source import Place, Source
+from imclass.data.subset import composed, lowest_ranked
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 READ = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")
@@ -175,11 +175,6 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         raise UserError(f"{folder} cannot be read: {error.strerror}; change its permissions or move it away") from None
 
 
-def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC), so that a tree copied between systems is split the same way."""
-    return unicodedata.normalize("NFC", name)
-
-
 def open_folder(place: Place, split: str) -> FolderDataset:
     """One split of the tree at `place.path`; "all" is every image of a tree that has no parts of its own.
 
@@ -289,17 +284,8 @@ def by_hash(scan: Scan, folders: Sequence[str], place: Place) -> Tree:
 
 
 def held_out(files: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:
-    """Return of each class the share whose hashes of (seed, name) are lowest: of two at least one, and never all.
-
-    Names, not positions, decide: adding images moves few others.
-    """
-    ranked = {name: sorted(own, key=lambda file: rank(file, seed)) for name, own in files.items()}
-    return {name: tuple(own[: min(max(1, round(share * len(own))), len(own) - 1)]) for name, own in ranked.items()}
-
-
-def rank(file: str, seed: int) -> bytes:
-    """Where a file stands in its class's order: a hash of seed and name."""
-    return hashlib.sha256(f"{seed}\n{composed(file)}".encode("utf-8", "surrogateescape")).digest()
+    """Return of each class the share whose hashes of (seed, name) are lowest."""
+    return {name: tuple(own[i] for i in lowest_ranked(own, seed, share)) for name, own in files.items()}
 
 
 DATASETS = {

@@ -23,7 +23,7 @@ from torch._subclasses import FakeTensorMode
 
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
-from imclass.core.untrusted import GRACE, RATIO
+from imclass.store.untrusted import GRACE, RATIO
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which training scripts keep the weights
 PREFIXES = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's

@@ -1,0 +1,115 @@
+"""Some of a data set's images as a split of their own: a share of train, cut off by a hash of names, for validation."""
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from imclass.core.config import Cut
+from imclass.core.contracts import Dataset, Image, Origin
+from imclass.core.errors import UserError
+
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """The images of another data set at `positions`, under a split's name; a `Dataset`."""
+
+    base: Dataset
+    positions: Int64[np.ndarray, "N"]
+    split: str
+    splits: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.base.classes
+
+    @property
+    def origin(self) -> Origin:
+        return self.base.origin
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is all of the other data set."""
+        return len(self.positions) == len(self.base)
+
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, "N"]:
+        return self.base.ids[self.positions]
+
+    @cached_property
+    def labels(self) -> Int64[np.ndarray, "N"]:
+        return self.base.labels[self.positions]
+
+    @cached_property
+    def array(self) -> UInt8[np.ndarray, "N H W C"] | None:
+        array = self.base.array
+        return array if array is None or self.whole else array[self.positions]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, i: int) -> tuple[Image, int]:
+        return self.base[int(self.positions[i])]
+
+    def name(self, i: int) -> str:
+        """The name in the other data set."""
+        return self.base.name(int(self.positions[i]))
+
+    def digest(self) -> str:
+        """SHA-256 over the other data set's digest and the ids of the images."""
+        if self.whole:
+            return self.base.digest()
+        ids = np.ascontiguousarray(self.ids, "<i8").tobytes()
+        return hashlib.sha256(self.base.digest().encode() + ids).hexdigest()
+
+
+def with_validation(splits: Mapping[str, Dataset], cut: Cut) -> Mapping[str, Dataset]:
+    """Return the splits of a data set with a share of train as "validation", where `cut` sets one.
+
+    The share is of each class, by the rule that holds out a folder's test split; a class of one image stays in train. A
+    validation split that the data has already takes the name "test". Raise `UserError` where it has both.
+    """
+    if not cut.validation:
+        return splits
+    rest = {name: dataset for name, dataset in splits.items() if name not in ("train", VALIDATION)}
+    train = splits["train"]
+    if VALIDATION in splits:
+        if "test" in rest:
+            raise UserError(
+                f"{train.origin.path} has a validation split, so none can be cut from train; leave --validation out"
+            )
+        rest = {"test": splits[VALIDATION], **rest}
+    names = ("train", VALIDATION, *rest)
+    chosen = np.zeros(len(train), bool)
+    for label in np.unique(train.labels):
+        positions = np.flatnonzero(train.labels == label)
+        ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
+        chosen[positions[ranked]] = True
+    parts = {"train": np.flatnonzero(~chosen), VALIDATION: np.flatnonzero(chosen)}
+    cuts = {name: Subset(train, positions, name, names) for name, positions in parts.items()}
+    return cuts | {name: Subset(dataset, np.arange(len(dataset)), name, names) for name, dataset in rest.items()}
+
+
+def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
+    """Return the positions of the share of names whose hashes of (seed, name) are lowest.
+
+    Of two names it is at least one, and it is never all. Names, not positions, decide: adding images moves few others.
+    """
+    order = sorted(range(len(names)), key=lambda i: rank(names[i], seed))
+    return order[: min(max(1, round(share * len(names))), len(names) - 1)]
+
+
+def rank(name: str, seed: int) -> bytes:
+    """Return where a name stands in its class's order: a hash of seed and name."""
+    return hashlib.sha256(f"{seed}\n{composed(name)}".encode("utf-8", "surrogateescape")).digest()
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC), so that a tree copied between systems is split the same way."""
+    return unicodedata.normalize("NFC", name)
