@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Execution, Position, Stage, Training
 from imclass.core.contracts import Evaluation
+from imclass.core.errors import Interrupted
 from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader
 from imclass.data.subset import VALIDATION
@@ -22,6 +23,8 @@ from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, 
 
 SUMS = ("loss", "auxiliary", "correct", "images", "refused")  # of the running epoch
 
+Report: TypeAlias = Callable[[int, int], None]  # of how many images are scored, and how many there are
+
 
 @dataclass(frozen=True)
 class Task:
@@ -31,7 +34,7 @@ class Task:
     classifier: NetworkClassifier
     loaders: tuple[Loader, ...]  # one a stage
     held_out: tuple[str, ...]  # the splits that are scored
-    score: Callable[[NetworkClassifier, str], Evaluation]  # of a split
+    score: Callable[[NetworkClassifier, str, Report], Evaluation]  # of a split, with a word after each batch
     checkpoints: Checkpoints
     runtime: Runtime
     execution: Execution = Execution()
@@ -139,7 +142,10 @@ def steps(state: State) -> Iterator[Event]:
                 yield save(state)
             began = time.monotonic()
         for split in task.watched:
-            result = task.score(task.classifier, split)
+            result = score(state, split)
+            if result is None:
+                yield save(state)
+                return
             yield Evaluated(state.at, result, split, best=note(state, split, result))
         yield finish_epoch(state)
         yield save(state)
@@ -243,6 +249,20 @@ def save(state: State) -> Saved:
     return Saved(state.at, path, problem)
 
 
+def score(state: State, split: str) -> Evaluation | None:
+    """Return the scores of a split; `None` where the user asks to stop meanwhile."""
+    task = state.task
+
+    def go_on(done: int, total: int) -> None:
+        if done < total and task.asked_to_stop():
+            raise Interrupted
+
+    try:
+        return task.score(task.classifier, split, go_on)
+    except Interrupted:
+        return None
+
+
 def conclude(state: State) -> Iterator[Evaluated]:
     """Take the weights to keep, and score each split that has not been scored with them; nothing before the end."""
     task = state.task
@@ -251,9 +271,16 @@ def conclude(state: State) -> Iterator[Evaluated]:
     task.classifier.network.load_state_dict(chosen(state)[0])
     for split in task.held_out:
         if split not in state.metrics:
-            result = task.score(task.classifier, split)
+            result = score(state, split)
+            if result is None:
+                return
             state.metrics[split] = summary(result)
             yield Evaluated(state.at, result, split)
+
+
+def concluded(state: State) -> bool:
+    """Whether the run has come to its end, its scores included."""
+    return state.at.stage > last_stage(state.task) and set(state.task.held_out) <= set(state.metrics)
 
 
 def chosen(state: State) -> tuple[dict[str, Tensor], str]:

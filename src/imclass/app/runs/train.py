@@ -123,8 +123,9 @@ def prepare(
         run.begin(plan, used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
 
-    def score(trained: NetworkClassifier, split: str) -> Evaluation:
-        return evaluate(trained, data.held_out[split], workers=execution.workers, strict=execution.strict)
+    def score(trained: NetworkClassifier, split: str, report: loop.Report) -> Evaluation:
+        held_out = data.held_out[split]
+        return evaluate(trained, held_out, workers=execution.workers, report=report, strict=execution.strict)
 
     kept = run.checkpoints(execution.keep)
     task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
@@ -143,9 +144,9 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
-        flag = stack.enter_context(signals())
+        asked, moving = stack.enter_context(signals())
         runtime.apply(job.task.runtime)
-        task = replace(job.task, asked_to_stop=flag.is_set)
+        task = replace(job.task, asked_to_stop=asked.is_set)
         job.run.cut(job.checkpoint)
         state = loop.start(task, job.checkpoint)
         watching: list[Consumer] = [Log(job.run)]
@@ -155,13 +156,15 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
             stack.callback(consumer.close)
         last: Event | None = None
         for last in itertools.chain(loop.steps(state), loop.conclude(state)):
+            if isinstance(last, StepEnd):
+                moving.set()
             for consumer in watching:
                 consumer.see(last)
             if task.execution.strict and isinstance(last, StepEnd) and last.refused:
                 bad = described(last.refused[0])
                 raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
             yield last
-        if state.at.stage > loop.last_stage(task):
+        if loop.concluded(state):
             finished = finish(job, state)
             if not task.execution.keep_checkpoints:
                 task.checkpoints.clear()
@@ -185,23 +188,27 @@ def finish(job: Job, state: loop.State) -> Saved:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[threading.Event]:
-    """A flag that Ctrl-C, SIGTERM and SIGHUP set while this lasts; outside the main thread they are left alone.
+def signals() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Yield two flags: Ctrl-C, SIGTERM and SIGHUP set the first; until the second is set, they end the run at once.
 
-    A signal that is ignored already stays so: `nohup` and shells that start something in the background ask for it.
+    Before its first step a run has nothing to save, and may be decoding all images. A signal that is ignored already
+    stays so: `nohup` and shells that start something in the background ask for it. Outside the main thread signals are
+    left alone.
     """
-    flag = threading.Event()
+    asked, moving = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield flag
+        yield asked, moving
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        flag.set()
+        asked.set()
+        if not moving.is_set():
+            raise Interrupted("stopped before the first step")
 
     heard = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
     before = {s: signal.signal(s, ask) for s in heard}
     try:
-        yield flag
+        yield asked, moving
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
