@@ -14,6 +14,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERBS
+from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
 from imclass.app.cli.streams import flush, safe_streams
 from imclass.app.cli.words import no_option, option_hints, parse
 from imclass.app.runs.single import check_single, wait_for_first
@@ -105,7 +106,8 @@ def dispatch(words: Sequence[str]) -> int:
         return DONE
     verb, rest = words[0], list(words[1:])
     if verb not in VERBS:
-        raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
+        here = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else nearest(verb, VERBS)
+        raise UserError(f"there is no verb {verb!r}{here}")
     if any(word in ("-h", "--help") for word in rest):
         from imclass.app.cli.help import explain, explain_train
 
@@ -120,6 +122,8 @@ def dispatch(words: Sequence[str]) -> int:
         return run("train", read_train(rest))
     arguments, others = parse(VERBS[verb], rest, f"imclass {verb}")
     for key in others:
+        if key in OPTIONS_ELSEWHERE:
+            raise UserError(f"there is no option --{key.replace('_', '-')}: {OPTIONS_ELSEWHERE[key]}")
         raise no_option(key, option_hints(VERBS[verb]))
     return run(verb, arguments)
 

@@ -82,10 +82,10 @@ def result(m: Material, score: Score) -> Html:
     large = element("p", element("strong", percent(score.top1)), " ", element("span", below), class_="result")
     whole = f"{score.evaluated:,} of {score.total:,} evaluated"
     refused = score.total - score.evaluated
-    five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}"
+    five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.header.classes) > 5 else ""
     more = (
         ("Counted", whole + (f", {refused:,} refused" if refused else "")),
-        ("Top 5", five.removeprefix("top-5 ")),
+        *([("Top 5", five.removeprefix("top-5 "))] if five else []),
         ("Cross-entropy", f"{score.loss:.4f} nats an image"),
         ("Weights", m.header.chosen or "not said"),
     )
