@@ -46,8 +46,9 @@ def fail_at_once(patched: pytest.MonkeyPatch) -> None:
 
 def fail_while_seeing(patched: pytest.MonkeyPatch) -> None:
     """TensorBoard fails at every event and when it is closed."""
+    close = train.TensorBoard.close
     patched.setattr(train.TensorBoard, "add", fail)
-    patched.setattr(train.TensorBoard, "close", fail)
+    patched.setattr(train.TensorBoard, "close", lambda board: (close(board), fail()))
 
 
 def fail_to_draw(patched: pytest.MonkeyPatch) -> None:

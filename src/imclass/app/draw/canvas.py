@@ -37,7 +37,8 @@ def import_matplotlib() -> None:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"no picture can be drawn, because matplotlib cannot be imported ({what})") from None
     finally:
-        os.environ |= {"MPLBACKEND": backend} if backend else {}
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
     if backend:
         with contextlib.suppress(ValueError):  # for the user's own figures in this process
             matplotlib.rcParams["backend"] = backend
