@@ -263,6 +263,20 @@ def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None
     assert rates[1] == 1e-3 and {e["stage"] for e in events} >= {0, 1}
 
 
+def test_events_carry_the_main_loss_and_what_auxiliary_heads_add(tree: Path, tmp_path: Path) -> None:
+    """The epoch's means are those of its steps; the held-out loss is comparable with the main one."""
+    model = Model("googlenet", {"size": 79, "width": 0.125})
+    config = configured(tree, model=model, preprocess=Preprocess(79, "rgb", "squash"), epochs=1, batch=16)
+    events = list(train(config, tmp_path / "run"))
+    steps = [event for event in events if isinstance(event, StepEnd)]
+    (end,) = (event for event in events if isinstance(event, EpochEnd))
+    assert all(step.auxiliary > 0 and step.total == step.loss + step.auxiliary for step in steps)
+    for key in ("loss", "auxiliary"):
+        mean = sum(getattr(step, key) * step.images for step in steps) / sum(step.images for step in steps)
+        assert getattr(end, key) == pytest.approx(mean, rel=1e-9)
+    assert end.loss < 1 < end.loss + end.auxiliary  # of two classes: each of three heads costs about ln 2
+
+
 # Values that are not finite
 
 
