@@ -36,7 +36,9 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
         record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0)),
         record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
     )
-    assert history(run.events()) == [{"epoch": 1, "train_loss": 0.5, "train_error": 0.75, "test_loss": 0.25, "test_error": 0.25}]
+    assert history(run.events()) == [
+        {"epoch": 1, "train_loss": 0.5, "train_error": 0.75, "test_loss": 0.25, "test_error": 0.25}
+    ]
 
 
 def test_the_history_names_what_auxiliary_heads_add(run: Run) -> None:
@@ -69,7 +71,7 @@ def test_the_line_of_training_has_enough_points_and_loses_no_step(epochs: int, b
     rows = within_epochs(run.events())
     places = np.array([row["epoch"] for row in rows])
     assert epochs * min(batches, -(-POINTS // epochs)) == len(rows) <= max(POINTS + epochs, epochs)
-    assert (np.diff(places) > 0).all() and 0 < places[0] and places[-1] < epochs
+    assert (np.diff(places) > 0).all() and places[0] > 0 and places[-1] < epochs
     if len(rows) == epochs:  # a point is an epoch's mean over images
         weights = np.array([8.0] * (batches - 1) + [4.0])
         losses = np.arange(1, epochs * batches + 1).reshape(epochs, batches)
