@@ -114,7 +114,7 @@ def test_training_is_a_line_by_step_and_the_rest_by_epoch(n: int, tmp_path: Path
     parts = by_step(n or 1, 20)
     figure = saved(lambda: curves_png(history(n), tmp_path / "curves.png", parts), monkeypatch)
     for axes, shown in zip(figure.axes, panels(history(n), parts), strict=True):
-        assert list(shown.epochs.ticks)[0] == 0 and shown.epochs.high == max(n, 1)
+        assert next(iter(shown.epochs.ticks)) == 0 and shown.epochs.high == max(n, 1)
         train, *others = (line for line in axes.get_lines() if np.size(line.get_xdata()))
         assert np.asarray(train.get_xdata()).tolist() == [part["epoch"] for part in parts]
         assert train.get_marker() in ("", "None")  # a line and no dots
