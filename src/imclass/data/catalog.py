@@ -46,7 +46,7 @@ def open_split(data: str, split: str, context: Context, cut: Cut = WHOLE) -> Dat
 def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
     """Return one split of `data` as it is there, before any share of train is cut off."""
     found = sources(context)
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(check_named(data)))
     if data in found.entries and data != FOLDER:
         source: Source = found[data]
         if split not in source.splits:
@@ -67,8 +67,22 @@ def spelled(data: str, context: Context) -> str:
     found = sources(context).entries
     if data in found:
         return data
-    path = os.path.normpath(data)
+    path = os.path.normpath(os.path.expanduser(check_named(data)))
     return os.path.join(".", path) if path in found else path
+
+
+def check_named(data: str) -> str:
+    """Return `data`, unless it is empty, which a path would take for the current folder: a `UserError`."""
+    if not data:
+        raise UserError("--data is empty; name a data set or a folder with one folder per class")
+    return data
+
+
+def passed_over(data: str, context: Context) -> tuple[str, ...]:
+    """Return a sentence where a data set of ours is taken though a folder of its name is there."""
+    if data == FOLDER or data not in sources(context).entries or not Path(data).is_dir():
+        return ()
+    return (f"{data} is the data set of this name, and the folder {data} here is not read; for that give ./{data}",)
 
 
 def is_path(data: str) -> bool:

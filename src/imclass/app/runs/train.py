@@ -105,6 +105,7 @@ def prepare(
     """
     run = replace(run, kinds=kinds_in(context))
     config, data = open_splits(config, given, context)
+    inside = run.inside(data.train)
     classifier = create(config.model, data.train.classes, config.preprocess, config.seed, context)
     config = replace(config, model=replace(config.model, row=classifier.row))
     usual = to_json(networks(context)[config.model.network].row)
@@ -131,7 +132,7 @@ def prepare(
 
     kept = run.checkpoints(execution.keep)
     task = loop.Task(config, classifier, loaders, tuple(splits), score, kept, used, execution)
-    return Job(run, task, facts, checkpoint, (*data.notes, *problems, *filter(None, [tried])))
+    return Job(run, task, facts, checkpoint, (*data.notes, *inside, *problems, *filter(None, [tried])))
 
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
