@@ -1,4 +1,4 @@
-"""What a run needs of its images, asked before its first step: classes that can be learned, parts that can be scored."""
+"""What a run needs of its images, before its first step: classes that can be learned, splits that can be scored."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ from imclass.core.text import listed, printable
 from imclass.data.threads import attempt
 
 
-def check_usable(training: Dataset, held_out: Sequence[Dataset]) -> None:
-    """Raise `UserError` unless there are two classes, and an image that can be read in each of them and in each part.
+def check_learnable(training: Dataset) -> None:
+    """Raise `UserError` unless there are two classes, and in each an image that can be read.
 
     Images are decoded only until one can be read.
     """
@@ -25,6 +25,10 @@ def check_usable(training: Dataset, held_out: Sequence[Dataset]) -> None:
         if len(positions):
             name = training.classes[training.labels[positions[0]]]
             check_one(training, positions, f"class {name!r} of {training.origin.path} cannot be learned")
+
+
+def check_scorable(held_out: Sequence[Dataset]) -> None:
+    """Raise `UserError` unless each split has an image that can be read."""
     for part in held_out:
         check_one(part, np.arange(len(part)), f"split {part.split!r} of {part.origin.path} cannot be scored")
 

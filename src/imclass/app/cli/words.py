@@ -1,6 +1,7 @@
 """Words of the command line as options and positions, and as the fields of a verb's argument class."""
 
 import dataclasses
+import os
 import typing
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,10 @@ REPEATED = ("plugins",)  # each takes one word, and all are kept
 def scan(words: Sequence[str], kind: type | None = None) -> tuple[list[str], dict[str, Any]]:
     """Return the words that are no option's, and each option's: by name, its words, or False after "no-".
 
-    An option takes as many words as its field in `kind` holds; without a `kind`, all up to the next option.
+    An option takes as many words as its field in `kind` holds; without a `kind`, all up to the next option. A leading
+    "~" is the user's home, in words where a shell leaves it as it is, too: "--out=~/run".
     """
-    left = deque(words)
+    left = deque(map(expanded, words))
     positions: list[str] = []
     options: dict[str, Any] = {}
     while left:
@@ -44,6 +46,12 @@ def scan(words: Sequence[str], kind: type | None = None) -> tuple[list[str], dic
             taken = [*options[key], *taken]
         options[key] = False if last.startswith("no_") else Words(taken)
     return positions, options
+
+
+def expanded(word: str) -> str:
+    """Return a word, or the value in "--option=value", with the user's home for a leading "~"."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + os.path.expanduser(value)
 
 
 def room(kind: type, key: str) -> int | None:

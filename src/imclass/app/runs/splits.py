@@ -9,7 +9,7 @@ from imclass.core.config import Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import open_split, passed_over, spelled
-from imclass.data.readable import check_usable
+from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION
 from imclass.store.context import Context
 
@@ -44,8 +44,9 @@ def open_splits(config: Training, given: Collection[str], context: Context) -> t
     train = open_split(config.data, "train", context, config.cut)
     held_out = tuple(open_split(config.data, name, context, config.cut) for name in train.splits if name != "train")
     splits = Splits(train, held_out, (*passed_over(config.data, context), *train.origin.notes, *notes))
+    check_learnable(train)
     check_data(config, splits)
-    check_usable(train, held_out)
+    check_scorable(held_out)
     return config, splits
 
 

@@ -159,7 +159,9 @@ def part_of(walk: Walk, relative: str, folders: Sequence[str]) -> Part:
         if not runs:
             files[composed(name)] = found
         elif found and name != RUNS:
-            raise UserError(f"{walk.root / path} holds images and the run {walk.root / runs[0]}; move the run elsewhere")
+            raise UserError(
+                f"{walk.root / path} holds images and the run {walk.root / runs[0]}; move the run elsewhere"
+            )
     return Part(relative, files)
 
 
