@@ -179,10 +179,10 @@ def test_difference_sees_another_stage() -> None:
     ("optimiser", "message"),
     [
         ({"kind": "sdg"}, "no optimiser is named 'sdg'; did you mean 'sgd'?"),
-        ({"name": "adam"}, "stages.0.optimiser lacks the field 'kind'; there are: adam, sgd"),
-        (3, "stages.0.optimiser is 3; it must be "),
-        ({"kind": "sgd", "eps": 1}, "--stages.0.optimiser.eps belongs to optimiser kind adam, and this run's is sgd"),
-        ({"kind": "sgd", "epz": 1}, "SGD has no field 'stages.0.optimiser.epz'"),
+        ({"name": "adam"}, "optimiser lacks the field 'kind'; there are: adam, sgd"),
+        (3, "optimiser is 3; it must be "),
+        ({"kind": "sgd", "eps": 1}, "--optimiser.eps belongs to optimiser kind adam, and this run's is sgd"),
+        ({"kind": "sgd", "epz": 1}, "SGD has no field 'optimiser.epz'"),
         ({"kind": "os.system"}, "no optimiser is named 'os.system'"),
     ],
 )
@@ -227,7 +227,7 @@ def test_another_kind_begins_from_its_own_defaults() -> None:
         ("model", "resnet-18", "--model is 'resnet-18'; it must be an object with the fields of Model"),
         ("schedule.steps", (5,), "--schedule.steps belongs to schedule kind step, and this run's is cosine"),
         ("schedule.kind", "cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
-        ("schedule.kind", "step", "stages.0.schedule lacks the field 'steps'"),
+        ("schedule.kind", "step", "stages.0.schedule lacks the field 'steps'; set stages.0.schedule.steps"),
         ("stages.2.epochs", 1, "there is no 'stages.2.epochs'; the first number may be 0 to 1"),
         ("seed.x", 1, "seed has no field 'x'"),
         ("epochs", Words(("two",)), "--epochs is 'two'; it must be a whole number"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from imclass.core.config import Cut
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import check_readable, open_split, sources
@@ -46,7 +47,7 @@ def test_a_path_is_a_folder_of_classes_split_by_the_seed(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tree(tmp_path / "pets")
-    found = open_split(str(root), "test", context, split_seed=4)
+    found = open_split(str(root), "test", context, Cut(seed=4))
     assert isinstance(found, Dataset) and len(found) == 4 and found.origin.rule == "hash 80/20, seed 4"
     monkeypatch.chdir(tmp_path)
     assert len(open_split("pets", "train", context)) == 16  # no set bears the name

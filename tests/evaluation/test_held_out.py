@@ -122,3 +122,30 @@ def test_a_model_alone_may_be_evaluated_on_named_data(tmp_path: Path, capsys: py
     untrained(tmp_path / "model.safetensors", tuple("0123456789"))
     record = evaluated(capsys, str(tmp_path / "model.safetensors"), "--data", "mnist-sample")
     assert (record["data"], record["total"]) == ("split test of mnist-sample", 2000)
+
+
+def test_weights_are_fitted_to_the_share_that_was_cut(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every member was trained without the images that the fit looks at, or it is refused."""
+    train = "train mnist-lenet --data pets --epochs 1 --batch 4 --validation 0.25"
+    for words in ("--out a", "--out b --seed 1", "--out other --validation 0.5"):
+        assert main(shlex.split(f"{train} {words}")) == 0
+    fit = ["--weights", "fit", "--split", "test"]
+    record = evaluated(capsys, "a", "b", *fit)
+    assert "split test of" in json.dumps(record) and '"total": 4' in json.dumps(record)
+    assert main(["evaluate", "a", "other", *fit]) == 2
+    assert "a and other were trained with different validation images" in capsys.readouterr().err
+    assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --batch 4 --out none")) == 0
+    assert main(["evaluate", "a", "none", *fit]) == 2
+    assert "has no validation split to fit to (it has train, test)" in capsys.readouterr().err
+
+
+def test_of_other_data_no_share_is_cut(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --batch 4 --validation 0.25 --out cut")) == 0
+    assert evaluated(capsys, "cut", "--data", "others")["total"] == 10
+    tree(place / "parted" / "train", per_class=5)
+    tree(place / "parted" / "val", per_class=3)
+    assert evaluated(capsys, "cut", "--data", "parted")["data"] == "split validation of parted"
+    (place / "pets").rename(place / "moved")
+    record = evaluated(capsys, "cut", "--data", "moved")
+    assert record["total"] == 4 and "it holds the images that the model was trained from" in record["data"]
+    assert evaluated(capsys, "cut", "--data", "moved", "--split", "validation")["total"] == 4

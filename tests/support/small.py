@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imclass.core.config import Model
+from imclass.core.config import Cut, Model
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import NetworkClassifier, create
@@ -91,5 +91,5 @@ def trained_on(folder: Path) -> set[Path]:
     from imclass.data.catalog import open_split
     from imclass.store.context import open_context
 
-    training = open_split(str(folder), "train", open_context(), 3)
+    training = open_split(str(folder), "train", open_context(), Cut(seed=3))
     return {folder / training.name(i) for i in range(len(training))}

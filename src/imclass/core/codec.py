@@ -5,6 +5,7 @@ caller brings says which class that names. So no file can name a class to import
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from imclass.core.bounds import described, fits
-from imclass.core.errors import UserError
+from imclass.core.errors import UnknownKey, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
 
@@ -58,6 +59,8 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
     if origin is tuple and isinstance(value, list | tuple):
         each = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is ... else list(arguments)
         if len(each) == len(value):
+            if item_of(kind) and len(each) == 1:  # as in `bounds.check`: a single stage needs no number
+                return (from_json(each[0], value[0], where.rpartition(".")[0], kinds),)
             found = enumerate(zip(each, value, strict=True))
             return tuple(from_json(k, v, f"{where}.{i}", kinds) for i, (k, v) in found)
     elif origin is Literal and value in arguments:
@@ -95,7 +98,8 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in value
     ]
     if required:
-        raise UserError(f"{where or chosen.__name__} lacks the field {required[0]!r}")
+        key = f"{where}.{required[0]}" if where else required[0]
+        raise UserError(f"{where or chosen.__name__} lacks the field {required[0]!r}; set {key}")
     return chosen(**{k: from_json(hints[k], v, f"{where}.{k}" if where else k, kinds) for k, v in value.items()})
 
 
@@ -124,7 +128,8 @@ def unknown(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> User
             return UserError(
                 f"--{option} belongs to {what} {several} {', '.join(sorted(owners))}, and this run's is {present}"
             )
-    return UserError(f"{chosen.__name__} has no field {key!r}{nearest(name, hints_of(chosen))}")
+    message = f"{chosen.__name__} has no field {key!r}{nearest(name, hints_of(chosen))}"
+    return UnknownKey(message, key, [f"{key.removesuffix(name)}{other}" for other in hints_of(chosen)])
 
 
 def may_be(kind: Any, value: Any) -> bool:
@@ -147,12 +152,12 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
     """
     record, root = to_json(config), type(config)
     for key in sorted(changes, key=lambda key: (not key.endswith(".kind"), key.count("."))):
-        for path in paths(root, record, key):
+        for path in paths(root, record, key, kinds):
             put(root, record, path.split("."), changes[key], key, kinds)
     return typing.cast(T, from_json(root, record, "", kinds))
 
 
-def paths(root: type, record: Mapping[str, Any], key: str) -> list[str]:
+def paths(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
     """Return the full keys that a key stands for."""
     hints, first = hints_of(root), key.split(".")[0]
     if first in hints:
@@ -161,8 +166,18 @@ def paths(root: type, record: Mapping[str, Any], key: str) -> list[str]:
         item = item_of(hint)
         if item is not None and first in hints_of(item):
             return [f"{name}.{i}.{key}" for i in range(len(record[name]))]
-    known = [k for hint in hints.values() if (item := item_of(hint)) for k in hints_of(item)]
-    raise UserError(f"{root.__name__} has no field {key!r}{nearest(key, [*hints, *known])}")
+    known = keys_of(root, record, kinds)
+    raise UnknownKey(f"{root.__name__} has no field {key!r}{nearest(key, known)}", key, known)
+
+
+def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
+    """Return the dotted keys of a config without the numbers of stages; of stages, those of every kind."""
+    known = {re.sub(r"^\w+\.\d+\.", "", key) for key in flatten(record)}
+    for item in filter(None, map(item_of, hints_of(root).values())):
+        for name, hint in hints_of(item).items():
+            entries = kinds[hint].entries.values() if hint in kinds else ()
+            known |= {f"{name}.{field}" for kind in entries for field in hints_of(kind)}
+    return known
 
 
 def item_of(hint: Any) -> type | None:
@@ -196,7 +211,8 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
     elif isinstance(record[name], dict | list):
         put(hints[name], record[name], rest, value, key, kinds)
     else:
-        raise UserError(f"{'.'.join(key.split('.')[: -len(rest)])} has no field {rest[0]!r}")
+        above = ".".join(key.split(".")[: -len(rest)])
+        raise UnknownKey(f"{above} has no field {rest[0]!r}", key, [above])
 
 
 def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:

@@ -1,8 +1,18 @@
 """The two ways things go wrong: a mistake the user can fix, and an image that cannot be used."""
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """A mistake of the user's: one message that names the file, key or shape and the fix. Exit code 2, no traceback."""
+
+
+class UnknownKey(UserError):
+    """A key of a config that no field has; `known` are keys that there are."""
+
+    def __init__(self, message: str, key: str, known: Iterable[str]) -> None:
+        super().__init__(message)
+        self.key, self.known = key, tuple(known)
 
 
 class Interrupted(KeyboardInterrupt):

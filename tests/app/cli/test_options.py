@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from imclass.app.cli.main import main
-from imclass.app.cli.options import option_names, read_train
+from imclass.app.cli.options import read_train
 from imclass.app.runs.train import configure
-from imclass.core.codec import flatten
-from imclass.core.config import Execution
+from imclass.core.codec import flatten, keys_of, to_json
+from imclass.core.config import Training
 from imclass.core.errors import UserError
 from imclass.store.context import open_context
+from imclass.training.kinds import kinds_in
 from tests.support.small import tree
 
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
@@ -27,6 +28,7 @@ OTHERS = {
     "seed": "5",
     "split.test": "0.25",
     "split-seed": "5",
+    "validation": "0.25",
     "device": "cpu",
     "precision": "bf16",
     "workers": "1",
@@ -106,14 +108,10 @@ def by_option(config: dict[str, Any]) -> dict[str, Any]:
 def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = dry(["mnist-lenet"], capsys)
     assert set(by_option(config)) == set(OTHERS)
-    names = {name.replace("_", "-") for name in option_names(configure("mnist-lenet"), Execution(), open_context())}
-    kinds = {"optimiser.kind", "schedule.kind"}
-    others = {
-        "optimiser.betas",
-        "optimiser.eps",
-        *(f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")),
-    }
-    assert names - kinds - others <= set(OTHERS) and kinds | others <= names
+    keys = keys_of(Training, to_json(configure("mnist-lenet")), kinds_in(open_context()))
+    others = {"optimiser.kind", "optimiser.betas", "optimiser.eps", "schedule.kind", "split.kind", "recipe"}
+    others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
+    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= set(OTHERS)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -219,11 +217,15 @@ def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest
         ("--schedule.steps 5 9", "--schedule.steps belongs to schedule kind step, and this run's is cosine"),
         ("--optimiser.betas .5 .6", "--optimiser.betas belongs to optimiser kind adam, and this run's is sgd"),
         ("--optimiser.kind adam --optimiser.nesterov", "--optimiser.nesterov belongs to optimiser kind sgd"),
-        ("--schedule.kind step", "lacks the field 'steps'"),
+        ("--schedule.kind step", "schedule lacks the field 'steps'; set schedule.steps"),
         ("--schedule.kind cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
         ("--schedule.name step", "there is no option --schedule.name: --schedule.kind names the schedule"),
         ("--lr .1", "there is no option --lr: --schedule.rate sets the learning rate"),
         ("--batch-size 8", "there is no option --batch-size: --batch"),
+        ("--recipe x", "there is no option --recipe: the recipe's name comes first"),
+        ("--ot x", "there is no option --ot; did you mean '--out'?"),
+        ("--schedule.rat 1", "there is no option --schedule.rat; did you mean '--schedule.rate'?"),
+        ("--model.width 1", "there is no option --model.width; did you mean '--model.widths'?"),
         ("--resume", "there is no option --resume: the same command goes on"),
         ("--device 0", "--device 0 is not a device; name it cuda:0"),
     ],

@@ -6,29 +6,36 @@ from typing import Any
 import pytest
 
 from imclass.app.cli.arguments import Common, Compare, Data, Evaluate, Predict, Train, Weights
-from imclass.app.cli.words import filled, scan
+from imclass.app.cli.words import no_option, option_hints, parse, scan
 from imclass.core.codec import Words
 from imclass.core.errors import UserError
 
 
-def test_without_a_class_an_option_takes_all_up_to_the_next() -> None:
-    widths = ["--model.widths", "4", "8"]
-    found = scan([*widths, "--strict", "--schedule.rate=-1", "--optimiser.no-nesterov", "--save_every"])
-    assert found == (
-        [],
+def test_an_option_takes_all_words_up_to_the_next() -> None:
+    assert scan(["a", "--model.widths", "4", "8", "--strict", "--rate=-1", "b", "--save_every", "--", "--c"]) == (
+        ["a", "b", "--c"],
+        [("model.widths", ["4", "8"]), ("strict", []), ("rate", ["-1"]), ("save_every", [])],
+    )
+
+
+def test_options_that_are_not_the_verbs_are_left() -> None:
+    words = ["lenet", "--model.widths", "4", "8", "--optimiser.no-nesterov", "--schedule.rate=-1", "--dry-run"]
+    assert parse(Train, words, "imclass train") == (
+        Train("lenet", dry_run=True),
         {
             "model.widths": Words(("4", "8")),
-            "strict": Words(()),
+            "optimiser.nesterov": Words(("false",)),
             "schedule.rate": Words(("-1",)),
-            "optimiser.nesterov": False,
-            "save_every": Words(()),
         },
     )
 
 
 def read(kind: type, *words: str) -> Any:
-    """Return what the words say to a verb."""
-    return filled(kind, *scan(words, kind), "imclass verb")
+    """Return what the words say to a verb that takes nothing else."""
+    arguments, others = parse(kind, words, "imclass verb")
+    for key in others:
+        raise no_option(key, option_hints(kind))
+    return arguments
 
 
 def test_with_a_class_an_option_takes_what_its_field_holds() -> None:
@@ -40,6 +47,7 @@ def test_with_a_class_an_option_takes_what_its_field_holds() -> None:
         (Path("a"), Path("b")), table="3", common=Common(plugins=(Path("p"), Path("q")))
     )
     assert read(Data) == Data() and read(Data, "check", "pets", "--split-seed=4") == Data("check", "pets", split_seed=4)
+    assert read(Predict, "--no-json", "a", "b") == Predict(Path("a"), ("b",))
     weights = read(Weights, "import", "f", "--as", "lenet-5", "--from", "timm")
     assert (weights.as_, weights.from_) == ("lenet-5", "timm")
 

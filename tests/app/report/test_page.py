@@ -329,7 +329,10 @@ def test_data_that_has_changed_is_said(run: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        (("train", "validation"), "own validation folder. The network was not trained on them. It chose the weights"),
+        (
+            ("train", "validation"),
+            "own validation folder. The network was not trained on them. The weights were chosen on these images",
+        ),
         (("train", "validation", "test"), "own test folder. The network was not trained on them. It chose nothing"),
         (("train",), "The data has no held-out part"),
     ],

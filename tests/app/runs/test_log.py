@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from imclass.app.runs.directory import Run
-from imclass.app.runs.log import Log, summary
-from imclass.training.events import EpochStart
+from imclass.app.runs.log import Log
+from imclass.training.events import EpochStart, summary
 from tests.support.events import at, evaluation, events
 
 
@@ -54,5 +54,6 @@ def test_an_epoch_that_goes_on_is_not_begun_again(run: Run) -> None:
 
 
 def test_a_summary_counts_every_image() -> None:
-    told = summary(evaluation())
-    assert told["evaluated"] + len(told["refused"]) == told["total"] == 2
+    result = evaluation()
+    numbers = summary(result)
+    assert numbers["evaluated"] + len(result.refused) == numbers["total"] == 2

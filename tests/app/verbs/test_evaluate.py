@@ -17,7 +17,7 @@ from PIL import Image
 from imclass.app.api import load as load_any
 from imclass.app.cli.main import main
 from imclass.core.codec import to_json
-from imclass.core.config import Model
+from imclass.core.config import Cut, Model
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
 from imclass.evaluation.ensemble import Ensemble, fit_weights
@@ -320,7 +320,7 @@ def test_what_saved_scores_cannot_give(
 
 def trained_from(path: Path, seed: int, data: Path) -> None:
     """A model file that says it was trained from a folder whose split was made by `seed`."""
-    training = open_split(str(data), "train", open_context(), seed)
+    training = open_split(str(data), "train", open_context(), Cut(seed=seed))
     facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
     model(path, seed, data=facts | {"split_seed": seed}, recipe={"data": str(data)})
 

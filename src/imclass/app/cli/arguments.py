@@ -42,6 +42,8 @@ class Train:
     """Train RECIPE; the same command goes on where it was stopped. Every field of the recipe's config is an option,
     too: `imclass train RECIPE --help` lists them."""
 
+    recipe: Positional[Annotated[str | None, arg(metavar="RECIPE", help_behavior_hint="")]] = None
+    """a recipe's name; `imclass recipes` lists them"""
     out: File = None
     """the run's directory (default: runs/RECIPE)"""
     config: File = None

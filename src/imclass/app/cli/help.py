@@ -11,7 +11,7 @@ import tyro
 from imclass.app.cli.arguments import Train
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.options import base
-from imclass.app.cli.words import filled, option_hints, scan
+from imclass.app.cli.words import parse
 from imclass.core.codec import flatten, to_json
 from imclass.core.config import Training
 
@@ -29,15 +29,11 @@ def explain(kind: type, program: str) -> None:
 
 def explain_train(words: Sequence[str]) -> None:
     """Print the help of `imclass train` and, where a recipe is named, every option of its config."""
-    words = [word for word in words if word not in ("-h", "--help")]
-    if not words or words[0].startswith("-"):
-        explain(Train, "imclass train RECIPE")
+    own, _ = parse(Train, [word for word in words if word not in ("-h", "--help")], "imclass train")
+    explain(Train, "imclass train")
+    if own.recipe is None:
         return
-    positions, options = scan(words[1:])
-    options = {key: options[key] for key in option_hints(Train) if key in options}
-    own = filled(Train, positions, options, "imclass train")
-    training, execution = base(words[0], own, context_of(own.common))
-    explain(Train, f"imclass train {words[0]}")
+    training, execution = base(own, context_of(own.common))
     print(f"\nEvery field of the config of {training.recipe} is an option, too, and is now:\n")
     lines = [*option_lines(training, training), *option_lines(execution, training)]
     print("\n".join([*lines, ROW]))

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from imclass.app.cli.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS
-from imclass.app.cli.words import filled, scan
+from imclass.app.cli.words import no_option, option_hints, parse
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
 
@@ -98,7 +98,10 @@ def dispatch(words: Sequence[str]) -> int:
         from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
 
         return run("train", read_train(rest))
-    return run(verb, filled(VERBS[verb], *scan(rest, VERBS[verb]), f"imclass {verb}"))
+    arguments, others = parse(VERBS[verb], rest, f"imclass {verb}")
+    for key in others:
+        raise no_option(key, option_hints(VERBS[verb]))
+    return run(verb, arguments)
 
 
 def run(verb: str, arguments: Any) -> int:

@@ -1,10 +1,9 @@
-"""Words of the command line as options and positions, and as the fields of a verb's argument class."""
+"""The words of a command line as a verb's arguments, and the options that only a recipe's config has."""
 
 import dataclasses
 import os
 import typing
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tyro.conf import Positional
@@ -15,93 +14,83 @@ from imclass.core.errors import UserError
 from imclass.core.text import nearest
 
 POSITION = typing.get_args(Positional[int])[1]  # how tyro marks a field that is no option
-REPEATED = ("plugins",)  # each takes one word, and all are kept
 
 
-def scan(words: Sequence[str], kind: type | None = None) -> tuple[list[str], dict[str, Any]]:
-    """Return the words that are no option's, and each option's: by name, its words, or False after "no-".
+def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Return the words before any option, and each option by its key with the words up to the next one.
 
-    An option takes as many words as its field in `kind` holds; without a `kind`, all up to the next option. A leading
-    "~" is the user's home, in words where a shell leaves it as it is, too: "--out=~/run".
+    A leading "~" is the user's home where a shell leaves it as it is, too: "--out=~/run".
     """
-    left = deque(map(expanded, words))
     positions: list[str] = []
-    options: dict[str, Any] = {}
-    while left:
-        word = left.popleft()
+    options: list[tuple[str, list[str]]] = []
+    taken = positions
+    for i, word in enumerate(words):
         if word == "--":
-            return [*positions, *left], options
-        if not word.startswith("--"):
-            positions.append(word)
-            continue
-        name, equals, attached = word[2:].partition("=")
-        *path, last = name.replace("-", "_").split(".")
-        key, most = ".".join([*path, last.removeprefix("no_")]), None
-        if kind is not None:
-            most = room(kind, key)
-        taken = [attached] if equals else []
-        while not equals and left and not left[0].startswith("--") and (most is None or len(taken) < most):
-            taken.append(left.popleft())
-        if key in REPEATED and key in options:
-            taken = [*options[key], *taken]
-        options[key] = False if last.startswith("no_") else Words(taken)
+            return [*positions, *words[i + 1 :]], options
+        if word.startswith("--"):
+            name, equals, attached = word[2:].partition("=")
+            options.append((name.replace("-", "_"), [os.path.expanduser(attached)] if equals else []))
+            taken = positions if equals else options[-1][1]
+        else:
+            taken.append(os.path.expanduser(word))
     return positions, options
 
 
-def expanded(word: str) -> str:
-    """Return a word, or the value in "--option=value", with the user's home for a leading "~"."""
-    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return option + equals + os.path.expanduser(value)
+def parse(kind: type, words: Sequence[str], program: str) -> tuple[Any, dict[str, Words]]:
+    """Return the argument class with what was typed, and the options that it does not have.
+
+    An option takes the words it has room for, and others after it are positions; "--no-X" sets X to false. A word too
+    few or too many is a `UserError`.
+    """
+    hints, values, others = option_hints(kind), dict[str, Any](), dict[str, Words]()
+    positions, options = scan(words)
+    for key, given in options:
+        path, dot, last = key.rpartition(".")
+        negative = last.startswith("no_")
+        if negative:
+            key, given = path + dot + last.removeprefix("no_"), ["false", *given]
+        if key not in hints:
+            others[key] = Words(given)
+            continue
+        room = 0 if hints[key] is bool and not negative else 1
+        positions += given[room:]
+        value = typed(hints[key], Words(given[:room]), key)
+        values[key] = (*values.get(key, ()), *value) if typing.get_origin(hints[key]) is tuple else value
+    return filled(kind, positions, values, program), others
 
 
-def room(kind: type, key: str) -> int | None:
-    """Return how many words an option takes, None for any number; an unknown one is a `UserError`."""
-    hints = option_hints(kind)
-    if key not in hints:
-        option = key.replace("_", "-")
-        known = [f"--{name.replace('_', '-')}" for name in hints]
-        raise UserError(f"there is no option --{option}{nearest(f'--{option}', known)}")
-    if hints[key] is bool:
-        return 0
-    many = typing.get_origin(hints[key]) is tuple and key not in REPEATED
-    return None if many else 1
+def filled(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
+    """Return the argument class with positions and the values of options."""
+    left, hints, made = list(positions), typing.get_type_hints(kind, include_extras=True), {}
+    for field in dataclasses.fields(kind):
+        name, marks = field.name.rstrip("_"), getattr(hints[field.name], "__metadata__", ())
+        if field.name == "common":
+            made["common"] = Common(**{n: values[n] for n in hints_of(Common) if n in values})
+        elif name in values:
+            made[field.name] = values[name]
+        elif POSITION in marks:
+            hint = hints_of(kind)[field.name]
+            many = typing.get_origin(hint) is tuple
+            taken, left = (left, []) if many else (left[:1], left[1:])
+            if taken or many:
+                made[field.name] = typed(hint, Words(taken), name)
+            elif field.default is dataclasses.MISSING:
+                wanted = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), name.upper())
+                raise UserError(f"{program} needs one more {wanted}; {program} --help says more")
+    if left:
+        raise UserError(f"there is nothing to do with {left[0]!r}; {program} --help lists what there is")
+    return kind(**made)
 
 
 def option_hints(kind: type) -> dict[str, Any]:
     """Return the type of each option of an argument class, those that are common to all verbs included."""
-    own = {name.rstrip("_"): hint for name, hint in hints_of(kind).items()}  # "from_" is --from
-    return {k: v for k, v in own.items() if v is not Common and k not in positional(kind)} | hints_of(Common)
+    marked = typing.get_type_hints(kind, include_extras=True)
+    options = [name for name, hint in marked.items() if POSITION not in getattr(hint, "__metadata__", ())]
+    hints = {name.rstrip("_"): hints_of(kind)[name] for name in options if name != "common"}  # "from_" is --from
+    return hints | hints_of(Common)
 
 
-def positional(kind: type) -> list[str]:
-    """Return the names of the fields that are filled by position."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    return [f.name for f in dataclasses.fields(kind) if POSITION in getattr(hints[f.name], "__metadata__", ())]
-
-
-def metavar(kind: type, name: str) -> str:
-    """Return what a position is called in the help."""
-    marks = typing.get_type_hints(kind, include_extras=True)[name].__metadata__
-    return next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), name.upper())
-
-
-def filled(kind: type, positions: Sequence[str], options: Mapping[str, Any], program: str) -> Any:
-    """Return the argument class with what was typed; a word too few or too many is a `UserError`."""
-    left, values, hints = list(positions), {}, hints_of(kind)
-    for field in dataclasses.fields(kind):
-        hint, name = hints[field.name], field.name.rstrip("_")
-        if hint is Common:
-            values[field.name] = filled(Common, (), options, program)
-        elif field.name in positional(kind):
-            taken, left = (left, []) if typing.get_origin(hint) is tuple else (left[:1], left[1:])
-            if taken:
-                values[field.name] = typed(hint, Words(taken), name)
-            elif field.default is dataclasses.MISSING and typing.get_origin(hint) is not tuple:
-                raise UserError(f"{program} needs one more {metavar(kind, field.name)}; {program} --help says more")
-            elif field.default is dataclasses.MISSING:
-                values[field.name] = ()
-        elif name in options:
-            values[field.name] = typed(hint, options[name], name)
-    if left:
-        raise UserError(f"there is nothing to do with {left[0]!r}; {program} --help lists what there is")
-    return kind(**values)
+def no_option(key: str, known: Iterable[str]) -> UserError:
+    """Return the error for an option that there is not, with the nearest one."""
+    option, *options = (f"--{name.replace('_', '-')}" for name in (key, *known))
+    return UserError(f"there is no option {option}{nearest(option, options)}")

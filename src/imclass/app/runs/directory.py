@@ -208,6 +208,23 @@ def read_begun(file: Path, kinds: Kinds) -> Begun:
         raise unreadable from None
 
 
+def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
+    """Return the choices of a run, by its directory or its config.json, or alone; a `UserError` names file and key."""
+    try:
+        record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
+        if isinstance(record, dict) and record.get("format", FORMAT) != FORMAT:
+            raise UserError(f"it has format {record['format']}, and this imclass reads {FORMAT}; train again")
+        if not isinstance(record, dict) or "training" not in record:
+            return from_json(Training, record, "", kinds), Execution()
+        return from_json(Training, record["training"], "", kinds), from_json(Execution, record.get("execution", {}))
+    except OSError as error:
+        raise UserError(f"--config {file} cannot be read: {error.strerror}; give a run's directory") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
+    except UserError as error:
+        raise UserError(f"--config {file}: {error}") from None
+
+
 def readable(log: Path) -> list[str]:
     """The whole lines of a log, each one JSON object."""
     kept = []

@@ -40,21 +40,21 @@ def open_splits(config: Training, given: Collection[str], context: Context) -> t
     Data with a validation and a test split keeps them: a share for validation is a `UserError` where the user gave it,
     and gives way where a recipe did. So is data that cannot be trained on as configured.
     """
-    config, notes = settle_validation(replace(config, data=spelled(config.data, context)), given, context)
+    config, notes = settle_validation(config, given, context)
     train = open_split(config.data, "train", context, config.cut)
     held_out = tuple(open_split(config.data, name, context, config.cut) for name in train.splits if name != "train")
     splits = Splits(train, held_out, (*passed_over(config.data, context), *train.origin.notes, *notes))
     check_learnable(train)
     check_data(config, splits)
     check_scorable(held_out)
-    return config, splits
+    return replace(config, data=spelled(config.data, context)), splits
 
 
 def settle_validation(config: Training, given: Collection[str], context: Context) -> tuple[Training, tuple[str, ...]]:
     """Return the config with a share for validation that its data can have, and a sentence on what that changes."""
     if not config.validation:
         return config, ()
-    present = open_split(config.data, "train", context, replace(config.cut, validation=0)).splits
+    present = open_split(config.data, "train", context, replace(config.cut, validation=0.0)).splits
     if VALIDATION not in present:
         return config, ()
     if "test" not in present:

@@ -25,7 +25,7 @@ from imclass.core import runtime
 from imclass.core.codec import from_json, hints_of, override, to_json, typed
 from imclass.core.config import Execution, Model, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset, Evaluation
-from imclass.core.errors import Interrupted, UserError
+from imclass.core.errors import Interrupted, UnknownKey, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.data.catalog import sources
@@ -74,7 +74,9 @@ def overridden(training: Training, changes: Mapping[str, Any], context: Context 
     for key in [key for key in changes if key.startswith("model.") and key.split(".")[1] not in common]:
         name, hints = key.removeprefix("model."), hints_of(type(networks(context)[network].row))
         if name not in hints:
-            raise UserError(f"{network} has no field {name!r}{nearest(name, [*hints, *common])}")
+            known = [*hints, *common]
+            message = f"{network} has no field {name!r}{nearest(name, known)}"
+            raise UnknownKey(message, key, [f"model.{field}" for field in known])
         value = to_json(typed(hints[name], changes.pop(key), key))
         changes[f"model.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
     return override(training, changes, kinds_in(context))

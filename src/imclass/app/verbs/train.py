@@ -25,7 +25,7 @@ def run(order: Order) -> int:
     """Train with progress on standard error, and the result on standard output."""
     own, config = order.own, order.training
     run = Run(own.out or Path("runs") / config.recipe)
-    job = prepare(config, run, order.context, order.execution, dry=own.dry_run)
+    job = prepare(config, run, order.context, order.execution, dry=own.dry_run, given=order.given)
     say(job.notes)
     if own.dry_run:
         show({"training": to_json(job.task.training), "execution": to_json(job.task.execution)})

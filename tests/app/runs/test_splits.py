@@ -1,0 +1,163 @@
+"""A share of train chooses the weights, and then what is reported has chosen nothing, as far as the data allows it."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imclass.app.api import train
+from imclass.app.cli.main import main
+from imclass.core.errors import UserError
+from imclass.core.model_file import read_model
+from imclass.training.events import Evaluated
+from tests.support.small import digest, tree
+
+RUN = "train mnist-lenet --data pets --batch 8 --epochs 2 --out run"
+# A recipe of its own share, as a plugin
+RECIPE = """
+from dataclasses import replace
+from imclass.recipes.mnist import RECIPES as OURS
+
+RECIPES = {"careful": lambda: replace(OURS["mnist-lenet"](), recipe="careful", validation=0.25)}
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parts(**counts: int) -> Path:
+    """A tree with parts of its own, so many images a class in each."""
+    for part, count in counts.items():
+        tree(Path("pets") / part, per_class=count)
+    return Path("pets")
+
+
+def scored(run: str = "run") -> list[tuple[int, str]]:
+    """Epoch and split of each scoring in a run's log."""
+    records = map(json.loads, (Path(run) / "log.jsonl").read_text().splitlines())
+    return [(r["epoch"], r["split"]) for r in records if r["event"] == "evaluated"]
+
+
+def test_validation_is_scored_each_epoch_and_test_once(capsys: pytest.CaptureFixture[str]) -> None:
+    tree(Path("pets"), per_class=20)
+    assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
+    assert scored() == [(0, "validation"), (1, "validation"), (2, "test")]
+    printed = capsys.readouterr().out
+    assert "validation, which chose the weights: top-1" in printed and "8 of 8 evaluated" in printed
+    header = read_model(Path("run/model.safetensors"))[1]
+    assert header.data["validation"] == 0.25 and tuple(header.data["splits"]) == ("train", "validation", "test")
+    assert header.chosen.startswith("best on validation") and set(header.metrics) == {"validation", "test"}
+    assert main(["evaluate", "run", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["data"].startswith("split test of") and record["top1"] == header.metrics["test"]["top1"]
+    assert "chosen on these images" not in record["data"]
+
+
+def test_without_a_share_test_is_scored_each_epoch_and_not_again() -> None:
+    tree(Path("pets"), per_class=20)
+    events = list(train("mnist-lenet", "run", data="pets", batch=8, epochs=2))
+    seen = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.split for event in seen] == ["test", "test"]
+    kept = read_model(Path("run/model.safetensors"))[1].metrics
+    assert kept["test"]["loss"] == seen[-1].result.loss and kept["test"]["total"] == 8
+
+
+def test_the_kept_weights_are_those_that_are_scored_on_test() -> None:
+    tree(Path("pets"), per_class=20)
+    events = [e for e in train("mnist-lenet", "run", data="pets", batch=8, epochs=4, validation=0.25)]
+    seen = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.split for event in seen] == ["validation"] * 4 + ["test"]
+    best = max(event.result.top1 for event in seen[:-1])
+    kept = read_model(Path("run/model.safetensors"))[1].metrics
+    assert kept["validation"]["top1"] == best and kept["test"]["loss"] == seen[-1].result.loss
+
+
+def test_what_was_scored_before_a_kill_is_in_the_log_once() -> None:
+    tree(Path("pets"), per_class=20)
+    command = shlex.split(f"{RUN} --validation 0.25")
+    assert main(command) == 0
+    before, header = digest(Path("run")), read_model(Path("run/model.safetensors"))[1]
+    Path("run/model.safetensors").unlink()  # as if the process had been killed before the model was written
+    assert main(command) == 0
+    assert scored() == [(0, "validation"), (1, "validation"), (2, "test")]
+    assert digest(Path("run")) == before and read_model(Path("run/model.safetensors"))[1].metrics == header.metrics
+
+
+def test_another_share_is_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    tree(Path("pets"), per_class=20)
+    assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
+    assert main(shlex.split(f"{RUN} --validation 0.5")) == 2
+    assert "validation: 0.25 before, 0.5 now" in capsys.readouterr().err
+
+
+def test_a_trees_own_validation_part_is_reported_where_there_is_no_test_part(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parts(train=20, val=5)
+    assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
+    told = capsys.readouterr()
+    assert "pets has a validation split and no test split: it is what is reported, as test" in told.err
+    assert "25 % of train choose the weights" in told.err
+    assert "test: top-1" in told.out and scored()[-1] == (2, "test")
+    page = Path("run/report.html").read_text()
+    assert "held-out folder" in page and "It chose nothing" in page
+    assert main(["evaluate", "run", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["data"].startswith("split test of") and record["total"] == 10
+
+
+def test_a_tree_with_both_keeps_them(capsys: pytest.CaptureFixture[str]) -> None:
+    parts(train=20, val=5, test=5)
+    assert main(shlex.split(f"{RUN} --validation 0.25")) == 2
+    told = capsys.readouterr().err
+    assert "pets has a validation split and a test split of its own, so --validation 0.25 has nothing to cut" in told
+    assert not Path("run").exists()
+    with pytest.raises(UserError, match="nothing to cut"):
+        train("mnist-lenet", "run", data="pets", batch=8, validation=0.25)
+    Path("plugins").mkdir()
+    Path("plugins/careful.py").write_text(RECIPE)
+    recipe = "train careful --plugins plugins --data pets --batch 8 --epochs 1 --out careful"
+    assert main(shlex.split(recipe)) == 0
+    noted = capsys.readouterr().err
+    assert "pets has a validation split of its own: the recipe's share of 25 % of train gives way" in noted
+    record = json.loads(Path("careful/config.json").read_text())
+    assert record["training"]["validation"] == 0.0 and scored("careful") == [(0, "validation"), (1, "test")]
+    assert main(shlex.split(recipe)) == 0  # it is the same run
+
+
+def test_where_validation_chose_and_nothing_is_left_the_report_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    parts(train=20)
+    assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
+    page = Path("run/report.html").read_text()
+    assert "The weights were chosen on these images" in page
+    assert "25 % of each class, which a hash of the names took out of the training part" in page
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--json"]) == 0
+    assert "the weights were chosen on these images" in json.loads(capsys.readouterr().out)["data"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--validation 1", "--validation is 1.0; it must be at least 0 and below 1"),
+        ("--validation -.1", "--validation is -0.1; it must be at least 0 and below 1"),
+        ("--validation", "--validation needs a value"),
+        ("--schedule.kind plateau", "cut one from train with --validation 0.1"),
+    ],
+)
+def test_a_share_that_cannot_be(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tree(Path("pets"))
+    assert main(shlex.split(f"{RUN} {words}")) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_image_a_class_spares_none(capsys: pytest.CaptureFixture[str]) -> None:
+    parts(train=1)
+    words: Any = f"{RUN} --validation 0.5 --batch 1"
+    assert main(shlex.split(words)) == 2
+    assert "one training image a class, so there is none to spare for validation" in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""A share of train becomes a validation split: of each class, by the names' hashes, whatever kind of data it is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imclass.core.config import Cut
+from imclass.core.errors import UserError
+from imclass.data.catalog import open_split
+from imclass.data.subset import lowest_ranked, rank
+from imclass.store.context import Context, open_context
+from tests.support.small import tree
+
+
+@pytest.fixture
+def context() -> Context:
+    return open_context()
+
+
+def names(data: str, split: str, context: Context, cut: Cut) -> set[str]:
+    """The names of a split's images."""
+    dataset = open_split(data, split, context, cut)
+    return {dataset.name(i) for i in range(len(dataset))}
+
+
+def test_of_each_class_those_of_lowest_rank_are_taken_from_train(tmp_path: Path, context: Context) -> None:
+    data, cut = str(tree(tmp_path / "pets", per_class=20)), Cut(seed=3, validation=0.25)
+    whole = names(data, "train", context, Cut(seed=3))
+    expected = set()
+    for label in ("cat", "dog"):
+        own = sorted((name for name in whole if name.startswith(label)), key=lambda name: rank(name, 3))
+        assert len(own) == 16
+        expected |= set(own[:4])
+    assert names(data, "validation", context, cut) == expected
+    assert names(data, "train", context, cut) == whole - expected
+    assert names(data, "test", context, cut) == names(data, "test", context, Cut(seed=3))
+    assert names(data, "all", context, cut) == names(data, "all", context, Cut())
+    for split in ("train", "validation", "test"):
+        dataset = open_split(data, split, context, cut)
+        assert dataset.split == split and dataset.splits == ("train", "validation", "test")
+
+
+def test_images_labels_ids_and_digest_are_those_of_the_positions(context: Context) -> None:
+    whole = open_split("mnist-sample", "train", context)
+    train, validation = (open_split("mnist-sample", s, context, Cut(validation=0.1)) for s in ("train", "validation"))
+    assert sorted([*train.ids, *validation.ids]) == whole.ids.tolist()
+    assert np.bincount(validation.labels).tolist() == [round(n / 10) for n in np.bincount(whole.labels).tolist()]
+    place = {int(id_): i for i, id_ in enumerate(whole.ids)}
+    for i in (0, 17, 998):
+        image, label = validation[i]
+        other, theirs = whole[place[int(validation.ids[i])]]
+        assert np.array_equal(image, other) and label == theirs == validation.labels[i]
+        assert validation.array is not None and np.array_equal(validation.array[i], other)
+        assert validation.name(i) == whole.name(place[int(validation.ids[i])])
+    assert validation.classes == whole.classes and validation.origin == whole.origin
+    assert len({whole.digest(), train.digest(), validation.digest()}) == 3
+    again = open_split("mnist-sample", "train", context, Cut(validation=0.1))
+    assert again.digest() == train.digest()
+    assert open_split("mnist-sample", "train", context, Cut(validation=0.1, seed=1)).digest() != train.digest()
+
+
+def test_a_validation_part_without_a_test_part_is_what_is_tested(tmp_path: Path, context: Context) -> None:
+    for part, count in (("train", 20), ("val", 5)):
+        tree(tmp_path / "pets" / part, per_class=count)
+    data, cut = str(tmp_path / "pets"), Cut(validation=0.2)
+    assert open_split(data, "test", context, cut).split == "test"
+    assert names(data, "test", context, cut) == names(data, "validation", context, Cut())
+    assert len(names(data, "validation", context, cut)) == 8
+    assert all(name.startswith("train/") for name in names(data, "validation", context, cut))
+    test = open_split(data, "test", context, cut)
+    assert test.digest() == open_split(data, "validation", context).digest()
+    with pytest.raises(UserError, match="has no split 'tset'; did you mean 'test'"):
+        open_split(data, "tset", context, cut)
+    tree(tmp_path / "pets" / "test", per_class=5)
+    with pytest.raises(UserError, match="has a validation split, so none can be cut from train"):
+        open_split(data, "train", context, cut)
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "taken"), [(1, 0.5, 0), (2, 0.01, 1), (2, 0.99, 1), (10, 0.2, 2), (0, 0.5, 0)]
+)
+def test_never_all_and_of_two_at_least_one(count: int, share: float, taken: int) -> None:
+    assert len(lowest_ranked([str(i) for i in range(count)], 0, share)) == taken
