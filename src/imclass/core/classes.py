@@ -28,7 +28,8 @@ def check_distinct(classes: Sequence[str], where: str) -> None:
     """Raise `UserError` where two names are one in Unicode's composed form, or differ only in case or spaces."""
     twice = [name for name, n in Counter(map(composed, classes)).items() if n > 1]
     if twice:
-        raise UserError(f"{where}: class {twice[0]!r} is named twice; give each class one name")
+        how = "" if classes.count(twice[0]) > 1 else ", in two spellings that Unicode holds equal"
+        raise UserError(f"{where}: class {twice[0]!r} is named twice{how}; give each class one name")
     folded: dict[str, str] = {}
     for name in map(composed, classes):
         other = folded.setdefault(" ".join(name.casefold().split()), name)
@@ -51,8 +52,8 @@ def join(
     names = {composed(name): named for name, named in (mapping or {}).items()}
     unknown = [name for name in names if name not in {composed(name) for name in data}]
     if unknown:
-        why = f"--classes maps {listed(unknown)}, which {where} does not have as a class"
-        raise UserError(f"{why}{nearest(unknown[0], data)}; correct or remove it")
+        why = f"--classes maps {listed(unknown)}, and {where} has no such class; correct or remove it"
+        raise UserError(f"{why}{nearest(unknown[0], data)}")
     named = [names.get(composed(name), name) for name in data]
     index = {identity(name): i for i, name in enumerate(model)}
     reached = {identity(name) for name in named}

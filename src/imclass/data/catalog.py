@@ -51,7 +51,10 @@ def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
         source: Source = found[data]
         if split not in source.splits:
             raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
-        return source.open(Place(context.store, None, cut.seed, cut.rule), split)
+        try:
+            return source.open(Place(context.store, None, cut.seed, cut.rule), split)
+        except UserError as error:  # its files are not in the store, and perhaps the folder was meant
+            raise UserError("\n".join([str(error), *passed_over(data, context)])) from None
     if not path.exists() and not is_path(data):
         close = nearest(data, set(found.entries) - {FOLDER})
         failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
@@ -72,9 +75,11 @@ def spelled(data: str, context: Context) -> str:
 
 
 def check_named(data: str) -> str:
-    """Return `data`, unless it is empty, which a path would take for the current folder: a `UserError`."""
+    """Return `data`; raise `UserError` where it is empty, which would be the current folder, or a URL."""
     if not data:
         raise UserError("--data is empty; name a data set or a folder with one folder per class")
+    if data.startswith("file:"):
+        raise UserError(f"--data {data} is a URL; give the folder's path, which begins with / where it is absolute")
     return data
 
 

@@ -19,7 +19,7 @@ from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
-from imclass.core.text import printable
+from imclass.core.text import printable, shortened
 from imclass.data.catalog import check_readable, open_split, passed_over, sources
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import Place, Source
@@ -45,17 +45,17 @@ def check(name: str, own: Data, context: Context) -> dict[str, Any]:
     opened = [first, *(open_split(name, split, context, cut) for split in first.splits if split != "train")]
     refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
     counts = {dataset.split: np.bincount(dataset.labels, minlength=len(first.classes)).tolist() for dataset in opened}
-    problem = problem_of(opened)
+    notes, problem = [*passed_over(name, context), *first.origin.notes], problem_of(opened)
     return {
         "name": name,
         "classes": list(first.classes),
         "rule": first.origin.rule,
         "images": {dataset.split: len(dataset) for dataset in opened},
         "per_class": {c: {split: n[k] for split, n in counts.items()} for k, c in enumerate(first.classes)},
-        "notes": [*passed_over(name, context), *first.origin.notes],
+        "notes": notes,
         "refused": to_json(refused),
         "well": not refused and not problem,
-        "summary": problem or summary(sum(map(len, opened)), len(refused), len(first.classes)),
+        "summary": problem or summary(sum(map(len, opened)), len(refused), len(first.classes), bool(notes)),
     }
 
 
@@ -69,16 +69,17 @@ def problem_of(opened: Sequence[Dataset]) -> str:
     return ""
 
 
-def summary(images: int, refused: int, classes: int) -> str:
+def summary(images: int, refused: int, classes: int, noted: bool) -> str:
     """Return what a check came to, in a sentence."""
     if refused:
         return f"{refused:,} of {images:,} images cannot be used and will be left out; replace or remove them"
-    return f"all is well: each of the {images:,} images of {classes:,} classes can be read"
+    well = f"all is well: each of the {images:,} images of {classes:,} classes can be read"
+    return f"{well}; the notes say what else is there" if noted else well
 
 
 def check_text(record: Mapping[str, Any]) -> str:
     """Return a check's record for a terminal: images of each class and split, notes, refusals, what it came to."""
-    rows = [{"class": printable(name)} | counts for name, counts in record["per_class"].items()]
+    rows = [{"class": shortened(name)} | counts for name, counts in record["per_class"].items()]
     lines = [f"name: {printable(record['name'])}", f"rule: {record['rule']}"]
     lines += [table([*rows, {"class": "in all"} | record["images"]])]
     lines += [f"note: {printable(note)}" for note in record["notes"]]
