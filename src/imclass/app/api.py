@@ -2,6 +2,7 @@
 
 # Tested in tests/test_public.py
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -40,7 +41,7 @@ def train(
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
     config = runs.configure(recipe, context, **choices)
-    run = Run(Path(out) if out is not None else Path("runs") / config.recipe)
+    run = Run(Path(os.path.expanduser(out)) if out is not None else Path("runs") / config.recipe)
     return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 
 
@@ -80,4 +81,4 @@ def load(
 
     It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N, mps).
     """
-    return models.load(model, open_context(store, plugins), device=device)
+    return models.load(os.path.expanduser(model), open_context(store, plugins), device=device)

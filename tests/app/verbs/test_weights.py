@@ -83,8 +83,9 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     names = [f"kind {k}" for k in range(10)]
     Path("list.json").write_text(json.dumps(names))
     Path("lines.txt").write_text("\n".join(names) + "\n")
+    Path("spaces.txt").write_bytes("\ufeff".encode() + " \r\n".join(names).encode() + b"\r\n \r\n\n")
     words = ("weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--classes")
-    for file in ("list.json", "lines.txt"):
+    for file in ("list.json", "lines.txt", "spaces.txt"):
         assert json.loads(run(capsys, *words, file, "--json"))["classes"] == names
         kept = Path("m.safetensors").read_bytes()
         assert "m.safetensors is there already" in run(capsys, *words, file, code=2)
@@ -94,6 +95,8 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
         ('{"a": 1}', "must be a JSON list of names, or one name a line"),
         ("[1, 2]", "must be a JSON list of names"),
         ("a\na\n", "class 'a' is named twice"),
+        ("a\n\nb\n", "name 2 is blank"),
+        ('["a", " "]', "name 2 is blank"),
         ("a\nb\n", "the file has 10 classes, and --classes names 2"),
     ):
         Path("bad").write_text(content)

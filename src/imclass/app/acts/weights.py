@@ -110,16 +110,22 @@ def fit_record(fit: Fit) -> dict[str, Any]:
 
 
 def names_in(path: Path) -> tuple[str, ...]:
-    """Class names from a file: a JSON list, or one a line; anything else is a `UserError`."""
+    """Return class names from a file, without spaces around them: a JSON list, or one a line.
+
+    Blank lines may follow the last name. Anything else is a `UserError`.
+    """
     if not path.is_file():
         raise UserError(f"--classes {path}: there is no such file")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        names = json.loads(text) if text.lstrip().startswith(("[", "{")) else text.splitlines()
+        text = path.read_bytes().decode("utf-8-sig").strip()
+        names = json.loads(text) if text.startswith(("[", "{")) else text.splitlines()
     except (OSError, ValueError, RecursionError):
         names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"--classes {path} must be a JSON list of names, or one name a line")
+    names = [name.strip() for name in names]
+    if "" in names:
+        raise UserError(f"--classes {path}: name {names.index('') + 1} is blank; name the class, or remove the line")
     check_classes(names, str(path))
     return tuple(names)
 

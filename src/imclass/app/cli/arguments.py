@@ -233,7 +233,7 @@ class Data:
     split: Name = None
     """export: which split (default: test)"""
     most: int = 100
-    """export: at most so many images"""
+    """export: at most so many images: the first of each class, then the second of each, and so on"""
     out: File = None
     """export: a new folder"""
     split_seed: int = 0

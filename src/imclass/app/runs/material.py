@@ -10,8 +10,9 @@ from imclass.core.codec import to_json
 from imclass.core.config import Execution, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import open_data, sources
+from imclass.data.catalog import open_data, passed_over, sources
 from imclass.data.loader import Loader
+from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.models.classifier import networks
 from imclass.store.context import Context
@@ -41,9 +42,11 @@ def open_training_data(
     config, notes = settle_validation(replace(config, data=data), whole, given)
     splits = with_validation(whole, config.cut)
     train = splits["train"]
+    check_learnable(train)
     check_data(config, splits)
     loaders = tuple(loader_of(config, stage, train, execution) for stage in config.stages)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
+    check_scorable(tuple(held_out.values()))
     facts = {
         "plugins": plugins_of(config, context),
         "digest": train.digest(),
@@ -53,7 +56,9 @@ def open_training_data(
         "split": to_json(config.split),
         **to_json(train.origin),
     }
-    return config, TrainingData(train, held_out, loaders, facts, (*train.origin.notes, *notes))
+    return config, TrainingData(
+        train, held_out, loaders, facts, (*passed_over(config.data, context), *train.origin.notes, *notes)
+    )
 
 
 def settle_validation(
