@@ -13,6 +13,7 @@ from imclass.app.load import load_network
 from imclass.core.classes import check_classes
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
+from imclass.core.runtime import versions
 from imclass.core.text import listed, printable
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import networks
@@ -52,7 +53,8 @@ def take_in(own: Weights, file: str, context: Context) -> Outcome:
     wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess, key=own.key)
     classifier, fit = imported(Path(file), network, wanted, context)
     check_classes(classifier.classes, file)
-    classifier.save(out, chosen=classifier.file_header.chosen, licence=classifier.file_header.licence)
+    header = classifier.file_header
+    classifier.save(out, chosen=header.chosen, licence=header.licence, versions=versions())
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
     return Outcome(record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}")
 
