@@ -108,7 +108,7 @@ class ViewProtocol(Protocol):
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the sides Q in pixels that a paper's table would name; none where a paper fixes them."""
+        """Return the sides Q in pixels of an image's shorter side; none where the view is the network's own."""
         ...
 
     def check(self, classifier: ViewClassifier) -> None:
