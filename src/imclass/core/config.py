@@ -24,6 +24,12 @@ class Model:
     mean_image: bool = False  # subtract the mean of the training images, pixel by pixel, instead of `mean`
     initialiser: str = ""  # how weights begin: glorot, he, vgg or alexnet; empty for the network's own way
 
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` for a mean or std of pixel values up to 255."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            fine = all(0 <= value <= 1 for value in values)
+            need(fine, f"{at}{name}", values, "of images in [0, 1]: divide mean and std of values up to 255 by 255")
+
 
 @dataclass(frozen=True)
 class Optimiser(ABC):

@@ -25,6 +25,11 @@ class Run:
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
 
+    def __repr__(self) -> str:
+        """Return the folder and how far the run is."""
+        state = "finished" if self.finished else "begun" if self.config.is_file() else "not begun"
+        return f"Run({str(self.folder)!r}, {state})"
+
     @property
     def model(self) -> Path:
         return self.folder / "model.safetensors"
