@@ -169,6 +169,7 @@ class Execution:
     memory: Annotated[int, AtLeast(0)] = 2048  # MiB: a data set that needs less at the network's size is kept decoded
     save_every: Annotated[int, AtLeast(0)] = 60  # seconds between two checkpoints; each epoch's end saves as well
     keep: Annotated[int, AtLeast(2, "one is the fallback of the other")] = 2  # checkpoints kept
+    keep_checkpoints: bool = False  # when the run is finished; else they are removed then
     strict: bool = False  # a refused image is an error
     plugins_changed: bool = False  # go on though a plugin that defines what the run uses has changed
 

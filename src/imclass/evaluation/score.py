@@ -139,7 +139,7 @@ def share(
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
     for part in parts(members, dataset, positions, batch, workers):
         if strict and part.refused:
-            raise UserError(f"refused: {described(part.refused[0])}; mend or remove the file, or go without --strict")
+            raise UserError(f"refused: {described(part.refused[0])}; fix or remove the file, or go without --strict")
         for all_scores, some in zip(scores, part.scores, strict=True):
             check_finite(some, part.kept, dataset)
             all_scores[len(kept) : len(kept) + len(some)] = some
@@ -217,7 +217,7 @@ def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"],
         name = printable(dataset.name(int(kept[wrong[0]])))
         raise UserError(
             f"the model's scores for {name} are not finite: its training diverged or its weights are damaged; "
-            "take an earlier checkpoint, or train again with a lower learning rate"
+            "train again with a lower learning rate, or take another model"
         )
 
 

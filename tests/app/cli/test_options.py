@@ -37,6 +37,7 @@ OTHERS = {
     "save-every": "9",
     "keep": "4",
     "nonfinite": "skip",
+    "keep-checkpoints": "--keep-checkpoints",
     "strict": "--strict",
     "plugins-changed": "--plugins-changed",
     "model.network": "lenet-5-32 --preprocess.size 32",

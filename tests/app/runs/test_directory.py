@@ -19,6 +19,7 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet
 from imclass.store.context import open_context
+from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import At, EpochEnd, Event, Saved, StepEnd
 from imclass.training.kinds import kinds_in
 from tests.support.small import digest, fingerprint, tree
@@ -70,11 +71,21 @@ def test_a_run_leaves_what_its_page_says(pets: Path, tmp_path: Path) -> None:
         "config.json",
         "log.jsonl",
         "tensorboard",
-        "checkpoints",
         "model.safetensors",
         "curves.png",
     }
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_checkpoints_of_a_finished_run_stay_where_asked(pets: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def files(name: str) -> int:
+        return len(list((tmp_path / name).glob("checkpoints/*/*")))
+
+    list(begin(pets, tmp_path / "kept", 1, keep_checkpoints=True))
+    assert files("kept") == 3
+    monkeypatch.setattr(Checkpoints, "clear", lambda kept: None)  # the twin: nothing else removes them
+    list(begin(pets, tmp_path / "left", 1))
+    assert files("left") == 3
 
 
 def test_a_finished_run_says_so_and_does_nothing(

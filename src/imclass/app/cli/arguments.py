@@ -20,7 +20,7 @@ Table: TypeAlias = Annotated[
 Paths: TypeAlias = Annotated[tuple[str, ...], arg(metavar="PATH ...", help_behavior_hint="")]
 
 
-DONE, SOME_REFUSED, USER_ERROR, INTERRUPTED = 0, 1, 2, 75  # exit codes
+DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit codes
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,10 @@ class Run:
                 raise UserError(f"{where}; give a folder outside of {root / parent}")
         return (f"the run {self.folder} lies inside the data {root}, where it is not read as data",)
 
+    def events(self) -> list[dict[str, Any]]:
+        """Return the records of the log's whole lines; none where there is no log."""
+        return [json.loads(line) for line in readable(self.log)] if self.log.is_file() else []
+
     def cut(self, checkpoint: Checkpoint | None) -> None:
         """Cut the log back to what had happened when `checkpoint` was written; a half-written line goes too."""
         if self.log.is_file():

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
+from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
 from imclass.app.runs.material import open_training_data
 from imclass.app.runs.settle import settle
@@ -40,6 +41,7 @@ from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.kinds import kinds_in
 
 DEFAULT = Execution()
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
 
 
 def recipes(context: Context | None = None) -> Found:
@@ -122,8 +124,9 @@ def prepare(
         run.begin(plan, used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
 
-    def score(trained: NetworkClassifier, split: str) -> Evaluation:
-        return evaluate(trained, data.held_out[split], workers=execution.workers, strict=execution.strict)
+    def score(trained: NetworkClassifier, split: str, report: loop.Report) -> Evaluation:
+        held_out = data.held_out[split]
+        return evaluate(trained, held_out, workers=execution.workers, report=report, strict=execution.strict)
 
     kept = run.checkpoints(execution.keep)
     task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
@@ -142,26 +145,34 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
-        flag = stack.enter_context(signals())
+        asked, moving = stack.enter_context(signals())
         runtime.apply(job.task.runtime)
-        task = replace(job.task, asked_to_stop=flag.is_set)
+        task = replace(job.task, asked_to_stop=asked.is_set)
         job.run.cut(job.checkpoint)
         state = loop.start(task, job.checkpoint)
-        watching: list[Consumer] = [Log(job.run), TensorBoard(job.run, state.at), Curves(job.run), *consumers]
+        watching: list[Consumer] = [Log(job.run)]
+        watching += [Expendable("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [Expendable("curves.png", lambda: Curves(job.run)), *consumers]
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
         for last in itertools.chain(loop.steps(state), loop.conclude(state)):
+            if isinstance(last, StepEnd):
+                moving.set()
             for consumer in watching:
                 consumer.see(last)
             if task.execution.strict and isinstance(last, StepEnd) and last.refused:
                 bad = described(last.refused[0])
-                raise UserError(f"refused: {bad}; mend or remove the file, or go without --strict")
+                raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
             yield last
-        if state.at.stage > loop.last_stage(task):
-            yield finish(job, state)
+        if loop.concluded(state):
+            finished = finish(job, state)
+            if not task.execution.keep_checkpoints:
+                task.checkpoints.clear()
+            yield finished
         elif not isinstance(last, NonFinite):
-            raise Interrupted(f"stopped at step {state.at.step:,}; saved")
+            problem = last.problem if isinstance(last, Saved) else ""
+            raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
 
 
 def finish(job: Job, state: loop.State) -> Saved:
@@ -178,19 +189,27 @@ def finish(job: Job, state: loop.State) -> Saved:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[threading.Event]:
-    """A flag that Ctrl-C and SIGTERM set while this lasts; outside the main thread signals are left alone."""
-    flag = threading.Event()
+def signals() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Yield two flags: Ctrl-C, SIGTERM and SIGHUP set the first; until the second is set, they end the run at once.
+
+    Before its first step a run has nothing to save, and may be decoding all images. A signal that is ignored already
+    stays so: `nohup` and shells that start something in the background ask for it. Outside the main thread signals are
+    left alone.
+    """
+    asked, moving = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield flag
+        yield asked, moving
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        flag.set()
+        asked.set()
+        if not moving.is_set():
+            raise Interrupted("stopped before the first step")
 
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    heard = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, ask) for s in heard}
     try:
-        yield flag
+        yield asked, moving
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
