@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imclass.core.contracts import Dataset, Image, Origin
+from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError
+from imclass.data.arrays import ArrayDataset
 from imclass.data.catalog import open_split
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.sets.folder import FolderDataset
@@ -79,7 +80,7 @@ def test_a_folder_too_high_is_told_which_one_to_give() -> None:
 
 def test_a_set_in_memory_is_not_decoded() -> None:
     training = open_split("mnist-sample", "train", open_context())
-    assert isinstance(training, Dataset)
+    assert isinstance(training, ArrayDataset)
     check_learnable(training)
     check_scorable([training])
     with pytest.raises(UserError, match="it has no images"):
