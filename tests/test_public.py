@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import imclass
-from imclass.app.api import train
+from imclass.app.api import check_consumers, train
+from imclass.core.errors import UserError
+from imclass.core.preprocess import check_images
+from imclass.core.scores import best
 from imclass.training import events
 from tests.support.small import tree
 
@@ -34,6 +38,47 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         imclass.trian  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        (np.zeros((0, 5, 3), np.uint8), "an image is 0 x 5 x 3 uint8"),
+        (np.zeros((5, 5), np.uint8), "an image is 5 x 5 uint8"),
+        (np.zeros((5, 5, 3)), "an image is 5 x 5 x 3 float64"),
+        ("x.jpg", "an image is of the type str"),
+    ],
+)
+def test_what_is_no_image_is_refused(image: object, found: str) -> None:
+    with pytest.raises(UserError, match=f"{found}; it must be a uint8 array, height x width x 1 or 3 channels"):
+        check_images([image])
+
+
+@pytest.mark.parametrize("top", [-1, 0, 1.5, "1"])
+def test_a_number_of_classes_is_at_least_one(top: object) -> None:
+    with pytest.raises(UserError, match=r"top is .*; it must be a whole number of classes, at least 1"):
+        best(torch.zeros(1, 3), "abc", top)
+    assert len(best(torch.zeros(1, 3), "abc", np.int64(2))[0]) == 2
+
+
+def test_paths_are_taken_where_text_is(tmp_path: Path) -> None:
+    pets = tree(tmp_path / "pets", per_class=4)
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    for kind in (str, Path):  # the second time it is finished
+        places = {"data": kind(pets), "plugins": kind(plugins), "store": kind(tmp_path / "store")}
+        list(imclass.train("mnist-lenet", kind(tmp_path / "run"), batch=4, epochs=1, **places))
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_what_could_not_watch_is_refused_before_there_is_anything_to_see(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a consumer is .*; it must have the methods see\(event\) and close\(\)"):
+        check_consumers([print])
+
+
+def test_a_text_is_no_list_of_classes() -> None:
+    with pytest.raises(UserError, match="the classes are the text 'ab'"):
+        imclass.create("lenet-5", "ab")
 
 
 def test_create_predicts_named_classes() -> None:

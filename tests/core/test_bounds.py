@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from imclass.core.bounds import Above, AtLeast, AtMost, Below, check, described, fits
+from imclass.core.bounds import Above, AtLeast, AtMost, Below, check
+from imclass.core.codec import described, fits
 from imclass.core.errors import UserError, need
 
 

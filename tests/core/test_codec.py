@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imclass.core.codec import Words, difference, flatten, from_json, override, to_json
-from imclass.core.config import Augment, Execution, Model, Stage, Training
+from imclass.core.codec import difference, flatten, from_json, to_json
+from imclass.core.config import Augment, Model, Stage, Training
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.training.kinds import kinds_in
@@ -193,60 +192,3 @@ def test_a_kind_is_found_by_name_and_has_its_own_fields(optimiser: Any, message:
     with pytest.raises(UserError) as caught:
         from_json(Training, record, "", KINDS)
     assert str(caught.value).startswith(message)
-
-
-def changed(**changes: Any) -> Training:
-    """Return a config of two stages with changes at keys in which "__" stands for the dot."""
-    return override(TWO_STAGES, {key.replace("__", "."): value for key, value in changes.items()}, KINDS)
-
-
-def test_a_short_key_is_for_every_stage_and_a_full_one_for_its_own() -> None:
-    assert [s.schedule.rate for s in changed(schedule__rate=0.5).stages] == [0.5, 0.5]
-    assert [s.schedule.rate for s in changed(stages__1__schedule__rate=0.5).stages] == [0.1, 0.5]
-    assert [s.epochs for s in changed(epochs=7, seed=3).stages] == [7, 7] and changed(seed=3).seed == 3
-    assert changed(model__row__widths=(2, 3)).model.row == {"widths": (2, 3)}
-    assert override(Execution(), {"workers": 5}) == Execution(workers=5)
-
-
-def test_another_kind_begins_from_its_own_defaults() -> None:
-    assert changed(optimiser__kind="adam", stages__0__optimiser__eps=1.0).stages[0].optimiser == Adam(eps=1.0)
-    found = changed(schedule__steps=(5,), schedule__kind="step")
-    assert [s.schedule for s in found.stages] == [Step(steps=(5,)), Step(steps=(5,))]
-    assert changed(schedule__rate=0.5, schedule__kind="cosine").stages[0].schedule == Cosine(rate=0.5)  # as it was
-    assert changed(optimiser=Adam(), schedule={"kind": "cosine"}).stages[1].optimiser == Adam()
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("epochs", 1.5, "--epochs is 1.5; it must be a whole number"),
-        ("epochs", "1", "--epochs is '1'; it must be a whole number"),
-        ("epochs", 0, "--stages.0.epochs is 0; it must be at least 1"),
-        ("epocs", 1, "Training has no field 'epocs'; did you mean 'epochs'?"),
-        ("optimiser", {"name": "adam"}, "--optimiser lacks the field 'kind'; there are: adam, sgd"),
-        ("model", "resnet-18", "--model is 'resnet-18'; it must be an object with the fields of Model"),
-        ("schedule.steps", (5,), "--schedule.steps belongs to schedule kind step, and this run's is cosine"),
-        ("schedule.kind", "cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
-        ("schedule.kind", "step", "stages.0.schedule lacks the field 'steps'; set stages.0.schedule.steps"),
-        ("stages.2.epochs", 1, "there is no 'stages.2.epochs'; the first number may be 0 to 1"),
-        ("seed.x", 1, "seed has no field 'x'"),
-        ("epochs", Words(("two",)), "--epochs is 'two'; it must be a whole number"),
-        ("epochs", Words(("2", "3")), "--epochs is '2 3'; it must be a whole number"),
-        ("epochs", Words(()), "--epochs needs a value: a whole number"),
-        ("augment.area", Words(("1",)), "--augment.area is '1'; it must be 2 numbers"),
-        ("nonfinite", Words(("go",)), "--nonfinite is 'go'; it must be one of 'stop', 'skip'"),
-        ("model.mean_image", Words(("perhaps",)), "--model.mean-image is 'perhaps'; it must be true or false"),
-    ],
-)
-def test_what_does_not_fit_is_refused_by_its_key(key: str, value: Any, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        override(TWO_STAGES, {key: value}, KINDS)
-    assert str(caught.value).startswith(message)
-
-
-def test_words_and_numpy_numbers_mean_what_the_field_says() -> None:
-    assert changed(epochs=np.int64(3)).stages[0].epochs == 3 and type(changed(seed=np.int64(3)).seed) is int
-    typed = changed(epochs=Words(("3",)), schedule__rate=Words(("1e-3",)), augment__area=Words((".5", "1")))
-    assert (typed.stages[0].epochs, typed.stages[0].schedule.rate, typed.stages[0].augment.area) == (3, 1e-3, (0.5, 1))
-    assert changed(model__mean_image=Words(())).model.mean_image
-    assert changed(model__mean=Words(("1",))).model.mean == (1,)

@@ -12,6 +12,9 @@ def test_nearest_offers_a_close_name_else_a_short_list_else_nothing() -> None:
     assert nearest("zzz", ["b", "a"]) == "; there are: a, b"
     assert nearest("zzz", []) == ""
     assert "did you mean" not in nearest("--lr", ["--store", "--out"])
+    assert nearest("mnist", ["mnist-lenet", "folder"]) == "; did you mean 'mnist-lenet'?"
+    assert "did you mean" not in nearest("finetune", ["features", "train"]) + nearest("--gpu", ["--top", "--data"])
+    assert nearest("--topk", ["--top", "--data"]) == "; did you mean '--top'?"
     assert nearest("zzz", [f"name-{i}" for i in range(41)]) == ""
 
 

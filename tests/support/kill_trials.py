@@ -88,7 +88,7 @@ def reached(out: Path) -> int:
 def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -> dict[str, Any]:
     """All trials."""
     data, runs, generator = folder / "data", folder / "runs", random.Random(f"{optimiser} {memory} {workers}")
-    how = Execution(workers=workers, memory=memory, save_every=0)  # it saves after every step
+    how = Execution(workers=workers, memory=memory, save_every=0, keep_checkpoints=True)  # it saves after every step
     configured = config(data, optimiser, seed=0)
     whole = finish(configured, runs / "whole", how)
     last = reached(runs / "whole")

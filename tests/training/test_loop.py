@@ -55,7 +55,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no curves: they take as long as the training, and the app's tests look at them."""
-    monkeypatch.setattr(curves, "curves_png", lambda history, path: path.write_bytes(b""))
+    monkeypatch.setattr(curves, "curves_png", lambda history, path, parts: path.write_bytes(b""))
 
 
 def configured(tree: Path, **changes: Any) -> Training:
@@ -263,6 +263,20 @@ def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None
     assert rates[1] == 1e-3 and {e["stage"] for e in events} >= {0, 1}
 
 
+def test_events_carry_the_main_loss_and_what_auxiliary_heads_add(tree: Path, tmp_path: Path) -> None:
+    """The epoch's means are those of its steps; the held-out loss is comparable with the main one."""
+    model = Model("googlenet", {"size": 79, "width": 0.125})
+    config = configured(tree, model=model, preprocess=Preprocess(79, "rgb", "squash"), epochs=1, batch=16)
+    events = list(train(config, tmp_path / "run"))
+    steps = [event for event in events if isinstance(event, StepEnd)]
+    (end,) = (event for event in events if isinstance(event, EpochEnd))
+    assert all(step.auxiliary > 0 and step.total == step.loss + step.auxiliary for step in steps)
+    for key in ("loss", "auxiliary"):
+        mean = sum(getattr(step, key) * step.images for step in steps) / sum(step.images for step in steps)
+        assert getattr(end, key) == pytest.approx(mean, rel=1e-9)
+    assert end.loss < 1 < end.loss + end.auxiliary  # of two classes: each of three heads costs about ln 2
+
+
 # Values that are not finite
 
 
@@ -272,13 +286,13 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
 
     def backward(
         network: Any, images: Any, labels: Any, micro: int, seed: int, step: int, *how: Any
-    ) -> tuple[float, int]:
+    ) -> tuple[objective.Loss, int]:
         loss, correct = real(network, images, labels, micro, seed, step, *how)
         if step == at_step and site == "gradient":
             network.head[1].weight.grad[0, 0] = math.nan
         if step == at_step and site == "weight":
             network.head[1].weight.grad[0, 0] = 1e10
-        return (math.inf if step == at_step and site == "loss" else loss), correct
+        return (replace(loss, total=math.inf) if step == at_step and site == "loss" else loss), correct
 
     def steep(self: Cosine, position: Position) -> float:
         return 1e30 if position.step == at_step and site == "weight" else rate(self, position)

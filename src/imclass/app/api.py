@@ -6,27 +6,31 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from imclass.app import load as models
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
-from imclass.core import codec
+from imclass.app.runs.single import check_single
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier
+from imclass.core.errors import UserError
+from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
-from imclass.store.context import open_context
-from imclass.store.store import Store
+from imclass.store.context import Context, open_context
+from imclass.store.store import Store, open_store
 from imclass.training.events import Consumer, Event
+
+Place: TypeAlias = str | Path
 
 
 def train(
     recipe: str | Training,
     out: str | Path | None = None,
-    store: Store | None = None,
-    plugins: Sequence[str | Path] = (),
+    store: Place | Store | None = None,
+    plugins: Place | Sequence[Place] = (),
     consumers: Sequence[Consumer] = (),
     override: Mapping[str, Any] | None = None,
     **choices: Any,
@@ -34,12 +38,14 @@ def train(
     """Train; yield what happens. The same call goes on where it was stopped, and a finished run yields nothing.
 
     A choice is a field of `Execution`, or one that `configure` takes. Mistakes are `UserError`s, raised here and not
-    while iterating. Ctrl-C and SIGTERM save, then raise `Interrupted`.
+    while iterating. Ctrl-C, SIGTERM and SIGHUP save, then raise `Interrupted`.
     """
-    context = open_context(store, plugins)
-    choices |= override or {}
+    check_single()
+    check_consumers(consumers)
+    context = context_of(store, plugins)
+    choices = written(choices | dict(override or {}))
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
-    execution = codec.override(Execution(), carried)
+    execution = overridden(Execution(), carried)
     config = runs.configure(recipe, context, **choices)
     run = Run(Path(os.path.expanduser(out)) if out is not None else Path("runs") / config.recipe)
     return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
@@ -47,7 +53,7 @@ def train(
 
 def configure(
     recipe: str | Training,
-    plugins: Sequence[str | Path] = (),
+    plugins: Place | Sequence[Place] = (),
     override: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Training:
@@ -56,7 +62,7 @@ def configure(
     `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`; keywords may be dotted as well. A field of a
     stage is set in every stage. A mistake is a `UserError` that names the field.
     """
-    return runs.configure(recipe, open_context(plugins=plugins), **choices, **(override or {}))
+    return runs.configure(recipe, context_of(None, plugins), **written(choices | dict(override or {})))
 
 
 def create(
@@ -64,21 +70,41 @@ def create(
     classes: Sequence[str],
     preprocess: Preprocess | None = None,
     seed: int = 0,
-    plugins: Sequence[str | Path] = (),
+    plugins: Place | Sequence[Place] = (),
 ) -> NetworkClassifier:
     """Return a fresh classifier: the network of this name, weights drawn from `seed`, these K class names.
 
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Raise `UserError` for what does not fit, before anything is allocated.
     """
-    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins))
+    if isinstance(classes, str):
+        raise UserError(f"the classes are the text {classes!r}; give their names as a list")
+    return classifier.create(model, classes, preprocess, seed, context_of(None, plugins))
 
 
 def load(
-    model: str | Path, plugins: Sequence[str | Path] = (), store: Store | None = None, device: str = "cpu"
+    model: Place, plugins: Place | Sequence[Place] = (), store: Place | Store | None = None, device: str = "cpu"
 ) -> Classifier:
     """Return the classifier that `model` names: a run, a model file, or NETWORK:WEIGHTS. Raise `UserError` otherwise.
 
     It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N, mps).
     """
-    return models.load(os.path.expanduser(model), open_context(store, plugins), device=device)
+    return models.load(os.path.expanduser(model), context_of(store, plugins), device=str(device))
+
+
+def context_of(store: Place | Store | None, plugins: Place | Sequence[Place]) -> Context:
+    """Return the context with this store, which may be a folder, and the plugins of one folder or several."""
+    folders = [plugins] if isinstance(plugins, str | Path) else plugins
+    return open_context(open_store(Path(store)) if isinstance(store, str | Path) else store, folders)
+
+
+def written(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return choices with paths as text, which is how a config keeps them."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
+
+
+def check_consumers(consumers: Sequence[Any]) -> None:
+    """Raise `UserError` for one that could not watch, before there is anything to see."""
+    for consumer in consumers:
+        if not isinstance(consumer, Consumer):
+            raise UserError(f"a consumer is {consumer!r}; it must have the methods see(event) and close()")

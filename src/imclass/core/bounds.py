@@ -4,11 +4,11 @@ rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1
 """
 
 import dataclasses
-import sys
 import typing
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+from imclass.core.codec import described, fits
 from imclass.core.errors import need
 
 
@@ -102,34 +102,3 @@ def check_plain(hint: Any, value: Any, key: str) -> None:
 def shown(value: Any) -> str:
     """Return a value as it is typed; a text in quotes."""
     return repr(value) if isinstance(value, str) else str(value)
-
-
-def fits(kind: Any, value: Any) -> bool:
-    """Return whether a value has a plain type. Booleans are not numbers; NaN and infinities are not floats."""
-    if kind in (int, float, bool, str):
-        if isinstance(value, bool) or kind is bool:
-            return kind is bool and isinstance(value, bool)
-        if kind is float:
-            return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-        return isinstance(value, kind)
-    if typing.get_origin(kind) is Literal:
-        return value in typing.get_args(kind)
-    if typing.get_origin(kind) is tuple and isinstance(value, tuple):
-        kinds = typing.get_args(kind)
-        kinds = (kinds[0],) * len(value) if kinds[-1] is ... else kinds
-        return len(kinds) == len(value) and all(map(fits, kinds, value))
-    return typing.get_origin(kind) is not tuple and not dataclasses.is_dataclass(kind)
-
-
-def described(kind: Any) -> str:
-    """Return a type in words for a message."""
-    if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
-    if dataclasses.is_dataclass(kind):
-        names = ", ".join(f.name for f in dataclasses.fields(kind))
-        return f"an object with the fields of {getattr(kind, '__name__', kind)}: {names}"
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is tuple and arguments:
-        many = "numbers" if arguments[0] in (int, float) else "values"
-        return f"any number of {many}" if arguments[-1] is ... else f"{len(arguments)} {many}"
-    return {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}.get(kind, str(kind))

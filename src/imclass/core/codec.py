@@ -1,29 +1,22 @@
-"""Frozen dataclasses to and from JSON, with other values at dotted keys, and what differs between two of them.
+"""Frozen dataclasses to and from JSON, what the type of a field allows, and what differs between two of them.
 
 A dataclass with a class variable `kind` is one of several kinds: its JSON begins with "kind", and a table that the
 caller brings says which class that names. So no file can name a class to import.
 """
 
 import dataclasses
-import re
+import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
-from imclass.core.bounds import described, fits
 from imclass.core.errors import UnknownKey, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
 
-T = TypeVar("T")
 Kinds: TypeAlias = Mapping[type, Found]  # the table of each union, by the class that its kinds derive from
 NO_KINDS: Kinds = types.MappingProxyType({})
-
-
-class Words(tuple[str, ...]):
-    """A value as it was typed on a command line; the field that it is for says what it means."""
 
 
 def to_json(value: Any) -> Any:
@@ -65,10 +58,6 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
             return tuple(from_json(k, v, f"{where}.{i}", kinds) for i, (k, v) in found)
     elif origin is Literal and value in arguments:
         return value
-    elif origin in (types.UnionType, typing.Union):
-        fitting = [k for k in arguments if may_be(k, value)]
-        if fitting:
-            return from_json(fitting[0], value, where, kinds)
     elif origin is dict and isinstance(value, dict):
         return {k: from_json(arguments[1], v, f"{where}.{k}", kinds) for k, v in value.items()}
     elif kind is type(None) and value is None:
@@ -77,6 +66,10 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
         return tuple(from_json(Any, v, where) for v in value) if isinstance(value, list | tuple) else value
     elif kind in (int, float, bool, str) and fits(kind, value):
         return float(value) if kind is float else value
+    elif origin in (types.UnionType, typing.Union):
+        fitting = [k for k in arguments if may_be(k, value)]
+        if fitting:
+            return from_json(fitting[0], value, where, kinds)
     raise UserError(f"{where or 'the value'} is {value!r}; it must be {described(kind)}")
 
 
@@ -144,122 +137,41 @@ def may_be(kind: Any, value: Any) -> bool:
     return isinstance(value, dict if dataclasses.is_dataclass(kind) else kind)
 
 
-def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
-    """Return `config` with other values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
-
-    A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
-    of its fields apply to it. Anything wrong is a `UserError` with the key.
-    """
-    record, root = to_json(config), type(config)
-    for key in sorted(changes, key=lambda key: (not key.endswith(".kind"), key.count("."))):
-        for path in paths(root, record, key, kinds):
-            put(root, record, path.split("."), changes[key], key, kinds)
-    return typing.cast(T, from_json(root, record, "", kinds))
-
-
-def paths(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
-    """Return the full keys that a key stands for."""
-    hints, first = hints_of(root), key.split(".")[0]
-    if first in hints:
-        return [key]
-    for name, hint in hints.items():
-        item = item_of(hint)
-        if item is not None and first in hints_of(item):
-            return [f"{name}.{i}.{key}" for i in range(len(record[name]))]
-    known = keys_of(root, record, kinds)
-    raise UnknownKey(f"{root.__name__} has no field {key!r}{nearest(key, known)}", key, known)
+def fits(kind: Any, value: Any) -> bool:
+    """Return whether a value has a plain type. Booleans are not numbers; NaN and infinities are not floats."""
+    if kind in (int, float, bool, str):
+        if isinstance(value, bool) or kind is bool:
+            return kind is bool and isinstance(value, bool)
+        if kind is float:
+            return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+        return isinstance(value, kind)
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if typing.get_origin(kind) is tuple and isinstance(value, tuple):
+        kinds = typing.get_args(kind)
+        kinds = (kinds[0],) * len(value) if kinds[-1] is ... else kinds
+        return len(kinds) == len(value) and all(map(fits, kinds, value))
+    return typing.get_origin(kind) is not tuple and not dataclasses.is_dataclass(kind)
 
 
-def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
-    """Return the dotted keys of a config without the numbers of stages; of stages, those of every kind."""
-    known = {re.sub(r"^\w+\.\d+\.", "", key) for key in flatten(record)}
-    for item in filter(None, map(item_of, hints_of(root).values())):
-        for name, hint in hints_of(item).items():
-            entries = kinds[hint].entries.values() if hint in kinds else ()
-            known |= {f"{name}.{field}" for kind in entries for field in hints_of(kind)}
-    return known
+def described(kind: Any) -> str:
+    """Return a type in words for a message."""
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
+    if dataclasses.is_dataclass(kind):
+        names = ", ".join(f.name for f in dataclasses.fields(kind))
+        return f"an object with the fields of {getattr(kind, '__name__', kind)}: {names}"
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple and arguments:
+        many = "numbers" if arguments[0] in (int, float) else "values"
+        return f"any number of {many}" if arguments[-1] is ... else f"{len(arguments)} {many}"
+    return {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}.get(kind, str(kind))
 
 
 def item_of(hint: Any) -> type | None:
     """Return the dataclass that a type is a tuple of, if it is."""
     item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
     return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
-
-
-def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set one value of a JSON record of the type `kind`, checked against the field's own type."""
-    name, rest = names[0], names[1:]
-    item = item_of(kind)
-    if item is not None:
-        if not name.isdigit() or int(name) >= len(record):
-            raise UserError(f"there is no {key!r}; the first number may be 0 to {len(record) - 1}")
-        put(item, record[int(name)], rest, value, key, kinds)
-        return
-    if typing.get_origin(kind) is dict:
-        record[".".join(names)] = to_json(value)
-        return
-    chosen = class_of(kind, record, key, kinds)
-    if name == "kind" and tag_of(chosen) and not rest:
-        replace_kind(kind, record, typed(str, value, key), kinds)
-        return
-    hints = hints_of(chosen)
-    if name not in hints:
-        raise unknown(kind, chosen, key, name, kinds)
-    if not rest:
-        option = f"--{key.replace('_', '-')}"
-        record[name] = to_json(from_json(hints[name], to_json(typed(hints[name], value, key)), option, kinds))
-    elif isinstance(record[name], dict | list):
-        put(hints[name], record[name], rest, value, key, kinds)
-    else:
-        above = ".".join(key.split(".")[: -len(rest)])
-        raise UnknownKey(f"{above} has no field {rest[0]!r}", key, [above])
-
-
-def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
-    """Make a record one of another kind, with nothing set but its kind."""
-    if record["kind"] != name:
-        class_of(kind, {"kind": name}, "", kinds)
-        record.clear()
-        record["kind"] = name
-
-
-def typed(kind: Any, value: Any, key: str) -> Any:
-    """Return a value for a field of this type: words as what they mean, a numpy scalar as a number."""
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        return value.item()
-    if not isinstance(value, Words):
-        return value
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        each = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
-        if len(each) != len(value):
-            raise UserError(f"--{key.replace('_', '-')} is {' '.join(value)!r}; it must be {described(kind)}")
-        return tuple(typed(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
-    if kind is bool and not value:
-        return True
-    if not value:
-        raise UserError(f"--{key.replace('_', '-')} needs a value: {described(kind)}")
-    word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
-    if optional:
-        kind = next(k for k in arguments if k is not type(None))
-    if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
-        raise UserError(f"--{key.replace('_', '-')} is empty; give a value or leave it out")
-    found = meaning(kind, word)
-    if found is None or len(value) > 1:
-        raise UserError(f"--{key.replace('_', '-')} is {word!r}; it must be {described(kind)}")
-    return found
-
-
-def meaning(kind: Any, word: str) -> Any:
-    """Return what a word means as a value of a plain type, None where it means nothing."""
-    if typing.get_origin(kind) is Literal:
-        return next((choice for choice in typing.get_args(kind) if str(choice) == word), None)
-    if kind is bool:
-        return {"true": True, "false": False}.get(word.lower())
-    try:
-        return kind(word)
-    except ValueError:
-        return None
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,14 +18,14 @@ FILTERS = {
 }
 
 
-def check_images(images: Iterable[np.ndarray]) -> None:
-    """A `UserError` unless each is uint8 H W C with one channel or three."""
+def check_images(images: Iterable[Any]) -> None:
+    """Raise `UserError` unless each is a uint8 array H W C with one channel or three, and at least one pixel."""
+    wanted = "it must be a uint8 array, height x width x 1 or 3 channels"
     for image in images:
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
-            raise UserError(
-                f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; it must be uint8, height x width "
-                "x 1 or 3 channels"
-            )
+        if not isinstance(image, np.ndarray):
+            raise UserError(f"an image is of the type {type(image).__name__}; {wanted}")
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or image.size == 0:
+            raise UserError(f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; {wanted}")
 
 
 @dataclass(frozen=True)

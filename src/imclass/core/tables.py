@@ -6,7 +6,7 @@ import importlib.util
 import pkgutil
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ class Plugins:
     files: tuple[Plugin, ...] = ()
 
 
+def unexplained(name: str) -> str:
+    """Return nothing: no name is known to stand for another kind of thing."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Found:
     """The entries of one kind of table, gathered over a folder of modules, and what could not be imported."""
@@ -39,12 +44,15 @@ class Found:
     what: str
     entries: dict[str, Any]
     failures: tuple[str, ...] = ()
-    digests: Mapping[str, str] = field(default_factory=dict)  # of the plugins that define entries, by name
+    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the user's file, by entry
+    explain: Callable[[str], str] = unexplained  # what is wrong with a name that stands for another kind of thing
 
     def __getitem__(self, name: str) -> Any:
         """The entry; an unknown name is a `UserError` with the nearest known one and any file that failed to import."""
         if name in self.entries:
             return self.entries[name]
+        if known := self.explain(name):
+            raise UserError(known)
         failed = "".join(f"\n  not imported: {f}" for f in self.failures)
         raise UserError(f"no {self.what} is named {name!r}{nearest(name, self.entries)}{failed}")
 
@@ -65,8 +73,9 @@ def find(package: str, table: str, what: str, plugins: Plugins = NONE) -> Found:
     entries: dict[str, Any] = {}
     owners: dict[str, str] = {}
     digests: dict[str, str] = {}
-    failures = [f"{plugin.path}: {plugin.problem}" for plugin in plugins.files if plugin.module is None]
-    for source, module, digest in [*our_modules(package, failures), *plugin_modules(plugins)]:
+    failures = [f"{file.path}: {file.problem}" for file in plugins.files if file.module is None]
+    theirs = [(str(file.path), file.module, file.digest) for file in plugins.files if file.module is not None]
+    for source, module, digest in [*our_modules(package, failures), *theirs]:
         try:
             found = dict(getattr(module, table, {}))
         except Exception as error:  # a table that is none
@@ -88,13 +97,6 @@ def our_modules(package: str, failures: list[str]) -> Iterator[tuple[str, types.
             yield name, importlib.import_module(name), ""
         except (Exception, SystemExit) as error:  # the others must work
             failures.append(f"{name}: {problem_of(error)}")
-
-
-def plugin_modules(plugins: Plugins) -> Iterator[tuple[str, types.ModuleType, str]]:
-    """Yield the path of each plugin that could be imported, its module and its digest."""
-    for plugin in plugins.files:
-        if plugin.module is not None:
-            yield str(plugin.path), plugin.module, plugin.digest
 
 
 def load_plugins(folders: Sequence[Path]) -> Plugins:

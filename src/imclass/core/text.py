@@ -5,13 +5,17 @@ import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+CLOSE = 0.63  # of difflib's ratio: a slip of the finger is closer, "finetune" is farther from "features"
+
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """What to try instead of `name`: "; did you mean 'x'?", or the list where it is short, or nothing."""
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    bare = {word.lstrip("-"): word for word in known}  # the dashes of options would make any two of them alike
+    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=CLOSE)
+    begun = [word for word in bare if len(name) >= 3 and word.startswith(name.lstrip("-"))]
+    for word in (*close, *begun[:1]):
+        return f"; did you mean {bare[word]!r}?"
     return f"; there are: {', '.join(known)}" if 0 < len(known) <= 40 else ""
 
 

@@ -11,7 +11,7 @@ from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.data.source import Place, Source
-from imclass.data.subset import VALIDATION, relabelled, splits_with_validation, validation_cut
+from imclass.data.subset import with_validation
 from imclass.data.threads import ordered
 from imclass.store.context import Context, find_in
 
@@ -27,20 +27,22 @@ def sources(context: Context | None = None) -> Found:
 def open_split(data: str, split: str, context: Context, cut: Cut = WHOLE) -> Dataset:
     """Return one split of a named data set or, where no set has that name, of the folder `data`.
 
-    A folder without a split is cut by the rule and seed of `cut`. Where `cut` sets a share for validation, that is cut
-    from train by the same hash, and the data's validation split, if it has one, takes the name "test". An unknown name
-    or split, or a share for data that has both, is a `UserError`.
+    A folder without a split is cut by the rule and seed of `cut`, and any data by its share for validation, as in
+    `with_validation`. An unknown name or split is a `UserError` with the nearest one.
     """
     if not cut.validation or split == "all":
         return open_whole(data, split, context, cut)
-    training = open_whole(data, "train", context, cut)
-    splits = splits_with_validation(training)
+    splits = with_validation(open_data(data, context, cut)[1], cut)
     if split not in splits:
         raise UserError(f"{data} has no split {split!r}{nearest(split, splits)}")
-    if split not in ("train", VALIDATION):
-        kept = VALIDATION if split == "test" and VALIDATION in training.splits else split
-        return relabelled(open_whole(data, kept, context, cut), split, splits)
-    return validation_cut(training, cut)[split == VALIDATION]
+    return splits[split]
+
+
+def open_data(data: str, context: Context, cut: Cut) -> tuple[str, dict[str, Dataset]]:
+    """Return the one spelling of a data set's name or path, and its splits before any share is cut off train."""
+    name, train = spelled(data, context), open_whole(data, "train", context, cut)
+    rest = {split: open_whole(data, split, context, cut) for split in train.splits if split != "train"}
+    return name, {"train": train, **rest}
 
 
 def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
@@ -55,14 +57,14 @@ def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
             return source.open(Place(context.store, None, cut.seed, cut.rule), split)
         except UserError as error:  # its files are not in the store, and perhaps the folder was meant
             raise UserError("\n".join([str(error), *passed_over(data, context)])) from None
-    if not path.exists() and not is_path(data):
-        close = nearest(data, set(found.entries) - {FOLDER})
-        failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
-        wanted = "or a folder with one folder per class; name one with --data"
-        raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
-    check_not_idx(path)
-    opened: Dataset = found[FOLDER].open(Place(context.store, path, cut.seed, cut.rule), split)
-    return opened
+    if path.exists() or is_path(data):
+        check_not_idx(path)
+        opened: Dataset = found[FOLDER].open(Place(context.store, path, cut.seed, cut.rule), split)
+        return opened
+    close = nearest(data, set(found.entries) - {FOLDER})
+    failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
+    wanted = "or a folder with one folder per class; name one with --data"
+    raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
 
 
 def spelled(data: str, context: Context) -> str:

@@ -1,7 +1,7 @@
 """Some of a data set's images as a split of their own: a share of train, cut off by a hash of names, for validation."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,40 +69,31 @@ class Subset:
         return hashlib.sha256(self.base.digest().encode() + ids).hexdigest()
 
 
-def relabelled(dataset: Dataset, split: str, splits: Sequence[str]) -> Subset:
-    """Return all of a data set under another split's name."""
-    return Subset(dataset, np.arange(len(dataset)), split, tuple(splits))
+def with_validation(splits: Mapping[str, Dataset], cut: Cut) -> Mapping[str, Dataset]:
+    """Return the splits of a data set with a share of train as "validation", where `cut` sets one.
 
-
-def splits_with_validation(training: Dataset) -> tuple[str, ...]:
-    """Return the names of the splits of data once a share of train is cut off.
-
-    A validation split of its own then takes the name "test". Raise `UserError` where the data has both.
+    The share is of each class, by the rule that holds out a folder's test split; a class of one image stays in train. A
+    validation split that the data has already takes the name "test". Raise `UserError` where it has both.
     """
-    rest = [split for split in training.splits if split not in ("train", VALIDATION)]
-    if VALIDATION in training.splits:
+    if not cut.validation:
+        return splits
+    rest = {name: dataset for name, dataset in splits.items() if name not in ("train", VALIDATION)}
+    train = splits["train"]
+    if VALIDATION in splits:
         if "test" in rest:
             raise UserError(
-                f"{training.origin.path} has a validation split, so none can be cut from train; leave --validation out"
+                f"{train.origin.path} has a validation split, so none can be cut from train; leave --validation out"
             )
-        rest = ["test", *rest]
-    return ("train", VALIDATION, *rest)
-
-
-def validation_cut(training: Dataset, cut: Cut) -> tuple[Subset, Subset]:
-    """Return train and validation: of each class a share of train, by the rule that holds out a folder's test split.
-
-    A class of one image stays in train.
-    """
-    chosen = np.zeros(len(training), bool)
-    for label in np.unique(training.labels):
-        positions = np.flatnonzero(training.labels == label)
-        names = [training.name(int(i)) for i in positions]
-        chosen[positions[lowest_ranked(names, cut.seed, cut.validation)]] = True
-    splits = splits_with_validation(training)
+        rest = {"test": splits[VALIDATION], **rest}
+    names = ("train", VALIDATION, *rest)
+    chosen = np.zeros(len(train), bool)
+    for label in np.unique(train.labels):
+        positions = np.flatnonzero(train.labels == label)
+        ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
+        chosen[positions[ranked]] = True
     parts = {"train": np.flatnonzero(~chosen), VALIDATION: np.flatnonzero(chosen)}
-    train, validation = (Subset(training, positions, split, splits) for split, positions in parts.items())
-    return train, validation
+    cuts = {name: Subset(train, positions, name, names) for name, positions in parts.items()}
+    return cuts | {name: Subset(dataset, np.arange(len(dataset)), name, names) for name, dataset in rest.items()}
 
 
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:

@@ -91,24 +91,26 @@ def split_for(models: Mapping[str, Classifier], data: str | None, split: str | N
     return replace(first, known=tuple(known))
 
 
-def validation_for(chosen: Chosen, context: Context) -> Chosen:
-    """The validation split of the same data, for what is fitted; never the images that are reported.
+def validation_for(chosen: Chosen, asked: str, context: Context) -> Chosen:
+    """Return the validation split of the same data, for what is fitted; never the images that are reported.
 
-    A model that was trained on it, because no share was cut for it, is a `UserError`.
+    `asked` is the options that fit something, as messages name them. A model that was trained on it, because no share
+    was cut for it, is a `UserError`.
     """
     each = [k.cut_of(chosen.data, context) for k in chosen.known]
     trains = [open_split(chosen.data, "train", context, cut) for cut in each]
     lacks = [train for train in trains if VALIDATION not in train.splits]
     if lacks:
-        own = "put some images a class into its folder validation/, or " if Path(chosen.data).is_dir() else ""
         raise UserError(
-            f"{chosen.data} has no validation split to fit to (it has {', '.join(lacks[0].splits)}); {own}train with "
-            "--validation 0.1, or go without --weights fit and --temperature"
+            f"{chosen.data} has no validation split to fit to (it has {', '.join(lacks[0].splits)}); train with "
+            f"--validation 0.1, or go without {asked}"
         )
     if chosen.dataset.split in (VALIDATION, "all"):
+        way = f"train with --validation 0.1, which is fitted to then, or go without {asked}"
+        if "test" in chosen.dataset.splits:
+            way = "report another with --split test"
         raise UserError(
-            f"split {chosen.dataset.split} of {chosen.data} holds the validation images, which weights and temperature "
-            "are fitted to; report another with --split test"
+            f"split {chosen.dataset.split} of {chosen.data} holds the validation images, to which {asked} fits; {way}"
         )
     fitted, *others = (open_split(chosen.data, VALIDATION, context, cut) for cut in each)
     for known, other in zip(chosen.known[1:], others, strict=True):
@@ -116,7 +118,7 @@ def validation_for(chosen: Chosen, context: Context) -> Chosen:
             raise UserError(
                 f"{chosen.known[0].model} and {known.model} were trained with different validation images of "
                 f"{chosen.data}, so one has learned from what would be fitted to; train both with one --validation and "
-                "one --split-seed, or go without --weights fit and --temperature"
+                f"one --split-seed, or go without {asked}"
             )
     return Chosen(fitted, f"split validation of {chosen.data}", chosen.data)
 

@@ -47,6 +47,11 @@ class Request:
     workers: int = 0
     strict: bool = False
 
+    @property
+    def fitting(self) -> str:
+        """The options that fit something on the validation split, as messages name them."""
+        return " and ".join(["--weights fit"] * (self.weights == "fit") + ["--temperature"] * self.temperature)
+
 
 @dataclass(frozen=True)
 class Way:
@@ -211,8 +216,8 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
             chosen = split_for(request.models, request.data, request.split, context)
             if everyone.rank == 0:
                 announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
-            if request.weights == "fit" or request.temperature:
-                trials = scored(ways, validation_for(chosen, context), request, everyone, progress)
+            if asked := request.fitting:
+                trials = scored(ways, validation_for(chosen, asked, context), request, everyone, progress)
             rows = scored(ways, chosen, request, everyone, progress)
     if everyone.rank:
         return None

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.core.text import listed
-from imclass.core.untrusted import DAMAGE
 from imclass.evaluation.ensemble import check_alike
 from imclass.evaluation.measures.single_label import measured, ranks
 from imclass.evaluation.papers.table import Tested
+from imclass.store.untrusted import DAMAGE
 
 FORM = {"ids": "int64 N", "names": "str N", "labels": "int64 N", "scores": "float32 N K", "classes": "str K"}
 
@@ -32,7 +32,7 @@ class Saved:
     """An evaluation with the name of each image, in its order, and the record that was written beside it."""
 
     evaluation: Evaluation
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
     record: dict[str, Any]
 
 
@@ -142,7 +142,7 @@ class Row:
 
     name: str
     evaluation: Evaluation
-    images: tuple[str, ...]
+    images: tuple[str, ...] = field(repr=False)
     facts: Facts
 
 

@@ -73,9 +73,10 @@ def evaluate_each(
 
     Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
     and left out, or with `strict` a `UserError`. `report(done, total)` is called after each batch, for the share of
-    this process. Neither `batch` nor `workers` (decoding threads) nor the number of processes changes a result; all
-    results are in the first process, the others return none. Top-5 counts the best K where there are fewer than five
-    classes.
+    this process. `workers` (decoding threads) changes no result; `batch` and the number of processes decide how many
+    images go through a network together, and with it the order of its sums: log-scores differ by rounding, some 1e-5
+    of their scale. All results are in the first process, the others return none. Top-5 counts the best K where there
+    are fewer than five classes.
     """
     need(batch >= 1, "batch", batch, "at least 1")
     labels = [join(dataset.classes, m.classes, mapping, dataset.origin.path)[dataset.labels] for m in members]
@@ -138,7 +139,7 @@ def share(
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
     for part in parts(members, dataset, positions, batch, workers):
         if strict and part.refused:
-            raise UserError(f"refused: {described(part.refused[0])}; mend or remove the file, or go without --strict")
+            raise UserError(f"refused: {described(part.refused[0])}; fix or remove the file, or go without --strict")
         for all_scores, some in zip(scores, part.scores, strict=True):
             check_finite(some, part.kept, dataset)
             all_scores[len(kept) : len(kept) + len(some)] = some
@@ -216,7 +217,7 @@ def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"],
         name = printable(dataset.name(int(kept[wrong[0]])))
         raise UserError(
             f"the model's scores for {name} are not finite: its training diverged or its weights are damaged; "
-            "take an earlier checkpoint, or train again with a lower learning rate"
+            "train again with a lower learning rate, or take another model"
         )
 
 

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from imclass.core.errors import UserError
 from imclass.core.text import printable
-from imclass.core.untrusted import DAMAGE
+from imclass.store.untrusted import DAMAGE
 
 T = TypeVar("T")
 

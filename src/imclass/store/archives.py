@@ -12,8 +12,8 @@ from pathlib import Path
 
 from imclass.core.errors import UserError
 from imclass.core.files import sync_folder
-from imclass.core.untrusted import GRACE, RATIO
 from imclass.store.archive_members import RECORD, Member, guarded, members, refusal, too_large
+from imclass.store.untrusted import GRACE, RATIO
 
 DEEPEST = 32  # folders within folders
 LONGEST_PART = 255  # bytes between two slashes; what most file systems take

@@ -42,7 +42,7 @@ class Checkpoints:
 
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
         """Write a checkpoint durably under `name`; names sort by age. An `OSError` leaves the older ones alone."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)  # and not the run's folder, which may have been moved away
         final, working = self.folder / name, self.folder / f".{name}.part"
         shutil.rmtree(working, ignore_errors=True)
         try:
@@ -69,6 +69,10 @@ class Checkpoints:
         """Drop all but the newest `keep`, and what an interrupted save left behind."""
         for path in [*self.names()[: -self.keep], *self.folder.glob(".*.part")]:
             shutil.rmtree(path, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove all of them, as far as that is possible."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def names(self) -> list[Path]:
         """Everything that bears a checkpoint's name, the oldest first."""

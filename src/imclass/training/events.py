@@ -30,16 +30,22 @@ class EpochStart:
 
 @dataclass(frozen=True)
 class StepEnd:
-    """One update was made from `images` images. `loss` is their mean, in nats."""
+    """One update was made from `images` images. Losses are means over them, in nats."""
 
     at: At
-    loss: float
+    loss: float  # the main one, of the scores that are evaluated too
     correct: int
     images: int
     rate: float
     waited: float  # seconds for data
     seconds: float  # for the whole step, waiting included
     refused: tuple[Refused, ...] = ()
+    auxiliary: float = 0.0  # what auxiliary heads add, with their weight
+
+    @property
+    def total(self) -> float:
+        """The loss that was minimised."""
+        return self.loss + self.auxiliary
 
 
 @dataclass(frozen=True)
@@ -76,10 +82,11 @@ class EpochEnd:
     """An epoch is over: means over its images, and where the time went."""
 
     at: At
-    loss: float
+    loss: float  # the main one
     top1: float
     images: int
     refused: int
+    auxiliary: float = 0.0
 
 
 Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd

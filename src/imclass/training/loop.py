@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Execution, Position, Stage, Training
 from imclass.core.contracts import Evaluation
+from imclass.core.errors import Interrupted
 from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader
 from imclass.data.subset import VALIDATION
@@ -20,7 +21,9 @@ from imclass.training import objective, optimiser_state
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd, summary
 
-SUMS = ("loss", "correct", "images", "refused")  # of the running epoch
+SUMS = ("loss", "auxiliary", "correct", "images", "refused")  # of the running epoch
+
+Report: TypeAlias = Callable[[int, int], None]  # of how many images are scored, and how many there are
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Task:
     classifier: NetworkClassifier
     loaders: tuple[Loader, ...]  # one a stage
     held_out: tuple[str, ...]  # the splits that are scored
-    score: Callable[[NetworkClassifier, str], Evaluation]  # of a split
+    score: Callable[[NetworkClassifier, str, Report], Evaluation]  # of a split, with a word after each batch
     checkpoints: Checkpoints
     runtime: Runtime
     execution: Execution = Execution()
@@ -86,7 +89,7 @@ class State:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Stand where `checkpoint` stood."""
         record, network = checkpoint.record, self.task.classifier.network
-        self.at, self.totals = from_json(At, record["at"]), dict(record["totals"])
+        self.at, self.totals = from_json(At, record["at"]), dict.fromkeys(SUMS, 0.0) | record["totals"]
         self.history, self.best_top1 = list(record["history"]), record["best_top1"]
         self.metrics = dict(record["metrics"])
         network.load_state_dict(prefixed(checkpoint.tensors, "model."))
@@ -139,7 +142,10 @@ def steps(state: State) -> Iterator[Event]:
                 yield save(state)
             began = time.monotonic()
         for split in task.watched:
-            result = task.score(task.classifier, split)
+            result = score(state, split)
+            if result is None:
+                yield save(state)
+                return
             yield Evaluated(state.at, result, split, best=note(state, split, result))
         yield finish_epoch(state)
         yield save(state)
@@ -154,13 +160,13 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     before = {k: v.clone() for k, v in objective.tensors(network, state.optimiser).items()} if skipping else {}
     length = len(task.loaders[state.at.stage]) * stage.epochs
     lr = stage.schedule.rate_at(Position(stage_step(state), state.at.samples, length, tuple(state.history)))
-    loss, correct, problem = 0.0, 0, None
+    loss, correct, problem = objective.Loss(), 0, None
     if len(batch.labels):
         images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
         loss, correct = objective.backward(
             network, images, labels, stage.micro_batches, task.training.seed, state.at.step, task.runtime.arithmetic
         )
-        problem = update(state, loss, lr)
+        problem = update(state, loss.total, lr)
     taken = 0 if problem else len(batch.labels)
     state.at = replace(state.at, batch=state.at.batch + 1, step=state.at.step + 1, samples=state.at.samples + taken)
     state.totals["refused"] += len(batch.refused)
@@ -169,9 +175,11 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
             state.rewind(before)
         names = tuple(task.loaders[state.at.stage].dataset.name(int(i)) for i in batch.positions)
         return NonFinite(state.at, problem, names, task.training.nonfinite)
-    for key, value in (("loss", loss * taken), ("correct", correct), ("images", taken)):
+    sums = {"loss": loss.main * taken, "auxiliary": loss.auxiliary * taken, "correct": correct, "images": taken}
+    for key, value in sums.items():
         state.totals[key] += value
-    return StepEnd(state.at, loss, correct, taken, lr, batch.waited, time.monotonic() - began, batch.refused)
+    seconds = time.monotonic() - began
+    return StepEnd(state.at, loss.main, correct, taken, lr, batch.waited, seconds, batch.refused, loss.auxiliary)
 
 
 def update(state: State, loss: float, lr: float) -> str | None:
@@ -214,9 +222,8 @@ def finish_epoch(state: State) -> EpochEnd:
     """Close the epoch's sums and stand at the beginning of the next epoch, or of the next stage."""
     totals, stages = state.totals, state.task.training.stages
     images = max(1.0, totals["images"])
-    event = EpochEnd(
-        state.at, totals["loss"] / images, totals["correct"] / images, int(totals["images"]), int(totals["refused"])
-    )
+    loss, top1, auxiliary = (totals[key] / images for key in ("loss", "correct", "auxiliary"))
+    event = EpochEnd(state.at, loss, top1, int(totals["images"]), int(totals["refused"]), auxiliary)
     state.at = replace(state.at, epoch=state.at.epoch + 1, batch=0)
     state.totals = dict.fromkeys(totals, 0.0)
     if state.at.epoch == sum(stage.epochs for stage in stages[: state.at.stage + 1]):
@@ -242,6 +249,20 @@ def save(state: State) -> Saved:
     return Saved(state.at, path, problem)
 
 
+def score(state: State, split: str) -> Evaluation | None:
+    """Return the scores of a split; `None` where the user asks to stop meanwhile."""
+    task = state.task
+
+    def go_on(done: int, total: int) -> None:
+        if done < total and task.asked_to_stop():
+            raise Interrupted
+
+    try:
+        return task.score(task.classifier, split, go_on)
+    except Interrupted:
+        return None
+
+
 def conclude(state: State) -> Iterator[Evaluated]:
     """Take the weights to keep, and score each split that has not been scored with them; nothing before the end."""
     task = state.task
@@ -250,9 +271,16 @@ def conclude(state: State) -> Iterator[Evaluated]:
     task.classifier.network.load_state_dict(chosen(state)[0])
     for split in task.held_out:
         if split not in state.metrics:
-            result = task.score(task.classifier, split)
+            result = score(state, split)
+            if result is None:
+                return
             state.metrics[split] = summary(result)
             yield Evaluated(state.at, result, split)
+
+
+def concluded(state: State) -> bool:
+    """Whether the run has come to its end, its scores included."""
+    return state.at.stage > last_stage(state.task) and set(state.task.held_out) <= set(state.metrics)
 
 
 def chosen(state: State) -> tuple[dict[str, Tensor], str]:

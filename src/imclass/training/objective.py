@@ -1,6 +1,7 @@
 """What is minimised, and one step of it: micro-batches with their own randomness, and the guard against NaN."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -20,6 +21,19 @@ def cross_entropy(scores: Float[Tensor, "N K"], labels: Int64[Tensor, "N"]) -> F
     return functional.cross_entropy(scores.float(), labels, reduction="sum")
 
 
+@dataclass(frozen=True)
+class Loss:
+    """The mean loss of a step in nats: `main` is of the scores that are evaluated too, `total` is minimised."""
+
+    main: float = 0.0
+    total: float = 0.0
+
+    @property
+    def auxiliary(self) -> float:
+        """What auxiliary heads add, with their weight."""
+        return self.total - self.main
+
+
 def backward(
     network: nn.Module,
     images: Images,
@@ -28,8 +42,8 @@ def backward(
     seed: int,
     step: int,
     arithmetic: Arithmetic = PLAIN,
-) -> tuple[float, int]:
-    """Gradients of the mean loss over all N images; returns that loss and how many images were classified right.
+) -> tuple[Loss, int]:
+    """Compute gradients of the mean loss over all N images; return that loss and how many were classified right.
 
     The batch is cut into `micro_batches` parts, each with randomness that follows (seed, step, part), so that neither a
     resume nor the number of processes changes a dropout mask. Parts are weighted by their images, never averaged.
@@ -37,21 +51,22 @@ def backward(
     if not network.training:
         network.train()
     network.zero_grad(set_to_none=True)
-    loss, correct = 0.0, 0
+    main, total, correct = 0.0, 0.0, 0
     parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
     for i, (part, wanted) in enumerate(parts):
         if len(part) == 0:
             continue
         reseed(step_seed(seed, step, i), part.device)
         scores, *sides = outputs(forward(network, part, arithmetic))
-        share = cross_entropy(scores, wanted) / len(images)
+        share = first = cross_entropy(scores, wanted) / len(images)
         if sides and isinstance(network, Network):
             auxiliary = torch.stack([cross_entropy(side, wanted) for side in sides]).sum()
             share = share + network.side_weight * auxiliary / len(images)
         share.backward()
-        loss += share.item()
+        total += share.item()
+        main += first.item()
         correct += int((scores.argmax(1) == wanted).sum())
-    return loss, correct
+    return Loss(main, total), correct
 
 
 def tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:

@@ -4,11 +4,14 @@ import errno
 import json
 import os
 import pickle
+import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,9 @@ import safetensors.torch
 import torch
 
 from imclass.app.cli.arguments import VERBS
-from imclass.app.cli.main import main
+from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
+from imclass.app.cli.main import address, main
+from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
 from tests.support.small import fingerprint, tree, untrained
 
@@ -412,11 +417,70 @@ def test_a_file_that_the_system_refuses_is_named(
     assert "Permission denied at secret.png" in capsys.readouterr().err
 
 
-def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ZeroDivisionError):
-        broken(ZeroDivisionError(), monkeypatch)
-    with pytest.raises(OSError, match="no file is named"):
-        broken(OSError("no file is named"), monkeypatch)
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero\nand more"), OSError("no file is named"), KeyError("x")])
+def test_a_fault_of_ours_has_a_code_and_a_line_of_its_own(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert broken(error, monkeypatch) == 70
+    told = capsys.readouterr().err
+    first = f"{type(error).__name__}: {error}".splitlines()[0]
+    assert told.startswith(f"imclass: {first} ({__file__}:") and told.count("\n") == 1
+    assert "a fault of imclass. Report it to those who gave you imclass" in told
+    assert "IMCLASS_TRACEBACK=1 shows the traceback" in told and "Traceback" not in told
+    monkeypatch.setenv("IMCLASS_TRACEBACK", "1")
+    assert broken(error, monkeypatch) == 70
+    told = capsys.readouterr().err
+    assert "Traceback" in told and "in fail" in told and told.count("imclass: ") == 1
+
+
+def test_a_fault_is_reported_where_the_package_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Message()
+    told["Project-URL"] = "Source, https://example.org/source"
+    told["Project-URL"] = "Issues, https://example.org/issues"
+    monkeypatch.setattr(metadata, "metadata", lambda name: told)
+    assert address() == "at https://example.org/issues"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), torch.OutOfMemoryError("CUDA")]
+)
+def test_too_little_memory_is_no_fault_of_ours(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert broken(error, monkeypatch) == 2
+    assert "not enough memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("finetune photos", "there is no verb 'finetune': imclass train RECIPE"),
+        ("classify x.jpg", "there is no verb 'classify': imclass predict MODEL PATH"),
+        ("evaluate model.safetensors --pretrained", "there is no option --pretrained: MODEL may be NETWORK:WEIGHTS"),
+        ("predict model.safetensors pets --gpu 0", "there is no option --gpu: --device cuda"),
+        ("eval model.safetensors", "did you mean 'evaluate'?"),
+    ],
+)
+def test_words_of_other_tools_are_answered_with_ours(
+    typed: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(typed)) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", [VERBS_ELSEWHERE, OPTIONS_ELSEWHERE])
+def test_what_is_answered_exists(table: Mapping[str, str]) -> None:
+    """Every verb and option that an answer names is one of ours, and none of what it answers is."""
+    options = {f"--{name}" for kind in VERBS.values() for name in option_hints(kind)} | {"--version"}
+    for text in table.values():
+        assert set(re.findall(r"imclass (\w+)", text)) <= set(VERBS) and set(re.findall(r"--\w+", text)) <= options
+    assert not set(table) & (set(VERBS) if table is VERBS_ELSEWHERE else {name.lstrip("-") for name in options})
+
+
+def test_verbs_are_listed_without_docstrings(tmp_path: Path) -> None:
+    """`python -OO` drops them, and a dataclass then has its signature as its docstring."""
+    done = command("--help", stdout=subprocess.PIPE, env={**os.environ, "PYTHONOPTIMIZE": "2"})
+    assert done.returncode == 0 and "evaluate" in done.stdout and "Annotated" not in done.stdout
 
 
 def test_a_message_is_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from imclass.app.cli.arguments import Common, Compare, Data, Evaluate, Predict, Train, Weights
 from imclass.app.cli.words import no_option, option_hints, parse, scan
-from imclass.core.codec import Words
 from imclass.core.errors import UserError
+from imclass.core.override import Words
 
 
 def test_an_option_takes_all_words_up_to_the_next() -> None:

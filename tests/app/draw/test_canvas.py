@@ -1,5 +1,6 @@
 """The canvas takes any script and no style of the user's; a failed picture leaves the old one."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,45 @@ def test_matplotlib_waits_for_the_first_picture_and_pyplot_is_never_needed(tmp_p
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", "False"]
+
+
+DRAW = """
+import os, pathlib, sys
+import numpy as np
+from imclass.app.draw.confusion import confusion_png
+before = os.environ["MPLBACKEND"]
+confusion_png(np.eye(3, dtype=np.int64), list("abc"), pathlib.Path(sys.argv[1]))
+assert os.environ["MPLBACKEND"] == before
+import matplotlib
+print(matplotlib.rcParams["backend"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "backend"),
+    [
+        ("MPLBACKEND", "module://matplotlib_inline.backend_inline", None),  # of a notebook; not installed here
+        ("MPLBACKEND", "nonsense", None),
+        ("MPLBACKEND", "svg", "svg"),  # for figures of the user's in this process
+        ("MATPLOTLIBRC", "odd", None),
+        ("MPLCONFIGDIR", "/dev/null/nowhere", None),
+    ],
+)
+def test_the_users_environment_does_not_matter(name: str, value: str, backend: str | None, tmp_path: Path) -> None:
+    (tmp_path / "odd").write_text("text.usetex: True\nbackend: nonsense\nfont.size: 30\nno colon\n")
+    given = {**os.environ, "MPLBACKEND": "", name: str(tmp_path / value) if value == "odd" else value}
+    words = [sys.executable, "-c", DRAW, str(tmp_path / "picture.png")]
+    done = subprocess.run(words, env=given, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert backend in (None, done.stdout.strip())
+    confusion_png(np.eye(3, dtype=np.int64), list("abc"), tmp_path / "plain.png")
+    assert (pixels(tmp_path / "plain.png") == pixels(tmp_path / "picture.png")).all()
+
+
+def test_matplotlib_that_cannot_be_imported_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(b"\xff\xfe")
+    given = {**os.environ, "MATPLOTLIBRC": str(tmp_path / "odd")}
+    words = [sys.executable, "-c", DRAW, str(tmp_path / "picture.png")]
+    done = subprocess.run(words, env=given, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("imclass.core.errors.UserError: no picture can be drawn, because ")
+    assert not (tmp_path / "picture.png").exists()

@@ -3,6 +3,7 @@
 import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_a_diverged_run_still_has_its_curves(value: float, tmp_path: Path) -> No
 def test_what_the_curves_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loss, error = saved(lambda: curves_png(history(7), tmp_path / "curves.png"), monkeypatch).axes
     legend = error.get_legend()
-    assert legend is not None and legend.get_title().get_text() == "last"
+    assert legend is not None and legend.get_title().get_text() == "last epoch"
     assert [text.get_text() for text in legend.get_texts()] == [f"train {80 / 7:.2f} %", "test 15.00 %"]
     train, test = (line for line in error.get_lines() if np.size(line.get_xdata()))
     assert np.allclose(np.asarray(train.get_ydata()), 80 / np.arange(1, 8))  # shares are drawn as percent
@@ -100,6 +101,35 @@ def test_picture_and_page_show_the_same_curves(n: int, tmp_path: Path, monkeypat
             assert np.allclose(points, (44, 228) + places * (388 - 44, 30 - 228), atol=0.06)
         dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
         assert sum(np.size(line.get_xdata()) for line in dots) == len(page.all("circle"))
+
+
+def by_step(n: int, parts: int) -> list[dict[str, float]]:
+    """Training at fractions of n epochs."""
+    places = [(i + 0.5) / parts for i in range(n * parts)]
+    return [{"epoch": place, "train_loss": 2 / (1 + place), "train_error": 0.8 / (1 + place)} for place in places]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_training_is_a_line_by_step_and_the_rest_by_epoch(n: int, tmp_path: Path, monkeypatch: Any) -> None:
+    parts = by_step(n or 1, 20)
+    figure = saved(lambda: curves_png(history(n), tmp_path / "curves.png", parts), monkeypatch)
+    for axes, shown in zip(figure.axes, panels(history(n), parts), strict=True):
+        assert next(iter(shown.epochs.ticks)) == 0 and shown.epochs.high == max(n, 1)
+        train, *others = (line for line in axes.get_lines() if np.size(line.get_xdata()))
+        assert np.asarray(train.get_xdata()).tolist() == [part["epoch"] for part in parts]
+        assert train.get_marker() in ("", "None")  # a line and no dots
+        assert [line.get_marker() for line in others] == ["o"] * (n == 3)
+        last = shown.lines[0].last  # the last epoch's mean, and before there is one what the line ends with
+        mean = history(n)[-1] if n else parts[-1]
+        assert last in (f"train {mean['train_loss']:.4f}", f"train {100 * mean['train_error']:.2f} %")  # type: ignore[operator]
+    assert share(pixels(tmp_path / "curves.png"), TRAIN) > 0.001
+
+
+def test_what_auxiliary_heads_add_is_named() -> None:
+    rows = [{"epoch": 1, "train_loss": 1.0, "train_auxiliary": 0.5, "train_error": 0.25}]
+    loss, error = panels(rows)
+    assert [line.last for line in loss.lines] == ["train 1.0000 (+ 0.5000 auxiliary)"]
+    assert [line.last for line in error.lines] == ["train 25.00 %"]
 
 
 def test_gaps_part_a_line_and_lone_epochs_are_dots() -> None:

@@ -226,8 +226,8 @@ def test_curves_end_where_the_log_does(run: Path) -> None:
     train = [r for r in records if r["event"] == "epoch_end"][-1]
     test = [r for r in records if r["event"] == "evaluated"][-1]
     loss, error = (f.one("figcaption").text for f in reported(run).one("section", id="curves").all("figure"))
-    assert loss == f"Last: train {train['loss']:.4f} test {test['loss']:.4f}"
-    assert error == f"Last: train {100 - 100 * train['top1']:.2f} % test {100 - 100 * test['top1']:.2f} %"
+    assert loss == f"Last epoch: train {train['loss']:.4f} test {test['loss']:.4f}"
+    assert error == f"Last epoch: train {100 - 100 * train['top1']:.2f} % test {100 - 100 * test['top1']:.2f} %"
 
 
 # What the network sees
@@ -433,11 +433,11 @@ def test_curves_of_any_history() -> None:
     rows[2]["train_loss"] = math.nan
     broken, error = (read(report_figures.figure(panel)) for panel in panels(rows))
     assert len(broken.all("polyline")) == 2 and len(broken.all("circle")) == 4
-    assert error.one("figcaption").text == "Last: train 50.00 %"
+    assert error.one("figcaption").text == "Last epoch: train 50.00 %"
     one = read(report_figures.figure(panels(rows[:1])[0]))
     assert not one.all("polyline") and one.one("circle").attributes["cx"]
     lost = read(report_figures.figure(panels([{"epoch": 1, "train_loss": math.inf, "train_error": 0.5}])[0]))
-    assert not lost.all("circle") and lost.one("figcaption").text == "Last: train inf"
+    assert not lost.all("circle") and lost.one("figcaption").text == "Last epoch: train inf"
     points = broken.all("polyline")[0].attributes["points"]
     ys = [float(str(point).split(",")[1]) for point in str(points).split()]
     assert ys == sorted(ys)  # a falling loss goes down the page

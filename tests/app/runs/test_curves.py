@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from imclass.app.runs.curves import Curves, history
+from imclass.app.runs.curves import POINTS, Curves, history, within_epochs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.log import record
-from imclass.training.events import Consumer, EpochEnd, Evaluated, StepEnd
+from imclass.training.events import At, Consumer, EpochEnd, EpochStart, Evaluated, StepEnd
 from tests.support.events import at, evaluation
 
 
@@ -35,11 +36,51 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
         record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0)),
         record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
     )
-    assert history(run) == [{"epoch": 1, "train_loss": 0.5, "train_error": 0.75, "test_loss": 0.25, "test_error": 0.25}]
+    assert history(run.events()) == [
+        {"epoch": 1, "train_loss": 0.5, "train_error": 0.75, "test_loss": 0.25, "test_error": 0.25}
+    ]
+
+
+def test_the_history_names_what_auxiliary_heads_add(run: Run) -> None:
+    write_log(run, record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.125)))
+    assert history(run.events())[0]["train_auxiliary"] == 0.125
+
+
+def steps(run: Run, epochs: int, batches: int) -> None:
+    """Write the log of a run whose step t has the loss t and 8 images, all right in odd steps, and 4 in the last."""
+    entries = []
+    for epoch in range(epochs):
+        entries.append(record(EpochStart(At(epoch=epoch, step=epoch * batches), epochs, batches)))
+        for batch in range(1, batches + 1):
+            step, images = epoch * batches + batch, 4 if batch == batches else 8
+            place = At(epoch=epoch, batch=batch, step=step)
+            entries.append(record(StepEnd(place, float(step), images * (step % 2), images, 0.1, 0.0, 1.0)))
+    write_log(run, *entries)
+
+
+def test_one_epoch_has_a_line_of_training_by_step(run: Run) -> None:
+    steps(run, epochs=1, batches=4)
+    rows = within_epochs(run.events())
+    assert [row["epoch"] for row in rows] == [0.125, 0.375, 0.625, 0.875]
+    assert [row["train_loss"] for row in rows] == [1, 2, 3, 4] and [row["train_error"] for row in rows] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(("epochs", "batches"), [(1, 391), (7, 20), (70, 5), (2, 1)])
+def test_the_line_of_training_has_enough_points_and_loses_no_step(epochs: int, batches: int, run: Run) -> None:
+    steps(run, epochs, batches)
+    rows = within_epochs(run.events())
+    places = np.array([row["epoch"] for row in rows])
+    assert epochs * min(batches, -(-POINTS // epochs)) == len(rows) <= max(POINTS + epochs, epochs)
+    assert (np.diff(places) > 0).all() and places[0] > 0 and places[-1] < epochs
+    if len(rows) == epochs:  # a point is an epoch's mean over images
+        weights = np.array([8.0] * (batches - 1) + [4.0])
+        losses = np.arange(1, epochs * batches + 1).reshape(epochs, batches)
+        assert np.allclose([row["train_loss"] for row in rows], losses @ weights / weights.sum())
+        assert np.allclose(places, np.arange(epochs) + 0.5)
 
 
 def test_there_is_no_history_without_a_log(run: Run) -> None:
-    assert history(run) == []
+    assert history(run.events()) == within_epochs(run.events()) == []
 
 
 def test_curves_are_drawn_now_and_then(run: Run) -> None:
@@ -58,3 +99,9 @@ def test_curves_are_drawn_now_and_then(run: Run) -> None:
     picture.unlink()
     rare.close()
     assert picture.exists()
+
+
+def test_an_epoch_that_was_not_finished_is_drawn(run: Run) -> None:
+    steps(run, epochs=1, batches=2)
+    Curves(run).close()
+    assert (run.folder / "curves.png").is_file()

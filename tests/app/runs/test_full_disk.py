@@ -23,7 +23,8 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(pets: Path, out: Path) -> list[str]:
     """Train for two steps an epoch."""
-    return ["train", "mnist-lenet", "--data", str(pets), "--epochs", str(EPOCHS), "--batch", "8", "--out", str(out)]
+    how = ["--epochs", str(EPOCHS), "--batch", "8", "--keep-checkpoints"]
+    return ["train", "mnist-lenet", "--data", str(pets), *how, "--out", str(out)]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_a_disk_that_is_full_from_some_moment_on(
 ) -> None:  # fmt: skip
     calls = calls_of_a_run(pets, tmp_path / "counted", monkeypatch)
     assert calls == 2 + EPOCHS * 5 + 2 + 2 + 2  # file and folder: config, each checkpoint, model, curves, report
-    for full_from in range(1, calls - 1, every):
+    for full_from in range(1, calls - 3, every):
         out = tmp_path / f"full-{full_from}"
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", Disk(full_from))
@@ -79,12 +80,23 @@ def test_a_disk_that_is_full_from_some_moment_on(
         assert not list(out.rglob("*.part"))
 
 
-def test_a_picture_is_not_worth_a_run(pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = calls_of_a_run(pets, tmp_path / "counted", monkeypatch)
-    monkeypatch.setattr(os, "fsync", Disk(calls - 3, once=True))
-    assert main(words(pets, tmp_path / "run")) == 0
-    assert digest(tmp_path / "run") == whole and not (tmp_path / "run" / "curves.png").exists()
+@pytest.mark.parametrize("once", [True, False])
+def test_a_picture_and_a_page_are_not_worth_a_run(
+    once: bool, pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    calls, run = calls_of_a_run(pets, tmp_path / "counted", monkeypatch), tmp_path / "run"
+    capsys.readouterr()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", Disk(calls - 3, once))
+        assert main(words(pets, run)) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2 - once and all("No space left" in note for note in notes)
+    assert notes[0].startswith("note: curves.png failed (")
+    assert all(f"imclass report {run} tries again" in note for note in notes[1:])
+    assert digest(run) == whole and not (run / "curves.png").exists() and (run / "report.html").exists() == once
     assert (tmp_path / "counted" / "curves.png").exists()
+    assert main(words(pets, run)) == 0 and (run / "report.html").exists()  # room was made
 
 
 def newest_step(out: Path) -> int:

@@ -1,6 +1,7 @@
 """The log says what the events said."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.log import Log
+from imclass.core.errors import UserError
 from imclass.training.events import EpochStart, summary
 from tests.support.events import at, evaluation, events
 
@@ -40,10 +42,29 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
         "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "loss": 0.75, "correct": 3,
         "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
         "refused": [{"path": "a\n.png", "code": "empty", "detail": "the file has 0 bytes"}],
+        "auxiliary": 0.0,
     }  # fmt: skip
     assert start["batches"] == 2 and nonfinite["names"] == ["a.png"] and end["top1"] == 0.5
     assert (evaluated["split"], evaluated["top1"], evaluated["loss"], evaluated["total"]) == ("test", 0.5, 0.25, 2)
     assert (saved["path"], saved["problem"]) == ("checkpoints/step-2", "the disk is full")
+
+
+@pytest.mark.parametrize("what", ["removed", "moved", "another run's"])
+def test_a_run_that_was_taken_away_is_not_trained_on(what: str, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    log = Log(run)
+    log.see(events()[0])
+    run.folder.rename(tmp_path / "elsewhere")
+    if what == "removed":
+        shutil.rmtree(tmp_path / "elsewhere")
+    if what == "another run's":
+        run.folder.mkdir()
+        run.log.touch()
+    with pytest.raises(UserError, match="run was moved or removed while training in it"):
+        log.see(events()[1])
+    log.close()
+    assert not run.log.exists() or run.log.read_text() == ""
 
 
 def test_an_epoch_that_goes_on_is_not_begun_again(run: Run) -> None:

@@ -37,6 +37,13 @@ def test_sums_are_means_over_images() -> None:
     assert (sums.rate, sums.waiting) == ("4 images/s", "waited 50 %")
 
 
+def test_what_auxiliary_heads_add_is_named() -> None:
+    sums = Sums()
+    for auxiliary, images in ((0.5, 1), (0.1, 3)):
+        sums.add(StepEnd(at(1, 1), 1.0, 1, images, 0.1, 0.0, 0.5, auxiliary=auxiliary))
+    assert sums.learned == "loss 1.0000 (+ 0.2000 auxiliary)  top-1 50.00 %"
+
+
 @pytest.mark.parametrize(
     ("columns", "more"), [(80, ()), (90, ("images/s",)), (100, ("images/s", "waited")), (120, ("images/s", "waited"))]
 )

@@ -34,6 +34,22 @@ def test_tensorboard_reads_the_scalars(run: Run) -> None:
     }  # fmt: skip
 
 
+def test_a_clock_that_was_set_back_changes_no_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for now, loss in ((2e9, 9.0), (1e9, 8.0), (1.5e9, 7.0)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        board = TensorBoard(run, At())
+        board.see(StepEnd(at(1, 1), loss, 0, 8, 0.1, 0.0, 1.0))
+        board.close()
+    assert scalars(run)["train/loss"] == [(1, 7.0)]  # what came last, and none of what it purged
+
+
+def test_the_loss_of_auxiliary_heads_is_a_curve_of_its_own(run: Run) -> None:
+    board = TensorBoard(run, At())
+    board.see(StepEnd(at(1, 1), 0.75, 0, 8, 0.1, 0.0, 1.0, auxiliary=0.25))
+    board.close()
+    assert scalars(run) == {"train/loss": [(1, 0.75)], "train/auxiliary": [(1, 0.25)], "train/rate": [(1, 0.1)]}
+
+
 def test_what_was_beyond_the_checkpoint_is_purged(run: Run) -> None:
     def steps(begun: At, *losses: float) -> None:
         board = TensorBoard(run, begun)

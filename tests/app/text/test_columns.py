@@ -50,3 +50,10 @@ def test_cells(value: object, expected: str) -> None:
 def test_a_record_is_lines_of_keys_and_values() -> None:
     record = {"a": {"b": 1, "c": [1, 2]}, "d": "two\nlines \x1b", "e": [{"f": None}]}
     assert plain(record) == "a.b: 1\na.c: 1, 2\nd: two\nlines \\x1b\ne.0.f: None"
+
+
+def test_refused_files_are_named_in_a_line_each() -> None:
+    refused = [{"path": "a\n.png", "code": "empty", "detail": "the file has 0 bytes"}]
+    assert plain({"images": 3, "refused": refused}) == "images: 3\nrefused: a\\n.png: the file has 0 bytes (empty)"
+    assert plain({"images": 3, "refused": []}) == "images: 3"
+    assert plain({"refused": 2}) == "refused: 2"

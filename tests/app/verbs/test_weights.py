@@ -14,9 +14,10 @@ from PIL import Image
 from imclass.app import load as opened
 from imclass.app.cli.main import main
 from imclass.core.files import file_digest
-from imclass.models.classifier import create, load
+from imclass.core.model_file import tensors_digest
+from imclass.models.classifier import NetworkClassifier, create, load
 from imclass.models.foreign import published
-from imclass.models.foreign.convert import exported
+from imclass.models.foreign.export import exported
 
 NET = "resnet-cifar-20"
 
@@ -26,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand beside theirs.th, a state dict of a network for CIFAR-10 under akamaster's names."""
     monkeypatch.chdir(tmp_path)
     found = create(published_row(), [f"class {k}" for k in range(10)], seed=5)
-    torch.save({"state_dict": {f"module.{n}": t for n, t in exported(found, "akamaster").items()}}, "theirs.th")
+    torch.save({"state_dict": {f"module.{n}": t for n, t in exported(found, "akamaster").tensors.items()}}, "theirs.th")
     return tmp_path
 
 
@@ -62,6 +63,37 @@ def test_a_file_is_taken_in_looked_at_and_given_out(place: Path, capsys: pytest.
         assert {f"module.{name}" for name in back} == set(theirs)
         assert all(torch.equal(tensor, theirs[f"module.{name}"]) for name, tensor in back.items())
     assert file_digest(Path("theirs.th")) == digest
+
+
+def test_an_export_needs_no_options_to_come_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("names.json").write_text(json.dumps([f"kind {k}" for k in range(10)]))
+    said = ("--classes", "names.json", "--preprocess", "imagenet-bicubic")
+    run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", *said)
+    for out in ("back.PTH", "back.safetensors"):
+        run(capsys, "weights", "export", "m.safetensors", "--format", "akamaster", "--out", out)
+        run(capsys, "weights", "import", out, "--as", NET, "--out", "again.safetensors")
+        first, again = load("m.safetensors"), load("again.safetensors")
+        assert (again.classes, again.preprocess) == (first.classes, first.preprocess)
+        assert digest(again) == digest(first)
+        Path("again.safetensors").unlink()
+
+
+def digest(found: NetworkClassifier) -> str:
+    return tensors_digest(found.network.state_dict())
+
+
+def test_one_of_two_sets_of_weights_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load("theirs.th", weights_only=True)["state_dict"]
+    torch.save({"model": state, "model_ema": {n: t * 2 for n, t in state.items()}}, "two.PTH")
+    words = ("weights", "verify", "two.PTH", "--as", NET)
+    assert "several sets of weights, 'model', 'model_ema'; take one with --key model" in run(capsys, *words, code=2)
+    assert "'model_ema' is taken, 'model' passed over" in run(capsys, *words, "--key", "model_ema")
+    run(capsys, "weights", "import", *words[2:], "--key", "model_ema", "--out", "m.safetensors")
+    first, theirs = (
+        next(t for t in tensors.values() if t.dim() == 4)
+        for tensors in (load("m.safetensors").network.state_dict(), state)
+    )
+    assert torch.equal(first, 2 * theirs)
 
 
 def test_what_does_not_fit_is_told_and_not_loaded(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ Table: TypeAlias = Annotated[
 Paths: TypeAlias = Annotated[tuple[str, ...], arg(metavar="PATH ...", help_behavior_hint="")]
 
 
-DONE, SOME_REFUSED, USER_ERROR, INTERRUPTED = 0, 1, 2, 75  # exit codes
+DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit codes
 
 
 @dataclass(frozen=True)
@@ -263,6 +263,8 @@ class Weights:
     """imagenet, inception, caffe ... or a JSON file with mean, std and fields of the preprocess (default: the usual)"""
     from_: Annotated[str | None, arg(name="from", metavar="LIBRARY", help_behavior_hint="")] = None
     """whose names the tensors have: torchvision, timm, caffe ... (default: those that fit best)"""
+    key: Name = None
+    """the entry of a checkpoint that holds the weights, where several do: state_dict, state_dict_ema ..."""
     format: Annotated[str | None, arg(metavar="LIBRARY", help_behavior_hint="")] = None
     """export: torchvision, timm ..."""
     common: OmitArgPrefixes[Common] = Common()

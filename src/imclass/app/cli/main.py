@@ -1,20 +1,23 @@
 """The command line, thin: words become arguments, arguments go to a verb, and what goes wrong becomes one message.
 
-Exit codes: 0 done; 1 done, but some inputs were refused; 2 a mistake of the user's; 75 interrupted, saved where there
-was something to save, and the same command goes on.
+Exit codes: 0 done; 1 done, but some inputs were refused; 2 a mistake of the user's; 70 a fault of ours; 75 interrupted,
+saved where there was something to save, and the same command goes on.
 """
 
-import contextlib
 import errno
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Any
 
-from imclass.app.cli.arguments import DONE, INTERRUPTED, USER_ERROR, VERBS
+from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERBS
+from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
+from imclass.app.cli.streams import flush, safe_streams
 from imclass.app.cli.words import no_option, option_hints, parse
+from imclass.app.runs.single import check_single, wait_for_first
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
 
@@ -28,45 +31,60 @@ DISK = {
     errno.EFBIG: "a file would be larger than this system allows",
     errno.EIO: "the disk does not answer as it should",
 }
+NO_MEMORY = ("OutOfMemoryError", "can't allocate memory")  # torch's error on a GPU, and what it says on a CPU
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
-    try:
-        code = dispatch(words)
-        sys.stdout.flush()  # here, where a full disk or a reader that has left can still be met
+    with safe_streams():
+        try:
+            code = dispatch(words)
+            sys.stdout.flush()  # here, where a full disk or a reader that has left can still be met
+        except SystemExit as stop:  # tyro's, after help or after a message of its own
+            code = stop.code if isinstance(stop.code, int) else USER_ERROR
+        except KeyboardInterrupt as error:  # `Interrupted` is one, and says more
+            code = say(f"{str(error) or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
+        except BrokenPipeError:
+            code = DONE
+        except Exception as error:
+            code = explain_failure(error)
+        flush(sys.stdout)
         return code
-    except SystemExit as stop:  # tyro's, after help or after a message of its own
-        return stop.code if isinstance(stop.code, int) else USER_ERROR
-    except UserError as error:
+
+
+def explain_failure(error: Exception) -> int:
+    """Print what went wrong in one message: a mistake of the user's, a disk, too little memory, or a fault of ours."""
+    if isinstance(error, UserError):
         return say(str(error), USER_ERROR)
-    except KeyboardInterrupt as error:  # `Interrupted` is one, and says more
-        return say(f"{str(error) or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
-    except BrokenPipeError:
-        return hushed(DONE)
-    except OSError as error:
-        if error.errno not in DISK and error.filename is None:
-            raise
+    if isinstance(error, OSError) and (error.errno in DISK or error.filename is not None):
         reason = DISK.get(error.errno or 0, error.strerror)
         where = f" at {error.filename}" if error.filename else ""
-        message = f"{reason}{where}; make room or mend the path or its permissions, then give the same command again"
-        return hushed(say(message, USER_ERROR))
+        return say(
+            f"{reason}{where}; make room or fix the path or its permissions, then give the same command again",
+            USER_ERROR,
+        )
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or any(words in what for words in NO_MEMORY):
+        return say("there is not enough memory for this; take smaller batches or smaller images", USER_ERROR)
+    if os.environ.get("IMCLASS_TRACEBACK"):
+        traceback.print_exception(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return say(
+        f"{what.splitlines()[0]} ({last.filename}:{last.lineno}). This is a fault of imclass. Report it {address()}, "
+        "with the command; the environment variable IMCLASS_TRACEBACK=1 shows the traceback",
+        FAULT,
+    )
 
 
-def hushed(code: int) -> int:
-    """`code`, with what cannot be written to standard output let go: Python would complain of it at exit."""
+def address() -> str:
+    """Return where faults are reported: the page of issues that the package's metadata names, if any."""
     try:
-        sys.stdout.flush()
-    except OSError:
-        with contextlib.suppress(OSError):  # a stream without a file, as notebooks have
-            output = sys.stdout.fileno()
-            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
-    return code
+        urls = dict(url.split(", ", 1) for url in metadata.metadata("imclass").get_all("Project-URL", []))
+    except metadata.PackageNotFoundError:
+        urls = {}
+    return f"at {urls['Issues']}" if "Issues" in urls else "to those who gave you imclass"
 
 
 def say(message: str, code: int) -> int:
@@ -88,18 +106,24 @@ def dispatch(words: Sequence[str]) -> int:
         return DONE
     verb, rest = words[0], list(words[1:])
     if verb not in VERBS:
-        raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
+        here = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else nearest(verb, VERBS)
+        raise UserError(f"there is no verb {verb!r}{here}")
     if any(word in ("-h", "--help") for word in rest):
         from imclass.app.cli.help import explain, explain_train
 
         explain_train(rest) if verb == "train" else explain(VERBS[verb], f"imclass {verb}")
         return DONE
     if verb == "train":
+        if wait_for_first():
+            return USER_ERROR
+        check_single()
         from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
 
         return run("train", read_train(rest))
     arguments, others = parse(VERBS[verb], rest, f"imclass {verb}")
     for key in others:
+        if key in OPTIONS_ELSEWHERE:
+            raise UserError(f"there is no option --{key.replace('_', '-')}: {OPTIONS_ELSEWHERE[key]}")
         raise no_option(key, option_hints(VERBS[verb]))
     return run(verb, arguments)
 
@@ -113,7 +137,8 @@ def usage() -> str:
     """The verbs, a line each."""
     lines = []
     for verb, kind in VERBS.items():
-        first = " ".join((kind.__doc__ or "").split()).split(". ")[0].split("; ")[0]
+        text = "" if sys.flags.optimize > 1 else kind.__doc__ or ""  # -OO leaves a dataclass its signature
+        first = " ".join(text.split()).split(". ")[0].split("; ")[0]
         lines.append(f"  {verb:<10}{first.rstrip('.')}")
     return (
         "imclass: image classification from bag of words to residual networks\n\n"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from imclass.app.cli.arguments import Train
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.words import no_option, option_hints, parse
-from imclass.core.codec import hints_of, override
+from imclass.core.codec import hints_of
 from imclass.core.config import Execution, Training
 from imclass.core.errors import UnknownKey, UserError
+from imclass.core.override import override
 from imclass.store.context import Context, find_in
 
 # What other tools call an option, and what to do here.

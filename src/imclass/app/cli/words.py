@@ -9,8 +9,9 @@ from typing import Any
 from tyro.conf import Positional
 
 from imclass.app.cli.arguments import Common
-from imclass.core.codec import Words, hints_of, typed
+from imclass.core.codec import hints_of
 from imclass.core.errors import UserError
+from imclass.core.override import Words, typed
 from imclass.core.text import nearest
 
 POSITION = typing.get_args(Positional[int])[1]  # how tyro marks a field that is no option

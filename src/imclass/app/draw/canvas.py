@@ -1,11 +1,15 @@
 """The canvas of every picture: matplotlib without pyplot, saved whole, marked as ours."""
 
 import contextlib
+import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from imclass.core.errors import UserError
 from imclass.core.files import begins, replacing
 
 HIT, MISTAKE = "#3a6ea8", "#d0601c"  # blue, orange; legible on light and dark pages
@@ -19,20 +23,57 @@ def is_drawn(path: Path) -> bool:
     return begins(path, b"tEXtSoftware\0" + DRAWN_BY.encode())
 
 
+def import_matplotlib() -> None:
+    """Import matplotlib, whatever backend the user's environment names; raise `UserError` where it cannot be imported.
+
+    A notebook hands `MPLBACKEND` on to what it starts, where that backend may not be installed: then the import fails.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"no picture can be drawn, because matplotlib cannot be imported ({what})") from None
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with contextlib.suppress(ValueError):  # for the user's own figures in this process
+            matplotlib.rcParams["backend"] = backend
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep matplotlib's log to errors for the time of a block: it warns of the user's settings, which are not used."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 @contextlib.contextmanager
 def drawing(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
     """A matplotlib figure in its default style, whatever the user's own; saved whole at `path` when it is finished."""
-    import matplotlib.style
-    from matplotlib import font_manager
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with quiet(), warnings.catch_warnings():
+        import_matplotlib()
+        import matplotlib.style
+        from matplotlib import font_manager
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
-    installed = set(font_manager.get_font_names())
-    fonts = {"font.family": ["sans-serif", *(font for font in FONTS if font in installed)]}
-    with matplotlib.style.context(["default", fonts]), warnings.catch_warnings():
+        installed = set(font_manager.get_font_names())
+        fonts = {"font.family": ["sans-serif", *(font for font in FONTS if font in installed)]}
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box is drawn for a script without a font
-        figure = Figure(figsize=inches, dpi=120, layout="constrained")
-        yield figure
-        with replacing(path) as file:
-            FigureCanvasAgg(figure)
-            figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": DRAWN_BY})
+        with matplotlib.style.context(["default", fonts]):
+            figure = Figure(figsize=inches, dpi=120, layout="constrained")
+            yield figure
+            with replacing(path) as file:
+                FigureCanvasAgg(figure)
+                figure.savefig(
+                    file, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": DRAWN_BY}
+                )

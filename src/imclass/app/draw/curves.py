@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from imclass.app.draw.axis import Axis, from_zero, of_integers
 from imclass.app.draw.canvas import drawing
@@ -14,13 +14,17 @@ SPLITS = {"train": "#3a6ea8", "validation": "#3f8a4a", "test": "#c2452d"}  # the
 DOTTED = 40  # epochs up to which each is marked by a dot
 
 
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Point: TypeAlias = tuple[int | float, int | float]  # epoch and value
+
+
 @dataclass(frozen=True)
 class Line:
     """A split's values over epochs."""
 
     split: str
-    pieces: Sequence[Sequence[tuple[int, float]]]  # epochs and values; between pieces are values that are not finite
-    dots: Sequence[tuple[int, float]]  # all where they can be told apart, else those that no line joins
+    pieces: Sequence[Sequence[Point]]  # epochs and values; between pieces are values that are not finite
+    dots: Sequence[Point]  # all where they can be told apart, else those that no line joins
     last: str  # "test 15.00 %"
 
 
@@ -34,36 +38,52 @@ class Panel:
     lines: Sequence[Line]
 
 
-def panels(history: Sequence[Mapping[str, Any]]) -> tuple[Panel, Panel]:
+def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
     """Return the panels of loss and error (%).
 
     A record an epoch: `epoch`, and `SPLIT_loss` and `SPLIT_error` (a share in [0, 1]) of the splits train, validation
-    and test as far as they are known; a split that was not evaluated in an epoch is absent or None there.
+    and test as far as they are known; a split that was not evaluated in an epoch is absent or None there. The line of
+    the training split follows `parts`, where there are any: the same records at fractions of epochs.
     """
-    error = panel(history, "error", "error (%)", 100.0, "{} {:.2f} %")
-    return panel(history, "loss", "loss (nats)", 1.0, "{} {:.4f}"), error
+    error = panel(history, parts, "error", "error (%)", 100.0, "{} {:.2f} %")
+    return panel(history, parts, "loss", "loss (nats)", 1.0, "{} {:.4f}"), error
 
 
-def panel(history: Sequence[Mapping[str, Any]], what: str, title: str, scale: float, words: str) -> Panel:
+def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words: str) -> Panel:
     """Return the panel of one quantity, whose last values are put in `words`."""
     lines = []
     for split in SPLITS:
-        values = [(row["epoch"], row.get(f"{split}_{what}")) for row in history]
-        known = [(epoch, scale * value) for epoch, value in values if value is not None]
+        whole, finer = (points(rows, f"{split}_{what}", scale) for rows in (history, parts))
+        known = finer or whole
         runs = itertools.groupby(known, key=lambda point: math.isfinite(point[1]))
-        pieces = [list(points) for finite, points in runs if finite]
-        dots = [point for piece in pieces for point in piece if len(known) <= DOTTED or len(piece) == 1]
+        pieces = [list(piece) for finite, piece in runs if finite]
+        all_dots = not finer and len(known) <= DOTTED
+        dots = [point for piece in pieces for point in piece if all_dots or len(piece) == 1]
         if known:
-            lines.append(Line(split, pieces, dots, words.format(split, known[-1][1])))
-    epochs = [row["epoch"] for row in history] or [1]
+            last = words.format(split, (whole or known)[-1][1])
+            more = history[-1].get(f"{split}_auxiliary") if what == "loss" and history else None
+            lines.append(Line(split, pieces, dots, last + (f" (+ {more:.4f} auxiliary)" if more else "")))
     highest = max((value for line in lines for piece in line.pieces for _, value in piece), default=1.0)
-    return Panel(title, of_integers(min(epochs), max(epochs)), from_zero(highest), lines)
+    return Panel(title, epochs_of(history, parts), from_zero(highest), lines)
 
 
-def curves_png(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+def points(rows: Rows, key: str, scale: float) -> list[Point]:
+    """Return epochs and values of the rows that know `key`."""
+    return [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
+
+
+def epochs_of(history: Rows, parts: Rows) -> Axis:
+    """Return the axis of epochs: from 0 where the training line has parts of them, to the end of an unfinished one."""
+    epochs = [row["epoch"] for row in history] or [1]
+    if not parts:
+        return of_integers(epochs[0], epochs[-1])
+    return of_integers(0, max(epochs[-1], math.ceil(parts[-1]["epoch"])))
+
+
+def curves_png(history: Rows, path: Path, parts: Rows = ()) -> None:
     """Draw loss and error (%) over epochs, next to each other; the legends give the last values."""
     with drawing(path, (11.0, 4.2)) as figure:
-        for axes, shown in zip(figure.subplots(1, 2), panels(history), strict=True):
+        for axes, shown in zip(figure.subplots(1, 2), panels(history, parts), strict=True):
             x, y = shown.epochs, shown.values
             axes.set(xlabel="epoch", xlim=(x.low, x.high), ylim=(y.low, y.high))
             axes.set_title(shown.title, fontsize=11, loc="left")
@@ -79,4 +99,4 @@ def curves_png(history: Sequence[Mapping[str, Any]], path: Path) -> None:
                     axes.plot(*zip(*piece, strict=True), marker=marker, clip_on=False, **style)
                 axes.plot([], label=line.last, **style)
             if shown.lines:
-                axes.legend(title="last", alignment="left", frameon=False)
+                axes.legend(title="last epoch", alignment="left", frameon=False)

@@ -1,7 +1,6 @@
 """What a report tells of a finished run, gathered from its folder and, while it is there, from the data."""
 # Tested in tests/app/report/test_page.py
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from imclass.app.draw.grid import grid
 from imclass.app.load import load_network
-from imclass.app.runs.curves import history
-from imclass.app.runs.directory import Run, read_begun, readable
+from imclass.app.runs.curves import history, within_epochs
+from imclass.app.runs.directory import Run, read_begun
 from imclass.app.runs.train import recipes
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import Training
@@ -96,6 +95,7 @@ class Material:
     parameters: int
     runtime: Runtime
     history: Sequence[Mapping[str, int | float]]
+    within_epochs: Sequence[Mapping[str, int | float]]  # training by step
     epochs: Sequence[Epoch]
     refused: Sequence[Refused]  # of every split
     counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class by split, as far as the data is still there
@@ -118,7 +118,7 @@ def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") ->
     check_finished(run)
     begun, classifier = read_begun(run.config, kinds_in(context)), load_network(run.model, context, device)
     header = classifier.file_header
-    log = [json.loads(line) for line in readable(run.log)] if run.log.is_file() else []
+    log = run.events()
     splits, problem = opened(begun.training, header, context)
     split = next((s for s in HELD_OUT if s in header.metrics or s in splits), "")
     result = None
@@ -135,7 +135,8 @@ def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") ->
         digest=file_digest(run.model),
         parameters=sum(p.numel() for p in classifier.network.parameters()),
         runtime=begun.runtime,
-        history=history(run),
+        history=history(log),
+        within_epochs=within_epochs(log),
         epochs=costs(log),
         refused=all_refused(log, result, begun.training.data),
         counts={s: class_counts(d) for s, d in splits.items() if d.classes == header.classes},

@@ -13,10 +13,10 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 388, 30, 228  # ends of the axes
 def figure(shown: Panel) -> Html:
     """Return one panel."""
     keys = (element("span", line.last, class_=f"key {line.split}") for line in shown.lines)
-    label = f"{shown.title} over epochs; last: " + ", ".join(line.last for line in shown.lines)
+    label = f"{shown.title} over epochs; last epoch: " + ", ".join(line.last for line in shown.lines)
     lines = (curve(shown, line) for line in shown.lines)
     image = element("svg", axes(shown), *lines, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
-    return element("figure", image, element("figcaption", "Last: ", together(keys, " "), class_="keys"))
+    return element("figure", image, element("figcaption", "Last epoch: ", together(keys, " "), class_="keys"))
 
 
 def place(shown: Panel, epoch: int | float, value: int | float) -> tuple[str, str]:

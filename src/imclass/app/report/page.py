@@ -82,10 +82,10 @@ def result(m: Material, score: Score) -> Html:
     large = element("p", element("strong", percent(score.top1)), " ", element("span", below), class_="result")
     whole = f"{score.evaluated:,} of {score.total:,} evaluated"
     refused = score.total - score.evaluated
-    five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}"
+    five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.header.classes) > 5 else ""
     more = (
         ("Counted", whole + (f", {refused:,} refused" if refused else "")),
-        ("Top 5", five.removeprefix("top-5 ")),
+        *([("Top 5", five.removeprefix("top-5 "))] if five else []),
         ("Cross-entropy", f"{score.loss:.4f} nats an image"),
         ("Weights", m.header.chosen or "not said"),
     )
@@ -145,9 +145,12 @@ def learning(m: Material) -> Html:
     if not m.history:
         return element("p", "The log holds no finished epoch.", class_="note")
     held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in m.history[0])
-    said = "Training values are means over an epoch, while the weights were still changing and, where the recipe says "
-    said += f"so, of altered images; {held_out} after each epoch." if held_out else "so, of altered images."
-    pair = element("div", *map(figure, panels(m.history)), class_="pair")
+    said = "The training line shows means over parts of an epoch, the number below it the mean over the last one: both "
+    said += "while the weights were still changing and, where the recipe says so, of altered images"
+    said += f"; {held_out} after each epoch." if held_out else "."
+    if m.history[-1].get("train_auxiliary"):
+        said += " The loss of auxiliary heads, which are only there in training, is left out of the line."
+    pair = element("div", *map(figure, panels(m.history, m.within_epochs)), class_="pair")
     return together([pair, element("p", said, class_="small")])
 
 

@@ -1,20 +1,17 @@
 """Learning curves of a run, from its log; a consumer draws them now and then."""
 
-import contextlib
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from imclass.app.runs.directory import Run, readable
+from imclass.app.runs.directory import Run
 from imclass.training.events import EpochEnd, Event
+
+POINTS = 60  # of the training line, about; with so many epochs each is one
 
 
 class Curves:
-    """`curves.png`: loss and error over epochs, drawn from the log, now and then and at the end.
-
-    A full disk costs the picture and not the run: the log says the same.
-    """
+    """`curves.png`: loss and error over epochs, drawn from the log, now and then and at the end."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
@@ -29,23 +26,51 @@ class Curves:
     def draw(self) -> None:
         from imclass.app.draw.curves import curves_png
 
-        points = history(self.run)
-        if points:
-            with contextlib.suppress(OSError):
-                curves_png(points, self.run.folder / "curves.png")
+        log = self.run.events()
+        epochs, parts = history(log), within_epochs(log)
+        if epochs or parts:
+            curves_png(epochs, self.run.folder / "curves.png", parts)
         self.drawn = time.monotonic()
 
 
-def history(run: Run) -> list[dict[str, int | float]]:
-    """A row for each finished epoch of a run, from its log: losses in nats, errors in [0, 1]."""
+def history(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
+    """Return a row for each finished epoch in the records of a log: losses in nats, errors in [0, 1]."""
     rows: dict[int, dict[str, int | float]] = {}
     done = set()
-    for line in readable(run.log) if run.log.is_file() else []:
-        entry: Mapping[str, Any] = json.loads(line)
+    for entry in log:
         if entry["event"] not in ("evaluated", "epoch_end"):
             continue
         row = rows.setdefault(entry["epoch"], {"epoch": entry["epoch"] + 1})
         name = "train" if entry["event"] == "epoch_end" else entry["split"]
         row |= {f"{name}_loss": entry["loss"], f"{name}_error": 1 - entry["top1"]}
-        done |= {entry["epoch"]} if name == "train" else set()
+        if name == "train":
+            done.add(entry["epoch"])
+            row |= {"train_auxiliary": entry["auxiliary"]} if entry.get("auxiliary") else {}
     return [rows[epoch] for epoch in sorted(done)]
+
+
+def within_epochs(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
+    """Return training loss and error by step: a row for each of the parts that all epochs are cut into alike.
+
+    A row is the mean over its images and stands at the middle of its steps; epoch 0.5 is the middle of the first.
+    """
+    sizes = {entry["epoch"]: entry["batches"] for entry in log if entry["event"] == "epoch_start"}
+    steps = [entry for entry in log if entry["event"] == "step_end" and entry["images"] and entry["epoch"] in sizes]
+    epochs = 1 + max((entry["epoch"] for entry in steps), default=0)
+    parts: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    for step in steps:
+        epoch, size = step["epoch"], sizes[step["epoch"]]
+        some = min(size, -(-POINTS // epochs))
+        parts.setdefault((epoch, (step["batch"] - 1) * some // size), []).append(step)
+    return [mean(part, sizes[epoch]) for (epoch, _), part in sorted(parts.items())]
+
+
+def mean(steps: Sequence[Mapping[str, Any]], size: int) -> dict[str, int | float]:
+    """Return one row for consecutive steps of an epoch of `size` steps."""
+    images = sum(step["images"] for step in steps)
+    middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2
+    return {
+        "epoch": steps[0]["epoch"] + middle / size,
+        "train_loss": sum(step["loss"] * step["images"] for step in steps) / images,
+        "train_error": 1 - sum(step["correct"] for step in steps) / images,
+    }

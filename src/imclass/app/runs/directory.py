@@ -25,6 +25,11 @@ class Run:
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
 
+    def __repr__(self) -> str:
+        """Return the folder and how far the run is."""
+        state = "finished" if self.finished else "begun" if self.config.is_file() else "not begun"
+        return f"Run({str(self.folder)!r}, {state})"
+
     @property
     def model(self) -> Path:
         return self.folder / "model.safetensors"
@@ -63,55 +68,41 @@ class Run:
                 ) from None
             yield
 
-    def recorded(self, training: Training, usual: Mapping[str, Any]) -> Runtime | None:
-        """The runtime that this very run resolved when it began, if it did; `usual` as for `check`."""
-        begun = read_begun(self.config, self.kinds) if self.config.is_file() else None
-        return begun.runtime if begun and not begun.difference(training, usual) else None
+    def plan(self, training: Training, execution: Execution, usual: Any, data: Mapping[str, Any]) -> "Plan":
+        """Return what will stand in config.json; a directory that is not for this very run is a `UserError`.
 
-    def begin(
-        self,
-        training: Training,
-        execution: Execution,
-        usual: Mapping[str, Any],
-        data: Mapping[str, Any],
-        used: Runtime,
-    ) -> None:
-        """Make the directory, unless it is this very run's already; what `check` finds is a `UserError`."""
-        if self.check(training, execution, usual, data):
-            return
+        `usual` is the network's row in its table, `data` the facts of the data.
+        """
         record = {
             "format": FORMAT,
             "training": to_json(training),
             "execution": to_json(execution),
             "data": dict(data),
-            "runtime": to_json(used),
         }
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
+        if not self.config.is_file():
+            if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
+                raise UserError(
+                    f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
+                )
+            return Plan(record)
+        begun = read_begun(self.config, self.kinds)
+        lines = begun.difference(training, to_json(usual))
+        if self.worked:
+            self.compare(begun, lines, execution, data)
+        return Plan(record, None if lines else begun.runtime)
+
+    def begin(self, plan: "Plan", used: Runtime) -> None:
+        """Make the directory and its config.json, unless there is work in it already."""
+        if self.worked:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.locked():  # by another process that has begun here and has saved nothing yet
-                write(self.config, json.dumps(record, indent=2) + "\n")
+                write(self.config, json.dumps(plan.record | {"runtime": to_json(used)}, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
-
-    def check(
-        self, training: Training, execution: Execution, usual: Mapping[str, Any], data: Mapping[str, Any]
-    ) -> bool:
-        """Whether the directory is this very run's already, false where the run can begin in it; else a `UserError`.
-
-        `usual` is the network's row in its table.
-        """
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
-        if self.config.is_file():
-            begun = read_begun(self.config, self.kinds)
-            if self.worked:
-                self.compare(begun, begun.difference(training, usual), execution, data)
-            return self.worked
-        if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
-            raise UserError(
-                f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
-            )
-        return False
 
     def compare(self, begun: "Begun", lines: list[str], execution: Execution, data: Mapping[str, Any]) -> None:
         """A `UserError` with every difference, unless this is the run that the folder was made for."""
@@ -145,6 +136,10 @@ class Run:
                 raise UserError(f"{where}; give a folder outside of {root / parent}")
         return (f"the run {self.folder} lies inside the data {root}, where it is not read as data",)
 
+    def events(self) -> list[dict[str, Any]]:
+        """Return the records of the log's whole lines; none where there is no log."""
+        return [json.loads(line) for line in readable(self.log)] if self.log.is_file() else []
+
     def cut(self, checkpoint: Checkpoint | None) -> None:
         """Cut the log back to what had happened when `checkpoint` was written; a half-written line goes too."""
         if self.log.is_file():
@@ -154,19 +149,27 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What will stand in a run's config.json, and the runtime that this very run resolved when it began, if it did."""
+
+    record: dict[str, Any]
+    runtime: Runtime | None = None
+
+
+@dataclass(frozen=True)
 class Begun:
     """What a run's config.json holds: its choices, the digest of its data, and the runtime it resolved."""
 
     training: Training
     execution: Execution
     digest: str
-    plugins: Mapping[str, str]  # SHA-256 of the plugin files that defined what it uses, such as "network tiny"
+    digests: Mapping[str, str]  # SHA-256 of the user's own files that defined what it uses, such as "network tiny"
     runtime: Runtime
 
-    def changed(self, plugins: Mapping[str, str]) -> list[str]:
+    def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that is not what it was."""
-        keys = dict.fromkeys([*self.plugins, *plugins])
-        states = {key: (self.plugins.get(key, "ours")[:12], plugins.get(key, "ours")[:12]) for key in keys}
+        keys = dict.fromkeys([*self.digests, *digests])
+        states = {key: (self.digests.get(key, "ours")[:12], digests.get(key, "ours")[:12]) for key in keys}
         return [f"{key}: its file was {old}, and is {new}" for key, (old, new) in states.items() if old != new]
 
     def difference(self, training: Training, usual: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,8 @@
 """Consumers of a run's events: the log, TensorBoard, the curves. Each takes an event at a time and can be closed."""
 
+import contextlib
 import json
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 from imclass.app.runs.directory import Run
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
+from imclass.core.errors import UserError
 from imclass.training.events import EpochStart, Event, summary
 
 
@@ -29,9 +32,22 @@ class Log:
     """`log.jsonl`: one record an event, in order; each is handed to the system at once, so that a kill loses none."""
 
     def __init__(self, run: Run) -> None:
+        self.path = run.log
         self.file = run.log.open("a", encoding="utf-8", buffering=1)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the file that is written to is still the run's."""
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno()))
+        return False
+
     def see(self, event: Event) -> None:
+        if not self.in_place:  # all that comes would be lost, or be in a place that nobody looks at
+            raise UserError(
+                f"{self.path.parent} was moved or removed while training in it, so training stopped; "
+                "put it back and give the same command again, or begin anew with another --out"
+            )
         if isinstance(event, EpochStart) and event.at.batch > 0:
             return  # the epoch's start stands in the log already
         self.file.write(json.dumps(record(event)) + "\n")

@@ -43,6 +43,7 @@ class Sums:
     images: int = 0
     correct: int = 0
     loss: float = 0.0
+    auxiliary: float = 0.0
     waited: float = 0.0
     seconds: float = 0.0
     held_out: list[str] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Sums:
         self.images += event.images
         self.correct += event.correct
         self.loss += event.loss * event.images
+        self.auxiliary += event.auxiliary * event.images
         self.waited += event.waited
         self.seconds += event.seconds
 
@@ -59,7 +61,8 @@ class Sums:
     def learned(self) -> str:
         """Means over the epoch's images."""
         n = max(1, self.images)
-        return f"loss {self.loss / n:.4f}  top-1 {100 * self.correct / n:.2f} %"
+        more = f" (+ {self.auxiliary / n:.4f} auxiliary)" if self.auxiliary else ""
+        return f"loss {self.loss / n:.4f}{more}  top-1 {100 * self.correct / n:.2f} %"
 
     @property
     def rate(self) -> str:

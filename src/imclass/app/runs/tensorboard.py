@@ -1,8 +1,10 @@
 """Scalars for TensorBoard, a consumer of a run's events."""
 
 import os
+import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from imclass.app.runs.directory import Run
@@ -22,8 +24,7 @@ class TensorBoard:
 
         folder = run.folder / "tensorboard"
         folder.mkdir(exist_ok=True)
-        now = time.time()  # in the name, for files are read in the order of their names
-        self.records = RecordWriter((folder / f"events.out.tfevents.{now:.6f}.{os.getpid()}").open("wb"))
+        self.records = RecordWriter((folder / next_name(folder)).open("wb"))
         start = SessionLog(status=SessionLog.START)
         for event in (Event(file_version="brain.Event:2"), Event(step=at.step + 1, session_log=start)):
             self.write(event)
@@ -37,7 +38,8 @@ class TensorBoard:
     def see(self, event: Event) -> None:
         match event:
             case StepEnd():
-                self.add(event.at.step, {"train/loss": event.loss, "train/rate": event.rate})
+                more = {"train/auxiliary": event.auxiliary} if event.auxiliary else {}
+                self.add(event.at.step, {"train/loss": event.loss, "train/rate": event.rate, **more})
             case EpochEnd():
                 self.add(event.at.step, {"train/top1": event.top1})
             case Evaluated():
@@ -54,3 +56,13 @@ class TensorBoard:
 
     def close(self) -> None:
         self.records.close()
+
+
+def next_name(folder: Path) -> str:
+    """Return a file's name with the time in it that comes after all that are there, if the clock was set back too.
+
+    TensorBoard reads files in the order of their names, and what a later one purges has to be in an earlier one.
+    """
+    earlier = [re.findall(r"tfevents\.(\d{10}\.\d{6})\.", path.name) for path in folder.iterdir()]
+    latest = max((float(stamp) for stamps in earlier for stamp in stamps), default=0.0)
+    return f"events.out.tfevents.{max(time.time(), latest + 1):.6f}.{os.getpid()}"

@@ -1,7 +1,6 @@
 """Training as a run: everything checked and prepared, then performed as an iterator of events."""
 
 import contextlib
-import copy
 import inspect
 import itertools
 import signal
@@ -18,17 +17,19 @@ from torch import Tensor
 
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
+from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
-from imclass.app.runs.splits import open_splits
+from imclass.app.runs.material import open_training_data
+from imclass.app.runs.settle import settle
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
-from imclass.core.codec import from_json, hints_of, override, to_json, typed
-from imclass.core.config import Execution, Model, Optimiser, Schedule, Stage, Training
-from imclass.core.contracts import Dataset, Evaluation
+from imclass.core.codec import from_json, hints_of, to_json
+from imclass.core.config import Execution, Model, Training
+from imclass.core.contracts import Evaluation
 from imclass.core.errors import Interrupted, UnknownKey, UserError
+from imclass.core.override import override, typed
 from imclass.core.tables import Found
 from imclass.core.text import nearest
-from imclass.data.catalog import sources
 from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
@@ -39,8 +40,8 @@ from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.kinds import kinds_in
 
-PROBED = 32  # images of a probe's training step
 DEFAULT = Execution()
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
 
 
 def recipes(context: Context | None = None) -> Found:
@@ -106,70 +107,30 @@ def prepare(
     `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
     """
     run = replace(run, kinds=kinds_in(context))
-    config, data = open_splits(config, given, context)
+    config, data = open_training_data(config, given, execution, context)
     inside = run.inside(data.train)
     classifier = create(config.model, data.train.classes, config.preprocess, config.seed, context)
     config = replace(config, model=replace(config.model, row=classifier.row))
-    usual = to_json(networks(context)[config.model.network].row)
-    facts = data.facts(config) | {"plugins": plugins_of(config, context)}
+    plan = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
-    loaders = tuple(loader(config, stage, data.train, execution) for stage in config.stages)
     if config.model.mean_image:
-        classifier.network.normalise(mean_image(loaders[0]), config.model.std)
+        classifier.network.normalise(mean_image(data.loaders[0]), config.model.std)
+    tried: tuple[str, ...] = ()
     if dry:
-        run.check(config, execution, usual, facts)
-        used, tried = runtime.resolve(config.device), ""
+        used = runtime.resolve(config.device)
     else:
-        recorded = (
-            from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else run.recorded(config, usual)
-        )
-        used, tried = settle(config, recorded, classifier, loaders[0])
-        run.begin(config, execution, usual, facts, used)
-        runtime.apply(used)
+        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else plan.runtime
+        used, tried = settle(config, recorded, classifier, data.loaders[0])
+        run.begin(plan, used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
-    splits = {dataset.split: dataset for dataset in data.held_out}
 
-    def score(trained: NetworkClassifier, split: str) -> Evaluation:
-        return evaluate(trained, splits[split], workers=execution.workers, strict=execution.strict)
+    def score(trained: NetworkClassifier, split: str, report: loop.Report) -> Evaluation:
+        held_out = data.held_out[split]
+        return evaluate(trained, held_out, workers=execution.workers, report=report, strict=execution.strict)
 
     kept = run.checkpoints(execution.keep)
-    task = loop.Task(config, classifier, loaders, tuple(splits), score, kept, used, execution)
-    return Job(run, task, facts, checkpoint, (*data.notes, *inside, *problems, *filter(None, [tried])))
-
-
-def plugins_of(config: Training, context: Context) -> dict[str, str]:
-    """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
-    kinds = kinds_in(context)
-    chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
-    chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
-    chosen += [(networks(context), config.model.network), (sources(context), config.data)]
-    return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}
-
-
-def settle(
-    config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
-) -> tuple[runtime.Runtime, str]:
-    """Device, threads and arithmetic: as `recorded`, else as configured, else what is fastest here; and why."""
-    if recorded:
-        runtime.resolve(recorded.device)  # it must still be here
-        return recorded, ""
-    used = runtime.resolve(config.device)
-    if config.precision != "auto":
-        chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.PLAIN
-        return replace(used, arithmetic=chosen), ""
-    batch = next(batch for batch in first.batches(0) if len(batch.labels))
-    some = min(len(batch.labels), PROBED)
-    network = copy.deepcopy(classifier.network).to(used.device)
-    images, labels = batch.images[:some].to(used.device), batch.labels[:some].to(used.device)
-    chosen, trials = precision.probe(network, images, labels)
-    return replace(used, arithmetic=chosen), f"{chosen} was chosen for this network: {tried_out(trials, some)}"
-
-
-def tried_out(trials: Sequence[precision.Trial], images: int) -> str:
-    """What a probe measured, in words."""
-    return "; ".join(
-        f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
-    )
+    task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
+    return Job(run, task, data.facts, checkpoint, (*data.notes, *inside, *problems, *tried))
 
 
 def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
@@ -178,40 +139,40 @@ def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
     return torch.from_numpy(mean.transpose(2, 0, 1)).float()
 
 
-def loader(config: Training, stage: Stage, training: Dataset, execution: Execution) -> Loader:
-    """The training images as this stage sees them; padding takes the rounded mean."""
-    mean = config.model.mean * (config.preprocess.w_in if len(config.model.mean) == 1 else 1)
-    fill = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8)
-    return Loader(
-        training, config.preprocess, stage.augment, fill, stage.batch, config.seed, execution.workers, execution.memory
-    )
-
-
 def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
     """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers."""
     if job.run.finished:
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
-        flag = stack.enter_context(signals())
-        task = replace(job.task, asked_to_stop=flag.is_set)
+        asked, moving = stack.enter_context(signals())
+        runtime.apply(job.task.runtime)
+        task = replace(job.task, asked_to_stop=asked.is_set)
         job.run.cut(job.checkpoint)
         state = loop.start(task, job.checkpoint)
-        watching: list[Consumer] = [Log(job.run), TensorBoard(job.run, state.at), Curves(job.run), *consumers]
+        watching: list[Consumer] = [Log(job.run)]
+        watching += [Expendable("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [Expendable("curves.png", lambda: Curves(job.run)), *consumers]
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
         for last in itertools.chain(loop.steps(state), loop.conclude(state)):
+            if isinstance(last, StepEnd):
+                moving.set()
             for consumer in watching:
                 consumer.see(last)
             if task.execution.strict and isinstance(last, StepEnd) and last.refused:
                 bad = described(last.refused[0])
-                raise UserError(f"refused: {bad}; mend or remove the file, or go without --strict")
+                raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
             yield last
-        if state.at.stage > loop.last_stage(task):
-            yield finish(job, state)
+        if loop.concluded(state):
+            finished = finish(job, state)
+            if not task.execution.keep_checkpoints:
+                task.checkpoints.clear()
+            yield finished
         elif not isinstance(last, NonFinite):
-            raise Interrupted(f"stopped at step {state.at.step:,}; saved")
+            problem = last.problem if isinstance(last, Saved) else ""
+            raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
 
 
 def finish(job: Job, state: loop.State) -> Saved:
@@ -228,19 +189,27 @@ def finish(job: Job, state: loop.State) -> Saved:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[threading.Event]:
-    """A flag that Ctrl-C and SIGTERM set while this lasts; outside the main thread signals are left alone."""
-    flag = threading.Event()
+def signals() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Yield two flags: Ctrl-C, SIGTERM and SIGHUP set the first; until the second is set, they end the run at once.
+
+    Before its first step a run has nothing to save, and may be decoding all images. A signal that is ignored already
+    stays so: `nohup` and shells that start something in the background ask for it. Outside the main thread signals are
+    left alone.
+    """
+    asked, moving = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield flag
+        yield asked, moving
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        flag.set()
+        asked.set()
+        if not moving.is_set():
+            raise Interrupted("stopped before the first step")
 
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    heard = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, ask) for s in heard}
     try:
-        yield flag
+        yield asked, moving
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -55,10 +55,13 @@ def named(name: str, value: Any) -> str:
 
 
 def plain(record: Mapping[str, Any]) -> str:
-    """A record as lines "key: value"."""
+    """Return a record as lines "key: value", and a line for each refused file that it names."""
+    refused = record.get("refused")
+    named = refused if isinstance(refused, list) else []
     lines = []
-    for key, value in flatten(record).items():
+    for key, value in flatten({k: v for k, v in record.items() if v is not named}).items():
         several = isinstance(value, list | tuple)
         text = ", ".join("-" if v is None else str(v) for v in value) if several else str(value)
         lines.append(f"{key}: " + "\n".join(printable(line) for line in text.split("\n")))
+    lines += [printable(f"refused: {one['path']}: {one['detail']} ({one['code']})") for one in named]
     return "\n".join(lines)

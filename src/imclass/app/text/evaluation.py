@@ -30,7 +30,7 @@ def summary(evaluation: Evaluation) -> str:
     top1, recall = share_interval(evaluation, evaluation.top1), mean_class_recall(matrix(evaluation))
     squared, sureness = brier(evaluation.scores, evaluation.labels), bins_of(evaluation).error
     lines = [
-        f"top-1 {percent(evaluation.top1)} {bracketed(top1)}, {top5(evaluation)}",
+        f"top-1 {percent(evaluation.top1)} {bracketed(top1)}{top5(evaluation, ', ')}",
         f"mean class recall {percent(recall)} {bracketed(class_interval(evaluation))}; "
         "in brackets 95 % intervals, Wilson's and the bootstrap's",
         f"cross-entropy {evaluation.loss:.4f} nats an image, Brier score {squared:.4f}, "
@@ -42,12 +42,11 @@ def summary(evaluation: Evaluation) -> str:
     return "\n".join(lines + [f"  and {more:,} more refused"] * (more > 0))
 
 
-def top5(evaluation: Evaluation) -> str:
-    """Top-5 accuracy in words; with up to five classes it cannot be missed, and the words say so."""
-    k = len(evaluation.classes)
-    if k <= 5:
-        return f"top-{k} of {k} classes: 100 % by definition"
-    return f"top-5 {percent(evaluation.top5)} {bracketed(share_interval(evaluation, evaluation.top5))}"
+def top5(evaluation: Evaluation, before: str = "") -> str:
+    """Return top-5 accuracy in words, after `before`; "" for up to five classes, where it says nothing."""
+    if len(evaluation.classes) <= 5:
+        return ""
+    return f"{before}top-5 {percent(evaluation.top5)} {bracketed(share_interval(evaluation, evaluation.top5))}"
 
 
 def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:

@@ -201,7 +201,7 @@ def row_table(rows: Sequence[Row]) -> str:
     for name, row in zip(names, rows, strict=True):
         shares = f"top-1 {tables.percent(row.evaluation.top1)} {tables.bracketed(interval(row))}"
         lines.append(
-            f"{tables.padded(name, wide)}  {shares}, {tables.top5(row.evaluation)}, {row.evaluation.loss:.4f} nats"
+            f"{tables.padded(name, wide)}  {shares}{tables.top5(row.evaluation, ', ')}, {row.evaluation.loss:.4f} nats"
         )
     return "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """The verb `train`: a recipe on a data set, with progress, to a finished run."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,16 @@ from imclass.app.load import load_network
 from imclass.app.report.write import write_report
 from imclass.app.runs.book import Book
 from imclass.app.runs.directory import Run
+from imclass.app.runs.expendable import Expendable, note_failure
 from imclass.app.runs.progress import Screen
-from imclass.app.runs.train import perform, prepare
+from imclass.app.runs.train import Job, perform, prepare
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.store.context import Context
 from imclass.training import loop
-from imclass.training.events import Consumer, Evaluated, NonFinite, Saved, StepEnd
+from imclass.training.events import Consumer, NonFinite, Saved
+
+TAKEN_FROM = ("step_end", "evaluated")  # events that name refused files
 
 
 def run(order: Order) -> int:
@@ -31,26 +35,39 @@ def run(order: Order) -> int:
         show({"training": to_json(job.task.training), "execution": to_json(job.task.execution)})
         return DONE
     if not run.finished:
-        where = "goes on" if job.checkpoint else "begins"
-        print(f"{config.recipe} on {config.data} {where} in {run.folder}: {job.task.runtime}", file=sys.stderr)
-    refused: set[str] = set()
-    steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, config.stages, strict=True))
+        train(job, order)
+    add_report(order, run)
+    return report_run(run, own.common, order.context)
+
+
+def train(job: Job, order: Order) -> None:
+    """Train to the end; raise `UserError` where it stops by itself before."""
+    config, run, stages = job.task.training, job.run, order.training.stages
+    where = "goes on" if job.checkpoint else "begins"
+    print(f"{config.recipe} on {config.data} {where} in {run.folder}: {job.task.runtime}", file=sys.stderr)
+    steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, stages, strict=True))
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
-    for event in perform(job, [] if run.finished else [screen(own.style, steps, done)]):
+    for event in perform(job, [Expendable("the progress", lambda: screen(order.own.style, steps, done))]):
         match event:
-            case StepEnd():
-                refused |= {r.path for r in event.refused}
-            case Evaluated():
-                refused |= {r.path for r in event.result.refused}
             case NonFinite(action="stop"):
                 raise UserError(stopped(event, run))
             case Saved(problem=problem, path=path) if problem and event.at.stage > loop.last_stage(job.task):
                 raise UserError(
                     f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
                 )
-    if not (run.folder / "report.html").is_file():
-        write_report(run, run.folder / "report.html", order.context, order.execution.workers)
-    return report_run(run, own.common, order.context, refused)
+    if not order.execution.keep_checkpoints:
+        print("note: the checkpoints of a finished run are removed; --keep-checkpoints keeps them", file=sys.stderr)
+
+
+def add_report(order: Order, run: Run) -> None:
+    """Write the page of a finished run that has none; where that fails, the run is finished all the same."""
+    page = run.folder / "report.html"
+    if page.is_file():
+        return
+    try:
+        write_report(run, page, order.context, order.execution.workers)
+    except Exception as error:
+        note_failure(f"{page} was not written", error, f"imclass report {shlex.quote(str(run.folder))} tries again")
 
 
 def screen(style: str, steps: int, done: int) -> Consumer:
@@ -61,15 +78,18 @@ def screen(style: str, steps: int, done: int) -> Consumer:
 def stopped(event: NonFinite, run: Run) -> str:
     """Why training stopped by itself, and what to do."""
     names = ", ".join(event.names[:10]) + (f" and {len(event.names) - 10} more" if len(event.names) > 10 else "")
+    kept, where = (
+        (f"; the checkpoints in {run.folder} are from before", " (in another --out)") if run.worked else ("", "")
+    )
     return (
-        f"step {event.at.step:,}: {event.what} is not finite, so training stopped; the checkpoints in {run.folder} are "
-        f"from before.\nimages of the step: {names}\nLower --schedule.rate, or pass over such steps with --nonfinite "
-        "skip (in another --out)"
+        f"step {event.at.step:,}: {event.what} is not finite, so training stopped{kept}.\nimages of the step: {names}\n"
+        f"Lower --schedule.rate, or pass over such steps with --nonfinite skip{where}"
     )
 
 
-def report_run(run: Run, common: Common, context: Context, refused: set[str]) -> int:
-    """Say what a finished run came to."""
+def report_run(run: Run, common: Common, context: Context) -> int:
+    """Print what a finished run came to."""
+    refused = {one["path"] for event in run.events() if event["event"] in TAKEN_FROM for one in event["refused"]}
     header = load_network(run.model, context).file_header
     if common.json:
         show(

@@ -1,0 +1,144 @@
+"""What a run is made from: the images that it learns from, those that it is judged by, and the facts of both."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from imclass.core.codec import to_json
+from imclass.core.config import Execution, Optimiser, Schedule, Stage, Training
+from imclass.core.contracts import Dataset
+from imclass.core.errors import UserError
+from imclass.data.catalog import open_data, passed_over, sources
+from imclass.data.loader import Loader
+from imclass.data.readable import check_learnable, check_scorable
+from imclass.data.subset import VALIDATION, with_validation
+from imclass.models.classifier import networks
+from imclass.store.context import Context
+from imclass.training.kinds import kinds_in
+
+FEW = 1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training images as each stage sees them, the splits held out, what a model file keeps of them, and notes."""
+
+    train: Dataset
+    held_out: Mapping[str, Dataset]
+    loaders: tuple[Loader, ...]  # one a stage
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def open_training_data(
+    config: Training, given: Collection[str], execution: Execution, context: Context
+) -> tuple[Training, TrainingData]:
+    """Return the data of a config, and the config with the data's one spelling and the share it can have.
+
+    Data with a validation and a test split keeps them: a share for validation is a `UserError` where the user gave it,
+    and gives way where a recipe did. So is data that cannot be trained on as configured.
+    """
+    data, whole = open_data(config.data, context, replace(config.cut, validation=0.0))
+    config, notes = settle_validation(replace(config, data=data), whole, given)
+    splits = with_validation(whole, config.cut)
+    train = splits["train"]
+    check_learnable(train)
+    config, batches = settle_batches(config, len(train), given)
+    check_data(config, splits)
+    loaders = tuple(loader_of(config, stage, train, execution) for stage in config.stages)
+    held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
+    check_scorable(tuple(held_out.values()))
+    facts = {
+        "plugins": plugins_of(config, context),
+        "digest": train.digest(),
+        "splits": list(splits),
+        "split_seed": config.split_seed,
+        "validation": config.validation,
+        "split": to_json(config.split),
+        **to_json(train.origin),
+    }
+    notes = (*passed_over(config.data, context), *train.origin.notes, *notes, *batches, *doubts(config, loaders))
+    return config, TrainingData(train, held_out, loaders, facts, notes)
+
+
+def settle_validation(
+    config: Training, whole: Mapping[str, Dataset], given: Collection[str]
+) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with a share for validation that its data can have, and a sentence on what that changes."""
+    if not config.validation or VALIDATION not in whole:
+        return config, ()
+    if "test" not in whole:
+        which = f"{config.data} has a validation split and no test split"
+        share = f"{100 * config.validation:g} % of train"
+        return config, (f"{which}: it is what is reported, as test, and {share} choose the weights",)
+    if "validation" in given:
+        why = f"{config.data} has a validation split and a test split of its own"
+        raise UserError(f"{why}, so --validation {config.validation:g} has nothing to cut; leave it out")
+    share = f"the recipe's share of {100 * config.validation:g} % of train gives way"
+    return replace(config, validation=0.0), (f"{config.data} has a validation split of its own: {share}",)
+
+
+def settle_batches(config: Training, images: int, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with batches of no more than the training images, and a sentence for each that is smaller.
+
+    A batch that the user gave stays as it is.
+    """
+    stages, notes = list(config.stages), []
+    for i, stage in enumerate(config.stages):
+        if stage.batch > images > 0 and not {"batch", f"stages.{i}.batch", "stages"} & set(given):
+            stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
+            notes.append(f"the recipe's batch of {stage.batch} gives way to all {images} training images")
+    return replace(config, stages=tuple(stages)), tuple(notes)
+
+
+def doubts(config: Training, loaders: Sequence[Loader]) -> Iterator[str]:
+    """Yield a sentence for what is likely to disappoint: a long warm-up, few images."""
+    for stage, loader in zip(config.stages, loaders, strict=True):
+        steps = len(loader) * stage.epochs
+        taken = stage.schedule.warmup_of(steps)
+        if 3 * taken > steps:
+            yield (
+                f"the warm-up takes {taken:,} of {steps:,} steps, which leaves the rate little time to fall; "
+                f"--schedule.warmup {steps // 10} takes a tenth"
+            )
+    images = len(loaders[0].dataset)
+    if images < FEW:
+        yield f"{images:,} training images are few to begin at random with; trained weights would serve better"
+
+
+def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
+    """Raise `UserError` for data that cannot be trained on as configured."""
+    train = splits["train"]
+    if len(train) == 0:
+        raise UserError(f"{train.origin.path} has no training images")
+    if config.validation and len(splits[VALIDATION]) == 0:
+        why = f"{train.origin.path} has one training image a class, so there is none to spare for validation"
+        raise UserError(f"{why}; leave out --validation, or add images")
+    for stage in config.stages:
+        if stage.batch > len(train):
+            raise UserError(f"--batch {stage.batch} is more than the {len(train)} training images; set it lower")
+        if stage.schedule.needs_validation and VALIDATION not in splits:
+            raise UserError(
+                f"--schedule.kind {stage.schedule.kind} needs a validation split, and {config.data} has only "
+                f"{', '.join(splits)}; cut one from train with --validation 0.1, or take another schedule"
+            )
+
+
+def plugins_of(config: Training, context: Context) -> dict[str, str]:
+    """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
+    kinds = kinds_in(context)
+    chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
+    chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
+    chosen += [(networks(context), config.model.network), (sources(context), config.data)]
+    return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}
+
+
+def loader_of(config: Training, stage: Stage, train: Dataset, execution: Execution) -> Loader:
+    """Return the training images as this stage sees them; padding takes the rounded mean."""
+    mean = config.model.mean * (config.preprocess.w_in if len(config.model.mean) == 1 else 1)
+    fill = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8)
+    return Loader(
+        train, config.preprocess, stage.augment, fill, stage.batch, config.seed, execution.workers, execution.memory
+    )

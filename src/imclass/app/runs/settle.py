@@ -1,0 +1,40 @@
+"""What a run computes with, decided once when it begins: device, threads, precision and memory layout."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imclass.core import runtime
+from imclass.core.config import Training
+from imclass.data.loader import Loader
+from imclass.models.arithmetic import precision
+from imclass.models.classifier import NetworkClassifier
+
+PROBED = 32  # images of a probe's training step
+
+
+def settle(
+    config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
+) -> tuple[runtime.Runtime, tuple[str, ...]]:
+    """Return what is `recorded`, else what is configured or fastest here; and a sentence on what was tried."""
+    if recorded:
+        runtime.resolve(recorded.device)  # it must still be here
+        return recorded, ()
+    used = runtime.resolve(config.device)
+    if config.precision != "auto":
+        chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.PLAIN
+        return replace(used, arithmetic=chosen), ()
+    batch = next(batch for batch in first.batches(0) if len(batch.labels))
+    some = min(len(batch.labels), PROBED)
+    network = copy.deepcopy(classifier.network).to(used.device)
+    images, labels = batch.images[:some].to(used.device), batch.labels[:some].to(used.device)
+    chosen, trials = precision.probe(network, images, labels)
+    note = f"{chosen} was chosen for this network: {describe_trials(trials, some)}"
+    return replace(used, arithmetic=chosen), (note,)
+
+
+def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:
+    """Return what a probe measured, in words."""
+    return "; ".join(
+        f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
+    )

@@ -1,0 +1,142 @@
+"""A config with other values at dotted keys, for the command line and for Python: {"schedule.rate": 0.1}."""
+
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from imclass.core.codec import (
+    NO_KINDS,
+    Kinds,
+    class_of,
+    described,
+    flatten,
+    from_json,
+    hints_of,
+    item_of,
+    tag_of,
+    to_json,
+    unknown,
+)
+from imclass.core.errors import UnknownKey, UserError
+from imclass.core.text import nearest
+
+T = TypeVar("T")
+
+
+class Words(tuple[str, ...]):
+    """A value as it was typed on a command line; the field that it is for says what it means."""
+
+
+def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
+    """Return `config` with other values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
+
+    A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
+    of its fields apply to it. Anything wrong is a `UserError` with the key.
+    """
+    record, root = to_json(config), type(config)
+    for key in sorted(changes, key=lambda key: (not key.endswith(".kind"), key.count("."))):
+        for path in paths(root, record, key, kinds):
+            put(root, record, path.split("."), changes[key], key, kinds)
+    return typing.cast(T, from_json(root, record, "", kinds))
+
+
+def paths(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
+    """Return the full keys that a key stands for."""
+    hints, first = hints_of(root), key.split(".")[0]
+    if first in hints:
+        return [key]
+    for name, hint in hints.items():
+        item = item_of(hint)
+        if item is not None and first in hints_of(item):
+            return [f"{name}.{i}.{key}" for i in range(len(record[name]))]
+    known = keys_of(root, record, kinds)
+    raise UnknownKey(f"{root.__name__} has no field {key!r}{nearest(key, known)}", key, known)
+
+
+def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
+    """Return the dotted keys of a config without the numbers of stages; of stages, those of every kind."""
+    known = {re.sub(r"^\w+\.\d+\.", "", key) for key in flatten(record)}
+    for item in filter(None, map(item_of, hints_of(root).values())):
+        for name, hint in hints_of(item).items():
+            entries = kinds[hint].entries.values() if hint in kinds else ()
+            known |= {f"{name}.{field}" for kind in entries for field in hints_of(kind)}
+    return known
+
+
+def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
+    """Set one value of a JSON record of the type `kind`, checked against the field's own type."""
+    name, rest = names[0], names[1:]
+    item = item_of(kind)
+    if item is not None:
+        if not name.isdigit() or int(name) >= len(record):
+            raise UserError(f"there is no {key!r}; the first number may be 0 to {len(record) - 1}")
+        put(item, record[int(name)], rest, value, key, kinds)
+        return
+    if typing.get_origin(kind) is dict:
+        record[".".join(names)] = to_json(value)
+        return
+    chosen = class_of(kind, record, key, kinds)
+    if name == "kind" and tag_of(chosen) and not rest:
+        replace_kind(kind, record, typed(str, value, key), kinds)
+        return
+    hints = hints_of(chosen)
+    if name not in hints:
+        raise unknown(kind, chosen, key, name, kinds)
+    if not rest:
+        option = f"--{key.replace('_', '-')}"
+        record[name] = to_json(from_json(hints[name], to_json(typed(hints[name], value, key)), option, kinds))
+    elif isinstance(record[name], dict | list):
+        put(hints[name], record[name], rest, value, key, kinds)
+    else:
+        above = ".".join(key.split(".")[: -len(rest)])
+        raise UnknownKey(f"{above} has no field {rest[0]!r}", key, [above])
+
+
+def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
+    """Make a record one of another kind, with nothing set but its kind."""
+    if record["kind"] != name:
+        class_of(kind, {"kind": name}, "", kinds)
+        record.clear()
+        record["kind"] = name
+
+
+def typed(kind: Any, value: Any, key: str) -> Any:
+    """Return a value for a field of this type: words as what they mean, a numpy scalar as a number."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return value.item()
+    if not isinstance(value, Words):
+        return value
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        each = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
+        if len(each) != len(value):
+            raise UserError(f"--{key.replace('_', '-')} is {' '.join(value)!r}; it must be {described(kind)}")
+        return tuple(typed(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
+    if kind is bool and not value:
+        return True
+    if not value:
+        raise UserError(f"--{key.replace('_', '-')} needs a value: {described(kind)}")
+    word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
+    if optional:
+        kind = next(k for k in arguments if k is not type(None))
+    if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
+        raise UserError(f"--{key.replace('_', '-')} is empty; give a value or leave it out")
+    found = meaning(kind, word)
+    if found is None or len(value) > 1:
+        raise UserError(f"--{key.replace('_', '-')} is {word!r}; it must be {described(kind)}")
+    return found
+
+
+def meaning(kind: Any, word: str) -> Any:
+    """Return what a word means as a value of a plain type, None where it means nothing."""
+    if typing.get_origin(kind) is Literal:
+        return next((choice for choice in typing.get_args(kind) if str(choice) == word), None)
+    if kind is bool:
+        return {"true": True, "false": False}.get(word.lower())
+    try:
+        return kind(word)
+    except ValueError:
+        return None

@@ -1,0 +1,109 @@
+"""A picture, a page, TensorBoard or progress may fail in any way: it is printed once, and the run ends as it would."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imclass.app.cli.main import main
+from imclass.app.draw import curves
+from imclass.app.runs import train
+from imclass.app.runs.expendable import Expendable
+from imclass.app.verbs import train as verb
+from imclass.training.events import Consumer
+from tests.support.events import events
+from tests.support.small import digest, tree
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tree(tmp_path_factory.mktemp("data") / "pets")
+
+
+def words(pets: Path, out: Path) -> list[str]:
+    return ["train", "mnist-lenet", "--data", str(pets), "--epochs", "2", "--batch", "8", "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def whole(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of a run in which nothing failed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(words(pets, out)) == 0
+    return digest(out)
+
+
+def fail(*given: Any, **named: Any) -> Any:
+    raise RuntimeError("a fault\nof ours")
+
+
+def fail_at_once(patched: pytest.MonkeyPatch) -> None:
+    """TensorBoard cannot be imported."""
+    patched.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
+
+
+def fail_while_seeing(patched: pytest.MonkeyPatch) -> None:
+    """TensorBoard fails at every event and when it is closed."""
+    close = train.TensorBoard.close
+    patched.setattr(train.TensorBoard, "add", fail)
+    patched.setattr(train.TensorBoard, "close", lambda board: (close(board), fail()))
+
+
+def fail_to_draw(patched: pytest.MonkeyPatch) -> None:
+    """Every picture fails."""
+    patched.setattr(curves, "curves_png", fail)
+    patched.setattr(train, "Curves", partial(train.Curves, every=0.0))  # after each epoch, not only at the end
+
+
+def fail_to_show(patched: pytest.MonkeyPatch) -> None:
+    """The bar fails."""
+    patched.setattr(verb, "screen", fail)
+
+
+def fail_to_report(patched: pytest.MonkeyPatch) -> None:
+    """The page fails."""
+    patched.setattr(verb, "write_report", fail)
+
+
+FAILURES: dict[Callable[[pytest.MonkeyPatch], None], str] = {
+    fail_at_once: "TensorBoard's log failed (",
+    fail_while_seeing: "TensorBoard's log failed (a fault)",
+    fail_to_draw: "curves.png failed (a fault)",
+    fail_to_show: "the progress failed (a fault)",
+    fail_to_report: "report.html was not written (a fault); imclass report ",
+}
+
+
+@pytest.mark.parametrize("failing", FAILURES)
+def test_the_run_ends_as_it_would(
+    failing: Callable[[pytest.MonkeyPatch], None], pets: Path, whole: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    failing(monkeypatch)
+    assert main(words(pets, tmp_path / "run")) == 0
+    assert digest(tmp_path / "run") == whole
+    notes = [line for line in capsys.readouterr().err.splitlines() if "failed (" in line or "not written (" in line]
+    assert len(notes) == 1 and notes[0].startswith("note: ") and FAILURES[failing] in notes[0]
+
+
+def test_what_matters_does_end_a_run(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: a run whose log cannot be written says so and stops."""
+    monkeypatch.setattr(train.Log, "see", fail)
+    assert main(words(pets, tmp_path / "run")) == 70
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_ctrl_c_is_no_failure() -> None:
+    class Pressed:
+        def see(self, event: object) -> None:
+            raise KeyboardInterrupt
+
+        def close(self) -> None:
+            pass
+
+    watching = Expendable("the picture", Pressed)
+    assert isinstance(watching, Consumer)
+    with pytest.raises(KeyboardInterrupt):
+        watching.see(events()[0])

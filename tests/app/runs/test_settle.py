@@ -1,0 +1,77 @@
+"""What a run computes with is what it recorded, else what is configured, else what a probe found."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from imclass.app.api import configure
+from imclass.app.runs import settle as settling
+from imclass.app.runs.material import open_training_data
+from imclass.app.runs.settle import describe_trials, settle
+from imclass.core.config import Execution, Training
+from imclass.core.errors import UserError
+from imclass.core.runtime import PLAIN, Arithmetic, Runtime
+from imclass.data.loader import Loader
+from imclass.models.arithmetic.precision import Trial
+from imclass.models.classifier import NetworkClassifier, create
+from imclass.store.context import open_context
+from tests.support.small import tree
+
+FAST = Arithmetic("bf16", "nhwc")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> tuple[Training, NetworkClassifier, Loader]:
+    """A config that leaves everything open, its network, and its training images."""
+    config = configure("mnist-lenet", data=str(tree(tmp_path / "pets")), batch=8, precision="auto", device="cpu")
+    config, data = open_training_data(config, (), Execution(), open_context())
+    return config, create(config.model, data.train.classes, config.preprocess), data.loaders[0]
+
+
+def test_what_was_recorded_is_taken_without_a_probe(
+    parts: tuple[Training, NetworkClassifier, Loader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
+    config, classifier, loader = parts
+    recorded = Runtime("cpu", 3, FAST)
+    assert settle(config, recorded, classifier, loader) == (recorded, ())
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="cuda"):
+            settle(config, replace(recorded, device="cuda"), classifier, loader)
+
+
+@pytest.mark.parametrize(("precision", "arithmetic"), [("fp32", PLAIN), ("bf16", FAST)])
+def test_a_precision_that_is_configured_is_taken_without_a_probe(
+    precision: str,
+    arithmetic: Arithmetic,
+    parts: tuple[Training, NetworkClassifier, Loader],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
+    config, classifier, loader = parts
+    used, notes = settle(replace(config, precision=precision), None, classifier, loader)  # type: ignore[arg-type]
+    assert used.arithmetic == arithmetic and used.device == "cpu" and notes == ()
+
+
+def test_a_probe_decides_on_copies_and_its_trials_are_described(
+    parts: tuple[Training, NetworkClassifier, Loader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, classifier, loader = parts
+    trials = [Trial(PLAIN, 0.5, 0.0), Trial(FAST, 0.25, 0.002)]
+    probed = []
+
+    def probe(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[Arithmetic, list[Trial]]:
+        probed.append((network, len(images), len(labels)))
+        return FAST, trials
+
+    monkeypatch.setattr(settling.precision, "probe", probe)
+    used, (note,) = settle(config, None, classifier, loader)
+    assert used.arithmetic == FAST
+    ((network, images, labels),) = probed
+    assert network is not classifier.network and images == labels == 8
+    assert note == f"{FAST} was chosen for this network: {describe_trials(trials, 8)}"
+    assert describe_trials(trials, 8) == (
+        f"{PLAIN} 16 images/s, scores within 0; {FAST} 32 images/s, scores within 0.002"
+    )
