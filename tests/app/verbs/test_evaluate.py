@@ -371,3 +371,11 @@ def test_images_of_one_class_are_scored_against_the_models(place: Path, capsys: 
     assert record["evaluated"] == 6 and record["data"].startswith("all images of cats")
     (place / "map.json").write_text('{"cats": "cat"}')
     assert "--classes maps 'cats', and" in refused(capsys, "a.safetensors", "--data", "cats", "--classes", "map.json")
+
+
+def test_a_folder_called_like_the_data_set_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model(place / "digits.safetensors", 0, tuple("0123456789"))
+    for there in (False, True):
+        assert main(["evaluate", "digits.safetensors", "--data", "mnist-sample"]) == 0
+        assert ("note: mnist-sample is the data set of this name" in capsys.readouterr().err) is there
+        (place / "mnist-sample").mkdir(exist_ok=True)
