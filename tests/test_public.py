@@ -56,7 +56,7 @@ def test_what_is_no_image_is_refused(image: object, found: str) -> None:
 
 @pytest.mark.parametrize("top", [-1, 0, 1.5, "1"])
 def test_a_number_of_classes_is_at_least_one(top: object) -> None:
-    with pytest.raises(UserError, match="top is .*; it must be a whole number of classes, at least 1"):
+    with pytest.raises(UserError, match=r"top is .*; it must be a whole number of classes, at least 1"):
         best(torch.zeros(1, 3), "abc", top)
     assert len(best(torch.zeros(1, 3), "abc", np.int64(2))[0]) == 2
 
@@ -86,3 +86,12 @@ def test_create_predicts_named_classes() -> None:
     found = classifier.predict([np.zeros((28, 28, 1), np.uint8), np.full((40, 50, 3), 200, np.uint8)], top=5)
     assert [len(row) for row in found] == [3, 3] and {name for name, _ in found[1]} == {"a", "b", "c"}
     assert sum(p for _, p in found[0]) == pytest.approx(1, rel=1e-5)
+
+
+def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "home" / "pets")
+    list(imclass.train("mnist-lenet", "~/run", data="~/pets", epochs=1, batch=8))
+    assert (tmp_path / "home" / "run" / "model.safetensors").is_file() and not Path("~").exists()
+    assert imclass.load("~/run").classes == ("cat", "dog")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imclass.core.classes import check_classes, join
+from imclass.core.classes import check_classes, check_distinct, join
 from imclass.core.errors import UserError
 
 
@@ -73,6 +73,9 @@ def test_a_part_of_the_classes_goes_by_an_empty_mapping() -> None:
         (["cat"], "photos: a classifier needs at least two classes, and there is only 'cat'"),
         (["cat", "dog", "cat"], "photos: class 'cat' is named twice"),
         (["cat", "dog", "Cat"], "photos: classes 'cat' and 'Cat' differ only in case"),
+        (["cat", "cat "], "photos: classes 'cat' and 'cat ' differ only in spaces"),
+        (["ice cream", "ice  Cream"], "photos: classes 'ice cream' and 'ice  Cream' differ only in spaces"),
+        (["caf\u00e9", "cafe\u0301"], "photos: class 'caf\u00e9' is named twice, in two spellings"),
         (["straße", "STRASSE"], "photos: classes 'straße' and 'STRASSE' differ only in case"),
     ],
 )
@@ -84,3 +87,14 @@ def test_what_cannot_be_told_apart_is_refused(classes: list[str], message: str) 
 
 def test_two_plain_classes_will_do() -> None:
     check_classes(["cat", "dog"], "photos")
+    check_distinct(["cat"], "photos")
+
+
+def test_names_join_however_they_are_composed() -> None:
+    assert join(["cafe\u0301", "tea"], ["tea", "caf\u00e9"]).tolist() == [1, 0]
+    assert join(["cafe\u0301"], ["tea", "mocca"], {"caf\u00e9": "mocca"}).tolist() == [1]
+
+
+def test_a_mapping_of_a_class_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--classes maps 'pupy', and photos has no such class.*did you mean 'puppy'\?"):
+        join(["cat", "puppy"], ["cat", "dog"], {"pupy": "dog"}, "photos")

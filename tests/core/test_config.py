@@ -59,6 +59,10 @@ REFUSED: list[tuple[str, Any]] = [
     ("model.mean", (0.5, 0.5)),
     ("model.std", (1.0, 1.0)),
     ("model.std", (0.0,)),
+    ("model.std", (58.4,)),
+    ("model.mean", (123.7,)),
+    ("model.mean", (-0.1,)),
+    ("model.mean", (math.nan,)),
     ("model.std", (math.nan,)),
 ]
 

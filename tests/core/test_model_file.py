@@ -172,8 +172,15 @@ def test_another_format_number_is_said(model: Path, number: object) -> None:
 
 def test_a_wrong_field_is_named_even_when_the_digest_fits(model: Path) -> None:
     sealed(model, lambda record: record["preprocess"].update(sice=3))
-    with pytest.raises(UserError, match=r"no field 'preprocess\.sice'; did you mean 'size'"):
-        read_model(model)
+    assert "no field 'preprocess.sice'; did you mean 'size'" in refused(model)
+
+
+@pytest.mark.parametrize("change", [{"format": FORMAT + 1}, {"engine": "later"}], ids=["format", "field"])
+def test_a_file_of_a_later_version_is_named_with_that_version(model: Path, change: dict[str, Any]) -> None:
+    sealed(model, lambda record: record.update(change))
+    assert "install the imclass that wrote it" in refused(model)
+    sealed(model, lambda record: record.update(versions={"imclass": "9.1"}))
+    assert "install imclass 9.1, which wrote it" in refused(model)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imclass.core.errors import UserError
-from imclass.core.tables import find, load_plugins
+from imclass.core.tables import Found, find, load_plugins
 
 PACKAGE = iter(f"imclass_test_tables_{i}" for i in range(1000))
 
@@ -25,6 +25,15 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return path
+
+
+def test_a_name_of_another_kind_of_thing_is_explained() -> None:
+    found = Found("network", {"a": 1}, explain=lambda name: "weights" if ":" in name else "")
+    assert found["a"] == 1
+    with pytest.raises(UserError, match=r"^weights$"):
+        found["a:b"]
+    with pytest.raises(UserError, match="no network is named 'b'"):
+        found["b"]
 
 
 def test_every_module_adds_its_entries(package: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import check_readable, open_split, sources
+from imclass.data.catalog import check_readable, open_split, passed_over, sources, spelled
 from imclass.data.source import Source
 from imclass.store.context import Context, open_context
 from imclass.store.store import Store
@@ -53,6 +53,33 @@ def test_a_path_is_a_folder_of_classes_split_by_the_seed(
     assert len(open_split("pets", "train", context)) == 16  # no set bears the name
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(open_split("~/pets", "train", context)) == 16
+
+
+def test_a_folder_of_a_known_name_is_said(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert passed_over("mnist-sample", context) == passed_over("mnist", context) == ()
+    for name in ("mnist-sample", "mnist", "folder", "pets"):
+        tree(tmp_path / name)
+    assert (
+        "the folder mnist-sample here is not read; for that give ./mnist-sample"
+        in passed_over("mnist-sample", context)[0]
+    )
+    assert (
+        passed_over("./mnist-sample", context) == passed_over("folder", context) == passed_over("pets", context) == ()
+    )
+    with pytest.raises(UserError, match=r"(?s)offline.*for that give \./mnist"):  # the folder may have been meant
+        open_split("mnist", "train", context)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"), [("", "--data is empty"), ("file:///tmp", "is a URL"), ("~no one/x", "no folder")]
+)
+def test_what_is_no_path_is_one_message(context: Context, data: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        open_split(data, "train", context)
+    if why != "no folder":
+        with pytest.raises(UserError, match=why):
+            spelled(data, context)
 
 
 def test_an_unknown_name_is_told_the_nearest_and_that_a_folder_will_do(context: Context) -> None:

@@ -248,3 +248,12 @@ def test_certain_mistakes_do_not_break_the_fit() -> None:
     wrong = replace(sure, scores=np.where(np.arange(4) == (sure.labels[:, None] + 1) % 4, 0, -1e4).astype(np.float32))
     weights = fit_weights([wrong, wrong, sure])
     assert np.isfinite(weights).all() and weights[2] > 0.9
+
+
+def test_an_ensemble_describes_itself_with_a_line_for_each_member() -> None:
+    inner = Ensemble((Member(Fixed(1)),), temperature=2.0)
+    lines = repr(Ensemble((Member(Fixed(0), Center(), 0.25), Member(inner, weight=0.75)))).splitlines()
+    assert lines[0] == "Ensemble of 2, 4 classes, temperature 1"
+    assert lines[1].startswith("  0.25 x Fixed(seed=0") and lines[1].endswith(", protocol center")
+    assert lines[2] == "  0.75 x Ensemble of 1, 4 classes, temperature 2"
+    assert lines[3].startswith("    1 x Fixed(seed=1")

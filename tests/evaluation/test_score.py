@@ -1,4 +1,4 @@
-"""`evaluate`: every image is counted or named, and neither batch nor workers change anything."""
+"""`evaluate`: every image is counted or named, and batch and workers change nothing beyond rounding."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ def test_it_is_a_plain_loop() -> None:
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
-def test_batch_and_workers_change_nothing(in_memory: bool) -> None:
+def test_batch_and_workers_change_nothing_but_rounding(in_memory: bool) -> None:
     data, classifier = pictures(size=(SIZE, SIZE), in_memory=in_memory), Linear(preprocess=Preprocess(SIZE, scale=SIZE))
     first = evaluate(classifier, data, batch=50)
     for batch, workers in ((1, 0), (7, 3), (1000, 2)):
@@ -55,6 +55,18 @@ def test_batch_and_workers_change_nothing(in_memory: bool) -> None:
         assert other.loss == pytest.approx(first.loss, rel=1e-5)
         assert_near(other.scores, first.scores)
         assert (other.labels == first.labels).all()
+
+
+def test_an_evaluation_describes_itself_on_a_line() -> None:
+    found = evaluate(Linear(preprocess=Preprocess(SIZE)), pictures())
+    text = repr(found)
+    assert "\n" not in text and len(text) < 200
+    assert text.startswith(
+        f"Evaluation(50 of 50 evaluated: top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %"
+    )
+    assert f"7 classes: {CLASSES[0]!r}" in text
+    few = Evaluation(("a", "b"), found.labels, found.scores[:, :2], found.ids, 51)
+    assert "top-5" not in repr(few) and "50 of 51 evaluated" in repr(few)
 
 
 def test_large_images_are_scored_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:

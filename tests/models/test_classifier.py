@@ -126,6 +126,14 @@ def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
         (Model("lenet-5", {"size": 10}), "lenet-5 cannot be built with --model.size 10: size is 10"),
         (Model("lenet-5", mean=(0.1, 0.2, 0.3)), "--model.mean is (0.1, 0.2, 0.3); it must be 1 value"),
         (Model("lenet-5", std=(0.1, 0.2)), "--model.std is (0.1, 0.2); it must be 1 value"),
+        (
+            Model("lenet-5", mean=(33.3,)),
+            "--model.mean is (33.3,); it must be of images in [0, 1]: divide mean and std",
+        ),
+        (Model("lenet-5", std=(78.6,)), "--model.std is (78.6,); it must be of images in [0, 1]: divide mean and std"),
+        (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
+        ("googlenet:bvlc", "googlenet:bvlc names weights, not a network: imclass evaluate, predict and features take"),
+        ("googlenet:bvlc", "--model.network googlenet trains from random ones"),
     ],
 )
 def test_a_wrong_model_is_answered_in_a_line(model: str | Model, message: str) -> None:
@@ -137,7 +145,9 @@ def test_a_wrong_model_is_answered_in_a_line(model: str | Model, message: str) -
 def test_wrong_classes_and_sizes_are_refused() -> None:
     with pytest.raises(UserError, match="at least two classes"):
         create("lenet-5", ["cat"])
-    with pytest.raises(UserError, match=r"--preprocess\.size is 32; lenet-5 takes 28 x 28: set it to 28"):
+    with pytest.raises(
+        UserError, match=r"size is 32, and --model\.size, .* is 28; set both to one value, such as --model\.size 28"
+    ):
         create("lenet-5", DIGITS, Preprocess(32, "grey"))
 
 
@@ -228,3 +238,20 @@ def test_predict_says_what_an_image_must_be(image: np.ndarray) -> None:
     assert classifier.predict([]) == []
     with pytest.raises((UserError, jaxtyping.TypeCheckError), match=r"uint8|UInt8|28 x 28 x 4"):
         classifier.predict([image])
+
+
+def test_a_classifier_describes_itself_on_a_line() -> None:
+    text = repr(create("lenet-5", DIGITS))
+    assert text == str(create("lenet-5", DIGITS)) == (
+        f"NetworkClassifier(lenet-5, 44,426 parameters, 10 classes: {DIGITS[0]!r}, {DIGITS[1]!r}, {DIGITS[2]!r} "
+        "and 7 more; images 28 x 28 grey)"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", [{"row": {"window": 3}}, {"network": "lenet-6"}])
+def test_what_this_version_cannot_build_names_the_one_that_wrote_it(tmp_path: Path, fields: dict[str, Any]) -> None:
+    save_changed(tmp_path / "m", create("lenet-5", DIGITS), versions={"imclass": "9.1"}, **fields)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "m")
+    assert str(caught.value).startswith(f"{tmp_path / 'm'}: ")
+    assert "install imclass 9.1, which wrote it" in str(caught.value) or "network" in fields

@@ -32,6 +32,37 @@ def test_names_stand_for_files(named: list[str], stands_for: list[str], many: Pa
     assert found == stands_for
 
 
+def test_what_is_passed_over_is_counted(many: Path) -> None:
+    hidden, other = gather(["."]).notes
+    assert hidden == ".: ignored 1 hidden files or folders: 'Thumbs.db'"
+    assert other == ".: ignored 1 files that are no images by name (1 .txt): 'c.txt'"
+    assert gather(["b"]).notes == ()
+    (many / "text").mkdir()
+    (many / "text" / "c.ppm").touch()
+    with pytest.raises(UserError, match=r"no image files in text\ntext: ignored 1 files .*1 \.ppm"):
+        gather(["text"])
+
+
+def test_linked_folders_are_walked_and_loops_are_not(many: Path) -> None:
+    (many / "links").mkdir()
+    (many / "links" / "b").symlink_to(many / "b")
+    (many / "links" / "up").symlink_to(many / "links")
+    found = gather(["links"])
+    assert found.paths == ("links/b/2.png", "links/b/a/1.JPG")
+    assert found.notes == ("links: ignored 1 links to a folder that they lie in: 'up'",)
+
+
+def test_brackets_of_a_folder_that_is_there_are_no_pattern(many: Path) -> None:
+    (many / "my[1]" / "a").mkdir(parents=True)
+    (many / "my1").mkdir()
+    for name in ("my[1]/a/x.png", "my[1]/a/y.png", "my1/z.png"):
+        (many / name).touch()
+    assert gather(["my[1]/a/[xz].png"]).paths == ("my[1]/a/x.png",)
+    assert gather(["my[1]/*"]).paths == ("my[1]/a/x.png", "my[1]/a/y.png")
+    assert gather([str(many / "my[1]/**/y.png")]).paths == (str(many / "my[1]/a/y.png"),)
+    assert gather(["my[1]*/*.png"]).paths == ("my1/z.png",)  # no folder has this name, so it is a pattern
+
+
 def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
     (many / "[ab].png").touch()
     assert gather(["[ab].png"]).paths == ("[ab].png",)
@@ -40,7 +71,7 @@ def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
         gather(["[ab].png"])
 
 
-@pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["x" * 300], ["nul\0.png"], []])
+@pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["b", ""], ["x" * 300], ["nul\0.png"], []])
 def test_what_is_not_there_is_named(named: list[str], many: Path) -> None:
-    with pytest.raises(UserError, match=r"no file or folder|name at least one"):
+    with pytest.raises(UserError, match=r"no file or folder|name at least one|a name is empty"):
         gather(named)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -37,6 +38,18 @@ def tree(folder: Path, per_class: int = 10, classes: Sequence[str] = CLASSES, si
         for i in range(per_class):
             Image.fromarray(picture(1000 * k + i, k % 2 == 1, side)).save(folder / name / f"{i:03d}.png")
     return folder
+
+
+def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make folders of this name ones that cannot be listed; permissions alone do not hold back root."""
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path).name == name:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
 
 
 def untrained(path: Path, classes: Sequence[str] = CLASSES, **facts: Any) -> NetworkClassifier:

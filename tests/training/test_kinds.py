@@ -80,6 +80,16 @@ def test_warm_up_climbs_linearly_to_the_schedule(kind: type[Schedule]) -> None:
     assert schedule.rate_at(at(10)) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("kind", [Constant, Cosine])
+@pytest.mark.parametrize(("share", "taken"), [(1.0, 10), (0.1, 10), (0.05, 5), (0.0, 0)])
+def test_warm_up_takes_no_more_than_its_share_of_the_steps(kind: type[Schedule], share: float, taken: int) -> None:
+    schedule = kind(rate=1.0, warmup=10, warmup_share=share)
+    assert schedule.warmup_of(100) == taken
+    rates = [schedule.rate_at(at(s)) for s in range(100)]
+    assert rates[:taken] == pytest.approx([(s + 1) / taken for s in range(taken)])
+    assert rates[taken] == pytest.approx(1.0) and max(rates) == pytest.approx(1.0)
+
+
 def test_a_rate_is_pure() -> None:
     schedule = Step(rate=1.0, steps=(3,))
     assert [schedule.rate_at(at(s)) for s in (2, 3, 2, 3)] == pytest.approx([1.0, 0.1, 1.0, 0.1])
@@ -120,7 +130,7 @@ def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monke
     assert digest(Path("other")) != digest(Path("whole"))
     stages = json.loads(Path("whole/config.json").read_text())["training"]["stages"]
     assert stages[0]["optimiser"] == {"kind": "sign", "decay": 0.9}
-    assert stages[0]["schedule"] == {"kind": "halving", "rate": 0.004, "warmup": 0, "every": 1}
+    assert stages[0]["schedule"] == {"kind": "halving", "rate": 0.004, "warmup": 0, "warmup_share": 1.0, "every": 1}
 
 
 def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:

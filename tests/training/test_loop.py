@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -474,13 +475,15 @@ def test_a_refused_image_is_an_error_where_strict(tree: Path, tmp_path: Path) ->
         list(train(configured(data), tmp_path / "run", strict=True))
 
 
-def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(10):
-            (tmp_path / "data" / name / f"{i}.jpg").write_text("no image")
+def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tree: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(tree, tmp_path / "data")
+    begun = train(configured(data), tmp_path / "run")
+    for file in data.rglob("*.png"):
+        file.write_text("no image")
     with pytest.raises(UserError, match="nothing to evaluate"):
-        list(train(configured(tmp_path / "data"), tmp_path / "run"))
+        list(begun)
+    with pytest.raises(UserError, match="cannot be learned"):  # what is so before the first step is found then
+        train(configured(data), tmp_path / "another")
 
 
 def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tree: Path, tmp_path: Path) -> None:

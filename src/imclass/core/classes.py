@@ -11,24 +11,31 @@ import numpy as np
 from jaxtyping import Int64
 
 from imclass.core.errors import UserError
-from imclass.core.text import listed, nearest
+from imclass.core.text import composed, listed, nearest
 
 WORDNET = re.compile(r"n\d{8}(?![^ _-])")  # and then the end, a space, an underscore or a hyphen
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
-    """At least two classes, each named once, none twins by case; otherwise a `UserError` that names them."""
+    """At least two classes, each named once, none twins by case or spaces; otherwise a `UserError` that names them."""
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise UserError(f"{where}: a classifier needs at least two classes, and there is {found}; one folder a class")
-    twice = [name for name, n in Counter(classes).items() if n > 1]
+    check_distinct(classes, where)
+
+
+def check_distinct(classes: Sequence[str], where: str) -> None:
+    """Raise `UserError` where two names are one in Unicode's composed form, or differ only in case or spaces."""
+    twice = [name for name, n in Counter(map(composed, classes)).items() if n > 1]
     if twice:
-        raise UserError(f"{where}: class {twice[0]!r} is named twice; give each class one name")
+        how = "" if classes.count(twice[0]) > 1 else ", in two spellings that Unicode holds equal"
+        raise UserError(f"{where}: class {twice[0]!r} is named twice{how}; give each class one name")
     folded: dict[str, str] = {}
-    for name in classes:
-        other = folded.setdefault(name.casefold(), name)
+    for name in map(composed, classes):
+        other = folded.setdefault(" ".join(name.casefold().split()), name)
         if other != name:
-            raise UserError(f"{where}: classes {other!r} and {name!r} differ only in case; rename or merge one")
+            what = "case" if other.casefold() == name.casefold() else "spaces"
+            raise UserError(f"{where}: classes {other!r} and {name!r} differ only in {what}; rename or merge one")
 
 
 def join(
@@ -37,11 +44,17 @@ def join(
     """For each class of the data its index among the model's classes.
 
     Without `mapping` (data name to model name) both must name the same set, in any order. A difference is a
-    `UserError` that lists what is missing and what is extra; so is one WordNet id for two classes.
+    `UserError` that lists what is missing and what is extra; so is one WordNet id for two classes, and a mapping of a
+    class that the data does not have.
     """
     check_ids(data, where)
     check_ids(model, "the model")
-    named = [mapping.get(name, name) if mapping else name for name in data]
+    names = {composed(name): named for name, named in (mapping or {}).items()}
+    unknown = [name for name in names if name not in {composed(name) for name in data}]
+    if unknown:
+        why = f"--classes maps {listed(unknown)}, and {where} has no such class; correct or remove it"
+        raise UserError(f"{why}{nearest(unknown[0], data)}")
+    named = [names.get(composed(name), name) for name in data]
     index = {identity(name): i for i, name in enumerate(model)}
     reached = {identity(name) for name in named}
     extra = [name for name in named if identity(name) not in index]
@@ -58,9 +71,9 @@ def join(
 
 
 def identity(name: str) -> str:
-    """What makes two names one class: the WordNet id they begin with, else the whole name."""
+    """What makes two names one class: the WordNet id they begin with, else the whole name in its composed form."""
     found = WORDNET.match(name)
-    return found.group() if found else name
+    return found.group() if found else composed(name)
 
 
 def check_ids(classes: Sequence[str], where: str) -> None:

@@ -24,6 +24,12 @@ class Model:
     mean_image: bool = False  # subtract the mean of the training images, pixel by pixel, instead of `mean`
     initialiser: str = ""  # how weights begin: glorot, he, vgg or alexnet; empty for the network's own way
 
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` for a mean or std of pixel values up to 255."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            fine = all(0 <= value <= 1 for value in values)
+            need(fine, f"{at}{name}", values, "of images in [0, 1]: divide mean and std of values up to 255 by 255")
+
 
 @dataclass(frozen=True)
 class Optimiser(ABC):
@@ -57,16 +63,21 @@ class Schedule(ABC):
     needs_validation: ClassVar[bool] = False
     rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1  # the highest rate
     warmup: Annotated[int, AtLeast(0)] = 0  # steps that climb linearly from 0 to the schedule
+    warmup_share: Annotated[float, AtLeast(0), AtMost(1)] = 1.0  # of the stage's steps; warm-up takes no more of them
 
     @abstractmethod
     def share_at(self, position: Position) -> float:
         """Return the share of `rate` at a position, before warm-up."""
 
+    def warmup_of(self, steps: int) -> int:
+        """Return how many of a stage's steps the warm-up takes."""
+        return min(self.warmup, round(self.warmup_share * steps))
+
     def rate_at(self, position: Position) -> float:
         """Return the learning rate of the step at `position`."""
-        share = self.share_at(position)
-        if position.step < self.warmup:  # Goyal et al., arXiv:1706.02677, section 2.2: climb linearly to the schedule
-            share *= (position.step + 1) / self.warmup
+        share, warmup = self.share_at(position), self.warmup_of(position.steps)
+        if position.step < warmup:  # Goyal et al., arXiv:1706.02677, section 2.2: climb linearly to the schedule
+            share *= (position.step + 1) / warmup
         return self.rate * share
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from imclass.core.preprocess import Preprocess
+from imclass.core.text import listed, percent
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
 
@@ -107,7 +108,7 @@ class ViewProtocol(Protocol):
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the sides Q in pixels that a paper's table would name; none where a paper fixes them."""
+        """Return the sides Q in pixels of an image's shorter side; none where the preprocess alone decides."""
         ...
 
     def check(self, classifier: ViewClassifier) -> None:
@@ -139,6 +140,14 @@ class Evaluation:
     loss: float = field(default=float("nan"))  # mean cross-entropy over samples, nats
     top1: float = field(default=float("nan"))  # accuracy in [0, 1]
     top5: float = field(default=float("nan"))
+
+    def __repr__(self) -> str:
+        """Return counts and measures on a line, without the scores."""
+        top5 = f", top-5 {percent(self.top5)}" if len(self.classes) > 5 else ""
+        return (
+            f"Evaluation({self.accounted}: top-1 {percent(self.top1)}{top5}, {self.loss:.4f} nats; "
+            f"{len(self.classes):,} classes: {listed(self.classes, 3)})"
+        )
 
     @property
     def accounted(self) -> str:

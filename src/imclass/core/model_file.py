@@ -83,7 +83,7 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
     if record.get("format") != FORMAT:
         raise UserError(
             f"{path} has model format {record.get('format')}, and this imclass reads format {FORMAT}; "
-            "install the imclass that wrote it"
+            f"{writer(record.get('versions'))}"
         )
     try:
         tensors = safetensors.torch.load(path.read_bytes())
@@ -91,7 +91,16 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
         raise UserError(f"{path} is damaged ({error}); restore it from a copy, or train again") from None
     if seal(record, tensors) != digest:
         raise UserError(f"{path} is damaged: it does not match its own digest; restore it from a copy, or train again")
-    return tensors, from_json(ModelHeader, record)
+    try:
+        return tensors, from_json(ModelHeader, record)
+    except UserError as error:
+        raise UserError(f"{path}: {error}\nThis imclass cannot read it; {writer(record.get('versions'))}") from None
+
+
+def writer(versions: Any) -> str:
+    """Return which imclass to install for a file whose header names these versions."""
+    wrote = versions.get("imclass") if isinstance(versions, dict) else None
+    return f"install imclass {wrote}, which wrote it" if wrote else "install the imclass that wrote it"
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], str]:

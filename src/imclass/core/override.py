@@ -4,6 +4,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from imclass.core.codec import (
@@ -118,9 +119,11 @@ def typed(kind: Any, value: Any, key: str) -> Any:
         return True
     if not value:
         raise UserError(f"--{key.replace('_', '-')} needs a value: {described(kind)}")
-    word = " ".join(value)
-    if origin in (types.UnionType, typing.Union):
+    word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
+    if optional:
         kind = next(k for k in arguments if k is not type(None))
+    if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
+        raise UserError(f"--{key.replace('_', '-')} is empty; give a value or leave it out")
     found = meaning(kind, word)
     if found is None or len(value) > 1:
         raise UserError(f"--{key.replace('_', '-')} is {word!r}; it must be {described(kind)}")

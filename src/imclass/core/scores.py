@@ -25,7 +25,7 @@ def best(scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any) -> list
     """The `top` classes (all, where there are fewer) of each row of log-scores with their probabilities, best first."""
     if not isinstance(top, int | np.integer) or top < 1:
         raise UserError(f"top is {top!r}; it must be a whole number of classes, at least 1")
-    found = posterior(scores).float().topk(min(top, len(classes)), dim=1)
+    found = posterior(scores).float().topk(min(int(top), len(classes)), dim=1)
     return [
         [(classes[k], p) for p, k in zip(values, indices, strict=True)]
         for values, indices in zip(found.values.tolist(), found.indices.tolist(), strict=True)

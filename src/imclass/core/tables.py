@@ -6,7 +6,7 @@ import importlib.util
 import pkgutil
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ class Plugins:
     files: tuple[Plugin, ...] = ()
 
 
+def unexplained(name: str) -> str:
+    """Return nothing: no name is known to stand for another kind of thing."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Found:
     """The entries of one kind of table, gathered over a folder of modules, and what could not be imported."""
@@ -40,11 +45,14 @@ class Found:
     entries: dict[str, Any]
     failures: tuple[str, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the user's file, by entry
+    explain: Callable[[str], str] = unexplained  # what is wrong with a name that stands for another kind of thing
 
     def __getitem__(self, name: str) -> Any:
         """The entry; an unknown name is a `UserError` with the nearest known one and any file that failed to import."""
         if name in self.entries:
             return self.entries[name]
+        if known := self.explain(name):
+            raise UserError(known)
         failed = "".join(f"\n  not imported: {f}" for f in self.failures)
         raise UserError(f"no {self.what} is named {name!r}{nearest(name, self.entries)}{failed}")
 

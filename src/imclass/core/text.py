@@ -19,6 +19,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; there are: {', '.join(known)}" if 0 < len(known) <= 40 else ""
 
 
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC), so that a tree copied between systems has the same names."""
+    return unicodedata.normalize("NFC", name)
+
+
 def printable(text: str) -> str:
     """`text` on one line and safe for a terminal: control characters and broken UTF-8 shown as escapes."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -48,12 +48,15 @@ def open_data(data: str, context: Context, cut: Cut) -> tuple[str, dict[str, Dat
 def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
     """Return one split of `data` as it is there, before any share of train is cut off."""
     found = sources(context)
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(check_named(data)))
     if data in found.entries and data != FOLDER:
         source: Source = found[data]
         if split not in source.splits:
             raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
-        return source.open(Place(context.store, None, cut.seed, cut.rule), split)
+        try:
+            return source.open(Place(context.store, None, cut.seed, cut.rule), split)
+        except UserError as error:  # its files are not in the store, and perhaps the folder was meant
+            raise UserError("\n".join([str(error), *passed_over(data, context)])) from None
     if path.exists() or is_path(data):
         check_not_idx(path)
         opened: Dataset = found[FOLDER].open(Place(context.store, path, cut.seed, cut.rule), split)
@@ -69,8 +72,24 @@ def spelled(data: str, context: Context) -> str:
     found = sources(context).entries
     if data in found:
         return data
-    path = os.path.normpath(data)
+    path = os.path.normpath(os.path.expanduser(check_named(data)))
     return os.path.join(".", path) if path in found else path
+
+
+def check_named(data: str) -> str:
+    """Return `data`; raise `UserError` where it is empty, which would be the current folder, or a URL."""
+    if not data:
+        raise UserError("--data is empty; name a data set or a folder with one folder per class")
+    if data.startswith("file:"):
+        raise UserError(f"--data {data} is a URL; give the folder's path, which begins with / where it is absolute")
+    return data
+
+
+def passed_over(data: str, context: Context) -> tuple[str, ...]:
+    """Return a sentence where a data set of ours is taken though a folder of its name is there."""
+    if data == FOLDER or data not in sources(context).entries or not Path(data).is_dir():
+        return ()
+    return (f"{data} is the data set of this name, and the folder {data} here is not read; for that give ./{data}",)
 
 
 def is_path(data: str) -> bool:

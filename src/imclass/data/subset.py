@@ -1,7 +1,6 @@
 """Some of a data set's images as a split of their own: a share of train, cut off by a hash of names, for validation."""
 
 import hashlib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from jaxtyping import Int64, UInt8
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import UserError
+from imclass.core.text import composed
 
 VALIDATION = "validation"
 
@@ -108,8 +108,3 @@ def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
 def rank(name: str, seed: int) -> bytes:
     """Return where a name stands in its class's order: a hash of seed and name."""
     return hashlib.sha256(f"{seed}\n{composed(name)}".encode("utf-8", "surrogateescape")).digest()
-
-
-def composed(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC), so that a tree copied between systems is split the same way."""
-    return unicodedata.normalize("NFC", name)

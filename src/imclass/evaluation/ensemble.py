@@ -72,6 +72,15 @@ class Ensemble:
             raise UserError(f"an ensemble's temperature is {self.temperature}; it must be a positive number")
         join_members([member.classes for member in self.members])
 
+    def __repr__(self) -> str:
+        """Return a line, then one for each member: its weight, the classifier, the protocol."""
+        lines = [f"Ensemble of {len(self.members)}, {len(self.classes):,} classes, temperature {self.temperature:g}"]
+        for member in self.members:
+            protocol = f", protocol {member.protocol.name}" if member.protocol else ""
+            inner = repr(member.classifier).replace("\n", "\n  ")
+            lines.append(f"  {member.weight:.3g} x {inner}{protocol}")
+        return "\n".join(lines)
+
     @property
     def classes(self) -> tuple[str, ...]:
         return self.members[0].classes

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Saved:
     """An evaluation with the name of each image, in its order, and the record that was written beside it."""
 
     evaluation: Evaluation
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
     record: dict[str, Any]
 
 
@@ -142,7 +142,7 @@ class Row:
 
     name: str
     evaluation: Evaluation
-    images: tuple[str, ...]
+    images: tuple[str, ...] = field(repr=False)
     facts: Facts
 
 

@@ -73,9 +73,10 @@ def evaluate_each(
 
     Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
     and left out, or with `strict` a `UserError`. `report(done, total)` is called after each batch, for the share of
-    this process. Neither `batch` nor `workers` (decoding threads) nor the number of processes changes a result; all
-    results are in the first process, the others return none. Top-5 counts the best K where there are fewer than five
-    classes.
+    this process. `workers` (decoding threads) changes no result; `batch` and the number of processes decide how many
+    images go through a network together, and with it the order of its sums: log-scores differ by rounding, some 1e-5
+    of their scale. All results are in the first process, the others return none. Top-5 counts the best K where there
+    are fewer than five classes.
     """
     need(batch >= 1, "batch", batch, "at least 1")
     labels = [join(dataset.classes, m.classes, mapping, dataset.origin.path)[dataset.labels] for m in members]

@@ -10,16 +10,18 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from imclass.core.bounds import check
 from imclass.core.classes import check_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
 from imclass.core.contracts import Image
 from imclass.core.errors import UserError, need
-from imclass.core.model_file import ModelHeader, read_model, save_model
+from imclass.core.model_file import ModelHeader, read_model, save_model, writer
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.core.runtime import Arithmetic
 from imclass.core.scores import best
 from imclass.core.tables import Found
+from imclass.core.text import listed
 from imclass.models.arithmetic.precision import laid_out
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
@@ -29,8 +31,17 @@ from imclass.store.context import Context, find_in
 
 
 def networks(context: Context | None = None) -> Found:
-    """Every network there is, by name."""
-    return find_in(context, "imclass.models.nets", "NETS", "network")
+    """Return every network there is, by name."""
+    return replace(find_in(context, "imclass.models.nets", "NETS", "network"), explain=not_weights)
+
+
+def not_weights(name: str) -> str:
+    """Return what is wrong with NETWORK:WEIGHTS as the name of a network; "" for any other name."""
+    network, colon, _ = name.partition(":")
+    return colon and (
+        f"{name} names weights, not a network: imclass evaluate, predict and features take them as MODEL. Training "
+        f"from weights (--init) is not there yet; --model.network {network} trains from random ones"
+    )
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,15 @@ class NetworkClassifier:
     classes: tuple[str, ...]
     preprocess: Preprocess
     header: ModelHeader | None = None  # of the file it was loaded from
+
+    def __repr__(self) -> str:
+        """Return network, classes and image size on a line; the layers are those of `network`."""
+        parameters = sum(p.numel() for p in self.network.parameters())
+        size, colour = self.preprocess.size, self.preprocess.colour
+        return (
+            f"NetworkClassifier({self.name}, {parameters:,} parameters, {len(self.classes):,} classes: "
+            f"{listed(self.classes, 3)}; images {size} x {size} {colour})"
+        )
 
     @property
     def file_header(self) -> ModelHeader:
@@ -133,8 +153,10 @@ def sketch(
     preprocess = preprocess or default_preprocess(entry, size)
     if preprocess.size != size:
         raise UserError(
-            f"--preprocess.size is {preprocess.size}; {model.network} takes {size} x {size}: set it to {size}"
+            f"--preprocess.size is {preprocess.size}, and --model.size, the side of the images that {model.network} "
+            f"takes, is {size}; set both to one value, such as --model.size {size} --preprocess.size {size}"
         )
+    check(model, "model.")
     for key, values in (("model.mean", model.mean), ("model.std", model.std)):
         need(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in}: one a channel")
     try:
@@ -207,7 +229,10 @@ def restored(
     except UserError as unknown:
         why = f"{path}: {unknown}\nIf it is your own, give the --plugins DIR it was trained with"
         raise UserError(why) from None
-    classifier = sketch(Model(header.network, header.row), header.classes, header.preprocess, context)
+    try:
+        classifier = sketch(Model(header.network, header.row), header.classes, header.preprocess, context)
+    except UserError as error:
+        raise UserError(f"{path}: {error}\nThis imclass cannot build it; {writer(header.versions)}") from None
     check_tensors(classifier, tensors, path)
     classifier.network.load_state_dict(tensors, assign=True)
     classifier.network.eval()

@@ -13,8 +13,13 @@ def folder(data: str = "photos", epochs: int = 30) -> Training:
     """A small residual network from scratch on a folder of photos, at 128 pixels.
 
     `imclass train folder --data DIR`. Random parts of 25 to 100 % of each photo and flips (GoogLeNet's crops with a
-    gentler lower end, as there are few photos), SGD with a rate that climbs for two hundred steps and falls along a
-    cosine.
+    gentler lower end, as there are few photos), SGD with a rate that climbs for two hundred steps, but no more than a
+    tenth of all, and falls along a cosine.
+
+    The tenth was chosen by five-fold cross-validation inside 100 photos of five kinds of flowers and 243 of ants and
+    bees (0, 3, 7, 10, 20 or 33 %, or 200 steps: 62.4 % right on average, and 56.4 % with 200 steps). On photos that
+    chose nothing, over three seeds: 100 flower photos 47.2 % of 300 others (46.3 to 47.7; with 200 steps 40.9, 31.0 to
+    48.0), ants and bees 74.5 % of 153 (73.2 to 75.8; with 200 steps 72.1, 71.2 to 73.2). Float32 on an NVIDIA H200.
 
     Measured once, on 2,934 photos of five kinds of flowers and 736 for validation, which also chose the weights:
     84.92 % after 30 epochs, in 33 minutes on 2 cores of an AMD EPYC that had other work to do, torch 2.13.0, bf16.
@@ -23,7 +28,7 @@ def folder(data: str = "photos", epochs: int = 30) -> Training:
         epochs=epochs,
         batch=32,
         optimiser=SGD(momentum=0.9, nesterov=True, weight_decay=5e-4),
-        schedule=Cosine(rate=0.05, warmup=200),
+        schedule=Cosine(rate=0.05, warmup=200, warmup_share=0.1),
         augment=Augment(flip=True, area=(0.25, 1.0), aspect=(0.75, 4 / 3)),
     )
     model = Model("small-resnet", mean=MEAN, std=STD)

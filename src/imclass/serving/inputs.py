@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images.decode import decode
-from imclass.data.sets.folder import is_hidden, is_image
 from imclass.data.threads import ordered
+from imclass.data.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Files:
     """Image files without labels, as a data set that the decoding threads can walk."""
 
     paths: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what was passed over in folders, a sentence each
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -33,31 +34,39 @@ class Files:
 
 
 def gather(named: Sequence[str]) -> Files:
-    """Every file that `named` stands for; a folder gives its images, sorted. What is not there is a `UserError`."""
-    paths = [path for name in named for path in stands_for(name)]
+    """Return every file that `named` stands for; a folder gives its images, sorted. Raise `UserError` where none is.
+
+    Links to folders are followed. A folder that cannot be read is listed, so that it is refused by name.
+    """
+    if not named:
+        raise UserError("name at least one image file or folder")
+    paths: list[str] = []
+    notes: list[str] = []
+    for place in (place for name in named for place in stands_for(name)):
+        if not os.path.isdir(place):
+            paths.append(place)
+            continue
+        walk = Walk(Path(place))
+        paths += [str(walk.root / file) for file in walk.images()]
+        notes += [f"{place}: {note}" for note in walk.notes()]
     if not paths:
-        raise UserError(
-            f"there are no image files in {', '.join(named)}" if named else "name at least one image file or folder"
-        )
-    return Files(tuple(paths))
+        raise UserError("\n".join([f"there are no image files in {', '.join(named)}", *notes]))
+    return Files(tuple(paths), tuple(notes))
 
 
 def stands_for(name: str) -> list[str]:
-    """The files of one path or glob."""
+    """Return the files and folders that a path or a pattern stands for; the part of it that is there is no pattern."""
+    if not name:
+        raise UserError("a name is empty; name image files or folders")
     path = Path(name)
-    if os.path.isdir(name):
-        return [str(p) for p in sorted(path.rglob("*")) if wanted(p.relative_to(path), p)]
-    if os.path.lexists(path):
+    if os.path.isdir(name) or os.path.lexists(path):
         return [name]
-    found = sorted(glob.glob(name, recursive=True))
+    there = next((parent for parent in path.parents if os.path.isdir(parent)), Path())
+    pattern = str(path.relative_to(there)) + (os.sep if name.endswith(os.sep) else "")
+    found = sorted(glob.glob(pattern, root_dir=there, recursive=True))
     if not found:
         raise UserError(f"there is no file or folder {name}")
-    return [file for match in found for file in ([match] if not os.path.isdir(match) else stands_for(match))]
-
-
-def wanted(relative: Path, path: Path) -> bool:
-    """Whether a file found in a folder is an image by its name, and not hidden."""
-    return is_image(path) and not any(is_hidden(part) for part in relative.parts) and not path.is_dir()
+    return [str(there / match) for match in found]
 
 
 def in_batches(files: Files, batch: int, workers: int) -> Iterator[list[tuple[str, Image | BadImage]]]:

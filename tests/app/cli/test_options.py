@@ -18,6 +18,7 @@ from imclass.core.errors import UserError
 from imclass.core.override import keys_of
 from imclass.store.context import open_context
 from imclass.training.kinds import kinds_in
+from imclass.training.schedules.step import Step
 from tests.support.small import tree
 
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
@@ -55,6 +56,7 @@ OTHERS = {
     "schedule.rate": "0.125",
     "schedule.final": "0.5",
     "schedule.warmup": "4",
+    "schedule.warmup-share": "0.5",
     "augment.flip": "--augment.flip",
     "augment.pad": "1",
     "augment.area": "0.5 1.0",
@@ -240,7 +242,7 @@ def test_an_option_that_is_not_this_runs(words: str, message: str, capsys: pytes
 def test_another_kind_has_its_own_options(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--schedule.steps 5 9 --schedule.kind step --optimiser.kind adam --optimiser.betas .5 .6"
     (stage,) = dry([*PETS, *shlex.split(words)], capsys)["stages"]
-    assert stage["schedule"] == {"kind": "step", "rate": 0.1, "warmup": 0, "factor": 0.1, "steps": [5, 9]}
+    assert stage["schedule"] == to_json(Step(steps=(5, 9)))
     assert stage["optimiser"] == {"kind": "adam", "betas": [0.5, 0.6], "eps": 1e-08, "weight_decay": 0.0}
 
 

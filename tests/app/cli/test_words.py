@@ -18,6 +18,15 @@ def test_an_option_takes_all_words_up_to_the_next() -> None:
     )
 
 
+def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert scan(["~/a b", "~", "x~", "--out=~/run", "--data", "~/pets", "--name=a~"]) == (
+        ["/home/me/a b", "/home/me", "x~"],
+        [("out", ["/home/me/run"]), ("data", ["/home/me/pets"]), ("name", ["a~"])],
+    )
+    assert scan(["~no one/x"])[0] == ["~no one/x"]  # and no traceback
+
+
 def test_options_that_are_not_the_verbs_are_left() -> None:
     words = ["lenet", "--model.widths", "4", "8", "--optimiser.no-nesterov", "--schedule.rate=-1", "--dry-run"]
     assert parse(Train, words, "imclass train") == (
@@ -57,6 +66,8 @@ def test_with_a_class_an_option_takes_what_its_field_holds() -> None:
     [
         (Predict, ["--workers", "two", "a"], "--workers is 'two'; it must be a whole number"),
         (Predict, ["a", "--workers"], "--workers needs a value"),
+        (Train, ["a", "--out", ""], "--out is empty; give a value or leave it out"),
+        (Evaluate, ["a", "--data="], "--data is empty; give a value or leave it out"),
         (Predict, [], "imclass verb needs one more MODEL"),
         (Compare, ["a", "b", "c"], "there is nothing to do with 'c'"),
         (Predict, ["a", "--wokers", "2"], "there is no option --wokers; did you mean '--workers'?"),

@@ -18,8 +18,10 @@ from imclass.app.runs.directory import Run, happened, readable
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet
+from imclass.store.context import open_context
 from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import At, EpochEnd, Event, Saved, StepEnd
+from imclass.training.kinds import kinds_in
 from tests.support.small import digest, fingerprint, tree
 
 TIMES = ("waited", "seconds")
@@ -28,6 +30,16 @@ TIMES = ("waited", "seconds")
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree(tmp_path_factory.mktemp("data") / "pets")
+
+
+def test_a_run_describes_itself_on_a_line(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", kinds_in(open_context()))
+    assert repr(run) == f"Run('{tmp_path}/run', not begun)"
+    run.folder.mkdir()
+    run.config.touch()
+    assert repr(run).endswith("begun)") and "not begun" not in repr(run)
+    run.model.touch()
+    assert repr(run).endswith("finished)")
 
 
 def begin(pets: Path, out: Path, epochs: int = 3, **choices: Any) -> Iterator[Event]:

@@ -67,7 +67,7 @@ def fail_to_report(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(verb, "write_report", fail)
 
 
-FAILURES = {
+FAILURES: dict[Callable[[pytest.MonkeyPatch], None], str] = {
     fail_at_once: "TensorBoard's log failed (",
     fail_while_seeing: "TensorBoard's log failed (a fault)",
     fail_to_draw: "curves.png failed (a fault)",

@@ -161,3 +161,35 @@ def test_one_image_a_class_spares_none(capsys: pytest.CaptureFixture[str]) -> No
     words: Any = f"{RUN} --validation 0.5 --batch 1"
     assert main(shlex.split(words)) == 2
     assert "one training image a class, so there is none to spare for validation" in capsys.readouterr().err
+
+
+def notes(capsys: pytest.CaptureFixture[str], words: str) -> str:
+    """What a dry run notes."""
+    assert main(shlex.split(f"train {words} --data pets --dry-run")) == 0
+    return capsys.readouterr().err
+
+
+def test_a_recipes_batch_gives_way_to_few_images_and_a_users_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    tree(Path("pets"), per_class=10)
+    assert "note: the recipe's batch of 64 gives way to all 16 training images" in notes(capsys, "mnist-lenet")
+    assert main(shlex.split("train mnist-lenet --data pets --batch 17 --dry-run")) == 2
+    assert "--batch 17 is more than the 16 training images; set it lower" in capsys.readouterr().err
+    assert main(shlex.split("train mnist-lenet --data pets --stages.0.batch 17 --dry-run")) == 2
+    assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --out few")) == 0
+    record = json.loads(Path("few/config.json").read_text())
+    assert record["training"]["stages"][0]["batch"] == 16
+    capsys.readouterr()
+    assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --out few")) == 0  # the same run
+
+
+def test_what_is_likely_to_disappoint_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tree(Path("pets"), per_class=10)
+    long = "mnist-lenet --batch 4 --epochs 3 --schedule.warmup"
+    assert "the warm-up takes 5 of 12 steps" in notes(capsys, f"{long} 5")
+    assert "--schedule.warmup 1 takes a tenth" in notes(capsys, f"{long} 13")
+    assert "warm-up" not in notes(capsys, f"{long} 4")
+    assert "warm-up" not in notes(capsys, f"{long} 13 --schedule.warmup-share 0.3")
+    few = "16 training images are few to begin at random with; trained weights would serve better"
+    assert few in notes(capsys, long.removesuffix(" --schedule.warmup"))
+    assert main(shlex.split("train mnist-lenet --dry-run")) == 0
+    assert "few" not in capsys.readouterr().err

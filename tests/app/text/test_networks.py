@@ -26,7 +26,7 @@ def test_height_and_width_are_told_apart_where_they_differ() -> None:
     }  # fmt: skip
     told = in_detail({"name": "n", "layers": [layer, layer | {"kind": "ReLU"}]}).splitlines()
     assert told[0] == "name: n" and len(told) == 4
-    assert told[3].split() == ["a", "Conv2d", "1x7", "8x5x5", "1,728", "3", "1x2047", "2"]
+    assert told[3].split() == ["features.a", "Conv2d", "1x7", "8x5x5", "1,728", "3", "1x2047", "2"]
 
 
 def test_no_network_is_no_table() -> None:

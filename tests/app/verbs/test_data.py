@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from imclass.app.acts.data import balanced
 from imclass.app.cli.main import main
 from imclass.data.images.decode import decode
 from tests.support.command import shown, text
-from tests.support.small import fingerprint, tree
+from tests.support.small import fingerprint, lock, tree
 
 
 def test_data_sets_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,9 +34,73 @@ def test_check_names_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureF
         record = shown(capsys, "data", "check", str(pets), "--workers", workers, code=1)
         assert sorted(Path(r["path"]).name for r in record["refused"]) == ["000.png", "005.png"]
         assert sum(record["images"].values()) == 20 and "notes.txt" in record["notes"][0]
+        assert not record["well"] and record["summary"].startswith("2 of 20 images cannot be used and will be left out")
     assert main(["data", "check", str(pets)]) == 1
-    assert "the file has 0 bytes" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert f"refused: {pets}/cat/000.png: the file has 0 bytes (empty)" in lines
+    assert any(line.startswith("note: ignored 1 files") for line in lines) and lines[-1] == record["summary"]
     assert fingerprint(tmp_path) == before
+
+
+def test_check_counts_classes_and_says_that_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pets = tree(tmp_path / "pets")
+    record = shown(capsys, "data", "check", str(pets))
+    assert record["per_class"] == {"cat": {"train": 8, "test": 2}, "dog": {"train": 8, "test": 2}}
+    assert record["well"] and record["summary"] == "all is well: each of the 20 images of 2 classes can be read"
+    lines = text(capsys, "data", "check", str(pets)).splitlines()
+    assert [line.split() for line in lines[2:-1]] == [
+        ["class", "train", "test"], ["cat", "8", "2"], ["dog", "8", "2"], ["in", "all", "16", "4"],
+    ]  # fmt: skip
+    assert lines[-1] == record["summary"]
+    (pets / "notes.txt").touch()
+    assert shown(capsys, "data", "check", str(pets))["summary"].endswith("; the notes say what else is there")
+    record = shown(capsys, "data", "check", "mnist-sample")
+    assert record["well"] and sum(n["test"] for n in record["per_class"].values()) == record["images"]["test"] == 2_000
+
+
+def test_check_says_why_training_cannot_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for classes, per_class, why in ((("cat",), 5, "at least two classes"), (("cat", "dog"), 1, "cannot be scored")):
+        record = shown(capsys, "data", "check", str(tree(tmp_path / str(per_class), per_class, classes)))
+        assert not record["well"] and why in record["summary"]
+
+
+def test_a_folder_that_cannot_be_read_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pets = tree(tmp_path / "pets")
+    tree(pets / "dog" / "locked")
+    lock(monkeypatch, "locked")
+    record = shown(capsys, "data", "check", str(pets), code=1)
+    assert [r["path"] for r in record["refused"]] == [str(pets / "dog" / "locked")]
+    assert record["notes"] == ["cannot read 1 folders: 'dog/locked'"] and sum(record["images"].values()) == 21
+
+
+def test_export_takes_classes_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pets = tree(tmp_path / "pets", classes=("ant", "bee", "cat"))
+    words = ["data", "export", str(pets), "--split", "train", "--most"]
+    for most in (1, 2, 7, 100):
+        out = tmp_path / str(most)
+        assert shown(capsys, *words, str(most), "--out", str(out))["images"] == min(most, 24)
+        counts = [len(list((out / name).glob("*.png"))) for name in ("ant", "bee", "cat")]
+        assert counts == [len(range(min(most, 24))[k::3]) for k in range(3)]
+        assert [int(p.stem) for p in sorted((out / "ant").iterdir())] == list(range(counts[0]))  # the first of a class
+
+
+@given(st.lists(st.integers(0, 4), max_size=40))
+def test_each_position_once_and_classes_in_turn(labels: list[int]) -> None:
+    order = balanced(np.array(labels, np.int64)).tolist()
+    taken = {k: [i for i, label in enumerate(labels) if label == k] for k in sorted(set(labels))}
+    rounds = [[own[turn] for own in taken.values() if turn < len(own)] for turn in range(len(labels))]
+    assert order == [i for several in rounds for i in several]
+
+
+def test_export_into_the_data_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree(tmp_path / "pets"))
+    assert main(["data", "export", ".", "--out", "some"]) == 2
+    assert "--out some lies inside the data" in capsys.readouterr().err and not Path("some").exists()
+    assert main(["data", "export", ".", "--out", "../some"]) == 0
 
 
 def test_export_writes_the_very_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

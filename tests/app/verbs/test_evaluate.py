@@ -361,3 +361,21 @@ def test_two_processes_tell_what_one_does(place: Path, capsys: pytest.CaptureFix
     assert together["confusion"] == alone["confusion"] and together["refused_files"] == alone["refused_files"]
     assert together["loss"] == pytest.approx(alone["loss"], rel=1e-5)
     assert together["rows"][-1]["weights"] == pytest.approx(alone["rows"][-1]["weights"], rel=1e-5)
+
+
+def test_images_of_one_class_are_scored_against_the_models(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree(place / "cats", per_class=6, classes=("cat",), side=30)
+    (place / "map.json").write_text("{}")
+    assert "Not in" in refused(capsys, "a.safetensors", "--data", "cats")
+    record = told(capsys, "a.safetensors", "--data", "cats", "--classes", "map.json")
+    assert record["evaluated"] == 6 and record["data"].startswith("all images of cats")
+    (place / "map.json").write_text('{"cats": "cat"}')
+    assert "--classes maps 'cats', and" in refused(capsys, "a.safetensors", "--data", "cats", "--classes", "map.json")
+
+
+def test_a_folder_called_like_the_data_set_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model(place / "digits.safetensors", 0, tuple("0123456789"))
+    for there in (False, True):
+        assert main(["evaluate", "digits.safetensors", "--data", "mnist-sample"]) == 0
+        assert ("note: mnist-sample is the data set of this name" in capsys.readouterr().err) is there
+        (place / "mnist-sample").mkdir(exist_ok=True)

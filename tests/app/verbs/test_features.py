@@ -51,7 +51,7 @@ def test_numbers_and_picture_are_written(
         np.testing.assert_array_equal(np.asarray(drawn), expected.repeat(times, axis=0).repeat(times, axis=1))
     assert record == {
         "layer": "features.0", "shape": list(numbers.shape), "grid": list(expected.shape),
-        "paths": list(files.paths), "refused": [],
+        "paths": list(files.paths), "notes": [], "refused": [],
     }  # fmt: skip
     assert sorted(path.name for path in tmp_path.iterdir()) == ["maps.npy", "maps.png"]
     assert main([*words, "--out", str(out)]) == 0

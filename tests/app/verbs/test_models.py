@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from imclass.app.cli.main import main
 from imclass.core.tables import Found
 from imclass.models import classifier
 from imclass.models.analysis import geometry
+from imclass.models.analysis.activations import find_layer
+from imclass.models.entry import NetworkEntry
 from imclass.store.context import Context
 
 FEW = ("lenet-5", "vgg-a", "googlenet")
+ENTRIES: dict[str, NetworkEntry] = classifier.networks().entries
 KEYS = ["name", "paper", "year", "input", "parameters", "published"]
 KNOWN = classifier.networks
 
@@ -78,6 +82,23 @@ def test_one_network_has_its_layers(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(layer["parameters"] for layer in record["layers"]) == record["parameters"]
 
 
+FEATURES = (
+    "conv1_1", "pool1", "conv2_1", "pool2", "conv3_1", "conv3_2", "pool3", "conv4_1", "conv4_2", "pool4", "conv5_1",
+    "conv5_2", "pool5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_each_layer_of_the_table_can_be_given_to_features(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = text(capsys, "models", name)
+    rows = [line.split() for line in lines[lines.index("") + 2 :]]
+    entry = ENTRIES[name]
+    with torch.device("meta"):
+        network = entry.build(entry.row, entry.classes, entry.w_in)
+    for layer, kind, *_ in rows:
+        assert type(find_layer(network, layer)[1]).__name__ == kind
+
+
 def test_its_table_is_like_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
     lines = text(capsys, "models", "vgg-a")
     assert "published.protocol: " in "\n".join(lines)
@@ -85,10 +106,9 @@ def test_its_table_is_like_the_papers(capsys: pytest.CaptureFixture[str]) -> Non
     assert lines[head].split() == ["layer", "kind", "kernel", "output", "parameters", "macs", "rf", "stride"]
     rows = [line.split() for line in lines[head + 1 :]]
     assert [row[0] for row in rows] == [
-        "conv1_1", "pool1", "conv2_1", "pool2", "conv3_1", "conv3_2", "pool3", "conv4_1", "conv4_2", "pool4", "conv5_1",
-        "conv5_2", "pool5", "head.fc6", "head.fc7", "head.fc8",
+        *(f"features.{name}" for name in FEATURES), "head.fc6", "head.fc7", "head.fc8",
     ]  # fmt: skip
-    assert rows[12] == ["pool5", "MaxPool2d", "2x2", "512x7x7", "0", "0", "150", "32"]
+    assert rows[12] == ["features.pool5", "MaxPool2d", "2x2", "512x7x7", "0", "0", "150", "32"]
     assert rows[13] == ["head.fc6", "Linear", "-", "4096", "102,764,544", "102,760,448", "342", "32"]
 
 

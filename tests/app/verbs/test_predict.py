@@ -17,7 +17,7 @@ from imclass.core.text import harmless, printable
 from imclass.data.images.decode import decode
 from imclass.models.classifier import load
 from imclass.serving.predict import Prediction
-from tests.support.small import picture, tree, untrained
+from tests.support.small import lock, picture, tree, untrained
 
 WEIRD = (
     "a b.png",
@@ -113,6 +113,22 @@ def test_folders_give_their_images_only(model: Path, pets: Path, capsys: pytest.
     assert [record["path"] for record in found] == [f"pets/{c}/00{i}.png" for c in ("cat", "dog") for i in range(4)]
     found = records(capsys, str(model), "pets/.hidden/a.png", "pets/notes.txt", code=1)
     assert [record["path"] for record in found] == ["pets/.hidden/a.png", "pets/notes.txt"]  # named, so looked at
+
+
+def test_what_is_passed_over_is_said_and_a_locked_folder_is_refused(
+    model: Path, pets: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pets / "bird").symlink_to(pets / "cat")
+    (pets / "notes.ppm").touch()
+    assert len(records(capsys, str(model), "pets")) == 12
+    assert main(["predict", str(model), "pets", "--json"]) == 0
+    assert "note: pets: ignored 1 files that are no images by name (1 .ppm): 'notes.ppm'" in capsys.readouterr().err
+    lock(monkeypatch, "dog")
+    found = records(capsys, str(model), "pets", code=1)
+    assert [r["path"] for r in found if "refused" in r] == ["pets/dog"] and len(found) == 9
+    assert main(["features", str(model), "pets", "--out", "maps.npy"]) == 1
+    shown = capsys.readouterr().err
+    assert "note: pets: cannot read 1 folders: 'dog'" in shown and "refused: pets/dog: " in shown
 
 
 def test_bad_files_are_named_and_the_rest_goes_on(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,3 +79,66 @@ def test_steps_that_diverge_may_be_passed_over(place: Path, capsys: pytest.Captu
     events = [json.loads(line) for line in (place / "bad" / "log.jsonl").read_text().splitlines()]
     assert any(event["event"] == "non_finite" and event["action"] == "skip" for event in events)
     assert max(event["step"] for event in events) == 16
+
+
+RUN = shlex.split("train mnist-lenet --epochs 2 --batch 8")
+
+
+def test_a_run_inside_its_data_resumes_and_is_never_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree(tmp_path / "pets"))
+    assert main([*RUN, "--data", "."]) == 0
+    assert "note: the run runs/mnist-lenet lies inside the data" in capsys.readouterr().err
+    (tmp_path / "pets" / "runs" / "mnist-lenet" / "model.safetensors").unlink()  # stopped just before its end
+    assert main([*RUN, "--data", "."]) == 0
+    assert "ignored 1 folders that are runs of imclass: 'runs/mnist-lenet'" in capsys.readouterr().err
+    assert main(["evaluate", "runs/mnist-lenet", "--plot", "runs/confusion.png", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["total"] == 4 and "has changed" not in record["data"]
+    assert main(["data", "check", ".", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == ["cat", "dog"]
+
+
+def test_a_run_in_a_class_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree(tmp_path / "pets"))
+    assert main([*RUN, "--data", ".", "--out", "cat/runs/a"]) == 2
+    assert "--out cat/runs/a lies in the folder of the class 'cat', which is data" in capsys.readouterr().err
+    assert main([*RUN, "--data", ".", "--out", "../cat"]) == 0  # the twin
+    assert "lies inside the data" not in capsys.readouterr().err
+    for part in ("train", "test"):
+        tree(tmp_path / "birds" / part, classes=("emu", "owl"))
+    assert main([*RUN, "--data", "../birds", "--out", "../birds/train/owl/run"]) == 2
+    assert main([*RUN, "--data", "../birds", "--out", "../birds/train/run"]) == 0
+
+
+def unreadable(path: Path) -> None:
+    for file in path.rglob("*.png"):
+        file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--precision", "auto"]])
+def test_what_cannot_be_read_is_found_before_the_first_step(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    unreadable(tree(tmp_path / "none"))
+    tree(tmp_path / "held" / "train")
+    unreadable(tree(tmp_path / "held" / "test"))
+    tree(tmp_path / "one", per_class=1)
+    for data, why in (("none", "class 'cat' of"), ("held", "split 'test' of"), ("one", "it has no images")):
+        assert main([*RUN[:-1], "2", "--data", data, "--out", f"run-{data}", *words]) == 2
+        told = capsys.readouterr().err
+        assert why in told and "cannot be" in told and not Path(f"run-{data}").exists()
+
+
+def test_a_folder_called_like_the_data_set_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for there in (False, True):
+        assert main(["train", "mnist-lenet", "--dry-run"]) == 0
+        assert ("for that give ./mnist-sample" in capsys.readouterr().err) is there
+        (tmp_path / "mnist-sample").mkdir(exist_ok=True)

@@ -14,9 +14,10 @@ from PIL import Image
 from imclass.app import load as opened
 from imclass.app.cli.main import main
 from imclass.core.files import file_digest
-from imclass.models.classifier import create, load
+from imclass.core.model_file import tensors_digest
+from imclass.models.classifier import NetworkClassifier, create, load
 from imclass.models.foreign import published
-from imclass.models.foreign.convert import exported
+from imclass.models.foreign.export import exported
 
 NET = "resnet-cifar-20"
 
@@ -26,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand beside theirs.th, a state dict of a network for CIFAR-10 under akamaster's names."""
     monkeypatch.chdir(tmp_path)
     found = create(published_row(), [f"class {k}" for k in range(10)], seed=5)
-    torch.save({"state_dict": {f"module.{n}": t for n, t in exported(found, "akamaster").items()}}, "theirs.th")
+    torch.save({"state_dict": {f"module.{n}": t for n, t in exported(found, "akamaster").tensors.items()}}, "theirs.th")
     return tmp_path
 
 
@@ -64,6 +65,37 @@ def test_a_file_is_taken_in_looked_at_and_given_out(place: Path, capsys: pytest.
     assert file_digest(Path("theirs.th")) == digest
 
 
+def test_an_export_needs_no_options_to_come_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("names.json").write_text(json.dumps([f"kind {k}" for k in range(10)]))
+    choices = ("--classes", "names.json", "--preprocess", "imagenet-bicubic")
+    run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", *choices)
+    for out in ("back.PTH", "back.safetensors"):
+        run(capsys, "weights", "export", "m.safetensors", "--format", "akamaster", "--out", out)
+        run(capsys, "weights", "import", out, "--as", NET, "--out", "again.safetensors")
+        first, again = load("m.safetensors"), load("again.safetensors")
+        assert (again.classes, again.preprocess) == (first.classes, first.preprocess)
+        assert digest(again) == digest(first)
+        Path("again.safetensors").unlink()
+
+
+def digest(found: NetworkClassifier) -> str:
+    return tensors_digest(found.network.state_dict())
+
+
+def test_one_of_two_sets_of_weights_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load("theirs.th", weights_only=True)["state_dict"]
+    torch.save({"model": state, "model_ema": {n: t * 2 for n, t in state.items()}}, "two.PTH")
+    words = ("weights", "verify", "two.PTH", "--as", NET)
+    assert "several sets of weights, 'model', 'model_ema'; take one with --key model" in run(capsys, *words, code=2)
+    assert "'model_ema' is taken, 'model' passed over" in run(capsys, *words, "--key", "model_ema")
+    run(capsys, "weights", "import", *words[2:], "--key", "model_ema", "--out", "m.safetensors")
+    first, theirs = (
+        next(t for t in tensors.values() if t.dim() == 4)
+        for tensors in (load("m.safetensors").network.state_dict(), state)
+    )
+    assert torch.equal(first, 2 * theirs)
+
+
 def test_what_does_not_fit_is_told_and_not_loaded(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = torch.load("theirs.th", weights_only=True)["state_dict"]
     state["extra.weight"] = state.pop("module.linear.bias")
@@ -83,8 +115,9 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     names = [f"kind {k}" for k in range(10)]
     Path("list.json").write_text(json.dumps(names))
     Path("lines.txt").write_text("\n".join(names) + "\n")
+    Path("spaces.txt").write_bytes("\ufeff".encode() + " \r\n".join(names).encode() + b"\r\n \r\n\n")
     words = ("weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--classes")
-    for file in ("list.json", "lines.txt"):
+    for file in ("list.json", "lines.txt", "spaces.txt"):
         assert json.loads(run(capsys, *words, file, "--json"))["classes"] == names
         kept = Path("m.safetensors").read_bytes()
         assert "m.safetensors is there already" in run(capsys, *words, file, code=2)
@@ -94,6 +127,8 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
         ('{"a": 1}', "must be a JSON list of names, or one name a line"),
         ("[1, 2]", "must be a JSON list of names"),
         ("a\na\n", "class 'a' is named twice"),
+        ("a\n\nb\n", "name 2 is blank"),
+        ('["a", " "]', "name 2 is blank"),
         ("a\nb\n", "the file has 10 classes, and --classes names 2"),
     ):
         Path("bad").write_text(content)

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage, UserError
+from imclass.core.text import composed
 from imclass.data.images.decode import decode
-from imclass.data.sets.folder import DATASETS, FolderDataset, composed, held_out, is_hidden, is_image, open_folder
+from imclass.data.sets.folder import DATASETS, FolderDataset, held_out, open_folder
 from imclass.data.source import Place
 from imclass.store.store import Store
 from tests.support.corpus import jpeg, picture, rgb_png
+from tests.support.small import lock
 
 PNG = rgb_png(picture())
 
@@ -104,7 +106,7 @@ class TestHashSplit:
 
 
 class TestOwnSplit:
-    @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+    @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev", "Validation_set"])
     def test_validation_by_any_name(self, tmp_path: Path, name: str) -> None:
         tree(tmp_path, *numbered("train/a", "train/b", n=3), *numbered(f"{name}/a", f"{name}/b", n=2))
         tree(tmp_path, *numbered("test/a", "test/b", n=1))
@@ -150,6 +152,81 @@ class TestOwnSplit:
         assert opened(tmp_path).classes == ("car", "train") and opened(tmp_path).origin.rule.startswith("hash")
 
 
+class TestOtherNamesOfSplits:
+    PAIRS = (
+        ("Training", "Testing"),
+        ("training_set", "test_set"),
+        ("Training", "Test"),
+        ("train-images", "test images"),
+    )
+
+    @pytest.mark.parametrize(("train", "test"), PAIRS)
+    def test_public_data_sets_names(self, tmp_path: Path, train: str, test: str) -> None:
+        tree(tmp_path, *numbered(f"{train}/a", f"{train}/b", n=3), *numbered(f"{test}/a", f"{test}/b", n=2))
+        found = opened(tmp_path, "test")
+        assert found.classes == ("a", "b") and found.splits == ("train", "test") and found.origin.rule == "folders"
+        assert len(found) == 4 and len(opened(tmp_path)) == 6
+
+    @pytest.mark.parametrize("other", ["papers", "test-multiple_fruits"])
+    def test_folders_beside_them_are_left_out(self, tmp_path: Path, other: str) -> None:
+        tree(tmp_path, *numbered("Training/a", "Training/b", "Test/a", other))
+        assert opened(tmp_path).classes == ("a", "b")
+
+    def test_a_part_in_a_folder_of_its_name(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("training/training/a", "training/training/b", "validation/validation/b"))
+        assert opened(tmp_path).classes == ("a", "b") and opened(tmp_path).splits == ("train", "validation")
+
+    def test_the_twin_names_are_classes_where_no_folders_are_in_them(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("Training", "rest", "invalid"))
+        assert opened(tmp_path).classes == ("Training", "invalid", "rest")
+
+    @pytest.mark.parametrize("deep", ["", "seg_train/"])
+    def test_names_in_doubt_that_hold_the_same_folders_are_refused(self, tmp_path: Path, deep: str) -> None:
+        tree(
+            tmp_path,
+            *numbered(*(f"{part}/{deep}{k}" for part in ("seg_train", "seg_test") for k in "ab")),
+            "seg_pred/1.png",
+        )
+        said = message(tmp_path)
+        assert "'seg_test' and 'seg_train', which are called like splits and both hold 'a', 'b'" in said
+
+    def test_names_in_doubt_with_other_folders_are_classes(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("test tube/a", "test tube/b", "train station/c", "train station/b"))
+        assert opened(tmp_path).classes == ("test tube", "train station")
+
+
+class TestRunsInside:
+    def run(self, folder: Path) -> None:
+        tree(folder, "curves.png")
+        (folder / "config.json").write_text('{"format": 2, "training": {"recipe": "folder"}}')
+
+    def test_a_run_is_no_class_and_no_part_of_the_digest(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b"))
+        before = opened(tmp_path)
+        for folder in ("runs/folder", "exp", "deep/er/run"):
+            self.run(tmp_path / folder)
+        tree(tmp_path, "runs/confusion.png", "runs/pictures/1/0.png")
+        after = opened(tmp_path)
+        assert after.classes == ("a", "b") and after.files == before.files and after.digest() == before.digest()
+        assert any(
+            "3 folders that are runs of imclass: 'exp', 'deep/er/run', 'runs/fol" in n for n in after.origin.notes
+        )
+
+    def test_a_run_in_a_part_and_in_a_class(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("train/a", "train/b", "test/a"))
+        self.run(tmp_path / "train" / "runs" / "folder")
+        assert opened(tmp_path).classes == ("a", "b") and len(opened(tmp_path)) == 20
+        self.run(tmp_path / "train" / "a" / "run")
+        assert f"{tmp_path / 'train' / 'a'} holds images and the run" in message(tmp_path)
+
+    def test_folders_called_runs_may_be_a_class(self, tmp_path: Path) -> None:
+        assert opened(tree(tmp_path, *numbered("runs", "b"))).classes == ("b", "runs")
+
+    def test_a_run_for_the_data(self, tmp_path: Path) -> None:
+        self.run(tmp_path)
+        assert "is a run of imclass and not a folder of images" in message(tmp_path)
+
+
 class TestPassedOver:
     def test_hidden_and_stray_files_are_counted_and_named(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("a", "b", n=5))
@@ -162,7 +239,7 @@ class TestPassedOver:
         hidden, outside, other = found.origin.notes
         assert hidden.startswith("ignored 6 hidden") and "and 3 more" in hidden and "'.DS_Store'" in hidden
         assert outside.startswith("ignored 2 files") and "'README.md'" in outside and "'loose.png'" in outside
-        assert other.startswith("ignored 4 files that are no images") and "'a/notes.txt'" in other
+        assert other.startswith("ignored 4 files that are no images by name (2 .csv, 1 .txt, 1 without a suffix): 'a/b")
         assert opened(tree(tmp_path / "clean", *numbered("a", "b"))).origin.notes == ()
 
     def test_images_of_other_formats_are_listed_so_that_they_are_refused_by_name(self, tmp_path: Path) -> None:
@@ -174,15 +251,13 @@ class TestPassedOver:
             found[found.files.index("a/scan.TIFF")]
         assert bad.value.path == str(tmp_path / "a" / "scan.TIFF")
 
-    @pytest.mark.parametrize("name", [".x", "._x.png", "__MACOSX", "Thumbs.db", "desktop.ini", "DESKTOP.INI"])
-    def test_hidden_names(self, name: str) -> None:
-        assert is_hidden(name)
-        assert not is_hidden("x.png")
-
-    def test_image_names(self) -> None:
-        named = ["a.jpg", "a.JPEG", "a.jpe", "a.jfif", "a.png", "a.webp", "a.gif", "a.bmp", "a.tif", "a.heic", "a.avif"]
-        assert all(is_image(Path(name)) for name in named)
-        assert not any(is_image(Path(name)) for name in ("a", "a.txt", "jpg", "a.jpg.txt", ".png"))
+    def test_what_systems_leave_on_disks_is_passed_over(self, tmp_path: Path) -> None:
+        tree(tmp_path, *numbered("a", "b", n=2), "a/@eaDir/0.png", "a/.thumbnails/0.png", "a/._0.png")
+        for name in ("lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trash-1000"):
+            (tmp_path / name).mkdir()
+        found = opened(tmp_path, "all")
+        assert found.classes == ("a", "b") and len(found) == 4
+        assert found.origin.notes[0].startswith("ignored 7 hidden files or folders: '$RECYCLE.BIN', '.Trash-1000'")
 
 
 class TestLinks:
@@ -237,13 +312,15 @@ class TestMistakes:
     def test_nothing_in_it(self, tmp_path: Path) -> None:
         assert "no class folders" in message(tmp_path)
 
-    def test_one_class(self, tmp_path: Path) -> None:
-        assert "only 'cat'" in message(tree(tmp_path, *numbered("cat")))
-
     def test_empty_class(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("a", "b"), "c/readme.txt")
         (tmp_path / "d").mkdir()
-        assert "no images in the class folders 'c', 'd'" in message(tmp_path)
+        said = message(tmp_path)
+        assert "no images in the class folders 'c', 'd'" in said and "only other files (1 .txt): what is read" in said
+
+    def test_classes_of_a_kind_that_is_not_read(self, tmp_path: Path) -> None:
+        tree(tmp_path, "train/a/1.ppm", "train/a/2.ppm", "train/b/1.PPM", "test/a/1.ppm", "notes.md")
+        assert "only other files (3 .ppm): what is read is jpg, jpeg, jpe, jfif, png" in message(tmp_path)
 
     def test_empty_class_in_training(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("train/a", "train/b", "test/a"))
@@ -255,7 +332,10 @@ class TestMistakes:
 
     def test_classes_that_look_alike(self, tmp_path: Path) -> None:
         twins = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
-        assert "named twice" in message(tree(tmp_path, *numbered(*twins)))
+        assert "named twice, in two spellings" in message(tree(tmp_path / "x", *numbered(*twins)))
+        assert "'cat' and 'cat ' differ only in spaces" in message(
+            tree(tmp_path / "y", *numbered("cat", "cat ", "dog"))
+        )
 
     @pytest.mark.parametrize("part", ["val", "test"])
     def test_held_out_class_that_cannot_be_learnt(self, tmp_path: Path, part: str) -> None:
@@ -286,6 +366,33 @@ class TestMistakes:
         tree(tmp_path, *numbered("a", "b"))
         monkeypatch.setattr(os, "scandir", refuse)
         assert "cannot be read: Permission denied" in message(tmp_path)
+
+
+def test_one_class_alone_can_be_opened(tmp_path: Path) -> None:
+    assert opened(tree(tmp_path, *numbered("cat")), "all").classes == ("cat",)
+
+
+def test_class_names_are_composed_in_every_part(tmp_path: Path) -> None:
+    nfc, nfd = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    tree(tmp_path, *numbered(f"train/{nfd}", "train/f", f"test/{nfc}", n=2))
+    found = opened(tmp_path, "test")
+    assert nfd < "f" < nfc and found.classes == ("f", nfc) and found.labels.tolist() == [1, 1]
+
+
+def test_a_class_of_one_image_is_noted(tmp_path: Path) -> None:
+    assert "test has no images of 'c'" in opened(tree(tmp_path, *numbered("a", "b"), "c/1.png")).origin.notes
+
+
+def test_a_folder_that_cannot_be_read_counts_as_an_image_that_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, *numbered("a", "b", n=3), "b/inner/x.png")
+    lock(monkeypatch, "inner")
+    found = opened(tmp_path, "all")
+    assert found.files[-1] == "b/inner" and "cannot read 1 folders: 'b/inner'" in found.origin.notes
+    with pytest.raises(BadImage):
+        found[6]
+    assert len(found.digest()) == 64
 
 
 def test_it_is_a_data_set_that_decodes_its_files(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def one(tested: What = D_256, data: str = "imagenet validation", top5: bool = Tr
 
 
 def cells(text: str, first: str) -> list[list[str]]:
-    """The words of each line that begins with this network."""
+    """Return the words of each line that begins so."""
     return [line.split() for line in text.splitlines() if line.startswith(f"{first} ")]
 
 
@@ -118,8 +118,59 @@ def test_members_of_a_fusion_are_known_in_any_order() -> None:
     assert "test set are not public" in text
 
 
-def test_what_a_paper_leaves_open_matches_any_scale() -> None:
-    tested = What((Net("resnet-50", (256,), (256,)),), "tencrop", "hub")
+OVERFEAT = Net("overfeat-accurate", (256,), (245, 281, 317, 389, 425, 461))  # as our protocol shows it by default
+
+
+def test_six_scales_are_not_the_four_of_the_published_row() -> None:
+    four = replace(OVERFEAT, test=(245, 281, 389, 461))
+    for nets, label in (((four,), "OverFeat (1 net)"), ((four,) * 7, "OverFeat (7 nets)")):
+        (line,) = cells(render("7", [one(What(nets, "overfeat", "four"))]), label)
+        assert "24.50" in line
+    text = render("7", [one(What((OVERFEAT,), "overfeat", "six"))])
+    (published,) = cells(text, "OverFeat (1 net)")
+    assert published[-2:] == ["not", "run"] and "24.50" not in published
+    (ours,) = cells(text, "six (overfeat)")
+    assert "24.50" in ours and "Q 245,281,317,389,425,461" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_scales_that_a_paper_fixes_are_stated(name: str) -> None:
+    """So that a run at other scales is never shown as a published one."""
+    open_rows = {
+        (net.network, row.tested.protocol)
+        for table in TABLES[name]
+        for row in table.rows
+        for net in row.tested.nets
+        if not net.test
+    }
+    assert open_rows == set()
+
+
+@pytest.mark.parametrize(
+    ("table", "network", "protocol"),
+    [
+        ("resnet", "resnet-50", "resnet-multiscale"),
+        ("resnet", "resnet-50", "tencrop"),
+        ("7", "googlenet", "googlenet144"),
+        ("7", "overfeat-accurate", "overfeat"),
+        ("7", "alexnet-2012", "tencrop"),
+    ],
+)
+def test_our_default_is_the_published_one_except_overfeat_s(table: str, network: str, protocol: str) -> None:
+    """The scales of our protocols against those of the tables, and other ones against both."""
+    size = networks()[network].row.size
+    classifier = sketch(Model(network), tuple("abcdef"), Preprocess(size, scale=256))
+    default = net_of(classifier, protocols()[protocol])
+    other = net_of(classifier, replace(protocols()[protocol], scales=(300,)))
+    for net, same in ((default, protocol != "overfeat"), (other, False)):
+        found = render(table, [one(What((net,), protocol, "ours"))])
+        published = [line for line in found.splitlines() if "24.50" in line and "not run" not in line]
+        numbers = [word for word in published[0].split() if word not in ("-", "24.50", "7.25")]
+        assert any(word.replace(".", "").isdigit() and "." in word for word in numbers) is same
+
+
+def test_what_a_paper_leaves_open_matches_any_training_scale() -> None:
+    tested = What((Net("resnet-50", (384,), (256,)),), "tencrop", "hub")
     rows = [row for row in cells(render("resnet", [one(tested)]), "resnet-50") if "24.50" in row]
     assert rows == [["resnet-50", "10", "crops", "3.8", "22.85", "6.71", "24.50", "7.25", "imagenet"]]
 
@@ -185,6 +236,6 @@ def test_a_network_tells_its_scales() -> None:
     assert net_of(classifier, None) == net_of(classifier, DENSE) == Net("lenet-5", (32,), (32,))
     assert net_of(classifier, replace(DENSE, scales=(32, 40))) == Net("lenet-5", (32,), (32, 40))
     assert net_of(classifier, Center(scale=30)) == Net("lenet-5", (32,), (30,))
-    assert net_of(classifier, RESNET_MULTISCALE) == Net("lenet-5", (32,), ())
+    assert net_of(classifier, RESNET_MULTISCALE) == Net("lenet-5", (32,), (28, 32, 48, 60, 80))
     squash = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", resize="squash"))
     assert net_of(squash, None) == Net("lenet-5", (28,), (28,))

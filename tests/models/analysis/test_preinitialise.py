@@ -27,10 +27,15 @@ def bits(network: Network) -> Mapping[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
+EQUAL = {"widths": (8, 8, 8, 8, 8)}  # a convolution's shape then says nothing of its place
+PAGE = {"widths": (8, 16, 16, 32, 32)}  # those of docs/evaluation.md
+
+
+@pytest.mark.parametrize("row", [{}, EQUAL, PAGE], ids=["narrow", "equal", "page"])
 @pytest.mark.parametrize("name", ["vgg-b", "vgg-c", "vgg-d", "vgg-e"])
-def test_seven_layers_are_of_a_to_the_bit_and_the_rest_is_not_touched(name: str) -> None:
+def test_seven_layers_are_of_a_to_the_bit_and_the_rest_is_not_touched(name: str, row: dict[str, Any]) -> None:
     """Simonyan and Zisserman 2015, section 3.1."""
-    shallow, deeper = vgg("vgg-a", seed=1), vgg(name, seed=2)
+    shallow, deeper = vgg("vgg-a", seed=1, **row), vgg(name, seed=2, **row)
     before, given = bits(deeper), bits(shallow)
     filled = preinitialise(deeper, shallow)
     assert tuple(layer.split(".")[1] for layer in filled) == SEVEN

@@ -9,12 +9,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.classifier import create, load, networks
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.convert import Wanted, exported, imagenet_classes, imported
+from imclass.models.foreign.convert import Wanted, imagenet_classes, imported
 from imclass.models.foreign.fit import outlined
 from tests.support.foreign_weights import TEN, akamaster_state, lenet, weights_of
 
@@ -99,22 +98,3 @@ def test_a_model_file_keeps_what_was_imported(tmp_path: Path) -> None:
     assert tensors_digest(again.network.state_dict()) == tensors_digest(found.network.state_dict())
     assert again.header is not None and again.header.licence == "BSD-2-Clause"
     assert again.header.chosen.startswith("imported from a.th (akamaster's names), SHA-256 ")
-
-
-def test_what_is_exported_comes_back(tmp_path: Path) -> None:
-    state = akamaster_state()
-    torch.save(state, tmp_path / "a.th")
-    found, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN))
-    out = exported(found, "akamaster")
-    assert {name: tensor for name, tensor in out.items() if "num_batches" not in name}.keys() == state.keys()
-    assert all(torch.equal(out[name], tensor) for name, tensor in state.items())
-    with pytest.raises(UserError, match="--format timm: that library has no resnet-cifar-20"):
-        exported(found, "timm")
-
-
-def test_a_network_that_the_library_does_not_have_is_not_exported() -> None:
-    other = create(Model("resnet-cifar-20", {"widths": (4, 8, 16)}), TEN)
-    with pytest.raises(UserError, match="another network than this resnet-cifar-20: they differ in widths"):
-        exported(other, "akamaster")
-    with pytest.raises(UserError, match="they differ in zeros"):
-        exported(create("resnet-cifar-20", TEN), "akamaster")

@@ -59,7 +59,7 @@ def test_missing_extra_and_wrong_tensors_are_told_and_nothing_is_loaded(tmp_path
     state["head.4.bias"] = torch.zeros(84, dtype=torch.int64)
     state["features.3.bias"] = torch.full((16,), float("nan"))
     torch.save(state, tmp_path / "a.pth")
-    fit, _ = fitted(tmp_path / "a.pth", "lenet-5")
+    fit, *_ = fitted(tmp_path / "a.pth", "lenet-5")
     assert (fit.missing, fit.extra, fit.loads, len(fit.pairs)) == (("head.7.bias",), ("head.9.weight",), False, 6)
     assert fit.wrong == (
         "features.0.weight: 6 x 1 x 3 x 3 in the file, 6 x 1 x 5 x 5 in the network",
@@ -72,12 +72,12 @@ def test_missing_extra_and_wrong_tensors_are_told_and_nothing_is_loaded(tmp_path
 
 def test_the_library_is_the_one_whose_names_fit_unless_it_is_given(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
-    fit, tensors = fitted(tmp_path / "a.th", "resnet-cifar-20")
+    fit, held, _ = fitted(tmp_path / "a.th", "resnet-cifar-20")
     assert (fit.naming, fit.loads) == ("akamaster", True)
     assert "19 counters of batches are not in the file and begin at 0" in fit.notes
-    assert not best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], tensors, "imclass").loads
+    assert not best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], held.tensors, "imclass").loads
     with pytest.raises(UserError, match=r"--from akamastre: .* did you mean 'akamaster'"):
-        best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], tensors, "akamastre")
+        best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], held.tensors, "akamastre")
 
 
 def test_auxiliary_heads_that_a_file_lacks_are_left_out_and_it_is_said(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +50,18 @@ def test_torchvision_s_transform_input_is_in_the_buffers() -> None:
     torch.testing.assert_close((images - found["mean"]) / found["std"], transformed)
 
 
+def test_weights_for_cifar_see_the_whole_of_a_large_photo(tmp_path: Path) -> None:
+    """And an image of CIFAR as it is."""
+    torch.save(akamaster_state(), tmp_path / "a.th")
+    found, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN))
+    photo = np.zeros((320, 480, 3), np.uint8)
+    photo[:, :200] = 255  # left of the central 32 pixels
+    view = found.preprocess(photo)
+    assert view.shape == (32, 32, 3) and (view[:, 0] == 255).all() and (view[:, -1] == 0).all()
+    small = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(found.preprocess(small), small)
+
+
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_named_input_can_be_used(name: str) -> None:
     found = inputs_from(INPUTS[name], create("small-resnet", TEN).preprocess, name)
@@ -62,6 +75,8 @@ def test_every_named_input_can_be_used(name: str) -> None:
         ({"mean": [104, 117, 123]}, "mean is .104.0, 117.0, 123.0., of pixel values up to 255; say so with"),
         ({"mean": [0.1, 0.2]}, "must have 1 value, or 3"),
         ({"std": [0.0]}, "std is .0.0,.; it must be positive"),
+        ({"mean": [0.4], "std": [58.4, 57.1, 57.4]}, "std is .58.4, 57.1, 57.4., of pixel values up to 255; say so"),
+        ({"mean": [float("nan")]}, "mean.0 is nan; it must be a finite number"),
         ({"size": 64}, "size is 64, and the network takes 32"),
         ({"resise": "none"}, "no field 'preprocess.resise'; did you mean 'resize'"),
         ({"unit": 100}, "unit is 100"),

@@ -9,9 +9,8 @@ import safetensors.torch
 import torch
 
 from imclass.app.cli.main import main
-from imclass.models.classifier import load, networks
+from imclass.models.classifier import load, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.convert import row_of
 from imclass.models.foreign.fit import outlined
 from tests.support import filled
 

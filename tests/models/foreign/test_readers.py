@@ -5,14 +5,15 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
@@ -29,6 +30,68 @@ def test_what_training_scripts_wrap_around_is_taken_off(tmp_path: Path) -> None:
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
     assert fit.notes[0] == "'state_dict' is taken, 'epoch', 'best' passed over"
     assert fit.notes[1] == "all names begin with 'module.', which is left off"
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "network.", "module.model.", "_orig_mod.module."])
+def test_a_prefix_of_all_names_is_left_off(prefix: str, tmp_path: Path) -> None:
+    """Modules that hold the network as an attribute put its name first."""
+    original = lenet()
+    torch.save({prefix + name: tensor for name, tensor in weights_of(original).items()}, tmp_path / "a.pth")
+    found, _ = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
+
+
+def test_a_prefix_of_some_names_stays(tmp_path: Path) -> None:
+    torch.save({"model.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "a.pth")
+    assert set(read_tensors(tmp_path / "a.pth").tensors) == {"model.a", "b"}
+
+
+@pytest.mark.parametrize("key", ["state_dict_ema", "ema", "params", "model_state", "network", "generator"])
+def test_the_only_entry_that_holds_tensors_is_taken(key: str, tmp_path: Path) -> None:
+    optimiser = {"state": {0: {"momentum": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({key: {"w": torch.ones(2)}, "optimizer": optimiser, "epoch": 3}, tmp_path / "a.pth")
+    held = read_tensors(tmp_path / "a.pth")
+    assert set(held.tensors) == {"w"}
+    assert held.notes == (f"{key!r} is taken, 'optimizer', 'epoch' passed over",)
+
+
+@pytest.mark.parametrize("keys", [("state_dict", "state_dict_ema"), ("student", "teacher"), ("params", "params_ema")])
+def test_where_two_entries_compete_it_is_asked_which(keys: tuple[str, str], tmp_path: Path) -> None:
+    torch.save({key: {"w": torch.full((1,), i)} for i, key in enumerate(keys)}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=f"several sets of weights, '{keys[0]}', '{keys[1]}'; take one with --key"):
+        read_tensors(tmp_path / "a.pth")
+    for i, key in enumerate(keys):
+        assert read_tensors(tmp_path / "a.pth", key).tensors["w"].item() == i
+    with pytest.raises(UserError, match=f"--key {keys[0]}s: .* has no tensors under that name; did you mean"):
+        read_tensors(tmp_path / "a.pth", f"{keys[0]}s")
+
+
+def test_a_name_for_weights_comes_before_other_tensors_by_name(tmp_path: Path) -> None:
+    held = {"state_dict": {"w": torch.ones(1)}, "queue": {"keys": torch.ones(1)}, "best": torch.ones(())}
+    torch.save(held, tmp_path / "a.pth")
+    assert set(read_tensors(tmp_path / "a.pth").tensors) == {"w"}
+    assert set(read_tensors(tmp_path / "a.pth", "queue").tensors) == {"keys"}
+    torch.save(held["state_dict"], tmp_path / "plain.pth")
+    assert set(read_tensors(tmp_path / "plain.pth").tensors) == {"w"}
+
+
+def test_entries_are_for_pytorch_files_alone(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", allow_pickle=False, w=np.ones(1))
+    with pytest.raises(UserError, match=r"--key ema: .* holds tensors alone"):
+        read_tensors(tmp_path / "a.npz", "ema")
+
+
+@pytest.mark.parametrize("name", ["a.PTH", "a.Pt", "a.NPZ", "a.SAFETENSORS"])
+def test_a_suffix_may_be_in_capitals(name: str, tmp_path: Path) -> None:
+    state = {"w": torch.ones(2)}
+    writers: dict[str, Callable[..., None]] = {"npz": as_npz, "safetensors": safetensors.torch.save_file}
+    writers.get(name[2:].lower(), torch.save)(state, tmp_path / name)
+    assert read_tensors(tmp_path / name).tensors["w"].tolist() == [1, 1]
+
+
+def as_npz(state: Mapping[str, Tensor], path: Path) -> None:
+    with path.open("wb") as file:  # NumPy would add a suffix of its own
+        np.savez(file, allow_pickle=False, **{name: tensor.numpy() for name, tensor in state.items()})
 
 
 def test_the_old_names_of_densenet_are_understood(tmp_path: Path) -> None:
@@ -185,9 +248,12 @@ def test_files_that_are_not_what_they_say_are_refused(name: str, content: bytes,
         (".", "there is no file"),
         ("a.caffemodel", "must be made into an .npz"),
         ("a.onnx", "is no kind of weights"),
-        ("whole.pth", "refused and nothing in it was run: it asks for torch.nn"),
+        (
+            "whole.pth",
+            "holds no tensors by name, but objects of 'torch.nn.modules.linear.Linear'; save model.state_dict",
+        ),
         ("list.pth", "holds a list, not tensors by name"),
-        ("empty.pth", "holds no tensors"),
+        ("empty.pth", r"holds no tensors by name, but 'epoch' \(int\), 'args' \(a dictionary of 1\); save"),
         ("huge.safetensors", "cannot be read as a safetensors file"),
     ],
 )
@@ -196,7 +262,7 @@ def test_other_files_are_refused(name: str, message: str, tmp_path: Path) -> Non
         (tmp_path / written).write_bytes(b"")
     torch.save(nn.Linear(1, 1), tmp_path / "whole.pth")
     torch.save([torch.ones(1)], tmp_path / "list.pth")
-    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    torch.save({"epoch": 3, "args": {"lr": 0.1}}, tmp_path / "empty.pth")
     (tmp_path / "huge.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + b"{")
     with pytest.raises(UserError, match=message):
         read_tensors(tmp_path / name)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.classifier import create, networks, sketch
-from imclass.models.layers.initialisers import INITIALISERS, alexnet, glorot, he, normal
+from imclass.models.layers.initialisers import INITIALISERS, alexnet, glorot, he, he_convolutions, normal, weighted
 from tests.support.narrow import narrow
 
 
@@ -50,13 +50,34 @@ def test_glorot_is_uniform_over_the_sum_of_both_fans() -> None:
     assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
 
 
-def test_he_draws_convolutions_from_their_fan_in_and_leaves_the_rest() -> None:
-    network, before = layers(), layers()
+FAN_INS = [147, 144, 576, 864, 576, 64, 400, 300]
+
+
+def test_he_draws_every_layer_from_its_fan_in() -> None:
+    network = layers()
     he(network)
-    for weight, fan_in in zip(weights(network)[:5], [147, 144, 576, 864, 576], strict=True):
+    for weight, fan_in in zip(weights(network), FAN_INS, strict=True):
+        assert weight.var() == pytest.approx(2 / fan_in, rel=0.06)
+    assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
+
+
+def test_networks_that_begin_with_he_s_convolutions_keep_the_rest() -> None:
+    network, before = layers(), layers()
+    he_convolutions(network)
+    for weight, fan_in in zip(weights(network)[:5], FAN_INS, strict=False):
         assert weight.var() == pytest.approx(2 / fan_in, rel=0.05)
     assert biases(network[:6]) == [0, 0, None, 0, 0]
     assert all(torch.equal(a, b) for a, b in zip(weights(network)[5:], weights(before)[5:], strict=True))
+
+
+@pytest.mark.parametrize("name", INITIALISERS)
+@pytest.mark.parametrize("kind", ["lenet-5", "vgg-a", "resnet-18", "densenet-121", "googlenet", "highway-19"])
+def test_an_initialiser_draws_every_layer_of_a_network(kind: str, name: str) -> None:
+    network = create(Model(kind, narrow(networks()[kind])), ["cat", "dog"]).network
+    for layer in weighted(network):
+        nn.init.zeros_(layer.weight)
+    INITIALISERS[name](network)
+    assert [n for n, p in network.named_parameters() if p.dim() > 1 and not p.any()] == []
 
 
 @pytest.mark.parametrize("std", [0.01, 0.1])

@@ -1,25 +1,29 @@
 """What `data` does to data sets: they are fetched, checked, exported."""
 # Tested in tests/app/verbs/test_data.py
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 from PIL import Image as Pictures
 
-from imclass.app.cli.answer import show
+from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Data
 from imclass.app.cli.checks import check_workers
-from imclass.app.text.columns import plain
+from imclass.app.text.columns import plain, table
 from imclass.core.codec import to_json
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
-from imclass.data.catalog import check_readable, open_split, sources
+from imclass.core.text import printable, shortened
+from imclass.data.catalog import check_readable, open_split, passed_over, sources
+from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import Place, Source
+from imclass.evaluation.score import described
 from imclass.store.context import Context
 
 
@@ -35,31 +39,80 @@ def get(name: str, own: Data, context: Context) -> dict[str, Any]:
 
 
 def check(name: str, own: Data, context: Context) -> dict[str, Any]:
-    """Decode every image of every split; name those that cannot be used."""
-    first = open_split(name, "train", context, Cut(seed=own.split_seed))
-    opened = [open_split(name, split, context, Cut(seed=own.split_seed)) for split in first.splits]
+    """Decode every image of every split; name those that cannot be used, and say whether training can begin."""
+    cut = Cut(seed=own.split_seed)
+    first = open_split(name, "train", context, cut)
+    opened = [first, *(open_split(name, split, context, cut) for split in first.splits if split != "train")]
     refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
+    counts = {dataset.split: np.bincount(dataset.labels, minlength=len(first.classes)).tolist() for dataset in opened}
+    notes, problem = [*passed_over(name, context), *first.origin.notes], problem_of(opened)
     return {
         "name": name,
         "classes": list(first.classes),
         "rule": first.origin.rule,
         "images": {dataset.split: len(dataset) for dataset in opened},
-        "notes": list(first.origin.notes),
+        "per_class": {c: {split: n[k] for split, n in counts.items()} for k, c in enumerate(first.classes)},
+        "notes": notes,
         "refused": to_json(refused),
+        "well": not refused and not problem,
+        "summary": problem or summary(sum(map(len, opened)), len(refused), len(first.classes), bool(notes)),
     }
 
 
+def problem_of(opened: Sequence[Dataset]) -> str:
+    """Return what keeps splits, train first, from being trained on and scored; "" where nothing does."""
+    try:
+        check_learnable(opened[0])
+        check_scorable(opened[1:])
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def summary(images: int, refused: int, classes: int, noted: bool) -> str:
+    """Return what a check came to, in a sentence."""
+    if refused:
+        return f"{refused:,} of {images:,} images cannot be used and will be left out; replace or remove them"
+    well = f"all is well: each of the {images:,} images of {classes:,} classes can be read"
+    return f"{well}; the notes say what else is there" if noted else well
+
+
+def check_text(record: Mapping[str, Any]) -> str:
+    """Return a check's record for a terminal: images of each class and split, notes, refusals, what it came to."""
+    rows = [{"class": shortened(name)} | counts for name, counts in record["per_class"].items()]
+    lines = [f"name: {printable(record['name'])}", f"rule: {record['rule']}"]
+    lines += [table([*rows, {"class": "in all"} | record["images"]])]
+    lines += [f"note: {printable(note)}" for note in record["notes"]]
+    lines += [f"refused: {described(Refused(**refused))}" for refused in record["refused"]]
+    return "\n".join([*lines, printable(record["summary"])])
+
+
 def export(name: str, own: Data, context: Context) -> dict[str, Any]:
-    """Write the first images of a split as PNG files into OUT/CLASS/; OUT must be new. Refused ones are named."""
+    """Write some images of a split, evenly over its classes, as PNG files into OUT/CLASS/; OUT must be new.
+
+    Refused ones are named.
+    """
     need(own.most >= 1, "most", own.most, "at least 1 image")
     if own.out is None:
         raise UserError("name a new folder with --out")
     if own.out.exists() and not (own.out.is_dir() and not any(own.out.iterdir())):
         raise UserError(f"--out {own.out} is there already; name a new or an empty folder")
     dataset = open_split(name, own.split or "test", context, Cut(seed=own.split_seed))
-    first = range(min(own.most, len(dataset)))
-    refused = [bad for i in first if (bad := write_png(dataset, i, own.out)) is not None]
-    return {"name": name, "out": str(own.out), "images": len(first) - len(refused), "refused": to_json(refused)}
+    if own.out.resolve().is_relative_to(dataset.origin.path):
+        where = f"--out {own.out} lies inside the data {dataset.origin.path}"
+        raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
+    say(passed_over(name, context))
+    taken = balanced(dataset.labels)[: own.most].tolist()
+    refused = [bad for i in taken if (bad := write_png(dataset, i, own.out)) is not None]
+    return {"name": name, "out": str(own.out), "images": len(taken) - len(refused), "refused": to_json(refused)}
+
+
+def balanced(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
+    """Return every position: the first image of each class in the order of classes, then the second of each, ..."""
+    order = np.argsort(labels, kind="stable")
+    begins = np.searchsorted(labels[order], labels[order])  # where each one's class begins in that order
+    turn = np.arange(len(labels)) - begins
+    return order[np.lexsort((labels[order], turn))]
 
 
 def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
@@ -86,5 +139,8 @@ def act(own: Data, context: Context) -> int:
         raise UserError(f"name a data set: imclass data {own.what} NAME")
     check_workers(own.workers)
     record = ACTS[str(own.what)](own.name, own, context)
-    show(record) if own.common.json else print(plain(record))
+    if own.common.json:
+        show(record)
+    else:
+        print(check_text(record) if own.what == "check" else plain(record))
     return SOME_REFUSED if record.get("refused") else DONE

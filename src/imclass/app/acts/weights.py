@@ -7,20 +7,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-
 from imclass.app.cli.arguments import DONE, USER_ERROR, Weights
 from imclass.app.cli.checks import check_target, context_of
 from imclass.app.load import load_network
 from imclass.core.classes import check_classes
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
+from imclass.core.runtime import versions
 from imclass.core.text import listed, printable
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.classifier import networks
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.convert import Wanted, exported, fitted, imported, told
+from imclass.models.foreign.convert import Wanted, fitted, imported, told
+from imclass.models.foreign.export import exported, write_export
 from imclass.models.foreign.fit import Fit
 from imclass.store.context import Context
 
@@ -51,17 +50,18 @@ def take_in(own: Weights, file: str, context: Context) -> Outcome:
     network, out = required(own.as_, "--as NETWORK", own), required(own.out, "--out MODEL", own)
     check_target(out, "--out", ".safetensors")
     names = names_in(own.classes) if own.classes else None
-    wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess)
+    wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess, key=own.key)
     classifier, fit = imported(Path(file), network, wanted, context)
     check_classes(classifier.classes, file)
-    classifier.save(out, chosen=classifier.file_header.chosen, licence=classifier.file_header.licence)
+    header = classifier.file_header
+    classifier.save(out, chosen=header.chosen, licence=header.licence, versions=versions())
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
     return Outcome(record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}")
 
 
 def verify(own: Weights, file: str, context: Context) -> Outcome:
     """How a foreign file fits; exit code 2 where it would not be loaded."""
-    fit, _ = fitted(Path(file), required(own.as_, "--as NETWORK", own), own.from_, context)
+    fit, *_ = fitted(Path(file), required(own.as_, "--as NETWORK", own), own.from_, context, own.key)
     verdict = "it would be loaded" if fit.loads else "it would not be loaded"
     return Outcome(fit_record(fit), f"{told(fit)}\n{verdict}", DONE if fit.loads else USER_ERROR)
 
@@ -69,24 +69,21 @@ def verify(own: Weights, file: str, context: Context) -> Outcome:
 def give_out(own: Weights, model: str, context: Context) -> Outcome:
     """A model's tensors as another library's state dict."""
     library, out = required(own.format, "--format LIBRARY", own), required(own.out, "--out FILE", own)
-    if out.suffix not in FORMATS:
+    if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
     check_target(out, "--out")
     classifier = load_network(model, context)
-    tensors = exported(classifier, library, context)
+    export = exported(classifier, library, context)
     with replacing(out) as target:
-        if out.suffix == ".safetensors":
-            target.write(safetensors.torch.save(tensors, metadata={"format": "pt"}))
-        else:
-            torch.save(tensors, target)
-    mean, std = (getattr(classifier.network, name).flatten().tolist() for name in ("mean", "std"))
-    entry = networks(context)[classifier.name]
-    record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(tensors)}
+        target.write(write_export(export, out.suffix.lower()))
+    inputs, entry = export.inputs, networks(context)[classifier.name]
+    record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(export.tensors)}
+    order = "blue first" if inputs.preprocess.channels == "bgr" else "red first"
     text = (
-        f"{printable(str(out))}: {len(tensors):,} tensors of {library}'s {record['name']}; images in [0, 1], red "
-        f"first, must be normalised by mean {rounded(mean)}, std {rounded(std)}"
+        f"{printable(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; images from 0 to "
+        f"{inputs.unit}, {order}, must be normalised by mean {rounded(inputs.mean)}, std {rounded(inputs.std)}"
     )
-    return Outcome(record | {"mean": mean, "std": std}, text)
+    return Outcome(record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text)
 
 
 def rounded(values: Sequence[float]) -> list[float]:
@@ -110,16 +107,22 @@ def fit_record(fit: Fit) -> dict[str, Any]:
 
 
 def names_in(path: Path) -> tuple[str, ...]:
-    """Class names from a file: a JSON list, or one a line; anything else is a `UserError`."""
+    """Return class names from a file, without spaces around them: a JSON list, or one a line.
+
+    Blank lines may follow the last name. Anything else is a `UserError`.
+    """
     if not path.is_file():
         raise UserError(f"--classes {path}: there is no such file")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        names = json.loads(text) if text.lstrip().startswith(("[", "{")) else text.splitlines()
+        text = path.read_bytes().decode("utf-8-sig").strip()
+        names = json.loads(text) if text.startswith(("[", "{")) else text.splitlines()
     except (OSError, ValueError, RecursionError):
         names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"--classes {path} must be a JSON list of names, or one name a line")
+    names = [name.strip() for name in names]
+    if "" in names:
+        raise UserError(f"--classes {path}: name {names.index('') + 1} is blank; name the class, or remove the line")
     check_classes(names, str(path))
     return tuple(names)
 

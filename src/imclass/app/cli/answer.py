@@ -1,10 +1,13 @@
 """What verbs answer with, and how it is printed."""
 
 import json
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
+from imclass.core.text import printable
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,12 @@ class Told:
 def show(record: Any) -> None:
     """One JSON record on standard output."""
     print(json.dumps(record, indent=2))
+
+
+def say(notes: Iterable[str]) -> None:
+    """Print what a user should know before the work, a line each, on standard error."""
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def tell(told: Told | None, common: Common) -> int:

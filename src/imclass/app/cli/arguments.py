@@ -233,7 +233,7 @@ class Data:
     split: Name = None
     """export: which split (default: test)"""
     most: int = 100
-    """export: at most so many images"""
+    """export: at most so many images: the first of each class, then the second of each, and so on"""
     out: File = None
     """export: a new folder"""
     split_seed: int = 0
@@ -263,6 +263,8 @@ class Weights:
     """imagenet, inception, caffe ... or a JSON file with mean, std and fields of the preprocess (default: the usual)"""
     from_: Annotated[str | None, arg(name="from", metavar="LIBRARY", help_behavior_hint="")] = None
     """whose names the tensors have: torchvision, timm, caffe ... (default: those that fit best)"""
+    key: Name = None
+    """the entry of a checkpoint that holds the weights, where several do: state_dict, state_dict_ema ..."""
     format: Annotated[str | None, arg(metavar="LIBRARY", help_behavior_hint="")] = None
     """export: torchvision, timm ..."""
     common: OmitArgPrefixes[Common] = Common()

@@ -37,7 +37,7 @@ def check_target(path: Path | None, option: str, suffix: str = "", ours: Callabl
         raise UserError(f"{option} {path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
-    if suffix and path.suffix != suffix:
+    if suffix and path.suffix.lower() != suffix:
         raise UserError(f"{option} {path}: what is written there is {suffix}; name it {path.with_suffix(suffix).name}")
     if path.exists() and not ours(path):
         raise UserError(f"{option} {path} is there already; name another file, or remove it first")

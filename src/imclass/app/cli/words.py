@@ -1,6 +1,7 @@
 """The words of a command line as a verb's arguments, and the options that only a recipe's config has."""
 
 import dataclasses
+import os
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,10 @@ POSITION = typing.get_args(Positional[int])[1]  # how tyro marks a field that is
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the words before any option, and each option by its key with the words up to the next one."""
+    """Return the words before any option, and each option by its key with the words up to the next one.
+
+    A leading "~" is the user's home where a shell leaves it as it is, too: "--out=~/run".
+    """
     positions: list[str] = []
     options: list[tuple[str, list[str]]] = []
     taken = positions
@@ -26,10 +30,10 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
             return [*positions, *words[i + 1 :]], options
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
-            options.append((name.replace("-", "_"), [attached] if equals else []))
+            options.append((name.replace("-", "_"), [os.path.expanduser(attached)] if equals else []))
             taken = positions if equals else options[-1][1]
         else:
-            taken.append(word)
+            taken.append(os.path.expanduser(word))
     return positions, options
 
 

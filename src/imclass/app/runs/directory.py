@@ -10,6 +10,7 @@ from typing import Any
 
 from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import FORMAT, Execution, Training
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import write
 from imclass.core.runtime import Runtime
@@ -23,6 +24,11 @@ class Run:
 
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        """Return the folder and how far the run is."""
+        state = "finished" if self.finished else "begun" if self.config.is_file() else "not begun"
+        return f"Run({str(self.folder)!r}, {state})"
 
     @property
     def model(self) -> Path:
@@ -115,6 +121,20 @@ class Run:
                 + "\n  ".join(lines)
                 + "\nGive another --out for the new one, or the old values to go on"
             )
+
+    def inside(self, data: Dataset) -> tuple[str, ...]:
+        """Return a note where the run lies inside the data, in a place that is not read; a class folder is an error."""
+        folder, root = self.folder.resolve(), Path(data.origin.path)
+        if not folder.is_relative_to(root):
+            return ()
+        relative = folder.relative_to(root)
+        for parent in (parent.as_posix() for parent in relative.parents[:-1]):
+            labels = {int(data.labels[i]) for i in range(len(data)) if data.name(i).startswith(f"{parent}/")}
+            if len(labels) == 1:
+                name = data.classes[labels.pop()]
+                where = f"--out {self.folder} lies in the folder of the class {name!r}, which is data"
+                raise UserError(f"{where}; give a folder outside of {root / parent}")
+        return (f"the run {self.folder} lies inside the data {root}, where it is not read as data",)
 
     def events(self) -> list[dict[str, Any]]:
         """Return the records of the log's whole lines; none where there is no log."""

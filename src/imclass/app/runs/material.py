@@ -1,6 +1,6 @@
 """What a run is made from: the images that it learns from, those that it is judged by, and the facts of both."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +10,15 @@ from imclass.core.codec import to_json
 from imclass.core.config import Execution, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import open_data, sources
+from imclass.data.catalog import open_data, passed_over, sources
 from imclass.data.loader import Loader
+from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.models.classifier import networks
 from imclass.store.context import Context
 from imclass.training.kinds import kinds_in
+
+FEW = 1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,12 @@ def open_training_data(
     config, notes = settle_validation(replace(config, data=data), whole, given)
     splits = with_validation(whole, config.cut)
     train = splits["train"]
+    check_learnable(train)
+    config, batches = settle_batches(config, len(train), given)
     check_data(config, splits)
     loaders = tuple(loader_of(config, stage, train, execution) for stage in config.stages)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
+    check_scorable(tuple(held_out.values()))
     facts = {
         "plugins": plugins_of(config, context),
         "digest": train.digest(),
@@ -53,7 +59,8 @@ def open_training_data(
         "split": to_json(config.split),
         **to_json(train.origin),
     }
-    return config, TrainingData(train, held_out, loaders, facts, (*train.origin.notes, *notes))
+    notes = (*passed_over(config.data, context), *train.origin.notes, *notes, *batches, *doubts(config, loaders))
+    return config, TrainingData(train, held_out, loaders, facts, notes)
 
 
 def settle_validation(
@@ -71,6 +78,34 @@ def settle_validation(
         raise UserError(f"{why}, so --validation {config.validation:g} has nothing to cut; leave it out")
     share = f"the recipe's share of {100 * config.validation:g} % of train gives way"
     return replace(config, validation=0.0), (f"{config.data} has a validation split of its own: {share}",)
+
+
+def settle_batches(config: Training, images: int, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with batches of no more than the training images, and a sentence for each that is smaller.
+
+    A batch that the user gave stays as it is.
+    """
+    stages, notes = list(config.stages), []
+    for i, stage in enumerate(config.stages):
+        if stage.batch > images > 0 and not {"batch", f"stages.{i}.batch", "stages"} & set(given):
+            stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
+            notes.append(f"the recipe's batch of {stage.batch} gives way to all {images} training images")
+    return replace(config, stages=tuple(stages)), tuple(notes)
+
+
+def doubts(config: Training, loaders: Sequence[Loader]) -> Iterator[str]:
+    """Yield a sentence for what is likely to disappoint: a long warm-up, few images."""
+    for stage, loader in zip(config.stages, loaders, strict=True):
+        steps = len(loader) * stage.epochs
+        taken = stage.schedule.warmup_of(steps)
+        if 3 * taken > steps:
+            yield (
+                f"the warm-up takes {taken:,} of {steps:,} steps, which leaves the rate little time to fall; "
+                f"--schedule.warmup {steps // 10} takes a tenth"
+            )
+    images = len(loaders[0].dataset)
+    if images < FEW:
+        yield f"{images:,} training images are few to begin at random with; trained weights would serve better"
 
 
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:

@@ -108,6 +108,7 @@ def prepare(
     """
     run = replace(run, kinds=kinds_in(context))
     config, data = open_training_data(config, given, execution, context)
+    inside = run.inside(data.train)
     classifier = create(config.model, data.train.classes, config.preprocess, config.seed, context)
     config = replace(config, model=replace(config.model, row=classifier.row))
     plan = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
@@ -129,7 +130,7 @@ def prepare(
 
     kept = run.checkpoints(execution.keep)
     task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
-    return Job(run, task, data.facts, checkpoint, (*data.notes, *problems, *tried))
+    return Job(run, task, data.facts, checkpoint, (*data.notes, *inside, *problems, *tried))
 
 
 def mean_image(first: Loader) -> Float[Tensor, "C H W"]:

@@ -45,7 +45,7 @@ def in_detail(record: dict[str, Any]) -> str:
 def layer_row(layer: dict[str, Any]) -> dict[str, Any]:
     """A layer's line; height and width are told apart where they differ."""
     return {
-        "layer": layer["name"].removeprefix("features."),
+        "layer": layer["name"],
         "kind": layer["kind"],
         "kernel": extent(layer["kernel"], always=True),
         "output": "x".join(map(str, layer["output"])),

@@ -2,7 +2,7 @@
 
 import sys
 
-from imclass.app.cli.answer import show
+from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Features
 from imclass.app.cli.checks import check_target, check_workers, context_of
 from imclass.app.draw.canvas import is_drawn
@@ -24,6 +24,7 @@ def run(own: Features) -> int:
     check_target(own.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
     check_target(own.grid, "--grid", ".png", is_drawn)
     files = gather(own.paths)
+    say(files.notes)
     found = features(load_network(own.model, context_of(own.common), own.device), files, own.layer, workers=own.workers)
     for refused in found.refused:
         print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
@@ -44,6 +45,7 @@ def run(own: Features) -> int:
                 "shape": shape,
                 "grid": drawn,
                 "paths": found.paths,
+                "notes": list(files.notes),
                 "refused": to_json(found.refused),
             }
         )

@@ -5,7 +5,7 @@ import io
 import sys
 from typing import Any
 
-from imclass.app.cli.answer import show
+from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Predict
 from imclass.app.cli.checks import check_workers, context_of
 from imclass.app.load import load
@@ -58,6 +58,7 @@ def run(own: Predict) -> int:
     protocol = protocols(context)[own.protocol] if own.protocol else None
     member = member_of(str(own.model), classifier, protocol)
     form = "json" if own.common.json else own.format
+    say(files.notes)
     found = predictions(member, files, own.top, workers=own.workers)
     if form == "csv":
         print("path,rank,class,probability")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imclass.app.cli.answer import show
+from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
 from imclass.app.cli.options import Order
 from imclass.app.load import load_network
@@ -18,7 +18,6 @@ from imclass.app.runs.progress import Screen
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
-from imclass.core.text import printable
 from imclass.store.context import Context
 from imclass.training import loop
 from imclass.training.events import Consumer, NonFinite, Saved
@@ -31,8 +30,7 @@ def run(order: Order) -> int:
     own, config = order.own, order.training
     run = Run(own.out or Path("runs") / config.recipe)
     job = prepare(config, run, order.context, order.execution, dry=own.dry_run, given=order.given)
-    for note in job.notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
+    say(job.notes)
     if own.dry_run:
         show({"training": to_json(job.task.training), "execution": to_json(job.task.execution)})
         return DONE
@@ -83,7 +81,7 @@ def stopped(event: NonFinite, run: Run) -> str:
     kept = f"; the checkpoints in {run.folder} are from before" if run.worked else ""
     return (
         f"step {event.at.step:,}: {event.what} is not finite, so training stopped{kept}.\nimages of the step: {names}\n"
-        f"Lower --schedule.rate, or pass over such steps with --nonfinite skip"
+        "Lower --schedule.rate, or pass over such steps with --nonfinite skip"
         + (" (in another --out)" if run.worked else "")
     )
 

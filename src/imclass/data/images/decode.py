@@ -72,7 +72,7 @@ def read(source: Path, name: str | None = None) -> bytes:
     except FileNotFoundError:
         raise BadImage("missing", path, "there is no such file, or it is a broken link") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        raise BadImage("unreadable", path, str(error)) from None
+        raise BadImage("unreadable", path, getattr(error, "strerror", None) or str(error)) from None
 
 
 def check_size(width: int, height: int, path: str) -> None:

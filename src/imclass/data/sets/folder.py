@@ -1,32 +1,32 @@
 """The user's own images: a folder with one folder per class, with or without its own train, validation and test parts.
 
     tree/cat/1.jpg  tree/dog/2.jpg                    split per class by a hash of (split seed, name)
-    tree/train/cat/1.jpg  tree/test/dog/2.jpg         the tree's own split; also val, valid or validation
+    tree/train/cat/1.jpg  tree/test/dog/2.jpg         the tree's own split; also val, dev, Training, test_set ...
 
-Nothing in the tree is ever written to.
+Nothing in the tree is ever written to. Class names are in Unicode's composed form.
 """
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.core.classes import check_classes
+from imclass.core.classes import check_distinct
 from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError
-from imclass.core.text import listed, nearest
+from imclass.core.text import composed, listed, nearest
 from imclass.data.images.decode import decode, read
+from imclass.data.names import READ, SPLITS, is_hidden, is_image, is_like_a_split, kinds_of, split_of
 from imclass.data.source import Place, Source
-from imclass.data.subset import composed, lowest_ranked
+from imclass.data.subset import lowest_ranked
+from imclass.data.walk import Walk, entries, is_folder, is_run, join
 
-PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-READ = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")
-REFUSED = ("tif", "tiff", "heic", "heif", "avif")  # images all the same: refused by name rather than passed over
-LITTER = ("__macosx", "thumbs.db", "desktop.ini")
+RUNS = "runs"  # where training writes unless it is given a folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,57 +65,6 @@ class FolderDataset:
         return total.hexdigest()
 
 
-@dataclass
-class Scan:
-    """A walk through a tree, and what it passed over, relative to the tree's root."""
-
-    root: Path
-    hidden: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)  # of the class folders
-    other: list[str] = field(default_factory=list)  # files that are no images by name
-    loops: list[str] = field(default_factory=list)  # links to a folder that they lie in
-
-    def folders(self, relative: str) -> list[str]:
-        """Names of the folders in `relative`; files beside them are noted."""
-        inside = entries(self.root / relative)
-        self.hidden += [join(relative, entry.name) for entry in inside if is_hidden(entry.name)]
-        seen = [entry for entry in inside if not is_hidden(entry.name)]
-        self.outside += [join(relative, entry.name) for entry in seen if not is_folder(entry)]
-        return [entry.name for entry in seen if is_folder(entry)]
-
-    def images(self, relative: str, above: tuple[str, ...]) -> Iterator[str]:
-        """Every image in the folder `relative` and the folders in it; links are followed, loops are not."""
-        here = os.path.realpath(self.root / relative)
-        if here in above:
-            self.loops.append(relative)
-            return
-        for entry in entries(self.root / relative):
-            path = join(relative, entry.name)
-            if is_hidden(entry.name):
-                self.hidden.append(path)
-            elif is_folder(entry):
-                yield from self.images(path, (*above, here))
-            elif is_image(Path(entry.name)):
-                yield path
-            else:
-                self.other.append(path)
-
-    def part(self, relative: str, classes: Sequence[str]) -> "Part":
-        """The images of each class folder in `relative`."""
-        above = (os.path.realpath(self.root), os.path.realpath(self.root / relative))
-        return Part(relative, {name: tuple(self.images(join(relative, name), above)) for name in sorted(classes)})
-
-    def notes(self) -> tuple[str, ...]:
-        """A sentence for each kind of thing that was passed over, with the first few names."""
-        kinds = (
-            ("hidden files or folders", self.hidden),
-            ("files or folders outside the class folders", self.outside),
-            ("files that are no images by name", self.other),
-            ("links to a folder that they lie in", self.loops),
-        )
-        return tuple(f"ignored {len(names):,} {what}: {listed(names, 3)}" for what, names in kinds if names)
-
-
 @dataclass(frozen=True)
 class Part:
     """A part of a tree: its folder ("" for the whole tree) and each class's files, relative to the tree's root."""
@@ -143,47 +92,15 @@ class Tree:
         return tuple(self.parts["train"].files)
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is passed over: dot files, and what systems leave behind."""
-    return name.startswith(".") or name.casefold() in LITTER
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is an image by the end of its name."""
-    return path.suffix[1:].lower() in READ + REFUSED
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a folder or a link to one; a link that leads nowhere is not."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def join(folder: str, name: str) -> str:
-    """A path relative to the root, where "" is the root itself."""
-    return f"{folder}/{name}" if folder else name
-
-
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted; one that cannot be read is a `UserError`."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}; change its permissions or move it away") from None
-
-
 def open_folder(place: Place, split: str) -> FolderDataset:
     """One split of the tree at `place.path`; "all" is every image of a tree that has no parts of its own.
 
     Ids are positions in the sorted listing of the whole tree. Mistakes are `UserError`s that name the path.
     """
     root = checked_root(place.path)
-    scan = Scan(root)
-    folders = scan.folders("")
-    tree = own_parts(scan, folders) if has_parts(root, folders) else by_hash(scan, folders, place)
+    walk = Walk(root)
+    folders = walk.folders("")
+    tree = own_parts(walk, folders) if has_parts(root, folders) else by_hash(walk, folders, place)
     splits = tuple(name for name in tree.parts if name != "all")
     if split not in tree.parts:
         raise UserError(f"{root} has no split {split!r}{nearest(split, splits)}")
@@ -204,61 +121,96 @@ def open_folder(place: Place, split: str) -> FolderDataset:
 
 
 def checked_root(path: Path | None) -> Path:
-    """The tree's root; what is not a folder is a `UserError` with the nearest name beside it."""
+    """Return the tree's root; what is not a folder of images is a `UserError`, with the nearest name beside it."""
     if path is None:
         raise UserError("'folder' is read from a path; give the folder's own path as --data")
     if path.is_dir():
+        if is_run(path):
+            raise UserError(f"{path} is a run of imclass and not a folder of images; give the images' folder as --data")
         return path
     if path.exists():
-        raise UserError(f"{path} is a file; a folder with one folder per class is wanted")
+        raise UserError(f"{path} is a file; a folder with one folder per class is wanted, so unpack an archive first")
     beside = [entry.name for entry in entries(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
     raise UserError(f"there is no folder {path}{nearest(path.name, beside)}")
 
 
 def has_parts(root: Path, folders: Sequence[str]) -> bool:
     """Whether the tree has its own train folder, and that is not just the name of a class."""
-    named = [name for name in folders if name.lower() in PARTS]
+    named = [name for name in folders if split_of(name)]
     if len(named) == len(folders):
         return bool(named)
-    train = [name for name in named if name.lower() == "train"]
+    train = [name for name in named if split_of(name) == "train"]
     return any(is_folder(entry) and not is_hidden(entry.name) for name in train for entry in entries(root / name))
 
 
-def own_parts(scan: Scan, folders: Sequence[str]) -> Tree:
+def part_of(walk: Walk, relative: str, folders: Sequence[str]) -> Part:
+    """Return the images of each class folder in `relative`; one that holds runs and nothing else is not a class.
+
+    Two folders that name one class are a `UserError`, and so are images that lie beside runs: it cannot be known which
+    of them are photos and which were drawn.
+    """
+    check_distinct(folders, str(walk.root / relative))
+    above = (os.path.realpath(walk.root), os.path.realpath(walk.root / relative))
+    files = {}
+    for name in sorted(folders, key=composed):
+        path = join(relative, name)
+        found = tuple(walk.images(path, above))
+        runs = walk.runs_in(path)
+        if not runs:
+            files[composed(name)] = found
+        elif found and name != RUNS:
+            raise UserError(
+                f"{walk.root / path} holds images and the run {walk.root / runs[0]}; move the run elsewhere"
+            )
+    return Part(relative, files)
+
+
+def own_parts(walk: Walk, folders: Sequence[str]) -> Tree:
     """A tree that has parts of its own; further folders beside them are left out, and parts without labelled images."""
-    scan.outside += [f"{name}/" for name in folders if name.lower() not in PARTS]
+    walk.outside += [f"{name}/" for name in folders if not split_of(name)]
     parts: dict[str, Part] = {}
-    for name in sorted((n for n in folders if n.lower() in PARTS), key=lambda n: list(PARTS).index(n.lower())):
-        split = PARTS[name.lower()]
+    for split, name in sorted(((s, n) for n in folders if (s := split_of(n))), key=lambda p: SPLITS.index(p[0])):
         if split in parts:
-            raise UserError(f"{scan.root} has two {split} folders, {parts[split].folder!r} and {name!r}; keep one")
-        part = scan.part(name, scan.folders(name))
+            raise UserError(f"{walk.root} has two {split} folders, {parts[split].folder!r} and {name!r}; keep one")
+        part = part_of(walk, *inner(walk, name, split))
         if split == "train":
-            check_training(part, scan.root)
+            check_training(part, walk)
         if any(part.files.values()):
             parts[split] = part
         else:
-            scan.outside.append(f"{name}/ (no class folders with images)")
+            walk.outside.append(f"{name}/ (no class folders with images)")
     if "train" not in parts:
         found = listed(sorted(folders))
-        raise UserError(f"{scan.root} has no folder 'train' beside {found}; name the training part 'train'")
-    check_same_classes(parts, scan.root)
-    known = tuple(parts["train"].files)
-    lacks = {split: [n for n in known if not part.files.get(n)] for split, part in parts.items()}
-    notes = [f"{split} has no images of {listed(names)}" for split, names in lacks.items() if names]
-    return Tree(parts, "folders", (*notes, *scan.notes()))
+        raise UserError(f"{walk.root} has no folder 'train' beside {found}; name the training part 'train'")
+    check_same_classes(parts, walk.root)
+    return Tree(parts, "folders", (*lacking(parts), *walk.notes()))
 
 
-def check_training(part: Part, root: Path) -> None:
-    """Training images can be told apart by class folders; otherwise a `UserError`."""
-    folder = root / part.folder
+def inner(walk: Walk, name: str, split: str) -> tuple[str, list[str]]:
+    """Return a part's folder and its class folders: those of "train/train" where an archive was packed twice."""
+    folders = walk.folders(name)
+    if len(folders) == 1 and split_of(folders[0]) == split:
+        return join(name, folders[0]), walk.folders(join(name, folders[0]))
+    return name, folders
+
+
+def lacking(parts: Mapping[str, Part]) -> list[str]:
+    """Return a note for each part that has no images of some classes."""
+    lacks = {split: [n for n in parts["train"].files if not part.files.get(n)] for split, part in parts.items()}
+    return [f"{split} has no images of {listed(names)}" for split, names in lacks.items() if names]
+
+
+def check_training(part: Part, walk: Walk) -> None:
+    """Training images lie in class folders, some in each; otherwise a `UserError`."""
+    folder = walk.root / part.folder
     if not part.files:
-        if any(is_image(Path(entry.name)) for entry in entries(folder)):
+        if any(is_image(entry.name) for entry in entries(folder)):
             raise UserError(f"the images lie directly in {folder}; put each into a folder named after its class")
         raise UserError(f"{folder} has no class folders; make one folder per class and put its images into it")
-    check_classes([composed(name) for name in part.files], str(folder))
     if part.missing:
-        raise UserError(f"no images in the class folders {listed(part.missing)} of {folder}; fill or remove them")
+        other = kinds_of(file for file in walk.other if file.startswith(join(part.folder, "")))
+        held = f", only other files ({other}): what is read is {', '.join(READ)}" if other else ""
+        raise UserError(f"no images in the class folders {listed(part.missing)} of {folder}{held}; fill or remove them")
 
 
 def check_same_classes(parts: Mapping[str, Part], root: Path) -> None:
@@ -271,16 +223,31 @@ def check_same_classes(parts: Mapping[str, Part], root: Path) -> None:
                 raise UserError(f"{where}{nearest(name, train.files)}; rename or remove it, or add training images")
 
 
-def by_hash(scan: Scan, folders: Sequence[str], place: Place) -> Tree:
+def check_not_splits(whole: Part, root: Path) -> None:
+    """Folders that are called like splits and hold the same folders are a `UserError`: they are not classes."""
+    within = {name: {n for file in files for n in file.split("/")[1:-1]} for name, files in whole.files.items()}
+    alike = [name for name in within if is_like_a_split(name)]
+    for one, other in itertools.combinations(alike, 2):
+        shared = sorted(within[one] & within[other])
+        if len(shared) > 1:
+            raise UserError(
+                f"{root} has the folders {one!r} and {other!r}, which are called like splits and both hold "
+                f"{listed(shared, 3)}; name them 'train' and 'test' (links will do), or give other names to classes"
+            )
+
+
+def by_hash(walk: Walk, folders: Sequence[str], place: Place) -> Tree:
     """A tree without parts, split into train and test by names; "all" is both."""
-    whole = scan.part("", folders)
-    check_training(whole, scan.root)
+    whole = part_of(walk, "", folders)
+    check_not_splits(whole, walk.root)
+    check_training(whole, walk)
     seed, share = place.split_seed, place.split.test
     test = held_out(whole.files, seed, share)
     out = {file for files in test.values() for file in files}
     train = {name: tuple(file for file in files if file not in out) for name, files in whole.files.items()}
     parts = {"train": Part("", train), "test": Part("", test), "all": whole}
-    return Tree(parts, f"hash {100 * (1 - share):g}/{100 * share:g}, seed {seed}", scan.notes())
+    notes = (*lacking(parts), *walk.notes())
+    return Tree(parts, f"hash {100 * (1 - share):g}/{100 * share:g}, seed {seed}", notes)
 
 
 def held_out(files: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:

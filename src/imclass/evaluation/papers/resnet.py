@@ -10,9 +10,14 @@ from imclass.evaluation.papers.table import Net, Row, Table, Tested, by_method, 
 PAPER = "He et al., CVPR 2016, arXiv:1512.03385"
 
 
+# Q of section 3.4. Ten crops are "the standard" ones, those of Krizhevsky et al. 2012, which had images of 256 pixels;
+# so had the README's single crop.
+SCALES = {"center": (256,), "tencrop": (256,), "resnet-multiscale": (224, 256, 384, 480, 640)}
+
+
 def one(network: str, protocol: str, *numbers: str) -> Row:
-    """A row of one network."""
-    return Row(Tested((Net(network),), protocol), numbers)
+    """Return a row of one network."""
+    return Row(Tested((Net(network, test=SCALES[protocol]),), protocol), numbers)
 
 
 def told(label: str, *numbers: str) -> Row:
@@ -21,8 +26,8 @@ def told(label: str, *numbers: str) -> Row:
 
 
 def cifar(network: str, label: str, error: str) -> Row:
-    """A row of a network for CIFAR-10, which sees the whole image."""
-    return Row(Tested((Net(network),)), (error,), label)
+    """Return a row of a network for CIFAR-10, which sees the whole image."""
+    return Row(Tested((Net(network, test=(32,)),)), (error,), label)
 
 
 SINGLE = Table(

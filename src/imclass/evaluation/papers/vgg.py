@@ -17,6 +17,12 @@ SEVEN = (
     Net("vgg-e", (256,), NEAR_256), Net("vgg-e", (384,), NEAR_384),
 )  # fmt: skip
 
+# Of other papers: GoogLeNet's section 7; the four of OverFeat's six scales that its Table 2 quotes (1, 2, 4 and 6); the
+# images of 256 pixels whose corners and centre are the ten crops.
+GOOGLENET = Net("googlenet", test=(256, 288, 320, 352))
+OVERFEAT = Net("overfeat-accurate", test=(245, 281, 389, 461))
+ALEXNET, ZF = Net("alexnet-2012", test=(256,)), Net("zfnet-b", test=(256,))
+
 
 def dense(network: str, train: tuple[int, ...], test: tuple[int, ...], *numbers: str) -> Row:
     """A row of one network, looked at densely."""
@@ -101,17 +107,33 @@ STATE_OF_THE_ART = Table(
         Row(Tested((D, E), "dense+multicrop"), ("23.7", "6.8", "6.8"), "VGG (2 nets, multi-crop & dense eval.)"),
         Row(Tested((E,), "dense+multicrop"), ("24.4", "7.1", "7.0"), "VGG (1 net, multi-crop & dense eval.)"),
         Row(Tested(SEVEN, "dense"), ("24.7", "7.5", "7.3"), "VGG (ILSVRC submission, 7 nets, dense eval.)"),
-        Row(Tested((Net("googlenet"),), "googlenet144"), ("", "7.9", "7.9"), "GoogLeNet (1 net)"),
-        Row(Tested((Net("googlenet"),) * 7, "googlenet144"), ("", "6.7", "6.7"), "GoogLeNet (7 nets)"),
+        Row(Tested((GOOGLENET,), "googlenet144"), ("", "7.9", "7.9"), "GoogLeNet (1 net)"),
+        Row(Tested((GOOGLENET,) * 7, "googlenet144"), ("", "6.7", "6.7"), "GoogLeNet (7 nets)"),
         Row(Tested(), ("", "", "8.1"), "MSRA, He et al. 2014 (11 nets)"),
         Row(Tested(), ("27.9", "9.1", "9.1"), "MSRA, He et al. 2014 (1 net)"),
         Row(Tested(), ("", "", "11.7"), "Clarifai (multiple nets)"),
         Row(Tested(), ("", "", "12.5"), "Clarifai (1 net)"),
         Row(Tested(), ("36.0", "14.7", "14.8"), "Zeiler and Fergus 2013 (6 nets)"),
-        Row(Tested((Net("zfnet-b"),), "tencrop"), ("37.5", "16.0", "16.1"), "Zeiler and Fergus 2013 (1 net)"),
-        Row(Tested((Net("overfeat-accurate"),) * 7, "overfeat"), ("34.0", "13.2", "13.6"), "OverFeat (7 nets)"),
-        Row(Tested((Net("overfeat-accurate"),), "overfeat"), ("35.7", "14.2", ""), "OverFeat (1 net)"),
-        Row(Tested((Net("alexnet-2012"),) * 5, "tencrop"), ("38.1", "16.4", "16.4"), "Krizhevsky et al. 2012 (5 nets)"),
-        Row(Tested((Net("alexnet-2012"),), "tencrop"), ("40.7", "18.2", ""), "Krizhevsky et al. 2012 (1 net)"),
+        Row(
+            Tested((ZF,), "tencrop"),
+            ("37.5", "16.0", "16.1"),
+            "Zeiler and Fergus 2013 (1 net)",
+        ),
+        Row(
+            Tested((OVERFEAT,) * 7, "overfeat"),
+            ("34.0", "13.2", "13.6"),
+            "OverFeat (7 nets)",
+        ),
+        Row(Tested((OVERFEAT,), "overfeat"), ("35.7", "14.2", ""), "OverFeat (1 net)"),
+        Row(
+            Tested((ALEXNET,) * 5, "tencrop"),
+            ("38.1", "16.4", "16.4"),
+            "Krizhevsky et al. 2012 (5 nets)",
+        ),
+        Row(
+            Tested((ALEXNET,), "tencrop"),
+            ("40.7", "18.2", ""),
+            "Krizhevsky et al. 2012 (1 net)",
+        ),
     ),
 )

@@ -26,29 +26,26 @@ class OverFeat:
     """Each class's highest posterior, averaged over scales and mirrors (Sermanet et al., ICLR 2014, section 3.3).
 
     Scales are the shorter sides of the paper's six, for the accurate network's 221 pixels and else in proportion. Its
-    inputs have one fixed longer side a scale; here images keep their aspect.
+    inputs have one fixed longer side a scale; here images keep their aspect. The errors that other papers quote are of
+    four of the scales: `--scales 245,281,389,461`.
     """
 
     scales: tuple[int, ...] = ()
     name: str = "overfeat"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return Q for a model; none where it is the paper's."""
-        return self.scales
-
-    def check(self, classifier: ViewClassifier) -> None:
-        """Raise `UserError` for another model than one network with pooling, or a Q below its native size."""
-        sides = self.sides(classifier.preprocess)
-        check_scales(self.name, sides, classifier.preprocess)
-        check_maps(finer(classifier), min(sides), (HIGHEST,))
-
-    def sides(self, preprocess: Preprocess) -> tuple[int, ...]:
         """Return the sides in pixels to which the shorter side of an image is rescaled."""
         return self.scales or proportional((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
+    def check(self, classifier: ViewClassifier) -> None:
+        """Raise `UserError` for another model than one network with pooling, or a Q below its native size."""
+        sides = self.scales_for(classifier.preprocess)
+        check_scales(self.name, sides, classifier.preprocess)
+        check_maps(finer(classifier), min(sides), (HIGHEST,))
+
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Return log-scores of uint8 H W C images; raise `UserError` as `check` does."""
-        sides = self.sides(classifier.preprocess)
+        sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return over_scales(finer(classifier), images, sides, (HIGHEST,))
 

@@ -165,34 +165,23 @@ def check_fine(copy: Network, before: Field, name: str) -> None:
 def preinitialise(deeper: Network, shallow: Network) -> tuple[str, ...]:
     """Begin a deeper VGG with the first four convolutions and the fully connected layers of a trained shallow one.
 
-    Simonyan and Zisserman, ICLR 2015, section 3.1; what is between keeps its random weights. A convolution goes to the
-    first of its shape after the one before it: to conv1_1, conv2_1, conv3_1 and conv3_2 of every deeper configuration.
-    Returns the names of the layers of `deeper` that were filled. Where a layer finds no place it is a `UserError`, and
-    nothing is changed.
+    Simonyan and Zisserman, ICLR 2015, section 3.1; what is between keeps its random weights. The layers are those of
+    the same names: conv1_1, conv2_1, conv3_1 and conv3_2 of configuration A are the first of their stages in every
+    deeper one. Return the names of the layers of `deeper` that were filled. Where a layer finds no place it is a
+    `UserError`, and nothing is changed.
     """
-    pairs = [*matched(deeper, shallow, nn.Conv2d, 4), *matched(deeper, shallow, nn.Linear, None)]
-    for _, target, source in pairs:
-        target.load_state_dict(source.state_dict())
-    return tuple(name for name, _, _ in pairs)
-
-
-def matched(
-    deeper: Network, shallow: Network, kind: type[nn.Module], most: int | None
-) -> list[tuple[str, nn.Module, nn.Module]]:
-    """For each of the first layers of a kind its place in the deeper network: name, layer, and the layer it is from."""
-    places = iter(layers_in(deeper, kind))
-    pairs = []
-    for name, source in layers_in(shallow, kind)[:most]:
-        fitting = ((place, layer) for place, layer in places if shapes(layer) == shapes(source))
-        place, target = next(fitting, ("", None))
-        if target is None:
+    named = [*layers_in(shallow, nn.Conv2d)[:4], *layers_in(shallow, nn.Linear)]
+    places = {name: layer for kind in (nn.Conv2d, nn.Linear) for name, layer in layers_in(deeper, kind)}
+    for name, source in named:
+        if name not in places or shapes(places[name]) != shapes(source):
             form = " x ".join(map(str, source.get_parameter("weight").shape))
             raise UserError(
                 f"layer {name!r} of the shallow network, {form}, finds no place in the deeper one; both must be VGG "
                 "networks of the same widths and classes"
             )
-        pairs.append((place, target, source))
-    return pairs
+    for name, source in named:
+        places[name].load_state_dict(source.state_dict())
+    return tuple(name for name, _ in named)
 
 
 def layers_in(network: Network, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:

@@ -1,4 +1,4 @@
-"""Weights of other libraries in and out: what they expect of an image, their classes, and the way into our model file.
+"""Weights of other libraries taken in: what they expect of an image, their classes, and the way into our model file.
 
 A file's tensors fill one of our networks through the names its entry has for that library (`foreign`). Blue-green-red
 order and pixel values up to 255 do not outlive the import: the first convolution's channels are turned round, and mean
@@ -10,18 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.model_file import ModelHeader
-from imclass.core.text import listed, nearest
-from imclass.models.classifier import NetworkClassifier, networks, restored, row_of
+from imclass.core.text import listed
+from imclass.models.classifier import NetworkClassifier, networks, restored
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import OWN, Fit, best_fit, given, outlined, taken
+from imclass.models.foreign.export import Record, record_in, turned
+from imclass.models.foreign.fit import OWN, Fit, best_fit, outlined, taken
 from imclass.models.foreign.inputs import inputs_for
-from imclass.models.foreign.readers import read_tensors
+from imclass.models.foreign.readers import NamedTensors, read_tensors
 from imclass.store.context import Context
 
 CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
@@ -37,40 +36,45 @@ class Wanted:
     inputs: str | Path | None = None  # a name of `INPUTS`, or a JSON file
     licence: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)  # other fields of the model file's header
+    key: str | None = None  # the entry of a checkpoint that holds the tensors, where several do
 
 
 def fitted(
-    path: Path, network: str, library: str | None = None, context: Context | None = None
-) -> tuple[Fit, Mapping[str, Tensor]]:
-    """How the tensors in a file fit a network, whether they do or not, and the tensors by the file's names."""
+    path: Path, network: str, library: str | None = None, context: Context | None = None, key: str | None = None
+) -> tuple[Fit, NamedTensors, Record | None]:
+    """Return how the tensors in a file fit a network, whether they do or not, and what else the file holds."""
     entry: NetworkEntry = networks(context)[network]
-    held = read_tensors(path)
-    fit = best_fit(network, entry, held.tensors, library)
-    return replace(fit, notes=(*held.notes, *fit.notes)), held.tensors
+    held = read_tensors(path, key)
+    record = record_in(held.record, path, network, context)
+    fit = best_fit(network, entry, held.tensors, library, record.row if record else {})
+    return replace(fit, notes=(*held.notes, *fit.notes)), held, record
 
 
 def imported(path: Path, network: str, wanted: Wanted, context: Context | None = None) -> tuple[NetworkClassifier, Fit]:
-    """The classifier that a file's tensors make of a network, and how they fitted; else a `UserError` with all."""
+    """Return the classifier that a file's tensors make of a network, and how they fitted; else raise `UserError`.
+
+    What is not given is taken from the file's record, if it is an export of ours, else from the library's convention.
+    """
     entry: NetworkEntry = networks(context)[network]
-    fit, held = fitted(path, network, wanted.naming, context)
+    fit, held, record = fitted(path, network, wanted.naming, context, wanted.key)
     if not fit.loads:
         raise UserError(f"{path} was not loaded. {told(fit)}{elsewhere(fit, context)}")
-    tensors = taken(fit, outlined(entry, fit.row, fit.classes, fit.w_in), held)
-    names = class_names(fit, wanted)
-    inputs, said = inputs_for(entry, fit, wanted.inputs)
-    if wanted.inputs is None and fit.naming == OWN and {"mean", "std"} <= set(held):
-        tensors |= {name: held[name].float() for name in ("mean", "std")}
-        said = "mean and std are the file's own"
+    tensors = taken(fit, outlined(entry, fit.row, fit.classes, fit.w_in), held.tensors)
+    names = class_names(fit, wanted, record)
+    inputs, note = inputs_for(entry, fit, wanted.inputs, record.inputs if record else None)
+    if wanted.inputs is None and fit.naming == OWN and {"mean", "std"} <= set(held.tensors):
+        tensors |= {name: held.tensors[name].float() for name in ("mean", "std")}
+        note = "mean and std are the file's own"
     else:
         tensors |= inputs.buffers()
-    if inputs.preprocess.channels == "bgr":
-        first = next(name for name, tensor in tensors.items() if tensor.dim() == 4 and tensor.shape[1] == 3)
-        tensors[first] = tensors[first].flip(1)
+    if inputs.preprocess.channels == "bgr" and fit.w_in == 3:
+        tensors = turned(tensors)
+    licence = wanted.licence or (record.licence if record else "")
     header = ModelHeader(
-        network, to_json(fit.row), names, replace(inputs.preprocess, channels="rgb"), licence=wanted.licence,
+        network, to_json(fit.row), names, replace(inputs.preprocess, channels="rgb"), licence=licence,
         chosen=f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}", **wanted.facts,
     )  # fmt: skip
-    return restored(tensors, header, path, context), replace(fit, notes=(*fit.notes, said))
+    return restored(tensors, header, path, context), replace(fit, notes=(*fit.notes, note))
 
 
 def told(fit: Fit) -> str:
@@ -92,10 +96,12 @@ def elsewhere(fit: Fit, context: Context | None) -> str:
     return f"\n  {fit.network} has no other library's names; try --as {' or '.join(others)}" if others else ""
 
 
-def class_names(fit: Fit, wanted: Wanted) -> tuple[str, ...]:
-    """The names of the file's classes: those given, or the usual ones of so many; a wrong number is a `UserError`."""
+def class_names(fit: Fit, wanted: Wanted, record: Record | None) -> tuple[str, ...]:
+    """Return the names of the file's classes: given, recorded, or known for their number; else raise `UserError`."""
     classes = wanted.classes
-    if classes is None:
+    if classes is None and record is not None:
+        classes = record.classes
+    elif classes is None:
         classes = imagenet_classes() if fit.classes == 1000 else wanted.usual.get(fit.classes)
     if classes is None or len(classes) != fit.classes:
         was = "give their names with --classes FILE" if classes is None else f"--classes names {len(classes):,}"
@@ -109,21 +115,3 @@ def class_names(fit: Fit, wanted: Wanted) -> tuple[str, ...]:
 def imagenet_classes() -> tuple[str, ...]:
     """The 1,000 classes of ILSVRC 2012 in their usual order: WordNet id, a space, the first of its words."""
     return tuple(CLASSES_FILE.read_text().splitlines())
-
-
-def exported(found: NetworkClassifier, library: str, context: Context | None = None) -> dict[str, Tensor]:
-    """The network's tensors as `library` names and shapes them; one that it does not have is a `UserError`."""
-    entry: NetworkEntry = networks(context)[found.name]
-    if library not in entry.foreign:
-        raise UserError(f"--format {library}: that library has no {found.name}{nearest(library, entry.foreign)}")
-    foreign, row = entry.foreign[library], row_of(entry, found.row, found.name)
-    theirs = row_of(entry, dict(foreign.row), found.name)
-    ours, wanted = (outlined(entry, r, len(found.classes), found.preprocess.w_in) for r in (row, theirs))
-    forms = {name: t.shape for name, t in wanted.items()}
-    differ = [k for k, v in foreign.row.items() if to_json(row)[k] != to_json(theirs)[k] and k != "aux"]
-    if differ or any(t.shape != forms.get(name) for name, t in ours.items()):
-        named = [k for k, v in to_json(theirs).items() if to_json(row)[k] != v]
-        raise UserError(
-            f"{library}'s {foreign.name} is another network than this {found.name}: they differ in {', '.join(named)}"
-        )
-    return given(found.network, library, foreign)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ OWN = "imclass"  # the library whose names are our own
 NORMALISATION = ("mean", "std")  # buffers that no other library has
 COUNTER = "num_batches_tracked"  # of a batch norm; files from before PyTorch 0.4 have none
 SIDES = "sides."
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 # A Linear of ours that another library keeps as a convolution with the whole map as its kernel.
 CONVOLUTIONS: Mapping[str, str] = {"timm": "pre_logits."}
 
@@ -45,13 +47,23 @@ class Fit:
         return not (self.missing or self.extra or self.wrong)
 
 
-def best_fit(network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str | None = None) -> Fit:
-    """The fit under the library whose names the file uses, or under the one given. Whether it loads, the fit says."""
+def best_fit(
+    network: str,
+    entry: NetworkEntry,
+    tensors: Mapping[str, Tensor],
+    library: str | None = None,
+    row: Mapping[str, Any] = NOTHING,
+) -> Fit:
+    """Return the fit under the library whose names the file uses, or under the one given. Whether it loads, it says.
+
+    `row` holds fields of the network's row that are known of the file.
+    """
     libraries = {OWN: Foreign(network, str)} | dict(entry.foreign)
     if library is not None and library not in libraries:
         raise UserError(f"--from {library}: {network} has no names of that library{nearest(library, libraries)}")
-    tried = [library] if library else [*entry.foreign, OWN]
-    return max((fit_under(network, entry, tensors, one, libraries[one]) for one in tried), key=lambda f: len(f.pairs))
+    tried = {one: libraries[one] for one in ([library] if library else [*entry.foreign, OWN])}
+    known = {one: replace(foreign, row={**foreign.row, **row}) for one, foreign in tried.items()}
+    return max((fit_under(network, entry, tensors, *one) for one in known.items()), key=lambda f: len(f.pairs))
 
 
 def fit_under(network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str, foreign: Foreign) -> Fit:

@@ -30,7 +30,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "inception-v4": HALVES | {"scale": 341, "interpolation": "bicubic"},  # timm: floor(299 / 0.875)
     "inception-resnet-v2": HALVES | {"scale": 333, "interpolation": "bicubic"},  # timm: floor(299 / 0.8975)
     "caffe": {"mean": (104.0, 117.0, 123.0), "unit": 255, "channels": "bgr"},
-    "cifar-imagenet-stats": IMAGENET | {"resize": "none"},
+    "cifar-imagenet-stats": IMAGENET | {"resize": "squash"},  # as our recipes: images of that size stay as they are
     "plain": {},
 }
 
@@ -46,27 +46,43 @@ class Inputs:
 
     def __post_init__(self) -> None:
         sizes = (1, self.preprocess.w_in)
-        if len(self.mean) not in sizes or len(self.std) not in sizes:
-            raise UserError(f"mean {self.mean} and std {self.std} must have 1 value, or {self.preprocess.w_in}")
+        if len(self.mean) not in (*sizes, self.pixels) or len(self.std) not in sizes:
+            raise UserError(f"mean {self.mean[:5]} and std {self.std[:5]} must have 1 value, or {self.preprocess.w_in}")
         if not all(0 < s < math.inf for s in self.std):
             raise UserError(f"std is {self.std}; it must be positive numbers")
-        if self.unit == 1 and max(map(abs, self.mean)) > 1:
-            raise UserError(f'mean is {self.mean}, of pixel values up to 255; say so with "unit": 255')
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if self.unit == 1 and max(map(abs, values)) > 1:
+                raise UserError(f'{name} is {values[:3]}, of pixel values up to 255; say so with "unit": 255')
+
+    @property
+    def pixels(self) -> int:
+        """Return the number of values of a mean image."""
+        return self.preprocess.w_in * self.preprocess.size**2
 
     def buffers(self) -> dict[str, Tensor]:
-        """Mean and std of RGB images in [0, 1], C 1 1: (255 x - m) / s is (x - m / 255) / (s / 255)."""
+        """Return mean and std of RGB images in [0, 1], C 1 1: (255 x - m) / s is (x - m / 255) / (s / 255).
+
+        The mean may be an image, C H W.
+        """
         backward = self.preprocess.channels == "bgr"
         made = {}
         for name, values in (("mean", self.mean), ("std", self.std)):
-            tensor = torch.tensor(values, dtype=torch.float64).expand(self.preprocess.w_in) / self.unit
-            made[name] = (tensor.flip(0) if backward else tensor).float().view(-1, 1, 1).contiguous()
+            tensor = torch.tensor(values, dtype=torch.float64) / self.unit
+            side = self.preprocess.size if len(values) == self.pixels else 1
+            tensor = tensor.expand(self.preprocess.w_in) if len(values) == 1 else tensor
+            tensor = tensor.view(self.preprocess.w_in, side, side)
+            made[name] = (tensor.flip(0) if backward else tensor).float().contiguous()
         return made
 
 
-def inputs_for(entry: NetworkEntry, fit: Fit, chosen: str | Path | None) -> tuple[Inputs, str]:
-    """The inputs that are chosen, or those usual for such weights; and a note that says which."""
+def inputs_for(
+    entry: NetworkEntry, fit: Fit, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
+) -> tuple[Inputs, str]:
+    """Return the inputs that are chosen, else those recorded, else the library's; and a note of which."""
     own = default_preprocess(entry, native_size(fit.row, fit.network))
     own = replace(own, colour="grey" if fit.w_in == 1 else "rgb")
+    if chosen is None and recorded is not None:
+        return inputs_from(recorded, own, "the export's record"), "images are shown as the exported model saw them"
     name = usual(entry, fit) if chosen is None else str(chosen)
     if name in INPUTS:
         record = INPUTS[name]

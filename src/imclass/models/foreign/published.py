@@ -153,7 +153,8 @@ def obtained(file: WeightFile, store: Store, report: Report = ignore, context: s
     """
     folder = f"weights/{file.network}"
     download = Download(f"{folder}/{file.file}", file.url, file.sha256, None, file.key, file.source)
-    found = store.find(download.path, *(f"{folder}/{file.name}{suffix}" for suffix in READERS))
+    suffixes = [form for suffix in READERS for form in (suffix, suffix.upper())]
+    found = store.find(download.path, *(f"{folder}/{file.name}{suffix}" for suffix in suffixes))
     if found is None:
         return store.get(download, report, context)
     if not download.matches(digest := file_digest(found)):

@@ -7,26 +7,32 @@ PyTorch's zip files and safetensors are mapped into memory, privately: the file 
 import io
 import math
 import re
-import warnings
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
+import safetensors
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
-from torch._subclasses import FakeTensorMode
 
 from imclass.core.errors import UserError
-from imclass.core.text import nearest, printable
+from imclass.core.text import listed, nearest, printable
+from imclass.models.foreign.pickles import entries, read_pickle
 from imclass.store.untrusted import GRACE, RATIO
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which training scripts keep the weights
-PREFIXES = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's
+RECORD = "imclass_export"  # the key of what our export says of the model, see export.py
+# Keys under which training scripts keep the weights. An average of them ("ema") is another set of weights.
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "params",
+    "state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema",
+)  # fmt: skip
+# DataParallel's, torch.compile's, and those of modules that hold the network as an attribute, such as Lightning's.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 # The first spelling of torchvision's DenseNet, which is still the one in its files.
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 MOST_MEMBERS = 20_000
@@ -34,41 +40,54 @@ MOST_MEMBERS = 20_000
 
 @dataclass(frozen=True)
 class NamedTensors:
-    """What a file holds, by its own names, and what was passed over or renamed, a sentence each."""
+    """What a file holds, by its own names, what was passed over or renamed (a sentence each), and our export's record.
+
+    The record is JSON, "" where the file is not an export of ours.
+    """
 
     tensors: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()
+    record: str = ""
 
 
-def read_tensors(path: Path) -> NamedTensors:
-    """The tensors in a file, by the kind that its suffix says; one that is not of that kind is a `UserError`."""
+def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
+    """Return the tensors in a file of the kind that its suffix names; raise `UserError` for one that is not.
+
+    `key` names the entry of a training checkpoint that holds them, where several do.
+    """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    if path.suffix not in READERS:
-        hint = "; a caffemodel must be made into an .npz first" if path.suffix == ".caffemodel" else ""
-        kinds = nearest(path.suffix, READERS) or f"; there are: {', '.join(READERS)}"
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        hint = "; a caffemodel must be made into an .npz first" if suffix == ".caffemodel" else ""
+        kinds = nearest(suffix, READERS) or f"; there are: {', '.join(READERS)}"
         raise UserError(f"{path}: {path.suffix or 'a file without suffix'} is no kind of weights{kinds}{hint}")
-    held = READERS[path.suffix](path)
+    if key is not None and READERS[suffix] is not in_pickle:
+        raise UserError(f"--key {key}: {path} holds tensors alone; only a PyTorch file has entries to choose from")
+    held = in_pickle(path, key) if READERS[suffix] is in_pickle else READERS[suffix](path)
     if not held.tensors:
         raise UserError(f"{path} holds no tensors; give the file of a network's state dict")
     return plainly_named(held)
 
 
 def plainly_named(held: NamedTensors) -> NamedTensors:
-    """The same under the names that the network itself gave: wrappers' prefixes off, old spellings made new."""
+    """Return the same under the names that the network itself gave: prefixes off, old spellings made new."""
     names = {name: name for name in held.tensors}
     notes = list(held.notes)
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in names.values())), None):
         names = {name: plain.removeprefix(prefix) for name, plain in names.items()}
         notes.append(f"all names begin with {prefix!r}, which is left off")
     names = {name: OLD_NAME.sub(r"\1\2", plain) for name, plain in names.items()}
-    return NamedTensors({names[name]: tensor for name, tensor in held.tensors.items()}, tuple(notes))
+    return replace(held, tensors={names[n]: tensor for n, tensor in held.tensors.items()}, notes=tuple(notes))
 
 
 def in_safetensors(path: Path) -> NamedTensors:
-    """The tensors of a safetensors file, whose library checks every length against the file."""
+    """Return the tensors of a safetensors file, whose library checks every length against the file."""
     try:
-        return NamedTensors(safetensors.torch.load_file(path))
+        with safetensors.safe_open(path, "pt") as file:
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+            return NamedTensors(tensors, record=(file.metadata() or {}).get(RECORD, ""))
     except Exception as error:  # its errors have no common class below this one
         raise unreadable(path, "a safetensors file", error) from None
 
@@ -123,71 +142,62 @@ def header_of(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     return shape, by_columns, dtype, file.tell()
 
 
-def in_pickle(path: Path) -> NamedTensors:
-    """The tensors of a PyTorch pickle; one that asks for anything but tensors and plain values is a `UserError`."""
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
-        if not zipped:  # the format before PyTorch 1.6, which allocates what it declares
-            check_declared(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is amiss is said below, in one message
-            held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except UserError:
-        raise
-    except Exception as error:  # torch and pickle promise no list of what a broken pickle raises
-        if asked := re.search(r"GLOBAL (\S+)", str(error)):
-            raise UserError(
-                f"{path} is refused and nothing in it was run: it asks for {printable(asked[1])}, and weights need "
-                "no code. Give a file of tensors alone, such as torch.save(model.state_dict(), ...) writes"
-            ) from None
-        # PyTorch's own words would advise to run the file's code
-        raise UserError(
-            f"{path} cannot be read as a PyTorch file of tensors: it is damaged, of another kind, or holds more than "
-            "tensors and plain values, and then nothing in it was run. Fetch it again, or give it the suffix of what "
-            "it is"
-        ) from None
-    return unwrapped(path, held)
+def in_pickle(path: Path, key: str | None = None) -> NamedTensors:
+    """Return the state dict in what a training script saved, and notes of the rest.
+
+    `key` names the entry that holds it; without one, it is the file itself or the only entry that can be it.
+    """
+    whole, stand_ins = read_pickle(path)
+    if not isinstance(whole, dict):
+        raise UserError(f"{path} holds a {type(whole).__name__}, not tensors by name; save model.state_dict()")
+    held = {str(name): value for name, value in entries(whole).items()}
+    notes = [f"objects of {listed(stand_ins, 5)} are left out: no code in a file is run"] * bool(stand_ins)
+    taken = entry_of(path, held, key, stand_ins)
+    if taken:
+        notes += passed_over(f"{taken!r} is taken", [name for name in held if name != taken])
+        whole = held[taken]
+        held = {str(name): value for name, value in entries(whole).items()}
+    tensors = {name: value.detach() for name, value in held.items() if isinstance(value, Tensor)}
+    notes += passed_over("tensors are taken", [name for name in held if name not in tensors])
+    metadata = vars(whole).get("_metadata") if isinstance(whole, OrderedDict) else None
+    record = metadata.get(RECORD, "") if isinstance(metadata, dict) else ""
+    return NamedTensors(tensors, tuple(notes), str(record))
 
 
-def check_declared(path: Path) -> None:
-    """A `UserError` where the tensors in an old pickle claim more bytes than the file has; nothing is allocated."""
-    with FakeTensorMode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        held = torch.load(path, weights_only=True)
-    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors_in(held)}
-    if (total := sum(storages.values())) > path.stat().st_size:
-        raise UserError(
-            f"{path} is refused, and nothing of it was loaded: its tensors claim {total:,} bytes, and the file has "
-            f"{path.stat().st_size:,}"
-        )
+def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
+    """Return the entry that holds the tensors, "" where the file itself does; raise `UserError` where it is unclear.
+
+    An entry of a name that scripts use for weights comes before other tensors, such as a best accuracy.
+    """
+    holders = [name for name, value in held.items() if has_tensors(value)]
+    if key is not None and key not in holders:
+        raise UserError(f"--key {key}: {path} has no tensors under that name{nearest(key, holders)}")
+    found = [key] if key is not None else [name for name in holders if name in WRAPPERS]
+    plain = has_tensors(held)
+    if not found and not plain:
+        found = holders
+    if len(found) > 1:
+        raise UserError(f"{path} holds several sets of weights, {listed(found)}; take one with --key {found[0]}")
+    if not found and not plain:
+        contents = ", ".join(f"{printable(name)!r} ({kind_of(value)})" for name, value in [*held.items()][:10])
+        objects = f"objects of {listed(stand_ins, 5)}" if stand_ins else "nothing"
+        raise UserError(f"{path} holds no tensors by name, but {contents or objects}; save model.state_dict()")
+    return found[0] if found else ""
 
 
-def tensors_in(held: Any) -> list[Tensor]:
-    """Every tensor in nested dictionaries, lists and tuples."""
-    if isinstance(held, Tensor):
-        return [held]
-    parts = held.values() if isinstance(held, Mapping) else held if isinstance(held, list | tuple) else ()
-    return [tensor for part in parts for tensor in tensors_in(part)]
+def has_tensors(value: Any) -> bool:
+    """Return whether this is a dictionary with tensors in it, by name."""
+    return isinstance(value, dict) and any(isinstance(inner, Tensor) for inner in entries(value).values())
 
 
-def unwrapped(path: Path, held: Any) -> NamedTensors:
-    """The state dict in what a training script saved, and a note of what stood beside it."""
-    notes: list[str] = []
-    if not isinstance(held, Mapping):
-        raise UserError(f"{path} holds a {type(held).__name__}, not tensors by name; save model.state_dict()")
-    wrapper = next((key for key in WRAPPERS if isinstance(held.get(key), Mapping)), None)
-    if wrapper is not None:
-        notes += beside(f"{wrapper!r} is taken", [str(key) for key in held if key != wrapper])
-        held = held[wrapper]
-    tensors = {str(name): value.detach() for name, value in held.items() if isinstance(value, Tensor)}
-    notes += beside("tensors are taken", [str(name) for name in held if str(name) not in tensors]) * bool(tensors)
-    return NamedTensors(tensors, tuple(notes))
+def kind_of(value: Any) -> str:
+    """Return what an entry of a checkpoint is, in a word."""
+    return f"a dictionary of {len(value):,}" if isinstance(value, dict) else type(value).__name__
 
 
-def beside(taken: str, others: list[str]) -> list[str]:
-    """A note of what is passed over, if anything is."""
-    return [f"{taken}, {', '.join(map(repr, others[:10]))} passed over"] if others else []
+def passed_over(taken: str, others: Sequence[str]) -> list[str]:
+    """Return a note of what is passed over, if anything is."""
+    return [f"{taken}, {listed(others)} passed over"] if others else []
 
 
 def unreadable(path: Path, kind: str, error: Exception) -> UserError:

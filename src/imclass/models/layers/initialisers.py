@@ -6,7 +6,14 @@ from torch import nn
 
 
 def he(network: nn.Module) -> None:
-    """Each convolution from N(0, 2 / fan-in), biases 0. He et al., ICCV 2015, arXiv:1502.01852, section 2.2."""
+    """Draw each weight from N(0, 2 / fan-in), biases 0. He et al., ICCV 2015, arXiv:1502.01852, section 2.2."""
+    for layer in weighted(network):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        fill_bias(layer, 0.0)
+
+
+def he_convolutions(network: nn.Module) -> None:
+    """Draw the convolutions as `he` does; fully connected layers keep PyTorch's weights, as in torchvision's ResNet."""
     for layer in weighted(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -57,7 +57,7 @@ class DenseNet(Network):
         self.features = nn.Sequential(layers)
         side = map_side(self.features, row.size, w_in)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(width, classes))
-        he(self)
+        he_convolutions(self)
 
 
 def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:

@@ -26,7 +26,7 @@ from torch import nn
 from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import fill_bias, he, weighted
+from imclass.models.layers.initialisers import fill_bias, he_convolutions, weighted
 from imclass.models.layers.normalisation import LocalResponseNorm
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
@@ -138,7 +138,7 @@ def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Seq
 def initialise(network: GoogLeNet, row: Row) -> None:
     """U(-b, b) with b = sqrt(3 / fan-in), and biases of 0.2, but 0 in classifiers; with batch norm, He's weights."""
     if row.batch_norm:
-        he(network)
+        he_convolutions(network)
         return
     classifiers = [list(part.children())[-1] for part in (network.head, *network.sides.values())]
     for layer in weighted(network):

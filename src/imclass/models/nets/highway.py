@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -67,7 +67,7 @@ class Gated(nn.Module):
 
 def initialise(network: Highway, gate_bias: float) -> None:
     """He's weights, zero biases; the gates' biases; the first and the last layer from N(0, 0.05^2)."""
-    he(network)
+    he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))
     for layer in network.features:

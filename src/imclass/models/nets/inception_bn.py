@@ -20,7 +20,7 @@ from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.branches import MEAN, Conv, Part, branches, fixed, maps_out, stack
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -73,7 +73,7 @@ class InceptionBN(Network):
             nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), nn.Flatten(),
             nn.Linear(maps_out(self.features, w_in), classes),
         )  # fmt: skip
-        he(self)
+        he_convolutions(self)
 
 
 def part(block: Block, projection: int) -> Part:

@@ -35,7 +35,7 @@ from imclass.models.layers.branches import (
     up_to,
 )
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -139,7 +139,7 @@ class InceptionV3(Network):
         )  # fmt: skip
         if row.aux:
             self.sides["Mixed_6e"] = auxiliary(up_to(self.features, "Mixed_6e"), row, classes, w_in)
-        he(self)
+        he_convolutions(self)
 
 
 def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:

@@ -18,7 +18,7 @@ from torch import nn
 from imclass.models.entry import Foreign, NetworkEntry, PaperResult
 from imclass.models.layers.branches import MEAN, POOL, Conv, Part, branches, chain, maps_out
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -109,7 +109,7 @@ class InceptionV4(Network):
             nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), Dropout(0.2), nn.Flatten(),
             nn.Linear(maps_out(self.features, w_in), classes),
         )  # fmt: skip
-        he(self)
+        he_convolutions(self)
 
 
 def timm(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.residual import BasicBlock, Bottleneck, Option, foreign, last_side, shortcut, stages, stem
 from imclass.models.network import Network
 
@@ -51,7 +51,7 @@ class ResNet(Network):
         self.features = nn.Sequential(stem(w_in, row.stem, 7) | stages(row.stem, row.blocks, row.widths, block))
         side = last_side(row.size, len(row.blocks), 7)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1][-1], classes))
-        he(self)
+        he_convolutions(self)
 
 
 def entry(row: Row, parameters: int, result: PaperResult | None = None, theirs: str = "") -> NetworkEntry:

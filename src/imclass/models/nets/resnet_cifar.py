@@ -13,7 +13,7 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import Foreign, NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.residual import BasicBlock, Zeros, last_side, shortcut, stages, stem, torchvision_name
 from imclass.models.network import Network
 
@@ -52,7 +52,7 @@ class ResNetCifar(Network):
         self.features = nn.Sequential(*first.values(), *(block for stage in blocks.values() for block in stage))
         side = last_side(row.size, len(row.widths), 3)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes))
-        he(self)
+        he_convolutions(self)
 
 
 def akamaster_name(n: int, name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.residual import PreActivation, last_side, pre_activated, projection, shortcut, stages, stem
 from imclass.models.network import Network
 
@@ -42,7 +42,7 @@ class ResNetPreAct(Network):
         self.features = nn.Sequential(stem(w_in, row.stem, row.stem_kernel) | units | last)
         side = last_side(row.size, len(row.blocks), row.stem_kernel)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(w_out, classes))
-        he(self)
+        he_convolutions(self)
 
 
 def unit(w_in: int, widths: tuple[int, ...], stride: int, activated: bool = False) -> nn.Module:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imclass.models.entry import Foreign, NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.residual import Bottleneck, foreign, last_side, shortcut, stages, stem, torchvision_name
 from imclass.models.network import Network
 
@@ -58,7 +58,7 @@ class ResNeXt(Network):
         )
         side = last_side(row.size, len(row.blocks), row.stem_kernel)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1][1], classes))
-        he(self)
+        he_convolutions(self)
 
 
 class Aggregation(nn.Module):

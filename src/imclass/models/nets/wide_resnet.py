@@ -18,7 +18,7 @@ from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he
+from imclass.models.layers.initialisers import he_convolutions
 from imclass.models.layers.residual import PreActivation, last_side, pre_activated, projection, stages
 from imclass.models.nets import resnet
 from imclass.models.network import Network
@@ -57,7 +57,7 @@ class WideResNet(Network):
         self.features = nn.Sequential(first | groups | last)
         side = last_side(row.size, len(row.blocks), 3)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes))
-        he(self)
+        he_convolutions(self)
 
 
 def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:

@@ -125,21 +125,17 @@ class MeanPosterior:
     about: str = ""  # a line for people, with the paper
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return Q for a model; none where the paper fixes it."""
-        return self.scales or (() if self.paper else (own_scale(preprocess),))
-
-    def sides(self, preprocess: Preprocess) -> tuple[int, ...]:
         """Return the sides in pixels to which the shorter side of an image is rescaled."""
-        return self.scales_for(preprocess) or proportional(self.paper, self.native, preprocess.size)
+        return self.scales or proportional(self.paper, self.native, preprocess.size) or (own_scale(preprocess),)
 
     def check(self, classifier: ViewClassifier) -> None:
         """Raise `UserError` for a Q below the native size, or a network that takes its native size alone."""
-        sides = self.sides(classifier.preprocess)
+        sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(classifier, min(sides), self.looks)
 
     def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
         """Return log-scores of uint8 H W C images of any sizes; raise `UserError` for a Q below the native size."""
-        sides = self.sides(classifier.preprocess)
+        sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return over_scales(classifier, images, sides, self.looks)

@@ -17,7 +17,8 @@ class Cosine(Schedule):
 
     def share_at(self, position: Position) -> float:
         """Return the cosine at the share of the steps that is done."""
-        done = max(0, position.step - self.warmup) / max(1, position.steps - self.warmup)
+        warmup = self.warmup_of(position.steps)
+        done = max(0, position.step - warmup) / max(1, position.steps - warmup)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
 
 

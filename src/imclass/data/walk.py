@@ -1,0 +1,121 @@
+"""A walk through folders of images that notes what it passes over. Nothing in them is ever written to."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imclass.core.errors import UserError
+from imclass.core.files import begins
+from imclass.core.text import listed
+from imclass.data.names import is_hidden, is_image, kinds_of
+
+
+@dataclass
+class Walk:
+    """A walk through the folder `root`, and what it passed over, relative to that."""
+
+    root: Path
+    hidden: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)  # of the class folders
+    other: list[str] = field(default_factory=list)  # files that are no images by name
+    loops: list[str] = field(default_factory=list)  # links to a folder that they lie in
+    runs: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)  # folders
+
+    def folders(self, relative: str) -> list[str]:
+        """Return the names of the folders in `relative`; what else is there is noted. Runs are not among them."""
+        found = []
+        for entry in entries(self.root / relative):
+            path = join(relative, entry.name)
+            if is_hidden(entry.name):
+                self.hidden.append(path)
+            elif not is_folder(entry):
+                self.outside.append(path)
+            elif is_run(Path(entry.path)):
+                self.runs.append(path)
+            else:
+                found.append(entry.name)
+        return found
+
+    def images(self, relative: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+        """Yield every image in `relative` and the folders in it; links are followed, loops and runs are not.
+
+        A folder that cannot be read is yielded like an image, so that it is refused by name and counted.
+        """
+        here = os.path.realpath(self.root / relative)
+        if here in above:
+            self.loops.append(relative)
+            return
+        try:
+            inside = scanned(self.root / relative)
+        except OSError:
+            self.unreadable.append(relative or str(self.root))
+            yield relative
+            return
+        for entry in inside:
+            path = join(relative, entry.name)
+            if is_hidden(entry.name):
+                self.hidden.append(path)
+            elif is_folder(entry):
+                if is_run(Path(entry.path)):
+                    self.runs.append(path)
+                else:
+                    yield from self.images(path, (*above, here))
+            elif is_image(entry.name):
+                yield path
+            else:
+                self.other.append(path)
+
+    def runs_in(self, relative: str) -> list[str]:
+        """Return the runs that were met below a folder."""
+        return [run for run in self.runs if run.startswith(f"{relative}/")]
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence for each kind of thing that was passed over, with the first few names."""
+        kinds = (
+            ("hidden files or folders", self.hidden),
+            ("files or folders outside the class folders", self.outside),
+            (f"files that are no images by name ({kinds_of(self.other)})", self.other),
+            ("links to a folder that they lie in", self.loops),
+            ("folders that are runs of imclass", self.runs),
+        )
+        ignored = [f"ignored {len(names):,} {what}: {listed(names, 3)}" for what, names in kinds if names]
+        refused = self.unreadable
+        return (*ignored, *([f"cannot read {len(refused):,} folders: {listed(refused, 3)}"] if refused else ()))
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether this is a folder or a link to one; a link that leads nowhere is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is a training run of ours, begun or finished: its config says so."""
+    try:
+        config = folder / "config.json"
+        return config.is_file() and begins(config, b'"format"') and begins(config, b'"training": {')
+    except OSError:
+        return False
+
+
+def join(folder: str, name: str) -> str:
+    """Return a path relative to the root, where "" is the root itself."""
+    return f"{folder}/{name}" if folder else name
+
+
+def scanned(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, sorted."""
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, sorted; one that cannot be read is a `UserError`."""
+    try:
+        return scanned(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}; change its permissions or move it away") from None

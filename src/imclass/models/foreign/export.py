@@ -1,0 +1,137 @@
+"""A network's tensors as another library names, shapes and feeds them, and a record that takes them back unchanged."""
+
+import io
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Model
+from imclass.core.errors import UserError
+from imclass.core.text import nearest
+from imclass.models.analysis.flow import Step, flow
+from imclass.models.classifier import NetworkClassifier, networks, row_of, sketch
+from imclass.models.entry import NetworkEntry
+from imclass.models.foreign.fit import given, outlined
+from imclass.models.foreign.inputs import INPUTS, Inputs
+from imclass.models.foreign.readers import RECORD
+from imclass.models.network import Network
+from imclass.store.context import Context
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an export's file says of the model; `inputs` is a JSON object as `--preprocess FILE` takes it."""
+
+    network: str
+    row: dict[str, Any]
+    classes: tuple[str, ...]
+    inputs: dict[str, Any]
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A network's tensors by a library's names, what they expect of an image, and the record."""
+
+    tensors: dict[str, Tensor]
+    inputs: Inputs
+    record: Record
+
+
+def exported(found: NetworkClassifier, library: str, context: Context | None = None) -> Export:
+    """Return the network as `library` has it; one that it does not have is a `UserError`."""
+    entry: NetworkEntry = networks(context)[found.name]
+    if library not in entry.foreign:
+        raise UserError(f"--format {library}: that library has no {found.name}{nearest(library, entry.foreign)}")
+    check_same(found, entry, library)
+    tensors, inputs = given(found.network, library, entry.foreign[library]), inputs_of(found, library)
+    if inputs.preprocess.channels != found.preprocess.channels:
+        tensors = turned(tensors)
+    values = {"mean": inputs.mean, "std": inputs.std, "unit": inputs.unit}
+    expected = to_json(values) | to_json(inputs.preprocess)
+    return Export(
+        tensors, inputs, Record(found.name, found.row, found.classes, expected, found.file_header.licence)
+    )  # fmt: skip
+
+
+def check_same(found: NetworkClassifier, entry: NetworkEntry, library: str) -> None:
+    """Raise `UserError` unless the library's network has these tensors and computes the same."""
+    foreign, row = entry.foreign[library], row_of(entry, found.row, found.name)
+    theirs = row_of(entry, dict(foreign.row), found.name)
+    ours, wanted = (outlined(entry, r, len(found.classes), found.preprocess.w_in) for r in (row, theirs))
+    forms = {name: tensor.shape for name, tensor in wanted.items()}
+    fits = all(tensor.shape == forms.get(name) for name, tensor in ours.items())
+    if fits:
+        with torch.device("meta"):
+            there = entry.build(replace(theirs, size=row.size), len(found.classes), found.preprocess.w_in)
+    if not fits or steps(found.network) != steps(there):
+        named = [k for k, v in to_json(theirs).items() if to_json(row)[k] != v]
+        raise UserError(
+            f"{library}'s {foreign.name} is another network than this {found.name}: they differ in "
+            f"{', '.join(named) or 'their layers'}"
+        )
+
+
+def steps(network: Network) -> list[Step]:
+    """Return what the layers of a network do to an image, without the normalisation, which no other library has."""
+    return [step for step in flow(network) if step.layer]
+
+
+def inputs_of(found: NetworkClassifier, library: str) -> Inputs:
+    """Return what the classifier takes, in the channel order and the unit of the library's weights."""
+    convention = INPUTS.get(library, {})
+    unit = convention.get("unit", 1)
+    colour = found.preprocess.w_in == 3
+    channels = convention.get("channels", "rgb") if colour else found.preprocess.channels
+    mean, std = (getattr(found.network, name).detach().cpu().double() * unit for name in ("mean", "std"))
+    if channels != found.preprocess.channels:
+        mean, std = mean.flip(0), std.flip(0)
+    preprocess = replace(found.preprocess, channels=channels)
+    return Inputs(preprocess, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), unit)
+
+
+def turned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors for images whose channels come in the other order: the first convolution's are turned round.
+
+    A network that does not begin with a convolution is a `UserError`.
+    """
+    name, first = next(((n, t) for n, t in tensors.items() if t.dim() > 1), ("", torch.zeros(0)))
+    if first.dim() != 4 or first.shape[1] != 3:
+        raise UserError("the network does not begin with a convolution of three channels, so their order stays rgb")
+    return {**tensors, name: first.flip(1).contiguous()}
+
+
+def write_export(export: Export, suffix: str) -> bytes:
+    """Return a state dict's file: safetensors, or PyTorch's pickle, with the record where the library looks past it."""
+    record = json.dumps(to_json(export.record))
+    if suffix == ".safetensors":
+        return safetensors.torch.save(export.tensors, metadata={"format": "pt", RECORD: record})
+    state = OrderedDict(export.tensors)
+    vars(state)["_metadata"] = {RECORD: record}  # where torch.nn.Module.state_dict keeps its versions
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def record_in(text: str, path: Path, network: str, context: Context | None = None) -> Record | None:
+    """Return the record in an export of this network, None where there is none; one that is wrong is a `UserError`."""
+    if not text:
+        return None
+    try:
+        record: Record = from_json(Record, json.loads(text))
+        if record.network != network:
+            return None
+        sketch(Model(network, record.row), record.classes, context=context)
+    except (ValueError, RecursionError, UserError) as error:
+        raise UserError(
+            f"{path}: what the export says of its model cannot be read ({error}); install the imclass that wrote it"
+        ) from None
+    return record

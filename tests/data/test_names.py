@@ -1,0 +1,51 @@
+"""Names: images by suffix, what systems leave behind, folders that are splits."""
+
+import pytest
+
+from imclass.data.names import is_hidden, is_image, is_like_a_split, kinds_of, split_of
+
+LITTER = [
+    ".x", "._x.png", ".thumbnails", ".ipynb_checkpoints", ".Trash-1000", "__MACOSX", "Thumbs.db", "desktop.ini",
+    "DESKTOP.INI", "lost+found", "System Volume Information", "$RECYCLE.BIN", "@eaDir", "#recycle",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LITTER)
+def test_hidden_names(name: str) -> None:
+    assert is_hidden(name)
+    assert not is_hidden(f"x{name}")
+
+
+def test_image_names() -> None:
+    named = ["a.jpg", "a.JPEG", "a.jpe", "a.jfif", "a.png", "a.webp", "a.gif", "a.bmp", "a.tif", "a.heic", "a.avif"]
+    assert all(map(is_image, named))
+    assert not any(map(is_image, ("a", "a.txt", "jpg", "a.jpg.txt", ".png", "a.ppm")))
+
+
+@pytest.mark.parametrize(
+    ("split", "names"),
+    [
+        (
+            "train",
+            ["train", "Train", "TRAINING", "training_set", "train-set", "trainset", "train_images", "Train Data"],
+        ),
+        ("train", ["images_train", "training_images", "trainingset", "train_data"]),
+        ("validation", ["val", "valid", "validation", "Validation", "dev", "val_set", "validation-images", "valset"]),
+        ("test", ["test", "Testing", "test_set", "test-set", "tests", "TestImages", "test.images", "testing data"]),
+        (None, ["cat", "seg_train", "test tube", "invalid", "device", "train station", "contest", "test-multiple"]),
+        (None, ["rest", "value", "testament", "test1", "train2017", "set", "images", ""]),
+    ],
+)
+def test_folders_that_are_splits(split: str | None, names: list[str]) -> None:
+    assert {name: split_of(name) for name in names} == dict.fromkeys(names, split)
+
+
+def test_folders_that_may_be_splits() -> None:
+    assert all(map(is_like_a_split, ["seg_train", "Test1", "fold3", "holdout", "my validation"]))
+    assert not any(map(is_like_a_split, ["cat", "2019", "invoice"]))
+
+
+def test_kinds_are_counted_and_the_most_frequent_come_first() -> None:
+    assert kinds_of(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without a suffix"
+    assert kinds_of(f"{i}.{kind}" for kind in "abcdefg" for i in range(2)).endswith("2 .e and 2 other kinds")
+    assert kinds_of([]) == ""

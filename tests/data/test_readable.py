@@ -1,0 +1,87 @@
+"""What a run needs of its images, found before it begins and with few images decoded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imclass.core.contracts import Image, Origin
+from imclass.core.errors import BadImage, UserError
+from imclass.data.arrays import ArrayDataset
+from imclass.data.catalog import open_split
+from imclass.data.readable import check_learnable, check_scorable
+from imclass.data.sets.folder import FolderDataset
+from imclass.store.context import open_context
+
+
+@dataclass(frozen=True)
+class Planted(FolderDataset):
+    """A folder in which only some files can be read; it counts what is decoded."""
+
+    good: frozenset[str] = frozenset()
+    seen: list[str] = None  # type: ignore[assignment]
+
+    def __getitem__(self, i: int) -> tuple[Image, int]:
+        self.seen.append(self.files[i])
+        if self.files[i] not in self.good:
+            raise BadImage("empty", self.files[i], "the file has 0 bytes")
+        return np.zeros((2, 2, 3), np.uint8), int(self.labels[i])
+
+
+def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rule: str = "hash 80/20") -> Planted:
+    classes = tuple(sorted({file.split("/")[0] for file in files}))
+    labels = np.array([classes.index(file.split("/")[0]) for file in files], np.int64)
+    splits, ids = ("train", "test"), np.arange(len(files))
+    origin = Origin("pets", "/pets", rule)
+    return Planted(Path("/pets"), tuple(files), labels, ids, classes, splits, split, origin, None, frozenset(good), [])
+
+
+FILES = [f"{name}/{i}.png" for i in range(3) for name in ("cat", "dog")]
+
+
+def test_one_image_of_each_class_and_split_is_enough_and_no_more_are_decoded() -> None:
+    training, held_out = planted(FILES, ["cat/1.png", "dog/0.png", "dog/2.png"]), planted(FILES, FILES, "test")
+    check_learnable(training)
+    check_scorable([held_out])
+    assert training.seen == ["cat/0.png", "cat/1.png", "dog/0.png"] and held_out.seen == ["cat/0.png"]
+
+
+def test_a_class_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(UserError) as caught:
+        check_learnable(planted(FILES, ["cat/1.png"]))
+    message = str(caught.value)
+    assert "class 'dog' of /pets cannot be learned: none of its 3 images can be read" in message
+    assert "the first: dog/0.png: the file has 0 bytes (empty)" in message
+
+
+def test_a_split_that_cannot_be_scored_is_named() -> None:
+    with pytest.raises(UserError, match="split 'test' of /pets cannot be scored: none of its 6 images can be read"):
+        check_scorable([planted(FILES, FILES, "validation"), planted(FILES, [], "test")])
+    with pytest.raises(UserError, match="split 'test' of /pets cannot be scored: it has no images"):
+        check_scorable([planted([], [], "test")])
+
+
+def test_one_class_cannot_be_trained_on() -> None:
+    with pytest.raises(
+        UserError, match="/pets: a classifier needs at least two classes, and there is only 'cat'; make"
+    ):
+        check_learnable(planted(FILES[::2], FILES))
+
+
+def test_a_folder_too_high_is_told_which_one_to_give() -> None:
+    deeper = [f"photos/{file}" for file in FILES]
+    with pytest.raises(UserError, match=r"only 'photos', with the folders 'cat', 'dog'; .* give /pets/photos"):
+        check_learnable(planted(deeper, deeper))
+    with pytest.raises(UserError, match="only 'photos'; make one folder per class"):
+        check_learnable(planted(deeper, deeper, rule="folders"))
+
+
+def test_a_set_in_memory_is_not_decoded() -> None:
+    training = open_split("mnist-sample", "train", open_context())
+    assert isinstance(training, ArrayDataset)
+    check_learnable(training)
+    check_scorable([training])
+    with pytest.raises(UserError, match="it has no images"):
+        check_scorable([replace(training, array=training.array[:0], labels=training.labels[:0], ids=training.ids[:0])])
