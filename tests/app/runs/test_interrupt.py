@@ -170,12 +170,12 @@ def test_a_signal_between_batches_of_held_out_images(
     assert main([*words, f"{split}-whole"]) == 0
     real, calls = runs.evaluate, itertools.count(1)
 
-    def evaluate(*given: Any, report: Any, **named: Any) -> Any:
+    def evaluate(*given: Any, **named: Any) -> Any:
         if given[1].split == split and next(calls) == epoch:
             signal.raise_signal(signal.SIGINT)
-            report(1, len(given[1]))
+            named["report"](1, len(given[1]))
             raise AssertionError("it goes on")
-        return real(*given, report=report, **named)
+        return real(*given, **named)
 
     out = f"{split}-{epoch}"
     with monkeypatch.context() as patched:
@@ -195,11 +195,11 @@ def test_a_signal_while_the_weights_to_keep_are_scored(
     words = [*WORDS, *SPLITS["validation"], "--out", "concluding"]
     real = runs.evaluate
 
-    def evaluate(*given: Any, report: Any, **named: Any) -> Any:
+    def evaluate(*given: Any, **named: Any) -> Any:
         if given[1].split == "test":
             signal.raise_signal(signal.SIGTERM)
-            report(1, len(given[1]))
-        return real(*given, report=report, **named)
+            named["report"](1, len(given[1]))
+        return real(*given, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(runs, "evaluate", evaluate)
