@@ -56,7 +56,8 @@ def test_checkpoints_of_a_finished_run_are_removed_and_that_is_said(
         assert (place / out / "checkpoints").is_dir() == bool(more)
         assert main([*words, out]) == 0  # it is finished, with and without them
         shown = capsys.readouterr()
-        assert shown.err == "" and f"finished: {out}/model.safetensors (last step)" in shown.out
+        assert "begins" not in shown.err and "checkpoints" not in shown.err
+        assert f"finished: {out}/model.safetensors (last step)" in shown.out
 
 
 DIVERGING = "train mnist-lenet --data pets --epochs 1 --batch 1 --schedule.rate 1e6 --schedule.kind constant --out bad"
