@@ -372,6 +372,13 @@ def test_help_is_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "{None}" not in shown and "default: None" not in shown
 
 
+@pytest.mark.parametrize("columns", ["1", "5", "0", "x"])
+def test_help_ends_in_any_terminal(columns: str) -> None:
+    given = {**os.environ, "COLUMNS": columns}
+    done = command("train", "--help", stdout=subprocess.PIPE, env=given, timeout=60)  # it went on for ever
+    assert done.returncode == 0 and "--dry-run" in done.stdout
+
+
 def test_help_does_not_import_torch() -> None:
     words = [[], ["--help"], ["--version"], ["train", "mnist-lenet", "--help"], *([verb, "-h"] for verb in VERBS)]
     program = f"""

@@ -14,7 +14,7 @@ from imclass.app.runs import single
 from imclass.core.errors import UserError
 
 
-def under_torchrun(monkeypatch: pytest.MonkeyPatch, rank: int, count: int) -> None:
+def under_torchrun(monkeypatch: pytest.MonkeyPatch, rank: int, count: int | str) -> None:
     """Set what torchrun sets; let no process wait."""
     monkeypatch.setenv("WORLD_SIZE", str(count))
     monkeypatch.setenv("RANK", str(rank))
@@ -32,8 +32,9 @@ def test_the_first_of_several_processes_prints_the_one_message(
     assert shown.out == "" and not (tmp_path / "run").exists()
 
 
-def test_one_process_trains(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    under_torchrun(monkeypatch, 0, 1)
+@pytest.mark.parametrize("count", [1, "", "many"])
+def test_one_process_trains(count: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_torchrun(monkeypatch, 0, count)
     assert main(["train", "mnist-lenet", "--dry-run"]) == 0
 
 

@@ -1,9 +1,12 @@
 """The help of a verb, and the options that a recipe's config adds to those of `imclass train`."""
 # Tested in tests/app/cli/test_main.py
 
+import contextlib
 import inspect
+import os
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tyro
@@ -15,16 +18,30 @@ from imclass.app.cli.words import parse
 from imclass.core.codec import flatten, to_json
 from imclass.core.config import Training
 
+NARROWEST = 40  # columns of help that can still be read
 ROW = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
 
 
 def explain(kind: type, program: str) -> None:
     """Print the help of an argument class."""
+    with columns(NARROWEST):
+        try:
+            tyro.cli(kind, args=["--help"], prog=program)
+        except SystemExit as stop:  # tyro ends the process after help
+            if stop.code:
+                raise
+
+
+@contextlib.contextmanager
+def columns(least: int) -> Iterator[None]:
+    """Have the terminal count as at least so wide for the time of a block: in a few columns tyro wraps without end."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(least, shutil.get_terminal_size().columns))
     try:
-        tyro.cli(kind, args=["--help"], prog=program)
-    except SystemExit as stop:  # tyro ends the process after help
-        if stop.code:
-            raise
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        os.environ |= {} if before is None else {"COLUMNS": before}
 
 
 def explain_train(words: Sequence[str]) -> None:
