@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from imclass.app import load as models
 from imclass.app.runs import train as runs
@@ -19,18 +19,16 @@ from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
-from imclass.store.context import Context, open_context
-from imclass.store.store import Store, open_store
+from imclass.store.context import Location, open_context
+from imclass.store.store import Store
 from imclass.training.events import Consumer, Event
-
-Place: TypeAlias = str | Path
 
 
 def train(
     recipe: str | Training,
     out: str | Path | None = None,
-    store: Place | Store | None = None,
-    plugins: Place | Sequence[Place] = (),
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
     consumers: Sequence[Consumer] = (),
     override: Mapping[str, Any] | None = None,
     **choices: Any,
@@ -42,7 +40,7 @@ def train(
     """
     check_single()
     check_consumers(consumers)
-    context = context_of(store, plugins)
+    context = open_context(store, plugins)
     choices = written(choices | dict(override or {}))
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
@@ -53,7 +51,7 @@ def train(
 
 def configure(
     recipe: str | Training,
-    plugins: Place | Sequence[Place] = (),
+    plugins: Location | Sequence[Location] = (),
     override: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Training:
@@ -62,7 +60,7 @@ def configure(
     `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`; keywords may be dotted as well. A field of a
     stage is set in every stage. A mistake is a `UserError` that names the field.
     """
-    return runs.configure(recipe, context_of(None, plugins), **written(choices | dict(override or {})))
+    return runs.configure(recipe, open_context(plugins=plugins), **written(choices | dict(override or {})))
 
 
 def create(
@@ -70,7 +68,7 @@ def create(
     classes: Sequence[str],
     preprocess: Preprocess | None = None,
     seed: int = 0,
-    plugins: Place | Sequence[Place] = (),
+    plugins: Location | Sequence[Location] = (),
 ) -> NetworkClassifier:
     """Return a fresh classifier: the network of this name, weights drawn from `seed`, these K class names.
 
@@ -79,23 +77,20 @@ def create(
     """
     if isinstance(classes, str):
         raise UserError(f"the classes are the text {classes!r}; give their names as a list")
-    return classifier.create(model, classes, preprocess, seed, context_of(None, plugins))
+    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins))
 
 
 def load(
-    model: Place, plugins: Place | Sequence[Place] = (), store: Place | Store | None = None, device: str = "cpu"
+    model: Location,
+    plugins: Location | Sequence[Location] = (),
+    store: Location | Store | None = None,
+    device: str = "cpu",
 ) -> Classifier:
     """Return the classifier that `model` names: a run, a model file, or NETWORK:WEIGHTS. Raise `UserError` otherwise.
 
     It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N, mps).
     """
-    return models.load(os.path.expanduser(model), context_of(store, plugins), device=str(device))
-
-
-def context_of(store: Place | Store | None, plugins: Place | Sequence[Place]) -> Context:
-    """Return the context with this store, which may be a folder, and the plugins of one folder or several."""
-    folders = [plugins] if isinstance(plugins, str | Path) else plugins
-    return open_context(open_store(Path(store)) if isinstance(store, str | Path) else store, folders)
+    return models.load(os.path.expanduser(model), open_context(store, plugins), device=str(device))
 
 
 def written(choices: Mapping[str, Any]) -> dict[str, Any]:

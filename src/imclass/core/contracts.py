@@ -108,7 +108,7 @@ class ViewProtocol(Protocol):
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the sides Q in pixels of an image's shorter side; none where the view is the network's own."""
+        """Return the sides Q in pixels of an image's shorter side; none where the preprocess alone decides."""
         ...
 
     def check(self, classifier: ViewClassifier) -> None:

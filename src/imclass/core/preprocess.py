@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from imclass.core.bounds import AtLeast, check
 from imclass.core.errors import UserError
 
 FILTERS = {
@@ -36,20 +37,22 @@ class Preprocess:
     becomes size x size) or "none" (the image is taken as it is). A centre crop of `size` follows.
     """
 
-    size: int = 224
+    size: Annotated[int, AtLeast(1)] = 224
     colour: Literal["rgb", "grey"] = "rgb"
     resize: Literal["shorter", "squash", "none"] = "shorter"
-    scale: int = 256
+    scale: Annotated[int, AtLeast(1)] = 256
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     channels: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"preprocess.size is {self.size}; it must be at least 1 pixel")
+        check(self, "preprocess.")
+
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` for a crop that does not fit."""
         if self.resize == "shorter" and self.scale < self.size:
             raise UserError(
-                f"preprocess.scale {self.scale} is below preprocess.size {self.size}: the crop would not fit; "
-                f"raise --preprocess.scale to at least {self.size}, or set --preprocess.resize squash"
+                f"{at}scale {self.scale} is below {at}size {self.size}: the crop would not fit; "
+                f"raise --{at}scale to at least {self.size}, or set --{at}resize squash"
             )
 
     @property

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from imclass.core.tables import Found, Plugins, find, load_plugins
 from imclass.store.store import Store, open_store
+
+Location: TypeAlias = str | Path
 
 
 @dataclass(frozen=True)
@@ -16,9 +19,11 @@ class Context:
     plugins: Plugins = Plugins()
 
 
-def open_context(store: Store | None = None, plugins: Sequence[str | Path] = ()) -> Context:
-    """Return the context with this store, or the user's own, and the plugins of these folders."""
-    return Context(store or open_store(), load_plugins([Path(folder) for folder in plugins]))
+def open_context(store: Store | Location | None = None, plugins: Location | Sequence[Location] = ()) -> Context:
+    """Return the context with this store, or the user's own, and the plugins of a folder or of several."""
+    folders = [plugins] if isinstance(plugins, str | Path) else plugins
+    opened = store if isinstance(store, Store) else open_store(store if store is None else Path(store))
+    return Context(opened, load_plugins([Path(folder) for folder in folders]))
 
 
 def find_in(context: Context | None, package: str, table: str, what: str) -> Found:

@@ -67,8 +67,8 @@ def test_a_file_is_taken_in_looked_at_and_given_out(place: Path, capsys: pytest.
 
 def test_an_export_needs_no_options_to_come_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("names.json").write_text(json.dumps([f"kind {k}" for k in range(10)]))
-    said = ("--classes", "names.json", "--preprocess", "imagenet-bicubic")
-    run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", *said)
+    choices = ("--classes", "names.json", "--preprocess", "imagenet-bicubic")
+    run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", *choices)
     for out in ("back.PTH", "back.safetensors"):
         run(capsys, "weights", "export", "m.safetensors", "--format", "akamaster", "--out", out)
         run(capsys, "weights", "import", out, "--as", NET, "--out", "again.safetensors")

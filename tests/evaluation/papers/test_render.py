@@ -124,8 +124,8 @@ OVERFEAT = Net("overfeat-accurate", (256,), (245, 281, 317, 389, 425, 461))  # a
 def test_six_scales_are_not_the_four_of_the_published_row() -> None:
     four = replace(OVERFEAT, test=(245, 281, 389, 461))
     for nets, label in (((four,), "OverFeat (1 net)"), ((four,) * 7, "OverFeat (7 nets)")):
-        (beside,) = cells(render("7", [one(What(nets, "overfeat", "four"))]), label)
-        assert "24.50" in beside
+        (line,) = cells(render("7", [one(What(nets, "overfeat", "four"))]), label)
+        assert "24.50" in line
     text = render("7", [one(What((OVERFEAT,), "overfeat", "six"))])
     (published,) = cells(text, "OverFeat (1 net)")
     assert published[-2:] == ["not", "run"] and "24.50" not in published
@@ -135,7 +135,7 @@ def test_six_scales_are_not_the_four_of_the_published_row() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_scales_that_a_paper_fixes_are_stated(name: str) -> None:
-    """So that a run at other scales never stands beside a published number."""
+    """So that a run at other scales is never shown as a published one."""
     open_rows = {
         (net.network, row.tested.protocol)
         for table in TABLES[name]

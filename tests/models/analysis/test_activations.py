@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.analysis.activations import find_layer, output_of
-from imclass.models.classifier import create
+from imclass.models.classifier import create, networks
 from tests.support.tolerance import assert_near
 
 
@@ -53,3 +54,11 @@ def test_layers_are_found_by_name() -> None:
         find_layer(network, "featuers")
     with pytest.raises(UserError, match=r"no convolution; name a layer with --layer: 0, 1"):
         find_layer(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), None)
+
+
+@pytest.mark.parametrize(("name", "first"), [("googlenet", "features.conv1"), ("inception-v3", "features.Conv2d_1a")])
+def test_the_first_convolution_is_none_of_an_auxiliary_head(name: str, first: str) -> None:
+    small = networks()[name].small
+    network = create(Model(name, dict(small)), ["a", "b"]).network
+    assert next(iter(network.named_children()))[0] == "sides"  # the twin: they stand first
+    assert find_layer(network, None)[0].startswith(first)

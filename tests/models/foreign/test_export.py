@@ -63,7 +63,7 @@ def made(name: str, entry: NetworkEntry, library: str, channels: Any = "rgb") ->
 
 
 def back(found: NetworkClassifier, library: str, suffix: str, folder: Path) -> NetworkClassifier:
-    """Return the classifier that an export gives when it is imported with nothing said."""
+    """Return the classifier that an export gives when it is imported without options."""
     path = folder / f"a{suffix}"
     path.write_bytes(write_export(exported(found, library), suffix))
     return imported(path, found.name, Wanted())[0]

@@ -51,7 +51,7 @@ def test_torchvision_s_transform_input_is_in_the_buffers() -> None:
 
 
 def test_weights_for_cifar_see_the_whole_of_a_large_photo(tmp_path: Path) -> None:
-    """And an image of CIFAR as it is, whatever the resize rule."""
+    """And an image of CIFAR as it is."""
     torch.save(akamaster_state(), tmp_path / "a.th")
     found, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN))
     photo = np.zeros((320, 480, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""PyTorch's pickles give their tensors, whatever objects stand beside these, and nothing that they name is run."""
+"""PyTorch's pickles give their tensors, also among objects of other classes, and nothing that they name is run."""
 
 import argparse
 import collections
@@ -26,7 +26,7 @@ class Settings(dict[str, Any]):
 
 
 class Trainer:
-    """An object with tensors of its own."""
+    """An object that holds tensors."""
 
     def __init__(self) -> None:
         self.rate, self.average = 0.1, torch.ones(3)
@@ -63,7 +63,7 @@ def carelessly(held: Any) -> Any:
     return type("Careless", (pickle.Unpickler,), {})(io.BytesIO(pickle.dumps(held))).load()
 
 
-BESIDE = {
+OBJECTS = {
     "argparse.Namespace": argparse.Namespace(lr=0.1, folder=Path("data"), nested=argparse.Namespace(a=[1])),
     "numpy._core.multiarray.scalar": np.float64(91.5),
     "numpy.ndarray": np.arange(3),
@@ -76,11 +76,11 @@ BESIDE = {
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("name", OBJECTS)
 def test_objects_beside_the_weights_are_left_out_and_named(name: str, zipped: bool, tmp_path: Path) -> None:
     state = {"w": torch.arange(3.0)}
     torch.save(
-        {"args": BESIDE[name], "state_dict": state}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped
+        {"args": OBJECTS[name], "state_dict": state}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped
     )  # fmt: skip
     held = read_tensors(tmp_path / "a.pth")
     assert torch.equal(held.tensors["w"], state["w"])

@@ -11,10 +11,11 @@ from imclass.models.classifier import NetworkClassifier
 
 
 def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
-    """The layer of this name, or the first convolution."""
+    """Return the layer of this name, or the first convolution that scores an image: none of an auxiliary head."""
     layers = {name: module for name, module in network.named_modules() if name}
     if layer is None:
-        first = next((name for name, module in layers.items() if isinstance(module, nn.Conv2d)), None)
+        scoring = {name: module for name, module in layers.items() if not name.startswith("sides.")}
+        first = next((name for name, module in scoring.items() if isinstance(module, nn.Conv2d)), None)
         if first is None:
             raise UserError(f"the network has no convolution; name a layer with --layer: {', '.join(layers)}")
         return first, layers[first]

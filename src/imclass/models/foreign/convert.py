@@ -53,7 +53,7 @@ def fitted(
 def imported(path: Path, network: str, wanted: Wanted, context: Context | None = None) -> tuple[NetworkClassifier, Fit]:
     """Return the classifier that a file's tensors make of a network, and how they fitted; else raise `UserError`.
 
-    What is not given is as the file's record has it, if it is an export of ours, else the usual for such weights.
+    What is not given is taken from the file's record, if it is an export of ours, else from the library's convention.
     """
     entry: NetworkEntry = networks(context)[network]
     fit, held, record = fitted(path, network, wanted.naming, context, wanted.key)
@@ -61,10 +61,10 @@ def imported(path: Path, network: str, wanted: Wanted, context: Context | None =
         raise UserError(f"{path} was not loaded. {told(fit)}{elsewhere(fit, context)}")
     tensors = taken(fit, outlined(entry, fit.row, fit.classes, fit.w_in), held.tensors)
     names = class_names(fit, wanted, record)
-    inputs, said = inputs_for(entry, fit, wanted.inputs, record.inputs if record else None)
+    inputs, note = inputs_for(entry, fit, wanted.inputs, record.inputs if record else None)
     if wanted.inputs is None and fit.naming == OWN and {"mean", "std"} <= set(held.tensors):
         tensors |= {name: held.tensors[name].float() for name in ("mean", "std")}
-        said = "mean and std are the file's own"
+        note = "mean and std are the file's own"
     else:
         tensors |= inputs.buffers()
     if inputs.preprocess.channels == "bgr" and fit.w_in == 3:
@@ -74,7 +74,7 @@ def imported(path: Path, network: str, wanted: Wanted, context: Context | None =
         network, to_json(fit.row), names, replace(inputs.preprocess, channels="rgb"), licence=licence,
         chosen=f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}", **wanted.facts,
     )  # fmt: skip
-    return restored(tensors, header, path, context), replace(fit, notes=(*fit.notes, said))
+    return restored(tensors, header, path, context), replace(fit, notes=(*fit.notes, note))
 
 
 def told(fit: Fit) -> str:
@@ -97,7 +97,7 @@ def elsewhere(fit: Fit, context: Context | None) -> str:
 
 
 def class_names(fit: Fit, wanted: Wanted, record: Record | None) -> tuple[str, ...]:
-    """Return the names of the file's classes: those given, recorded, or usual for so many; else raise `UserError`."""
+    """Return the names of the file's classes: given, recorded, or known for their number; else raise `UserError`."""
     classes = wanted.classes
     if classes is None and record is not None:
         classes = record.classes

@@ -63,7 +63,7 @@ def exported(found: NetworkClassifier, library: str, context: Context | None = N
 
 
 def check_same(found: NetworkClassifier, entry: NetworkEntry, library: str) -> None:
-    """Raise `UserError` unless the library's network has these tensors and computes the same, whatever the row says."""
+    """Raise `UserError` unless the library's network has these tensors and computes the same."""
     foreign, row = entry.foreign[library], row_of(entry, found.row, found.name)
     theirs = row_of(entry, dict(foreign.row), found.name)
     ours, wanted = (outlined(entry, r, len(found.classes), found.preprocess.w_in) for r in (row, theirs))
@@ -87,10 +87,10 @@ def steps(network: Network) -> list[Step]:
 
 def inputs_of(found: NetworkClassifier, library: str) -> Inputs:
     """Return what the classifier takes, in the channel order and the unit of the library's weights."""
-    usual = INPUTS.get(library, {})
-    unit = usual.get("unit", 1)
+    convention = INPUTS.get(library, {})
+    unit = convention.get("unit", 1)
     colour = found.preprocess.w_in == 3
-    channels = usual.get("channels", "rgb") if colour else found.preprocess.channels
+    channels = convention.get("channels", "rgb") if colour else found.preprocess.channels
     mean, std = (getattr(found.network, name).detach().cpu().double() * unit for name in ("mean", "std"))
     if channels != found.preprocess.channels:
         mean, std = mean.flip(0), std.flip(0)

@@ -47,7 +47,7 @@ class Inputs:
     def __post_init__(self) -> None:
         sizes = (1, self.preprocess.w_in)
         if len(self.mean) not in (*sizes, self.pixels) or len(self.std) not in sizes:
-            raise UserError(f"mean {self.mean} and std {self.std} must have 1 value, or {self.preprocess.w_in}")
+            raise UserError(f"mean {self.mean[:5]} and std {self.std[:5]} must have 1 value, or {self.preprocess.w_in}")
         if not all(0 < s < math.inf for s in self.std):
             raise UserError(f"std is {self.std}; it must be positive numbers")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -78,11 +78,11 @@ class Inputs:
 def inputs_for(
     entry: NetworkEntry, fit: Fit, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
 ) -> tuple[Inputs, str]:
-    """Return the inputs that are chosen, else those recorded, else the usual for such weights; and a note of which."""
+    """Return the inputs that are chosen, else those recorded, else the library's; and a note of which."""
     own = default_preprocess(entry, native_size(fit.row, fit.network))
     own = replace(own, colour="grey" if fit.w_in == 1 else "rgb")
     if chosen is None and recorded is not None:
-        return inputs_from(recorded, own, "the export's record"), "classes and inputs are those of the exported model"
+        return inputs_from(recorded, own, "the export's record"), "images are shown as the exported model saw them"
     name = usual(entry, fit) if chosen is None else str(chosen)
     if name in INPUTS:
         record = INPUTS[name]

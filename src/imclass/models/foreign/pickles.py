@@ -60,7 +60,7 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
                 f"{path} is refused and nothing in it was run: it asks for {printable(asked[1])}, and weights need "
                 "no code. Give a file of tensors alone, such as torch.save(model.state_dict(), ...) writes"
             ) from None
-        # PyTorch's own words would advise to run the file's code
+        # PyTorch's message advises to run the file's code
         raise UserError(
             f"{path} cannot be read as a PyTorch file of tensors: it is damaged, of another kind, or holds more than "
             "tensors and plain values, and then nothing in it was run. Fetch it again, give it the suffix of what it "
@@ -78,7 +78,7 @@ def loaded(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
         try:
             stand_ins: list[Any] = [(type("StandIn", (StandIn,), {"asked": name}), name) for name in names]
             with warnings.catch_warnings(), safe_globals(stand_ins):
-                warnings.simplefilter("ignore")  # what is wrong with the file is said in one message
+                warnings.simplefilter("ignore")  # one message covers what is wrong with the file
                 return torch.load(path, weights_only=True, **options), tuple(names)
         except pickle.UnpicklingError as error:
             asked = ASKED.search(str(error))

@@ -25,7 +25,7 @@ from imclass.core.text import listed, nearest, printable
 from imclass.models.foreign.pickles import entries, read_pickle
 from imclass.store.untrusted import GRACE, RATIO
 
-RECORD = "imclass_export"  # the key of what our export says of the model, see convert.py
+RECORD = "imclass_export"  # the key of what our export says of the model, see export.py
 # Keys under which training scripts keep the weights. An average of them ("ema") is another set of weights.
 WRAPPERS = (
     "state_dict", "model_state_dict", "model_state", "model", "net", "network", "params",
@@ -143,7 +143,7 @@ def header_of(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
 
 
 def in_pickle(path: Path, key: str | None = None) -> NamedTensors:
-    """Return the state dict in what a training script saved, and notes of what stood beside it.
+    """Return the state dict in what a training script saved, and notes of the rest.
 
     `key` names the entry that holds it; without one, it is the file itself or the only entry that can be it.
     """
@@ -165,20 +165,20 @@ def in_pickle(path: Path, key: str | None = None) -> NamedTensors:
 
 
 def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
-    """Return the entry that holds the tensors, "" where they are the file's own; raise `UserError` where it is unclear.
+    """Return the entry that holds the tensors, "" where the file itself does; raise `UserError` where it is unclear.
 
-    An entry of a name that scripts use for weights comes before tensors beside it, such as a best accuracy.
+    An entry of a name that scripts use for weights comes before other tensors, such as a best accuracy.
     """
     holders = [name for name, value in held.items() if has_tensors(value)]
     if key is not None and key not in holders:
         raise UserError(f"--key {key}: {path} has no tensors under that name{nearest(key, holders)}")
     found = [key] if key is not None else [name for name in holders if name in WRAPPERS]
-    own = has_tensors(held)
-    if not found and not own:
+    plain = has_tensors(held)
+    if not found and not plain:
         found = holders
     if len(found) > 1:
         raise UserError(f"{path} holds several sets of weights, {listed(found)}; take one with --key {found[0]}")
-    if not found and not own:
+    if not found and not plain:
         contents = ", ".join(f"{printable(name)!r} ({kind_of(value)})" for name, value in [*held.items()][:10])
         objects = f"objects of {listed(stand_ins, 5)}" if stand_ins else "nothing"
         raise UserError(f"{path} holds no tensors by name, but {contents or objects}; save model.state_dict()")
