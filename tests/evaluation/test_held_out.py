@@ -149,3 +149,31 @@ def test_of_other_data_no_share_is_cut(place: Path, capsys: pytest.CaptureFixtur
     record = evaluated(capsys, "cut", "--data", "moved")
     assert record["total"] == 4 and "it holds the images that the model was trained from" in record["data"]
     assert evaluated(capsys, "cut", "--data", "moved", "--split", "validation")["total"] == 4
+
+
+@pytest.mark.parametrize(
+    ("parts", "words", "way"),
+    [
+        (("validation",), [], "train with --validation 0.1, which is fitted to then, or go without --temperature"),
+        (("validation", "test"), ["--split", "validation"], "report another with --split test"),
+        (("test",), [], "train with --validation 0.1, or go without --temperature"),
+        ((), [], "train with --validation 0.1, or go without --temperature"),
+    ],
+)
+def test_advice_on_what_is_fitted_holds_for_the_data_at_hand(
+    parts: tuple[str, ...], words: list[str], way: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, part in enumerate(parts and ("train", *parts)):
+        tree(place / "own" / part, per_class=8, side=12 + i)  # no image is in two parts
+    data = "own" if parts else "others"
+    assert main(shlex.split(f"train mnist-lenet --data {data} --epochs 1 --batch 4 --out fitting")) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "fitting", "--temperature", *words]) == 2
+    assert way in " ".join(capsys.readouterr().err.split())
+    if "--split test" in way:
+        assert main(["evaluate", "fitting", "--temperature", "--split", "test"]) == 0
+    else:
+        assert (
+            main(shlex.split(f"train mnist-lenet --data {data} --epochs 1 --batch 4 --validation .25 --out cut")) == 0
+        )
+        assert main(["evaluate", "cut", "--temperature"]) == 0

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli.main import main
+from imclass.app.verbs import train as verb
 from imclass.training.checkpoint import Checkpoints
+from imclass.training.events import Event, StepEnd
 from tests.support.small import digest, start, tree
 
 EPOCHS = 2
@@ -97,6 +100,26 @@ def test_a_picture_and_a_page_are_not_worth_a_run(
     assert digest(run) == whole and not (run / "curves.png").exists() and (run / "report.html").exists() == once
     assert (tmp_path / "counted" / "curves.png").exists()
     assert main(words(pets, run)) == 0 and (run / "report.html").exists()  # room was made
+
+
+def test_a_stop_that_could_not_save_does_not_say_so(
+    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Pressed:
+        """A screen on which Ctrl-C is pressed in the third step, when the disk is full."""
+
+        def see(self, event: Event) -> None:
+            if isinstance(event, StepEnd) and event.at.step == 3:
+                monkeypatch.setattr(os, "fsync", Disk(1))
+                signal.raise_signal(signal.SIGINT)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(verb, "screen", lambda *_: Pressed())
+    assert main(words(pets, tmp_path / "run")) == 75
+    assert "stopped at step 3; not saved: [Errno 28] No space left" in capsys.readouterr().err
+    assert newest_step(tmp_path / "run") == 2
 
 
 def newest_step(out: Path) -> int:

@@ -1,17 +1,23 @@
 """Signals to a real process: it saves, says how to go on, and what comes of that is what would have come anyway."""
 
+import itertools
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imclass.app.cli.main import main
+from imclass.app.runs import train as runs
+from imclass.app.runs.directory import Run
+from imclass.data.sets.folder import FolderDataset
 from tests.support.small import digest, start, tree, untrained, wait_until
 
 # A data set of the user's own that takes its time over each image, and tells when the test images are looked at.
@@ -127,6 +133,7 @@ def check_resumed(run: Path, whole: Path, command: str) -> None:
     [
         pytest.param((signal.SIGINT,), [], id="int"),
         pytest.param((signal.SIGTERM,), ["--workers", "2"], id="term"),
+        pytest.param((signal.SIGHUP,), [], id="hup"),
         pytest.param((signal.SIGINT, signal.SIGINT), [], id="int-int", marks=pytest.mark.slow),
     ],
 )
@@ -144,6 +151,100 @@ def test_a_signal_in_an_evaluation(place: Path, whole: Path) -> None:
     events = [json.loads(line)["event"] for line in (place / "evaluating" / "log.jsonl").read_text().splitlines()]
     assert events[-3:] == ["evaluated", "epoch_end", "saved"]  # it was finished first
     check_resumed(place / "evaluating", whole, command)
+
+
+def ends(run: Path) -> list[dict[str, Any]]:
+    """Return what the log says of the ends of epochs."""
+    return [event for event in Run(run).events() if event["event"] in ("evaluated", "epoch_end")]
+
+
+SPLITS = {"test": ["--epochs", "2"], "validation": ["--epochs", "2", "--validation", "0.25"]}
+
+
+@pytest.mark.parametrize(("split", "epoch"), [("test", 1), ("test", 2), ("validation", 2)])
+def test_a_signal_between_batches_of_held_out_images(
+    split: str, epoch: int, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scoring stops there, and is done again when the run goes on; also in the last epoch."""
+    words = [*WORDS, *SPLITS[split], "--out"]
+    assert main([*words, f"{split}-whole"]) == 0
+    real, calls = runs.evaluate, itertools.count(1)
+
+    def evaluate(*given: Any, **named: Any) -> Any:
+        if given[1].split == split and next(calls) == epoch:
+            signal.raise_signal(signal.SIGINT)
+            named["report"](1, len(given[1]))
+            raise AssertionError("it goes on")
+        return real(*given, **named)
+
+    out = f"{split}-{epoch}"
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "evaluate", evaluate)
+        capsys.readouterr()
+        assert main([*words, out]) == 75
+    assert f"stopped at step {2 * epoch}; saved" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*words, out]) == 0
+    assert digest(place / out) == digest(place / f"{split}-whole")
+    assert ends(place / out) == ends(place / f"{split}-whole")
+
+
+def test_a_signal_while_the_weights_to_keep_are_scored(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a validation split test images are scored once, after the last epoch has been saved."""
+    words = [*WORDS, *SPLITS["validation"], "--out", "concluding"]
+    real = runs.evaluate
+
+    def evaluate(*given: Any, **named: Any) -> Any:
+        if given[1].split == "test":
+            signal.raise_signal(signal.SIGTERM)
+            named["report"](1, len(given[1]))
+        return real(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "evaluate", evaluate)
+        assert main(words) == 75
+    assert not (place / "concluding" / "model.safetensors").exists()
+    assert "saved. To go on" in capsys.readouterr().err
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_first_step_ends_it_at_once(
+    number: int, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All images may be decoded before it, which can take minutes."""
+    decode, calls = FolderDataset.__getitem__, itertools.count()
+
+    def pressed(self: FolderDataset, i: int) -> Any:
+        if next(calls) == 3:
+            signal.raise_signal(number)
+        return decode(self, i)
+
+    monkeypatch.setattr(FolderDataset, "__getitem__", pressed)
+    words = shlex.split("train mnist-lenet --data pets --workers 0 --epochs 1 --batch 8 --out early")
+    shutil.rmtree(place / "early", ignore_errors=True)
+    assert main(words) == 75
+    assert "imclass: stopped before the first step. To go on: imclass train" in capsys.readouterr().err
+    assert next(calls) == 4  # no image was decoded after that
+    assert main(words) == 0
+
+
+def test_nohup_is_respected(place: Path) -> None:
+    """A signal that is ignored when the command begins stays so."""
+    words = [*WORDS, "--epochs", "2", "--out", "nohup"]
+    ignoring = (
+        "import signal, os, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", ignoring, sys.executable, "-m", "imclass", *words],
+        cwd=place, env={**os.environ, "OMP_NUM_THREADS": "1", "SECONDS_AN_IMAGE": "0.02"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_until(lambda: steps_done(place / "nohup") >= 1, process)
+    process.send_signal(signal.SIGHUP)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, told
 
 
 @pytest.mark.slow

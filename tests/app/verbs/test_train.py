@@ -33,6 +33,33 @@ def test_refusals_are_told_at_the_end_and_again(place: Path, capsys: pytest.Capt
     assert main([*words[:-1], "run"]) == 0  # the twin: finished before there was anything to refuse
 
 
+def test_refused_training_images_are_told_again_when_the_run_is_finished(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sorted(trained_on(place / "pets"))[0].write_bytes(b"")
+    words = shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out refusing")
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(words) == 1
+        assert "refused in all: 1 file\n" in capsys.readouterr().out
+
+
+def test_checkpoints_of_a_finished_run_are_removed_and_that_is_said(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split("train mnist-lenet --data pets --epochs 1 --batch 8 --out")
+    note = "note: the checkpoints of a finished run are removed; --keep-checkpoints keeps them"
+    for out, more in (("removing", []), ("keeping", ["--keep-checkpoints"])):
+        capsys.readouterr()
+        assert main([*words, out, *more]) == 0
+        assert capsys.readouterr().err.count(note) == 1 - len(more)
+        assert (place / out / "checkpoints").is_dir() == bool(more)
+        assert main([*words, out]) == 0  # it is finished, with and without them
+        shown = capsys.readouterr()
+        assert "begins" not in shown.err and "checkpoints" not in shown.err
+        assert f"finished: {out}/model.safetensors (last step)" in shown.out
+
+
 DIVERGING = "train mnist-lenet --data pets --epochs 1 --batch 1 --schedule.rate 1e6 --schedule.kind constant --out bad"
 
 
@@ -43,6 +70,7 @@ def test_training_that_diverges_stops_with_the_step_and_its_images(
     told = capsys.readouterr().err.partition("imclass: ")[2]
     assert "is not finite, so training stopped" in told and "Lower --schedule.rate" in told
     assert told.count(".png") == 1
+    assert "checkpoints" not in told and "another --out" not in told  # there is nothing yet that it could spoil
     assert not (place / "bad" / "model.safetensors").exists()
 
 

@@ -78,12 +78,11 @@ def screen(style: str, steps: int, done: int) -> Consumer:
 def stopped(event: NonFinite, run: Run) -> str:
     """Why training stopped by itself, and what to do."""
     names = ", ".join(event.names[:10]) + (f" and {len(event.names) - 10} more" if len(event.names) > 10 else "")
-    kept, where = (
-        (f"; the checkpoints in {run.folder} are from before", " (in another --out)") if run.worked else ("", "")
-    )
+    kept = f"; the checkpoints in {run.folder} are from before" if run.worked else ""
     return (
         f"step {event.at.step:,}: {event.what} is not finite, so training stopped{kept}.\nimages of the step: {names}\n"
-        f"Lower --schedule.rate, or pass over such steps with --nonfinite skip{where}"
+        "Lower --schedule.rate, or pass over such steps with --nonfinite skip"
+        + (" (in another --out)" if run.worked else "")
     )
 
 
