@@ -2,13 +2,14 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from imclass.app.runs import progress
 from imclass.app.runs.progress import Screen, Sums, counting
-from imclass.training.events import EpochStart, Evaluated, StepEnd
+from imclass.training.events import EpochStart, Evaluated, Saved, StepEnd
 from tests.support.events import at, evaluation, events
 
 
@@ -26,6 +27,17 @@ def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> Non
     (epoch,) = [line for line in lines if line.startswith("epoch")]
     assert epoch.startswith("epoch 1/1  loss 0.7500  top-1 42.86 %  test 50.00 %  7 images/s  waited 50 %  left 0:00:0")
     assert "step 2: no checkpoint could be written (the disk is full); training goes on" in lines
+
+
+def test_a_disk_that_stays_full_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(total_steps=4, done_steps=0)
+    for step, problem in enumerate(("", "full", "full", "", ""), 1):
+        screen.see(Saved(at(step, 0), Path("step"), problem))
+    screen.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "step 2: no checkpoint could be written (full); training goes on",
+        "step 4: checkpoints can be written again",
+    ]
 
 
 def test_sums_are_means_over_images() -> None:

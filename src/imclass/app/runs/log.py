@@ -45,8 +45,8 @@ class Log:
     def see(self, event: Event) -> None:
         if not self.in_place:  # all that comes would be lost, or be in a place that nobody looks at
             raise UserError(
-                f"{self.path.parent} was moved or removed while training in it, so training stopped; "
-                "put it back and give the same command again, or begin anew with another --out"
+                f"{self.path} was moved or removed, so training stopped; put {self.path.parent} back as it was and "
+                "give the same command again, or begin anew with another --out"
             )
         if isinstance(event, EpochStart) and event.at.batch > 0:
             return  # the epoch's start stands in the log already

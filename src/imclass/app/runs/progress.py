@@ -104,7 +104,7 @@ class Screen:
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
         self.total, self.first, self.began = total_steps, done_steps, time.monotonic()
         self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
-        self.sums, self.epochs = Sums(), 0
+        self.sums, self.epochs, self.unsaved = Sums(), 0, False
         self.left_out = LeftOut()
         self.bar.start()
 
@@ -125,8 +125,10 @@ class Screen:
             case NonFinite():
                 names = printable(", ".join(event.names[:10]))
                 self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
-            case Saved(problem=problem) if problem:
-                self.say(f"step {event.at.step:,}: no checkpoint could be written ({problem}); training goes on")
+            case Saved(problem=problem) if bool(problem) != self.unsaved:  # once for a disk that stays full
+                self.unsaved = bool(problem)
+                failed = f"no checkpoint could be written ({problem}); training goes on"
+                self.say(f"step {event.at.step:,}: {failed if problem else 'checkpoints can be written again'}")
 
     def head(self, epoch: int) -> str:
         """Which epoch, of how many."""
