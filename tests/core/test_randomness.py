@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from imclass.core.randomness import draw, mix, order, step_seed, uniform
+from imclass.core.randomness import Draws, mix, part_seed
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -24,7 +24,7 @@ def mixed(z: int) -> int:
 
 
 def drawn(seed: int, epoch: int, sample: int, repeat: int, stream: str) -> int:
-    """`draw` of one sample in plain integers."""
+    """`Draws.bits` of one sample in plain integers."""
     state = 0
     for word in (int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little"), seed, epoch, repeat):
         state = mixed(state + GOLDEN + word & MASK)
@@ -39,21 +39,21 @@ def test_the_mixer_is_splitmix64() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
 @pytest.mark.parametrize(("epoch", "repeat", "stream"), [(0, 0, "order"), (7, 2, "flip"), (2**31, 0, "é")])
-def test_draw_equals_the_reference(seed: int, epoch: int, repeat: int, stream: str) -> None:
+def test_bits_equal_the_reference(seed: int, epoch: int, repeat: int, stream: str) -> None:
     ids = np.array([0, 1, 2, 49_999, 2**62, 2**63 - 1], np.int64)
     expected = [drawn(seed, epoch, sample, repeat, stream) for sample in ids.tolist()]
-    assert draw(seed, epoch, ids, repeat, stream).tolist() == expected
+    assert Draws(seed, epoch).bits(ids, stream, repeat).tolist() == expected
 
 
 def test_golden_values_stay() -> None:
     """Runs recorded with these values could not be repeated if they changed: a new format number would be due."""
-    assert draw(0, 0, np.arange(3), 0, "order").tolist() == GOLDEN_ORDER
-    assert order(0, 0, np.arange(8)).tolist() == GOLDEN_EPOCH
-    assert step_seed(0, 0, 0) == GOLDEN_STEP
+    assert Draws(0).bits(np.arange(3), "order").tolist() == GOLDEN_ORDER
+    assert Draws(0, 0).order(np.arange(8)).tolist() == GOLDEN_EPOCH
+    assert part_seed(0, 0, 0) == GOLDEN_STEP
 
 
 def test_uniform_fills_the_unit_interval_evenly() -> None:
-    values = uniform(0, 0, IDS, 0, "flip")
+    values = Draws(0).uniform(IDS, "flip")
     assert values.min() >= 0 and values.max() < 1
     counts = np.histogram(values, 50, (0, 1))[0]
     assert stats.chisquare(counts).pvalue > 1e-4
@@ -63,29 +63,29 @@ def test_uniform_fills_the_unit_interval_evenly() -> None:
 @pytest.mark.parametrize("other", [(1, 0, 0, "flip"), (0, 1, 0, "flip"), (0, 0, 1, "flip"), (0, 0, 0, "crop")])
 def test_each_word_of_the_counter_makes_another_stream(other: tuple[int, int, int, str]) -> None:
     seed, epoch, repeat, stream = other
-    first, second = uniform(0, 0, IDS, 0, "flip"), uniform(seed, epoch, IDS, repeat, stream)
+    first, second = Draws(0).uniform(IDS, "flip"), Draws(seed, epoch).uniform(IDS, stream, repeat)
     assert not np.any(first == second)
     assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(len(IDS))
 
 
 def test_neighbours_do_not_know_each_other() -> None:
-    values = uniform(0, 0, IDS, 0, "flip")
+    values = Draws(0).uniform(IDS, "flip")
     assert abs(np.corrcoef(values[1:], values[:-1])[0, 1]) < 4 / np.sqrt(len(IDS))
 
 
 def test_every_bit_is_fair() -> None:
-    bits = np.unpackbits(draw(0, 0, IDS, 0, "flip").view(np.uint8).reshape(-1, 8), axis=1)
+    bits = np.unpackbits(Draws(0, 0).bits(IDS, "flip").view(np.uint8).reshape(-1, 8), axis=1)
     assert np.all(np.abs(bits.mean(0) - 0.5) < 5 * 0.5 / np.sqrt(len(IDS)))
 
 
 def test_a_sample_draws_the_same_in_any_company() -> None:
     shuffled = np.random.default_rng(0).permutation(IDS)
-    np.testing.assert_array_equal(draw(3, 1, shuffled, 0, "flip"), draw(3, 1, IDS, 0, "flip")[shuffled])
-    np.testing.assert_array_equal(draw(3, 1, IDS[::7], 0, "flip"), draw(3, 1, IDS, 0, "flip")[::7])
+    np.testing.assert_array_equal(Draws(3, 1).bits(shuffled, "flip"), Draws(3, 1).bits(IDS, "flip")[shuffled])
+    np.testing.assert_array_equal(Draws(3, 1).bits(IDS[::7], "flip"), Draws(3, 1).bits(IDS, "flip")[::7])
 
 
 def test_order_is_a_permutation_that_changes_with_the_epoch() -> None:
-    first, second = order(0, 0, IDS), order(0, 1, IDS)
+    first, second = Draws(0, 0).order(IDS), Draws(0, 1).order(IDS)
     assert sorted(first.tolist()) == IDS.tolist()
     assert first.tolist() != second.tolist()
     assert abs(np.corrcoef(first, np.arange(len(IDS)))[0, 1]) < 4 / np.sqrt(len(IDS))
@@ -93,13 +93,13 @@ def test_order_is_a_permutation_that_changes_with_the_epoch() -> None:
 
 def test_leaving_samples_out_does_not_move_the_others() -> None:
     kept = IDS[IDS % 5 != 0]
-    full = IDS[order(4, 2, IDS)]
-    assert kept[order(4, 2, kept)].tolist() == full[full % 5 != 0].tolist()
+    full = IDS[Draws(4, 2).order(IDS)]
+    assert kept[Draws(4, 2).order(kept)].tolist() == full[full % 5 != 0].tolist()
     drawn_anew = np.random.default_rng(4).permutation(len(kept))  # what a generator with a state would do
     assert kept[drawn_anew].tolist() != full[full % 5 != 0].tolist()
 
 
-def test_step_seeds_differ_and_suit_torch() -> None:
-    seeds = {step_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(4)}
+def test_part_seeds_differ_and_suit_torch() -> None:
+    seeds = {part_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(4)}
     assert len(seeds) == 600
     assert all(0 <= seed < 2**63 for seed in seeds)

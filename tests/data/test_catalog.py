@@ -7,7 +7,7 @@ import pytest
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import check_readable, open_split, passed_over, sources, spelled
+from imclass.data.catalog import check_readable, folder_not_read, open_split, sources, spelled
 from imclass.data.source import Source
 from imclass.store.context import Context, open_context
 from imclass.store.store import Store
@@ -57,16 +57,12 @@ def test_a_path_is_a_folder_of_classes_split_by_the_seed(
 
 def test_a_folder_of_a_known_name_is_said(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert passed_over("mnist-sample", context) == passed_over("mnist", context) == ()
+    assert folder_not_read("mnist-sample", context) == folder_not_read("mnist", context) == ()
     for name in ("mnist-sample", "mnist", "folder", "pets"):
         tree(tmp_path / name)
-    assert (
-        "the folder mnist-sample here is not read; for that give ./mnist-sample"
-        in passed_over("mnist-sample", context)[0]
-    )
-    assert (
-        passed_over("./mnist-sample", context) == passed_over("folder", context) == passed_over("pets", context) == ()
-    )
+    (note,) = folder_not_read("mnist-sample", context)
+    assert "the folder mnist-sample here is not read; for that give ./mnist-sample" in note
+    assert all(folder_not_read(data, context) == () for data in ("./mnist-sample", "folder", "pets"))
     with pytest.raises(UserError, match=r"(?s)offline.*for that give \./mnist"):  # the folder may have been meant
         open_split("mnist", "train", context)
 

@@ -15,7 +15,7 @@ from imclass.core.config import Augment
 from imclass.core.contracts import Dataset, Origin
 from imclass.core.errors import BadImage, UserError
 from imclass.core.preprocess import Preprocess
-from imclass.core.randomness import order
+from imclass.core.randomness import Draws
 from imclass.data.arrays import ArrayDataset
 from imclass.data.augment.window import augment, view
 from imclass.data.loader import Batch, Loader, untouched
@@ -81,7 +81,7 @@ def by_loop(
     dataset: Dataset, rules: Augment, epoch: int, batch: int = 8
 ) -> Iterator[tuple[list[int], list[torch.Tensor]]]:
     """Positions and views of each batch, one image at a time."""
-    everything = order(7, epoch, dataset.ids).tolist()
+    everything = Draws(7, epoch).order(dataset.ids).tolist()
     for at in range(0, len(everything), batch):
         kept, seen = [], []
         for i in everything[at : at + batch]:
@@ -90,8 +90,8 @@ def by_loop(
             except BadImage:
                 continue
             id = dataset.ids[i : i + 1]
-            one = view(image, SMALL, rules, 7, epoch, int(id[0])).transpose(2, 0, 1)[None]
-            seen.append(augment(torch.from_numpy(one.copy()), rules, FILL, 7, epoch, id))
+            one = view(image, SMALL, rules, Draws(7, epoch), int(id[0])).transpose(2, 0, 1)[None]
+            seen.append(augment(torch.from_numpy(one.copy()), rules, FILL, Draws(7, epoch), id))
             kept.append(i)
         yield kept, seen
 

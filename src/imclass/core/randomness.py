@@ -6,6 +6,7 @@ finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), applied once for e
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
@@ -20,28 +21,37 @@ def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
     return z ^ (z >> np.uint64(31))
 
 
-def draw(seed: int, epoch: int, ids: Int64[np.ndarray, "N"], repeat: int, stream: str) -> UInt64[np.ndarray, "N"]:
-    """64 random bits for each sample of `ids`, the same whoever asks and in whatever order.
+@dataclass(frozen=True)
+class Draws:
+    """The random choices of one epoch of a run, each a function of (seed, epoch, sample, repeat, stream) alone.
 
-    `epoch` and `repeat` tell apart the uses of a sample; `stream` names the purpose ("order", "flip", ...).
+    A stream names a purpose ("order", "flip", ...); `repeat` tells apart several choices of one sample for it.
     """
-    key = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
-    state = np.zeros(1, np.uint64)
-    for word in (key, seed, epoch, repeat):
-        state = mix(state + GOLDEN + np.uint64(word % 2**64))
-    return mix(mix(state + GOLDEN + ids.astype(np.uint64)) + GOLDEN)
+
+    seed: int
+    epoch: int = 0  # counted over the whole run
+
+    def at(self, epoch: int) -> "Draws":
+        """Return the choices of another epoch."""
+        return Draws(self.seed, epoch)
+
+    def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
+        """Return 64 random bits for each sample, the same whoever asks and in whatever order."""
+        key = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
+        state = np.zeros(1, np.uint64)
+        for word in (key, self.seed, self.epoch, repeat):
+            state = mix(state + GOLDEN + np.uint64(word % 2**64))
+        return mix(mix(state + GOLDEN + ids.astype(np.uint64)) + GOLDEN)
+
+    def uniform(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> Float64[np.ndarray, "N"]:
+        """Return a number in [0, 1) for each sample: the upper 53 bits."""
+        return (self.bits(ids, stream, repeat) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def order(self, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
+        """Return positions into `ids` in the order of the epoch; leaving a sample out does not move others about."""
+        return np.argsort(self.bits(ids, "order"), kind="stable").astype(np.int64)
 
 
-def uniform(seed: int, epoch: int, ids: Int64[np.ndarray, "N"], repeat: int, stream: str) -> Float64[np.ndarray, "N"]:
-    """Numbers in [0, 1), one for each sample: the upper 53 bits of `draw`."""
-    return (draw(seed, epoch, ids, repeat, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def order(seed: int, epoch: int, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Positions into `ids` in the order of this epoch; leaving a sample out does not move the others about."""
-    return np.argsort(draw(seed, epoch, ids, 0, "order"), kind="stable").astype(np.int64)
-
-
-def step_seed(seed: int, step: int, micro_batch: int) -> int:
-    """The seed of dropout and the like for one micro-batch of one step, in [0, 2**63)."""
-    return int(draw(seed, step, np.array([micro_batch], np.int64), 0, "model")[0] >> np.uint64(1))
+def part_seed(seed: int, step: int, part: int) -> int:
+    """Return the seed of dropout and the like for one part of one step, in [0, 2**63)."""
+    return int(Draws(seed, step).bits(np.array([part], np.int64), "model")[0] >> np.uint64(1))

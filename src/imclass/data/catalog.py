@@ -56,7 +56,7 @@ def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
         try:
             return source.open(Place(context.store, None, cut.seed, cut.rule), split)
         except UserError as error:  # its files are not in the store, and perhaps the folder was meant
-            raise UserError("\n".join([str(error), *passed_over(data, context)])) from None
+            raise UserError("\n".join([str(error), *folder_not_read(data, context)])) from None
     if path.exists() or is_path(data):
         check_not_idx(path)
         opened: Dataset = found[FOLDER].open(Place(context.store, path, cut.seed, cut.rule), split)
@@ -85,7 +85,7 @@ def check_named(data: str) -> str:
     return data
 
 
-def passed_over(data: str, context: Context) -> tuple[str, ...]:
+def folder_not_read(data: str, context: Context) -> tuple[str, ...]:
     """Return a sentence where a data set of ours is taken though a folder of its name is there."""
     if data == FOLDER or data not in sources(context).entries or not Path(data).is_dir():
         return ()

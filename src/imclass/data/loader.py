@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from imclass.core import randomness
 from imclass.core.config import Augment
 from imclass.core.contracts import Dataset, Image, Refused
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
+from imclass.core.randomness import Draws
 from imclass.data.augment import window
 from imclass.data.threads import attempt, in_order
 
@@ -94,21 +94,21 @@ class Loader:
         everything = np.arange(len(self.dataset))
         if self.ready is not None:
             return Views(self.ready, everything, {})
-        with contextlib.closing(self.looked(0, everything)) as results:
+        with contextlib.closing(self.looked(Draws(self.seed), everything)) as results:
             return self.gathered(everything, results)
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, beginning with number `skip`."""
-        ids = self.dataset.ids
-        order = randomness.order(self.seed, epoch, ids) if self.training else np.arange(len(ids))
+        ids, draws = self.dataset.ids, Draws(self.seed).at(epoch)
+        order = draws.order(ids) if self.training else np.arange(len(ids))
         parts = [order[at : at + self.batch] for at in range(skip * self.batch, len(order), self.batch)]
-        with contextlib.closing(self.from_memory(parts) if self.in_memory else self.from_workers(epoch, parts)) as seen:
+        with contextlib.closing(self.from_memory(parts) if self.in_memory else self.from_workers(draws, parts)) as seen:
             while True:
                 began = time.perf_counter()
                 views = next(seen, None)
                 if views is None:
                     return
-                yield self.finished(views, epoch, began)
+                yield self.finished(views, draws, began)
 
     def from_memory(self, parts: Sequence[Int64[np.ndarray, "_"]]) -> Generator[Views, None, None]:
         """The views of each batch, from those that are kept."""
@@ -119,21 +119,21 @@ class Loader:
             good = part[rows[part] >= 0]
             yield Views(kept.images[rows[good]], good, {i: kept.refused[i] for i in part.tolist() if i in kept.refused})
 
-    def from_workers(self, epoch: int, parts: Sequence[Int64[np.ndarray, "_"]]) -> Generator[Views, None, None]:
+    def from_workers(self, draws: Draws, parts: Sequence[Int64[np.ndarray, "_"]]) -> Generator[Views, None, None]:
         """The views of each batch, decoded by threads up to two batches ahead."""
         stream = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-        with contextlib.closing(self.looked(epoch, stream)) as results:
+        with contextlib.closing(self.looked(draws, stream)) as results:
             for part in parts:
                 yield self.gathered(part, islice(results, len(part)))
 
-    def looked(self, epoch: int, positions: Int64[np.ndarray, "N"]) -> Generator[Image | BadImage, None, None]:
+    def looked(self, draws: Draws, positions: Int64[np.ndarray, "N"]) -> Generator[Image | BadImage, None, None]:
         """The view of each position in this epoch, or why it is refused."""
-        return in_order(partial(self.look, epoch), positions.tolist(), self.workers, ahead=2 * self.batch)
+        return in_order(partial(self.look, draws), positions.tolist(), self.workers, ahead=2 * self.batch)
 
-    def look(self, epoch: int, i: int) -> Image | BadImage:
+    def look(self, draws: Draws, i: int) -> Image | BadImage:
         """The view of one image, or why it is refused."""
         id = int(self.dataset.ids[i])
-        seen = partial(window.view, preprocess=self.preprocess, rules=self.rules, seed=self.seed, epoch=epoch, id=id)
+        seen = partial(window.view, preprocess=self.preprocess, rules=self.rules, draws=draws, id=id)
         return attempt(self.dataset, seen, i)
 
     def gathered(self, positions: Int64[np.ndarray, "N"], results: Iterator[Image | BadImage]) -> Views:
@@ -150,12 +150,12 @@ class Loader:
                 good.append(i)
         return Views(images[: len(good)], np.array(good, np.int64), refused)
 
-    def finished(self, views: Views, epoch: int, began: float) -> Batch:
+    def finished(self, views: Views, draws: Draws, began: float) -> Batch:
         """Views made a batch of tensors, flipped and shifted."""
         ids = self.dataset.ids[views.positions]
         images = torch.from_numpy(np.ascontiguousarray(views.images.transpose(0, 3, 1, 2)))
         return Batch(
-            images=window.augment(images, self.rules, self.fill, self.seed, epoch, ids),
+            images=window.augment(images, self.rules, self.fill, draws, ids),
             labels=torch.from_numpy(self.dataset.labels[views.positions]),
             ids=ids,
             positions=views.positions,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from imclass.core.randomness import step_seed
+from imclass.core.randomness import part_seed
 from imclass.core.runtime import PLAIN, Arithmetic, reseed
 from imclass.models.arithmetic.precision import forward, outputs
 from imclass.models.network import Images, Network
@@ -56,7 +56,7 @@ def backward(
     for i, (part, wanted) in enumerate(parts):
         if len(part) == 0:
             continue
-        reseed(step_seed(seed, step, i), part.device)
+        reseed(part_seed(seed, step, i), part.device)
         scores, *sides = outputs(forward(network, part, arithmetic))
         share = first = cross_entropy(scores, wanted) / len(images)
         if sides and isinstance(network, Network):

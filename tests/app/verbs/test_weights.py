@@ -71,11 +71,11 @@ def test_an_export_needs_no_options_to_come_back(place: Path, capsys: pytest.Cap
     run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", *choices)
     for out in ("back.PTH", "back.safetensors"):
         run(capsys, "weights", "export", "m.safetensors", "--format", "akamaster", "--out", out)
-        run(capsys, "weights", "import", out, "--as", NET, "--out", "again.safetensors")
-        first, again = load("m.safetensors"), load("again.safetensors")
+        run(capsys, "weights", "import", out, "--as", NET, "--out", "again.SAFETENSORS")
+        first, again = load("m.safetensors"), load("again.SAFETENSORS")
         assert (again.classes, again.preprocess) == (first.classes, first.preprocess)
         assert digest(again) == digest(first)
-        Path("again.safetensors").unlink()
+        Path("again.SAFETENSORS").unlink()
 
 
 def digest(found: NetworkClassifier) -> str:

@@ -66,7 +66,7 @@ def put(store: Store, name: str, content: bytes = CONTENT) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", [FILE.file, "torchvision.pth", "torchvision.npz"])
+@pytest.mark.parametrize("name", [FILE.file, "torchvision.pth", "torchvision.npz", "torchvision.PTH"])
 def test_a_file_put_there_by_hand_is_used(name: str, tmp_path: Path) -> None:
     store = Store(tmp_path, offline=True)
     path = put(store, name)

@@ -20,7 +20,7 @@ from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
 from imclass.core.text import printable, shortened
-from imclass.data.catalog import check_readable, open_split, passed_over, sources
+from imclass.data.catalog import check_readable, folder_not_read, open_split, sources
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import Place, Source
 from imclass.evaluation.score import described
@@ -45,7 +45,7 @@ def check(name: str, own: Data, context: Context) -> dict[str, Any]:
     opened = [first, *(open_split(name, split, context, cut) for split in first.splits if split != "train")]
     refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
     counts = {dataset.split: np.bincount(dataset.labels, minlength=len(first.classes)).tolist() for dataset in opened}
-    notes, problem = [*passed_over(name, context), *first.origin.notes], problem_of(opened)
+    notes, problem = [*folder_not_read(name, context), *first.origin.notes], problem_of(opened)
     return {
         "name": name,
         "classes": list(first.classes),
@@ -101,7 +101,7 @@ def export(name: str, own: Data, context: Context) -> dict[str, Any]:
     if own.out.resolve().is_relative_to(dataset.origin.path):
         where = f"--out {own.out} lies inside the data {dataset.origin.path}"
         raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
-    say(passed_over(name, context))
+    say(folder_not_read(name, context))
     taken = balanced(dataset.labels)[: own.most].tolist()
     refused = [bad for i in taken if (bad := write_png(dataset, i, own.out)) is not None]
     return {"name": name, "out": str(own.out), "images": len(taken) - len(refused), "refused": to_json(refused)}

@@ -10,7 +10,7 @@ from imclass.core.codec import to_json
 from imclass.core.config import Execution, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import open_data, passed_over, sources
+from imclass.data.catalog import folder_not_read, open_data, sources
 from imclass.data.loader import Loader
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
@@ -40,6 +40,7 @@ def open_training_data(
     Data with a validation and a test split keeps them: a share for validation is a `UserError` where the user gave it,
     and gives way where a recipe did. So is data that cannot be trained on as configured.
     """
+    unread = folder_not_read(config.data, context)
     data, whole = open_data(config.data, context, replace(config.cut, validation=0.0))
     config, notes = settle_validation(replace(config, data=data), whole, given)
     splits = with_validation(whole, config.cut)
@@ -59,7 +60,7 @@ def open_training_data(
         "split": to_json(config.split),
         **to_json(train.origin),
     }
-    notes = (*passed_over(config.data, context), *train.origin.notes, *notes, *batches, *doubts(config, loaders))
+    notes = (*unread, *train.origin.notes, *notes, *batches, *doubts(config, loaders))
     return config, TrainingData(train, held_out, loaders, facts, notes)
 
 

@@ -19,7 +19,7 @@ from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need
 from imclass.core.runtime import Arithmetic, device_of, versions
 from imclass.core.text import printable
-from imclass.data.catalog import passed_over
+from imclass.data.catalog import folder_not_read
 from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.papers import render as papers
@@ -114,7 +114,7 @@ def perform(request: Request, context: Context, device: str) -> Scored | None:
     """Score what was requested, with progress on standard error."""
 
     def announce(what: str) -> None:
-        say(passed_over(request.data or "", context))
+        say(folder_not_read(request.data or "", context))
         print(f"evaluating {what}, on {device_of(device)}", file=sys.stderr)
 
     return score(request, context, announce, counting)

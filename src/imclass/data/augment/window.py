@@ -14,7 +14,7 @@ from torch import Tensor
 from imclass.core.config import Augment
 from imclass.core.contracts import Image
 from imclass.core.preprocess import Preprocess
-from imclass.core.randomness import uniform
+from imclass.core.randomness import Draws
 
 TRIES = 10  # random parts looked for before the centre is taken
 
@@ -23,8 +23,7 @@ def augment(
     images: UInt8[Tensor, "N C H W"],
     rules: Augment,
     fill: UInt8[Tensor, "C"],
-    seed: int,
-    epoch: int,
+    draws: Draws,
     ids: Int64[np.ndarray, "N"],
     repeat: int = 0,
 ) -> UInt8[Tensor, "N C H W"]:
@@ -34,11 +33,10 @@ def augment(
     """
     views = images.numpy()
     if rules.flip:
-        views = flipped(views, uniform(seed, epoch, ids, repeat, "flip") < 0.5)
+        views = flipped(views, draws.uniform(ids, "flip", repeat) < 0.5)
     if rules.pad:
         top, left = (
-            (uniform(seed, epoch, ids, repeat, stream) * (2 * rules.pad + 1)).astype(np.int64)
-            for stream in ("top", "left")
+            (draws.uniform(ids, stream, repeat) * (2 * rules.pad + 1)).astype(np.int64) for stream in ("top", "left")
         )
         views = shifted(views, fill.numpy(), rules.pad, top, left)
     return torch.from_numpy(views)
@@ -73,27 +71,28 @@ def crops(rules: Augment) -> bool:
     return rules.area != (1.0, 1.0) or rules.aspect != (1.0, 1.0)
 
 
-def view(image: Image, preprocess: Preprocess, rules: Augment, seed: int, epoch: int, id: int) -> Image:
+def view(image: Image, preprocess: Preprocess, rules: Augment, draws: Draws, id: int) -> Image:
     """What training sees of one image, before flip and shift: a random part of it at the network's size (size size C).
 
     Without random parts, what evaluation sees.
     """
     if not crops(rules):
         return preprocess(image)
-    top, left, height, width = part(image.shape[0], image.shape[1], rules, seed, epoch, id)
+    top, left, height, width = part(image.shape[0], image.shape[1], rules, draws, id)
     taken = preprocess.coloured(image[top : top + height, left : left + width])
     return preprocess.to(taken, preprocess.size, preprocess.size)
 
 
-def part(height: int, width: int, rules: Augment, seed: int, epoch: int, id: int) -> tuple[int, int, int, int]:
+def part(height: int, width: int, rules: Augment, draws: Draws, id: int) -> tuple[int, int, int, int]:
     """Top, left, height and width of a random part (GoogLeNet, Szegedy et al. 2014, section 6).
 
     The share of the area is uniform, the ratio of width to height uniform in its logarithm, so that a ratio and its
     inverse are alike. A part that does not fit is drawn again, streams "area", "aspect", "x" and "y" counting the tries
     in `repeat`; after 10 tries the largest centred part of an allowed ratio is taken.
     """
+    sample = np.array([id], np.int64)
     for trial in range(TRIES):
-        area, aspect, x, y = (drawn(seed, epoch, id, trial, stream) for stream in ("area", "aspect", "x", "y"))
+        area, aspect, x, y = (draws.uniform(sample, stream, trial).item() for stream in ("area", "aspect", "x", "y"))
         share = rules.area[0] + area * (rules.area[1] - rules.area[0])
         low, high = (math.log(ratio) for ratio in rules.aspect)
         ratio = math.exp(low + aspect * (high - low))
@@ -103,8 +102,3 @@ def part(height: int, width: int, rules: Augment, seed: int, epoch: int, id: int
     ratio = min(max(width / height, rules.aspect[0]), rules.aspect[1])
     h, w = max(1, min(height, round(width / ratio))), max(1, min(width, round(height * ratio)))
     return (height - h) // 2, (width - w) // 2, h, w
-
-
-def drawn(seed: int, epoch: int, id: int, trial: int, stream: str) -> float:
-    """One number in [0, 1) for one sample."""
-    return float(uniform(seed, epoch, np.array([id], np.int64), trial, stream)[0])
