@@ -14,6 +14,7 @@ os.environ["MPLCONFIGDIR"] = str(CACHE / "matplotlib")  # its list of fonts take
 
 import contextlib  # noqa: E402
 import itertools  # noqa: E402
+import signal  # noqa: E402
 import socket  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any  # noqa: E402
@@ -26,6 +27,9 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 LOOPBACK = ("127.", "localhost", "::1")
+# Tests that run in the background or under nohup find these ignored, and training leaves an ignored signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

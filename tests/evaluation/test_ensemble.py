@@ -181,7 +181,7 @@ def test_predict_names_the_best() -> None:
         assert [name for name, _ in row] == [CLASSES[k] for k in best]
         assert [p for _, p in row] == pytest.approx(own[best].tolist(), rel=1e-5)
     with pytest.raises(
-        UserError, match="an image is 4 x 4 x 2 uint8; it must be uint8, height x width x 1 or 3 channels"
+        UserError, match="an image is 4 x 4 x 2 uint8; it must be a uint8 array, height x width x 1 or 3 channels"
     ):
         Ensemble(THREE).predict([np.zeros((4, 4, 2), np.uint8)])
 
