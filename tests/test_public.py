@@ -13,7 +13,7 @@ import imclass
 from imclass.app.api import check_consumers, train
 from imclass.core.errors import UserError
 from imclass.core.preprocess import check_images
-from imclass.core.scores import best
+from imclass.models.scores import best
 from imclass.training import events
 from tests.support.small import tree
 

@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from imclass.core.errors import UserError
+from imclass.core.processes import check_launched, world_size
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # mallopt(3)
 VERSIONED = ("imclass", "torch", "numpy", "pillow", "safetensors")
@@ -132,9 +133,10 @@ class Processes:
 @contextlib.contextmanager
 def processes() -> Iterator[Processes]:
     """Join the processes that torchrun started (it sets WORLD_SIZE), over gloo, for the time of a block."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if world_size() == 1:
         yield Processes()
         return
+    check_launched()
     distributed.init_process_group("gloo", timeout=timedelta(days=7))  # the first may be done long before the last
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())

@@ -15,9 +15,9 @@ from imclass.core.contracts import Classifier, Evaluation, Image, ViewClassifier
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import check_images
-from imclass.core.scores import best, posterior
 from imclass.core.text import listed
 from imclass.evaluation.measures.single_label import ROWS, measured, posteriors
+from imclass.models.scores import best, posterior
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from imclass.core.errors import UserError, need
 from imclass.core.model_file import ModelHeader, read_model, save_model, writer
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.core.runtime import Arithmetic
-from imclass.core.scores import best
 from imclass.core.tables import Found
 from imclass.core.text import listed
 from imclass.models.arithmetic.precision import laid_out
@@ -27,6 +26,7 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
+from imclass.models.scores import best
 from imclass.store.context import Context, find_in
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from imclass.core.contracts import Classifier, Refused
 from imclass.core.errors import BadImage
-from imclass.core.scores import best
+from imclass.models.scores import best
 from imclass.serving.inputs import Files, in_batches
 
 

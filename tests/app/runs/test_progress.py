@@ -9,7 +9,7 @@ from rich.console import Console
 
 from imclass.app.runs import progress
 from imclass.app.runs.progress import Screen, Sums, counting
-from imclass.training.events import EpochStart, Evaluated, Saved, StepEnd
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, Saved, StepEnd
 from tests.support.events import at, evaluation, events
 
 
@@ -25,7 +25,7 @@ def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> Non
     assert shown.err.count("left out") == 1  # once a file
     assert "step 2: the loss is not finite; images: a.png" in lines
     (epoch,) = [line for line in lines if line.startswith("epoch")]
-    assert epoch.startswith("epoch 1/1  loss 0.7500  top-1 42.86 %  test 50.00 %  7 images/s  waited 50 %  left 0:00:0")
+    assert epoch.startswith("epoch 1/1  loss 0.7500  top-1 50.00 %  test 50.00 %  7 images/s  waited 50 %  left 0:00:0")
     assert "step 2: no checkpoint could be written (the disk is full); training goes on" in lines
 
 
@@ -66,12 +66,26 @@ def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch
     screen.see(EpochStart(at(0, 0, 9), epochs=30, batches=30))
     screen.see(StepEnd(at(300, 30, 9), 0.12, 7711, 8000, 0.1, 0.09, 0.9))
     screen.see(Evaluated(at(300, 30, 9), evaluation(0.9705), "test"))
-    line, beside = screen.line(at(300, 30, 9)), screen.now(9)
+    line, beside = screen.line(EpochEnd(at(300, 30, 9), 0.12, 7711 / 8000, 8000, 0)), screen.now(9)
     screen.close()
     assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39 %  test 97.05 %")
     assert all((word in line) == (word in more) for word in ("images/s", "waited"))
     assert ("images/s" in beside) == (columns >= 110)
     assert len(beside) + len("100 % 0:00:20 ") + 20 + 1 <= columns  # the bar and its time fit, too
+
+
+@pytest.mark.parametrize("steps", [1, 0])
+def test_an_epoch_that_was_interrupted_is_shown_whole(steps: int) -> None:
+    """The means are those of the log, and not of the steps since the run went on."""
+    screen = Screen(total_steps=40, done_steps=4 - steps)
+    screen.see(EpochStart(at(4 - steps, 4 - steps), epochs=10, batches=4))
+    if steps:
+        screen.see(StepEnd(at(4, 4), 9.0, 0, 4, 0.1, 0.0, 0.5))
+    screen.see(Evaluated(at(4, 4), evaluation(0.5), "test"))
+    line = screen.line(EpochEnd(at(4, 4), 0.75, 0.625, 16, 0))
+    screen.close()
+    assert line.startswith("epoch  1/10  loss 0.7500  top-1 62.50 %  test 50.00 %")
+    assert ("images/s" in line) == ("left" in line) == bool(steps)  # without a step there is no pace
 
 
 def test_time_left_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:

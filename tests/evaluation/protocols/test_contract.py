@@ -9,9 +9,9 @@ import torch
 
 from imclass.core.contracts import ViewProtocol
 from imclass.core.preprocess import Preprocess
-from imclass.core.scores import log_scores, posterior
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import protocols
+from imclass.models.scores import log_scores, posterior
 from imclass.models.views import batches as views
 from imclass.models.views.scales import with_scales
 from tests.support.narrowed import REAL, small

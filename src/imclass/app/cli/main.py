@@ -31,7 +31,13 @@ DISK = {
     errno.EFBIG: "a file would be larger than this system allows",
     errno.EIO: "the disk does not answer as it should",
 }
-NO_MEMORY = ("OutOfMemoryError", "can't allocate memory")  # torch's error on a GPU, and what it says on a CPU
+NO_MEMORY = (
+    "OutOfMemoryError",  # torch's on a GPU
+    "can't allocate memory",  # torch's on a CPU
+    "can't start new thread",
+    "failed to map segment",  # a library that is loaded
+    "Cannot allocate memory",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

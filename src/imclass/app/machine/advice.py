@@ -82,7 +82,7 @@ def store_problems(place: Place) -> Iterator[Problem]:
 
 def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
     """Yield the variables that change what commands do without anyone asking on the command line."""
-    if variables.get("WORLD_SIZE", "1") != "1":
+    if variables.get("WORLD_SIZE") not in (None, "", "1"):
         fix = "unset it, unless torchrun has set it"
         yield Problem(f"WORLD_SIZE is {variables['WORLD_SIZE']}: evaluate waits for that many processes", fix)
     for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"):

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from imclass.core.contracts import Refused
 from imclass.core.text import printable
-from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
 
 WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting
 
@@ -38,7 +38,7 @@ def counting(what: str, unit: str = "images") -> Iterator[Callable[[int, int], N
 
 @dataclass
 class Sums:
-    """What an epoch's line says."""
+    """What this process has seen of an epoch: all of it, unless the run went on in the middle."""
 
     images: int = 0
     correct: int = 0
@@ -59,10 +59,9 @@ class Sums:
 
     @property
     def learned(self) -> str:
-        """Means over the epoch's images."""
+        """Means over the images so far."""
         n = max(1, self.images)
-        more = f" (+ {self.auxiliary / n:.4f} auxiliary)" if self.auxiliary else ""
-        return f"loss {self.loss / n:.4f}{more}  top-1 {100 * self.correct / n:.2f} %"
+        return means(self.loss / n, self.correct / n, self.auxiliary / n)
 
     @property
     def rate(self) -> str:
@@ -72,6 +71,12 @@ class Sums:
     def waiting(self) -> str:
         """The share of time in which there were no images to learn from."""
         return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
+
+
+def means(loss: float, top1: float, auxiliary: float) -> str:
+    """Return an epoch's means in words."""
+    more = f" (+ {auxiliary:.4f} auxiliary)" if auxiliary else ""
+    return f"loss {loss:.4f}{more}  top-1 {100 * top1:.2f} %"
 
 
 class LeftOut:
@@ -121,7 +126,7 @@ class Screen:
                 self.sums.held_out.append(f"{event.split} {100 * event.result.top1:.2f} %" + (" (best)" * event.best))
                 self.refuse(event.result.refused)
             case EpochEnd():
-                self.say(self.line(event.at))
+                self.say(self.line(event))
             case NonFinite():
                 names = printable(", ".join(event.names[:10]))
                 self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
@@ -139,10 +144,16 @@ class Screen:
         parts = [self.head(epoch), self.sums.learned]
         return "  ".join(parts + [self.sums.rate, self.sums.waiting] * (self.columns >= WIDE))
 
-    def line(self, at: At) -> str:
-        """What stays on the screen of an epoch; the waiting, then the rate give way where it would not fit."""
-        start, sums = [self.head(at.epoch), self.sums.learned, *self.sums.held_out], self.sums
-        end = [f"left {self.left(at.step)}"]
+    def line(self, event: EpochEnd) -> str:
+        """What stays on the screen of an epoch; the waiting, then the rate give way where it would not fit.
+
+        There is no pace where this process went on with an epoch whose steps were all done.
+        """
+        sums, learned = self.sums, means(event.loss, event.top1, event.auxiliary)
+        start = [self.head(event.at.epoch), learned, *sums.held_out]
+        if not sums.seconds:
+            return "  ".join(start)
+        end = [f"left {self.left(event.at.step)}"]
         lines = ["  ".join(start + more + end) for more in ([sums.rate, sums.waiting], [sums.rate], [])]
         return next((line for line in lines if len(line) <= self.columns), lines[-1])
 

@@ -4,19 +4,14 @@ import os
 import time
 
 from imclass.core.errors import UserError
+from imclass.core.processes import world_size
 
 FIRST_PRINTS = 10.0  # seconds: torchrun ends all others when one has ended, and the first has something to print
 
 
-def with_others() -> bool:
-    """Whether torchrun started this process with others."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    return count.isdecimal() and int(count) > 1
-
-
 def check_single() -> None:
     """Raise `UserError` in a process that torchrun started with others."""
-    if with_others():
+    if world_size() > 1:
         raise UserError(
             "training is done by one process, and torchrun started several; give the command without torchrun: it "
             "uses all cores, or the GPU that --device names"
@@ -25,7 +20,7 @@ def check_single() -> None:
 
 def wait_for_first() -> bool:
     """Let the first of several processes print its message; return whether this is one of the others."""
-    if with_others() and os.environ.get("RANK", "0") != "0":
+    if world_size() > 1 and os.environ.get("RANK", "0") != "0":
         time.sleep(FIRST_PRINTS)
         return True
     return False

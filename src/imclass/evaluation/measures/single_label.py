@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, Integer
 
 from imclass.core.contracts import Evaluation, Refused
-from imclass.core.scores import posterior
+from imclass.models.scores import posterior
 
 ROWS = 4096  # images whose posteriors are held at a time
 

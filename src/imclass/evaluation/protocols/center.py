@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imclass.core.contracts import ViewClassifier
 from imclass.core.preprocess import Preprocess
-from imclass.core.scores import log_scores, posterior
+from imclass.models.scores import log_scores, posterior
 from imclass.models.views.batches import Images, one_view
 from imclass.models.views.posteriors import both_ways
 from imclass.models.views.scales import check_scales, own_scale

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from imclass.core.contracts import Image, ViewClassifier
 from imclass.core.preprocess import Preprocess
-from imclass.core.scores import log_scores, posterior
+from imclass.models.scores import log_scores, posterior
 from imclass.models.views.batches import Batch, Images, Owned, portions, same_shape, to_batch
 from imclass.models.views.crops import Box
 from imclass.models.views.scales import check_scales, own_scale, proportional

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from imclass.core.scores import best, log_scores, posterior
+from imclass.models.scores import best, log_scores, posterior
 from tests.support.tolerance import assert_near
 
 CLASSES = ("ant", "bee", "cow")
