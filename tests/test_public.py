@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import imclass
-from imclass.app.api import check_consumers, train
+from imclass.app.api import check_consumers, check_names, train
 from imclass.core.errors import UserError
 from imclass.core.preprocess import check_images
 from imclass.models.scores import best
@@ -77,7 +77,7 @@ def test_what_could_not_watch_is_refused_before_there_is_anything_to_see(tmp_pat
 
 
 def test_a_text_is_no_list_of_classes() -> None:
-    with pytest.raises(UserError, match="the classes are the text 'ab'"):
+    with pytest.raises(UserError, match="the classes are 'ab'; give"):
         imclass.create("lenet-5", "ab")
 
 
@@ -95,3 +95,33 @@ def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     list(imclass.train("mnist-lenet", "~/run", data="~/pets", epochs=1, batch=8))
     assert (tmp_path / "home" / "run" / "model.safetensors").is_file() and not Path("~").exists()
     assert imclass.load("~/run").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("images", [None, 3, np.zeros((5, 5, 3), np.uint8)])
+def test_one_image_is_no_list_of_images(images: object) -> None:
+    with pytest.raises(UserError, match="give a list of them"):
+        check_images(images)
+
+
+@pytest.mark.parametrize("classes", ["cat", 10, None])
+def test_classes_are_named(classes: object) -> None:
+    with pytest.raises(UserError, match="give their names as a list"):
+        check_names(classes)
+
+
+@pytest.mark.parametrize(("key", "answer"), [("lr", "--schedule.rate"), ("batch_size", "--batch"), ("imgsz", "--pre")])
+def test_python_is_answered_as_the_command_line_is(key: str, answer: str) -> None:
+    with pytest.raises(UserError, match=answer):
+        imclass.configure("mnist-lenet", **{key: 1})
+
+
+def test_a_run_stays_where_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook may change its folder between two events; files read later and the run are where they were."""
+    tree(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    events = imclass.train("mnist-lenet", "run", data="pets", batch=8, epochs=1, memory=0, workers=0)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    ends = [event for event in events if isinstance(event, imclass.EpochEnd)]
+    assert [end.refused for end in ends] == [0] and (tmp_path / "run/model.safetensors").is_file()
+    assert not any((tmp_path / "other").iterdir())

@@ -45,7 +45,7 @@ def train(
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
     config = runs.configure(recipe, context, **choices)
-    run = Run(Path(os.path.expanduser(out)) if out is not None else Path("runs") / config.recipe)
+    run = Run(Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute())
     return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 
 
@@ -75,8 +75,7 @@ def create(
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Raise `UserError` for what does not fit, before anything is allocated.
     """
-    if isinstance(classes, str):
-        raise UserError(f"the classes are the text {classes!r}; give their names as a list")
+    check_names(classes)
     return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins))
 
 
@@ -96,6 +95,12 @@ def load(
 def written(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return choices with paths as text, which is how a config keeps them."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
+
+
+def check_names(classes: Any) -> None:
+    """Raise `UserError` for what is not a list of classes: one text, or how many there are."""
+    if not isinstance(classes, Sequence) or isinstance(classes, str):
+        raise UserError(f"the classes are {classes!r}; give their names as a list, such as ['cat', 'dog']")
 
 
 def check_consumers(consumers: Sequence[Any]) -> None:

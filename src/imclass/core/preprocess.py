@@ -19,9 +19,11 @@ FILTERS = {
 }
 
 
-def check_images(images: Iterable[Any]) -> None:
-    """Raise `UserError` unless each is a uint8 array H W C with one channel or three, and at least one pixel."""
+def check_images(images: Any) -> None:
+    """Raise `UserError` unless they are a list of uint8 arrays H W C with pixels, of one channel or three."""
     wanted = "it must be a uint8 array, height x width x 1 or 3 channels"
+    if not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        raise UserError(f"the images are one {type(images).__name__}; give a list of them, each a uint8 array")
     for image in images:
         if not isinstance(image, np.ndarray):
             raise UserError(f"an image is of the type {type(image).__name__}; {wanted}")

@@ -15,7 +15,6 @@ import torch
 from torch import distributed
 
 from imclass.core.errors import UserError
-from imclass.core.processes import check_launched, world_size
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # mallopt(3)
 VERSIONED = ("imclass", "torch", "numpy", "pillow", "safetensors")
@@ -128,6 +127,26 @@ class Processes:
         everyones: list[Any] | None = [None] * self.count if self.rank == 0 else None
         distributed.gather_object(mine, everyones)
         return everyones or []
+
+
+def world_size() -> int:
+    """Return how many processes torchrun started, 1 where it started none; raise `UserError` for another value."""
+    value = os.environ.get("WORLD_SIZE") or "1"
+    if not value.isdecimal() or int(value) < 1:
+        raise UserError(
+            f"the environment variable WORLD_SIZE is {value!r}; torchrun sets it to a number of processes, so unset it"
+        )
+    return int(value)
+
+
+def check_launched() -> None:
+    """Raise `UserError` where WORLD_SIZE stands without the variables that torchrun sets with it."""
+    lacking = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if lacking:
+        raise UserError(
+            f"the environment variable WORLD_SIZE is {os.environ['WORLD_SIZE']!r} and {lacking[0]} is not set; "
+            "torchrun sets both, so start this with torchrun, or unset WORLD_SIZE"
+        )
 
 
 @contextlib.contextmanager

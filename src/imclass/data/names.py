@@ -21,12 +21,18 @@ NAMED = re.compile(
     r"(?:(?P<train>train(?:ing)?)|(?P<validation>val|valid|validat(?:ion|e|ing)|dev)|(?P<test>test(?:ing)?))s?"
     r"(?:[ _.-]*(?:sets?|data|datasets?|images?|imgs?|folder|dir|split|samples?|pictures?|photos?))*"
 )
+ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
 ALIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # what a folder that is a split may be called
 
 
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder of this name is passed over: dot files, and what systems leave behind."""
     return name.startswith(".") or name.casefold() in LITTER
+
+
+def is_address(name: str) -> bool:
+    """Return whether this is the address of something in the network; a `Path` keeps one of its two slashes."""
+    return ADDRESS.match(name) is not None
 
 
 def is_image(name: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images.decode import decode
+from imclass.data.names import is_address
 from imclass.data.threads import ordered
 from imclass.data.walk import Walk
 
@@ -58,6 +59,8 @@ def stands_for(name: str) -> list[str]:
     """Return the files and folders that a path or a pattern stands for; the part of it that is there is no pattern."""
     if not name:
         raise UserError("a name is empty; name image files or folders")
+    if is_address(name):
+        raise UserError(f"{name} is an address; save what is there as a file, and give its path")
     path = Path(name)
     if os.path.isdir(name) or os.path.lexists(path):
         return [name]

@@ -72,6 +72,13 @@ def test_with_a_class_an_option_takes_what_its_field_holds() -> None:
         (Compare, ["a", "b", "c"], "there is nothing to do with 'c'"),
         (Predict, ["a", "--wokers", "2"], "there is no option --wokers; did you mean '--workers'?"),
         (Predict, ["a", "--format", "xml"], "--format is 'xml'; it must be one of 'table', 'csv', 'json'"),
+        (Predict, ["run", "source=pets"], "there is no file source=pets; if it is an option, write --source pets"),
+        (Evaluate, ["run", "-d", "pets"], "there is no option -d: options begin with two dashes, as --data does"),
+        (
+            Predict,
+            ["run", "-x"],
+            "there is no option -x: options begin with two dashes, as --data does; if it is a file, write ./-x",
+        ),
         (Train, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book'"),
     ],
 )
@@ -79,3 +86,13 @@ def test_a_mistake_is_named(kind: type, words: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         read(kind, *words)
     assert str(caught.value).startswith(message)
+
+
+def test_what_looks_like_an_option_of_another_tool_may_be_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.png").touch()
+    assert read(Predict, "run", "a=b.png", "./-x.png").paths == ("a=b.png", "./-x.png")
+    assert read(Predict, "run", "--", "-x.png").paths == ("-x.png",)
+    assert scan(["--schedule.rate", "-1e-3", "-inf", "-.5"])[1] == [("schedule.rate", ["-1e-3", "-inf", "-.5"])]

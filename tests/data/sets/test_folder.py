@@ -433,3 +433,24 @@ def test_nothing_in_the_tree_is_touched(tmp_path: Path) -> None:
         opened(root)[i]
     opened(root).digest()
     assert {p: (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in root.rglob("*")} == before
+
+
+def test_other_kinds_of_file_are_counted_in_the_class_without_images(tmp_path: Path) -> None:
+    """A table in another class is no reason to name the kinds that are read."""
+    tree(tmp_path, *numbered("cat", n=3), "cat/labels.csv", "dog/notes.md")
+    assert "only other files (1 .md)" in message(tmp_path)
+    (tmp_path / "dog/notes.md").unlink()
+    assert "only other files" not in message(tmp_path)
+
+
+def test_images_are_read_wherever_the_process_stands_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path / "pets", *numbered("cat", "dog", n=3))
+    monkeypatch.chdir(tmp_path)
+    dataset = opened(Path("pets"))
+    before = dataset.digest()
+    monkeypatch.chdir("/")
+    assert dataset[0][0].shape == picture().shape and dataset.digest() == before
+    (tmp_path / "pets" / dataset.files[0]).unlink()
+    with pytest.raises(BadImage) as refused:
+        dataset[0]
+    assert refused.value.path == f"pets/{dataset.files[0]}"  # as the user spelled it

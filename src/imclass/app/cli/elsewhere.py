@@ -25,7 +25,7 @@ VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "version": "imclass --version prints it",
     }
 )
-# Of the verbs that take a model; `imclass train` has a table of its own in options.py.
+# Of the verbs that take a model; fields of a config have a table of their own, in app/runs.
 OPTIONS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "pretrained": "MODEL may be NETWORK:WEIGHTS, which `imclass weights` lists",
@@ -39,5 +39,12 @@ OPTIONS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "imgsz": "a model file says how large images are",
         "img_size": "a model file says how large images are",
         "csv": "--format csv prints that",
+        "save_txt": "--format csv prints a table for other programs, which > FILE keeps",
+        "output": "--format csv prints a table for other programs, which > FILE keeps",
+        "topk": "--top sets how many classes an image",
+        "conf": "--top sets how many classes an image; each has its probability",
+        "batch_size": "evaluate and compare take --batch",
+        "data_dir": "--data names a folder with one folder of images a class",
+        "num_workers": "--workers sets how many threads decode images",
     }
 )

@@ -105,12 +105,14 @@ def dispatch(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
         return DONE
-    if words[0] == "--version":
+    if words[0] in ("--version", "-V"):
         from importlib.metadata import version
 
         print(f"imclass {version('imclass')}")
         return DONE
     verb, rest = words[0], list(words[1:])
+    if verb.startswith("-"):
+        raise UserError(f"the verb comes before {verb}: imclass VERB ...; imclass --help lists the verbs")
     if verb not in VERBS:
         here = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else nearest(verb, VERBS)
         raise UserError(f"there is no verb {verb!r}{here}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from imclass.app.cli.arguments import Train
 from imclass.app.cli.checks import context_of
@@ -11,27 +12,6 @@ from imclass.core.config import Execution, Training
 from imclass.core.errors import UnknownKey, UserError
 from imclass.core.override import override
 from imclass.store.context import Context, find_in
-
-# What other tools call an option, and what to do here.
-ELSEWHERE = {
-    "recipe": "the recipe's name comes first: imclass train RECIPE",
-    "lr": "--schedule.rate sets the learning rate",
-    "learning_rate": "--schedule.rate sets the learning rate",
-    "schedule.name": "--schedule.kind names the schedule",
-    "optimiser.name": "--optimiser.kind names the optimiser",
-    "optimizer": "--optimiser.kind names the optimiser",
-    "momentum": "--optimiser.momentum sets it",
-    "weight_decay": "--optimiser.weight-decay sets it",
-    "batch_size": "--batch sets how many images a step takes",
-    "imgsz": "--preprocess.size sets the side of the network's images in pixels",
-    "img_size": "--preprocess.size sets the side of the network's images in pixels",
-    "resume": "the same command goes on where it was stopped",
-    "model": "--model.network names the network",
-    "arch": "--model.network names the network",
-    "weights": "training begins from fresh weights; imclass evaluate and predict take a model file",
-    "pretrained": "training begins from fresh weights; imclass evaluate and predict take NETWORK:WEIGHTS",
-    "gpu": "--device cuda trains on the GPU",
-}
 
 
 @dataclass(frozen=True)
@@ -50,9 +30,6 @@ def read_train(words: Sequence[str]) -> Order:
     own, choices = parse(Train, words, "imclass train")
     context = context_of(own.common)
     training, execution = base(own, context)
-    for key in choices:
-        if key in ELSEWHERE:
-            raise UserError(f"there is no option --{key.replace('_', '-')}: {ELSEWHERE[key]}")
     from imclass.app.runs.train import overridden  # it imports torch, which --help can do without
 
     carried = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
@@ -76,7 +53,10 @@ def base(own: Train, context: Context) -> tuple[Training, Execution]:
         return training, execution
     if own.recipe is None:
         raise UserError("name the recipe first: imclass train RECIPE [options]; `imclass recipes` lists them")
-    made = find_in(context, "imclass.recipes", "RECIPES", "recipe")[own.recipe]()
+    recipes = find_in(context, "imclass.recipes", "RECIPES", "recipe")
+    if own.recipe not in recipes.entries and Path(own.recipe).is_dir():
+        raise UserError(f"{own.recipe} is a folder and not a recipe; write imclass train folder --data {own.recipe}")
+    made = recipes[own.recipe]()
     if not isinstance(made, Training):
         raise UserError(f"the recipe {own.recipe!r} returns {type(made).__name__} and not a Training; change it")
     return made, Execution()

@@ -2,18 +2,21 @@
 
 import dataclasses
 import os
+import re
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tyro.conf import Positional
 
-from imclass.app.cli.arguments import Common
+from imclass.app.cli.arguments import Common, Train
 from imclass.core.codec import hints_of
 from imclass.core.errors import UserError
 from imclass.core.override import Words, typed
 from imclass.core.text import nearest
 
+SHORT = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" and "-inf"
+PAIR = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # of other tools: "epochs=3"
 POSITION = typing.get_args(Positional[int])[1]  # how tyro marks a field that is no option
 
 
@@ -28,6 +31,9 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     for i, word in enumerate(words):
         if word == "--":
             return [*positions, *words[i + 1 :]], options
+        if SHORT.match(word):
+            why = f"there is no option {word}: options begin with two dashes, as --data does"
+            raise UserError(f"{why}; if it is a file, write ./{word}")
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
             options.append((name.replace("-", "_"), [os.path.expanduser(attached)] if equals else []))
@@ -57,7 +63,16 @@ def parse(kind: type, words: Sequence[str], program: str) -> tuple[Any, dict[str
         positions += given[room:]
         value = typed(hints[key], Words(given[:room]), key)
         values[key] = (*values.get(key, ()), *value) if typing.get_origin(hints[key]) is tuple else value
+    for word in positions:
+        check_position(word)
     return filled(kind, positions, values, program), others
+
+
+def check_position(word: str) -> None:
+    """Raise `UserError` for an option without dashes, as other tools take it: "epochs=3"."""
+    pair = PAIR.fullmatch(word)
+    if pair and not os.path.lexists(word):
+        raise UserError(f"there is no file {word}; if it is an option, write --{pair[1].replace('_', '-')} {pair[2]}")
 
 
 def filled(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
@@ -79,7 +94,10 @@ def filled(kind: type, positions: Sequence[str], values: dict[str, Any], program
                 wanted = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), name.upper())
                 raise UserError(f"{program} needs one more {wanted}; {program} --help says more")
     if left:
-        raise UserError(f"there is nothing to do with {left[0]!r}; {program} --help lists what there is")
+        advice = f"{program} --help lists what there is"
+        if os.path.isdir(left[0]) and ("data" in hints or kind is Train):
+            advice = f"a folder of images is given with --data {left[0]}"
+        raise UserError(f"there is nothing to do with {left[0]!r}; {advice}")
     return kind(**made)
 
 

@@ -4,14 +4,13 @@ import os
 import time
 
 from imclass.core.errors import UserError
-from imclass.core.processes import world_size
 
 FIRST_PRINTS = 10.0  # seconds: torchrun ends all others when one has ended, and the first has something to print
 
 
 def check_single() -> None:
     """Raise `UserError` in a process that torchrun started with others."""
-    if world_size() > 1:
+    if several():
         raise UserError(
             "training is done by one process, and torchrun started several; give the command without torchrun: it "
             "uses all cores, or the GPU that --device names"
@@ -20,7 +19,16 @@ def check_single() -> None:
 
 def wait_for_first() -> bool:
     """Let the first of several processes print its message; return whether this is one of the others."""
-    if world_size() > 1 and os.environ.get("RANK", "0") != "0":
+    if several() and os.environ.get("RANK", "0") != "0":
         time.sleep(FIRST_PRINTS)
         return True
     return False
+
+
+def several() -> bool:
+    """Return whether torchrun started more than one process; raise `UserError` where WORLD_SIZE is no number."""
+    if not os.environ.get("WORLD_SIZE"):
+        return False
+    from imclass.core.runtime import world_size  # not above, because it imports torch, which --help can do without
+
+    return world_size() > 1

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
+from imclass.app.runs.elsewhere import check_fields
 from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
 from imclass.app.runs.material import open_training_data
@@ -27,7 +28,7 @@ from imclass.core.codec import from_json, hints_of, to_json
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import Interrupted, UnknownKey, UserError
-from imclass.core.override import override, typed
+from imclass.core.override import Words, override, typed
 from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.data.loader import Loader
@@ -67,6 +68,8 @@ def overridden(training: Training, changes: Mapping[str, Any], context: Context 
 
     Another network begins with its own row.
     """
+    fields = hints_of(Training)
+    check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
     network = str(typed(str, changes.get("model.network", training.model.network), "model.network"))
     if network != training.model.network:

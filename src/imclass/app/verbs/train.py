@@ -18,6 +18,7 @@ from imclass.app.runs.progress import Screen
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
+from imclass.core.text import printable
 from imclass.store.context import Context
 from imclass.training import loop
 from imclass.training.events import Consumer, NonFinite, Saved
@@ -44,7 +45,8 @@ def train(job: Job, order: Order) -> None:
     """Train to the end; raise `UserError` where it stops by itself before."""
     config, run, stages = job.task.training, job.run, order.training.stages
     where = "goes on" if job.checkpoint else "begins"
-    print(f"{config.recipe} on {config.data} {where} in {run.folder}: {job.task.runtime}", file=sys.stderr)
+    begun = f"{config.recipe} on {config.data} {where} in {run.folder}: {job.task.runtime}"
+    print(printable(begun), file=sys.stderr)
     steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, stages, strict=True))
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
     for event in perform(job, [Expendable("the progress", lambda: screen(order.own.style, steps, done))]):

@@ -21,7 +21,7 @@ from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import composed, listed, nearest
 from imclass.data.images.decode import decode, read
-from imclass.data.names import READ, SPLITS, is_hidden, is_image, is_like_a_split, kinds_of, split_of
+from imclass.data.names import READ, SPLITS, is_address, is_hidden, is_image, is_like_a_split, kinds_of, split_of
 from imclass.data.source import Place, Source
 from imclass.data.subset import lowest_ranked
 from imclass.data.walk import Walk, entries, is_folder, is_run, join
@@ -47,7 +47,8 @@ class FolderDataset:
         return len(self.files)
 
     def __getitem__(self, i: int) -> tuple[Image, int]:
-        return decode(self.root / self.files[i]), int(self.labels[i])
+        file = self.files[i]
+        return decode(Path(self.origin.path) / file, str(self.root / file)), int(self.labels[i])
 
     def name(self, i: int) -> str:
         """The file's path relative to the tree's root."""
@@ -58,7 +59,7 @@ class FolderDataset:
         total = hashlib.sha256()
         for file in sorted(self.files):
             try:
-                content = hashlib.sha256(read(self.root / file)).hexdigest()
+                content = hashlib.sha256(read(Path(self.origin.path) / file)).hexdigest()
             except BadImage as refused:
                 content = refused.code
             total.update(f"{file}\0{content}\n".encode("utf-8", "surrogateescape"))
@@ -130,6 +131,8 @@ def checked_root(path: Path | None) -> Path:
         return path
     if path.exists():
         raise UserError(f"{path} is a file; a folder with one folder per class is wanted, so unpack an archive first")
+    if is_address(str(path)):
+        raise UserError(f"--data {path} is an address; save the images in a folder with one folder per class")
     beside = [entry.name for entry in entries(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
     raise UserError(f"there is no folder {path}{nearest(path.name, beside)}")
 
@@ -208,7 +211,8 @@ def check_training(part: Part, walk: Walk) -> None:
             raise UserError(f"the images lie directly in {folder}; put each into a folder named after its class")
         raise UserError(f"{folder} has no class folders; make one folder per class and put its images into it")
     if part.missing:
-        other = kinds_of(file for file in walk.other if file.startswith(join(part.folder, "")))
+        there = [file.removeprefix(part.folder).lstrip("/").split("/") for file in walk.other]
+        other = kinds_of(names[-1] for names in there if composed(names[0]) in part.missing)
         held = f", only other files ({other}): what is read is {', '.join(READ)}" if other else ""
         raise UserError(f"no images in the class folders {listed(part.missing)} of {folder}{held}; fill or remove them")
 

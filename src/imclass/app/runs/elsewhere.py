@@ -1,0 +1,72 @@
+"""What other tools call a field of a config, and what to do here."""
+# Tested in tests/app/cli/test_options.py
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from imclass.core.errors import UserError
+
+DATA = "--data names a folder with one folder of images a class"
+FRESH = "training begins from fresh weights"
+OUT = "--out names the run's folder"
+RATE = "--schedule.rate sets the learning rate"
+SIZE = "--preprocess.size sets the side of the network's images in pixels"
+VALIDATION = "--validation sets the share of the training images that chooses the weights, such as 0.1"
+FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "amp": "--precision bf16 computes in half of the bits",
+        "arch": "--model.network names the network",
+        "batch_size": "--batch sets how many images a step takes",
+        "bs": "--batch sets how many images a step takes",
+        "cos_lr": "--schedule.kind cosine lets the learning rate fall so",
+        "data_dir": DATA,
+        "data_path": DATA,
+        "dropout": "--model.dropout sets it, where the network has it",
+        "early_stopping": f"all epochs are trained, and with a validation split the best one is kept: {VALIDATION}",
+        "freeze": f"{FRESH}, so every layer learns",
+        "gpu": "--device cuda trains on the GPU",
+        "half": "--precision bf16 computes in half of the bits",
+        "img_size": SIZE,
+        "imgsz": SIZE,
+        "input_size": SIZE,
+        "label_smoothing": "the loss is the cross-entropy with the labels as they are",
+        "learning_rate": RATE,
+        "lr": RATE,
+        "lr0": RATE,
+        "model": "--model.network names the network",
+        "momentum": "--optimiser.momentum sets it",
+        "name": OUT,
+        "nb_classes": "the names of the folders are the classes",
+        "num_classes": "the names of the folders are the classes",
+        "num_workers": "--workers sets how many threads decode images",
+        "opt": "--optimiser.kind names the optimiser",
+        "optim": "--optimiser.kind names the optimiser",
+        "optimiser.name": "--optimiser.kind names the optimiser",
+        "optimizer": "--optimiser.kind names the optimiser",
+        "output": OUT,
+        "output_dir": OUT,
+        "patience": f"all epochs are trained, and with a validation split the best one is kept: {VALIDATION}",
+        "pretrained": f"{FRESH}; imclass evaluate and predict take NETWORK:WEIGHTS",
+        "project": OUT,
+        "recipe": "the recipe's name comes first: imclass train RECIPE",
+        "resume": "the same command goes on where it was stopped",
+        "save_dir": OUT,
+        "save_period": "--save-every sets how many seconds lie between two checkpoints",
+        "sched": "--schedule.kind names the schedule",
+        "schedule.name": "--schedule.kind names the schedule",
+        "scheduler": "--schedule.kind names the schedule",
+        "smoothing": "the loss is the cross-entropy with the labels as they are",
+        "val_split": VALIDATION,
+        "validation_split": VALIDATION,
+        "warmup_epochs": "--schedule.warmup sets how many steps the learning rate rises",
+        "weight_decay": "--optimiser.weight-decay sets it",
+        "weights": f"{FRESH}; imclass evaluate and predict take a model file",
+    }
+)
+
+
+def check_fields(keys: Iterable[str]) -> None:
+    """Raise `UserError` for a field as another tool calls it."""
+    for key in keys:
+        if key in FIELDS_ELSEWHERE:
+            raise UserError(f"there is no option --{key.replace('_', '-')}: {FIELDS_ELSEWHERE[key]}")
