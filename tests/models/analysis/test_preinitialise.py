@@ -28,10 +28,10 @@ def bits(network: Network) -> Mapping[str, torch.Tensor]:
 
 
 EQUAL = {"widths": (8, 8, 8, 8, 8)}  # a convolution's shape then says nothing of its place
-PAGE = {"widths": (8, 16, 16, 32, 32)}  # those of docs/evaluation.md
+PAIRS = {"widths": (8, 16, 16, 32, 32)}  # two pairs of equally wide stages
 
 
-@pytest.mark.parametrize("row", [{}, EQUAL, PAGE], ids=["narrow", "equal", "page"])
+@pytest.mark.parametrize("row", [{}, EQUAL, PAIRS], ids=["narrow", "equal", "pairs"])
 @pytest.mark.parametrize("name", ["vgg-b", "vgg-c", "vgg-d", "vgg-e"])
 def test_seven_layers_are_of_a_to_the_bit_and_the_rest_is_not_touched(name: str, row: dict[str, Any]) -> None:
     """Simonyan and Zisserman 2015, section 3.1."""
