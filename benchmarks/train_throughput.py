@@ -29,7 +29,8 @@ from torch.nn import functional
 
 from imclass.app.cli.main import SPINS
 from imclass.app.runs.directory import Run
-from imclass.app.runs.settle import PROBED, Job, configure, prepare
+from imclass.app.runs.settle import PROBED
+from imclass.app.runs.train import Job, configure, prepare
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import create
 from imclass.models.layers.dropout import Dropout
