@@ -91,7 +91,12 @@ def one_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imclass, "train", short, raising=False)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+SLOW = "evaluation.md"  # trains three networks
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, id=p.name, marks=[pytest.mark.slow] if p.name == SLOW else []) for p in PAGES]
+)
 def test_the_examples_of_a_page_work(page: Path, tmp_path: Path) -> None:
     text = page.read_text()
     assert {language for language, _ in blocks(text)} <= {*RUN, *SHOWN}

@@ -163,7 +163,8 @@ def resize(place: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True)
 
 
-@pytest.mark.parametrize("kibibytes", [500, *(pytest.param(k, marks=pytest.mark.slow) for k in (4, 12))])
+@pytest.mark.slow
+@pytest.mark.parametrize("kibibytes", [500, 4, 12])
 def test_a_disk_that_is_really_full(kibibytes: int, pets: Path, whole: str, tiny: Path) -> None:
     resize(tiny, f"{kibibytes}k")
     process = start(words(pets, tiny / "run"), tiny)

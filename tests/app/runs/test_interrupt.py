@@ -132,8 +132,8 @@ def check_resumed(run: Path, whole: Path, command: str) -> None:
     ("numbers", "more"),
     [
         pytest.param((signal.SIGINT,), [], id="int"),
-        pytest.param((signal.SIGTERM,), ["--workers", "2"], id="term"),
-        pytest.param((signal.SIGHUP,), [], id="hup"),
+        pytest.param((signal.SIGTERM,), ["--workers", "2"], id="term", marks=pytest.mark.slow),
+        pytest.param((signal.SIGHUP,), [], id="hup", marks=pytest.mark.slow),
         pytest.param((signal.SIGINT, signal.SIGINT), [], id="int-int", marks=pytest.mark.slow),
     ],
 )
@@ -230,6 +230,7 @@ def test_a_signal_before_the_first_step_ends_it_at_once(
     assert main(words) == 0
 
 
+@pytest.mark.slow
 def test_nohup_is_respected(place: Path) -> None:
     """A signal that is ignored when the command begins stays so."""
     words = [*WORDS, "--epochs", "2", "--out", "nohup"]
@@ -261,6 +262,7 @@ def own_python() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 def test_a_signal_while_a_model_is_evaluated(place: Path) -> None:
     untrained(place / "model.safetensors")
     words = shlex.split("evaluate model.safetensors --data slow --plugins plugins --split test")

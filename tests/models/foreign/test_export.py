@@ -25,15 +25,16 @@ from tests.support.tolerance import assert_near, near
 ENTRIES: dict[str, NetworkEntry] = networks().entries
 FORMATS = [(name, library) for name, entry in ENTRIES.items() for library in entry.foreign]
 CLASSES = ("cat", "dog", "n01440764 tench", "Zürich")
+LARGE = ("inception-v3", "inception-v4", "inception-resnet-v2")
 MEAN, STD = (0.41, 0.32, 0.17), (0.21, 0.22, 0.25)  # of nobody's weights
 
 
 def cases() -> Iterator[Any]:
-    """Yield a network and a library each; those that repeat the class and the library of one before are marked slow."""
+    """Yield a network and a library each; large ones, and those that repeat a class and library, are marked slow."""
     seen = set()
     for name, library in FORMATS:
         kind = (ENTRIES[name].build, library)
-        yield pytest.param(name, library, marks=[pytest.mark.slow] if kind in seen else [])
+        yield pytest.param(name, library, marks=[pytest.mark.slow] if kind in seen or name in LARGE else [])
         seen.add(kind)
 
 
