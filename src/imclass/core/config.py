@@ -47,12 +47,13 @@ class Optimiser(ABC):
 
 @dataclass(frozen=True)
 class Position:
-    """How far a stage has come: steps and images before the step in question, steps in all, accuracies so far."""
+    """How far a stage has come: steps and images before the step in question, steps in all, what each epoch came to."""
 
     step: int
     samples: int
     steps: int
     history: tuple[float, ...] = ()  # the stage's validation accuracies
+    errors: tuple[float, ...] = ()  # the stage's training errors, a share of the images of each finished epoch
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,21 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stretch of training: epochs under one optimiser and schedule. A chain of stages passes its weights on."""
+    """One stretch of training: epochs under one optimiser and schedule. A chain of stages passes its weights on.
 
+    `begin` says what a stage takes from the weights before it, those of `init` for the first one: "continue" all that
+    fits by name, "fresh" nothing, "first-and-last" the first four convolutions and all fully connected layers
+    (Simonyan and Zisserman, ICLR 2015, section 3.1).
+    """
+
+    name: str = ""  # of its folder in the run; the network's name where it is empty
+    kind: Literal["descend"] = "descend"  # how weights are found: by gradient descent
+    model: Model | None = None  # another network from here on
+    preprocess: Preprocess | None = None  # another size or scale from here on
+    begin: Literal["continue", "fresh", "first-and-last"] = "continue"
+    rates: dict[str, float] = field(default_factory=dict)  # factor by layer pattern, the last match wins; 0 freezes
+    patience: Annotated[int, AtLeast(0)] = 0  # evaluations without a better one that end the stage; 0: none do
+    keep_start: bool = False  # the weights that it begins from are scored, too, and may be chosen
     epochs: Annotated[int, AtLeast(1)] = 1
     batch: Annotated[int, AtLeast(1)] = 128
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, whatever the number of processes
@@ -145,6 +159,8 @@ class Training:
     split: Share = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; `seed` does not
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # share of train, of each class, that chooses the weights
+    init: str = ""  # a MODEL whose weights it begins from, with its network and preprocess; empty: random ones
+    init_digest: str = ""  # of its tensors; found when the run begins
     seed: Seed = 0
     device: str = "auto"  # cpu, cuda, cuda:N or mps; auto takes CUDA where there is one
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: what is fastest here and computes the same

@@ -1,0 +1,35 @@
+"""What images are labelled with, in a form that can be indexed and joined to other classes by name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """One class an image: `labels` are positions in the classes, a numpy array or, for a loss, a tensor."""
+
+    labels: Int64[np.ndarray, "N"] | Int64[Tensor, "N"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, chosen: Any) -> "OneOf":
+        """Return the targets of the images at these positions."""
+        return OneOf(self.labels[chosen])
+
+    def join(self, ranks: Int64[np.ndarray, "K"]) -> "OneOf":
+        """Return the targets over other classes: class k there is class `ranks[k]`."""
+        return OneOf(ranks[self.labels])
+
+    def on(self, device: str | torch.device) -> "OneOf":
+        """Return the labels as a tensor on a device, as a loss takes them."""
+        return OneOf(torch.as_tensor(self.labels).to(device))
+
+    def correct(self, scores: Float[Tensor, "N K"]) -> int:
+        """Return how many images have their highest score at their label; the labels are on the scores' device."""
+        return int((scores.argmax(1) == self.labels).sum())
