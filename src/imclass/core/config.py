@@ -83,6 +83,17 @@ class Schedule(ABC):
 
 
 @dataclass(frozen=True)
+class Objective(ABC):
+    """A kind of objective: what is minimised."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+
+    @abstractmethod
+    def loss(self, scores: Any, targets: Any) -> Any:
+        """Return a loss an image, a tensor [N], of scores, a tensor [N K], and targets (core/targets.py)."""
+
+
+@dataclass(frozen=True)
 class Augment:
     """What a training image may undergo. Each random choice follows (seed, epoch, sample), nothing else."""
 
@@ -120,6 +131,7 @@ class Stage:
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, whatever the number of processes
     optimiser: Optimiser
     schedule: Schedule
+    objective: Objective
     augment: Augment = Augment()
 
     def check_together(self, at: str) -> None:

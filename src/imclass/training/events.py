@@ -1,6 +1,7 @@
 """What happens in training, as frozen values; everything that watches a run consumes these."""
 # Tested in tests/training/test_loop.py
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
@@ -33,19 +34,15 @@ class StepEnd:
     """One update was made from `images` images. Losses are means over them, in nats."""
 
     at: At
-    loss: float  # the main one, of the scores that are evaluated too
+    main: float  # of the scores that are evaluated too
+    total: float  # what is minimised: with auxiliary heads, each with its weight
     correct: int
     images: int
     rate: float
     waited: float  # seconds for data
     seconds: float  # for the whole step, waiting included
     refused: tuple[Refused, ...] = ()
-    auxiliary: float = 0.0  # what auxiliary heads add, with their weight
-
-    @property
-    def total(self) -> float:
-        """The loss that was minimised."""
-        return self.loss + self.auxiliary
+    alone: tuple[str, ...] = ()  # images left out because nothing was left of their part to normalise them with
 
 
 @dataclass(frozen=True)
@@ -82,14 +79,25 @@ class EpochEnd:
     """An epoch is over: means over its images, and where the time went."""
 
     at: At
-    loss: float  # the main one
+    main: float
     top1: float
     images: int
     refused: int
-    auxiliary: float = 0.0
+    total: float
 
 
-Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd
+@dataclass(frozen=True)
+class LegEnd:
+    """A leg is over: its chosen weights are in the model file at `path`, with their scores by split."""
+
+    at: At  # where the next leg begins
+    name: str
+    path: Path
+    chosen: str  # which weights these are
+    metrics: Mapping[str, Mapping[str, int | float]]
+
+
+Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd | LegEnd
 
 
 def summary(result: Evaluation) -> dict[str, int | float]:

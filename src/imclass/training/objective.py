@@ -1,93 +1,102 @@
-"""What is minimised, and one step of it: micro-batches with their own randomness, and the guard against NaN."""
+"""What is minimised, and the gradients of a step: parts with their own randomness, added up in one fixed order."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from imclass.core.config import Objective
 from imclass.core.randomness import part_seed
-from imclass.core.runtime import PLAIN, Arithmetic, reseed
+from imclass.core.runtime import Arithmetic, reseed
+from imclass.core.targets import OneOf
+from imclass.data.loader import Part
 from imclass.models.arithmetic.precision import forward, outputs
-from imclass.models.network import Images, Network
-from imclass.training import optimiser_state
+from imclass.models.classifier import NetworkClassifier
+from imclass.models.network import Network
+from imclass.training import norms
+from imclass.training.parallel import fold
 
 
-def cross_entropy(scores: Float[Tensor, "N K"], labels: Int64[Tensor, "N"]) -> Float[Tensor, ""]:
-    """The sum over images of the negative log of the labelled class's posterior, in nats."""
-    return functional.cross_entropy(scores.float(), labels, reduction="sum")
+@dataclass(eq=False)
+class Gradients:
+    """What parts of a step come to. Losses are shares of the mean over the step's images, in nats.
+
+    `main` is of the scores that are evaluated too; `total`, with auxiliary heads, is minimised.
+    """
+
+    values: list[Tensor | None]  # of each parameter that learns
+    moments: list[Tensor]  # of batch norms, weighted by images; none in a step of one part
+    main: float
+    total: float
+    correct: int
+
+    def __iadd__(self, other: Self) -> Self:
+        for i, value in enumerate(other.values):
+            mine = self.values[i]
+            if mine is None:
+                self.values[i] = value
+            elif value is not None:
+                mine += value
+        for mine, value in zip(self.moments, other.moments, strict=True):
+            mine += value
+        self.main += other.main
+        self.total += other.total
+        self.correct += other.correct
+        return self
 
 
-@dataclass(frozen=True)
-class Loss:
-    """The mean loss of a step in nats: `main` is of the scores that are evaluated too, `total` is minimised."""
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A classifier that learns: what is minimised, which parameters and batch norms move, in which arithmetic."""
 
-    main: float = 0.0
-    total: float = 0.0
+    classifier: NetworkClassifier
+    objective: Objective
+    optimiser: Optimizer
+    parameters: Sequence[Tensor]
+    norms: Sequence[_BatchNorm]
+    arithmetic: Arithmetic
+    seed: int
 
     @property
-    def auxiliary(self) -> float:
-        """What auxiliary heads add, with their weight."""
-        return self.total - self.main
+    def network(self) -> Network:
+        """The network that learns."""
+        return self.classifier.network
 
+    def gradients(
+        self, parts: Mapping[int, Part], numbers: range, several: bool, images: int, step: int
+    ) -> dict[range, Gradients]:
+        """Return the gradients of the mean loss over a step's `images`, of the parts of these numbers, folded.
 
-def backward(
-    network: nn.Module,
-    images: Images,
-    labels: Int64[Tensor, "N"],
-    micro_batches: int,
-    seed: int,
-    step: int,
-    arithmetic: Arithmetic = PLAIN,
-) -> tuple[Loss, int]:
-    """Compute gradients of the mean loss over all N images; return that loss and how many were classified right.
+        A part's randomness follows (seed, step, number), so that neither a resume nor the number of processes changes
+        a dropout mask. A number that `parts` lacks gives nothing. `several` is whether the step has more than one part.
+        """
+        with norms.kept_apart(self.norms) if several else contextlib.nullcontext():
+            each = ((n, self.part(parts[n], n, images, step, several) if n in parts else None) for n in numbers)
+            return fold(each)
 
-    The batch is cut into `micro_batches` parts, each with randomness that follows (seed, step, part), so that neither a
-    resume nor the number of processes changes a dropout mask. Parts are weighted by their images, never averaged.
-    """
-    if not network.training:
-        network.train()
-    network.zero_grad(set_to_none=True)
-    main, total, correct = 0.0, 0.0, 0
-    parts = zip(images.tensor_split(micro_batches), labels.tensor_split(micro_batches), strict=True)
-    for i, (part, wanted) in enumerate(parts):
-        if len(part) == 0:
-            continue
-        reseed(part_seed(seed, step, i), part.device)
-        scores, *sides = outputs(forward(network, part, arithmetic))
-        share = first = cross_entropy(scores, wanted) / len(images)
-        if sides and isinstance(network, Network):
-            auxiliary = torch.stack([cross_entropy(side, wanted) for side in sides]).sum()
-            share = share + network.side_weight * auxiliary / len(images)
-        share.backward()
-        total += share.item()
-        main += first.item()
-        correct += int((scores.argmax(1) == wanted).sum())
-    return Loss(main, total), correct
+    def part(self, part: Part, number: int, images: int, step: int, several: bool) -> Gradients:
+        """Return the gradients of one part."""
+        place = self.network.mean.device
+        for parameter in self.parameters:
+            parameter.grad = None
+        reseed(part_seed(self.seed, step, number), place)
+        scores, *sides = outputs(forward(self.network, part.images.to(place), self.arithmetic))
+        targets = part.targets.on(place)
+        main, total = self.loss(scores, sides, targets, images)
+        total.backward()
+        moments = norms.moments(self.norms, len(targets) / images) if several else []
+        values = [parameter.grad for parameter in self.parameters]
+        return Gradients(values, moments, main.item(), total.item(), targets.correct(scores))
 
-
-def tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
-    """All that training changes: "model.*" and "optimiser.*"."""
-    model = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
-    return model | optimiser_state.state(network, optimiser)
-
-
-def finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no number in these is a NaN or an infinity: one norm of all, and each by itself where that overflows."""
-    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-    if not floating or torch.isfinite(nn.utils.get_total_norm(floating)):
-        return True
-    return all(bool(torch.isfinite(tensor).all()) for tensor in floating)
-
-
-def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
-    """The name of the first tensor that holds a NaN or an infinity."""
-    return next((name for name, tensor in named if not finite([tensor])), None)
-
-
-def gradients(network: nn.Module) -> list[tuple[str, Tensor]]:
-    """The gradients there are, named "gradient of PARAMETER"."""
-    return [(f"gradient of {name}", p.grad) for name, p in network.named_parameters() if p.grad is not None]
+    def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: OneOf, images: int) -> tuple[Tensor, Tensor]:
+        """Return a part's main loss, and the total with each auxiliary head's, weighted, over the step's images."""
+        main = self.objective.loss(scores.float(), targets).sum() / images
+        if not sides:
+            return main, main
+        auxiliary = torch.stack([self.objective.loss(side.float(), targets).sum() for side in sides]).sum()
+        return main, main + self.network.side_weight * auxiliary / images

@@ -1,6 +1,7 @@
 """A PyTorch optimiser's rate and state; the state is kept by parameter name, so that a checkpoint can be read."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +11,27 @@ from imclass.core.config import Optimiser
 from imclass.core.errors import UserError
 
 PREFIX = "optimiser."
+ALL: Mapping[str, float] = MappingProxyType({})  # every parameter at the schedule's rate
 
 
-def build(network: nn.Module, kind: Optimiser) -> Optimizer:
-    """Return an optimiser of all parameters; its rate is set before each step."""
-    optimiser: Optimizer = kind.build([{"params": list(network.parameters())}])
+def build(network: nn.Module, kind: Optimiser, factors: Mapping[str, float] = ALL) -> Optimizer:
+    """Return an optimiser of the parameters that learn; its rate is set before each step.
+
+    `factors` are by the name of a parameter: its rate is the schedule's times this, 1 where none is given. Those of 0
+    do not learn.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        groups.setdefault(factors.get(name, 1.0), []).append(parameter)
+    chosen = [{"params": those, "factor": factor} for factor, those in groups.items() if factor]
+    optimiser: Optimizer = kind.build(chosen)
     return optimiser
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:
-    """The learning rate of the next step."""
+    """Set the learning rate of the next step."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
 
 
 def parameters(optimiser: Optimizer) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 import sys
 
-from imclass.app.runs.progress import LeftOut
+from imclass.app.runs.progress import LeftOut, left_alone
 from imclass.core.contracts import Refused
 from imclass.core.text import printable
 from imclass.training.events import Evaluated, Event, NonFinite, Saved, StepEnd
@@ -26,6 +26,8 @@ class Book:
             case StepEnd():
                 self.write(book_step(event))
                 self.refuse(event.refused)
+                for line in left_alone(event):
+                    self.write(f"\n{line}\n")
             case Evaluated():
                 self.write(book_test(event))
                 self.refuse(event.result.refused)
@@ -54,7 +56,7 @@ def book_step(event: StepEnd) -> str:
     if step % EVERY:
         return "."
     share = event.correct / event.images if event.images else 0.0
-    return "\nPass %d, Batch %d, Cost %f, Acc %f" % (step, event.at.epoch, event.loss, share)  # noqa: UP031 as published
+    return "\nPass %d, Batch %d, Cost %f, Acc %f" % (step, event.at.epoch, event.main, share)  # noqa: UP031 as published
 
 
 def book_test(event: Evaluated) -> str:

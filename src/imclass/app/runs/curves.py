@@ -38,14 +38,15 @@ def history(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     rows: dict[int, dict[str, int | float]] = {}
     done = set()
     for entry in log:
-        if entry["event"] not in ("evaluated", "epoch_end"):
+        if entry["event"] not in ("evaluated", "epoch_end") or not entry["batch"]:  # of an epoch, not of a leg
             continue
         row = rows.setdefault(entry["epoch"], {"epoch": entry["epoch"] + 1})
         name = "train" if entry["event"] == "epoch_end" else entry["split"]
-        row |= {f"{name}_loss": entry["loss"], f"{name}_error": 1 - entry["top1"]}
+        loss = entry["main"] if name == "train" else entry["loss"]
+        row |= {f"{name}_loss": loss, f"{name}_error": 1 - entry["top1"]}
         if name == "train":
             done.add(entry["epoch"])
-            row |= {"train_auxiliary": entry["auxiliary"]} if entry.get("auxiliary") else {}
+            row |= {"train_auxiliary": entry["total"] - loss} if entry["total"] != loss else {}
     return [rows[epoch] for epoch in sorted(done)]
 
 
@@ -71,6 +72,6 @@ def mean(steps: Sequence[Mapping[str, Any]], size: int) -> dict[str, int | float
     middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2
     return {
         "epoch": steps[0]["epoch"] + middle / size,
-        "train_loss": sum(step["loss"] * step["images"] for step in steps) / images,
+        "train_loss": sum(step["main"] * step["images"] for step in steps) / images,
         "train_error": 1 - sum(step["correct"] for step in steps) / images,
     }

@@ -4,36 +4,33 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from imclass.core.codec import to_json
-from imclass.core.config import Execution, Optimiser, Schedule, Stage, Training
+from imclass.core.config import Model, Objective, Optimiser, Schedule, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import folder_not_read, open_data, sources
-from imclass.data.loader import Loader
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.models.classifier import networks
 from imclass.store.context import Context
 from imclass.training.kinds import kinds_in
+from imclass.training.plan import Leg
 
 FEW = 1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training images as each stage sees them, the splits held out, what a model file keeps of them, and notes."""
+    """The training images, the splits held out, what a model file keeps of them, and notes."""
 
     train: Dataset
     held_out: Mapping[str, Dataset]
-    loaders: tuple[Loader, ...]  # one a stage
     facts: dict[str, Any]
     notes: tuple[str, ...]
 
 
 def open_training_data(
-    config: Training, given: Collection[str], execution: Execution, context: Context
+    config: Training, given: Collection[str], context: Context
 ) -> tuple[Training, TrainingData]:
     """Return the data of a config, and the config with the data's one spelling and the share it can have.
 
@@ -48,7 +45,6 @@ def open_training_data(
     check_learnable(train)
     config, batches = settle_batches(config, len(train), given)
     check_data(config, splits)
-    loaders = tuple(loader_of(config, stage, train, execution) for stage in config.stages)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
     facts = {
@@ -60,8 +56,8 @@ def open_training_data(
         "split": to_json(config.split),
         **to_json(train.origin),
     }
-    notes = (*unread, *train.origin.notes, *notes, *batches, *doubts(config, loaders))
-    return config, TrainingData(train, held_out, loaders, facts, notes)
+    notes = (*unread, *train.origin.notes, *notes, *batches)
+    return config, TrainingData(train, held_out, facts, notes)
 
 
 def settle_validation(
@@ -94,17 +90,16 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
     return replace(config, stages=tuple(stages)), tuple(notes)
 
 
-def doubts(config: Training, loaders: Sequence[Loader]) -> Iterator[str]:
+def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
     """Yield a sentence for what is likely to disappoint: a long warm-up, few images."""
-    for stage, loader in zip(config.stages, loaders, strict=True):
-        steps = len(loader) * stage.epochs
-        taken = stage.schedule.warmup_of(steps)
+    for leg in legs:
+        steps, taken = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
         if 3 * taken > steps:
             yield (
                 f"the warm-up takes {taken:,} of {steps:,} steps, which leaves the rate little time to fall; "
                 f"--schedule.warmup {steps // 10} takes a tenth"
             )
-    images = len(loaders[0].dataset)
+    images = len(legs[0].loader.dataset)
     if images < FEW:
         yield f"{images:,} training images are few to begin at random with; trained weights would serve better"
 
@@ -120,10 +115,12 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
     for stage in config.stages:
         if stage.batch > len(train):
             raise UserError(f"--batch {stage.batch} is more than the {len(train)} training images; set it lower")
-        if stage.schedule.needs_validation and VALIDATION not in splits:
+        wanting = f"--schedule.kind {stage.schedule.kind}" if stage.schedule.needs_validation else ""
+        wanting = wanting or (f"--patience {stage.patience}" if stage.patience else "")
+        if wanting and VALIDATION not in splits:
             raise UserError(
-                f"--schedule.kind {stage.schedule.kind} needs a validation split, and {config.data} has only "
-                f"{', '.join(splits)}; cut one from train with --validation 0.1, or take another schedule"
+                f"{wanting} needs a validation split, and {config.data} has only "
+                f"{', '.join(splits)}; cut one from train with --validation 0.1, or go without"
             )
 
 
@@ -132,14 +129,12 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
     kinds = kinds_in(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
-    chosen += [(networks(context), config.model.network), (sources(context), config.data)]
+    chosen += [(kinds[Objective], stage.objective.kind) for stage in config.stages]
+    chosen += [(networks(context), model.network) for model in models_of(config)]
+    chosen += [(sources(context), config.data)]
     return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}
 
 
-def loader_of(config: Training, stage: Stage, train: Dataset, execution: Execution) -> Loader:
-    """Return the training images as this stage sees them; padding takes the rounded mean."""
-    mean = config.model.mean * (config.preprocess.w_in if len(config.model.mean) == 1 else 1)
-    fill = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8)
-    return Loader(
-        train, config.preprocess, stage.augment, fill, stage.batch, config.seed, execution.workers, execution.memory
-    )
+def models_of(config: Training) -> list[Model]:
+    """Return the networks of a config, those of stages with one of their own included."""
+    return [config.model, *(stage.model for stage in config.stages if stage.model)]

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from imclass.core.contracts import Refused
 from imclass.core.text import printable
-from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
 WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting
 
@@ -42,8 +42,8 @@ class Sums:
 
     images: int = 0
     correct: int = 0
-    loss: float = 0.0
-    auxiliary: float = 0.0
+    main: float = 0.0
+    total: float = 0.0
     waited: float = 0.0
     seconds: float = 0.0
     held_out: list[str] = field(default_factory=list)
@@ -52,8 +52,8 @@ class Sums:
         """One more step."""
         self.images += event.images
         self.correct += event.correct
-        self.loss += event.loss * event.images
-        self.auxiliary += event.auxiliary * event.images
+        self.main += event.main * event.images
+        self.total += event.total * event.images
         self.waited += event.waited
         self.seconds += event.seconds
 
@@ -61,7 +61,7 @@ class Sums:
     def learned(self) -> str:
         """Means over the images so far."""
         n = max(1, self.images)
-        return means(self.loss / n, self.correct / n, self.auxiliary / n)
+        return means(self.main / n, self.correct / n, self.total / n)
 
     @property
     def rate(self) -> str:
@@ -73,10 +73,17 @@ class Sums:
         return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
 
 
-def means(loss: float, top1: float, auxiliary: float) -> str:
+def means(main: float, top1: float, total: float) -> str:
     """Return an epoch's means in words."""
-    more = f" (+ {auxiliary:.4f} auxiliary)" if auxiliary else ""
-    return f"loss {loss:.4f}{more}  top-1 {100 * top1:.2f} %"
+    more = f" (+ {total - main:.4f} auxiliary)" if total != main else ""
+    return f"loss {main:.4f}{more}  top-1 {100 * top1:.2f} %"
+
+
+def left_alone(event: StepEnd) -> Iterator[str]:
+    """Yield a line that names the images a step left out because batch norm had nothing to normalise them with."""
+    if event.alone:
+        names = printable(", ".join(event.alone))
+        yield f"step {event.at.step:,}: left out, as batch norm needs two images of a part: {names}"
 
 
 class LeftOut:
@@ -122,11 +129,16 @@ class Screen:
                 self.sums.add(event)
                 self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
                 self.refuse(event.refused)
+                for line in left_alone(event):
+                    self.say(line)
             case Evaluated():
                 self.sums.held_out.append(f"{event.split} {100 * event.result.top1:.2f} %" + (" (best)" * event.best))
                 self.refuse(event.result.refused)
             case EpochEnd():
                 self.say(self.line(event))
+            case LegEnd(name=name, metrics=metrics, path=path) if path.parent.parent.name == "legs":
+                scores = ", ".join(f"{split} {100 * scored['top1']:.2f} %" for split, scored in metrics.items())
+                self.say(f"leg {printable(name)} ended: {scores}; {printable(str(path))}")
             case NonFinite():
                 names = printable(", ".join(event.names[:10]))
                 self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
@@ -149,7 +161,7 @@ class Screen:
 
         There is no pace where this process went on with an epoch whose steps were all done.
         """
-        sums, learned = self.sums, means(event.loss, event.top1, event.auxiliary)
+        sums, learned = self.sums, means(event.main, event.top1, event.total)
         start = [self.head(event.at.epoch), learned, *sums.held_out]
         if not sums.seconds:
             return "  ".join(start)

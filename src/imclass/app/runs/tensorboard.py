@@ -38,8 +38,8 @@ class TensorBoard:
     def see(self, event: Event) -> None:
         match event:
             case StepEnd():
-                more = {"train/auxiliary": event.auxiliary} if event.auxiliary else {}
-                self.add(event.at.step, {"train/loss": event.loss, "train/rate": event.rate, **more})
+                more = {"train/total": event.total} if event.total != event.main else {}
+                self.add(event.at.step, {"train/loss": event.main, "train/rate": event.rate, **more})
             case EpochEnd():
                 self.add(event.at.step, {"train/top1": event.top1})
             case Evaluated():

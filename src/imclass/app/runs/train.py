@@ -2,25 +2,19 @@
 
 import contextlib
 import inspect
-import itertools
 import signal
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, get_type_hints
-
-import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.elsewhere import check_fields
 from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
-from imclass.app.runs.material import open_training_data
+from imclass.app.runs.material import doubts, open_training_data
 from imclass.app.runs.settle import settle
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
@@ -28,18 +22,21 @@ from imclass.core.codec import from_json, hints_of, to_json
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import Interrupted, UnknownKey, UserError
+from imclass.core.model_file import ModelHeader
 from imclass.core.override import Words, override, typed
 from imclass.core.tables import Found
 from imclass.core.text import nearest
-from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
-from imclass.models.arithmetic import precision
-from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.models.classifier import NetworkClassifier, networks
 from imclass.store.context import Context, find_in
-from imclass.training import loop
 from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
+from imclass.training.keeper import Keeper
 from imclass.training.kinds import kinds_in
+from imclass.training.loop import train
+from imclass.training.parallel import Alone
+from imclass.training.plan import Material, Report, plan, resolve_models
+from imclass.training.state import State
 
 DEFAULT = Execution()
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
@@ -91,10 +88,26 @@ class Job:
     """A run that has passed every check and can begin or go on."""
 
     run: Run
-    task: loop.Task
-    facts: dict[str, Any]  # of the data, for the model file
+    config: Training
+    execution: Execution
+    legs: tuple[Leg, ...]
+    runtime: runtime.Runtime
     checkpoint: Checkpoint | None
     notes: tuple[str, ...]  # what a user should know before it begins
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return sum(leg.steps for leg in self.legs)
+
+    def state(self) -> State:
+        """Return where the run begins or goes on."""
+        return State(self.runtime, self.config.seed, self.checkpoint)
+
+    def keeper(self, asked_to_stop: Callable[[], bool] = lambda: False) -> Keeper:
+        """Return what keeps the run's files."""
+        kept = self.run.checkpoints(self.execution.keep)
+        return Keeper(self.run.folder, len(self.legs), kept, self.execution.save_every, asked_to_stop)
 
 
 def prepare(
@@ -110,36 +123,29 @@ def prepare(
     `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
     """
     run = replace(run, kinds=kinds_in(context))
-    config, data = open_training_data(config, given, execution, context)
+    config, data = open_training_data(config, given, context)
     inside = run.inside(data.train)
-    classifier = create(config.model, data.train.classes, config.preprocess, config.seed, context)
-    config = replace(config, model=replace(config.model, row=classifier.row))
-    plan = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
+
+    def score(trained: NetworkClassifier, split: str, report: Report) -> Evaluation:
+        held_out = data.held_out[split]
+        return evaluate(trained, held_out, workers=execution.workers, report=report, strict=execution.strict)
+
+    config = resolve_models(config, context)
+    header = ModelHeader("", {}, data.train.classes, config.preprocess, recipe=to_json(config), data=data.facts)
+    legs = plan(config, Material(data.train, tuple(data.held_out)), header, execution, context, score)
+    begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
-    if config.model.mean_image:
-        classifier.network.normalise(mean_image(data.loaders[0]), config.model.std)
     tried: tuple[str, ...] = ()
     if dry:
         used = runtime.resolve(config.device)
     else:
-        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else plan.runtime
-        used, tried = settle(config, recorded, classifier, data.loaders[0])
-        run.begin(plan, used)
-    precision.laid_out(classifier.network, used.arithmetic).to(used.device)
-
-    def score(trained: NetworkClassifier, split: str, report: loop.Report) -> Evaluation:
-        held_out = data.held_out[split]
-        return evaluate(trained, held_out, workers=execution.workers, report=report, strict=execution.strict)
-
-    kept = run.checkpoints(execution.keep)
-    task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
-    return Job(run, task, data.facts, checkpoint, (*data.notes, *inside, *problems, *tried))
-
-
-def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
-    """The mean of all training images as the network sees them, in [0, 1]; summed exactly enough in float64."""
-    mean = first.kept.images.mean(axis=0, dtype=np.float64) / 255
-    return torch.from_numpy(mean.transpose(2, 0, 1)).float()
+        first = legs[0].make()
+        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
+        used, tried = settle(config, recorded, first, legs[0].loader)
+        run.begin(begun, used)
+        legs = (replace(legs[0], make=lambda: first), *legs[1:])
+    notes = (*data.notes, *doubts(config, legs), *inside, *problems, *tried)
+    return Job(run, config, execution, legs, used, checkpoint, notes)
 
 
 def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
@@ -149,46 +155,30 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
         asked, moving = stack.enter_context(signals())
-        runtime.apply(job.task.runtime)
-        task = replace(job.task, asked_to_stop=asked.is_set)
+        runtime.apply(job.runtime)
+        keeper, state = job.keeper(asked.is_set), job.state()
         job.run.cut(job.checkpoint)
-        state = loop.start(task, job.checkpoint)
         watching: list[Consumer] = [Log(job.run)]
         watching += [Expendable("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
         watching += [Expendable("curves.png", lambda: Curves(job.run)), *consumers]
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
-        for last in itertools.chain(loop.steps(state), loop.conclude(state)):
+        for last in train(state, job.legs, Alone(), keeper):
             if isinstance(last, StepEnd):
                 moving.set()
             for consumer in watching:
                 consumer.see(last)
-            if task.execution.strict and isinstance(last, StepEnd) and last.refused:
+            if job.execution.strict and isinstance(last, StepEnd) and last.refused:
                 bad = described(last.refused[0])
                 raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
             yield last
-        if loop.concluded(state):
-            finished = finish(job, state)
-            if not task.execution.keep_checkpoints:
-                task.checkpoints.clear()
-            yield finished
+        if not keeper.stopped:
+            if not job.execution.keep_checkpoints:
+                keeper.checkpoints.clear()
         elif not isinstance(last, NonFinite):
             problem = last.problem if isinstance(last, Saved) else ""
             raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
-
-
-def finish(job: Job, state: loop.State) -> Saved:
-    """Write the model file, with the scores of its weights."""
-    job.task.classifier.save(
-        job.run.model,
-        recipe=to_json(job.task.training),
-        data=job.facts,
-        metrics={split: state.metrics[split] for split in job.task.held_out},
-        chosen=loop.chosen(state)[1],
-        versions=runtime.versions(),
-    )
-    return Saved(state.at, job.run.model)
 
 
 @contextlib.contextmanager

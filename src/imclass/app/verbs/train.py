@@ -20,7 +20,6 @@ from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.text import printable
 from imclass.store.context import Context
-from imclass.training import loop
 from imclass.training.events import Consumer, NonFinite, Saved
 
 TAKEN_FROM = ("step_end", "evaluated")  # events that name refused files
@@ -33,7 +32,7 @@ def run(order: Order) -> int:
     job = prepare(config, run, order.context, order.execution, dry=own.dry_run, given=order.given)
     say(job.notes)
     if own.dry_run:
-        show({"training": to_json(job.task.training), "execution": to_json(job.task.execution)})
+        show({"training": to_json(job.config), "execution": to_json(job.execution)})
         return DONE
     if not run.finished:
         train(job, order)
@@ -43,17 +42,16 @@ def run(order: Order) -> int:
 
 def train(job: Job, order: Order) -> None:
     """Train to the end; raise `UserError` where it stops by itself before."""
-    config, run, stages = job.task.training, job.run, order.training.stages
+    config, run = job.config, job.run
     where = "goes on" if job.checkpoint else "begins"
-    begun = f"{config.recipe} on {config.data} {where} in {run.folder}: {job.task.runtime}"
+    begun = f"{config.recipe} on {config.data} {where} in {run.folder}: {job.runtime}"
     print(printable(begun), file=sys.stderr)
-    steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, stages, strict=True))
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
-    for event in perform(job, [Expendable("the progress", lambda: screen(order.own.style, steps, done))]):
+    for event in perform(job, [Expendable("the progress", lambda: screen(order.own.style, job.steps, done))]):
         match event:
             case NonFinite(action="stop"):
                 raise UserError(stopped(event, run))
-            case Saved(problem=problem, path=path) if problem and event.at.stage > loop.last_stage(job.task):
+            case Saved(problem=problem, path=path) if problem and event.at.epoch == job.legs[-1].last_epoch:
                 raise UserError(
                     f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
                 )

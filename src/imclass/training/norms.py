@@ -1,0 +1,57 @@
+"""Running statistics of batch norms in a step of several parts.
+
+Each part is normalised by itself. PyTorch would move the running statistics once a part, in the order in which a
+process happens to compute them; here they move once a step, by the mean over all its images.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def tracking(network: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms whose running statistics move: those in training mode that keep any."""
+    found = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    return [layer for layer in found if layer.training and layer.track_running_stats]
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Return whether a layer normalises by the statistics of the images that it is given together."""
+    return any(isinstance(layer, _BatchNorm) for layer in network.modules())
+
+
+@contextlib.contextmanager
+def kept_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Let each forward pass leave its mean and unbiased variance as the running statistics, and restore them after."""
+    momenta = [layer.momentum for layer in layers]
+    before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 1.0
+        yield
+    finally:
+        for layer, momentum, values in zip(layers, momenta, before, strict=True):
+            layer.momentum = momentum
+            for buffer, value in zip(layer.buffers(), values, strict=True):
+                buffer.copy_(value)
+
+
+def moments(layers: Sequence[_BatchNorm], share: float) -> list[Tensor]:
+    """Return the means and variances that the last forward pass left, times the part's share of the step's images."""
+    return [buffer * share for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None]
+
+
+def move(layers: Sequence[_BatchNorm], means: Sequence[Tensor]) -> None:
+    """Move the running statistics once, towards the means over a step's parts, as `nn.BatchNorm2d` does for one part."""
+    values = iter(means)
+    with torch.no_grad():
+        for layer in layers:
+            if layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.add_(1)
+            momentum = layer.momentum if layer.momentum is not None else 1 / float(layer.num_batches_tracked or 1)
+            for buffer in (layer.running_mean, layer.running_var):
+                if buffer is not None:
+                    buffer.mul_(1 - momentum).add_(next(values), alpha=momentum)

@@ -1,0 +1,1 @@
+"""One file a kind of objective: each exposes a table `OBJECTIVES`."""

@@ -1,0 +1,90 @@
+"""The processes that share a step, and the one order in which its parts are added, whoever computed them.
+
+Floating-point addition is not associative. So parts are added along a binary tree over their numbers: a block of parts
+is cut at the largest power of two below its length. The tree of five parts is the beginning of the tree of six, and
+every aligned block of a power of two is a subtree, so a process folds what it has without waiting for the others.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol, Self, TypeVar, runtime_checkable
+
+
+class Addable(Protocol):
+    """What is added up over parts."""
+
+    def __iadd__(self, other: Self, /) -> Self: ...
+
+
+T = TypeVar("T", bound=Addable)
+
+
+@runtime_checkable
+class Group(Protocol):
+    """The processes of a run. Each of them calls every method at every step, in the same order."""
+
+    def mine(self, parts: int) -> range:
+        """Return the numbers of the parts that this process computes, of so many."""
+        ...
+
+    def total(self, count: int) -> int:
+        """Return the sum of all processes' counts."""
+        ...
+
+    def combine(self, folded: Mapping[range, T]) -> T | None:
+        """Return the sum over all processes' parts along the tree; `None` where there are none."""
+        ...
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """Return for each flag whether any process has set it."""
+        ...
+
+
+class Alone:
+    """One process; a `Group`."""
+
+    def mine(self, parts: int) -> range:
+        return range(parts)
+
+    def total(self, count: int) -> int:
+        return count
+
+    def combine(self, folded: Mapping[range, T]) -> T | None:
+        return add_up(folded)
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        return flags
+
+
+def fold(numbered: Iterable[tuple[int, T | None]]) -> dict[range, T]:
+    """Add up consecutive parts as they come, as far as the tree allows: at most log2 of their count + 1 are held.
+
+    `None` stands for a part that gives nothing. Of two blocks that are added the first takes up the second.
+    """
+    held: list[tuple[range, T | None]] = []
+    for number, value in numbered:
+        held.append((range(number, number + 1), value))
+        while len(held) > 1 and held[-2][0].start % (2 * len(held[-1][0])) == 0 and len(held[-2][0]) == len(held[-1][0]):
+            right, left = held.pop(), held.pop()
+            held.append((range(left[0].start, right[0].stop), add(left[1], right[1])))
+    return {block: value for block, value in held if value is not None}
+
+
+def add_up(folded: Mapping[range, T]) -> T | None:
+    """Return the sum of folded blocks along the tree."""
+
+    def node(start: int, stop: int) -> T | None:
+        whole = folded.get(range(start, stop))
+        if whole is not None or stop - start <= 1:
+            return whole
+        middle = start + (1 << (stop - start - 1).bit_length() - 1)
+        return add(node(start, middle), node(middle, stop))
+
+    return node(0, max((block.stop for block in folded), default=0))
+
+
+def add(left: T | None, right: T | None) -> T | None:
+    """Return the sum of two values, either of which may be missing."""
+    if left is None or right is None:
+        return right if left is None else left
+    left += right
+    return left

@@ -1,0 +1,204 @@
+"""Where a run stands: everything that changes while it trains, kept in a checkpoint and restored from it."""
+# Tested in tests/training/test_loop.py
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Position
+from imclass.core.contracts import Evaluation
+from imclass.core.runtime import Runtime
+from imclass.data.subset import VALIDATION
+from imclass.models.arithmetic.precision import laid_out
+from imclass.training import norms, optimiser_state
+from imclass.training.checkpoint import Checkpoint
+from imclass.training.events import At, EpochEnd, summary
+from imclass.training.finite import finite, first_nonfinite, gradients_of
+from imclass.training.objective import Gradients, Learner
+from imclass.training.plan import Leg
+
+SUMS = ("main", "total", "correct", "images", "refused")  # of the running epoch
+
+
+@dataclass
+class State:
+    """All that changes while training. `enter` makes what belongs to one leg; `checkpoint` is where to go on from."""
+
+    runtime: Runtime
+    seed: int = 0
+    checkpoint: Checkpoint | None = None
+    at: At = At()
+    first: At = At()  # where the leg began
+    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
+    history: list[float] = field(default_factory=list)  # the leg's validation accuracies
+    errors: list[float] = field(default_factory=list)  # the leg's training errors, an epoch each
+    best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
+    best_top1: float = -1.0
+    metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep so far, by split
+    entered: Learner | None = None  # of the leg that was entered last
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None:
+            self.at = from_json(At, self.checkpoint.record["at"])
+
+    @property
+    def learner(self) -> Learner:
+        """What learns in this leg."""
+        if self.entered is None:
+            raise RuntimeError("no leg was entered; call enter(leg) first")
+        return self.entered
+
+    def enter(self, leg: Leg) -> None:
+        """Begin a leg from the weights before it, or stand where the checkpoint stood in it.
+
+        Optimiser, history and best weights belong to one leg.
+        """
+        classifier = leg.make()
+        if self.checkpoint is None and self.entered is not None:
+            leg.fill(classifier, self.entered.classifier)
+        network = laid_out(classifier.network, self.runtime.arithmetic).to(self.runtime.device)
+        factors = leg.factors(classifier.network)
+        optimiser = optimiser_state.build(classifier.network, leg.stage.optimiser, factors)
+        leg.set_training(classifier.network)
+        self.entered = Learner(
+            classifier=classifier,
+            objective=leg.stage.objective,
+            optimiser=optimiser,
+            parameters=optimiser_state.parameters(optimiser),
+            norms=norms.tracking(network),
+            arithmetic=self.runtime.arithmetic,
+            seed=self.seed,
+        )
+        self.first, self.history, self.errors, self.best, self.best_top1 = self.at, [], [], {}, -1.0
+        self.metrics, self.totals = {}, dict.fromkeys(SUMS, 0.0)
+        if self.checkpoint is not None:
+            self.restore(self.checkpoint)
+            self.checkpoint = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the model, the optimiser and the best model, by name: "model.", "optimiser.", "best."."""
+        return self.live() | {f"best.{name}": tensor for name, tensor in self.best.items()}
+
+    def live(self) -> dict[str, Tensor]:
+        """Return all tensors that a step changes."""
+        model = {f"model.{name}": tensor for name, tensor in self.learner.network.state_dict().items()}
+        return model | optimiser_state.state(self.learner.network, self.learner.optimiser)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything else, as JSON."""
+        return {
+            "at": to_json(self.at),
+            "first": to_json(self.first),
+            "totals": self.totals,
+            "history": self.history,
+            "errors": self.errors,
+            "best_top1": self.best_top1,
+            "metrics": self.metrics,
+            "runtime": to_json(self.runtime),
+            "seed": self.seed,
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Stand where `checkpoint` stood, in the leg that was entered."""
+        record = checkpoint.record
+        self.first = from_json(At, record["first"])
+        self.totals, self.metrics = dict.fromkeys(SUMS, 0.0) | record["totals"], dict(record["metrics"])
+        self.history, self.errors, self.best_top1 = list(record["history"]), list(record["errors"]), record["best_top1"]
+        self.best = prefixed(checkpoint.tensors, "best.")
+        self.rewind(checkpoint.tensors)
+
+    def rewind(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set model and optimiser to what they were when `tensors` were taken."""
+        self.learner.network.load_state_dict(prefixed(tensors, "model."))
+        optimiser_state.restore(self.learner.network, self.learner.optimiser, tensors)
+
+    def position(self, leg: Leg) -> Position:
+        """Return how far the leg is, as a schedule sees it."""
+        done = self.at.step - self.first.step
+        return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
+
+    def done(self, leg: Leg) -> bool:
+        """Return whether the leg has come to its last epoch, or to the end of its patience."""
+        waited = len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
+        return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
+
+    def step(self, gradients: Gradients | None, rate: float) -> str:
+        """Step the optimiser; or return what in loss, gradients or result is not finite, "" where all of it is.
+
+        There are no gradients where every image of the step was refused; then nothing changes.
+        """
+        learner = self.learner
+        if gradients is None:
+            return ""
+        if not math.isfinite(gradients.total):
+            return "the loss"
+        for parameter, value in zip(learner.parameters, gradients.values, strict=True):
+            parameter.grad = value
+        # names are asked for only when something is wrong: walking a deep network for them takes milliseconds a step
+        if not finite(value for value in gradients.values if value is not None):
+            return first_nonfinite(gradients_of(learner.network)) or ""
+        optimiser_state.set_rate(learner.optimiser, rate)
+        learner.optimiser.step()
+        if gradients.moments:
+            norms.move(learner.norms, gradients.moments)
+        if not finite([*optimiser_state.live(learner.optimiser), *learner.network.buffers()]):
+            return first_nonfinite(self.live().items()) or ""
+        return ""
+
+    def count(self, gradients: Gradients | None, images: int, refused: int) -> None:
+        """Move on by one step, and add it to the sums of the running epoch."""
+        at = self.at
+        self.at = replace(at, batch=at.batch + 1, step=at.step + 1, samples=at.samples + images)
+        self.totals["refused"] += refused
+        if gradients is not None and images:
+            sums = {"main": gradients.main * images, "total": gradients.total * images, "correct": gradients.correct}
+            for key, value in {**sums, "images": images}.items():
+                self.totals[key] += value
+
+    def note(self, split: str, result: Evaluation) -> bool:
+        """Remember a result; return whether it is the best on validation so far. Other splits choose nothing."""
+        if split != VALIDATION:
+            self.metrics[split] = summary(result)
+            return False
+        self.history.append(result.top1)
+        better = result.top1 > self.best_top1
+        if better:
+            self.best_top1 = result.top1
+            self.metrics[split] = summary(result)
+            self.best = {k: v.detach().cpu().clone() for k, v in self.learner.network.state_dict().items()}
+        return better
+
+    def next_epoch(self) -> EpochEnd:
+        """Close the epoch's sums and stand at the beginning of the next epoch."""
+        totals = self.totals
+        images = max(1.0, totals["images"])
+        main, total, top1 = (totals[key] / images for key in ("main", "total", "correct"))
+        event = EpochEnd(self.at, main, top1, int(totals["images"]), int(totals["refused"]), total)
+        self.at = replace(self.at, epoch=self.at.epoch + 1, batch=0)
+        self.errors.append(1 - top1)
+        self.totals = dict.fromkeys(SUMS, 0.0)
+        return event
+
+    def next_leg(self) -> At:
+        """Stand at the beginning of the next leg."""
+        self.at = replace(self.at, stage=self.at.stage + 1, samples=0)
+        return self.at
+
+    def choose(self) -> None:
+        """Take the weights to keep: the best on validation where that exists, else the last."""
+        if self.best:
+            self.learner.network.load_state_dict(self.best)
+
+    @property
+    def chosen(self) -> str:
+        """Which weights are kept."""
+        return f"best on validation ({100 * self.best_top1:.2f} %)" if self.best else "last step"
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
