@@ -1,6 +1,6 @@
 """What networks share: a normalised input, and the verbs `forward`, `embed` and `dense`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -101,6 +101,14 @@ class Network(nn.Module):
                 maps = layer(maps)
         return maps
 
+    def class_tensors(self) -> Mapping[str, int]:
+        """Return the names of the tensors that have an entry for each class, with the axis of these entries.
+
+        They are the weight and the bias of the last layer with weights of the head and of each auxiliary head.
+        """
+        heads: dict[str, nn.Module] = {"head": self.head} | {f"sides.{name}": side for name, side in self.sides.items()}
+        return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}
+
     def coarse(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C h w"]:
         """Of maps in the fine form, those positions that the head is made for."""
         return maps if self.dilation == 1 else maps[:, :, :: self.dilation, :: self.dilation]
@@ -118,3 +126,9 @@ class Network(nn.Module):
         least = smallest(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
         if min(height, width) < least:
             raise UserError(f"an image of {height} x {width} pixels is too small: the smallest side is {least}")
+
+
+def last_tensors(part: str, head: nn.Module) -> list[str]:
+    """Return the names of weight and bias of the last layer with weights in the part of a network of this name."""
+    weighted = [(name, layer) for name, layer in head.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return [".".join(filter(None, (part, name, own))) for name, layer in weighted[-1:] for own in layer.state_dict()]

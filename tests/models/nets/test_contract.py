@@ -284,3 +284,19 @@ def test_other_arithmetic_gives_nearly_the_same_scores_and_every_gradient(name: 
     assert {p.grad.dtype for p in network.parameters() if p.grad is not None} == {torch.float32}
     forward(network.train(), images, Arithmetic(precision, "nhwc")).float().logsumexp(1).sum().backward()
     assert [name for name, largest in gradients(network).items() if not largest < 1e4] == []
+
+
+@every_network
+def test_class_tensors_alone_follow_the_number_of_classes(name: str) -> None:
+    """For two numbers of classes that are no other length of a narrow network."""
+    entry, shapes = ENTRIES[name], {}
+    heads = {"aux": True, "size": entry.row.size} if "aux" in asdict(entry.row) else {}  # smaller ones have none
+    row = row_of(entry, narrow(entry) | heads, name)
+    for classes in (37, 41):
+        with torch.device("meta"):
+            network = entry.build(row, classes, entry.w_in)
+        shapes[classes] = {tensor: value.shape for tensor, value in network.state_dict().items()}
+        axes = network.class_tensors()
+        assert {shapes[classes][tensor][axis] for tensor, axis in axes.items()} == {classes}
+        assert len(axes) >= 1 + len(network.sides)
+    assert {tensor for tensor in shapes[37] if shapes[37][tensor] != shapes[41][tensor]} == set(axes)

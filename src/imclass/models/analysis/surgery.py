@@ -1,4 +1,4 @@
-"""Networks made of networks: batch norms folded, the last pooling made fine, a deeper VGG begun from a shallow one."""
+"""Networks made of networks: batch norms folded, or the last pooling made fine."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -160,37 +160,3 @@ def check_fine(copy: Network, before: Field, name: str) -> None:
         after = None
     if after != tuple(Axis(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
         raise UserError(f"not everything goes through the last pooling, {name!r}, so the network has no fine form")
-
-
-def preinitialise(deeper: Network, shallow: Network) -> tuple[str, ...]:
-    """Begin a deeper VGG with the first four convolutions and the fully connected layers of a trained shallow one.
-
-    Simonyan and Zisserman, ICLR 2015, section 3.1; what is between keeps its random weights. The layers are those of
-    the same names: conv1_1, conv2_1, conv3_1 and conv3_2 of configuration A are the first of their stages in every
-    deeper one. Return the names of the layers of `deeper` that were filled. Where a layer finds no place it is a
-    `UserError`, and nothing is changed.
-    """
-    named = [*layers_in(shallow, nn.Conv2d)[:4], *layers_in(shallow, nn.Linear)]
-    places = {name: layer for kind in (nn.Conv2d, nn.Linear) for name, layer in layers_in(deeper, kind)}
-    for name, source in named:
-        if name not in places or shapes(places[name]) != shapes(source):
-            form = " x ".join(map(str, source.get_parameter("weight").shape))
-            raise UserError(
-                f"layer {name!r} of the shallow network, {form}, finds no place in the deeper one; both must be VGG "
-                "networks of the same widths and classes"
-            )
-    for name, source in named:
-        places[name].load_state_dict(source.state_dict())
-    return tuple(name for name, _ in named)
-
-
-def layers_in(network: Network, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:
-    """The layers of a kind in features and head, by name and in order."""
-    parts = {"features": network.features, "head": network.head}
-    named = [(f"{part}.{name}", m) for part, layers in parts.items() for name, m in layers.named_modules()]
-    return [(name, layer) for name, layer in named if isinstance(layer, kind)]
-
-
-def shapes(layer: nn.Module) -> dict[str, torch.Size]:
-    """The shape of each tensor of a layer."""
-    return {name: tensor.shape for name, tensor in layer.state_dict().items()}

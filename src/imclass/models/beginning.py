@@ -1,0 +1,140 @@
+"""A network begun from the weights of another: by name and shape, and what belongs to a class by the class's name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from imclass.core.classes import identity
+from imclass.core.errors import UserError
+from imclass.core.text import printable
+from imclass.models.classifier import NetworkClassifier
+from imclass.models.network import Network
+
+NORMALISATION = ("mean", "std")  # these follow the config
+How: TypeAlias = Literal["continue", "fresh", "first-and-last"]
+MOST = 6  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a network began from: the tensors taken whole, the classes whose rows were taken, the tensors drawn anew.
+
+    A tensor with rows of some of the classes is among those drawn anew.
+    """
+
+    taken: tuple[str, ...]
+    rows: tuple[str, ...]
+    fresh: tuple[str, ...]
+    classes: int  # of the network that was begun
+
+    def __str__(self) -> str:
+        """Return a sentence for the user."""
+        if not self.taken and not self.rows:
+            return f"all {len(self.fresh):,} tensors drawn anew"
+        parts = [f"{len(self.taken):,} of {len(self.taken) + len(self.fresh):,} tensors taken"]
+        if self.fresh:
+            layers = [name.rpartition(".")[0] or name for name in self.fresh]
+            parts.append(f"drawn anew: {shortlist(tuple(dict.fromkeys(layers)))}")
+        names = f": {shortlist(self.rows)}" if self.rows and len(self.rows) < self.classes else ""
+        parts.append(f"rows of {len(self.rows):,} of {self.classes:,} classes taken{names}")
+        return "; ".join(parts)
+
+
+def shortlist(names: tuple[str, ...]) -> str:
+    """Return the first names and how many more there are, safe for a terminal."""
+    more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
+    return ", ".join(map(printable, names[:MOST])) + more
+
+
+def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: How) -> Beginning:
+    """Fill a fresh classifier's network in place from `source`, and return what was taken.
+
+    "continue" takes each tensor that fits by name and shape, and of those with an entry for each class the entries of
+    the classes that `source` has, by name. "first-and-last" takes the first four convolutions and all fully connected
+    layers. "fresh" takes nothing. Raise `UserError`, with nothing changed, where no tensor fits.
+    """
+    ours, theirs = classifier.network.state_dict(), source.network.state_dict()
+    match how:
+        case "continue":
+            names = list(theirs)
+        case "fresh":
+            names = []
+        case "first-and-last":
+            names = ends(classifier, source)
+    axes = class_axes(classifier.network, source.network)
+    taken = [n for n in names if n in ours and n not in (*axes, *NORMALISATION) and ours[n].shape == theirs[n].shape]
+    joined = [n for n in names if n in axes and fits_but_for_classes(ours.get(n), theirs.get(n), axes[n])]
+    pairs = class_pairs(classifier, source) if joined else {}
+    if how != "fresh" and not pairs and not any(ours[name].dim() for name in taken):
+        raise UserError(
+            f"no tensor of {source.name} fits {classifier.name} by name and shape, so there is nothing to begin from; "
+            f"give --init a model of {classifier.name}, or leave it out to begin at random"
+        )
+    with torch.no_grad():
+        for name in taken:
+            ours[name].copy_(theirs[name])
+        for name in joined:
+            to, of = (torch.tensor([*indices], dtype=torch.long) for indices in (pairs, pairs.values()))
+            rows = theirs[name].index_select(axes[name], of.to(theirs[name].device))
+            ours[name].index_copy_(axes[name], to.to(ours[name].device), rows.to(ours[name]))
+    whole = {*taken, *(joined if len(pairs) == len(classifier.classes) else ())}
+    learned = [name for name in ours if name not in NORMALISATION]
+    return Beginning(
+        tuple(name for name in learned if name in whole),
+        tuple(classifier.classes[i] for i in sorted(pairs)),
+        tuple(name for name in learned if name not in whole),
+        len(classifier.classes),
+    )
+
+
+def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
+    """Return the tensors that have an entry for each class in one of two networks, with the axis of these entries."""
+    return {**theirs.class_tensors(), **ours.class_tensors()}
+
+
+def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
+    """Return for each class that both have its index among the classifier's and among the source's."""
+    places = {identity(name): i for i, name in reversed(list(enumerate(source.classes)))}
+    names = map(identity, classifier.classes)
+    return {i: places[name] for i, name in enumerate(names) if name in places}
+
+
+def fits_but_for_classes(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
+    """Return whether two tensors have the same shape, the axis of the classes apart."""
+    if ours is None or theirs is None or ours.dim() != theirs.dim():
+        return False
+    return all(a == b for i, (a, b) in enumerate(zip(ours.shape, theirs.shape, strict=True)) if i != axis)
+
+
+def ends(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
+    """Return the tensors of the first four convolutions and of all fully connected layers of `source`, in order.
+
+    Simonyan and Zisserman (ICLR 2015, section 3.1) begin a deeper VGG from configuration A so. Layers are matched by
+    name: conv1_1, conv2_1, conv3_1 and conv3_2 of A are the first of their stages in every deeper one. Raise
+    `UserError` for a layer that finds no place.
+    """
+    layers = [*layers_in(source.network, nn.Conv2d)[:4], *layers_in(source.network, nn.Linear)]
+    ours, axes = classifier.network.state_dict(), class_axes(classifier.network, source.network)
+    for name, layer in layers:
+        for key, tensor in layer.state_dict(prefix=f"{name}.").items():
+            if key in axes:
+                fits = fits_but_for_classes(ours.get(key), tensor, axes[key])
+            else:
+                fits = key in ours and ours[key].shape == tensor.shape
+            if not fits:
+                form = " x ".join(map(str, layer.get_parameter("weight").shape))
+                raise UserError(
+                    f"layer {name!r} of {source.name}, {form}, finds no place in {classifier.name}; to begin with "
+                    "first-and-last, both must be VGG networks of the same widths and sizes"
+                )
+    return [key for name, layer in layers for key in layer.state_dict(prefix=f"{name}.")]
+
+
+def layers_in(network: Network, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:
+    """Return the layers of a kind in features and head, by name and in order."""
+    parts = {"features": network.features, "head": network.head}
+    named = [(f"{part}.{name}", m) for part, layers in parts.items() for name, m in layers.named_modules()]
+    return [(name, layer) for name, layer in named if isinstance(layer, kind)]

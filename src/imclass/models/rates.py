@@ -1,0 +1,75 @@
+"""Learning rates of single layers: a factor for each, by patterns of their names; 0 freezes a layer."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from imclass.core.errors import UserError
+from imclass.core.text import nearest
+
+
+@dataclass(frozen=True)
+class LayerRates:
+    """A network with the factor of each parameter's learning rate, and the layers that are frozen."""
+
+    network: nn.Module
+    factors: Mapping[str, float]  # by the name of the parameter, every one
+    frozen: tuple[nn.Module, ...]  # layers without layers in them
+
+    def require_gradients(self) -> None:
+        """Let every parameter have a gradient, except those whose factor is 0."""
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(self.factors[name] > 0)
+
+    def train(self) -> None:
+        """Put the network in training mode, except frozen layers: batch norm uses what it has stored, dropout is off.
+
+        A call costs next to nothing where that is so already.
+        """
+        if not self.network.training or any(layer.training for layer in self.frozen):
+            self.network.train()
+            for layer in self.frozen:
+                layer.eval()
+
+
+def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
+    """Return the factors that patterns give a network: of the last one that matches a layer or what it stands in, or 1.
+
+    Raise `UserError` for a factor below 0, a pattern that matches no layer, and where no layer would learn.
+    """
+    names = [name for name, _ in network.named_modules() if name]
+    for pattern, factor in rates.items():
+        if not math.isfinite(factor) or factor < 0:
+            raise UserError(f"--rates.{pattern} is {factor}; it must be a number of at least 0, and 0 freezes")
+        if not any(fnmatchcase(name, pattern) for name in names):
+            example = nearest(pattern, names) or f"; its layers are {', '.join(top(names))} and what is in them"
+            raise UserError(f"--rates.{pattern} matches no layer of the network{example}")
+    factors = {name: factor_of(name.rpartition(".")[0], rates) for name, _ in network.named_parameters()}
+    if not any(factors.values()):
+        raise UserError("--rates freezes every layer, so nothing would learn; give one a factor above 0, such as 1")
+    leaves = [(name, layer) for name, layer in network.named_modules() if not any(True for _ in layer.children())]
+    return LayerRates(network, factors, tuple(layer for name, layer in leaves if factor_of(name, rates) == 0))
+
+
+def factor_of(layer: str, rates: Mapping[str, float]) -> float:
+    """Return the factor of the layer of this dotted name."""
+    found = 1.0
+    for pattern, factor in rates.items():
+        if any(fnmatchcase(name, pattern) for name in with_owners(layer)):
+            found = factor
+    return found
+
+
+def with_owners(layer: str) -> Iterator[str]:
+    """Yield the dotted name of a layer and those of the layers it stands in."""
+    while layer:
+        yield layer
+        layer = layer.rpartition(".")[0]
+
+
+def top(names: list[str]) -> list[str]:
+    """Return the names without a dot."""
+    return [name for name in names if "." not in name]
