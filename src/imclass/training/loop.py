@@ -105,14 +105,14 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
 def score(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
     """Return the scores of a split; `None` where the user asks to stop meanwhile."""
 
-    def go_on(done: int, total: int) -> None:
-        (stop,) = group.agree(done < total and keeper.asked_to_stop())
+    def watch() -> None:
+        (stop,) = group.agree(keeper.asked_to_stop())
         if stop:
             raise Interrupted
 
     try:
-        return leg.score(state.learner.classifier, split, go_on)
+        return leg.score(state.learner.classifier, split, watch)
     except Interrupted:
         return None
     finally:
-        leg.set_training(state.learner.network)  # scoring leaves it in evaluation mode
+        state.learner.layers.train()  # scoring leaves the network in evaluation mode

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from imclass.data.loader import Part
 from imclass.models.arithmetic.precision import forward, outputs
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.network import Network
+from imclass.models.rates import LayerRates
 from imclass.training import norms
 from imclass.training.parallel import fold
 
@@ -35,7 +35,7 @@ class Gradients:
     total: float
     correct: int
 
-    def __iadd__(self, other: Self) -> Self:
+    def __iadd__(self, other: "Gradients") -> "Gradients":
         for i, value in enumerate(other.values):
             mine = self.values[i]
             if mine is None:
@@ -57,6 +57,7 @@ class Learner:
     classifier: NetworkClassifier
     objective: Objective
     optimiser: Optimizer
+    layers: LayerRates  # which layers are frozen
     parameters: Sequence[Tensor]
     norms: Sequence[_BatchNorm]
     arithmetic: Arithmetic

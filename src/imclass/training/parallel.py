@@ -6,13 +6,14 @@ every aligned block of a power of two is a subtree, so a process folds what it h
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 
+@runtime_checkable
 class Addable(Protocol):
     """What is added up over parts."""
 
-    def __iadd__(self, other: Self, /) -> Self: ...
+    def __iadd__(self, other: Any, /) -> Any: ...
 
 
 T = TypeVar("T", bound=Addable)

@@ -17,13 +17,12 @@ from imclass.data.loader import Batch, Loader, Part
 from imclass.data.subset import VALIDATION
 from imclass.models.beginning import begin
 from imclass.models.classifier import NetworkClassifier, create, resolve, sketch
-from imclass.models.network import Network
-from imclass.models.rates import factors, set_training
+from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-Report: TypeAlias = Callable[[int, int], None]  # of how many images are scored, and how many there are
-Score: TypeAlias = Callable[[NetworkClassifier, str, Report], Evaluation]  # of a split
+Watch: TypeAlias = Callable[[], None]  # called often while images are scored; what it raises ends that
+Score: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +56,6 @@ class Leg:
     def fill(self, classifier: NetworkClassifier, before: NetworkClassifier) -> None:
         """Give a fresh classifier what the stage takes from the weights of the leg before."""
         begin(classifier, before, self.stage.begin)
-
-    def factors(self, network: Network) -> Mapping[str, float]:
-        """Return what each parameter's rate is multiplied by; those of 0 do not learn."""
-        return factors(network, self.stage.rates)
-
-    def set_training(self, network: Network) -> None:
-        """Put a network in training mode, but for its frozen layers."""
-        set_training(network, self.stage.rates)
 
     def names(self, batch: Batch) -> tuple[str, ...]:
         """Return the names of a batch's images."""
@@ -112,7 +103,7 @@ def plan(
         outline = sketch(model, material.train.classes, preprocess, context)
         if before is not None:
             begin(sketch(model, material.train.classes, preprocess, context), before, stage.begin)
-        factors(outline.network, stage.rates)
+        layer_rates(outline.network, stage.rates)
         pairs = has_batch_norm(outline.network)
         check_batch(stage, model.network, pairs)
         leg = Leg(

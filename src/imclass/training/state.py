@@ -14,6 +14,7 @@ from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
 from imclass.data.subset import VALIDATION
 from imclass.models.arithmetic.precision import laid_out
+from imclass.models.rates import layer_rates
 from imclass.training import norms, optimiser_state
 from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import At, EpochEnd, summary
@@ -61,13 +62,15 @@ class State:
         if self.checkpoint is None and self.entered is not None:
             leg.fill(classifier, self.entered.classifier)
         network = laid_out(classifier.network, self.runtime.arithmetic).to(self.runtime.device)
-        factors = leg.factors(classifier.network)
-        optimiser = optimiser_state.build(classifier.network, leg.stage.optimiser, factors)
-        leg.set_training(classifier.network)
+        layers = layer_rates(network, leg.stage.rates)
+        layers.require_gradients()
+        layers.train()
+        optimiser = optimiser_state.build(network, leg.stage.optimiser, layers.factors)
         self.entered = Learner(
             classifier=classifier,
             objective=leg.stage.objective,
             optimiser=optimiser,
+            layers=layers,
             parameters=optimiser_state.parameters(optimiser),
             norms=norms.tracking(network),
             arithmetic=self.runtime.arithmetic,

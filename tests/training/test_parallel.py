@@ -1,0 +1,94 @@
+"""Parts are added along one tree over their numbers, whoever computed them and whatever is missing."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pytest
+
+from imclass.training.parallel import Alone, Group, add_up, fold
+
+
+def numbers(parts: int, seed: int = 0) -> dict[int, np.ndarray]:
+    """Values whose sum depends on the order in which they are added."""
+    generator = np.random.default_rng(seed)
+    scales = 10.0 ** generator.integers(-4, 5, parts)
+    return {n: (generator.standard_normal(50) * scales[n]).astype(np.float32) for n in range(parts)}
+
+
+def tree(values: Mapping[int, np.ndarray], start: int, stop: int) -> np.ndarray | None:
+    """The definition: a block is cut at the largest power of two below its length; what is missing adds nothing."""
+    if stop - start == 1:
+        return values.get(start)
+    middle = start + max(2**k for k in range(20) if 2**k < stop - start)
+    left, right = tree(values, start, middle), tree(values, middle, stop)
+    return left + right if left is not None and right is not None else (right if left is None else left)
+
+
+def share(values: Mapping[int, np.ndarray], block: range) -> dict[range, np.ndarray]:
+    """What a process of its own folds of its parts."""
+    return fold((n, values[n].copy() if n in values else None) for n in block)
+
+
+@pytest.mark.parametrize("parts", [*range(1, 18), 31, 32, 33])
+def test_any_cut_into_processes_gives_the_bits_of_the_tree(parts: int) -> None:
+    values = numbers(parts)
+    wanted = tree(values, 0, parts)
+    for processes in range(1, min(parts, 7) + 1):
+        folded: dict[range, np.ndarray] = {}
+        for rank in range(processes):
+            folded |= share(values, range(parts * rank // processes, parts * (rank + 1) // processes))
+        total = add_up(folded)
+        assert total is not None and np.array_equal(total, wanted)
+
+
+@pytest.mark.parametrize("missing", [(0,), (5,), (2, 3), (0, 1, 2, 3), (4, 5), (1, 3, 5)])
+def test_a_part_that_gives_nothing_adds_nothing(missing: tuple[int, ...]) -> None:
+    values = {n: value for n, value in numbers(6).items() if n not in missing}
+    wanted = tree(values, 0, 6)
+    for cut in range(7):
+        folded = share(values, range(cut)) | share(values, range(cut, 6))
+        total = add_up(folded)
+        assert total is not None and np.array_equal(total, wanted)
+
+
+def test_the_order_matters_for_these_numbers() -> None:
+    """One after the other gives other bits, so the tests above would see it."""
+    values = numbers(7)
+    one_by_one = sum((values[n] for n in range(1, 7)), values[0])
+    assert not np.array_equal(one_by_one, tree(values, 0, 7))
+
+
+def test_nothing_at_all_is_none() -> None:
+    assert add_up({}) is None and fold([(0, None), (1, None)]) == {}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 8, 13, 64, 100])
+def test_few_values_are_held_at_a_time(parts: int) -> None:
+    class Counted:
+        alive = 0
+
+        def __init__(self) -> None:
+            Counted.alive += 1
+
+        def __iadd__(self, other: "Counted") -> "Counted":
+            Counted.alive -= 1
+            return self
+
+    most = 0
+
+    def stream() -> Iterator[tuple[int, Counted]]:
+        nonlocal most
+        for n in range(parts):
+            value = Counted()
+            most = max(most, Counted.alive)
+            yield n, value
+
+    fold(stream())
+    assert most <= np.log2(parts) + 1
+    Counted.alive = 0
+
+
+def test_one_process_has_all_parts_and_its_word() -> None:
+    group = Alone()
+    assert isinstance(group, Group)
+    assert group.mine(5) == range(5) and group.total(7) == 7 and group.agree(True, False) == (True, False)

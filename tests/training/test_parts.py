@@ -1,0 +1,172 @@
+"""A step of one part is plain PyTorch, to the bit; one of several is a tree sum; a refused image changes no other part."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from imclass.core.config import Model
+from imclass.core.randomness import part_seed
+from imclass.data.catalog import open_split
+from imclass.models.network import Network
+from imclass.store.context import open_context
+from imclass.training.events import StepEnd
+from imclass.training.keeper import Keeper
+from imclass.training.checkpoint import Checkpoints
+from imclass.training.loop import descend
+from imclass.training.parallel import Alone
+from imclass.training.plan import Leg
+from tests.support.legs import entered, leg_of, noise
+from tests.support.small import tree
+from tests.support.tolerance import assert_near
+
+NETWORKS = {
+    "lenet-5": ({}, 28, 1, "grey"),
+    "resnet-cifar-20": ({}, 32, 3, "rgb"),
+    "alexnet": ({"size": 63, "width": 0.125}, 63, 3, "rgb"),
+}
+
+
+def leg_for(name: str, steps: int, **changes: int) -> Leg:
+    """So many steps of eight images."""
+    row, side, channels, colour = NETWORKS[name]
+    return leg_of(noise(8 * steps, side, channels), Model(name, dict(row)), side, colour, **changes)
+
+
+def steps_of(leg: Leg, folder: Path) -> Iterator[tuple[StepEnd, Network]]:
+    """What the loop does, a step a time."""
+    state = entered(leg)
+    keeper = Keeper(folder, 1, Checkpoints(folder / "checkpoints"))
+    for event in descend(leg, state, Alone(), keeper):
+        if isinstance(event, StepEnd):
+            yield event, state.learner.network
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_part_is_a_plain_loop_bit_for_bit(name: str, tmp_path: Path) -> None:
+    leg = leg_for(name, 50)
+    network = leg.make().network.train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-3, fused=True)
+    batches = leg.loader.batches(0)
+    for step, (event, learner) in enumerate(steps_of(leg, tmp_path)):
+        part = next(batches).parts[0]
+        optimiser.zero_grad()
+        torch.manual_seed(part_seed(0, step, 0))  # of dropout
+        loss = functional.cross_entropy(network(part.images), torch.from_numpy(part.targets.labels))
+        loss.backward()
+        optimiser.step()
+        assert event.main == pytest.approx(loss.item(), rel=1e-6)
+    assert step == 49
+    ours, theirs = learner.state_dict(), network.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("name", ["resnet-cifar-20", "alexnet"])
+def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
+    """By hand: each part's gradient by itself, ((0 + 1) + (2 + 3)), and running statistics moved once."""
+    leg = leg_for(name, 6, micro_batches=4)
+    network = leg.make().network.train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-3, fused=True)
+    layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    batches = leg.loader.batches(0)
+    for step, (_, learner) in enumerate(steps_of(leg, tmp_path)):
+        parts = next(batches).parts
+        assert [len(part.targets) for part in parts.values()] == [2, 2, 2, 2]
+        before = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
+        each: list[list[torch.Tensor]] = []
+        for n, part in parts.items():
+            network.zero_grad()
+            torch.manual_seed(part_seed(0, step, n))
+            for layer in layers:
+                layer.momentum = 1.0  # leaves the part's statistics
+            labels = torch.from_numpy(part.targets.labels)
+            (functional.cross_entropy(network(part.images), labels, reduction="sum") / 8).backward()
+            statistics = [0.25 * t for layer in layers for t in (layer.running_mean.clone(), layer.running_var.clone())]
+            each.append([p.grad.clone() for p in network.parameters() if p.grad is not None] + statistics)
+        total = [(a + b) + (c + d) for a, b, c, d in zip(*each, strict=True)]
+        for parameter, value in zip(network.parameters(), total, strict=False):
+            parameter.grad = value
+        optimiser.step()
+        moved = iter(total[len(list(network.parameters())) :])
+        for layer, (mean, variance) in zip(layers, before, strict=True):
+            layer.running_mean.copy_(0.9 * mean).add_(next(moved), alpha=0.1)
+            layer.running_var.copy_(0.9 * variance).add_(next(moved), alpha=0.1)
+            layer.num_batches_tracked.fill_(step + 1)
+    ours, theirs = learner.state_dict(), network.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_batch_norm_decides_how_many_parts_there_are(tmp_path: Path) -> None:
+    """Seven images make three parts under batch norm, seven without; a last batch of one joins the one before."""
+    for name, sizes in (("resnet-cifar-20", [2, 2, 2, 2]), ("lenet-5", [1] * 8)):
+        row, side, channels, colour = NETWORKS[name]
+        leg = leg_of(noise(17, side, channels), Model(name, dict(row)), side, colour, micro_batches=8)
+        found = [[len(part.targets) for part in batch.parts.values()] for batch in leg.loader.batches(0)]
+        assert found[0] == sizes and len(found) == len(leg.loader) == (2 if name == "resnet-cifar-20" else 3)
+        assert found[-1] == ([2, 2, 2, 3] if name == "resnet-cifar-20" else [1]) or sum(found[-1]) == 9
+        assert leg.steps == len(found)
+
+
+@pytest.fixture(params=[0, 2048], ids=["workers", "memory"])
+def folders(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Leg, Leg]:
+    """Two legs over the same photos, of which one cannot be read in the second."""
+    tree(tmp_path / "photos", per_class=16, side=32)
+    legs = []
+    for bad in (False, True):
+        if bad:
+            (tmp_path / "photos" / "cat" / "003.png").write_text("no image")
+        data = open_split(str(tmp_path / "photos"), "all", open_context())
+        leg = leg_of(data, Model("vgg-bn-drop", {"width": 0.125}), 32, batch=16, micro_batches=4)
+        legs.append(leg)
+    return legs[0], legs[1]
+
+
+def test_a_refused_image_changes_no_other_part(folders: tuple[Leg, Leg]) -> None:
+    """Images, draws, scores and summed losses of all others are the same bits; gradients differ by the divisor."""
+    whole, lacking = folders
+    found = 0
+    for one, other in zip(whole.loader.batches(0), lacking.loader.batches(0), strict=True):
+        states = entered(whole), entered(lacking)
+        for n, part in one.parts.items():
+            if len(part.targets) != len(other.parts[n].targets):
+                assert [Path(refused.path).name for refused in other.parts[n].refused] == ["003.png"]
+                found += 1
+                continue
+            assert torch.equal(part.images, other.parts[n].images)
+            assert np.array_equal(part.ids, other.parts[n].ids)
+            sums = [s.learner.part(p[n], n, 1, 5, True) for s, p in zip(states, (one.parts, other.parts), strict=True)]
+            assert (sums[0].main, sums[0].correct) == (sums[1].main, sums[1].correct)
+            pairs = zip(sums[0].values + sums[0].moments, sums[1].values + sums[1].moments, strict=True)
+            assert all(torch.equal(a, b) for a, b in pairs if a is not None and b is not None)
+            counts = sum(len(p.targets) for p in one.parts.values()), sum(len(p.targets) for p in other.parts.values())
+            divided = states[0].learner.part(part, n, counts[0], 5, True).values
+            others = states[1].learner.part(part, n, counts[1], 5, True).values
+            for a, b in zip(divided, others, strict=True):
+                if a is not None and b is not None:
+                    assert_near(a * counts[0], b * counts[1], within=1e-5)
+    assert found == 1
+
+
+def test_a_part_of_one_image_is_left_out_and_named_under_batch_norm(tmp_path: Path) -> None:
+    tree(tmp_path / "photos", per_class=8, side=32)
+    bad = tmp_path / "photos" / "cat" / "003.png"
+    bad.write_text("no image")
+    data = open_split(str(tmp_path / "photos"), "all", open_context())
+    leg = leg_of(data, Model("vgg-bn-drop", {"width": 0.125}), 32, batch=8, micro_batches=4)
+    events = [event for event, _ in steps_of(leg, tmp_path)]
+    (step,) = (event for event in events if event.refused)
+    assert len(step.alone) == 1 and step.images == 6 and (tmp_path / "photos" / step.alone[0]).is_file()
+    assert all(event.alone == () and event.images == 8 for event in events if event is not step)
+
+
+def test_batch_norm_needs_a_batch_of_two(tmp_path: Path) -> None:
+    from imclass.core.errors import UserError
+
+    with pytest.raises(UserError, match="--batch 1 is too small: resnet-cifar-20 has batch norm"):
+        leg_of(noise(8, 32), Model("resnet-cifar-20"), 32, batch=1)
+    assert isinstance(leg_of(noise(8, 28, 1), Model("lenet-5"), 28, "grey", batch=1).make().network, nn.Module)
