@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from imclass.core.contracts import Image, Origin
+from imclass.core.targets import OneOf
 from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
 from imclass.evaluation.score import evaluate
 from imclass.models.classifier import create
@@ -33,15 +34,15 @@ class Noise:
     def __init__(self, n: int, size: int, classes: tuple[str, ...]) -> None:
         self.size, self.classes = size, classes
         self.ids = np.arange(n)
-        self.labels = self.ids % len(classes)
+        self.targets = OneOf(self.ids % len(classes))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, i: int) -> tuple[Image, int]:
+    def __getitem__(self, i: int) -> Image:
         random = np.random.default_rng(i)
         shape = (*random.integers(2 * self.size, 4 * self.size, 2), 3)
-        return random.integers(0, 256, shape, np.uint8), int(self.labels[i])
+        return random.integers(0, 256, shape, np.uint8)
 
     def name(self, i: int) -> str:
         """The position, as a file's name."""

@@ -54,17 +54,17 @@ def test_the_data_set_keeps_the_contract(plugins: list[Path], tmp_path: Path) ->
     source = entry("DATASETS", "stripes", plugins)
     data = source.open(Place(Store(tmp_path)), "train")
     assert isinstance(data, Dataset)
-    assert len(data) == len(data.ids) == len(data.labels)
+    assert len(data) == len(data.ids) == len(data.targets)
     first, second = data[0], data[1]
-    assert (first[1], second[1]) == (data.labels[0], data.labels[1]) == (0, 1)
-    assert (first[0] == second[0].transpose(1, 0, 2)).all() and (first[0] != second[0]).any()
+    assert data.targets.numpy()[:3].tolist() == [0, 1, 0]
+    assert (first == second.transpose(1, 0, 2)).all() and (first != second).any()
 
 
 def test_the_protocol_scores(plugins: list[Path], tmp_path: Path) -> None:
     protocol = entry("PROTOCOLS", "whole", plugins)
     assert isinstance(protocol, Protocol)
     data = entry("DATASETS", "stripes", plugins).open(Place(Store(tmp_path)), "test")
-    scores = protocol(linear(plugins), [data[0][0], data[1][0]])
+    scores = protocol(linear(plugins), [data[0], data[1]])
     assert scores.shape == (2, 10)
     assert not torch.equal(scores[0], scores[1])
 

@@ -34,6 +34,7 @@ NETWORK = """
 DATA = """
     import numpy as np
     from imclass.core.contracts import Origin
+    from imclass.core.targets import OneOf
     from imclass.data.source import Source
     from imclass.data.arrays import ArrayDataset
 
@@ -43,7 +44,7 @@ DATA = """
         labels = np.arange(64) % 2
         images[labels == 1, :, 4:] += 120
         ids = np.arange(64) + (0 if split == "train" else 64)
-        return ArrayDataset(images, labels.astype(np.int64), ids, ("left", "right"), ("train", "test"), split,
+        return ArrayDataset(images, OneOf(labels), ids, ("left", "right"), ("train", "test"), split,
                             Origin("halves", "made up", "published"))
 
     DATASETS = {"halves": Source(halves, "images whose right half is brighter, or not")}

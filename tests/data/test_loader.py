@@ -16,6 +16,7 @@ from imclass.core.contracts import Dataset, Origin
 from imclass.core.errors import BadImage, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
+from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.augment.window import augment, view
 from imclass.data.loader import Batch, Loader, untouched
@@ -51,7 +52,7 @@ def array(n: int = 50, size: int = 12, channels: int = 3) -> ArrayDataset:
     images = rng.integers(0, 256, (n, size, size, channels), dtype=np.uint8)
     return ArrayDataset(
         images,
-        np.arange(n) % 4,
+        OneOf(np.arange(n) % 4),
         np.arange(n) + 1000,
         ("a", "b", "c", "d"),
         ("train",),
@@ -86,7 +87,7 @@ def by_loop(
         kept, seen = [], []
         for i in everything[at : at + batch]:
             try:
-                image, _ = dataset[i]
+                image = dataset[i]
             except BadImage:
                 continue
             id = dataset.ids[i : i + 1]
@@ -108,7 +109,7 @@ def test_batches_are_what_a_plain_loop_gives(folder: Dataset, kind: str, rules: 
     for batch, (positions, views) in zip(found, expected, strict=True):
         assert batch.positions.tolist() == positions
         assert torch.equal(batch.images, torch.cat(views))
-        assert batch.labels.tolist() == dataset.labels[positions].tolist()
+        assert batch.labels.tolist() == dataset.targets[positions].labels.tolist()
         assert batch.ids.tolist() == dataset.ids[positions].tolist()
         assert batch.waited >= 0
 
@@ -238,7 +239,7 @@ def test_outside_training_the_order_is_the_data_sets_and_nothing_is_augmented(fo
     batches = list(loaded.batches(4))
     positions = [i for b in batches for i in b.positions.tolist()]
     assert positions == sorted(positions) and len(positions) == 53
-    first = SMALL(folder[positions[0]][0])
+    first = SMALL(folder[positions[0]])
     assert np.array_equal(batches[0].images[0].numpy(), first.transpose(2, 0, 1))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError
+from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.catalog import open_split
 from imclass.data.readable import check_learnable, check_scorable
@@ -23,11 +24,11 @@ class Planted(FolderDataset):
     good: frozenset[str] = frozenset()
     seen: list[str] = None  # type: ignore[assignment]
 
-    def __getitem__(self, i: int) -> tuple[Image, int]:
+    def __getitem__(self, i: int) -> Image:
         self.seen.append(self.files[i])
         if self.files[i] not in self.good:
             raise BadImage("empty", self.files[i], "the file has 0 bytes")
-        return np.zeros((2, 2, 3), np.uint8), int(self.labels[i])
+        return np.zeros((2, 2, 3), np.uint8)
 
 
 def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rule: str = "hash 80/20") -> Planted:
@@ -35,7 +36,9 @@ def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rul
     labels = np.array([classes.index(file.split("/")[0]) for file in files], np.int64)
     splits, ids = ("train", "test"), np.arange(len(files))
     origin = Origin("pets", "/pets", rule)
-    return Planted(Path("/pets"), tuple(files), labels, ids, classes, splits, split, origin, None, frozenset(good), [])
+    return Planted(
+        Path("/pets"), tuple(files), OneOf(labels), ids, classes, splits, split, origin, None, frozenset(good), []
+    )
 
 
 FILES = [f"{name}/{i}.png" for i in range(3) for name in ("cat", "dog")]
@@ -84,4 +87,6 @@ def test_a_set_in_memory_is_not_decoded() -> None:
     check_learnable(training)
     check_scorable([training])
     with pytest.raises(UserError, match="it has no images"):
-        check_scorable([replace(training, array=training.array[:0], labels=training.labels[:0], ids=training.ids[:0])])
+        check_scorable(
+            [replace(training, array=training.array[:0], targets=training.targets[:0], ids=training.ids[:0])]
+        )

@@ -45,14 +45,17 @@ def test_images_labels_ids_and_digest_are_those_of_the_positions(context: Contex
     whole = open_split("mnist-sample", "train", context)
     train, validation = (open_split("mnist-sample", s, context, Cut(validation=0.1)) for s in ("train", "validation"))
     assert sorted([*train.ids, *validation.ids]) == whole.ids.tolist()
-    assert np.bincount(validation.labels).tolist() == [round(n / 10) for n in np.bincount(whole.labels).tolist()]
+    assert np.bincount(validation.targets.numpy()).tolist() == [
+        round(n / 10) for n in np.bincount(whole.targets.numpy()).tolist()
+    ]
     place = {int(id_): i for i, id_ in enumerate(whole.ids)}
     for i in (0, 17, 998):
-        image, label = validation[i]
-        other, theirs = whole[place[int(validation.ids[i])]]
-        assert np.array_equal(image, other) and label == theirs == validation.labels[i]
+        position = place[int(validation.ids[i])]
+        other = whole[position]
+        assert np.array_equal(validation[i], other)
+        assert validation.targets.numpy()[i] == whole.targets.numpy()[position]
         assert validation.array is not None and np.array_equal(validation.array[i], other)
-        assert validation.name(i) == whole.name(place[int(validation.ids[i])])
+        assert validation.name(i) == whole.name(position)
     assert validation.classes == whole.classes and validation.origin == whole.origin
     assert len({whole.digest(), train.digest(), validation.digest()}) == 3
     again = open_split("mnist-sample", "train", context, Cut(validation=0.1))

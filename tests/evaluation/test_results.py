@@ -11,6 +11,7 @@ import pytest
 
 from imclass.core.contracts import Evaluation, Origin, Refused
 from imclass.core.errors import UserError
+from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.evaluation.measures.single_label import measured
 from imclass.evaluation.results import is_scores, names_of, read_scores, save_scores
@@ -155,5 +156,7 @@ def test_no_images_and_no_file(tmp_path: Path) -> None:
 
 def test_names_follow_the_ids_of_the_evaluation() -> None:
     images, labels, ids = np.zeros((5, 2, 2, 1), np.uint8), np.zeros(5, np.int64), np.array([9, 3, 5, 7, 0])
-    dataset = ArrayDataset(images, labels, ids, ("a", "b", "c"), ("test",), "test", Origin("x", "x", "published"))
+    dataset = ArrayDataset(
+        images, OneOf(labels), ids, ("a", "b", "c"), ("test",), "test", Origin("x", "x", "published")
+    )
     assert names_of(dataset, evaluation()) == ("test/00002", "test/00001", "test/00000", "test/00004")

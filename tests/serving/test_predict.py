@@ -50,7 +50,7 @@ def test_each_file_has_its_own_prediction_in_its_place(files: Files, batch: int,
             assert prediction.classes == () and prediction.refused is not None
             assert (prediction.refused.path, prediction.refused.code) == (files.paths[i], "empty")
             continue
-        powers = np.exp(scores(files[i][0]))
+        powers = np.exp(scores(files[i]))
         expected = sorted(zip(powers / powers.sum(), classifier.classes, strict=True), reverse=True)[:2]
         assert prediction.refused is None
         assert [name for name, _ in prediction.classes] == [name for _, name in expected]

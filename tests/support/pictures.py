@@ -10,6 +10,7 @@ import torch
 from imclass.core.contracts import Origin
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import OneOf
 from imclass.models.views.batches import to_batch
 
 SIZE = 8
@@ -41,11 +42,15 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+    @property
+    def targets(self) -> OneOf:
+        return OneOf(self.labels)
+
+    def __getitem__(self, i: int) -> np.ndarray:
         self.opened.append(i)
         if i in self.bad:
             raise BadImage("truncated", self.name(i), "the file ends too early")
-        return self.images[i], int(self.labels[i])
+        return self.images[i]
 
     def name(self, i: int) -> str:
         return f"some/folder/{i}.png"

@@ -146,7 +146,7 @@ def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp
     run(config, tmp_path / "run")
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     data = job.task.loaders[0].dataset
-    plain = sum(config.preprocess(data[i][0]).astype(float) for i in range(len(data))) / len(data) / 255
+    plain = sum(config.preprocess(data[i]).astype(float) for i in range(len(data))) / len(data) / 255
     mean = load(tmp_path / "run").network.mean
     assert_near(mean.numpy().transpose(1, 2, 0), plain)
     with pytest.raises(UserError, match="mean image of 28 x 28"):

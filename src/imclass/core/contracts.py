@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import OneOf
 from imclass.core.text import listed, percent
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
@@ -32,7 +33,7 @@ class Origin:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """One split of a data set: labelled images, by position.
+    """One split of a data set: images by position, and what each is.
 
     `ids` are positions in the full listing of the source, all splits together, before anything is left out: randomness
     follows them. `array` holds all images where they are one size and fit in memory. `[i]` raises `BadImage`.
@@ -51,7 +52,7 @@ class Dataset(Protocol):
     def ids(self) -> Int64[np.ndarray, "N"]: ...
 
     @property
-    def labels(self) -> Int64[np.ndarray, "N"]: ...
+    def targets(self) -> OneOf: ...
 
     @property
     def array(self) -> UInt8[np.ndarray, "N H W C"] | None: ...
@@ -61,7 +62,7 @@ class Dataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, i: int) -> tuple[Image, int]: ...
+    def __getitem__(self, i: int) -> Image: ...
 
     def name(self, i: int) -> str: ...
 

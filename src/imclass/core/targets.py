@@ -26,6 +26,10 @@ class OneOf:
         """Return the targets over other classes: class k there is class `ranks[k]`."""
         return OneOf(ranks[self.labels])
 
+    def numpy(self) -> Int64[np.ndarray, "N"]:
+        """Return the labels as an array, as a data set holds them."""
+        return np.asarray(self.labels)
+
     def on(self, device: str | torch.device) -> "OneOf":
         """Return the labels as a tensor on a device, as a loss takes them."""
         return OneOf(torch.as_tensor(self.labels).to(device))

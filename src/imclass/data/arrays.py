@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from imclass.core.contracts import Image, Origin
+from imclass.core.targets import OneOf
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +17,7 @@ class ArrayDataset:
     """One split whose images are all of one size; a `Dataset`."""
 
     array: UInt8[np.ndarray, "N H W C"]
-    labels: Int64[np.ndarray, "N"]
+    targets: OneOf
     ids: Int64[np.ndarray, "N"]
     classes: tuple[str, ...]
     splits: tuple[str, ...]
@@ -24,10 +25,10 @@ class ArrayDataset:
     origin: Origin
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.array)
 
-    def __getitem__(self, i: int) -> tuple[Image, int]:
-        return self.array[i], int(self.labels[i])
+    def __getitem__(self, i: int) -> Image:
+        return self.array[i]
 
     def name(self, i: int) -> str:
         """ "train/00042": the split and the position in it."""
@@ -37,6 +38,6 @@ class ArrayDataset:
         """SHA-256 over split, classes, sizes, labels and pixels, in the order of the positions, which are the names."""
         head = json.dumps([self.split, self.classes, self.array.shape])
         total = hashlib.sha256(head.encode())
-        total.update(np.ascontiguousarray(self.labels, "<i8").data)
+        total.update(np.ascontiguousarray(self.targets.numpy(), "<i8").data)
         total.update(np.ascontiguousarray(self.array).data)
         return total.hexdigest()

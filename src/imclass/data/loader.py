@@ -156,7 +156,7 @@ class Loader:
         images = torch.from_numpy(np.ascontiguousarray(views.images.transpose(0, 3, 1, 2)))
         return Batch(
             images=window.augment(images, self.rules, self.fill, draws, ids),
-            labels=torch.from_numpy(self.dataset.labels[views.positions]),
+            labels=torch.from_numpy(self.dataset.targets[views.positions].numpy()),
             ids=ids,
             positions=views.positions,
             refused=tuple(views.refused.values()),

@@ -20,10 +20,11 @@ def check_learnable(training: Dataset) -> None:
     if len(training.classes) == 1:
         raise UserError(alone(training))
     check_classes(training.classes, training.origin.path)
-    order = np.argsort(training.labels, kind="stable")
-    for positions in np.split(order, np.flatnonzero(np.diff(training.labels[order])) + 1):
+    labels = training.targets.numpy()
+    order = np.argsort(labels, kind="stable")
+    for positions in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
         if len(positions):
-            name = training.classes[training.labels[positions[0]]]
+            name = training.classes[labels[positions[0]]]
             check_one(training, positions, f"class {name!r} of {training.origin.path} cannot be learned")
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Int64, UInt8
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import UserError
+from imclass.core.targets import OneOf
 from imclass.core.text import composed
 
 VALIDATION = "validation"
@@ -43,8 +44,8 @@ class Subset:
         return self.base.ids[self.positions]
 
     @cached_property
-    def labels(self) -> Int64[np.ndarray, "N"]:
-        return self.base.labels[self.positions]
+    def targets(self) -> OneOf:
+        return self.base.targets[self.positions]
 
     @cached_property
     def array(self) -> UInt8[np.ndarray, "N H W C"] | None:
@@ -54,7 +55,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, i: int) -> tuple[Image, int]:
+    def __getitem__(self, i: int) -> Image:
         return self.base[int(self.positions[i])]
 
     def name(self, i: int) -> str:
@@ -87,8 +88,9 @@ def with_validation(splits: Mapping[str, Dataset], cut: Cut) -> Mapping[str, Dat
         rest = {"test": splits[VALIDATION], **rest}
     names = ("train", VALIDATION, *rest)
     chosen = np.zeros(len(train), bool)
-    for label in np.unique(train.labels):
-        positions = np.flatnonzero(train.labels == label)
+    labels = train.targets.numpy()
+    for label in np.unique(labels):
+        positions = np.flatnonzero(labels == label)
         ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
         chosen[positions[ranked]] = True
     parts = {"train": np.flatnonzero(~chosen), VALIDATION: np.flatnonzero(chosen)}

@@ -18,11 +18,11 @@ R = TypeVar("R")
 
 @runtime_checkable
 class Images(Protocol):
-    """Images by position, each with a name. `[i]` raises `BadImage`. A `Dataset` is one; a list of files can be."""
+    """Images by position, each with a name; it needs no targets. `[i]` raises `BadImage`. A `Dataset` is one."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, i: int) -> tuple[Image, int]: ...
+    def __getitem__(self, i: int) -> Image: ...
 
     def name(self, i: int) -> str: ...
 
@@ -52,7 +52,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead
 def attempt(images: Images, look: Callable[[Image], Image], i: int) -> Image | BadImage:
     """`look` of image `i`, or why it is refused. Any other failure is raised with the image's name."""
     try:
-        return look(images[i][0])
+        return look(images[i])
     except BadImage as refused:
         return BadImage(
             refused.code, refused.path, refused.detail

@@ -79,7 +79,8 @@ def evaluate_each(
     are fewer than five classes.
     """
     need(batch >= 1, "batch", batch, "at least 1")
-    labels = [join(dataset.classes, m.classes, mapping, dataset.origin.path)[dataset.labels] for m in members]
+    ranks = [join(dataset.classes, m.classes, mapping, dataset.origin.path) for m in members]
+    labels = [dataset.targets.join(own).numpy() for own in ranks]
     for member in members:
         member.check()
     mine: Part | UserError

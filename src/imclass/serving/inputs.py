@@ -18,7 +18,7 @@ from imclass.data.walk import Walk
 
 @dataclass(frozen=True)
 class Files:
-    """Image files without labels, as a data set that the decoding threads can walk."""
+    """Image files, as the decoding threads walk them."""
 
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)  # what was passed over in folders, a sentence each
@@ -26,8 +26,8 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> tuple[Image, int]:
-        return decode(Path(self.paths[i]), self.paths[i]), 0
+    def __getitem__(self, i: int) -> Image:
+        return decode(Path(self.paths[i]), self.paths[i])
 
     def name(self, i: int) -> str:
         """The path as the user gave it."""

@@ -599,7 +599,7 @@ def test_a_view_is_what_the_preprocess_gives(tmp_path: Path) -> None:
 
     dataset = open_split(str(tree(tmp_path / "pets")), "train", open_context())
     model = load_with(tmp_path, channels="bgr", colour="rgb")
-    assert (report_facts.seen(model, dataset, 0) == model.preprocess(dataset[0][0])[:, :, ::-1]).all()
+    assert (report_facts.seen(model, dataset, 0) == model.preprocess(dataset[0])[:, :, ::-1]).all()
 
 
 def load_with(folder: Path, **changes: Any) -> Any:

@@ -122,9 +122,9 @@ def test_every_form_holds_the_same_images(tmp_path: Path, name: str, form: str) 
         rows, labels = np.concatenate([p for p, _ in pairs]), np.concatenate([n for _, n in pairs])
         assert data.array.shape == (len(rows), 32, 32, 3) and data.array.flags.c_contiguous
         for i, (y, x, c) in enumerate(np.random.default_rng(0).integers(0, (32, 32, 3), (len(rows), 3)).tolist()):
-            assert data[i][0][y, x, c] == rows[i][c * 1024 + y * 32 + x]  # planes, each row by row
+            assert data[i][y, x, c] == rows[i][c * 1024 + y * 32 + x]  # planes, each row by row
         assert (data.array.reshape(-1, 1024, 3) == rows.reshape(-1, 3, 1024).transpose(0, 2, 1)).all()
-        assert data.labels.tolist() == labels.tolist() and data[3][1] == labels[3]
+        assert data.targets.numpy().tolist() == labels.tolist()
         assert data.ids.tolist() == list(range(first_id, first_id + len(rows)))
         assert data.classes == SETS[name].classes and data.splits == ("train", "test") and data.split == split
         assert data.origin.rule == "published" and data.origin.notes == ()
@@ -312,7 +312,7 @@ class TestDamage:
         file = put(tmp_path / "store", "cifar10", "python") / "test_batch"
         whole = {b"data": np.zeros((4, PIXELS), np.uint8), b"labels": [1, 2, 3, 4]}
         file.write_bytes(pickle.dumps(whole, 2))
-        assert opened(tmp_path, "cifar10", "test").labels.tolist() == [1, 2, 3, 4]
+        assert opened(tmp_path, "cifar10", "test").targets.numpy().tolist() == [1, 2, 3, 4]
         file.write_bytes(pickle.dumps(whole | change, 2))
         message = refused(tmp_path, "cifar10", "test")
         assert words in message and str(file) in message
@@ -441,8 +441,11 @@ class TestAttacks:
 def test_the_real_cifar_10() -> None:
     place = Place(Store(Path(REAL), offline=True))
     train, test = CIFAR10.open(place, "train"), CIFAR10.open(place, "test")
-    assert np.bincount(train.labels).tolist() == [5_000] * 10 and np.bincount(test.labels).tolist() == [1_000] * 10
-    assert [train.classes[k] for k in train.labels[:5]] == ["frog", "truck", "truck", "deer", "automobile"]
+    assert (
+        np.bincount(train.targets.numpy()).tolist() == [5_000] * 10
+        and np.bincount(test.targets.numpy()).tolist() == [1_000] * 10
+    )
+    assert [train.classes[k] for k in train.targets.numpy()[:5]] == ["frog", "truck", "truck", "deer", "automobile"]
     mean = train.array.reshape(-1, 3).mean(axis=0) / 255
     assert np.abs(mean - [0.4914, 0.4822, 0.4465]).max() < 5e-5 + 1e-9
     assert train.origin.notes == test.origin.notes == ()

@@ -51,8 +51,8 @@ class TestHashSplit:
         tree(tmp_path, *numbered("cat", n=20), *numbered("dog", n=9), *numbered("eel", n=2), "fox/only.png")
         train, test = opened(tmp_path), opened(tmp_path, "test")
         assert train.classes == test.classes == ("cat", "dog", "eel", "fox")
-        assert np.bincount(train.labels).tolist() == [16, 7, 1, 1]
-        assert np.bincount(test.labels, minlength=4).tolist() == [4, 2, 1, 0]
+        assert np.bincount(train.targets.numpy()).tolist() == [16, 7, 1, 1]
+        assert np.bincount(test.targets.numpy(), minlength=4).tolist() == [4, 2, 1, 0]
         assert train.splits == ("train", "test") and train.origin.rule == "hash 80/20, seed 0"
         assert opened(tmp_path, seed=3).origin.rule == "hash 80/20, seed 3"
 
@@ -72,8 +72,10 @@ class TestHashSplit:
         assert whole.ids.tolist() == list(range(25)) and whole.split == "all"
         for part in (train, test):
             assert [whole.files[i] for i in part.ids] == list(part.files)
-            assert [whole.labels[i] for i in part.ids] == part.labels.tolist()
-            assert all(part.classes[k] == f.split("/")[0] for k, f in zip(part.labels, part.files, strict=True))
+            assert [whole.targets.numpy()[i] for i in part.ids] == part.targets.numpy().tolist()
+            assert all(
+                part.classes[k] == f.split("/")[0] for k, f in zip(part.targets.numpy(), part.files, strict=True)
+            )
 
     def test_more_images_move_few_others(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("a", "b", n=100))
@@ -132,7 +134,7 @@ class TestOwnSplit:
     def test_labels_follow_names_and_not_places(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("train/a", "train/b", "train/c"), *numbered("test/b", "test/c"))
         found = opened(tmp_path, "test")
-        assert {found.classes[k] for k in found.labels} == {"b", "c"}
+        assert {found.classes[k] for k in found.targets.numpy()} == {"b", "c"}
 
     def test_a_part_without_labels_is_left_out_and_said(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("train/a", "train/b"), *numbered("test"))
@@ -268,7 +270,7 @@ class TestLinks:
         (root / "c").symlink_to(tmp_path / "elsewhere" / "c")
         found = opened(root, "all")
         assert found.classes == ("a", "b", "c") and len(found) == 12
-        assert np.array_equal(found[found.files.index("a/link.png")][0], decode(PNG))
+        assert np.array_equal(found[found.files.index("a/link.png")], decode(PNG))
 
     def test_loops_end_and_are_said(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("a", "b", n=4))
@@ -376,7 +378,7 @@ def test_class_names_are_composed_in_every_part(tmp_path: Path) -> None:
     nfc, nfd = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     tree(tmp_path, *numbered(f"train/{nfd}", "train/f", f"test/{nfc}", n=2))
     found = opened(tmp_path, "test")
-    assert nfd < "f" < nfc and found.classes == ("f", nfc) and found.labels.tolist() == [1, 1]
+    assert nfd < "f" < nfc and found.classes == ("f", nfc) and found.targets.numpy().tolist() == [1, 1]
 
 
 def test_a_class_of_one_image_is_noted(tmp_path: Path) -> None:
@@ -400,9 +402,8 @@ def test_it_is_a_data_set_that_decodes_its_files(tmp_path: Path) -> None:
     (tmp_path / "b" / "y.jpg").write_bytes(jpeg())
     found = opened(tmp_path, "all")
     assert isinstance(found, Dataset) and found.array is None
-    assert found.name(3) == "a/deep/er/x.png" and found.labels[3] == 0
-    image, label = found[len(found) - 1]
-    assert np.array_equal(image, decode(jpeg())) and label == 1
+    assert found.name(3) == "a/deep/er/x.png" and found.targets.numpy()[3] == 0
+    assert np.array_equal(found[len(found) - 1], decode(jpeg())) and found.targets.numpy()[-1] == 1
     assert found.origin.path == str(tmp_path.resolve()) and found.origin.name == tmp_path.name
 
 
@@ -411,7 +412,7 @@ def test_names_that_are_no_text_are_files_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "a" / os.fsdecode(b"\xff\xfe.png")).write_bytes(PNG)
     found = opened(tmp_path, "all")
     assert len(found) == 21 and len(found.digest()) == 64
-    assert all(np.array_equal(found[i][0], decode(PNG)) for i in range(21))
+    assert all(np.array_equal(found[i], decode(PNG)) for i in range(21))
 
 
 def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path: Path) -> None:
@@ -449,7 +450,7 @@ def test_images_are_read_wherever_the_process_stands_then(tmp_path: Path, monkey
     dataset = opened(Path("pets"))
     before = dataset.digest()
     monkeypatch.chdir("/")
-    assert dataset[0][0].shape == picture().shape and dataset.digest() == before
+    assert dataset[0].shape == picture().shape and dataset.digest() == before
     (tmp_path / "pets" / dataset.files[0]).unlink()
     with pytest.raises(BadImage) as refused:
         dataset[0]

@@ -89,8 +89,12 @@ def test_files_in_the_store_are_used_as_they_are(tmp_path: Path, name: str, pack
     assert isinstance(train, Dataset) and isinstance(test, Dataset)
     assert train.array is not None and train.array.shape == (30, 28, 28, 1)
     assert train.ids.tolist() == list(range(30)) and test.ids.tolist() == list(range(60_000, 60_012))
-    image, label = test[11]
-    assert test.array is not None and (image == test.array[11]).all() and label == 1 and len(test) == 12
+    assert (
+        test.array is not None
+        and (test[11] == test.array[11]).all()
+        and test.targets.numpy()[11] == 1
+        and len(test) == 12
+    )
     assert train.name(3) == "train/00003" and test.name(3) == "test/00003"
     assert train.splits == ("train", "test") and train.origin.rule == "published"
     assert len(train.classes) == 10 and train.digest() != test.digest() == source.open(place, "test").digest()
@@ -139,10 +143,16 @@ class TestSample:
         train, test = source.open(place, "train"), source.open(place, "test")
         assert train.array is not None and test.array is not None
         assert (train.array.shape, test.array.shape) == ((10_000, 28, 28, 1), (2_000, 28, 28, 1))
-        assert np.bincount(train.labels).min() > 800 and np.bincount(test.labels).min() > 150
+        assert np.bincount(train.targets.numpy()).min() > 800 and np.bincount(test.targets.numpy()).min() > 150
         assert not np.intersect1d(train.ids, test.ids).size
         assert 30 < train.array.mean() < 36  # MNIST's own mean is 33.3
-        assert train.labels[:5].tolist() == [5, 0, 4, 1, 9] and test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+        assert train.targets.numpy()[:5].tolist() == [5, 0, 4, 1, 9] and test.targets.numpy()[:5].tolist() == [
+            7,
+            2,
+            1,
+            0,
+            4,
+        ]
         assert not (tmp_path / "nowhere").exists()
 
     def test_its_page_gives_every_files_size_and_digest_and_the_licence(self) -> None:

@@ -44,7 +44,9 @@ def check(name: str, own: Data, context: Context) -> dict[str, Any]:
     first = open_split(name, "train", context, cut)
     opened = [first, *(open_split(name, split, context, cut) for split in first.splits if split != "train")]
     refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
-    counts = {dataset.split: np.bincount(dataset.labels, minlength=len(first.classes)).tolist() for dataset in opened}
+    counts = {
+        dataset.split: np.bincount(dataset.targets.numpy(), minlength=len(first.classes)).tolist() for dataset in opened
+    }
     notes, problem = [*folder_not_read(name, context), *first.origin.notes], problem_of(opened)
     return {
         "name": name,
@@ -102,7 +104,7 @@ def export(name: str, own: Data, context: Context) -> dict[str, Any]:
         where = f"--out {own.out} lies inside the data {dataset.origin.path}"
         raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
     say(folder_not_read(name, context))
-    taken = balanced(dataset.labels)[: own.most].tolist()
+    taken = balanced(dataset.targets.numpy())[: own.most].tolist()
     refused = [bad for i in taken if (bad := write_png(dataset, i, own.out)) is not None]
     return {"name": name, "out": str(own.out), "images": len(taken) - len(refused), "refused": to_json(refused)}
 
@@ -118,10 +120,10 @@ def balanced(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
 def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
     """One image as OUT/CLASS/INDEX.png; or why it is refused."""
     try:
-        image, label = dataset[i]
+        image = dataset[i]
     except BadImage as bad:
         return Refused(bad.path, bad.code, bad.detail)
-    folder = out / dataset.classes[label].replace("/", "-")
+    folder = out / dataset.classes[dataset.targets.numpy()[i]].replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")

@@ -174,7 +174,7 @@ def opened(training: Training, header: ModelHeader, context: Context) -> tuple[d
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
     """Images of each class."""
-    return np.bincount(dataset.labels, minlength=len(dataset.classes)).astype(np.int64)
+    return np.bincount(dataset.targets.numpy(), minlength=len(dataset.classes)).astype(np.int64)
 
 
 def told(message: str, store: Store) -> str:
@@ -257,7 +257,7 @@ def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
 
 def seen(classifier: NetworkClassifier, dataset: Dataset, i: int) -> UInt8[np.ndarray, "H W C"]:
     """An image as the network sees it, but for the order of its channels."""
-    view = classifier.preprocess(dataset[i][0])
+    view = classifier.preprocess(dataset[i])
     return view[:, :, ::-1] if classifier.preprocess.channels == "bgr" else view
 
 
@@ -272,7 +272,7 @@ def look_inside(classifier: NetworkClassifier, dataset: Dataset | None, result: 
             return Inside(layer, filters)
         first = int(positions(dataset, result)[0])
         image = seen(classifier, dataset, first)
-        maps = output_of(classifier, module, to_batch(classifier.preprocess(dataset[first][0])[None]))[0]
+        maps = output_of(classifier, module, to_batch(classifier.preprocess(dataset[first])[None]))[0]
         return Inside(layer, filters, dataset.name(first), image, tiled(maps.numpy()))
     except UserError:  # no convolution, one that takes no part, or values that are not finite
         return None

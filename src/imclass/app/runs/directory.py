@@ -128,8 +128,9 @@ class Run:
         if not folder.is_relative_to(root):
             return ()
         relative = folder.relative_to(root)
+        every = data.targets.numpy().tolist()
         for parent in (parent.as_posix() for parent in relative.parents[:-1]):
-            labels = {int(data.labels[i]) for i in range(len(data)) if data.name(i).startswith(f"{parent}/")}
+            labels = {every[i] for i in range(len(data)) if data.name(i).startswith(f"{parent}/")}
             if len(labels) == 1:
                 name = data.classes[labels.pop()]
                 where = f"--out {self.folder} lies in the folder of the class {name!r}, which is data"

@@ -16,6 +16,7 @@ from jaxtyping import Int64, UInt8
 from imclass.core.classes import check_classes
 from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
+from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.source import Place, Source
 from imclass.data.unpickle import unpickle
@@ -139,7 +140,7 @@ class Published:
         first_id = 0 if split == "train" else sum(batch.count for batch in edition.batches["train"])
         ids = np.arange(first_id, first_id + total)
         origin = Origin(self.name, str(place.store.folder / self.name), "published", LICENCE, tuple(notes))
-        return ArrayDataset(array, labels, ids, classes, SPLITS, split, origin)
+        return ArrayDataset(array, OneOf(labels), ids, classes, SPLITS, split, origin)
 
     def locate(self, store: Store) -> tuple[Edition, Path]:
         """The first edition in the store and its folder, which is unpacked or downloaded where need be."""

@@ -19,6 +19,7 @@ from jaxtyping import Int64
 from imclass.core.classes import check_distinct
 from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError
+from imclass.core.targets import OneOf
 from imclass.core.text import composed, listed, nearest
 from imclass.data.images.decode import decode, read
 from imclass.data.names import READ, SPLITS, is_address, is_hidden, is_image, is_like_a_split, kinds_of, split_of
@@ -35,7 +36,7 @@ class FolderDataset:
 
     root: Path
     files: tuple[str, ...]  # relative to the root, with slashes
-    labels: Int64[np.ndarray, "N"]
+    targets: OneOf
     ids: Int64[np.ndarray, "N"]
     classes: tuple[str, ...]
     splits: tuple[str, ...]
@@ -46,9 +47,9 @@ class FolderDataset:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, i: int) -> tuple[Image, int]:
+    def __getitem__(self, i: int) -> Image:
         file = self.files[i]
-        return decode(Path(self.origin.path) / file, str(self.root / file)), int(self.labels[i])
+        return decode(Path(self.origin.path) / file, str(self.root / file))
 
     def name(self, i: int) -> str:
         """The file's path relative to the tree's root."""
@@ -112,7 +113,7 @@ def open_folder(place: Place, split: str) -> FolderDataset:
     return FolderDataset(
         root=root,
         files=tuple(taken),
-        labels=np.array([label[file] for file in taken], np.int64),
+        targets=OneOf(np.array([label[file] for file in taken], np.int64)),
         ids=np.array([position[file] for file in taken], np.int64),
         classes=tree.classes,
         splits=splits,

@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 
 from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
+from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.source import Place, Source
 from imclass.store.store import Download, Store
@@ -76,7 +77,7 @@ def read_split(
             f"{labels} has the label {numbers.max()}, and {origin.name} has classes 0 to {len(classes) - 1}"
         )
     ids = np.arange(first_id, first_id + len(array))
-    return ArrayDataset(array[..., None], numbers.astype(np.int64), ids, classes, SPLITS, split, origin)
+    return ArrayDataset(array[..., None], OneOf(numbers.astype(np.int64)), ids, classes, SPLITS, split, origin)
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
