@@ -57,6 +57,11 @@ def test_another_kind_begins_from_its_own_defaults() -> None:
         ("schedule.kind", "step", "stages.0.schedule lacks the field 'steps'; set stages.0.schedule.steps"),
         ("stages.2.epochs", 1, "there is no 'stages.2.epochs'; the first number may be 0 to 1"),
         ("seed.x", 1, "seed has no field 'x'"),
+        ("rates.head", "1", "--rates.head is '1'; it must be a finite number"),
+        ("stages.0.rates.a-b_c", Words(("x",)), "--stages.0.rates.a-b_c is 'x'; it must be a finite number"),
+        ("rates.*", float("inf"), "--rates.* is inf; it must be a finite number"),
+        ("stages.0.model.mean", (0.5,), "stages.0.model lacks the field 'network'; set stages.0.model.network"),
+        ("stages.0.model.widths", 1, "Model has no field 'stages.0.model.widths'"),
         ("epochs", Words(("two",)), "--epochs is 'two'; it must be a whole number"),
         ("epochs", Words(("2", "3")), "--epochs is '2 3'; it must be a whole number"),
         ("epochs", Words(()), "--epochs needs a value: a whole number"),
@@ -77,3 +82,18 @@ def test_words_and_numpy_numbers_mean_what_the_field_says() -> None:
     assert (typed.stages[0].epochs, typed.stages[0].schedule.rate, typed.stages[0].augment.area) == (3, 1e-3, (0.5, 1))
     assert changed(model__mean_image=Words(())).model.mean_image
     assert changed(model__mean=Words(("1",))).model.mean == (1,)
+
+
+def test_patterns_keep_their_order_and_their_spelling() -> None:
+    changes = {"rates.features.a-b.c_d": Words(("0.5",)), "rates.*": 0, "epochs": 2, "rates.head.*": Words(("1",))}
+    found = override(TWO_STAGES, changes | {"stages.1.rates.*": 3.0}, KINDS)
+    assert [*found.stages[0].rates.items()] == [("features.a-b.c_d", 0.5), ("*", 0.0), ("head.*", 1.0)]
+    assert [*found.stages[1].rates.items()] == [("features.a-b.c_d", 0.5), ("head.*", 1.0), ("*", 3.0)]  # set again
+    whole = override(found, {"rates": {"b": 1.0}, "rates.a": 2.0}, KINDS)
+    assert [*whole.stages[0].rates.items()] == [("b", 1.0), ("a", 2.0)]
+
+
+def test_what_may_be_none_begins_from_its_defaults() -> None:
+    found = changed(stages__1__model__network="vgg-d", stages__1__preprocess__size=96)
+    assert found.stages[1].model == Model("vgg-d") and found.stages[1].preprocess == Preprocess(size=96)
+    assert found.stages[0].model is None and found.stages[0].preprocess is None

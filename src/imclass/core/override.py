@@ -1,5 +1,6 @@
 """A config with other values at dotted keys, for the command line and for Python: {"schedule.rate": 0.1}."""
 
+import dataclasses
 import re
 import types
 import typing
@@ -24,6 +25,7 @@ from imclass.core.errors import UnknownKey, UserError
 from imclass.core.text import nearest
 
 T = TypeVar("T")
+PATTERNED = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key whose end is a layer's name
 
 
 class Words(tuple[str, ...]):
@@ -34,13 +36,50 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
     """Return `config` with other values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
 
     A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
-    of its fields apply to it. Anything wrong is a `UserError` with the key.
+    of its fields apply to it; so does a field that may be None. What follows a field that is a dict is a key of it, in
+    the order of `changes`. Anything wrong is a `UserError` with the key.
     """
     record, root = to_json(config), type(config)
-    for key in sorted(changes, key=lambda key: (not key.endswith(".kind"), key.count("."))):
+    for key in sorted(changes, key=lambda key: rank(root, key)):
         for path in paths(root, record, key, kinds):
             put(root, record, path.split("."), changes[key], key, kinds)
     return typing.cast(T, from_json(root, record, "", kinds))
+
+
+def rank(root: type, key: str) -> tuple[bool, bool, int]:
+    """Return when a key is applied: kinds first, a field before those in it, keys of dicts last, as they come."""
+    if in_dict(root, key):
+        return True, True, 0
+    return False, not key.endswith(".kind"), key.count(".")
+
+
+def in_dict(root: type, key: str) -> bool:
+    """Return whether a key leads into a field that is a dict, such as "rates.head.*"."""
+    kind: Any = root
+    for name in key.split("."):
+        if typing.get_origin(kind) is dict:
+            return True
+        if item_of(kind):
+            kind = item_of(kind)
+            continue
+        hints = hints_of(optional(kind)) if dataclasses.is_dataclass(optional(kind)) else {}
+        if kind is root:
+            for item in filter(None, map(item_of, hints.values())):
+                hints = hints_of(item) | hints
+        kind = hints.get(name)
+    return False
+
+
+def option_of(key: str) -> str:
+    """Return the option that sets the field at a key; the pattern of a layer's name stays as it is."""
+    return f"--{key if PATTERNED.fullmatch(key) else key.replace('_', '-')}"
+
+
+def optional(kind: Any) -> Any:
+    """Return the type that a field has where it is not None."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return next(k for k in typing.get_args(kind) if k is not type(None))
+    return kind
 
 
 def paths(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
@@ -76,8 +115,11 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
         put(item, record[int(name)], rest, value, key, kinds)
         return
     if typing.get_origin(kind) is dict:
-        record[".".join(names)] = to_json(value)
+        inner, entry = typing.get_args(kind)[1], ".".join(names)
+        record.pop(entry, None)  # the last one that was set stands last
+        record[entry] = value if inner is Any else from_json(inner, typed(inner, value, key), option_of(key), kinds)
         return
+    kind = optional(kind)
     chosen = class_of(kind, record, key, kinds)
     if name == "kind" and tag_of(chosen) and not rest:
         replace_kind(kind, record, typed(str, value, key), kinds)
@@ -85,9 +127,11 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
     hints = hints_of(chosen)
     if name not in hints:
         raise unknown(kind, chosen, key, name, kinds)
+    if rest and record.get(name) is None and dataclasses.is_dataclass(optional(hints[name])):
+        record[name] = {}
     if not rest:
-        option = f"--{key.replace('_', '-')}"
-        record[name] = to_json(from_json(hints[name], to_json(typed(hints[name], value, key)), option, kinds))
+        given = to_json(typed(hints[name], value, key))
+        record[name] = to_json(from_json(hints[name], given, option_of(key), kinds))
     elif isinstance(record[name], dict | list):
         put(hints[name], record[name], rest, value, key, kinds)
     else:
@@ -113,20 +157,20 @@ def typed(kind: Any, value: Any, key: str) -> Any:
     if origin is tuple:
         each = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(each) != len(value):
-            raise UserError(f"--{key.replace('_', '-')} is {' '.join(value)!r}; it must be {described(kind)}")
+            raise UserError(f"{option_of(key)} is {' '.join(value)!r}; it must be {described(kind)}")
         return tuple(typed(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
     if kind is bool and not value:
         return True
     if not value:
-        raise UserError(f"--{key.replace('_', '-')} needs a value: {described(kind)}")
+        raise UserError(f"{option_of(key)} needs a value: {described(kind)}")
     word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
     if optional:
         kind = next(k for k in arguments if k is not type(None))
     if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
-        raise UserError(f"--{key.replace('_', '-')} is empty; give a value or leave it out")
+        raise UserError(f"{option_of(key)} is empty; give a value or leave it out")
     found = meaning(kind, word)
     if found is None or len(value) > 1:
-        raise UserError(f"--{key.replace('_', '-')} is {word!r}; it must be {described(kind)}")
+        raise UserError(f"{option_of(key)} is {word!r}; it must be {described(kind)}")
     return found
 
 

@@ -23,6 +23,11 @@ from tests.support.small import tree
 
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
 OTHERS = {
+    "stages.0.name": "first",
+    "kind": "descend",
+    "begin": "first-and-last",
+    "patience": "4",
+    "keep-start": "--keep-start",
     "epochs": "3",
     "batch": "12",
     "micro-batches": "2",
@@ -31,6 +36,8 @@ OTHERS = {
     "split.test": "0.25",
     "split-seed": "5",
     "validation": "0.25",
+    "init": "model.safetensors",
+    "init-digest": "--init model.safetensors",
     "device": "cpu",
     "precision": "bf16",
     "workers": "1",

@@ -96,3 +96,21 @@ def test_what_looks_like_an_option_of_another_tool_may_be_a_file(
     assert read(Predict, "run", "a=b.png", "./-x.png").paths == ("a=b.png", "./-x.png")
     assert read(Predict, "run", "--", "-x.png").paths == ("-x.png",)
     assert scan(["--schedule.rate", "-1e-3", "-inf", "-.5"])[1] == [("schedule.rate", ["-1e-3", "-inf", "-.5"])]
+
+
+def test_patterns_of_layers_stay_as_they_are_typed() -> None:
+    words = [
+        "--rates.*",
+        "0",
+        "--rates.no_norm-1",
+        "1",
+        "--stages.1.rates.a-b=.5",
+        "--save-every",
+        "3",
+        "--rates.*",
+        "2",
+    ]
+    found = parse(Train, ["r", *words], "imclass train")[1]
+    assert [*found.items()] == [
+        ("rates.no_norm-1", ("1",)), ("stages.1.rates.a-b", (".5",)), ("save_every", ("3",)), ("rates.*", ("2",)),
+    ]  # fmt: skip

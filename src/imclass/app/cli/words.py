@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from imclass.app.cli.arguments import Common, Train
 from imclass.core.codec import hints_of
 from imclass.core.errors import UserError
-from imclass.core.override import Words, typed
+from imclass.core.override import PATTERNED, Words, option_of, typed
 from imclass.core.text import nearest
 
 SHORT = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" and "-inf"
@@ -36,7 +36,8 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
             raise UserError(f"{why}; if it is a file, write ./{word}")
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
-            options.append((name.replace("-", "_"), [os.path.expanduser(attached)] if equals else []))
+            key = name if PATTERNED.fullmatch(name) else name.replace("-", "_")
+            options.append((key, [os.path.expanduser(attached)] if equals else []))
             taken = positions if equals else options[-1][1]
         else:
             taken.append(os.path.expanduser(word))
@@ -53,10 +54,11 @@ def parse(kind: type, words: Sequence[str], program: str) -> tuple[Any, dict[str
     positions, options = scan(words)
     for key, given in options:
         path, dot, last = key.rpartition(".")
-        negative = last.startswith("no_")
+        negative = last.startswith("no_") and not PATTERNED.fullmatch(key)
         if negative:
             key, given = path + dot + last.removeprefix("no_"), ["false", *given]
         if key not in hints:
+            others.pop(key, None)  # what is given twice stands where it is given last
             others[key] = Words(given)
             continue
         room = 0 if hints[key] is bool and not negative else 1
@@ -111,5 +113,5 @@ def option_hints(kind: type) -> dict[str, Any]:
 
 def no_option(key: str, known: Iterable[str]) -> UserError:
     """Return the error for an option that there is not, with the nearest one."""
-    option, *options = (f"--{name.replace('_', '-')}" for name in (key, *known))
+    option, *options = map(option_of, (key, *known))
     return UserError(f"there is no option {option}{nearest(option, options)}")

@@ -189,7 +189,17 @@ class Begun:
         )
         used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
         wishes = {key: wish for key in used if (wish := getattr(training, key)) != "auto"}
-        return difference(before, training) + difference(used, used | wishes)
+        return difference(before, training) + reordered(before, training) + difference(used, used | wishes)
+
+
+def reordered(before: Training, after: Training) -> list[str]:
+    """Return a line for each stage whose rates are the same in another order, which decides which one wins."""
+    pairs = enumerate(zip(before.stages, after.stages, strict=False))
+    return [
+        f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
+        for i, (old, new) in pairs
+        if old.rates == new.rates and [*old.rates] != [*new.rates]
+    ]
 
 
 def read_begun(file: Path, kinds: Kinds) -> Begun:
