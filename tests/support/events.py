@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from imclass.core.contracts import Evaluation, Refused
-from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
 
@@ -24,9 +24,10 @@ def events() -> list[Event]:
     """One of each kind."""
     return [
         EpochStart(at(0, 0), epochs=1, batches=2),
-        StepEnd(at(1, 1), loss=0.75, correct=3, images=7, rate=0.1, waited=0.5, seconds=1.0, refused=(REFUSED,)),
+        StepEnd(at(1, 1), main=0.75, total=0.75, correct=3, images=7, rate=0.1, waited=0.5, seconds=1.0, refused=(REFUSED,)),
         NonFinite(at(2, 2), "the loss", ("a.png",), "skip"),
         Evaluated(at(2, 2), evaluation(), "test"),
-        EpochEnd(at(2, 2), loss=0.75, top1=0.5, images=7, refused=1),
+        EpochEnd(at(2, 2), main=0.75, top1=0.5, images=7, refused=1, total=0.75),
         Saved(at(2, 0, 1), Path("checkpoints/step-2"), "the disk is full"),
+        LegEnd(At(1, 1, 0, 2), "lenet-5", Path("run/model.safetensors"), "last step", {"test": {"top1": 0.5}}),
     ]

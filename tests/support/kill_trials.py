@@ -1,7 +1,8 @@
 """Train in children that are killed at random instants, go on, and compare with a run that was never stopped.
 
-    python tests/support/kill_trials.py FOLDER TRIALS OPTIMISER MEMORY WORKERS
+    python tests/support/kill_trials.py FOLDER TRIALS OPTIMISER MEMORY WORKERS PRECISION
 
+OPTIMISER is sgd, adam or chain: two legs with different networks, sizes and optimisers, each with its best weights. It
 prints one JSON object: the digest of the uninterrupted run, of another seed's run, and of each run that was killed.
 A program of its own, so that the children fork from a process in which torch has not computed anything yet.
 """
@@ -12,7 +13,7 @@ import random
 import signal
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,25 @@ from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
 
 
-def config(data: Path, optimiser: str, seed: int) -> Training:
-    """Return a small LeNet with dropout and augmentation."""
+def config(data: Path, optimiser: str, seed: int, precision: Any) -> Training:
+    """Return a small LeNet with dropout and augmentation; in a chain a narrow VGG follows it."""
     stage = Stage(
         epochs=3,
         batch=8,
         micro_batches=2,
-        optimiser=SGD(weight_decay=1e-3) if optimiser == "sgd" else Adam(weight_decay=1e-3),
-        schedule=Cosine(rate=0.02 if optimiser == "sgd" else 1e-3, warmup=3),
+        optimiser=Adam(weight_decay=1e-3) if optimiser == "adam" else SGD(weight_decay=1e-3),
+        schedule=Cosine(rate=1e-3 if optimiser == "adam" else 0.02, warmup=3),
         augment=Augment(flip=True, pad=2),
     )
     model = Model("lenet-5", {"dropout": 0.5}, (0.5,), (0.25,))
     preprocess = Preprocess(28, "rgb", "squash")
-    return Training("kill", model, (stage,), preprocess, str(data), seed=seed)
+    base = Training("kill", model, (stage,), preprocess, str(data), seed=seed, precision=precision)
+    if optimiser != "chain":
+        return base
+    deeper = Model("vgg-bn-drop", {"width": 0.0625}, (0.5,), (0.25,))
+    second = replace(stage, model=deeper, preprocess=Preprocess(32, "rgb", "squash"), begin="fresh", epochs=2)
+    stages = (replace(stage, epochs=2), replace(second, optimiser=Adam(), schedule=Cosine(rate=1e-3), micro_batches=3))
+    return replace(base, stages=stages, validation=0.25)
 
 
 def start(configured: Training, out: Path, how: Execution) -> int:
@@ -85,14 +92,14 @@ def reached(out: Path) -> int:
     return max((int(name.partition("step-")[2][:10]) for name in names), default=0)
 
 
-def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -> dict[str, Any]:
+def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int, precision: str) -> dict[str, Any]:
     """All trials."""
     data, runs, generator = folder / "data", folder / "runs", random.Random(f"{optimiser} {memory} {workers}")
     how = Execution(workers=workers, memory=memory, save_every=0, keep_checkpoints=True)  # it saves after every step
-    configured = config(data, optimiser, seed=0)
+    configured = config(data, optimiser, 0, precision)
     whole = finish(configured, runs / "whole", how)
     last = reached(runs / "whole")
-    other = finish(config(data, optimiser, seed=1), runs / "other", how)
+    other = finish(config(data, optimiser, 1, precision), runs / "other", how)
     found: list[str] = []
     steps: list[str] = []
     for n in range(10 * trials):
@@ -108,5 +115,5 @@ def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int) -
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    place, count, kind, mebibytes, threads = sys.argv[1:]
-    print(json.dumps(main(Path(place), int(count), kind, int(mebibytes), int(threads))))
+    place, count, kind, mebibytes, threads, numbers = sys.argv[1:]
+    print(json.dumps(main(Path(place), int(count), kind, int(mebibytes), int(threads), numbers)))

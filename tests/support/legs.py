@@ -13,7 +13,6 @@ from imclass.core.runtime import Runtime
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.store.context import open_context
-from imclass.training.objectives.cross_entropy import CrossEntropy
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.plan import Leg, Material, plan
 from imclass.training.schedules.constant import Constant
@@ -47,7 +46,6 @@ def leg_of(data: Dataset, model: Model, side: int, colour: Any = "rgb", **change
         "batch": 8,
         "optimiser": SGD(momentum=0.9, weight_decay=1e-3),
         "schedule": Constant(rate=0.02),
-        "objective": CrossEntropy(),
         **changes,
     }
     return legs_of(data, (Stage(**settings),), model, Preprocess(side, colour, "squash"))[0]

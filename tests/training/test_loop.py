@@ -27,14 +27,19 @@ from imclass.models.arithmetic import precision
 from imclass.models.classifier import load
 from imclass.store.context import Context
 from imclass.store.store import Store
-from imclass.training import loop, objective
-from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd
+from imclass.training import optimiser_state
+from imclass.training.checkpoint import Checkpoints
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
+from imclass.training.loop import train as train_legs
+from imclass.training.objective import Gradients, Learner
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
+from imclass.training.parallel import Alone
 from imclass.training.schedules.constant import Constant
 from imclass.training.schedules.cosine import Cosine
 from imclass.training.schedules.discrete_exponential import DiscreteExponential
 from imclass.training.schedules.plateau import Plateau
+from imclass.training.state import State
 from tests.support.tolerance import assert_near
 
 STEPS = 6  # an epoch: 48 training images, 8 at a time
@@ -135,9 +140,9 @@ def test_what_was_chosen_by_measurement_is_not_measured_again(
     config = configured(tree, precision="auto")
     prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     monkeypatch.setattr(precision, "probe", lambda *a: pytest.fail("measured again"))
-    assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).task.runtime.arithmetic == bf16
+    assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).runtime.arithmetic == bf16
     stopped(config, tmp_path / "run", 2)
-    assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).task.runtime.arithmetic == bf16
+    assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).runtime.arithmetic == bf16
 
 
 def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp_path: Path) -> None:
@@ -145,7 +150,7 @@ def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp
     config = replace(config, model=replace(config.model, std=(1 / 255,), mean_image=True))
     run(config, tmp_path / "run")
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
-    data = job.task.loaders[0].dataset
+    data = job.legs[0].loader.dataset
     plain = sum(config.preprocess(data[i]).astype(float) for i in range(len(data))) / len(data) / 255
     mean = load(tmp_path / "run").network.mean
     assert_near(mean.numpy().transpose(1, 2, 0), plain)
@@ -166,31 +171,31 @@ def test_memory_and_workers_train_the_same_bits(tree: Path, tmp_path: Path) -> N
 
 
 def without_reseeding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objective, "reseed", lambda seed, device: None)
+    monkeypatch.setattr("imclass.training.objective.reseed", lambda seed, device: None)
 
 
 def without_position(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loop.State.restore
+    real = State.restore
 
-    def forgetful(self: loop.State, checkpoint: Any) -> None:
+    def forgetful(self: State, checkpoint: Any) -> None:
         real(self, checkpoint)
         self.at = replace(self.at, batch=0)
 
-    monkeypatch.setattr(loop.State, "restore", forgetful)
+    monkeypatch.setattr(State, "restore", forgetful)
 
 
 def without_momentum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.optimiser_state, "restore", lambda network, optimiser, tensors: None)
+    monkeypatch.setattr(optimiser_state, "restore", lambda network, optimiser, tensors: None)
 
 
 def without_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loop.State.restore
+    real = State.restore
 
-    def forgetful(self: loop.State, checkpoint: Any) -> None:
+    def forgetful(self: State, checkpoint: Any) -> None:
         real(self, checkpoint)
         self.at = replace(self.at, samples=0)
 
-    monkeypatch.setattr(loop.State, "restore", forgetful)
+    monkeypatch.setattr(State, "restore", forgetful)
 
 
 @pytest.mark.parametrize("sabotage", [without_reseeding, without_position, without_momentum, without_history])
@@ -225,13 +230,15 @@ def test_events_come_in_order_and_positions_count(tree: Path, tmp_path: Path) ->
     events = list(train(configured(tree), tmp_path / "run"))
     kinds = [type(e) for e in events]
     epoch = [EpochStart, *[StepEnd] * STEPS, Evaluated, EpochEnd, Saved]
-    assert kinds == epoch * 2 + [Saved]
+    assert kinds == epoch * 2 + [LegEnd]
     assert [e.at.step for e in events if isinstance(e, StepEnd)] == list(range(1, 2 * STEPS + 1))
     assert [e.at.samples for e in events if isinstance(e, StepEnd)][-1] == 2 * 48
-    assert events[-1] == Saved(events[-2].at, tmp_path / "run" / "model.safetensors")
+    last = events[-1]
+    assert isinstance(last, LegEnd) and last.path == tmp_path / "run" / "model.safetensors"
+    assert last.at == replace(events[-2].at, stage=1, samples=0) and last.chosen == "last step"
     ends = [e for e in events if isinstance(e, EpochEnd)]
     steps = [e for e in events if isinstance(e, StepEnd)][:STEPS]
-    assert ends[0].images == 48 and ends[0].loss == pytest.approx(sum(e.loss * e.images for e in steps) / 48)
+    assert ends[0].images == 48 and ends[0].main == pytest.approx(sum(e.main * e.images for e in steps) / 48)
     assert ends[0].top1 == pytest.approx(sum(e.correct for e in steps) / 48)
 
 
@@ -247,8 +254,8 @@ def test_a_user_can_leave_the_loop_and_come_back(tree: Path, tmp_path: Path) -> 
 def test_each_epoch_sees_each_image_once(tree: Path, tmp_path: Path) -> None:
     job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     for epoch in (0, 1):
-        ids = np.concatenate([batch.ids for batch in job.task.loaders[0].batches(epoch)])
-        assert sorted(ids) == sorted(job.task.loaders[0].dataset.ids) and len(ids) == 48
+        ids = np.concatenate([part.ids for batch in job.legs[0].loader.batches(epoch) for part in batch.parts.values()])
+        assert sorted(ids) == sorted(job.legs[0].loader.dataset.ids) and len(ids) == 48
 
 
 def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None:
@@ -271,11 +278,11 @@ def test_events_carry_the_main_loss_and_what_auxiliary_heads_add(tree: Path, tmp
     events = list(train(config, tmp_path / "run"))
     steps = [event for event in events if isinstance(event, StepEnd)]
     (end,) = (event for event in events if isinstance(event, EpochEnd))
-    assert all(step.auxiliary > 0 and step.total == step.loss + step.auxiliary for step in steps)
-    for key in ("loss", "auxiliary"):
+    assert all(step.total > step.main for step in steps)
+    for key in ("main", "total"):
         mean = sum(getattr(step, key) * step.images for step in steps) / sum(step.images for step in steps)
         assert getattr(end, key) == pytest.approx(mean, rel=1e-9)
-    assert end.loss < 1 < end.loss + end.auxiliary  # of two classes: each of three heads costs about ln 2
+    assert end.main < 1 < end.total  # of two classes: each of three heads costs about ln 2
 
 
 # Values that are not finite
@@ -283,22 +290,22 @@ def test_events_carry_the_main_loss_and_what_auxiliary_heads_add(tree: Path, tmp
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
     """Plant an infinity in the loss, a gradient or, through the rate, a weight, in one step."""
-    real, rate = objective.backward, Cosine.rate_at
+    real, rate = Learner.part, Cosine.rate_at
 
-    def backward(
-        network: Any, images: Any, labels: Any, micro: int, seed: int, step: int, *how: Any
-    ) -> tuple[objective.Loss, int]:
-        loss, correct = real(network, images, labels, micro, seed, step, *how)
-        if step == at_step and site == "gradient":
-            network.head[1].weight.grad[0, 0] = math.nan
-        if step == at_step and site == "weight":
-            network.head[1].weight.grad[0, 0] = 1e10
-        return (replace(loss, total=math.inf) if step == at_step and site == "loss" else loss), correct
+    def part(self: Learner, given: Any, number: int, images: int, step: int, several: bool) -> Gradients:
+        found = real(self, given, number, images, step, several)
+        if step == at_step and number == 0:
+            at = [id(p) for p in self.parameters].index(id(self.network.head[1].weight))
+            value = found.values[at]
+            assert value is not None
+            value[0, 0] = {"gradient": math.nan, "weight": 1e10}.get(site, value[0, 0].item())
+            found.total = math.inf if site == "loss" else found.total
+        return found
 
     def steep(self: Cosine, position: Position) -> float:
         return 1e30 if position.step == at_step and site == "weight" else rate(self, position)
 
-    monkeypatch.setattr(objective, "backward", backward)
+    monkeypatch.setattr(Learner, "part", part)
     monkeypatch.setattr(Cosine, "rate_at", steep)
 
 
@@ -306,7 +313,7 @@ SITES = [("loss", "the loss"), ("gradient", "gradient of head.1.weight"), ("weig
 
 
 def finite(checkpoint: Path) -> bool:
-    tensors = loop.Checkpoints(checkpoint.parent).newest()[0]
+    tensors = Checkpoints(checkpoint.parent).newest()[0]
     assert tensors is not None
     return all(bool(torch.isfinite(t).all()) for t in tensors.tensors.values() if t.is_floating_point())
 
@@ -337,7 +344,7 @@ def test_not_finite_is_skipped_where_asked(
     skipped = [e for e in events if isinstance(e, NonFinite)]
     assert [e.action for e in skipped] == ["skip"] and skipped[0].at.step == 5
     steps = [e for e in events if isinstance(e, StepEnd)]
-    assert len(steps) == 2 * STEPS - 1 and all(math.isfinite(e.loss) for e in steps)
+    assert len(steps) == 2 * STEPS - 1 and all(math.isfinite(e.main) for e in steps)
     tensors, _ = read_model(tmp_path / "run" / "model.safetensors")
     assert all(torch.isfinite(t).all() for t in tensors.values())
 
@@ -348,8 +355,8 @@ def test_a_skipped_step_leaves_everything_as_it_was(
     """Weights and momenta after a skipped step are bit for bit those before it."""
     poisoned(monkeypatch, "weight", at_step=3)
     job = prepare(configured(tree, nonfinite="skip"), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
-    state, digests = loop.start(job.task), []
-    for event in itertools.islice(loop.steps(state), 6):
+    state, digests = job.state(), []
+    for event in itertools.islice(train_legs(state, job.legs, Alone(), job.keeper()), 6):
         digests.append((type(event), tensors_digest(state.tensors())))
     kinds = [kind for kind, _ in digests]
     assert kinds.index(NonFinite) == 4
@@ -358,24 +365,25 @@ def test_a_skipped_step_leaves_everything_as_it_was(
 
 def test_a_state_that_is_not_finite_is_refused_by_save(tree: Path, tmp_path: Path) -> None:
     job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
-    state = loop.start(job.task)
+    state = job.state()
+    state.enter(job.legs[0])
     with torch.no_grad():
-        dict(job.task.classifier.network.named_parameters())["head.1.bias"][0] = math.nan
-    event = loop.save(state)
+        dict(state.learner.network.named_parameters())["head.1.bias"][0] = math.nan
+    event = job.keeper().save(job.legs[0], state)
     assert "head.1.bias is not finite" in event.problem and not event.path.exists()
 
 
 def test_a_full_disk_is_said_and_training_goes_on(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tree)
     whole = run(config, tmp_path / "whole")
-    real, calls = loop.Checkpoints.save, iter(range(1000))
+    real, calls = Checkpoints.save, iter(range(1000))
 
     def sometimes(self: Any, *args: Any) -> Path:
         if next(calls) in (1, 2, 3):
             raise OSError(28, "No space left on device")
         return real(self, *args)
 
-    monkeypatch.setattr(loop.Checkpoints, "save", sometimes)
+    monkeypatch.setattr(Checkpoints, "save", sometimes)
     events = list(train(config, tmp_path / "run", save_every=0))
     problems = [e.problem for e in events if isinstance(e, Saved) and e.problem]
     assert len(problems) == 3 and "No space left" in problems[0]
@@ -425,8 +433,7 @@ def test_asked_to_stop_saves_at_once(tree: Path, tmp_path: Path) -> None:
     whole = run(config, tmp_path / "whole")
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     asked = iter([False, False, True])
-    task = replace(job.task, asked_to_stop=lambda: next(asked))
-    events = list(loop.steps(loop.start(task)))
+    events = list(train_legs(job.state(), job.legs, Alone(), job.keeper(lambda: next(asked))))
     assert [type(e) for e in events] == [EpochStart, StepEnd, StepEnd, StepEnd, Saved]
     assert run(config, tmp_path / "run") == whole
 
@@ -455,7 +462,7 @@ def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: P
         named = {Path(r.path).name for e in events if isinstance(e, StepEnd) for r in e.refused}
         ends = [e for e in events if isinstance(e, EpochEnd)]
         training = len(
-            prepare(configured(data), Run(tmp_path / "x"), Context(Store(tmp_path)), dry=True).task.loaders[0].dataset
+            prepare(configured(data), Run(tmp_path / "x"), Context(Store(tmp_path)), dry=True).legs[0].loader.dataset
         )
         assert (
             named and len(named) == ends[0].refused == ends[1].refused and ends[0].images + ends[0].refused == training
@@ -519,4 +526,4 @@ def test_consumers_see_each_event_once_and_are_closed(tree: Path, tmp_path: Path
     watcher = Watcher()
     job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     events: Iterator[Event] = perform(job, [watcher])
-    assert list(events)[:-1] == watcher.seen and watcher.closed == 1
+    assert list(events) == watcher.seen and watcher.closed == 1

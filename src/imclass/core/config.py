@@ -94,6 +94,22 @@ class Objective(ABC):
 
 
 @dataclass(frozen=True)
+class CrossEntropy(Objective):
+    """The negative log of the label's posterior under the softmax of the scores, in nats.
+
+    It maximises what multinomial logistic regression does (Krizhevsky et al., NIPS 2012, section 3).
+    """
+
+    kind: ClassVar[str] = "cross-entropy"
+
+    def loss(self, scores: Any, targets: Any) -> Any:
+        """Return minus the log of the posterior of each image's label."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(scores, targets.labels, reduction="none")
+
+
+@dataclass(frozen=True)
 class Augment:
     """What a training image may undergo. Each random choice follows (seed, epoch, sample), nothing else."""
 
@@ -131,7 +147,7 @@ class Stage:
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, whatever the number of processes
     optimiser: Optimiser
     schedule: Schedule
-    objective: Objective
+    objective: Objective = CrossEntropy()
     augment: Augment = Augment()
 
     def check_together(self, at: str) -> None:

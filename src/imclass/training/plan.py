@@ -1,7 +1,7 @@
 """Stages as legs: each with its network, its images, and where its weights begin."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -25,7 +25,7 @@ Watch: TypeAlias = Callable[[], None]  # called often while images are scored; w
 Score: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Leg:
     """A stage of a run, resolved: what it trains, from which images, and how that is judged."""
 
@@ -37,11 +37,23 @@ class Leg:
     loader: Loader
     held_out: tuple[str, ...]  # the splits that are scored
     score: Score
-    make: Callable[[], NetworkClassifier]  # weights as they are drawn
+    context: Context
+    seed: int  # of the weights that are drawn
     last_epoch: int  # finished epochs of the run when it ends, counted as if no leg before ended early
     skips: bool = False  # passes over a step that is not finite, instead of stopping
     pairs: bool = False  # whether a part needs two images, which batch norm takes its statistics from
-    header: ModelHeader = field(kw_only=True)  # of the model file that it leaves
+    header: ModelHeader  # of the model file that it leaves, but for its scores
+    mean: Float[Tensor, "C H W"] | None = None  # the mean image, where the network subtracts one
+    drawn: NetworkClassifier | None = None  # what `make` returns where that was made before
+
+    def make(self) -> NetworkClassifier:
+        """Return the leg's classifier with weights as they are drawn, and its normalisation."""
+        if self.drawn is not None:
+            return self.drawn
+        classifier = create(self.model, self.header.classes, self.preprocess, self.seed, self.context)
+        if self.mean is not None:
+            classifier.network.normalise(self.mean, self.model.std)
+        return classifier
 
     @property
     def steps(self) -> int:
@@ -75,11 +87,10 @@ class Leg:
 
 @dataclass(frozen=True)
 class Material:
-    """The images that a run learns from, the splits that it is judged by, and what is computed from the former."""
+    """The images that a run learns from, and the splits that it is judged by."""
 
     train: Dataset
     held_out: tuple[str, ...]
-    means: Mapping[Preprocess, Float[Tensor, "C H W"]] = field(default_factory=dict)  # mean images
 
 
 def resolve_models(config: Training, context: Context) -> Training:
@@ -115,7 +126,8 @@ def plan(
             loader=loader_of(config, stage, model, preprocess, pairs, material.train, execution),
             held_out=material.held_out,
             score=score,
-            make=maker(model, preprocess, material, config.seed, context),
+            context=context,
+            seed=config.seed,
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
             skips=config.nonfinite == "skip",
             pairs=pairs,
@@ -124,20 +136,6 @@ def plan(
         legs.append(leg)
         before = outline
     return tuple(legs)
-
-
-def maker(
-    model: Model, preprocess: Preprocess, material: Material, seed: int, context: Context
-) -> Callable[[], NetworkClassifier]:
-    """Return a function that makes a leg's classifier, its weights drawn from `seed`."""
-
-    def make() -> NetworkClassifier:
-        classifier = create(model, material.train.classes, preprocess, seed, context)
-        if model.mean_image:
-            classifier.network.normalise(material.means[preprocess], model.std)
-        return classifier
-
-    return make
 
 
 def check_batch(stage: Stage, network: str, pairs: bool) -> None:

@@ -22,7 +22,7 @@ LINE = re.compile(r"\nPass (\d+), Batch (\d+), Cost (\d+\.\d{6}), Acc ([01]\.\d{
 def step(number: int, epoch: int = 0, correct: int = 21, **more: object) -> StepEnd:
     images = min(BATCH, IMAGES - BATCH * number)
     at = At(0, epoch, number + 1, epoch * STEPS + number + 1, BATCH * number + images)
-    return StepEnd(at, 3.869598, correct, images, 0.1, 0.0, 0.1, **more)  # type: ignore[arg-type]
+    return StepEnd(at, 3.869598, 3.869598, correct, images, 0.1, 0.0, 0.1, **more)  # type: ignore[arg-type]
 
 
 def evaluated(
@@ -62,9 +62,9 @@ def test_the_published_lines() -> None:
 def test_accuracy_is_of_the_images_of_the_batch() -> None:
     short = step(STEPS - 1, correct=40)
     assert short.images == 80
-    line = LINE.match(printed(StepEnd(At(batch=1), 1.0, short.correct, short.images, 0.1, 0.0, 0.1)))
+    line = LINE.match(printed(StepEnd(At(batch=1), 1.0, 1.0, short.correct, short.images, 0.1, 0.0, 0.1)))
     assert line is not None and float(line[4]) == 40 / 80
-    assert "Acc 0.000000" in printed(StepEnd(At(batch=1), math.nan, 0, 0, 0.1, 0.0, 0.1))  # all were refused
+    assert "Acc 0.000000" in printed(StepEnd(At(batch=1), math.nan, math.nan, 0, 0, 0.1, 0.0, 0.1))  # all were refused
 
 
 def test_what_the_book_does_not_know_is_said_once_on_a_line_of_its_own() -> None:
@@ -73,7 +73,7 @@ def test_what_the_book_does_not_know_is_said_once_on_a_line_of_its_own() -> None
     out = printed(
         EpochStart(at, 1, 2), step(0, refused=(torn,)), step(1, refused=(torn,)),
         evaluated(0, 1.0, 0.5, refused=(torn,)),
-        EpochEnd(at, 1.0, 0.5, 2, 1), Saved(at, Path("x")), Saved(at, Path("x"), "disk full"),
+        EpochEnd(at, 1.0, 0.5, 2, 1, 1.0), Saved(at, Path("x")), Saved(at, Path("x"), "disk full"),
         NonFinite(at, "loss", ("a",), "skip"),
     )  # fmt: skip
     assert out.count("\nleft out: cat/\\x1b[2J.png: it ends early (truncated)\n") == 1

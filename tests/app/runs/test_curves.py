@@ -31,9 +31,9 @@ def write_log(run: Run, *entries: dict[str, Any]) -> None:
 def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
     write_log(
         run,
-        record(StepEnd(at(1, 1), 1.0, 0, 8, 0.1, 0.0, 1.0)),
+        record(StepEnd(at(1, 1), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0)),
         record(Evaluated(at(2, 2), evaluation(0.75), "test")),
-        record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0)),
+        record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.5)),
         record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
     )
     assert history(run.events()) == [
@@ -42,7 +42,7 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
 
 
 def test_the_history_names_what_auxiliary_heads_add(run: Run) -> None:
-    write_log(run, record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.125)))
+    write_log(run, record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.625)))
     assert history(run.events())[0]["train_auxiliary"] == 0.125
 
 
@@ -54,7 +54,7 @@ def steps(run: Run, epochs: int, batches: int) -> None:
         for batch in range(1, batches + 1):
             step, images = epoch * batches + batch, 4 if batch == batches else 8
             place = At(epoch=epoch, batch=batch, step=step)
-            entries.append(record(StepEnd(place, float(step), images * (step % 2), images, 0.1, 0.0, 1.0)))
+            entries.append(record(StepEnd(place, float(step), float(step), images * (step % 2), images, 0.1, 0.0, 1.0)))
     write_log(run, *entries)
 
 
@@ -86,13 +86,13 @@ def test_there_is_no_history_without_a_log(run: Run) -> None:
 def test_curves_are_drawn_now_and_then(run: Run) -> None:
     picture = run.folder / "curves.png"
     rare, eager = Curves(run), Curves(run, every=0.0)
-    end = EpochEnd(at(2, 2), 0.5, 0.25, 16, 0)
+    end = EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.5)
     eager.see(end)
     assert not picture.exists()  # there is nothing in the log to draw
     write_log(run, record(end))
     rare.see(end)
     assert not picture.exists()
-    eager.see(StepEnd(at(1, 1), 1.0, 0, 8, 0.1, 0.0, 1.0))
+    eager.see(StepEnd(at(1, 1), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0))
     assert not picture.exists()
     eager.see(end)
     assert picture.read_bytes().startswith(b"\x89PNG")

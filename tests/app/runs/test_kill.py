@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+PRECISIONS = {("sgd", 0): "bf16", ("adam", 2048): "bf16"}  # of both optimisers, of both ways to hold images
 CASES = [
-    pytest.param(optimiser, memory, workers, id=f"{optimiser}-{'memory' if memory else 'workers'}-{workers}")
+    pytest.param(
+        *(optimiser, memory, workers, PRECISIONS.get((optimiser, memory), "fp32")),
+        id=f"{optimiser}-{'memory' if memory else 'workers'}-{workers}",
+    )
     for optimiser in ("sgd", "adam")
     for memory, workers in ((2048, 0), (0, 0), (0, 2))
 ]
+CHAIN = ("chain", 2048, 0, "fp32")
 
 
-def trials(folder: Path, count: int, optimiser: str, memory: int, workers: int) -> dict[str, Any]:
+def trials(folder: Path, count: int, optimiser: str, memory: int, workers: int, precision: str) -> dict[str, Any]:
     """What `kill_trials.py` found."""
     generator = np.random.default_rng(0)
     for name, base in (("dark", 40), ("light", 90)):
@@ -25,11 +30,11 @@ def trials(folder: Path, count: int, optimiser: str, memory: int, workers: int) 
         for i in range(60):
             pixels = generator.integers(base, base + 100, (36, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "data" / name / f"{i}.png")
-    words = [str(folder), str(count), optimiser, str(memory), str(workers)]
+    words = [str(folder), str(count), optimiser, str(memory), str(workers), precision]
     program = Path(__file__).parents[2] / "support" / "kill_trials.py"
     done = subprocess.run([sys.executable, str(program), *words], capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(optimiser, memory, workers, "went on from", sorted(found["went on from"]))
+    print(optimiser, memory, workers, precision, "went on from", sorted(found["went on from"]))
     return found
 
 
@@ -40,12 +45,18 @@ def check(found: dict[str, Any], count: int) -> None:
     assert len(set(found["went on from"])) > count // 4
 
 
-@pytest.mark.parametrize(("optimiser", "memory", "workers"), CASES[5:])  # the others are slow, and below
-def test_a_few_kills(tmp_path: Path, optimiser: str, memory: int, workers: int) -> None:
-    check(trials(tmp_path, 2, optimiser, memory, workers), 2)
+@pytest.mark.parametrize("case", [CASES[5].values, CHAIN], ids=["adam", "chain"])  # the others are slow, and below
+def test_a_few_kills(tmp_path: Path, case: Any) -> None:
+    check(trials(tmp_path, 2, *case), 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("optimiser", "memory", "workers"), CASES)
-def test_twenty_kills(tmp_path: Path, optimiser: str, memory: int, workers: int) -> None:
-    check(trials(tmp_path, 20, optimiser, memory, workers), 20)
+@pytest.mark.parametrize(("optimiser", "memory", "workers", "precision"), CASES)
+def test_twenty_kills(tmp_path: Path, optimiser: str, memory: int, workers: int, precision: str) -> None:
+    check(trials(tmp_path, 20, optimiser, memory, workers, precision), 20)
+
+
+@pytest.mark.slow
+def test_forty_kills_in_a_chain(tmp_path: Path) -> None:
+    """Two legs with different networks and sizes; each keeps its best weights, the second begins at random."""
+    check(trials(tmp_path, 40, *CHAIN), 40)

@@ -29,7 +29,7 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
         log.see(event)
     assert len(records(run)) == len(events())  # at once, not only when it is closed
     log.close()
-    start, step, nonfinite, evaluated, end, saved = records(run)
+    start, step, nonfinite, evaluated, end, saved, leg = records(run)
     assert [r["event"] for r in records(run)] == [
         "epoch_start",
         "step_end",
@@ -37,15 +37,17 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
         "evaluated",
         "epoch_end",
         "saved",
+        "leg_end",
     ]
     assert step == {
-        "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "loss": 0.75, "correct": 3,
+        "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "main": 0.75, "total": 0.75, "correct": 3,
         "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
         "refused": [{"path": "a\n.png", "code": "empty", "detail": "the file has 0 bytes"}],
-        "auxiliary": 0.0,
+        "alone": [],
     }  # fmt: skip
     assert start["batches"] == 2 and nonfinite["names"] == ["a.png"] and end["top1"] == 0.5
     assert (evaluated["split"], evaluated["top1"], evaluated["loss"], evaluated["total"]) == ("test", 0.5, 0.25, 2)
+    assert (leg["path"], leg["metrics"]) == ("run/model.safetensors", {"test": {"top1": 0.5}})
     assert (saved["path"], saved["problem"]) == ("checkpoints/step-2", "the disk is full")
 
 

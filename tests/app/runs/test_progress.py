@@ -44,7 +44,7 @@ def test_sums_are_means_over_images() -> None:
     sums = Sums()
     assert "loss 0.0000" in sums.learned and sums.rate == "0 images/s"  # of nothing
     for loss, correct, images in ((1.0, 1, 1), (0.25, 3, 3)):
-        sums.add(StepEnd(at(1, 1), loss, correct, images, 0.1, 0.25, 0.5))
+        sums.add(StepEnd(at(1, 1), loss, loss, correct, images, 0.1, 0.25, 0.5))
     assert sums.learned == f"loss {(1.0 + 3 * 0.25) / 4:.4f}  top-1 100.00 %"
     assert (sums.rate, sums.waiting) == ("4 images/s", "waited 50 %")
 
@@ -52,7 +52,7 @@ def test_sums_are_means_over_images() -> None:
 def test_what_auxiliary_heads_add_is_named() -> None:
     sums = Sums()
     for auxiliary, images in ((0.5, 1), (0.1, 3)):
-        sums.add(StepEnd(at(1, 1), 1.0, 1, images, 0.1, 0.0, 0.5, auxiliary=auxiliary))
+        sums.add(StepEnd(at(1, 1), 1.0, 1.0 + auxiliary, 1, images, 0.1, 0.0, 0.5))
     assert sums.learned == "loss 1.0000 (+ 0.2000 auxiliary)  top-1 50.00 %"
 
 
@@ -64,9 +64,9 @@ def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch
         monkeypatch.setenv(name, value)
     screen = Screen(total_steps=900, done_steps=0)
     screen.see(EpochStart(at(0, 0, 9), epochs=30, batches=30))
-    screen.see(StepEnd(at(300, 30, 9), 0.12, 7711, 8000, 0.1, 0.09, 0.9))
+    screen.see(StepEnd(at(300, 30, 9), 0.12, 0.12, 7711, 8000, 0.1, 0.09, 0.9))
     screen.see(Evaluated(at(300, 30, 9), evaluation(0.9705), "test"))
-    line, beside = screen.line(EpochEnd(at(300, 30, 9), 0.12, 7711 / 8000, 8000, 0)), screen.now(9)
+    line, beside = screen.line(EpochEnd(at(300, 30, 9), 0.12, 7711 / 8000, 8000, 0, 0.12)), screen.now(9)
     screen.close()
     assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39 %  test 97.05 %")
     assert all((word in line) == (word in more) for word in ("images/s", "waited"))
@@ -80,9 +80,9 @@ def test_an_epoch_that_was_interrupted_is_shown_whole(steps: int) -> None:
     screen = Screen(total_steps=40, done_steps=4 - steps)
     screen.see(EpochStart(at(4 - steps, 4 - steps), epochs=10, batches=4))
     if steps:
-        screen.see(StepEnd(at(4, 4), 9.0, 0, 4, 0.1, 0.0, 0.5))
+        screen.see(StepEnd(at(4, 4), 9.0, 9.0, 0, 4, 0.1, 0.0, 0.5))
     screen.see(Evaluated(at(4, 4), evaluation(0.5), "test"))
-    line = screen.line(EpochEnd(at(4, 4), 0.75, 0.625, 16, 0))
+    line = screen.line(EpochEnd(at(4, 4), 0.75, 0.625, 16, 0, 0.75))
     screen.close()
     assert line.startswith("epoch  1/10  loss 0.7500  top-1 62.50 %  test 50.00 %")
     assert ("images/s" in line) == ("left" in line) == bool(steps)  # without a step there is no pace

@@ -38,23 +38,23 @@ def test_a_clock_that_was_set_back_changes_no_order(run: Run, monkeypatch: pytes
     for now, loss in ((2e9, 9.0), (1e9, 8.0), (1.5e9, 7.0)):
         monkeypatch.setattr("time.time", lambda now=now: now)
         board = TensorBoard(run, At())
-        board.see(StepEnd(at(1, 1), loss, 0, 8, 0.1, 0.0, 1.0))
+        board.see(StepEnd(at(1, 1), loss, loss, 0, 8, 0.1, 0.0, 1.0))
         board.close()
     assert scalars(run)["train/loss"] == [(1, 7.0)]  # what came last, and none of what it purged
 
 
 def test_the_loss_of_auxiliary_heads_is_a_curve_of_its_own(run: Run) -> None:
     board = TensorBoard(run, At())
-    board.see(StepEnd(at(1, 1), 0.75, 0, 8, 0.1, 0.0, 1.0, auxiliary=0.25))
+    board.see(StepEnd(at(1, 1), 0.75, 1.0, 0, 8, 0.1, 0.0, 1.0))
     board.close()
-    assert scalars(run) == {"train/loss": [(1, 0.75)], "train/auxiliary": [(1, 0.25)], "train/rate": [(1, 0.1)]}
+    assert scalars(run) == {"train/loss": [(1, 0.75)], "train/total": [(1, 1.0)], "train/rate": [(1, 0.1)]}
 
 
 def test_what_was_beyond_the_checkpoint_is_purged(run: Run) -> None:
     def steps(begun: At, *losses: float) -> None:
         board = TensorBoard(run, begun)
         for i, loss in enumerate(losses):
-            board.see(StepEnd(at(begun.step + i + 1, i + 1), loss, 0, 8, 0.1, 0.0, 1.0))
+            board.see(StepEnd(at(begun.step + i + 1, i + 1), loss, loss, 0, 8, 0.1, 0.0, 1.0))
         board.close()
 
     steps(At(), 9.0, 8.0)
