@@ -20,9 +20,11 @@ import matplotlib.figure  # noqa: F401  imported here once, not in each child
 import torch.utils.tensorboard
 
 from imclass.app.api import train
-from imclass.core.config import Augment, Execution, Model, Stage, Training
+from imclass.core.config import Execution, Model, Stage, Training
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
@@ -36,7 +38,7 @@ def config(data: Path, optimiser: str, seed: int) -> Training:
         micro_batches=2,
         optimiser=SGD(weight_decay=1e-3) if optimiser == "sgd" else Adam(weight_decay=1e-3),
         schedule=Cosine(rate=0.02 if optimiser == "sgd" else 1e-3, warmup=3),
-        augment=Augment(flip=True, pad=2),
+        augment=(Flip(), Pad(pixels=2)),
     )
     model = Model("lenet-5", {"dropout": 0.5}, (0.5,), (0.25,))
     preprocess = Preprocess(28, "rgb", "squash")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -161,19 +162,22 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     length = len(task.loaders[state.at.stage]) * stage.epochs
     lr = stage.schedule.rate_at(Position(stage_step(state), state.at.samples, length, tuple(state.history)))
     loss, correct, problem = objective.Loss(), 0, None
-    if len(batch.labels):
-        images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
+    if len(batch):
+        parts = batch.parts.values()
+        images = torch.cat([part.images for part in parts]).to(task.runtime.device)
+        labels = torch.cat([torch.as_tensor(part.targets.labels) for part in parts]).to(task.runtime.device)
         loss, correct = objective.backward(
             network, images, labels, stage.micro_batches, task.training.seed, state.at.step, task.runtime.arithmetic
         )
         problem = update(state, loss.total, lr)
-    taken = 0 if problem else len(batch.labels)
+    taken = 0 if problem else len(batch)
     state.at = replace(state.at, batch=state.at.batch + 1, step=state.at.step + 1, samples=state.at.samples + taken)
     state.totals["refused"] += len(batch.refused)
     if problem:
         if skipping:
             state.rewind(before)
-        names = tuple(task.loaders[state.at.stage].dataset.name(int(i)) for i in batch.positions)
+        positions = [int(i) for part in batch.parts.values() for i in part.positions]
+        names = tuple(task.loaders[state.at.stage].dataset.name(i) for i in positions)
         return NonFinite(state.at, problem, names, task.training.nonfinite)
     sums = {"loss": loss.main * taken, "auxiliary": loss.auxiliary * taken, "correct": correct, "images": taken}
     for key, value in sums.items():

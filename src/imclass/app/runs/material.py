@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from imclass.core.codec import to_json
-from imclass.core.config import Execution, Optimiser, Schedule, Stage, Training
+from imclass.core.config import Augment, Execution, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import folder_not_read, open_data, sources
@@ -132,6 +132,7 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
     kinds = kinds_in(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
+    chosen += [(kinds[Augment], rule.kind) for stage in config.stages for rule in stage.augment]
     chosen += [(networks(context), config.model.network), (sources(context), config.data)]
     return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}
 
@@ -141,5 +142,13 @@ def loader_of(config: Training, stage: Stage, train: Dataset, execution: Executi
     mean = config.model.mean * (config.preprocess.w_in if len(config.model.mean) == 1 else 1)
     fill = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8)
     return Loader(
-        train, config.preprocess, stage.augment, fill, stage.batch, config.seed, execution.workers, execution.memory
+        dataset=train,
+        preprocess=config.preprocess,
+        augment=stage.augment,
+        fill=fill,
+        batch=stage.batch,
+        seed=config.seed,
+        parts=stage.micro_batches,
+        workers=execution.workers,
+        memory_mib=execution.memory,
     )

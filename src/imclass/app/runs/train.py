@@ -138,7 +138,11 @@ def prepare(
 
 def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
     """The mean of all training images as the network sees them, in [0, 1]; summed exactly enough in float64."""
-    mean = first.kept.images.mean(axis=0, dtype=np.float64) / 255
+    total, images = np.zeros(first.shape), 0
+    for views in first.views():
+        total += views.sum(axis=0, dtype=np.float64)
+        images += len(views)
+    mean = total / (255 * images)
     return torch.from_numpy(mean.transpose(2, 0, 1)).float()
 
 
