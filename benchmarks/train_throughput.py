@@ -80,8 +80,10 @@ def fake_cifar(store: Path, images: int) -> None:
 
 def without_bf16(job: Job) -> Job:
     """The same job in the arithmetic that the probe chooses where there is no bf16."""
-    network, first = job.task.classifier.network, next(job.task.loaders[0].batches(0))
-    chosen, _ = precision.probe(network, first.images[:PROBED], first.labels[:PROBED], precision.FP32)
+    network, first = job.task.classifier.network, next(job.task.loaders[0].batches(0)).parts[0]
+    chosen, _ = precision.probe(
+        network, first.images[:PROBED], torch.as_tensor(first.targets.labels[:PROBED]), precision.FP32
+    )
     precision.laid_out(network, chosen)
     return replace(job, task=replace(job.task, runtime=replace(job.task.runtime, arithmetic=chosen)))
 

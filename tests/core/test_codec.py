@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imclass.core.codec import difference, flatten, from_json, to_json
-from imclass.core.config import Augment, Model, Stage, Training
+from imclass.core.config import Model, Stage, Training
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.area import Area
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.training.kinds import kinds_in
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
@@ -38,7 +41,12 @@ stages = st.builds(
     micro_batches=st.integers(1, 8),
     optimiser=st.builds(SGD, momentum=shares, nesterov=st.booleans()) | st.builds(Adam, eps=shares),
     schedule=st.builds(Step, rate=shares, steps=st.lists(st.integers(1)).map(tuple)) | st.builds(Cosine, final=shares),
-    augment=st.builds(Augment, flip=st.booleans(), pad=st.integers(0, 9), area=pairs, aspect=pairs),
+    augment=st.lists(
+        st.builds(Flip, probability=shares)
+        | st.builds(Pad, pixels=st.integers(0, 9))
+        | st.builds(Area, area=pairs, aspect=pairs),
+        max_size=3,
+    ).map(tuple),
 )
 configs = st.builds(
     Training,
@@ -192,3 +200,42 @@ def test_a_kind_is_found_by_name_and_has_its_own_fields(optimiser: Any, message:
     with pytest.raises(UserError) as caught:
         from_json(Training, record, "", KINDS)
     assert str(caught.value).startswith(message)
+
+
+def test_a_list_of_kinds_is_its_names_and_each_kinds_fields() -> None:
+    def flat(*augment: Any) -> dict[str, Any]:
+        return flatten(to_json(Stage(optimiser=SGD(), schedule=Cosine(), augment=augment)))
+
+    def only(found: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in found.items() if key.startswith("augment")}
+
+    two = {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}
+    assert only(flat(Flip(), Pad())) == two
+    assert only(flat()) == {"augment": []}
+    several = {"augment": ["pad", "flip", "pad"], "augment.0.pixels": 4, "augment.2.pixels": 1}
+    assert only(flat(Pad(), Flip(), Pad(pixels=1))) == {**several, "augment.flip.probability": 0.5}
+    assert flat(Flip())["kind"] == "descend" and flatten(to_json(CONFIG))["stages.0.kind"] == "descend"
+
+
+def test_another_order_of_kinds_is_a_difference() -> None:
+    one, other = (replace(CONFIG, stages=(replace(STAGE, augment=a),)) for a in ((Flip(), Pad()), (Pad(), Flip())))
+    assert difference(one, other) == ["stages.0.augment: ['flip', 'pad'] before, ['pad', 'flip'] now"]
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ([{"kind": "flop"}], "no augmentation is named 'flop'; did you mean 'flip'?"),
+        ([{"probability": 0.5}], "stages.augment.0 lacks the field 'kind'"),
+        ([{"kind": "pad", "pixels": "4"}], "augment.pad.pixels is '4'; it must be a whole number"),
+        ([{"kind": "pad", "pixel": 4}], "Pad has no field 'augment.pad.pixel'"),
+        ({"flip": True, "pad": 4}, "augment is {'flip': True, 'pad': 4}; it must be"),
+        (["flip"], "augment.0 is 'flip'; it must be"),
+    ],
+)
+def test_a_wrong_list_of_kinds_is_refused_by_its_key(augment: Any, message: str) -> None:
+    record = to_json(CONFIG)
+    record["stages"][0]["augment"] = augment
+    with pytest.raises(UserError) as caught:
+        from_json(Training, record, "", KINDS)
+    assert str(caught.value).startswith(message.removeprefix("stages."))

@@ -10,12 +10,15 @@ import pytest
 from imclass.core.config import Execution, Model, Stage, Training, check
 from imclass.core.errors import UserError, need
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.area import Area
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
 from imclass.training.schedules.step import Step
 
-STAGE = Stage(optimiser=SGD(), schedule=Cosine())
+STAGE = Stage(optimiser=SGD(), schedule=Cosine(), augment=(Flip(), Pad(), Area()))
 ADAM = Stage(optimiser=Adam(), schedule=Step(steps=(5,)))
 CONFIG = Training("mnist-lenet", Model("lenet-5"), (STAGE,), Preprocess(size=28, colour="grey", scale=28), "mnist")
 TWO_STAGES = replace(CONFIG, stages=(STAGE, ADAM))
@@ -43,12 +46,16 @@ REFUSED: list[tuple[str, Any]] = [
     ("stages.0.epochs", True),
     ("stages.0.batch", "8"),
     ("nonfinite", "go"),
-    ("stages.0.augment.pad", -1),
-    ("stages.0.augment.area", (0.0, 1.0)),
-    ("stages.0.augment.area", (0.5, 0.4)),
-    ("stages.0.augment.area", (0.5, 1.1)),
-    ("stages.0.augment.aspect", (0.0, 1.0)),
-    ("stages.0.augment.aspect", (2.0, 1.0)),
+    ("stages.0.augment", Flip()),
+    ("stages.0.augment", (Cosine(),)),
+    ("stages.0.augment", ("flip",)),
+    ("stages.0.augment.0.probability", 1.5),
+    ("stages.0.augment.1.pixels", -1),
+    ("stages.0.augment.2.area", (0.0, 1.0)),
+    ("stages.0.augment.2.area", (0.5, 0.4)),
+    ("stages.0.augment.2.area", (0.5, 1.1)),
+    ("stages.0.augment.2.aspect", (0.0, 1.0)),
+    ("stages.0.augment.2.aspect", (2.0, 1.0)),
     ("stages", ()),
     ("seed", -1),
     ("seed", 2**63),
@@ -85,12 +92,14 @@ def with_value(value: Any, keys: list[str], new: Any) -> Any:
 def test_what_cannot_be_trained_with_is_refused_by_its_key(key: str, value: Any) -> None:
     with pytest.raises(UserError) as caught:
         check(with_value(TWO_STAGES, key.split("."), value))
+    for number, kind in enumerate(("flip", "pad", "area")):  # an entry of a list of kinds is called by its kind
+        key = key.replace(f"augment.{number}.", f"augment.{kind}.")
     assert str(caught.value).startswith(f"--{key.replace('_', '-')} is ") and "; it must be " in str(caught.value)
 
 
 def test_the_same_config_without_the_mistake_is_taken() -> None:
     check(TWO_STAGES)
-    check(with_value(TWO_STAGES, ["stages", "0", "augment", "area"], (0.08, 1.0)))
+    check(with_value(TWO_STAGES, ["stages", "0", "augment", "2", "area"], (0.08, 1.0)))
 
 
 def test_a_config_cannot_be_made_wrong() -> None:

@@ -9,6 +9,9 @@ from imclass.core.config import Execution, Model, Stage, Training
 from imclass.core.errors import UserError
 from imclass.core.override import Words, override
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.area import Area
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.training.kinds import kinds_in
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
@@ -16,7 +19,7 @@ from imclass.training.schedules.cosine import Cosine
 from imclass.training.schedules.step import Step
 
 KINDS = kinds_in()
-STAGE = Stage(optimiser=SGD(), schedule=Cosine())
+STAGE = Stage(optimiser=SGD(), schedule=Cosine(), augment=(Flip(probability=0.25),))
 TWO_STAGES = Training(
     "mnist-lenet", Model("lenet-5"), (STAGE, STAGE), Preprocess(size=28, colour="grey", scale=28), "mnist"
 )
@@ -55,7 +58,7 @@ def test_another_kind_begins_from_its_own_defaults() -> None:
         ("schedule.steps", (5,), "--schedule.steps belongs to schedule kind step, and this run's is cosine"),
         ("schedule.kind", "cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
         ("schedule.kind", "step", "stages.0.schedule lacks the field 'steps'; set stages.0.schedule.steps"),
-        ("stages.2.epochs", 1, "there is no 'stages.2.epochs'; the first number may be 0 to 1"),
+        ("stages.2.epochs", 1, "there is no 'stages.2.epochs'; the number may be 0 to 1"),
         ("seed.x", 1, "seed has no field 'x'"),
         ("rates.head", "1", "--rates.head is '1'; it must be a finite number"),
         ("stages.0.rates.a-b_c", Words(("x",)), "--stages.0.rates.a-b_c is 'x'; it must be a finite number"),
@@ -65,7 +68,16 @@ def test_another_kind_begins_from_its_own_defaults() -> None:
         ("epochs", Words(("two",)), "--epochs is 'two'; it must be a whole number"),
         ("epochs", Words(("2", "3")), "--epochs is '2 3'; it must be a whole number"),
         ("epochs", Words(()), "--epochs needs a value: a whole number"),
-        ("augment.area", Words(("1",)), "--augment.area is '1'; it must be 2 numbers"),
+        ("augment.area.area", Words(("1",)), "--augment.area.area is '1'; it must be 2 numbers"),
+        ("augment.area.area", (1.0, 0.5), "--stages.0.augment.area.area is 1.0 0.5; it must be a low and a high value"),
+        ("augment.flip", 1, "--augment.flip itself takes no value; set a field of it: --augment.flip.probability"),
+        ("augment.flip.pixels", 1, "--augment.flip.pixels belongs to augmentation kind pad"),
+        ("augment.flip.chance", 1, "Flip has no field 'augment.flip.chance'"),
+        ("augment.flop.probability", 1, "no augmentation is named 'flop'; did you mean 'flip'?"),
+        ("augment", Words(("flop",)), "no augmentation is named 'flop'; did you mean 'flip'?"),
+        ("augment", Words(()), "--augment needs a value: kinds in their order, or none; there are: area, flip, pad"),
+        ("augment", Flip(), "--augment is {'kind': 'flip', 'probability': 0.5}; it must be any number of values"),
+        ("stages.0.augment.1.probability", 1, "there is no 'stages.0.augment.1.probability'; the number may be 0 to 0"),
         ("nonfinite", Words(("go",)), "--nonfinite is 'go'; it must be one of 'stop', 'skip'"),
         ("model.mean_image", Words(("perhaps",)), "--model.mean-image is 'perhaps'; it must be true or false"),
     ],
@@ -78,8 +90,9 @@ def test_what_does_not_fit_is_refused_by_its_key(key: str, value: Any, message: 
 
 def test_words_and_numpy_numbers_mean_what_the_field_says() -> None:
     assert changed(epochs=np.int64(3)).stages[0].epochs == 3 and type(changed(seed=np.int64(3)).seed) is int
-    typed = changed(epochs=Words(("3",)), schedule__rate=Words(("1e-3",)), augment__area=Words((".5", "1")))
-    assert (typed.stages[0].epochs, typed.stages[0].schedule.rate, typed.stages[0].augment.area) == (3, 1e-3, (0.5, 1))
+    typed = changed(epochs=Words(("3",)), schedule__rate=Words(("1e-3",)), augment__area__area=Words((".5", "1")))
+    assert (typed.stages[0].epochs, typed.stages[0].schedule.rate) == (3, 1e-3)
+    assert typed.stages[0].augment == (Flip(probability=0.25), Area(area=(0.5, 1.0)))
     assert changed(model__mean_image=Words(())).model.mean_image
     assert changed(model__mean=Words(("1",))).model.mean == (1,)
 
@@ -97,3 +110,37 @@ def test_what_may_be_none_begins_from_its_defaults() -> None:
     found = changed(stages__1__model__network="vgg-d", stages__1__preprocess__size=96)
     assert found.stages[1].model == Model("vgg-d") and found.stages[1].preprocess == Preprocess(size=96)
     assert found.stages[0].model is None and found.stages[0].preprocess is None
+
+
+def augments(**changes: Any) -> list[tuple[Any, ...]]:
+    """Return the augmentations of both stages after changes."""
+    return [stage.augment for stage in changed(**changes).stages]
+
+
+def test_a_field_of_a_kind_is_set_wherever_the_kind_is_and_else_the_kind_is_added() -> None:
+    flip = Flip(probability=0.25)
+    assert augments(augment__flip__probability=0.75) == [(Flip(probability=0.75),)] * 2
+    assert augments(augment__pad__pixels=3) == [(flip, Pad(pixels=3))] * 2
+    assert augments(augment__pad=Words(())) == [(flip, Pad())] * 2
+    assert augments(stages__1__augment__pad__pixels=3) == [(flip,), (flip, Pad(pixels=3))]
+    assert augments(stages__0__augment__0__probability=0.5) == [(Flip(),), (flip,)]
+    assert augments(augment=("pad", "pad"), augment__pad__pixels=2) == [(Pad(pixels=2), Pad(pixels=2))] * 2
+    assert augments(augment=("pad", "pad"), augment__1__pixels=2) == [(Pad(), Pad(pixels=2))] * 2
+
+
+def test_a_list_of_kinds_replaces_the_list_and_keeps_the_fields_of_those_that_stay() -> None:
+    flip = Flip(probability=0.25)
+    for value in (("pad", "flip"), ["pad", "flip"], Words(("pad", "flip"))):
+        assert augments(augment=value) == [(Pad(), flip)] * 2
+    assert augments(augment=Words(("flip", "flip"))) == [(flip, Flip())] * 2
+    assert augments(augment=Words(("none",))) == augments(augment="none") == augments(augment=()) == [(), ()]
+    assert augments(augment="flip") == [(flip,)] * 2
+    assert augments(augment=(Area(), Pad())) == [(Area(), Pad())] * 2
+    assert augments(augment=[{"kind": "pad", "pixels": 1}]) == [(Pad(pixels=1),)] * 2
+    assert augments(stages__0__augment="none") == [(), (flip,)]
+    # Whatever the order in which they are given, the list comes first.
+    assert augments(augment__pad__pixels=3, stages__0__augment="area") == [
+        (Area(), Pad(pixels=3)),
+        (flip, Pad(pixels=3)),
+    ]
+    assert augments(augment__pad__pixels=3, augment="pad") == [(Pad(pixels=3),)] * 2

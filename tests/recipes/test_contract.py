@@ -7,6 +7,8 @@ import pytest
 from imclass.app.runs.train import recipes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Training
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.data.catalog import sources
 from imclass.models.classifier import networks
 from imclass.models.entry import native_size
@@ -60,14 +62,14 @@ def test_the_rate_of_cifar10_resnet_falls_within_the_papers_64_000_steps() -> No
     steps = stage.epochs * -(-TRAINING // stage.batch)
     assert stage.schedule == Step(rate=0.1, steps=(32_000, 48_000)) and 64_000 <= steps < 64_000 + 391
     assert (stage.batch, stage.optimiser) == (128, SGD(momentum=0.9, weight_decay=1e-4))
-    assert (stage.augment.flip, stage.augment.pad) == (True, 4)
+    assert stage.augment == (Pad(pixels=4), Flip())
     assert cifar10_resnet(depth=56).model.network == "resnet-cifar-56"
 
 
 def test_the_rate_of_cifar10_vgg_falls_every_hundred_passes() -> None:
     (stage,) = cifar10_vgg().stages
     assert stage.schedule == DiscreteExponential(rate=0.1, factor=0.1, every=100 * TRAINING)
-    assert (stage.epochs, stage.batch, stage.augment.flip) == (300, 128, True)
+    assert (stage.epochs, stage.batch, stage.augment) == (300, 128, (Flip(),))
 
 
 def test_parameters_of_a_recipe_are_where_they_belong() -> None:

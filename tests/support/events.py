@@ -24,7 +24,9 @@ def events() -> list[Event]:
     """One of each kind."""
     return [
         EpochStart(at(0, 0), epochs=1, batches=2),
-        StepEnd(at(1, 1), main=0.75, total=0.75, correct=3, images=7, rate=0.1, waited=0.5, seconds=1.0, refused=(REFUSED,)),
+        StepEnd(
+            at(1, 1), main=0.75, total=0.75, correct=3, images=7, rate=0.1, waited=0.5, seconds=1.0, refused=(REFUSED,)
+        ),
         NonFinite(at(2, 2), "the loss", ("a.png",), "skip"),
         Evaluated(at(2, 2), evaluation(), "test"),
         EpochEnd(at(2, 2), main=0.75, top1=0.5, images=7, refused=1, total=0.75),

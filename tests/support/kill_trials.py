@@ -21,9 +21,11 @@ import matplotlib.figure  # noqa: F401  imported here once, not in each child
 import torch.utils.tensorboard
 
 from imclass.app.api import train
-from imclass.core.config import Augment, Execution, Model, Stage, Training
+from imclass.core.config import Execution, Model, Stage, Training
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
@@ -37,7 +39,7 @@ def config(data: Path, optimiser: str, seed: int, precision: Any) -> Training:
         micro_batches=2,
         optimiser=Adam(weight_decay=1e-3) if optimiser == "adam" else SGD(weight_decay=1e-3),
         schedule=Cosine(rate=1e-3 if optimiser == "adam" else 0.02, warmup=3),
-        augment=Augment(flip=True, pad=2),
+        augment=(Flip(), Pad(pixels=2)),
     )
     model = Model("lenet-5", {"dropout": 0.5}, (0.5,), (0.25,))
     preprocess = Preprocess(28, "rgb", "squash")

@@ -18,11 +18,14 @@ from imclass.app.api import train
 from imclass.app.draw import curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import perform, prepare
-from imclass.core.config import Augment, Model, Position, Stage, Training
+from imclass.core.config import Model, Position, Stage, Training
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Arithmetic
+from imclass.data.augment.area import Area
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import load
 from imclass.store.context import Context
@@ -72,7 +75,7 @@ def configured(tree: Path, **changes: Any) -> Training:
         micro_batches=2,
         optimiser=SGD(),
         schedule=Cosine(rate=0.02, warmup=2),
-        augment=Augment(flip=True, pad=2),
+        augment=(Flip(), Pad(pixels=2)),
     )
     whole = {k: v for k, v in changes.items() if k in Training.__dataclass_fields__}
     stage = replace(stage, **{k: v for k, v in changes.items() if k not in whole})
@@ -159,10 +162,10 @@ def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp
 
 
 def test_worker_counts_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
-    crops = Augment(flip=True, pad=2, area=(0.3, 1.0), aspect=(0.75, 1.33))
+    crops = (Area(area=(0.3, 1.0)), Flip(), Pad(pixels=2))
     found = [run(configured(tree, augment=crops), tmp_path / str(w), workers=w, memory=0) for w in (0, 1, 2)]
     assert len(set(found)) == 1
-    assert run(configured(tree, augment=replace(crops, flip=False)), tmp_path / "x", memory=0) != found[0]
+    assert run(configured(tree, augment=(crops[0], crops[2])), tmp_path / "x", memory=0) != found[0]
 
 
 def test_memory_and_workers_train_the_same_bits(tree: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A step of one part is plain PyTorch, to the bit; one of several is a tree sum; a refused image changes no other part."""
+"""A step of one part is plain PyTorch to the bit, one of several a tree sum; a refused image changes no other part."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +15,9 @@ from imclass.core.randomness import part_seed
 from imclass.data.catalog import open_split
 from imclass.models.network import Network
 from imclass.store.context import open_context
+from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import StepEnd
 from imclass.training.keeper import Keeper
-from imclass.training.checkpoint import Checkpoints
 from imclass.training.loop import descend
 from imclass.training.parallel import Alone
 from imclass.training.plan import Leg
@@ -61,8 +61,9 @@ def test_one_part_is_a_plain_loop_bit_for_bit(name: str, tmp_path: Path) -> None
         loss.backward()
         optimiser.step()
         assert event.main == pytest.approx(loss.item(), rel=1e-6)
+        learned = learner
     assert step == 49
-    ours, theirs = learner.state_dict(), network.state_dict()
+    ours, theirs = learned.state_dict(), network.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
@@ -97,7 +98,8 @@ def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
             layer.running_mean.copy_(0.9 * mean).add_(next(moved), alpha=0.1)
             layer.running_var.copy_(0.9 * variance).add_(next(moved), alpha=0.1)
             layer.num_batches_tracked.fill_(step + 1)
-    ours, theirs = learner.state_dict(), network.state_dict()
+        learned = learner
+    ours, theirs = learned.state_dict(), network.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 

@@ -8,7 +8,7 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from imclass.core.codec import described, fits
+from imclass.core.codec import described, fits, item_of, tag_of
 from imclass.core.errors import need
 
 
@@ -74,16 +74,20 @@ def check(value: Any, at: str = "") -> None:
     """Raise `UserError` for a field, at any depth, of the wrong type or out of bounds; `at` begins the fields' names.
 
     The only item of a tuple of dataclasses needs no number: its fields are named as if they were the tuple's owner's.
+    An item that is one kind of several is named by its kind.
     A dataclass's own method `check_together(at)` checks what depends on several fields.
     """
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):
         inner = getattr(value, field.name)
-        if dataclasses.is_dataclass(inner):
+        if dataclasses.is_dataclass(inner) and item_of(hints[field.name]) is None:
             check(inner, f"{at}{field.name}.")
         elif isinstance(inner, tuple) and any(dataclasses.is_dataclass(item) for item in inner):
+            wanted = item_of(hints[field.name]) or object
             for i, item in enumerate(inner):
-                check(item, f"{at}{field.name}.{i}." if len(inner) > 1 else at)
+                need(isinstance(item, wanted), f"{at}{field.name}", item, described(hints[field.name]))
+                name = tag_of(type(item)) or (str(i) if len(inner) > 1 else "")
+                check(item, f"{at}{field.name}.{name}." if name else at)
         else:
             check_plain(hints[field.name], inner, f"{at}{field.name}")
     if hasattr(value, "check_together"):

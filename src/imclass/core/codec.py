@@ -52,6 +52,8 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
     if origin is tuple and isinstance(value, list | tuple):
         each = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is ... else list(arguments)
         if len(each) == len(value):
+            if item_of(kind) in kinds:
+                return tuple(from_json(each[0], v, named(where, v, i), kinds) for i, v in enumerate(value))
             if item_of(kind) and len(each) == 1:  # as in `bounds.check`: a single stage needs no number
                 return (from_json(each[0], value[0], where.rpartition(".")[0], kinds),)
             found = enumerate(zip(each, value, strict=True))
@@ -174,15 +176,43 @@ def item_of(hint: Any) -> type | None:
     return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
+def named(where: str, value: Any, i: int) -> str:
+    """Return the key of an entry of a tuple of kinds: its kind, or its number where it has none."""
+    return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
+
+
+def kinds_of(value: Any) -> list[str] | None:
+    """Return the kind of each entry of a JSON array of kinds, None for anything else.
+
+    `to_json` writes a kind's tag first; a field that happens to be called "kind" stands where its class has it.
+    """
+    if not isinstance(value, list) or not value:
+        return None
+    if not all(isinstance(entry, Mapping) and next(iter(entry), "") == "kind" for entry in value):
+        return None
+    return [str(entry["kind"]) for entry in value]
+
+
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested JSON as dotted keys and values; arrays of plain values are one value."""
+    """Return nested JSON as dotted keys and values; arrays of plain values are one value.
+
+    An array of kinds is the list of them, and the fields of each under its kind, or under its number where it is one
+    of several of that kind: {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}.
+    """
+    kinds = kinds_of(value)
+    head: dict[str, Any] = {}
     if isinstance(value, Mapping):
         items = [(str(k), v) for k, v in value.items()]
+    elif kinds is not None:
+        head = {prefix: kinds}
+        names = [kind if kinds.count(kind) == 1 else str(i) for i, kind in enumerate(kinds)]
+        items = [(n, {k: v for k, v in e.items() if k != "kind"}) for n, e in zip(names, value, strict=True)]
     elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
         items = [(str(i), v) for i, v in enumerate(value)]
     else:
         return {prefix: value}
-    return {k: v for name, inner in items for k, v in flatten(inner, f"{prefix}.{name}" if prefix else name).items()}
+    inner = (flatten(v, f"{prefix}.{name}" if prefix else name) for name, v in items)
+    return head | {k: v for flat in inner for k, v in flat.items()}
 
 
 def difference(before: Any, after: Any) -> list[str]:

@@ -111,18 +111,19 @@ class CrossEntropy(Objective):
 
 @dataclass(frozen=True)
 class Augment:
-    """What a training image may undergo. Each random choice follows (seed, epoch, sample), nothing else."""
+    """A kind of random change of training images with its settings. Each choice follows (seed, epoch, sample) alone.
 
-    flip: bool = False  # left-right, with probability 1/2
-    pad: Annotated[int, AtLeast(0)] = 0  # pixels of the mean around it, then a crop at random (He et al. 2015, 4.2)
-    area: Annotated[Pair, Above(0), AtMost(1)] = (1.0, 1.0)  # a crop of this share of its area (GoogLeNet: 0.08 to 1)
-    aspect: Annotated[Pair, Above(0)] = (1.0, 1.0)  # the crop's width to height, low and high (GoogLeNet: 3/4 to 4/3)
+    A kind has one of two methods. `windows(before, sizes, draws, ids, repeat)` chooses geometry for many images without
+    touching pixels (`imclass.data.augment.window.Geometry`); `colour(view, draws, id)` changes the pixels of one image
+    at the network's size (`imclass.data.augment.colour.Colour`).
+    """
 
-    def check_together(self, at: str) -> None:
-        """Raise `UserError` for a range that ends below its beginning."""
-        for name in ("area", "aspect"):
-            low, high = getattr(self, name)
-            need(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
+    kind: ClassVar[str] = ""  # its name in the table
+
+    def __init_subclass__(cls) -> None:
+        """Raise `TypeError` for a kind that has both methods or neither."""
+        if hasattr(cls, "windows") == hasattr(cls, "colour"):
+            raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +149,12 @@ class Stage:
     optimiser: Optimiser
     schedule: Schedule
     objective: Objective = CrossEntropy()
-    augment: Augment = Augment()
+    augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none leaves images as they are
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for more parts of a step than it has images."""
+        """Raise `UserError` for more parts of a step than it has images, and for a name that cannot be a folder's."""
+        plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
+        need(plain, f"{at}name", repr(self.name), "letters, digits and any of - _ ., as it names a folder")
         need(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -26,6 +26,7 @@ from imclass.core.text import nearest
 
 T = TypeVar("T")
 PATTERNED = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key whose end is a layer's name
+NONE = "none"  # the word for an empty list of kinds
 
 
 class Words(tuple[str, ...]):
@@ -37,20 +38,28 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
     A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
     of its fields apply to it; so does a field that may be None. What follows a field that is a dict is a key of it, in
-    the order of `changes`. Anything wrong is a `UserError` with the key.
+    the order of `changes`. In a list of kinds, {"augment": ("flip", "pad")} says which there are, and
+    {"augment.pad.pixels": 2} sets a field of each of that kind, or adds one. Anything wrong is a `UserError` with the
+    key.
     """
     record, root = to_json(config), type(config)
-    for key in sorted(changes, key=lambda key: rank(root, key)):
+    lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}
+    for key in sorted(changes, key=lambda key: rank(root, key, lists)):
         for path in paths(root, record, key, kinds):
             put(root, record, path.split("."), changes[key], key, kinds)
     return typing.cast(T, from_json(root, record, "", kinds))
 
 
-def rank(root: type, key: str) -> tuple[bool, bool, int]:
-    """Return when a key is applied: kinds first, a field before those in it, keys of dicts last, as they come."""
+def items_of(root: type) -> list[type]:
+    """Return the dataclasses that fields of a config are tuples of."""
+    return [item for item in map(item_of, hints_of(root).values()) if item is not None]
+
+
+def rank(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
+    """Return when a key is applied: kinds and lists of them first, outer fields next, keys of dicts last, as given."""
     if in_dict(root, key):
         return True, True, 0
-    return False, not key.endswith(".kind"), key.count(".")
+    return False, key.split(".")[-1] not in {"kind", *lists}, key.count(".")
 
 
 def in_dict(root: type, key: str) -> bool:
@@ -64,7 +73,7 @@ def in_dict(root: type, key: str) -> bool:
             continue
         hints = hints_of(optional(kind)) if dataclasses.is_dataclass(optional(kind)) else {}
         if kind is root:
-            for item in filter(None, map(item_of, hints.values())):
+            for item in items_of(root):
                 hints = hints_of(item) | hints
         kind = hints.get(name)
     return False
@@ -98,10 +107,13 @@ def paths(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list
 def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
     """Return the dotted keys of a config without the numbers of stages; of stages, those of every kind."""
     known = {re.sub(r"^\w+\.\d+\.", "", key) for key in flatten(record)}
-    for item in filter(None, map(item_of, hints_of(root).values())):
+    for item in items_of(root):
         for name, hint in hints_of(item).items():
             entries = kinds[hint].entries.values() if hint in kinds else ()
             known |= {f"{name}.{field}" for kind in entries for field in hints_of(kind)}
+            entry = item_of(hint)
+            listed = kinds[entry].entries.items() if entry is not None and entry in kinds else ()
+            known |= {f"{name}.{tag}.{field}" for tag, kind in listed for field in hints_of(kind)}
     return known
 
 
@@ -109,9 +121,13 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
     """Set one value of a JSON record of the type `kind`, checked against the field's own type."""
     name, rest = names[0], names[1:]
     item = item_of(kind)
+    if item is not None and item in kinds and not name.isdigit():
+        put_in_entries(item, record, names, value, key, kinds)
+        return
     if item is not None:
         if not name.isdigit() or int(name) >= len(record):
-            raise UserError(f"there is no {key!r}; the first number may be 0 to {len(record) - 1}")
+            numbers = f"the number may be 0 to {len(record) - 1}" if record else "the list is empty"
+            raise UserError(f"there is no {key!r}; {numbers}")
         put(item, record[int(name)], rest, value, key, kinds)
         return
     if typing.get_origin(kind) is dict:
@@ -130,13 +146,57 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
     if rest and record.get(name) is None and dataclasses.is_dataclass(optional(hints[name])):
         record[name] = {}
     if not rest:
-        given = to_json(typed(hints[name], value, key))
-        record[name] = to_json(from_json(hints[name], given, option_of(key), kinds))
+        option = option_of(key)
+        if item_of(hints[name]) in kinds and (words := words_of(value)) is not None:
+            record[name] = entries_of(item_of(hints[name]), words, record[name], option, kinds)
+            return
+        record[name] = to_json(from_json(hints[name], to_json(typed(hints[name], value, key)), option, kinds))
     elif isinstance(record[name], dict | list):
         put(hints[name], record[name], rest, value, key, kinds)
     else:
         above = ".".join(key.split(".")[: -len(rest)])
         raise UnknownKey(f"{above} has no field {rest[0]!r}", key, [above])
+
+
+def put_in_entries(item: type, record: list[Any], names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
+    """Set a field of every entry of one kind in a list of kinds; where there is none, it is added at the end."""
+    name, rest = names[0], names[1:]
+    fields = hints_of(class_of(item, {"kind": name}, key, kinds))
+    if not rest and value != Words():
+        options = " or ".join(f"--{key}.{field}".replace("_", "-") for field in fields)
+        raise UserError(f"--{key.replace('_', '-')} itself takes no value; set a field of it: {options}")
+    if name not in [entry["kind"] for entry in record]:
+        record.append({"kind": name})
+    for entry in record:
+        if entry["kind"] == name and rest:
+            put(item, entry, rest, value, key, kinds)
+
+
+def words_of(value: Any) -> Sequence[str] | None:
+    """Return the names that a value for a list of kinds consists of, None where it is the entries themselves."""
+    words = (value,) if isinstance(value, str) else value
+    names = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
+    return words if names and (words or isinstance(value, Words)) else None
+
+
+def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
+    """Return a list of these kinds, "none" alone for an empty one; those that there were before keep their fields."""
+    if not words:
+        raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {names_in(item, kinds)}")
+    if tuple(words) == (NONE,):
+        return []
+    left, entries = list(before), []
+    for word in words:
+        class_of(item, {"kind": word}, option, kinds)
+        found = next((entry for entry in left if entry["kind"] == word), {"kind": word})
+        left = [entry for entry in left if entry is not found]
+        entries.append(found)
+    return entries
+
+
+def names_in(item: Any, kinds: Kinds) -> str:
+    """Return the names of a union's kinds, as text."""
+    return ", ".join(sorted(kinds[item].entries))
 
 
 def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:

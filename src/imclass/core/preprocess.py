@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,6 +10,8 @@ from PIL import Image
 
 from imclass.core.bounds import AtLeast, check
 from imclass.core.errors import UserError
+
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, right and bottom in pixels, not rounded
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -91,12 +93,14 @@ class Preprocess:
             return self.to(image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width)))
         return image
 
-    def to(self, image: UInt8[np.ndarray, "H W C"], height: int, width: int) -> UInt8[np.ndarray, "h w C"]:
-        """`image` at exactly this height and width in pixels."""
-        if image.shape[:2] == (height, width):
+    def to(
+        self, image: UInt8[np.ndarray, "H W C"], height: int, width: int, box: Box | None = None
+    ) -> UInt8[np.ndarray, "h w C"]:
+        """`image`, or the part of it in `box`, at exactly this height and width in pixels."""
+        if image.shape[:2] == (height, width) and box is None:
             return image
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        resized = np.asarray(picture.resize((width, height), FILTERS[self.interpolation]))
+        resized = np.asarray(picture.resize((width, height), FILTERS[self.interpolation], box))
         return resized.reshape(height, width, image.shape[2])
 
     def crop(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:

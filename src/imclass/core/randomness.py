@@ -30,14 +30,19 @@ class Draws:
 
     seed: int
     epoch: int = 0  # counted over the whole run
+    scope: str = ""  # before the name of every stream, so that two who ask for the same name get other bits
 
     def at(self, epoch: int) -> "Draws":
         """Return the choices of another epoch."""
-        return Draws(self.seed, epoch)
+        return Draws(self.seed, epoch, self.scope)
+
+    def within(self, scope: str) -> "Draws":
+        """Return choices of their own for one of several that draw for the same samples."""
+        return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
         """Return 64 random bits for each sample, the same whoever asks and in whatever order."""
-        key = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
+        key = int.from_bytes(hashlib.sha256(f"{self.scope}{stream}".encode()).digest()[:8], "little")
         state = np.zeros(1, np.uint64)
         for word in (key, self.seed, self.epoch, repeat):
             state = mix(state + GOLDEN + np.uint64(word % 2**64))

@@ -36,4 +36,4 @@ class OneOf:
 
     def correct(self, scores: Float[Tensor, "N K"]) -> int:
         """Return how many images have their highest score at their label; the labels are on the scores' device."""
-        return int((scores.argmax(1) == self.labels).sum())
+        return int(scores.argmax(1).eq(torch.as_tensor(self.labels)).sum())

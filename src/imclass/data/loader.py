@@ -1,19 +1,20 @@
 """Batches of augmented training views: from memory where the data set fits, else decoded by threads ahead of need.
 
 What batch k of an epoch holds depends on (seed, epoch, k) alone: not on workers, not on where an epoch is resumed, not
-on which images are refused. A refused image is named and its batch shrinks.
+on which images are refused. A refused image is named and its part of the batch shrinks.
 """
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from imclass.core.config import Augment
@@ -21,63 +22,94 @@ from imclass.core.contracts import Dataset, Image, Refused
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
-from imclass.data.augment import window
+from imclass.core.targets import OneOf
+from imclass.data.augment import colour, window
+from imclass.data.order import count, cut, divide
 from imclass.data.threads import attempt, in_order
+
+Positions: TypeAlias = Int64[np.ndarray, "_"]  # in the data set
+Seen: TypeAlias = Image | BadImage  # a view, or why there is none
+Share: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images that are learned from together, possibly none: batch norm sees them alone."""
+
+    images: UInt8[Tensor, "N C H W"]
+    targets: OneOf
+    ids: Int64[np.ndarray, "N"]
+    positions: Int64[np.ndarray, "N"]  # in the data set
+    refused: tuple[Refused, ...] = ()  # what would have been in it
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images that are learnt from together, possibly none; `positions` are theirs in the data set."""
+    """The parts of a step that this process learns from."""
 
-    images: UInt8[Tensor, "N C H W"]
-    labels: Int64[Tensor, "N"]
-    ids: Int64[np.ndarray, "N"]
-    positions: Int64[np.ndarray, "N"]
-    refused: tuple[Refused, ...] = ()  # what would have been in it
+    parts: Mapping[int, Part]  # by number, ascending
+    count: int  # parts of the step, those of other processes included
     waited: float = 0.0  # seconds the consumer waited for it
+
+    def __len__(self) -> int:
+        """Return how many images its parts have."""
+        return sum(len(part.positions) for part in self.parts.values())
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """What would have been in it, part by part."""
+        return tuple(chain.from_iterable(part.refused for part in self.parts.values()))
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Images at the network's size, where each lies in the data set, and by position why others are not here."""
+    """Views of the images at certain positions: of those that are `good`, and by position why others are refused."""
 
-    images: UInt8[np.ndarray, "N H W C"]
-    positions: Int64[np.ndarray, "N"]
+    images: UInt8[np.ndarray, "_ _ _ _"]
+    good: Bool[np.ndarray, "N"]
     refused: Mapping[int, Refused]
 
 
 @dataclass(frozen=True, eq=False)
+class Kept:
+    """All images as the preprocess shows them, and by position the heights and widths that they came in."""
+
+    views: Views
+    sizes: Int64[np.ndarray, "N 2"]
+
+    @cached_property
+    def rows(self) -> Int64[np.ndarray, "N"]:
+        """Where among the views the image at each position is, if it is good."""
+        return np.cumsum(self.views.good, dtype=np.int64) - 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
     """One split as batches, epoch after epoch. The last batch of an epoch may be smaller; none is left out.
 
     A data set that needs at most `memory_mib` at the network's size is kept decoded, unless each epoch takes new parts
-    of its images. `workers` threads decode (0: the caller does); results do not depend on it. With `training` off the
-    images come in the data set's order and unaugmented.
+    of its images. `workers` threads decode (0: the caller does); results do not depend on it.
     """
 
     dataset: Dataset
     preprocess: Preprocess
-    augment: Augment
+    augment: tuple[Augment, ...]
     fill: UInt8[Tensor, "C"]
     batch: int
     seed: int
+    parts: int = 1  # of a batch
+    pairs: bool = False  # no part is cut to one image: the network has batch norm
     workers: int = 0
     memory_mib: int = 2048
-    training: bool = True
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.dataset) // self.batch)
-
-    @property
-    def rules(self) -> Augment:
-        """What is done to the images."""
-        return self.augment if self.training else Augment()
+        """Return how many batches an epoch has."""
+        return count(len(self.dataset), self.batch, self.pairs)
 
     @property
     def in_memory(self) -> bool:
         """Whether all views are kept."""
-        if window.crops(self.rules):
+        if window.takes_parts(self.augment):
             return False
         needed = len(self.dataset) * self.preprocess.size**2 * self.preprocess.w_in
         return self.ready is not None or needed <= self.memory_mib << 20
@@ -89,79 +121,129 @@ class Loader:
         return array if array is not None and untouched(self.preprocess, array.shape[1:]) else None
 
     @cached_property
-    def kept(self) -> Views:
-        """Every image as the network sees it, decoded once."""
+    def kept(self) -> Kept:
+        """Every image as the preprocess shows it, N H W C, decoded once."""
         everything = np.arange(len(self.dataset))
+        sizes = np.zeros((len(everything), 2), np.int64)
         if self.ready is not None:
-            return Views(self.ready, everything, {})
-        with contextlib.closing(self.looked(Draws(self.seed), everything)) as results:
-            return self.gathered(everything, results)
+            sizes[:] = self.ready.shape[1:3]
+            return Kept(Views(self.ready, np.ones(len(everything), bool), {}), sizes)
+        with contextlib.closing(self.look(partial(self.measured, sizes), everything)) as results:
+            return Kept(gather(everything, results, self.shape), sizes)
 
-    def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, beginning with number `skip`."""
-        ids, draws = self.dataset.ids, Draws(self.seed).at(epoch)
-        order = draws.order(ids) if self.training else np.arange(len(ids))
-        parts = [order[at : at + self.batch] for at in range(skip * self.batch, len(order), self.batch)]
-        with contextlib.closing(self.from_memory(parts) if self.in_memory else self.from_workers(draws, parts)) as seen:
-            while True:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a view."""
+        return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
+
+    def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
+        """Yield every image as the preprocess shows it, n H W C at a time, in the data set's order.
+
+        Refused images are left out. What is yielded may be the data set's own memory and is not to be written to.
+        """
+        if self.in_memory:
+            images = self.kept.views.images
+            yield from (images[at : at + self.batch] for at in range(0, len(images), self.batch))
+            return
+        everything = np.arange(len(self.dataset))
+        with contextlib.closing(self.look(partial(attempt, self.dataset, self.preprocess), everything)) as results:
+            for at in range(0, len(everything), self.batch):
+                yield gather(everything[at : at + self.batch], results, self.shape).images
+
+    def batches(self, epoch: int, skip: int = 0, mine: Callable[[int], range] = range) -> Iterator[Batch]:
+        """Yield the batches of an epoch, beginning with number `skip`.
+
+        `mine` returns, of a number of parts, the numbers of those that this process decodes.
+        """
+        draws = Draws(self.seed).at(epoch)
+        order = cut(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
+        cuts = [divide(positions, self.parts, self.pairs) for positions in order]
+        shares = [{number: parts[number] for number in mine(len(parts))} for parts in cuts]
+        with contextlib.closing((self.from_memory if self.in_memory else self.from_workers)(draws, shares)) as seen:
+            for whole, share in zip(cuts, shares, strict=True):
                 began = time.perf_counter()
-                views = next(seen, None)
-                if views is None:
-                    return
-                yield self.finished(views, draws, began)
+                parts = self.parts_of(next(seen), share)
+                yield Batch(parts, len(whole), time.perf_counter() - began)
 
-    def from_memory(self, parts: Sequence[Int64[np.ndarray, "_"]]) -> Generator[Views, None, None]:
-        """The views of each batch, from those that are kept."""
-        kept = self.kept
-        rows = np.full(len(self.dataset), -1)  # of each position among the kept views
-        rows[kept.positions] = np.arange(len(kept.positions))
-        for part in parts:
-            good = part[rows[part] >= 0]
-            yield Views(kept.images[rows[good]], good, {i: kept.refused[i] for i in part.tolist() if i in kept.refused})
+    def from_memory(self, draws: Draws, shares: Sequence[Share]) -> Generator[Views, None, None]:
+        """Yield the augmented views of each batch, N C H W, from those that are kept."""
+        kept, fill = self.kept, self.fill.numpy()
+        for share in shares:
+            positions = joined(share)
+            good = kept.views.good[positions]
+            here = positions[good]
+            ids = self.dataset.ids[here]
+            windows = window.choose(kept.sizes[here], self.augment, draws, ids)
+            images = window.apply(kept.views.images[kept.rows[here]].transpose(0, 3, 1, 2), windows, fill)
+            refused = {i: kept.views.refused[i] for i in positions[~good].tolist()}
+            yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
 
-    def from_workers(self, draws: Draws, parts: Sequence[Int64[np.ndarray, "_"]]) -> Generator[Views, None, None]:
-        """The views of each batch, decoded by threads up to two batches ahead."""
-        stream = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-        with contextlib.closing(self.looked(draws, stream)) as results:
-            for part in parts:
-                yield self.gathered(part, islice(results, len(part)))
+    def from_workers(self, draws: Draws, shares: Sequence[Share]) -> Generator[Views, None, None]:
+        """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches ahead."""
+        height, width, channels = self.shape
+        stream = chain.from_iterable(joined(share) for share in shares)
+        with contextlib.closing(self.look(partial(self.augmented, draws), stream)) as results:
+            for share in shares:
+                yield gather(joined(share), results, (channels, height, width))
 
-    def looked(self, draws: Draws, positions: Int64[np.ndarray, "N"]) -> Generator[Image | BadImage, None, None]:
-        """The view of each position in this epoch, or why it is refused."""
-        return in_order(partial(self.look, draws), positions.tolist(), self.workers, ahead=2 * self.batch)
+    def look(self, function: Callable[[int], Seen], positions: Iterable[int]) -> Generator[Seen, None, None]:
+        """Yield what a function makes of the image at each position, by threads ahead of need."""
+        return in_order(function, map(int, positions), self.workers, ahead=2 * self.batch)
 
-    def look(self, draws: Draws, i: int) -> Image | BadImage:
-        """The view of one image, or why it is refused."""
-        id = int(self.dataset.ids[i])
-        seen = partial(window.view, preprocess=self.preprocess, rules=self.rules, draws=draws, id=id)
-        return attempt(self.dataset, seen, i)
+    def measured(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
+        """Return one image as the preprocess shows it, H W C, and write its height and width into `sizes`."""
 
-    def gathered(self, positions: Int64[np.ndarray, "N"], results: Iterator[Image | BadImage]) -> Views:
-        """Results as one array, without those that are refused."""
-        size = self.preprocess.size
-        images = np.empty((len(positions), size, size, self.preprocess.w_in), np.uint8)
-        good: list[int] = []
-        refused: dict[int, Refused] = {}
-        for i, result in zip(positions.tolist(), results, strict=True):
-            if isinstance(result, BadImage):
-                refused[i] = Refused(result.path, result.code, result.detail)
-            else:
-                images[len(good)] = result
-                good.append(i)
-        return Views(images[: len(good)], np.array(good, np.int64), refused)
+        def view(image: Image) -> Image:
+            sizes[i] = image.shape[:2]
+            return self.preprocess(image)
 
-    def finished(self, views: Views, draws: Draws, began: float) -> Batch:
-        """Views made a batch of tensors, flipped and shifted."""
-        ids = self.dataset.ids[views.positions]
-        images = torch.from_numpy(np.ascontiguousarray(views.images.transpose(0, 3, 1, 2)))
-        return Batch(
-            images=window.augment(images, self.rules, self.fill, draws, ids),
-            labels=torch.from_numpy(self.dataset.targets[views.positions].numpy()),
-            ids=ids,
-            positions=views.positions,
-            refused=tuple(views.refused.values()),
-            waited=time.perf_counter() - began,
-        )
+        return attempt(self.dataset, view, i)
+
+    def augmented(self, draws: Draws, i: int) -> Seen:
+        """Return the augmented view of one image, C H W."""
+        ids = self.dataset.ids[i : i + 1]
+
+        def view(image: Image) -> Image:
+            windows = window.choose(np.array([image.shape[:2]], np.int64), self.augment, draws, ids)
+            one = window.view(image, windows, self.preprocess).transpose(2, 0, 1)[None]
+            return colour.paint(window.apply(one, windows, self.fill.numpy()), self.augment, draws, ids)[0]
+
+        return attempt(self.dataset, view, i)
+
+    def parts_of(self, views: Views, share: Share) -> Mapping[int, Part]:
+        """Return the parts of a batch, slices of its views."""
+        images, parts, start, at = torch.from_numpy(views.images), dict[int, Part](), 0, 0
+        for number, positions in share.items():
+            good = views.good[at : at + len(positions)]
+            here = positions[good]
+            parts[number] = Part(
+                images=images[start : start + len(here)],
+                targets=self.dataset.targets[here],
+                ids=self.dataset.ids[here],
+                positions=here,
+                refused=tuple(views.refused[i] for i in positions[~good].tolist()),
+            )
+            start, at = start + len(here), at + len(positions)
+        return parts
+
+
+def joined(share: Share) -> Positions:
+    """Return the positions of all parts, one after the other."""
+    return np.concatenate([*share.values(), np.zeros(0, np.int64)])
+
+
+def gather(positions: Positions, results: Iterator[Seen], shape: tuple[int, int, int]) -> Views:
+    """Return the next results, one a position, as one array without those that are refused."""
+    images, good = np.empty((len(positions), *shape), np.uint8), np.zeros(len(positions), bool)
+    refused: dict[int, Refused] = {}
+    kept = 0
+    for k, (i, result) in enumerate(zip(positions.tolist(), islice(results, len(positions)), strict=True)):
+        if isinstance(result, BadImage):
+            refused[i] = Refused(result.path, result.code, result.detail)
+        else:
+            images[kept], good[k] = result, True
+            kept += 1
+    return Views(images[:kept], good, refused)
 
 
 def untouched(preprocess: Preprocess, shape: Sequence[int]) -> bool:

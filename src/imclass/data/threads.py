@@ -49,7 +49,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def attempt(images: Images, look: Callable[[Image], Image], i: int) -> Image | BadImage:
+def attempt(images: Images, look: Callable[[Image], R], i: int) -> R | BadImage:
     """`look` of image `i`, or why it is refused. Any other failure is raised with the image's name."""
     try:
         return look(images[i])

@@ -1,8 +1,10 @@
 """The book's and the papers' recipes for CIFAR-10, and the best first epoch we know for a learner."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Model, Stage, Training
+from imclass.core.config import Model, Stage, Training
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.constant import Constant
@@ -28,7 +30,7 @@ def cifar10_vgg(epochs: int = 300) -> Training:
         batch=128,
         optimiser=SGD(momentum=0.9, weight_decay=5e-4),
         schedule=schedule,
-        augment=Augment(flip=True),
+        augment=(Flip(),),
     )
     model = Model("vgg-bn-drop", mean=MEAN, std=RAW, mean_image=True)
     return Training("cifar10-vgg", model, (stage,), NATIVE, "cifar10", precision="auto")
@@ -43,7 +45,7 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Training:
     depth 20: 8.48 % (one run, seed 0, bf16; docs/book.md tells its curve).
     """
     schedule = Step(rate=0.1, factor=0.1, steps=(32_000, 48_000))
-    augment = Augment(flip=True, pad=4)
+    augment = (Pad(pixels=4), Flip())
     stage = Stage(
         epochs=epochs, batch=128, optimiser=SGD(momentum=0.9, weight_decay=1e-4), schedule=schedule, augment=augment
     )
@@ -73,7 +75,7 @@ def cifar10_resnet_quick(epochs: int = 1) -> Training:
         batch=64,
         optimiser=SGD(nesterov=True, weight_decay=5e-4),
         schedule=schedule,
-        augment=Augment(flip=True),
+        augment=(Flip(),),
     )
     model = Model("resnet-cifar-32-b", mean=MEAN, std=STD)
     return Training("cifar10-resnet-quick", model, (stage,), NATIVE, "cifar10", precision="auto")

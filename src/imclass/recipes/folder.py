@@ -1,8 +1,10 @@
 """Your own photos, one folder per class."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Model, Stage, Training
+from imclass.core.config import Model, Stage, Training
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.area import Area
+from imclass.data.augment.flip import Flip
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
 
@@ -29,7 +31,7 @@ def folder(data: str = "photos", epochs: int = 30) -> Training:
         batch=32,
         optimiser=SGD(momentum=0.9, nesterov=True, weight_decay=5e-4),
         schedule=Cosine(rate=0.05, warmup=200, warmup_share=0.1),
-        augment=Augment(flip=True, area=(0.25, 1.0), aspect=(0.75, 4 / 3)),
+        augment=(Area(area=(0.25, 1.0), aspect=(3 / 4, 4 / 3)), Flip()),
     )
     model = Model("small-resnet", mean=MEAN, std=STD)
     preprocess = Preprocess(size=128, resize="shorter", scale=146)

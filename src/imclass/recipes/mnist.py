@@ -1,8 +1,9 @@
 """LeNet-5 on MNIST and its like."""
 # Tested in tests/recipes/test_contract.py
 
-from imclass.core.config import Augment, Model, Stage, Training
+from imclass.core.config import Model, Stage, Training
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.pad import Pad
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
 
@@ -25,7 +26,7 @@ def mnist_lenet(epochs: int = 30, data: str = "mnist-sample") -> Training:
                 batch=64,
                 optimiser=SGD(momentum=0.9, weight_decay=1e-3),
                 schedule=Cosine(rate=0.05),
-                augment=Augment(pad=2),
+                augment=(Pad(pixels=2),),
             ),
         ),
         preprocess=Preprocess(size=28, colour="grey", resize="squash"),

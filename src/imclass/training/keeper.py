@@ -22,7 +22,7 @@ class Keeper:
     folder: Path
     legs: int  # of the whole run
     checkpoints: Checkpoints
-    save_every: float = 60.0  # seconds
+    save_every: int = 60  # seconds
     asked_to_stop: Callable[[], bool] = lambda: False
     stopped: bool = False
     saved: float = field(default_factory=time.monotonic)
@@ -61,7 +61,5 @@ class Keeper:
         header = leg.header
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in dict.fromkeys([path, *([self.folder / "model.safetensors"] if last else [])]):
-            state.learner.classifier.save(
-                file, recipe=header.recipe, data=header.data, licence=header.licence, **facts
-            )
+            state.learner.classifier.save(file, recipe=header.recipe, data=header.data, licence=header.licence, **facts)
         return LegEnd(state.next_leg(), leg.name, path, chosen, metrics)

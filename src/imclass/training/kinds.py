@@ -1,13 +1,14 @@
 """The tables of the kinds that a stage may choose from, the user's included."""
 
 from imclass.core.codec import Kinds
-from imclass.core.config import Objective, Optimiser, Schedule
+from imclass.core.config import Augment, Objective, Optimiser, Schedule
 from imclass.store.context import Context, find_in
 
 
 def kinds_in(context: Context | None = None) -> Kinds:
     """Return the table of every union of kinds."""
     return {
+        Augment: find_in(context, "imclass.data.augment", "AUGMENTS", "augmentation"),
         Objective: find_in(context, "imclass.training.objectives", "OBJECTIVES", "objective"),
         Optimiser: find_in(context, "imclass.training.optimisers", "OPTIMISERS", "optimiser"),
         Schedule: find_in(context, "imclass.training.schedules", "SCHEDULES", "schedule"),

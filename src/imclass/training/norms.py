@@ -41,11 +41,13 @@ def kept_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
 
 def moments(layers: Sequence[_BatchNorm], share: float) -> list[Tensor]:
     """Return the means and variances that the last forward pass left, times the part's share of the step's images."""
-    return [buffer * share for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None]
+    return [
+        buffer * share for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None
+    ]
 
 
 def move(layers: Sequence[_BatchNorm], means: Sequence[Tensor]) -> None:
-    """Move the running statistics once, towards the means over a step's parts, as `nn.BatchNorm2d` does for one part."""
+    """Move the running statistics once, towards the means over a step's parts, as PyTorch does for one part."""
     values = iter(means)
     with torch.no_grad():
         for layer in layers:

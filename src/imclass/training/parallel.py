@@ -6,7 +6,7 @@ every aligned block of a power of two is a subtree, so a process folds what it h
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 
 @runtime_checkable
@@ -64,10 +64,17 @@ def fold(numbered: Iterable[tuple[int, T | None]]) -> dict[range, T]:
     held: list[tuple[range, T | None]] = []
     for number, value in numbered:
         held.append((range(number, number + 1), value))
-        while len(held) > 1 and held[-2][0].start % (2 * len(held[-1][0])) == 0 and len(held[-2][0]) == len(held[-1][0]):
+        while (
+            len(held) > 1 and held[-2][0].start % (2 * len(held[-1][0])) == 0 and len(held[-2][0]) == len(held[-1][0])
+        ):
             right, left = held.pop(), held.pop()
             held.append((range(left[0].start, right[0].stop), add(left[1], right[1])))
     return {block: value for block, value in held if value is not None}
+
+
+def are_halves(left: range, right: range) -> bool:
+    """Return whether two neighbouring blocks are the halves of a subtree."""
+    return len(left) == len(right) and left.start % (2 * len(left)) == 0
 
 
 def add_up(folded: Mapping[range, T]) -> T | None:
@@ -87,5 +94,6 @@ def add(left: T | None, right: T | None) -> T | None:
     """Return the sum of two values, either of which may be missing."""
     if left is None or right is None:
         return right if left is None else left
-    left += right
-    return left
+    total: Any = left
+    total += right
+    return cast(T, total)

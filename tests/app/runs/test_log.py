@@ -40,8 +40,8 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
         "leg_end",
     ]
     assert step == {
-        "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "main": 0.75, "total": 0.75, "correct": 3,
-        "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
+        "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "main": 0.75, "total": 0.75,
+        "correct": 3,        "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
         "refused": [{"path": "a\n.png", "code": "empty", "detail": "the file has 0 bytes"}],
         "alone": [],
     }  # fmt: skip

@@ -12,6 +12,7 @@ from imclass.app.runs.directory import Run
 from imclass.app.runs.train import prepare
 from imclass.core.config import Share
 from imclass.core.errors import UserError
+from imclass.data.augment.pad import Pad
 from imclass.evaluation.held_out import split_for
 from imclass.store.context import open_context
 from imclass.training.events import Event
@@ -63,10 +64,10 @@ def test_a_model_is_scored_on_what_its_own_split_held_out(tmp_path: Path) -> Non
 
 
 def test_python_takes_the_names_of_the_command_line() -> None:
-    dotted: dict[str, Any] = {"schedule.rate": 0.25, "model.widths": (4, 8), "stages.0.augment.pad": 1}
+    dotted: dict[str, Any] = {"schedule.rate": 0.25, "model.widths": (4, 8), "stages.0.augment.pad.pixels": 1}
     found = configure("mnist-lenet", epochs=3, override=dotted)
     assert found == configure("mnist-lenet", epochs=3, **dotted)
-    assert found.stages[0].schedule.rate == 0.25 and found.stages[0].augment.pad == 1
+    assert found.stages[0].schedule.rate == 0.25 and found.stages[0].augment == (Pad(pixels=1),)
     assert found.model.row == {"widths": (4, 8)} and found.stages[0].epochs == 3
     assert configure("mnist-lenet", epochs=np.int64(1)) == configure("mnist-lenet", epochs=1)
 

@@ -15,11 +15,14 @@ from imclass.app.cli.arguments import Train
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.options import base
 from imclass.app.cli.words import parse
-from imclass.core.codec import flatten, to_json
-from imclass.core.config import Training
+from imclass.core.codec import flatten, hints_of, to_json
+from imclass.core.config import Augment, Training
+from imclass.core.override import NONE
+from imclass.core.tables import Found
 
 NARROWEST = 40  # columns of help that can still be read
 ROW = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
+KINDS = "  --augment.KIND.X: fields of a kind of augmentation, which is added where a stage has none:"
 
 
 def explain(kind: type, program: str) -> None:
@@ -50,10 +53,18 @@ def explain_train(words: Sequence[str]) -> None:
     explain(Train, "imclass train")
     if own.recipe is None:
         return
-    training, execution = base(own, context_of(own.common))
+    from imclass.training.kinds import kinds_in  # with the recipe's own imports, which plain help can do without
+
+    context = context_of(own.common)
+    training, execution = base(own, context)
     print(f"\nEvery field of the config of {training.recipe} is an option, too, and is now:\n")
     lines = [*option_lines(training, training), *option_lines(execution, training)]
-    print("\n".join([*lines, ROW]))
+    print("\n".join([*lines, ROW, KINDS, *kind_lines(kinds_in(context)[Augment])]))
+
+
+def kind_lines(table: Found) -> list[str]:
+    """Return a line for each field of every kind of a table."""
+    return [f"    {name}.{f}" for name, kind in sorted(table.entries.items()) for f in hints_of(kind)]
 
 
 def option_lines(value: Any, training: Training) -> list[str]:
@@ -63,15 +74,20 @@ def option_lines(value: Any, training: Training) -> list[str]:
         if key in ("recipe", "split.kind") or key.startswith("model.row"):
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
-        shown = " ".join(map(str, now)) if isinstance(now, list) else str(now)
+        shown = (" ".join(map(str, now)) or NONE) if isinstance(now, list) else str(now)
         lines.append(f"{f'  --{name} {shown}':44} {comment(value, key.split('.'))}".rstrip())
     return lines
+
+
+def entry_of(values: tuple[Any, ...], name: str) -> Any:
+    """Return the value of a tuple that a number or, of several kinds, a kind's name stands for."""
+    return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 
 def comment(value: Any, names: Sequence[str]) -> str:
     """Return the comment beside the field that dotted names lead to; "" where there is none."""
     for name in names[:-1]:
-        value = value[int(name)] if isinstance(value, tuple) else getattr(value, name)
+        value = entry_of(value, name) if isinstance(value, tuple) else getattr(value, name)
     for kind in type(value).__mro__[:-1]:
         found = re.search(rf"^    {names[-1]}: .*?  # (.*)$", inspect.getsource(kind), re.MULTILINE)
         if found:

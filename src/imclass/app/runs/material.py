@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imclass.core.codec import to_json
-from imclass.core.config import Model, Objective, Optimiser, Schedule, Training
+from imclass.core.config import Augment, Model, Objective, Optimiser, Schedule, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import folder_not_read, open_data, sources
@@ -29,9 +29,7 @@ class TrainingData:
     notes: tuple[str, ...]
 
 
-def open_training_data(
-    config: Training, given: Collection[str], context: Context
-) -> tuple[Training, TrainingData]:
+def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
     """Return the data of a config, and the config with the data's one spelling and the share it can have.
 
     Data with a validation and a test split keeps them: a share for validation is a `UserError` where the user gave it,
@@ -130,6 +128,7 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
     chosen += [(kinds[Objective], stage.objective.kind) for stage in config.stages]
+    chosen += [(kinds[Augment], rule.kind) for stage in config.stages for rule in stage.augment]
     chosen += [(networks(context), model.network) for model in models_of(config)]
     chosen += [(sources(context), config.data)]
     return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}

@@ -4,6 +4,8 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from imclass.core import runtime
 from imclass.core.config import Training
 from imclass.data.loader import Loader
@@ -24,10 +26,10 @@ def settle(
     if config.precision != "auto":
         chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.PLAIN
         return replace(used, arithmetic=chosen), ()
-    batch = next(batch for batch in first.batches(0) if len(batch.labels))
-    some = min(len(batch.labels), PROBED)
+    part = next(part for batch in first.batches(0) for part in batch.parts.values() if len(part.positions))
+    some = min(len(part.positions), PROBED)
     network = copy.deepcopy(classifier.network).to(used.device)
-    images, labels = batch.images[:some].to(used.device), batch.labels[:some].to(used.device)
+    images, labels = part.images[:some].to(used.device), torch.as_tensor(part.targets.labels[:some]).to(used.device)
     chosen, trials = precision.probe(network, images, labels)
     note = f"{chosen} was chosen for this network: {describe_trials(trials, some)}"
     return replace(used, arithmetic=chosen), (note,)

@@ -35,7 +35,7 @@ from imclass.training.keeper import Keeper
 from imclass.training.kinds import kinds_in
 from imclass.training.loop import train
 from imclass.training.parallel import Alone
-from imclass.training.plan import Material, Report, plan, resolve_models
+from imclass.training.plan import Leg, Material, Watch, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT = Execution()
@@ -126,9 +126,9 @@ def prepare(
     config, data = open_training_data(config, given, context)
     inside = run.inside(data.train)
 
-    def score(trained: NetworkClassifier, split: str, report: Report) -> Evaluation:
+    def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         held_out = data.held_out[split]
-        return evaluate(trained, held_out, workers=execution.workers, report=report, strict=execution.strict)
+        return evaluate(trained, held_out, workers=execution.workers, strict=execution.strict)
 
     config = resolve_models(config, context)
     header = ModelHeader("", {}, data.train.classes, config.preprocess, recipe=to_json(config), data=data.facts)
@@ -143,7 +143,7 @@ def prepare(
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
         used, tried = settle(config, recorded, first, legs[0].loader)
         run.begin(begun, used)
-        legs = (replace(legs[0], make=lambda: first), *legs[1:])
+        legs = (replace(legs[0], drawn=first), *legs[1:])
     notes = (*data.notes, *doubts(config, legs), *inside, *problems, *tried)
     return Job(run, config, execution, legs, used, checkpoint, notes)
 

@@ -1,104 +1,128 @@
-"""Augmentation: what a training image may undergo, each random choice a function of (seed, epoch, sample) alone.
+"""Geometry of training images: chosen as values without touching pixels, then applied once.
 
-Flip and pad-then-crop are operations on a whole batch; a random part of an image of any size is taken one by one.
+The same values are applied to one decoded image or to a batch of views kept in memory, with the same bits.
 """
 
-import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
-from torch import Tensor
 
 from imclass.core.config import Augment
 from imclass.core.contracts import Image
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 
-TRIES = 10  # random parts looked for before the centre is taken
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What is seen of each of N images.
+
+    `boxes` are parts of the sources, resized to the network's size: left, top, right, bottom in pixels, not rounded.
+    Where there are none the preprocess decides. In the view that comes of it a window of the same size begins at (top,
+    left), which may lie outside, and is mirrored left-right where `mirrored` is true.
+    """
+
+    top: Int64[np.ndarray, "N"]
+    left: Int64[np.ndarray, "N"]
+    mirrored: Bool[np.ndarray, "N"]
+    boxes: Float64[np.ndarray, "N 4"] | None = None
+
+    def move(self, top: Int64[np.ndarray, "N"], left: Int64[np.ndarray, "N"]) -> "Windows":
+        """Return the windows moved down and to the right, as seen in them."""
+        return replace(self, top=self.top + top, left=self.left + np.where(self.mirrored, -left, left))
+
+    def mirror(self, chosen: Bool[np.ndarray, "N"]) -> "Windows":
+        """Return the windows with the chosen ones mirrored once more."""
+        return replace(self, mirrored=self.mirrored ^ chosen)
+
+    def parts(self, sizes: Int64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 4"]:
+        """Return the boxes, or those of whole images of these heights and widths."""
+        if self.boxes is not None:
+            return self.boxes
+        zeros = np.zeros(len(sizes))
+        return np.stack([zeros, zeros, sizes[:, 1], sizes[:, 0]], axis=1)
 
 
-def augment(
-    images: UInt8[Tensor, "N C H W"],
-    rules: Augment,
-    fill: UInt8[Tensor, "C"],
+@runtime_checkable
+class Geometry(Protocol):
+    """A kind of augmentation that chooses windows. It sets `boxes` for all images or for none, whatever the draws."""
+
+    def windows(
+        self,
+        before: Windows,
+        sizes: Int64[np.ndarray, "N 2"],
+        draws: Draws,
+        ids: Int64[np.ndarray, "N"],
+        repeat: int = 0,
+    ) -> Windows:
+        """Return the windows that come of those chosen `before`; `sizes` are the sources' heights and widths."""
+        ...
+
+
+def choose(
+    sizes: Int64[np.ndarray, "N 2"],
+    rules: Sequence[Augment],
     draws: Draws,
     ids: Int64[np.ndarray, "N"],
     repeat: int = 0,
-) -> UInt8[Tensor, "N C H W"]:
-    """Left-right flip with probability 1/2 and a shift by up to `rules.pad` pixels, `fill` shining in (He et al. 2015).
-
-    Both only where `rules` ask for them; streams "flip", "top" and "left". The input is not written to.
-    """
-    views = images.numpy()
-    if rules.flip:
-        views = flipped(views, draws.uniform(ids, "flip", repeat) < 0.5)
-    if rules.pad:
-        top, left = (
-            (draws.uniform(ids, stream, repeat) * (2 * rules.pad + 1)).astype(np.int64) for stream in ("top", "left")
-        )
-        views = shifted(views, fill.numpy(), rules.pad, top, left)
-    return torch.from_numpy(views)
+) -> Windows:
+    """Return the windows that the rules choose, in their order, for images of these heights and widths."""
+    zeros = np.zeros(len(ids), np.int64)
+    windows = Windows(zeros, zeros, zeros.astype(bool))
+    for rule, own in scoped(rules, draws):
+        if isinstance(rule, Geometry):
+            windows = rule.windows(windows, sizes, own, ids, repeat)
+    return windows
 
 
-def flipped(images: UInt8[np.ndarray, "N C H W"], chosen: Bool[np.ndarray, "N"]) -> UInt8[np.ndarray, "N C H W"]:
-    """A copy with the chosen images mirrored left-right."""
-    images = images.copy()
-    images[chosen] = images[chosen][..., ::-1]
-    return images
+def scoped(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
+    """Yield each rule with the draws that are for it: two of a kind differ, and no other rule changes them."""
+    seen = Counter[str]()
+    for rule in rules:
+        yield rule, draws.within(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
+        seen[rule.kind] += 1
 
 
-def shifted(
-    images: UInt8[np.ndarray, "N C H W"],
-    fill: UInt8[np.ndarray, "C"],
-    pad: int,
-    top: Int64[np.ndarray, "N"],
-    left: Int64[np.ndarray, "N"],
-) -> UInt8[np.ndarray, "N C H W"]:
-    """Each image padded by `pad` pixels of `fill` and cropped back at its own (top, left), in [0, 2 pad]."""
-    n, channels, height, width = images.shape
-    padded = np.empty((n, channels, height + 2 * pad, width + 2 * pad), np.uint8)
-    padded[:] = fill[:, None, None]
-    padded[:, :, pad : pad + height, pad : pad + width] = images
-    # One gather over windows copies whole rows: faster than a loop or torch's gather at MNIST's size.
-    windows = sliding_window_view(padded, (height, width), axis=(2, 3))
-    return windows[np.arange(n), :, top, left]
+def takes_parts(rules: Sequence[Augment]) -> bool:
+    """Return whether the rules choose parts of the sources, so that views cannot be kept from epoch to epoch."""
+    return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
-def crops(rules: Augment) -> bool:
-    """Whether these rules take a random part of each image, so that views cannot be kept from epoch to epoch."""
-    return rules.area != (1.0, 1.0) or rules.aspect != (1.0, 1.0)
-
-
-def view(image: Image, preprocess: Preprocess, rules: Augment, draws: Draws, id: int) -> Image:
-    """What training sees of one image, before flip and shift: a random part of it at the network's size (size size C).
-
-    Without random parts, what evaluation sees.
-    """
-    if not crops(rules):
+def view(image: Image, windows: Windows, preprocess: Preprocess) -> Image:
+    """Return one image at the network's size before its window is applied; `windows` holds that one alone."""
+    if windows.boxes is None:
         return preprocess(image)
-    top, left, height, width = part(image.shape[0], image.shape[1], rules, draws, id)
-    taken = preprocess.coloured(image[top : top + height, left : left + width])
-    return preprocess.to(taken, preprocess.size, preprocess.size)
+    left, top, right, bottom = windows.boxes[0].tolist()
+    return preprocess.to(preprocess.coloured(image), preprocess.size, preprocess.size, (left, top, right, bottom))
 
 
-def part(height: int, width: int, rules: Augment, draws: Draws, id: int) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random part (GoogLeNet, Szegedy et al. 2014, section 6).
+def apply(
+    views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
+) -> UInt8[np.ndarray, "N C H W"]:
+    """Return what the windows show of views, `fill` where they leave them; the views are not written to."""
+    moves = windows.top.any() or windows.left.any()
+    if not windows.mirrored.any():
+        return shift(views, windows, fill) if moves else np.ascontiguousarray(views)
+    seen = shift(views, windows, fill) if moves else np.array(views, order="C")
+    seen[windows.mirrored] = seen[windows.mirrored][..., ::-1]
+    return seen
 
-    The share of the area is uniform, the ratio of width to height uniform in its logarithm, so that a ratio and its
-    inverse are alike. A part that does not fit is drawn again, streams "area", "aspect", "x" and "y" counting the tries
-    in `repeat`; after 10 tries the largest centred part of an allowed ratio is taken.
-    """
-    sample = np.array([id], np.int64)
-    for trial in range(TRIES):
-        area, aspect, x, y = (draws.uniform(sample, stream, trial).item() for stream in ("area", "aspect", "x", "y"))
-        share = rules.area[0] + area * (rules.area[1] - rules.area[0])
-        low, high = (math.log(ratio) for ratio in rules.aspect)
-        ratio = math.exp(low + aspect * (high - low))
-        w, h = (round(math.sqrt(share * height * width * r)) for r in (ratio, 1 / ratio))
-        if 1 <= w <= width and 1 <= h <= height:
-            return int(y * (height - h + 1)), int(x * (width - w + 1)), h, w
-    ratio = min(max(width / height, rules.aspect[0]), rules.aspect[1])
-    h, w = max(1, min(height, round(width / ratio))), max(1, min(width, round(height * ratio)))
-    return (height - h) // 2, (width - w) // 2, h, w
+
+def shift(
+    views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
+) -> UInt8[np.ndarray, "N C H W"]:
+    """Return the windows of views, not mirrored."""
+    n, channels, height, width = views.shape
+    # What lies farther out than the view is large shows nothing of it, too, and need not be padded for.
+    top, left = windows.top.clip(-height, height), windows.left.clip(-width, width)
+    tall, wide = abs(top).max(), abs(left).max()
+    padded = np.empty((n, channels, height + 2 * tall, width + 2 * wide), np.uint8)
+    padded[:] = fill[:, None, None]
+    padded[:, :, tall : tall + height, wide : wide + width] = views
+    # One gather over windows copies whole rows: faster than a loop or torch's gather at MNIST's size.
+    return sliding_window_view(padded, (height, width), axis=(2, 3))[np.arange(n), :, tall + top, wide + left]

@@ -1,0 +1,79 @@
+"""Random parts of images, of many sizes and shapes."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import numpy as np
+from jaxtyping import Int64
+
+from imclass.core.bounds import Above, AtMost
+from imclass.core.config import Augment, Pair
+from imclass.core.errors import need
+from imclass.core.preprocess import Box
+from imclass.core.randomness import Draws
+from imclass.data.augment.window import Windows
+
+TRIES = 10  # random parts looked for before the centre is taken
+
+
+@dataclass(frozen=True)
+class Area(Augment):
+    """A part of the source with a share of its area and a shape (GoogLeNet, Szegedy et al. 2014, section 6).
+
+    The share is uniform, the ratio of width to height uniform in its logarithm, so that a ratio and its inverse are
+    equally likely.
+    """
+
+    kind: ClassVar[str] = "area"
+    area: Annotated[Pair, Above(0), AtMost(1)] = (0.08, 1.0)  # share of the image's, low and high
+    aspect: Annotated[Pair, Above(0)] = (3 / 4, 4 / 3)  # the part's width to height, low and high
+
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` for a range that ends below its beginning."""
+        for name in ("area", "aspect"):
+            low, high = getattr(self, name)
+            need(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
+
+    def windows(
+        self,
+        before: Windows,
+        sizes: Int64[np.ndarray, "N 2"],
+        draws: Draws,
+        ids: Int64[np.ndarray, "N"],
+        repeat: int = 0,
+    ) -> Windows:
+        """Return the windows with a part of what each showed of its source before."""
+        # One image at a time: the logarithms of a vector may differ from those of a number in the last bit.
+        whole = before.parts(sizes).tolist()
+        boxes = [self.part(box, draws, ids[i : i + 1], repeat) for i, box in enumerate(whole)]
+        return replace(before, boxes=np.array(boxes, np.float64).reshape(-1, 4))
+
+    def part(self, whole: Box | list[float], draws: Draws, id: Int64[np.ndarray, "1"], repeat: int = 0) -> Box:
+        """Return a random part of a box.
+
+        One that does not fit is drawn again, the tries counting up `repeat`; after 10 of them it is the largest centred
+        part of an allowed ratio.
+        """
+        width, height = whole[2] - whole[0], whole[3] - whole[1]
+        for trial in range(repeat * TRIES, (repeat + 1) * TRIES):
+            area, aspect, x, y = (draws.uniform(id, stream, trial).item() for stream in ("area", "aspect", "x", "y"))
+            share = self.area[0] + area * (self.area[1] - self.area[0])
+            low, high = (math.log(ratio) for ratio in self.aspect)
+            ratio = math.exp(low + aspect * (high - low))
+            w, h = (math.sqrt(share * height * width * r) for r in (ratio, 1 / ratio))
+            if w <= width and h <= height:
+                return inside(whole, x, y, w, h)
+        ratio = min(max(width / height, self.aspect[0]), self.aspect[1])
+        return inside(whole, 0.5, 0.5, min(width, height * ratio), min(height, width / ratio))
+
+
+def inside(whole: Box | list[float], x: float, y: float, width: float, height: float) -> Box:
+    """Return a box of this size, the share `x` of the room to the left of it and `y` above."""
+    left = whole[0] + x * (whole[2] - whole[0] - width)
+    top = whole[1] + y * (whole[3] - whole[1] - height)
+    # Pillow refuses a box that rounding has moved past the image's edge.
+    return left, top, min(left + width, whole[2]), min(top + height, whole[3])
+
+
+AUGMENTS = {"area": Area}

@@ -1,0 +1,42 @@
+"""Colours of training images: kinds that change the pixels of one view at a time."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from imclass.core.config import Augment
+from imclass.core.contracts import Image
+from imclass.core.errors import UserError
+from imclass.core.randomness import Draws
+from imclass.data.augment.window import scoped
+
+
+@runtime_checkable
+class Colour(Protocol):
+    """A kind of augmentation that changes colours."""
+
+    def colour(self, view: Image, draws: Draws, id: int) -> Image:
+        """Return the pixels of one image at the network's size, changed; `view` may be written to."""
+        ...
+
+
+def paint(
+    views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
+) -> UInt8[np.ndarray, "N C H W"]:
+    """Return views in the colours that the rules give them, in their order; where none does, the views themselves."""
+    chosen = [(rule, own) for rule, own in scoped(rules, draws) if isinstance(rule, Colour)]
+    if not chosen:
+        return views
+    painted = np.empty_like(views)
+    for k, id in enumerate(ids.tolist()):
+        view = np.array(views[k].transpose(1, 2, 0), order="C")  # sums over pixels depend on how they lie
+        for rule, own in chosen:
+            changed = rule.colour(view, own, id)
+            if changed.shape != view.shape or changed.dtype != np.uint8:
+                is_now, was = f"{changed.shape} {changed.dtype}", f"{view.shape} uint8"
+                raise UserError(f"the augmentation {rule.kind} made {is_now} of an image {was}; change its method")
+            view = changed
+        painted[k] = view.transpose(2, 0, 1)
+    return painted

@@ -1,0 +1,37 @@
+"""Images padded, and cropped back at random."""
+# Tested in tests/data/augment/test_window.py
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from jaxtyping import Int64
+
+from imclass.core.bounds import AtLeast
+from imclass.core.config import Augment
+from imclass.core.randomness import Draws
+from imclass.data.augment.window import Windows
+
+
+@dataclass(frozen=True)
+class Pad(Augment):
+    """Pixels of the mean colour around an image, then a crop of its size at random (He et al. 2015, section 4.2)."""
+
+    kind: ClassVar[str] = "pad"
+    pixels: Annotated[int, AtLeast(0)] = 4  # on each side
+
+    def windows(
+        self,
+        before: Windows,
+        sizes: Int64[np.ndarray, "N 2"],
+        draws: Draws,
+        ids: Int64[np.ndarray, "N"],
+        repeat: int = 0,
+    ) -> Windows:
+        """Return the windows, each moved by up to `pixels` in both directions."""
+        span = 2 * self.pixels + 1
+        top, left = ((draws.uniform(ids, way, repeat) * span).astype(np.int64) for way in ("top", "left"))
+        return before.move(top - self.pixels, left - self.pixels)
+
+
+AUGMENTS = {"pad": Pad}

@@ -1,0 +1,47 @@
+"""Batches and parts of an epoch against a plain loop over positions."""
+
+import numpy as np
+import pytest
+
+from imclass.data.order import count, cut, divide
+
+
+def batches_by_loop(images: int, batch: int, pairs: bool) -> list[list[int]]:
+    """Fill batches one image at a time; a last image that is alone goes into the batch before."""
+    made: list[list[int]] = []
+    for i in range(images):
+        if not made or len(made[-1]) == batch:
+            made.append([])
+        made[-1].append(i)
+    if pairs and len(made) > 1 and len(made[-1]) == 1:
+        last = made.pop()
+        made[-1] += last
+    return made
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_batches_are_filled_in_order(pairs: bool) -> None:
+    for images in range(30):
+        for batch in range(1, 12):
+            expected = batches_by_loop(images, batch, pairs)
+            found = cut(np.arange(images), batch, pairs)
+            assert [part.tolist() for part in found] == expected
+            assert count(images, batch, pairs) == len(expected)
+            assert not pairs or batch == 1 or images == 1 or all(len(part) >= 2 for part in found)
+
+
+def test_a_last_image_stays_alone_where_it_may() -> None:
+    assert [len(part) for part in cut(np.arange(9), 4, pairs=False)] == [4, 4, 1]
+    assert [len(part) for part in cut(np.arange(9), 4, pairs=True)] == [4, 5]
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_parts_share_a_batch_evenly(pairs: bool) -> None:
+    for images in range(1, 20):
+        for parts in range(1, 10):
+            found = divide(np.arange(images), parts, pairs)
+            sizes = [len(part) for part in found]
+            assert np.concatenate(found).tolist() == list(range(images))
+            assert len(found) == max(1, min(parts, images // 2 if pairs else images))
+            assert sizes == sorted(sizes, reverse=True) and sizes[0] - sizes[-1] <= 1
+            assert min(sizes) >= min(images, 1 + pairs)
