@@ -46,7 +46,7 @@ def config(data: Path, optimiser: str, seed: int, precision: Any) -> Training:
     base = Training("kill", model, (stage,), preprocess, str(data), seed=seed, precision=precision)
     if optimiser != "chain":
         return base
-    deeper = Model("vgg-bn-drop", {"width": 0.0625}, (0.5,), (0.25,))
+    deeper = Model("vgg-bn-drop", {"widths": (8, 8, 8, 8, 8), "hidden": 8}, (0.5,), (0.25,))
     second = replace(stage, model=deeper, preprocess=Preprocess(32, "rgb", "squash"), begin="fresh", epochs=2)
     stages = (replace(stage, epochs=2), replace(second, optimiser=Adam(), schedule=Cosine(rate=1e-3), micro_batches=3))
     return replace(base, stages=stages, validation=0.25)

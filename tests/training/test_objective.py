@@ -1,62 +1,94 @@
-"""One step: micro-batches that sum to the whole, and dropout that follows seed, step and part."""
+"""What is minimised: parts that sum to the whole, auxiliary heads, dropout that follows seed, step and part."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from imclass.core.config import CrossEntropy, Model
+from imclass.core.targets import OneOf
 from imclass.models.layers.dropout import Dropout
-from imclass.models.nets.googlenet import NETS, GoogLeNet
-from imclass.training import objective
+from imclass.training.finite import finite, first_nonfinite
+from imclass.training.objective import Gradients, Learner
+from imclass.training.parallel import Alone
+from imclass.training.plan import Leg
+from tests.support.legs import entered, leg_of, noise
 from tests.support.tolerance import assert_near
 
+LENET = {"dropout": 0.5}
 
-def test_micro_batches_sum_to_the_whole_batch() -> None:
-    """Without dropout the gradient of 3 uneven parts is that of the whole, weighted by images."""
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)).double()
-    images, labels = torch.rand(7, 3, 2, 2, dtype=torch.float64), torch.arange(7) % 3
+
+def gradients(leg: Leg, learner: Learner, step: int = 0) -> Gradients:
+    """The first batch's, of all its parts."""
+    batch = next(leg.loader.batches(0))
+    folded = learner.gradients(batch.parts, range(batch.count), batch.count > 1, len(batch), step)
+    found = Alone().combine(folded)
+    assert found is not None
+    return found
+
+
+def test_cross_entropy_is_the_negative_log_of_the_softmax() -> None:
+    scores, labels = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
+    wanted = -np.log(np.exp(scores) / np.exp(scores).sum(1, keepdims=True))[np.arange(5), labels]
+    found = CrossEntropy().loss(torch.from_numpy(scores), OneOf(labels).on("cpu"))
+    assert found.shape == (5,) and np.allclose(found.numpy(), wanted, rtol=1e-12)
+
+
+def test_parts_sum_to_the_whole_batch() -> None:
+    """Without dropout and batch norm the gradient of 3 uneven parts is that of the whole, weighted by images."""
     found = []
     for parts in (1, 3):
-        loss, correct = objective.backward(network, images, labels, parts, seed=0, step=0)
-        assert loss.main == loss.total  # there are no auxiliary heads
-        found.append((loss.main, correct, network[1].weight.grad.clone()))  # type: ignore[operator,union-attr]
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == found[1][1]  # losses are float32
-    assert_near(found[0][2], found[1][2], within=1e-6)
+        leg = leg_of(noise(7, 28, 1), Model("lenet-5"), 28, "grey", batch=7, micro_batches=parts)
+        found.append(gradients(leg, entered(leg).learner))
+        assert found[-1].main == found[-1].total  # there are no auxiliary heads
+    assert found[0].main == pytest.approx(found[1].main, rel=1e-6) and found[0].correct == found[1].correct
+    for one, other in zip(found[0].values, found[1].values, strict=True):
+        assert one is not None and other is not None
+        assert_near(one, other, within=1e-5)
 
 
-@pytest.mark.parametrize("micro_batches", [1, 3])
-def test_the_main_loss_is_told_from_what_auxiliary_heads_add(micro_batches: int) -> None:
-    """The oracle is PyTorch by hand; gradients are those of the total, as they were before the parts were told."""
-    torch.manual_seed(0)
-    network = GoogLeNet(replace(NETS["googlenet"].row, size=80, width=0.125), 5).train()
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
+    """The oracle is PyTorch by hand; gradients are those of the total."""
+    model = Model("googlenet", {"size": 80, "width": 0.125})
+    leg = leg_of(noise(7, 80), model, 80, batch=7, micro_batches=parts)
+    learner = entered(leg).learner
+    network = learner.network
     for layer in network.modules():
         if isinstance(layer, Dropout):
             layer.p = 0.0
-    images, labels = torch.rand(7, 3, 80, 80), torch.arange(7) % 5
-    losses = [functional.cross_entropy(scores, labels) for scores in network(images)]
+    whole = next(leg_of(noise(7, 80), model, 80, batch=7).loader.batches(0)).parts[0]
+    labels = torch.as_tensor(whole.targets.labels)
+    losses = [functional.cross_entropy(scores, labels) for scores in network(whole.images)]
     total = losses[0] + network.side_weight * (losses[1] + losses[2])
-    total.backward()
-    expected = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-    loss, _ = objective.backward(network, images, labels, micro_batches, seed=0, step=0)
-    assert loss.main == pytest.approx(losses[0].item(), rel=1e-5)
-    assert loss.total == pytest.approx(total.item(), rel=1e-5)
-    assert loss.auxiliary == pytest.approx(total.item() - losses[0].item(), rel=1e-4) and loss.auxiliary > 0.5
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None
-        assert_near(parameter.grad, expected[name], within=1e-4)
+    expected = torch.autograd.grad(total, list(learner.parameters))
+    found = gradients(leg, learner)
+    assert found.main == pytest.approx(losses[0].item(), rel=1e-5)
+    assert found.total == pytest.approx(total.item(), rel=1e-5)
+    assert found.total - found.main > 0.5
+    for value, wanted in zip(found.values, expected, strict=True):
+        assert value is not None
+        assert_near(value, wanted, within=1e-4)
 
 
 def test_dropout_follows_seed_step_and_part() -> None:
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(12, 3))
-    images, labels = torch.rand(8, 3, 2, 2), torch.arange(8) % 3
+    leg = leg_of(noise(8, 28, 1), Model("lenet-5", dict(LENET)), 28, "grey", micro_batches=2)
+    learner = entered(leg).learner
 
     def gradient(seed: int, step: int) -> torch.Tensor:
-        objective.backward(network, images, labels, 2, seed, step)
-        return next(network.parameters()).grad.clone()  # type: ignore[operator,union-attr]
+        value = gradients(leg, replace(learner, seed=seed), step).values[0]
+        assert value is not None
+        return value.clone()
 
     first = gradient(0, 5)
     torch.rand(3)  # whoever else draws meanwhile
     assert torch.equal(first, gradient(0, 5))
     assert not torch.equal(first, gradient(0, 6)) and not torch.equal(first, gradient(1, 5))
+
+
+def test_what_is_not_finite_is_named() -> None:
+    fine, huge, bad = torch.ones(3), torch.full((3,), 1e30), torch.tensor([1.0, float("nan")])
+    assert finite([fine, huge]) and not finite([fine, bad])  # the norm of huge ones overflows, and they are finite
+    assert first_nonfinite([("a", fine), ("b", bad)]) == "b" and first_nonfinite([("a", huge)]) is None

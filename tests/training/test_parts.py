@@ -28,7 +28,7 @@ from tests.support.tolerance import assert_near
 NETWORKS = {
     "lenet-5": ({}, 28, 1, "grey"),
     "resnet-cifar-20": ({}, 32, 3, "rgb"),
-    "alexnet": ({"size": 63, "width": 0.125}, 63, 3, "rgb"),
+    "alexnet": ({"size": 95, "widths": (8, 24, 48, 32, 32), "hidden": (64, 64)}, 95, 3, "rgb"),
 }
 
 
@@ -123,7 +123,7 @@ def folders(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Leg, Leg]:
         if bad:
             (tmp_path / "photos" / "cat" / "003.png").write_text("no image")
         data = open_split(str(tmp_path / "photos"), "all", open_context())
-        leg = leg_of(data, Model("vgg-bn-drop", {"width": 0.125}), 32, batch=16, micro_batches=4)
+        leg = leg_of(data, Model("vgg-bn-drop", {"widths": (8, 8, 16, 16, 16), "hidden": 16}), 32, batch=16, micro_batches=4)
         legs.append(leg)
     return legs[0], legs[1]
 
@@ -159,7 +159,7 @@ def test_a_part_of_one_image_is_left_out_and_named_under_batch_norm(tmp_path: Pa
     bad = tmp_path / "photos" / "cat" / "003.png"
     bad.write_text("no image")
     data = open_split(str(tmp_path / "photos"), "all", open_context())
-    leg = leg_of(data, Model("vgg-bn-drop", {"width": 0.125}), 32, batch=8, micro_batches=4)
+    leg = leg_of(data, Model("vgg-bn-drop", {"widths": (8, 8, 16, 16, 16), "hidden": 16}), 32, batch=8, micro_batches=4)
     events = [event for event, _ in steps_of(leg, tmp_path)]
     (step,) = (event for event in events if event.refused)
     assert len(step.alone) == 1 and step.images == 6 and (tmp_path / "photos" / step.alone[0]).is_file()

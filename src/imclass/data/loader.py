@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain, islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -186,7 +186,7 @@ class Loader:
             for share in shares:
                 yield gather(joined(share), results, (channels, height, width))
 
-    def look(self, function: Callable[[int], Seen], positions: Iterable[int]) -> Generator[Seen, None, None]:
+    def look(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
         """Yield what a function makes of the image at each position, by threads ahead of need."""
         return in_order(function, map(int, positions), self.workers, ahead=2 * self.batch)
 
