@@ -34,11 +34,10 @@ class Planted(FolderDataset):
 def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rule: str = "hash 80/20") -> Planted:
     classes = tuple(sorted({file.split("/")[0] for file in files}))
     labels = np.array([classes.index(file.split("/")[0]) for file in files], np.int64)
-    splits, ids = ("train", "test"), np.arange(len(files))
+    splits = ("train", "test")
     origin = Origin("pets", "/pets", rule)
-    return Planted(
-        Path("/pets"), tuple(files), OneOf(labels), ids, classes, splits, split, origin, None, frozenset(good), []
-    )
+    facts = (OneOf(labels), classes, splits, split, origin)
+    return Planted(Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
 
 
 FILES = [f"{name}/{i}.png" for i in range(3) for name in ("cat", "dog")]
@@ -87,6 +86,4 @@ def test_a_set_in_memory_is_not_decoded() -> None:
     check_learnable(training)
     check_scorable([training])
     with pytest.raises(UserError, match="it has no images"):
-        check_scorable(
-            [replace(training, array=training.array[:0], targets=training.targets[:0], ids=training.ids[:0])]
-        )
+        check_scorable([replace(training, array=training.array[:0], targets=training.targets[:0])])

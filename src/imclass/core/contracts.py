@@ -35,8 +35,9 @@ class Origin:
 class Dataset(Protocol):
     """One split of a data set: images by position, and what each is.
 
-    `ids` are positions in the full listing of the source, all splits together, before anything is left out: randomness
-    follows them. `array` holds all images where they are one size and fit in memory. `[i]` raises `BadImage`.
+    `ids` are hashes of the names in Unicode's composed form: randomness follows them, so that adding files or cutting
+    a share off changes nothing for other images. `array` holds all images where they are one size and fit in memory.
+    `[i]` raises `BadImage`.
     """
 
     @property

@@ -4,12 +4,14 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from imclass.core.contracts import Image, Origin
 from imclass.core.targets import OneOf
+from imclass.data.names import ids_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +20,15 @@ class ArrayDataset:
 
     array: UInt8[np.ndarray, "N H W C"]
     targets: OneOf
-    ids: Int64[np.ndarray, "N"]
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     split: str
     origin: Origin
+
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, "N"]:
+        """Return the hash of each name."""
+        return ids_of([self.name(i) for i in range(len(self))])
 
     def __len__(self) -> int:
         return len(self.array)

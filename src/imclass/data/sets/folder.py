@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,17 @@ from imclass.core.errors import BadImage, UserError
 from imclass.core.targets import OneOf
 from imclass.core.text import composed, listed, nearest
 from imclass.data.images.decode import decode, read
-from imclass.data.names import READ, SPLITS, is_address, is_hidden, is_image, is_like_a_split, kinds_of, split_of
+from imclass.data.names import (
+    READ,
+    SPLITS,
+    ids_of,
+    is_address,
+    is_hidden,
+    is_image,
+    is_like_a_split,
+    kinds_of,
+    split_of,
+)
 from imclass.data.source import Place, Source
 from imclass.data.subset import lowest_ranked
 from imclass.data.walk import Walk, entries, is_folder, is_run, join
@@ -37,12 +48,16 @@ class FolderDataset:
     root: Path
     files: tuple[str, ...]  # relative to the root, with slashes
     targets: OneOf
-    ids: Int64[np.ndarray, "N"]
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     split: str
     origin: Origin
     array: None = None
+
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, "N"]:
+        """Return the hash of each name."""
+        return ids_of(self.files)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -97,7 +112,7 @@ class Tree:
 def open_folder(place: Place, split: str) -> FolderDataset:
     """One split of the tree at `place.path`; "all" is every image of a tree that has no parts of its own.
 
-    Ids are positions in the sorted listing of the whole tree. Mistakes are `UserError`s that name the path.
+    The images are sorted by name. Mistakes are `UserError`s that name the path.
     """
     root = checked_root(place.path)
     walk = Walk(root)
@@ -106,15 +121,12 @@ def open_folder(place: Place, split: str) -> FolderDataset:
     splits = tuple(name for name in tree.parts if name != "all")
     if split not in tree.parts:
         raise UserError(f"{root} has no split {split!r}{nearest(split, splits)}")
-    every = {file for part in tree.parts.values() for files in part.files.values() for file in files}
-    position = {file: i for i, file in enumerate(sorted(every, key=lambda file: (composed(file), file)))}
     label = {file: k for k, name in enumerate(tree.classes) for file in tree.parts[split].files.get(name, ())}
-    taken = sorted(label, key=lambda file: position[file])
+    taken = sorted(label, key=lambda file: (composed(file), file))
     return FolderDataset(
         root=root,
         files=tuple(taken),
         targets=OneOf(np.array([label[file] for file in taken], np.int64)),
-        ids=np.array([position[file] for file in taken], np.int64),
         classes=tree.classes,
         splits=splits,
         split=split,
