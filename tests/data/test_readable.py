@@ -15,6 +15,7 @@ from imclass.data.catalog import open_split
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.sets.folder import FolderDataset
 from imclass.store.context import open_context
+from imclass.store.digests import Digests
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rul
     labels = np.array([classes.index(file.split("/")[0]) for file in files], np.int64)
     splits = ("train", "test")
     origin = Origin("pets", "/pets", rule)
-    facts = (OneOf(labels), classes, splits, split, origin)
+    facts = (OneOf(labels), classes, splits, split, origin, Digests(Path("nowhere")))
     return Planted(Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
 
 

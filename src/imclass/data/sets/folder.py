@@ -6,7 +6,6 @@
 Nothing in the tree is ever written to. Class names are in Unicode's composed form.
 """
 
-import hashlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -15,14 +14,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from imclass.core.classes import check_distinct
 from imclass.core.contracts import Image, Origin
-from imclass.core.errors import BadImage, UserError
+from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.core.text import composed, listed, nearest
-from imclass.data.images.decode import decode, read
+from imclass.data.contents import contents_of_files, digest_of
+from imclass.data.images.decode import decode
 from imclass.data.names import (
     READ,
     SPLITS,
@@ -37,6 +37,7 @@ from imclass.data.names import (
 from imclass.data.source import Place, Source
 from imclass.data.subset import lowest_ranked
 from imclass.data.walk import Walk, entries, is_folder, is_run, join
+from imclass.store.digests import Digests, open_digests
 
 RUNS = "runs"  # where training writes unless it is given a folder
 
@@ -52,6 +53,7 @@ class FolderDataset:
     splits: tuple[str, ...]
     split: str
     origin: Origin
+    digests: Digests
     array: None = None
 
     @cached_property
@@ -70,16 +72,18 @@ class FolderDataset:
         """The file's path relative to the tree's root."""
         return self.files[i]
 
+    @cached_property
+    def hashes(self) -> UInt64[np.ndarray, "N"]:
+        """Return 64 bits for each file."""
+        return contents_of_files([Path(self.origin.path) / file for file in self.files], self.digests)
+
+    def contents(self) -> UInt64[np.ndarray, "N"]:
+        """Return 64 bits for each file, which is read when they are first asked for, unless its digest is kept."""
+        return self.hashes
+
     def digest(self) -> str:
-        """SHA-256 over the sorted names and contents of this split; a file that cannot be read counts by why."""
-        total = hashlib.sha256()
-        for file in sorted(self.files):
-            try:
-                content = hashlib.sha256(read(Path(self.origin.path) / file)).hexdigest()
-            except BadImage as refused:
-                content = refused.code
-            total.update(f"{file}\0{content}\n".encode("utf-8", "surrogateescape"))
-        return total.hexdigest()
+        """Return the SHA-256 over names and contents; a file that cannot be read counts by the reason."""
+        return digest_of(self)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ def open_folder(place: Place, split: str) -> FolderDataset:
         splits=splits,
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
+        digests=open_digests(place.store),
     )
 
 
