@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import UInt64
 
 from imclass.core.contracts import Image, Origin
 from imclass.core.targets import OneOf
@@ -47,6 +48,10 @@ class Noise:
     def name(self, i: int) -> str:
         """The position, as a file's name."""
         return f"{i}.png"
+
+    def contents(self) -> UInt64[np.ndarray, "N"]:
+        """Nothing is trained from it."""
+        return self.ids.astype(np.uint64)
 
     def digest(self) -> str:
         """Nothing is trained from it."""

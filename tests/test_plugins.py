@@ -43,8 +43,7 @@ DATA = """
         images = generator.integers(0, 120, (64, 8, 8, 3), dtype=np.uint8)
         labels = np.arange(64) % 2
         images[labels == 1, :, 4:] += 120
-        ids = np.arange(64) + (0 if split == "train" else 64)
-        return ArrayDataset(images, OneOf(labels), ids, ("left", "right"), ("train", "test"), split,
+        return ArrayDataset(images, OneOf(labels), ("left", "right"), ("train", "test"), split,
                             Origin("halves", "made up", "published"))
 
     DATASETS = {"halves": Source(halves, "images whose right half is brighter, or not")}

@@ -77,7 +77,7 @@ def short(recipe: Any, *args: Any, **choices: Any) -> Any:
 def tenth(*files: Any) -> ArrayDataset:
     """Read a split, and keep a tenth of its images; 1,000 and 200 are enough for every command of the pages."""
     whole = READ_SPLIT(*files)
-    return replace(whole, array=whole.array[::10], targets=whole.targets[::10], ids=whole.ids[::10])
+    return replace(whole, array=whole.array[::10], targets=whole.targets[::10])
 
 
 @pytest.fixture(autouse=True)

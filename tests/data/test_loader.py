@@ -47,13 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def array(n: int = 50, size: int = 12, channels: int = 3) -> ArrayDataset:
-    """An in-memory set whose ids are not its positions."""
+    """An in-memory set."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (n, size, size, channels), dtype=np.uint8)
     return ArrayDataset(
         images,
         OneOf(np.arange(n) % 4),
-        np.arange(n) + 1000,
         ("a", "b", "c", "d"),
         ("train",),
         "train",

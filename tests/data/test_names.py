@@ -1,8 +1,13 @@
-"""Names: images by suffix, what systems leave behind, folders that are splits."""
+"""Names: images by suffix, what systems leave behind, folders that are splits; ids of images."""
 
+import hashlib
+import os
+import unicodedata
+
+import numpy as np
 import pytest
 
-from imclass.data.names import is_hidden, is_image, is_like_a_split, kinds_of, split_of
+from imclass.data.names import ids_of, is_hidden, is_image, is_like_a_split, kinds_of, split_of
 
 LITTER = [
     ".x", "._x.png", ".thumbnails", ".ipynb_checkpoints", ".Trash-1000", "__MACOSX", "Thumbs.db", "desktop.ini",
@@ -49,3 +54,25 @@ def test_kinds_are_counted_and_the_most_frequent_come_first() -> None:
     assert kinds_of(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without a suffix"
     assert kinds_of(f"{i}.{kind}" for kind in "abcdefg" for i in range(2)).endswith("2 .e and 2 other kinds")
     assert kinds_of([]) == ""
+
+
+class TestIds:
+    def test_they_are_63_bits_of_a_hash_of_each_name(self) -> None:
+        names = [f"cat/{i}.png" for i in range(200)]
+        words = [int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % 2**63 for name in names]
+        assert ids_of(names).tolist() == words and ids_of(names).dtype == np.int64
+        assert max(words) > 2**62 and ids_of([]).tolist() == []
+
+    def test_a_decomposed_name_has_the_id_of_the_composed_one(self) -> None:
+        nfc, nfd = (unicodedata.normalize(form, "caf\u00e9/\u00fc.png") for form in ("NFC", "NFD"))
+        assert nfc != nfd and ids_of([nfc]) == ids_of([nfd])
+
+    def test_two_spellings_of_one_name_have_two_ids(self) -> None:
+        nfc, nfd = (unicodedata.normalize(form, "\u00e9.png") for form in ("NFC", "NFD"))
+        assert len(set(ids_of(["a.png", nfc, nfd]))) == 3
+        assert ids_of([nfd, nfc])[::-1].tolist() == ids_of([nfc, nfd]).tolist()
+
+    def test_names_that_are_not_valid_unicode_count_by_their_bytes(self) -> None:
+        one, other = (os.fsdecode(b"a/\xff%c.png" % byte) for byte in (0xFE, 0xFD))
+        assert len(set(ids_of([one, other]))) == 2
+        assert ids_of([one])[0] == int(hashlib.sha256(b"a/\xff\xfe.png").hexdigest()[:16], 16) % 2**63

@@ -15,6 +15,7 @@ from imclass.data.catalog import open_split
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.sets.folder import FolderDataset
 from imclass.store.context import open_context
+from imclass.store.digests import Digests
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,10 @@ class Planted(FolderDataset):
 def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rule: str = "hash 80/20") -> Planted:
     classes = tuple(sorted({file.split("/")[0] for file in files}))
     labels = np.array([classes.index(file.split("/")[0]) for file in files], np.int64)
-    splits, ids = ("train", "test"), np.arange(len(files))
+    splits = ("train", "test")
     origin = Origin("pets", "/pets", rule)
-    return Planted(
-        Path("/pets"), tuple(files), OneOf(labels), ids, classes, splits, split, origin, None, frozenset(good), []
-    )
+    facts = (OneOf(labels), classes, splits, split, origin, Digests(Path("nowhere")))
+    return Planted(Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
 
 
 FILES = [f"{name}/{i}.png" for i in range(3) for name in ("cat", "dog")]
@@ -87,6 +87,4 @@ def test_a_set_in_memory_is_not_decoded() -> None:
     check_learnable(training)
     check_scorable([training])
     with pytest.raises(UserError, match="it has no images"):
-        check_scorable(
-            [replace(training, array=training.array[:0], targets=training.targets[:0], ids=training.ids[:0])]
-        )
+        check_scorable([replace(training, array=training.array[:0], targets=training.targets[:0])])

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +156,7 @@ def test_no_images_and_no_file(tmp_path: Path) -> None:
 
 
 def test_names_follow_the_ids_of_the_evaluation() -> None:
-    images, labels, ids = np.zeros((5, 2, 2, 1), np.uint8), np.zeros(5, np.int64), np.array([9, 3, 5, 7, 0])
-    dataset = ArrayDataset(
-        images, OneOf(labels), ids, ("a", "b", "c"), ("test",), "test", Origin("x", "x", "published")
-    )
-    assert names_of(dataset, evaluation()) == ("test/00002", "test/00001", "test/00000", "test/00004")
+    targets, origin = OneOf(np.zeros(5, np.int64)), Origin("x", "x", "published")
+    dataset = ArrayDataset(np.zeros((5, 2, 2, 1), np.uint8), targets, ("a", "b", "c"), ("test",), "test", origin)
+    found = replace(evaluation(), ids=dataset.ids[[2, 1, 0, 4]])
+    assert names_of(dataset, found) == ("test/00002", "test/00001", "test/00000", "test/00004")

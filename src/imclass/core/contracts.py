@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.preprocess import Preprocess
@@ -35,8 +35,9 @@ class Origin:
 class Dataset(Protocol):
     """One split of a data set: images by position, and what each is.
 
-    `ids` are positions in the full listing of the source, all splits together, before anything is left out: randomness
-    follows them. `array` holds all images where they are one size and fit in memory. `[i]` raises `BadImage`.
+    `ids` are hashes of the names in Unicode's composed form: randomness follows them, so that adding files or cutting
+    a share off changes nothing for other images. `array` holds all images where they are one size and fit in memory.
+    `[i]` raises `BadImage`.
     """
 
     @property
@@ -66,8 +67,12 @@ class Dataset(Protocol):
 
     def name(self, i: int) -> str: ...
 
+    def contents(self) -> UInt64[np.ndarray, "N"]:
+        """Return the first 64 bits of the SHA-256 of each image's file, or of its pixels where it lies in an array."""
+        ...
+
     def digest(self) -> str:
-        """SHA-256 over the sorted names and contents of this split."""
+        """Return the SHA-256 over the sorted names, classes and contents of this split."""
         ...
 
 

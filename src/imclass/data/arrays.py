@@ -1,15 +1,16 @@
 """Data sets that lie in memory as one array."""
 # Tested in tests/data/sets/test_mnist.py
 
-import hashlib
-import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt64
 
 from imclass.core.contracts import Image, Origin
 from imclass.core.targets import OneOf
+from imclass.data.contents import contents_of_array, digest_of
+from imclass.data.names import ids_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +19,15 @@ class ArrayDataset:
 
     array: UInt8[np.ndarray, "N H W C"]
     targets: OneOf
-    ids: Int64[np.ndarray, "N"]
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     split: str
     origin: Origin
+
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, "N"]:
+        """Return the hash of each name."""
+        return ids_of([self.name(i) for i in range(len(self))])
 
     def __len__(self) -> int:
         return len(self.array)
@@ -34,10 +39,15 @@ class ArrayDataset:
         """ "train/00042": the split and the position in it."""
         return f"{self.split}/{i:05d}"
 
+    @cached_property
+    def hashes(self) -> UInt64[np.ndarray, "N"]:
+        """Return 64 bits for the pixels of each image."""
+        return contents_of_array(self.array)
+
+    def contents(self) -> UInt64[np.ndarray, "N"]:
+        """Return 64 bits for the pixels of each image, hashed when they are first asked for."""
+        return self.hashes
+
     def digest(self) -> str:
-        """SHA-256 over split, classes, sizes, labels and pixels, in the order of the positions, which are the names."""
-        head = json.dumps([self.split, self.classes, self.array.shape])
-        total = hashlib.sha256(head.encode())
-        total.update(np.ascontiguousarray(self.targets.numpy(), "<i8").data)
-        total.update(np.ascontiguousarray(self.array).data)
-        return total.hexdigest()
+        """Return the SHA-256 over names, classes and pixels."""
+        return digest_of(self)

@@ -1,9 +1,15 @@
-"""Names of files and folders: which are images, which are passed over, and which folders are splits."""
+"""Names of files and folders: which are images, which are passed over, which folders are splits; and ids of images."""
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
+
+import numpy as np
+from jaxtyping import Int64
+
+from imclass.core.text import composed
 
 READ = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")
 REFUSED = ("tif", "tiff", "heic", "heif", "avif")  # images all the same: refused by name rather than passed over
@@ -23,6 +29,8 @@ NAMED = re.compile(
 )
 ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
 ALIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # what a folder that is a split may be called
+
+LARGEST_ID = (1 << 63) - 1  # ids are 63 bits, so that they are int64 and not negative
 
 
 def is_hidden(name: str) -> bool:
@@ -49,6 +57,19 @@ def split_of(name: str) -> str | None:
 def is_like_a_split(name: str) -> bool:
     """Return whether a folder is called like a split, in a way that may also be a class's: "seg_train", "fold 3"."""
     return ALIKE.search(name.casefold()) is not None
+
+
+def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
+    """Return the id of each name: 63 bits of the SHA-256 of its composed form.
+
+    Where several names have one composed form, which Linux allows in a folder, each is hashed as it is spelled.
+    """
+    forms = [composed(name) for name in names]
+    shared = {form for form, n in Counter(forms).items() if n > 1}
+    spelled = (name if form in shared else form for name, form in zip(names, forms, strict=True))
+    # Names of files that are not valid UTF-8 hold surrogates, which stand for their bytes.
+    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in spelled)
+    return np.array([int.from_bytes(digest[:8], "big") & LARGEST_ID for digest in digests], np.int64)
 
 
 def kinds_of(files: Iterable[str]) -> str:

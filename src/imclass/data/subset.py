@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt64
 
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.core.text import composed
+from imclass.data.contents import digest_of
 
 VALIDATION = "validation"
 
@@ -62,12 +63,13 @@ class Subset:
         """The name in the other data set."""
         return self.base.name(int(self.positions[i]))
 
+    def contents(self) -> UInt64[np.ndarray, "N"]:
+        """Return those in the other data set, all of whose images are hashed."""
+        return self.base.contents()[self.positions]
+
     def digest(self) -> str:
-        """SHA-256 over the other data set's digest and the ids of the images."""
-        if self.whole:
-            return self.base.digest()
-        ids = np.ascontiguousarray(self.ids, "<i8").tobytes()
-        return hashlib.sha256(self.base.digest().encode() + ids).hexdigest()
+        """Return the SHA-256 over the names, classes and contents of these images."""
+        return digest_of(self)
 
 
 def with_validation(splits: Mapping[str, Dataset], cut: Cut) -> Mapping[str, Dataset]:

@@ -114,7 +114,7 @@ def refused(tmp_path: Path, name: str, split: str = "train") -> str:
 @pytest.mark.parametrize("name", SETS)
 def test_every_form_holds_the_same_images(tmp_path: Path, name: str, form: str) -> None:
     put(tmp_path / "store", name, form)
-    for split, first_id in (("train", 0), ("test", 20)):
+    for split in ("train", "test"):
         data = opened(tmp_path, name, split)
         assert isinstance(data, Dataset)
         batches = small(name).editions[0].batches[split]
@@ -125,7 +125,7 @@ def test_every_form_holds_the_same_images(tmp_path: Path, name: str, form: str) 
             assert data[i][y, x, c] == rows[i][c * 1024 + y * 32 + x]  # planes, each row by row
         assert (data.array.reshape(-1, 1024, 3) == rows.reshape(-1, 3, 1024).transpose(0, 2, 1)).all()
         assert data.targets.numpy().tolist() == labels.tolist()
-        assert data.ids.tolist() == list(range(first_id, first_id + len(rows)))
+        assert len(set(data.ids)) == len(rows)
         assert data.classes == SETS[name].classes and data.splits == ("train", "test") and data.split == split
         assert data.origin.rule == "published" and data.origin.notes == ()
 
@@ -162,7 +162,7 @@ def test_the_public_path_wants_the_published_size(tmp_path: Path) -> None:
         open_split("cifar10", "test", context)
     (folder / "test_batch.bin").write_bytes(bytes(30_730_000))
     data = open_split("cifar10", "test", context)
-    assert (len(data), data.ids[0], data.ids[-1]) == (10_000, 50_000, 59_999)
+    assert len(data) == len(set(data.ids)) == 10_000
     (note,) = data.origin.notes
     assert note.startswith("test_batch.bin is not the published file") and "803d5f7f4d78ea53de84dbe85f74fb6d" in note
 
@@ -449,4 +449,4 @@ def test_the_real_cifar_10() -> None:
     mean = train.array.reshape(-1, 3).mean(axis=0) / 255
     assert np.abs(mean - [0.4914, 0.4822, 0.4465]).max() < 5e-5 + 1e-9
     assert train.origin.notes == test.origin.notes == ()
-    assert not np.intersect1d(train.ids, test.ids).size
+    assert len({*train.ids.tolist(), *test.ids.tolist()}) == 60_000

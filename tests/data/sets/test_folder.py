@@ -69,10 +69,12 @@ class TestHashSplit:
         train, test, whole = (opened(tmp_path, split) for split in ("train", "test", "all"))
         assert sorted(train.files + test.files) == list(whole.files) == sorted(whole.files)
         assert not set(train.files) & set(test.files)
-        assert whole.ids.tolist() == list(range(25)) and whole.split == "all"
+        assert len(set(whole.ids)) == 25 and whole.split == "all"
+        place = {file: i for i, file in enumerate(whole.files)}
         for part in (train, test):
-            assert [whole.files[i] for i in part.ids] == list(part.files)
-            assert [whole.targets.numpy()[i] for i in part.ids] == part.targets.numpy().tolist()
+            positions = [place[file] for file in part.files]
+            assert (whole.ids[positions] == part.ids).all()
+            assert (whole.targets.numpy()[positions] == part.targets.numpy()).all()
             assert all(
                 part.classes[k] == f.split("/")[0] for k, f in zip(part.targets.numpy(), part.files, strict=True)
             )
@@ -107,6 +109,15 @@ class TestHashSplit:
         assert held_out(turned, seed, share) == held  # the order of the listing does not matter
 
 
+def test_adding_a_file_leaves_the_ids_of_the_others(tmp_path: Path) -> None:
+    tree(tmp_path, *numbered("b", "c"))
+    before = opened(tmp_path, "all")
+    tree(tmp_path, "a/0.png", "b/000 first.png")
+    after = opened(tmp_path, "all")
+    ids = dict(zip(after.files, after.ids.tolist(), strict=True))
+    assert [ids[file] for file in before.files] == before.ids.tolist() and len(set(ids.values())) == 22
+
+
 class TestOwnSplit:
     @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev", "Validation_set"])
     def test_validation_by_any_name(self, tmp_path: Path, name: str) -> None:
@@ -115,9 +126,8 @@ class TestOwnSplit:
         sets = {split: opened(tmp_path, split) for split in ("train", "validation", "test")}
         assert {split: len(d) for split, d in sets.items()} == {"train": 6, "validation": 4, "test": 2}
         assert all(d.splits == ("train", "validation", "test") and d.origin.rule == "folders" for d in sets.values())
-        assert sorted(i for d in sets.values() for i in d.ids.tolist()) == list(range(12))
-        listing = sorted(f for d in sets.values() for f in d.files)
-        assert all(listing[i] == f for d in sets.values() for i, f in zip(d.ids, d.files, strict=True))
+        assert len({i for d in sets.values() for i in d.ids.tolist()}) == 12
+        assert all(d.files == tuple(sorted(d.files)) for d in sets.values())
 
     def test_training_alone_is_not_split_further(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("train/a", "train/b"))
@@ -411,7 +421,7 @@ def test_names_that_are_no_text_are_files_all_the_same(tmp_path: Path) -> None:
     tree(tmp_path, *numbered("a", "b"))
     (tmp_path / "a" / os.fsdecode(b"\xff\xfe.png")).write_bytes(PNG)
     found = opened(tmp_path, "all")
-    assert len(found) == 21 and len(found.digest()) == 64
+    assert len(found) == 21 == len(set(found.ids)) and len(found.digest()) == 64
     assert all(np.array_equal(found[i], decode(PNG)) for i in range(21))
 
 

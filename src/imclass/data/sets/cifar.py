@@ -137,10 +137,8 @@ class Published:
             pixels, labels[rows] = edition.form.read(content, path, batch.count)
             check_labels(labels[rows], path, len(classes))
             array[rows] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        first_id = 0 if split == "train" else sum(batch.count for batch in edition.batches["train"])
-        ids = np.arange(first_id, first_id + total)
         origin = Origin(self.name, str(place.store.folder / self.name), "published", LICENCE, tuple(notes))
-        return ArrayDataset(array, OneOf(labels), ids, classes, SPLITS, split, origin)
+        return ArrayDataset(array, OneOf(labels), classes, SPLITS, split, origin)
 
     def locate(self, store: Store) -> tuple[Edition, Path]:
         """The first edition in the store and its folder, which is unpacked or downloaded where need be."""

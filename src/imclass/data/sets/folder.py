@@ -6,26 +6,38 @@
 Nothing in the tree is ever written to. Class names are in Unicode's composed form.
 """
 
-import hashlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from imclass.core.classes import check_distinct
 from imclass.core.contracts import Image, Origin
-from imclass.core.errors import BadImage, UserError
+from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.core.text import composed, listed, nearest
-from imclass.data.images.decode import decode, read
-from imclass.data.names import READ, SPLITS, is_address, is_hidden, is_image, is_like_a_split, kinds_of, split_of
+from imclass.data.contents import contents_of_files, digest_of
+from imclass.data.images.decode import decode
+from imclass.data.names import (
+    READ,
+    SPLITS,
+    ids_of,
+    is_address,
+    is_hidden,
+    is_image,
+    is_like_a_split,
+    kinds_of,
+    split_of,
+)
 from imclass.data.source import Place, Source
 from imclass.data.subset import lowest_ranked
 from imclass.data.walk import Walk, entries, is_folder, is_run, join
+from imclass.store.digests import Digests, open_digests
 
 RUNS = "runs"  # where training writes unless it is given a folder
 
@@ -37,12 +49,17 @@ class FolderDataset:
     root: Path
     files: tuple[str, ...]  # relative to the root, with slashes
     targets: OneOf
-    ids: Int64[np.ndarray, "N"]
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     split: str
     origin: Origin
+    digests: Digests
     array: None = None
+
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, "N"]:
+        """Return the hash of each name."""
+        return ids_of(self.files)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,16 +72,18 @@ class FolderDataset:
         """The file's path relative to the tree's root."""
         return self.files[i]
 
+    @cached_property
+    def hashes(self) -> UInt64[np.ndarray, "N"]:
+        """Return 64 bits for each file."""
+        return contents_of_files([Path(self.origin.path) / file for file in self.files], self.digests)
+
+    def contents(self) -> UInt64[np.ndarray, "N"]:
+        """Return 64 bits for each file, which is read when they are first asked for, unless its digest is kept."""
+        return self.hashes
+
     def digest(self) -> str:
-        """SHA-256 over the sorted names and contents of this split; a file that cannot be read counts by why."""
-        total = hashlib.sha256()
-        for file in sorted(self.files):
-            try:
-                content = hashlib.sha256(read(Path(self.origin.path) / file)).hexdigest()
-            except BadImage as refused:
-                content = refused.code
-            total.update(f"{file}\0{content}\n".encode("utf-8", "surrogateescape"))
-        return total.hexdigest()
+        """Return the SHA-256 over names and contents; a file that cannot be read counts by the reason."""
+        return digest_of(self)
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,7 @@ class Tree:
 def open_folder(place: Place, split: str) -> FolderDataset:
     """One split of the tree at `place.path`; "all" is every image of a tree that has no parts of its own.
 
-    Ids are positions in the sorted listing of the whole tree. Mistakes are `UserError`s that name the path.
+    The images are sorted by name. Mistakes are `UserError`s that name the path.
     """
     root = checked_root(place.path)
     walk = Walk(root)
@@ -106,19 +125,17 @@ def open_folder(place: Place, split: str) -> FolderDataset:
     splits = tuple(name for name in tree.parts if name != "all")
     if split not in tree.parts:
         raise UserError(f"{root} has no split {split!r}{nearest(split, splits)}")
-    every = {file for part in tree.parts.values() for files in part.files.values() for file in files}
-    position = {file: i for i, file in enumerate(sorted(every, key=lambda file: (composed(file), file)))}
     label = {file: k for k, name in enumerate(tree.classes) for file in tree.parts[split].files.get(name, ())}
-    taken = sorted(label, key=lambda file: position[file])
+    taken = sorted(label, key=lambda file: (composed(file), file))
     return FolderDataset(
         root=root,
         files=tuple(taken),
         targets=OneOf(np.array([label[file] for file in taken], np.int64)),
-        ids=np.array([position[file] for file in taken], np.int64),
         classes=tree.classes,
         splits=splits,
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
+        digests=open_digests(place.store),
     )
 
 

@@ -27,7 +27,6 @@ from imclass.store.store import Download, Store
 MOST_BYTES = 1 << 31  # unpacked
 SPLITS = ("train", "test")
 PREFIX = {"train": "train", "test": "t10k"}
-FIRST_ID = {"train": 0, "test": 60_000}
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,10 @@ class Published:
         images = self.path(place.store, f"{PREFIX[split]}-images-idx3-ubyte")
         labels = self.path(place.store, f"{PREFIX[split]}-labels-idx1-ubyte")
         origin = Origin(self.name, str(place.store.folder / self.name), "published", self.licence)
-        return read_split(images, labels, self.classes, split, FIRST_ID[split], origin)
+        return read_split(images, labels, self.classes, split, origin)
 
 
-def read_split(
-    images: Path, labels: Path, classes: tuple[str, ...], split: str, first_id: int, origin: Origin
-) -> ArrayDataset:
+def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str, origin: Origin) -> ArrayDataset:
     """A split from its two files; a file that does not fit is a `UserError` that names it."""
     array, numbers = read_idx(images), read_idx(labels)
     if array.ndim != 3 or not array.size:
@@ -76,8 +73,7 @@ def read_split(
         raise UserError(
             f"{labels} has the label {numbers.max()}, and {origin.name} has classes 0 to {len(classes) - 1}"
         )
-    ids = np.arange(first_id, first_id + len(array))
-    return ArrayDataset(array[..., None], OneOf(numbers.astype(np.int64)), ids, classes, SPLITS, split, origin)
+    return ArrayDataset(array[..., None], OneOf(numbers.astype(np.int64)), classes, SPLITS, split, origin)
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:

@@ -9,7 +9,6 @@ from imclass.data.sets.mnist import MNIST, PREFIX, SPLITS, read_split
 from imclass.data.source import Place, Source
 
 FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
-FIRST_ID = {"train": 0, "test": 10_000}
 
 
 def open_sample(place: Place, split: str) -> ArrayDataset:
@@ -17,7 +16,7 @@ def open_sample(place: Place, split: str) -> ArrayDataset:
     images = FOLDER / f"{PREFIX[split]}-images-idx3-ubyte.gz"
     labels = FOLDER / f"{PREFIX[split]}-labels-idx1-ubyte.gz"
     origin = Origin("mnist-sample", "mnist-sample", "published", MNIST.licence)
-    return read_split(images, labels, MNIST.classes, split, FIRST_ID[split], origin)
+    return read_split(images, labels, MNIST.classes, split, origin)
 
 
 DATASETS = {

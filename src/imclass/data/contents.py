@@ -1,0 +1,66 @@
+"""What images hold, as hashes: the first 64 bits of each one's SHA-256, and the digest of a split made from these."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8, UInt64
+
+from imclass.core.contracts import Dataset
+from imclass.core.errors import BadImage
+from imclass.core.text import composed
+from imclass.data.images.decode import read
+from imclass.data.threads import in_order
+from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
+
+THREADS = 4  # reading waits for the disk, and hashing gives up the interpreter's lock
+
+
+def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
+    """Return 64 bits for each file; one that cannot be read counts by the code of its refusal.
+
+    A file whose digest is kept is not read. The digests of files that are read are kept.
+    """
+    stamps = [real_stamp(path) for path in paths]
+    found = kept.read(stamps)
+    unread = {stamp: path for stamp, path in zip(stamps, paths, strict=True) if stamp not in found}
+    lasting: dict[Stamp, bytes] = {}
+    try:
+        for stamp, digest, settled in in_order(hash_file, unread.items(), THREADS, ahead=4 * THREADS):
+            found[stamp] = digest
+            if settled:
+                lasting[stamp] = digest
+    finally:  # a process that is stopped leaves less to read for the next one
+        kept.write(lasting)
+    return words(found[stamp] for stamp in stamps)
+
+
+def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
+    """Return the stamp of a file, its SHA-256 or that of its refusal's code, and whether the digest may be kept."""
+    stamp, path = file
+    try:
+        digest = hashlib.sha256(read(path)).digest()
+    except BadImage as refused:
+        return stamp, hashlib.sha256(refused.code.encode()).digest(), False
+    return stamp, digest, is_settled(stamp, path)
+
+
+def contents_of_array(array: UInt8[np.ndarray, "N H W C"]) -> UInt64[np.ndarray, "N"]:
+    """Return 64 bits for the pixels of each image, row by row."""
+    return words(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in array)
+
+
+def words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
+    """Return the first 64 bits of each digest as a number."""
+    return np.frombuffer(b"".join(digest[:8] for digest in digests), ">u8").astype(np.uint64)
+
+
+def digest_of(dataset: Dataset) -> str:
+    """Return the SHA-256 over the sorted names, classes and contents of a split."""
+    names = [composed(dataset.name(i)) for i in range(len(dataset))]
+    classes = [dataset.classes[label] for label in dataset.targets.numpy()]
+    total = hashlib.sha256()
+    for name, label, content in sorted(zip(names, classes, dataset.contents().tolist(), strict=True)):
+        total.update(f"{name}\0{label}\0{content:016x}\n".encode("utf-8", "surrogateescape"))
+    return total.hexdigest()

@@ -1,0 +1,91 @@
+"""SHA-256 of files, kept in the store until a file's size or time of change is another.
+
+Like every index it is only ever a copy: one that is missing, locked or cannot be written is done without, and a damaged
+one is removed, so that it is made anew.
+"""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from imclass.store.index import stamp
+from imclass.store.store import Store
+
+Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, time of change in nanoseconds
+
+# A write within the same tick of the file system's clock leaves the time of change as it is. The coarsest clock in use,
+# FAT's, has ticks of 2 s, so the time of a file that is older than this says of every later write that it happened.
+SETTLED = 2 * 10**9  # nanoseconds
+PATIENCE = 1.0  # seconds to wait for another process that has locked the index
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 BLOB) WITHOUT ROWID"
+)
+
+
+@dataclass(frozen=True)
+class Digests:
+    """An SQLite file of digests, one for each path."""
+
+    path: Path
+
+    def read(self, stamps: Iterable[Stamp]) -> dict[Stamp, bytes]:
+        """Return the digest of each file whose stamp is the one that was kept."""
+        found: dict[Stamp, bytes] = {}
+        with self.opened() as database:
+            if database is None:
+                return found
+            for path, size, changed in stamps:
+                query = "SELECT size, changed, sha256 FROM files WHERE path = ?"
+                row = database.execute(query, (os.fsencode(path),)).fetchone()
+                if row and row[:2] == (size, changed) and isinstance(row[2], bytes) and len(row[2]) == 32:
+                    found[path, size, changed] = row[2]
+        return found
+
+    def write(self, digests: Mapping[Stamp, bytes]) -> None:
+        """Keep digests in place of what was known of their paths, if the store can be written to."""
+        rows = [(os.fsencode(path), size, changed, digest) for (path, size, changed), digest in digests.items()]
+        if not rows:
+            return
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch()
+        with self.opened() as database:
+            if database is not None:
+                database.execute(TABLE)
+                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+                database.commit()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[sqlite3.Connection | None]:
+        """Yield a connection, None where there is no file; end the block quietly where SQLite fails."""
+        if not self.path.is_file():
+            yield None
+            return
+        try:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=PATIENCE)) as database:
+                yield database
+        except sqlite3.OperationalError:  # locked, read-only, on a full disk, or without the table
+            pass
+        except sqlite3.DatabaseError:  # damaged, or not a database
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+
+def open_digests(store: Store) -> Digests:
+    """Return the digests that a store keeps; nothing is made yet."""
+    return Digests(store.folder / "index" / "digests.sqlite")
+
+
+def real_stamp(file: str | Path) -> Stamp:
+    """Return the stamp of the file that a path leads to."""
+    return stamp(Path(os.path.realpath(file)))
+
+
+def is_settled(before: Stamp, file: str | Path) -> bool:
+    """Return whether a file that has just been read can be known again by the stamp that it had before."""
+    return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLED
