@@ -84,6 +84,7 @@ class State:
             "metrics": self.metrics,
             "runtime": to_json(self.task.runtime),
             "seed": self.task.training.seed,
+            "model": to_json(replace(self.task.classifier.file_header, chosen=f"step {self.at.step:,}")),
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
