@@ -62,7 +62,7 @@ def test_each_verb_takes_a_checkpoint(
     assert shown(capsys, "evaluate", str(last), "--workers", "0")["total"] == 4  # held out by the run's own split
     words = [str(half / "pets"), "--layer", "head.1", "--out", str(tmp_path / "f.npy")]
     assert shown(capsys, "features", str(last), *words)["shape"][0] == 20
-    assert main(["weights", "export", str(last), "--as", "torchvision", "--out", str(tmp_path / "x.pth")]) == 2
+    assert main(["weights", "export", str(last), "--format", "torchvision", "--out", str(tmp_path / "x.pth")]) == 2
     assert "lenet-5" in capsys.readouterr().err  # it was read, and has no names of torchvision's
     assert load_public(last).classes == ("cat", "dog")
 

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import itertools
+import re
 import signal
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from imclass.app.load import spelled
+from imclass.app.runs.beginning import adopt, begin_first, mean_image_of, open_source, origin_of
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.elsewhere import check_fields
@@ -35,13 +38,14 @@ from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier, create, networks
-from imclass.store.context import Context, find_in
+from imclass.store.context import Context, find_in, open_context
 from imclass.training import loop
 from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.kinds import kinds_in
 
 DEFAULT = Execution()
+STAGED = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of what a stage has for itself
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
 
 
@@ -66,24 +70,52 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
 def overridden(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
     """Return a config with other values at dotted keys; after "model.", a field of the network's row is one, too.
 
-    Another network begins with its own row.
+    Another network begins with its own row. With `init`, the model and the preprocess that are changed are those of the
+    model that it names. A stage's own model and preprocess begin as the run's.
     """
-    fields = hints_of(Training)
+    fields, kinds = hints_of(Training), kinds_in(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
-    network = str(typed(str, changes.get("model.network", training.model.network), "model.network"))
-    if network != training.model.network:
-        training = replace(training, model=replace(training.model, network=network, row={}))
-    common = hints_of(Model)
-    for key in [key for key in changes if key.startswith("model.") and key.split(".")[1] not in common]:
-        name, hints = key.removeprefix("model."), hints_of(type(networks(context)[network].row))
+    if isinstance(init := typed(str, changes.get("init", training.init), "init"), str):
+        changes |= {"init": spelled(init)} if "init" in changes else {}
+        if spelled(init) != training.init:
+            training = replace(training, init=spelled(init), init_digest="")
+        training = adopt(training, context or open_context())
+    staged = {key: changes.pop(key) for key in [*changes] if STAGED.match(key)}
+    model, changes = with_row(training.model, "model", changes, context)
+    training = override(replace(training, model=model), changes, kinds)
+    stages = list(training.stages)
+    for i, field in sorted({(int(m[1]), m[2]) for m in map(STAGED.match, staged) if m and int(m[1]) < len(stages)}):
+        begun = getattr(stages[i], field) or getattr(training, field)
+        if field == "model":
+            begun, staged = with_row(begun, f"stages.{i}.model", staged, context)
+        stages[i] = replace(stages[i], **{field: begun})
+    return override(replace(training, stages=tuple(stages)), staged, kinds)
+
+
+def with_row(
+    model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
+) -> tuple[Model, dict[str, Any]]:
+    """Return the model that the changes under `prefix` begin from, and all changes with fields of its row under "row".
+
+    Another network begins with its own row.
+    """
+    changed, common = dict(changes), hints_of(Model)
+    network = str(typed(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))
+    if network != model.network:
+        model = replace(model, network=network, row={})
+    for key in [key for key in changed if key.startswith(f"{prefix}.")]:
+        name = key.removeprefix(f"{prefix}.")
+        if name.split(".")[0] in common:
+            continue
+        hints = hints_of(type(networks(context)[network].row))
         if name not in hints:
             known = [*hints, *common]
             message = f"{network} has no field {name!r}{nearest(name, known)}"
-            raise UnknownKey(message, key, [f"model.{field}" for field in known])
-        value = to_json(typed(hints[name], changes.pop(key), key))
-        changes[f"model.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
-    return override(training, changes, kinds_in(context))
+            raise UnknownKey(message, key, [f"{prefix}.{field}" for field in known])
+        value = to_json(typed(hints[name], changed.pop(key), key))
+        changed[f"{prefix}.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
+    return model, changed
 
 
 @dataclass(frozen=True)
@@ -109,7 +141,9 @@ def prepare(
 
     `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
     """
-    run = replace(run, kinds=kinds_in(context))
+    run, source = replace(run, kinds=kinds_in(context)), open_source(config, context)
+    if source is not None:
+        config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, execution, context)
     inside = run.inside(data.train)
     classifier = create(config.model, data.train.classes, config.preprocess, config.seed, context)
@@ -117,7 +151,9 @@ def prepare(
     plan = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     if config.model.mean_image:
-        classifier.network.normalise(mean_image(data.loaders[0]), config.model.std)
+        image = mean_image_of(source, classifier.network)
+        classifier.network.normalise(mean_image(data.loaders[0]) if image is None else image, config.model.std)
+    classifier, begun = begin_first(config, classifier, source)
     tried: tuple[str, ...] = ()
     if dry:
         used = runtime.resolve(config.device)
@@ -133,7 +169,7 @@ def prepare(
 
     kept = run.checkpoints(execution.keep)
     task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
-    return Job(run, task, data.facts, checkpoint, (*data.notes, *inside, *problems, *tried))
+    return Job(run, task, data.facts, checkpoint, (*data.notes, *inside, *problems, *begun, *tried))
 
 
 def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
@@ -187,6 +223,7 @@ def finish(job: Job, state: loop.State) -> Saved:
         metrics={split: state.metrics[split] for split in job.task.held_out},
         chosen=loop.chosen(state)[1],
         versions=runtime.versions(),
+        **origin_of(job.task.classifier),
     )
     return Saved(state.at, job.run.model)
 
