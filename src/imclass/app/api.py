@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app import load as models
+from imclass.app.runs import configure as configurations
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single
@@ -44,7 +45,7 @@ def train(
     choices = written(choices | dict(override or {}))
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
-    config = runs.configure(recipe, context, **choices)
+    config = configurations.configure(recipe, context, **choices)
     run = Run(Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute())
     return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 
@@ -60,7 +61,7 @@ def configure(
     `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`; keywords may be dotted as well. A field of a
     stage is set in every stage. A mistake is a `UserError` that names the field.
     """
-    return runs.configure(recipe, open_context(plugins=plugins), **written(choices | dict(override or {})))
+    return configurations.configure(recipe, open_context(plugins=plugins), **written(choices | dict(override or {})))
 
 
 def create(

@@ -1,20 +1,41 @@
-"""What a user names as MODEL, found: a run's directory, a model file of a network or an ensemble, NETWORK:WEIGHTS."""
-# Tested in tests/app/verbs/test_weights.py
+"""What a user names as MODEL, found: a run, one of its legs or checkpoints, a model file, NETWORK:WEIGHTS."""
 
+import json
+import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from imclass.core.codec import from_json
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
+from imclass.core.model_file import ModelHeader
 from imclass.core.runtime import Arithmetic, device_of
 from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
-from imclass.models.classifier import NetworkClassifier, suit
+from imclass.models.classifier import NetworkClassifier, model_file, restored, suit
 from imclass.models.foreign.convert import Wanted, imported
 from imclass.models.foreign.published import PUBLISHED, obtained, published
 from imclass.store.context import Context
+from imclass.training import checkpoint
+from imclass.training.checkpoint import Checkpoint, Checkpoints
 
 CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
+WEIGHTS = "model."  # how the names of a checkpoint's tensors of the model begin
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A classifier, the file that its weights are in, and what the user should know of it."""
+
+    classifier: Classifier
+    file: Path
+    notes: tuple[str, ...] = ()
+
+
+def ignore(notes: Sequence[str]) -> None:
+    """Say nothing."""
 
 
 def load(
@@ -22,26 +43,92 @@ def load(
     context: Context,
     arithmetic: Arithmetic = CHANNELS_LAST,
     device: str = "cpu",
+    note: Callable[[Sequence[str]], None] = ignore,
 ) -> Classifier:
-    """The classifier that `model` names, verified; anything amiss is a `UserError` that says what and where.
+    """Return the classifier that `model` names, verified; anything amiss is a `UserError` that says what and where.
 
-    It is for evaluation in this arithmetic: in bf16 its weights are rounded, and it is not to be saved.
+    It is for evaluation in this arithmetic: in bf16 its weights are rounded, and it is not to be saved. `note` gets
+    what the user should know.
     """
     place = device_of(device)
-    check_has_weights(model)
-    published = is_published(model)
-    found = open_published(str(model), context) if published else unpack.load(model, context)
-    for member in unpack.networks_of(found):
+    opened = open_model(model, context)
+    note(opened.notes)
+    for member in unpack.networks_of(opened.classifier):
         suit(member.network.to(place), arithmetic)
-    return found
+    return opened.classifier
 
 
-def load_network(model: str | Path, context: Context, device: str = "cpu") -> NetworkClassifier:
+def load_network(
+    model: str | Path,
+    context: Context,
+    device: str = "cpu",
+    note: Callable[[Sequence[str]], None] = ignore,
+) -> NetworkClassifier:
     """The same where one network is needed, with its layers; another kind of classifier is a `UserError`."""
-    found = load(model, context, device=device)
+    found = load(model, context, device=device, note=note)
     if not isinstance(found, NetworkClassifier):
         raise UserError(f"{model} is not one network and has no layers; name one of its members")
     return found
+
+
+def open_model(model: str | Path, context: Context) -> Opened:
+    """Return the classifier that `model` names, on the CPU, as its file has it."""
+    check_has_weights(model)
+    if is_published(model):
+        classifier = open_published(str(model), context)
+        return Opened(classifier, obtained(published(str(model)), context.store))
+    path = Path(model)
+    if is_checkpoint(path):
+        return open_checkpoint(read_checkpoint(path), context)
+    if (path / "config.json").is_file() and not model_file(path).exists():
+        newest, problems = Checkpoints(path / "checkpoints").newest()
+        if newest is not None:
+            opened = open_checkpoint(newest, context)
+            weights = f"these are the weights of step {newest.record['at']['step']:,}"
+            return replace(opened, notes=(*problems, f"{path} is not finished: {weights}"))
+    return Opened(unpack.load(path, context), model_file(path))
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a folder is one checkpoint of a run."""
+    return path.is_dir() and (path / checkpoint.MANIFEST).is_file()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return a checkpoint, verified; raise `UserError` where it is not whole."""
+    try:
+        return checkpoint.read(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"the checkpoint {path} is damaged: {error}"
+        raise UserError(f"{why}; name another one, or the run, whose newest whole one is then taken") from None
+
+
+def open_checkpoint(found: Checkpoint, context: Context) -> Opened:
+    """Return the classifier whose weights a checkpoint holds; what they were trained on is in the run's config."""
+    file = found.path / checkpoint.TENSORS
+    try:
+        header = from_json(ModelHeader, found.record["model"])
+    except KeyError:
+        raise UserError(f"{found.path} does not say which network it is of; go on with its run") from None
+    except UserError as error:
+        raise UserError(f"{found.path}: {error}") from None
+    header = with_origins(header, found.path.parents[1] / "config.json")
+    tensors = {name.removeprefix(WEIGHTS): t for name, t in found.tensors.items() if name.startswith(WEIGHTS)}
+    return Opened(restored(tensors, header, file, context), file)
+
+
+def with_origins(header: ModelHeader, config: Path) -> ModelHeader:
+    """Return a header with recipe and data of the run whose config this is, where it has none and they can be read."""
+    try:
+        record = json.loads(config.read_bytes())
+        return replace(header, recipe=header.recipe or record["training"], data=header.data or record["data"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return header
+
+
+def spelled(model: str) -> str:
+    """Return the one spelling of a MODEL: "runs/a" for "./runs/a/"; NETWORK:WEIGHTS as it is."""
+    return model if not model or is_published(model) else os.path.normpath(os.path.expanduser(model))
 
 
 def is_published(model: str | Path) -> bool:

@@ -298,7 +298,7 @@ def write_odd_models(world: Path) -> None:
 
 def write_configs(world: Path) -> None:
     """A good config, one of a run that has saved something, bad ones, and class mappings."""
-    from imclass.app.runs.train import configure
+    from imclass.app.runs.configure import configure
     from imclass.core.codec import to_json
 
     good = to_json(configure("mnist-lenet", data="pets", batch=8))

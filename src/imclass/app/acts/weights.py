@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from imclass.app.cli.answer import say
 from imclass.app.cli.arguments import DONE, USER_ERROR, Weights
 from imclass.app.cli.checks import check_target, context_of
 from imclass.app.load import load_network
@@ -72,7 +73,7 @@ def give_out(own: Weights, model: str, context: Context) -> Outcome:
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
     check_target(out, "--out")
-    classifier = load_network(model, context)
+    classifier = load_network(model, context, note=say)
     export = exported(classifier, library, context)
     with replacing(out) as target:
         target.write(write_export(export, out.suffix.lower()))

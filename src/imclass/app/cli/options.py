@@ -30,7 +30,7 @@ def read_train(words: Sequence[str]) -> Order:
     own, choices = parse(Train, words, "imclass train")
     context = context_of(own.common)
     training, execution = base(own, context)
-    from imclass.app.runs.train import overridden  # it imports torch, which --help can do without
+    from imclass.app.runs.configure import overridden  # it imports torch, which --help can do without
 
     carried = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
     try:

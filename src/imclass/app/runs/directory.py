@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from torch import Tensor
 
 from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import FORMAT, Execution, Training
@@ -14,8 +17,12 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import write
 from imclass.core.runtime import Runtime
+from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import At
+
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,10 @@ class Run:
     @property
     def config(self) -> Path:
         return self.folder / "config.json"
+
+    @property
+    def facts(self) -> Path:
+        return self.folder / "facts.safetensors"
 
     @property
     def log(self) -> Path:
@@ -91,16 +102,20 @@ class Run:
         lines = begun.difference(training, to_json(usual))
         if self.worked:
             self.compare(begun, lines, execution, data)
-        return Plan(record, None if lines else begun.runtime)
+        if lines:
+            return Plan(record)
+        return Plan(record, begun.runtime, read_facts(self.facts, begun.facts) if begun.facts else {})
 
-    def begin(self, plan: "Plan", used: Runtime) -> None:
-        """Make the directory and its config.json, unless there is work in it already."""
+    def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NOTHING) -> None:
+        """Make the directory, the facts of its data and its config.json, unless there is work in it already."""
         if self.worked:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.locked():  # by another process that has begun here and has saved nothing yet
-                write(self.config, json.dumps(plan.record | {"runtime": to_json(used)}, indent=2) + "\n")
+                digest = write_facts(self.facts, facts) if facts else ""
+                record = plan.record | {"facts": digest, "runtime": to_json(used)}
+                write(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
@@ -151,10 +166,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will stand in a run's config.json, and the runtime that this very run resolved when it began, if it did."""
+    """What will stand in a run's config.json; and of this very run, if it has begun, its runtime and data's facts."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
+    facts: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +182,7 @@ class Begun:
     digest: str
     digests: Mapping[str, str]  # SHA-256 of the user's own files that defined what it uses, such as "network tiny"
     runtime: Runtime
+    facts: str  # the digest of what was computed from its data; empty where nothing was
 
     def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that is not what it was."""
@@ -217,6 +234,7 @@ def read_begun(file: Path, kinds: Kinds) -> Begun:
             str(record["data"]["digest"]),
             from_json(dict[str, str], record["data"].get("plugins", {})),
             from_json(Runtime, record["runtime"]),
+            str(record["facts"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None

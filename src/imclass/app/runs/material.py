@@ -98,8 +98,9 @@ def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
                 f"--schedule.warmup {steps // 10} takes a tenth"
             )
     images = len(legs[0].loader.dataset)
-    if images < FEW:
-        yield f"{images:,} training images are few to begin at random with; trained weights would serve better"
+    if images < FEW and not config.init:
+        better = "trained weights serve better, such as --init googlenet:bvlc"
+        yield f"{images:,} training images are few to begin at random with; {better}"
 
 
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:

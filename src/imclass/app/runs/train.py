@@ -1,34 +1,29 @@
 """Training as a run: everything checked and prepared, then performed as an iterator of events."""
 
 import contextlib
-import inspect
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any, get_type_hints
 
+from imclass.app.runs.beginning import begin_first, facts_of, open_source, with_means
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
-from imclass.app.runs.elsewhere import check_fields
 from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
 from imclass.app.runs.material import doubts, open_training_data
 from imclass.app.runs.settle import settle
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
-from imclass.core.codec import from_json, hints_of, to_json
-from imclass.core.config import Execution, Model, Training
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Execution, Training
 from imclass.core.contracts import Evaluation
-from imclass.core.errors import Interrupted, UnknownKey, UserError
+from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import ModelHeader
-from imclass.core.override import Words, override, typed
-from imclass.core.tables import Found
-from imclass.core.text import nearest
 from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
-from imclass.store.context import Context, find_in
+from imclass.store.context import Context
 from imclass.training.checkpoint import Checkpoint
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.keeper import Keeper
@@ -40,47 +35,6 @@ from imclass.training.state import State
 
 DEFAULT = Execution()
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
-
-
-def recipes(context: Context | None = None) -> Found:
-    """Every recipe there is, by name."""
-    return find_in(context, "imclass.recipes", "RECIPES", "recipe")
-
-
-def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
-    """Return a recipe's config; a choice is a parameter of its function, else a dotted key for `overridden`."""
-    if isinstance(recipe, Training):
-        return overridden(recipe, choices, context)
-    make = recipes(context)[recipe]
-    hints = get_type_hints(make)
-    own = [name for name in choices if name in inspect.signature(make).parameters]
-    made = make(**{n: from_json(hints.get(n, Any), typed(object, choices.pop(n), n), f"--{n}") for n in own})
-    if not isinstance(made, Training):
-        raise UserError(f"the recipe {recipe!r} returns {type(made).__name__} and not a Training; change its function")
-    return overridden(made, choices, context)
-
-
-def overridden(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
-    """Return a config with other values at dotted keys; after "model.", a field of the network's row is one, too.
-
-    Another network begins with its own row.
-    """
-    fields = hints_of(Training)
-    check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
-    changes = dict(changes)
-    network = str(typed(str, changes.get("model.network", training.model.network), "model.network"))
-    if network != training.model.network:
-        training = replace(training, model=replace(training.model, network=network, row={}))
-    common = hints_of(Model)
-    for key in [key for key in changes if key.startswith("model.") and key.split(".")[1] not in common]:
-        name, hints = key.removeprefix("model."), hints_of(type(networks(context)[network].row))
-        if name not in hints:
-            known = [*hints, *common]
-            message = f"{network} has no field {name!r}{nearest(name, known)}"
-            raise UnknownKey(message, key, [f"model.{field}" for field in known])
-        value = to_json(typed(hints[name], changes.pop(key), key))
-        changes[f"model.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
-    return override(training, changes, kinds_in(context))
 
 
 @dataclass(frozen=True)
@@ -122,7 +76,9 @@ def prepare(
 
     `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
     """
-    run = replace(run, kinds=kinds_in(context))
+    run, source = replace(run, kinds=kinds_in(context)), open_source(config, context)
+    if source is not None:
+        config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, context)
     inside = run.inside(data.train)
 
@@ -131,7 +87,8 @@ def prepare(
         return evaluate(trained, held_out, workers=execution.workers, strict=execution.strict)
 
     config = resolve_models(config, context)
-    header = ModelHeader("", {}, data.train.classes, config.preprocess, recipe=to_json(config), data=data.facts)
+    origin = source.origin if source else {}
+    header = ModelHeader("", {}, data.train.classes, config.preprocess, to_json(config), data.facts, **origin)
     legs = plan(config, Material(data.train, tuple(data.held_out)), header, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
@@ -139,12 +96,15 @@ def prepare(
     if dry:
         used = runtime.resolve(config.device)
     else:
+        facts = begun.facts if begun.facts is not None else facts_of(legs, source)
+        legs = with_means(legs, facts)
         first = legs[0].make()
+        legs = (replace(legs[0], drawn=first), *legs[1:])
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
         used, tried = settle(config, recorded, first, legs[0].loader)
-        run.begin(begun, used)
-        legs = (replace(legs[0], drawn=first), *legs[1:])
-    notes = (*data.notes, *doubts(config, legs), *inside, *problems, *tried)
+        run.begin(begun, used, facts)
+    legs, taken = begin_first(legs, source)
+    notes = (*data.notes, *doubts(config, legs), *inside, *problems, *taken, *tried)
     return Job(run, config, execution, legs, used, checkpoint, notes)
 
 

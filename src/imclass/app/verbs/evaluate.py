@@ -78,7 +78,9 @@ def requested(own: Evaluate, context: Context) -> Request:
     saved = [path for path in own.models if is_scores(path)]
     arithmetic = Arithmetic(own.precision, "nhwc")
     request = Request(
-        models={str(path): load(path, context, arithmetic, own.device) for path in own.models if path not in saved},
+        models={
+            str(path): load(path, context, arithmetic, own.device, say) for path in own.models if path not in saved
+        },
         saved=tuple(saved_row(path) for path in saved),
         order=tuple(map(str, own.models)),
         protocols=looks(own.protocol, own.scales, context),

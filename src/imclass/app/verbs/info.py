@@ -3,29 +3,29 @@
 from pathlib import Path
 from typing import Any
 
-from imclass.app.cli.answer import show
+from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, Info
 from imclass.app.cli.checks import context_of
-from imclass.app.load import is_published, open_published
+from imclass.app.load import is_published, open_model, open_published
 from imclass.app.text.columns import plain
 from imclass.core.codec import to_json
 from imclass.core.files import file_digest
 from imclass.evaluation import unpack
 from imclass.evaluation.ensemble import Ensemble
-from imclass.models.classifier import model_file
 from imclass.models.foreign.published import obtained, published
 from imclass.store.context import Context
 
 
 def model_info(path: Path, context: Context) -> dict[str, Any]:
-    """Everything a model file holds beside its tensors, and their number."""
-    file = model_file(path)
-    classifier = unpack.load(file, context)
-    parameters = sum(p.numel() for one in unpack.networks_of(classifier) for p in one.network.parameters())
-    header = to_json(classifier.header)
-    if not isinstance(classifier, Ensemble):
+    """Return everything that the file of a model holds beside its tensors, and their number."""
+    opened = open_model(path, context)
+    say(opened.notes)
+    found = unpack.networks_of(opened.classifier)
+    parameters = sum(p.numel() for one in found for p in one.network.parameters())
+    header = to_json(opened.classifier.header if isinstance(opened.classifier, Ensemble) else found[0].file_header)
+    if not isinstance(opened.classifier, Ensemble):
         del header["members"], header["temperature"]
-    return {"file": str(file), "sha256": file_digest(file), "parameters": parameters, **header}
+    return {"file": str(opened.file), "sha256": file_digest(opened.file), "parameters": parameters, **header}
 
 
 def published_info(model: str, context: Context) -> dict[str, Any]:

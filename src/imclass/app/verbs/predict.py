@@ -54,7 +54,7 @@ def run(own: Predict) -> int:
     check_workers(own.workers)
     files = gather(own.paths)
     context = context_of(own.common)
-    classifier = load(own.model, context, device=own.device)
+    classifier = load(own.model, context, device=own.device, note=say)
     protocol = protocols(context)[own.protocol] if own.protocol else None
     member = member_of(str(own.model), classifier, protocol)
     form = "json" if own.common.json else own.format

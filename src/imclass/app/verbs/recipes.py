@@ -12,7 +12,7 @@ from imclass.store.context import Context
 
 def recipes(context: Context) -> Listing:
     """Return the recipes: name, network, data set, epochs, the first line of the docstring; in detail the config."""
-    from imclass.app.runs.train import recipes as all_recipes
+    from imclass.app.runs.configure import recipes as all_recipes
 
     return describe_all(all_recipes(context), row, detail)
 

@@ -1,0 +1,92 @@
+"""A recipe's config with what a user chose instead, the network and preprocess of `init` included."""
+# Tested in tests/app/cli/test_options.py
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+from imclass.app.load import spelled
+from imclass.app.runs.beginning import adopt
+from imclass.app.runs.elsewhere import check_fields
+from imclass.core.codec import from_json, hints_of, to_json
+from imclass.core.config import Model, Training
+from imclass.core.errors import UnknownKey, UserError
+from imclass.core.override import Words, override, typed
+from imclass.core.tables import Found
+from imclass.core.text import nearest
+from imclass.models.classifier import networks
+from imclass.store.context import Context, find_in, open_context
+from imclass.training.kinds import kinds_in
+
+STAGED = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of what a stage has for itself
+
+
+def recipes(context: Context | None = None) -> Found:
+    """Every recipe there is, by name."""
+    return find_in(context, "imclass.recipes", "RECIPES", "recipe")
+
+
+def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
+    """Return a recipe's config; a choice is a parameter of its function, else a dotted key for `overridden`."""
+    if isinstance(recipe, Training):
+        return overridden(recipe, choices, context)
+    make = recipes(context)[recipe]
+    hints = get_type_hints(make)
+    own = [name for name in choices if name in inspect.signature(make).parameters]
+    made = make(**{n: from_json(hints.get(n, Any), typed(object, choices.pop(n), n), f"--{n}") for n in own})
+    if not isinstance(made, Training):
+        raise UserError(f"the recipe {recipe!r} returns {type(made).__name__} and not a Training; change its function")
+    return overridden(made, choices, context)
+
+
+def overridden(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
+    """Return a config with other values at dotted keys; after "model.", a field of the network's row is one, too.
+
+    Another network begins with its own row. With `init`, the model and the preprocess that are changed are those of the
+    model that it names. A stage's own model and preprocess begin as the run's.
+    """
+    fields, kinds = hints_of(Training), kinds_in(context)
+    check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
+    changes = dict(changes)
+    if isinstance(init := typed(str, changes.get("init", training.init), "init"), str):
+        changes |= {"init": spelled(init)} if "init" in changes else {}
+        if spelled(init) != training.init:
+            training = replace(training, init=spelled(init), init_digest="")
+        training = adopt(training, context or open_context())
+    staged = {key: changes.pop(key) for key in [*changes] if STAGED.match(key)}
+    model, changes = with_row(training.model, "model", changes, context)
+    training = override(replace(training, model=model), changes, kinds)
+    stages = list(training.stages)
+    for i, field in sorted({(int(m[1]), m[2]) for m in map(STAGED.match, staged) if m and int(m[1]) < len(stages)}):
+        begun = getattr(stages[i], field) or getattr(training, field)
+        if field == "model":
+            begun, staged = with_row(begun, f"stages.{i}.model", staged, context)
+        stages[i] = replace(stages[i], **{field: begun})
+    return override(replace(training, stages=tuple(stages)), staged, kinds)
+
+
+def with_row(
+    model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
+) -> tuple[Model, dict[str, Any]]:
+    """Return the model that the changes under `prefix` begin from, and all changes with fields of its row under "row".
+
+    Another network begins with its own row.
+    """
+    changed, common = dict(changes), hints_of(Model)
+    network = str(typed(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))
+    if network != model.network:
+        model = replace(model, network=network, row={})
+    for key in [key for key in changed if key.startswith(f"{prefix}.")]:
+        name = key.removeprefix(f"{prefix}.")
+        if name.split(".")[0] in common:
+            continue
+        hints = hints_of(type(networks(context)[network].row))
+        if name not in hints:
+            known = [*hints, *common]
+            message = f"{network} has no field {name!r}{nearest(name, known)}"
+            raise UnknownKey(message, key, [f"{prefix}.{field}" for field in known])
+        value = to_json(typed(hints[name], changed.pop(key), key))
+        changed[f"{prefix}.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
+    return model, changed

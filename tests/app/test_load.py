@@ -1,0 +1,106 @@
+"""What may stand for MODEL: a run that is not finished, a checkpoint, a leg, each with its weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from imclass.app.api import load as load_public
+from imclass.app.api import train
+from imclass.app.cli.main import main
+from imclass.app.load import load_network, open_model, spelled
+from imclass.core.errors import UserError
+from imclass.store.context import open_context
+from imclass.training.checkpoint import read
+from imclass.training.events import EpochEnd
+from tests.support.command import shown
+from tests.support.small import tree, untrained
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was left after its first epoch of two, beside its data."""
+    folder = tmp_path_factory.mktemp("half")
+    pets = tree(folder / "pets")
+    left = 0
+    for event in train("mnist-lenet", folder / "run", data=str(pets), batch=4, epochs=3, seed=1):
+        left += isinstance(event, EpochEnd)
+        if left == 3:
+            break
+    return folder
+
+
+@pytest.fixture
+def run(half: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(half / "run", tmp_path / "run"))
+
+
+def newest(run: Path) -> Path:
+    return sorted((run / "checkpoints").iterdir())[-1]
+
+
+def test_an_unfinished_run_is_its_newest_checkpoint_with_a_note(
+    run: Path, half: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = load_network(run, open_context())
+    tensors = read(newest(run)).tensors
+    assert all(torch.equal(t, tensors[f"model.{name}"]) for name, t in found.network.state_dict().items())
+    assert found.classes == ("cat", "dog") and found.file_header.chosen == "step 8"
+    assert main(["predict", str(run), str(half / "pets" / "cat" / "000.png")]) == 0
+    assert capsys.readouterr().err.startswith(f"note: {run} is not finished: these are the weights of step 8\n")
+
+
+def test_each_verb_takes_a_checkpoint(
+    run: Path, half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, last = sorted((run / "checkpoints").iterdir())
+    record = shown(capsys, "info", str(older))
+    assert record["chosen"] == "step 4" and record["file"] == str(older / "tensors.safetensors")
+    assert record["data"]["path"] == str(half / "pets") and record["recipe"]["recipe"] == "mnist-lenet"
+    assert shown(capsys, "evaluate", str(last), "--workers", "0")["total"] == 4  # held out by the run's own split
+    words = [str(half / "pets"), "--layer", "head.1", "--out", str(tmp_path / "f.npy")]
+    assert shown(capsys, "features", str(last), *words)["shape"][0] == 20
+    assert main(["weights", "export", str(last), "--format", "torchvision", "--out", str(tmp_path / "x.pth")]) == 2
+    assert "lenet-5" in capsys.readouterr().err  # it was read, and has no names of torchvision's
+    assert load_public(last).classes == ("cat", "dog")
+
+
+def test_a_damaged_checkpoint_is_passed_over_by_the_run_and_refused_by_name(run: Path) -> None:
+    last = newest(run)
+    (last / "tensors.safetensors").write_bytes(b"0")
+    opened = open_model(run, open_context())
+    assert "is damaged and was passed over" in opened.notes[0] and opened.notes[1].endswith("the weights of step 4")
+    with pytest.raises(UserError, match=f"the checkpoint {last} is damaged: tensors.safetensors does not match"):
+        open_model(last, open_context())
+
+
+def test_a_run_without_a_checkpoint_has_no_weights(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(UserError, match=r"is not finished: it has no model.safetensors yet, and no weights"):
+        open_model(run, open_context())
+
+
+def test_a_checkpoint_that_names_no_network_is_refused(run: Path) -> None:
+    from imclass.training.checkpoint import Checkpoints
+
+    found = read(newest(run))
+    record = {key: value for key, value in found.record.items() if key != "model"}
+    Checkpoints(run / "checkpoints").save(newest(run).name, found.tensors, record)
+    with pytest.raises(UserError, match="does not say which network it is of"):
+        open_model(run, open_context())
+
+
+def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
+    leg = tmp_path / "run" / "legs" / "00-first"
+    leg.mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text(json.dumps({}))
+    untrained(leg / "model.safetensors")
+    assert open_model(leg, open_context()).notes == ()
+
+
+def test_a_model_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert spelled("./runs//a/") == "runs/a" and spelled("~/a") == str(tmp_path / "a")
+    assert spelled("googlenet:bvlc") == "googlenet:bvlc" and spelled("") == ""
