@@ -83,7 +83,7 @@ class Schedule(ABC):
 
 
 @dataclass(frozen=True)
-class Augment(ABC):
+class Augment:
     """A kind of random change of training images with its settings. Each choice follows (seed, epoch, sample) alone.
 
     A kind has one of two methods. `windows(before, sizes, draws, ids, repeat)` chooses geometry for many images without
