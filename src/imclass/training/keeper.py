@@ -61,5 +61,7 @@ class Keeper:
         header = leg.header
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in dict.fromkeys([path, *([self.folder / "model.safetensors"] if last else [])]):
-            state.learner.classifier.save(file, recipe=header.recipe, data=header.data, licence=header.licence, **facts)
+            state.learner.classifier.save(
+                file, recipe=header.recipe, data=header.data, licence=header.licence, init=header.init, **facts
+            )
         return LegEnd(state.next_leg(), leg.name, path, chosen, metrics)

@@ -1,7 +1,7 @@
 """Colours of training images: kinds that change the pixels of one view at a time."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -13,7 +13,6 @@ from imclass.core.randomness import Draws
 from imclass.data.augment.window import scoped
 
 
-@runtime_checkable
 class Colour(Protocol):
     """A kind of augmentation that changes colours."""
 
@@ -22,11 +21,16 @@ class Colour(Protocol):
         ...
 
 
+def is_colour(rule: object) -> TypeGuard[Colour]:
+    """Return whether a rule changes colours."""
+    return hasattr(rule, "colour")
+
+
 def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
     """Return views in the colours that the rules give them, in their order; where none does, the views themselves."""
-    chosen = [(rule, own) for rule, own in scoped(rules, draws) if isinstance(rule, Colour)]
+    chosen = [(rule, own) for rule, own in scoped(rules, draws) if is_colour(rule)]
     if not chosen:
         return views
     painted = np.empty_like(views)
