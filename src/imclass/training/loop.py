@@ -23,7 +23,7 @@ from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, 
 
 SUMS = ("loss", "auxiliary", "correct", "images", "refused")  # of the running epoch
 
-Report: TypeAlias = Callable[[int, int], None]  # of how many images are scored, and how many there are
+Watch: TypeAlias = Callable[[], None]  # called often; what it raises ends what it watches
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Task:
     classifier: NetworkClassifier
     loaders: tuple[Loader, ...]  # one a stage
     held_out: tuple[str, ...]  # the splits that are scored
-    score: Callable[[NetworkClassifier, str, Report], Evaluation]  # of a split, with a word after each batch
+    score: Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split; watched between its images
     checkpoints: Checkpoints
     runtime: Runtime
     execution: Execution = Execution()
@@ -251,15 +251,17 @@ def save(state: State) -> Saved:
 
 def score(state: State, split: str) -> Evaluation | None:
     """Return the scores of a split; `None` where the user asks to stop meanwhile."""
-    task = state.task
+    task, stop = state.task, Interrupted()
 
-    def go_on(done: int, total: int) -> None:
-        if done < total and task.asked_to_stop():
-            raise Interrupted
+    def watch() -> None:
+        if task.asked_to_stop():
+            raise stop
 
     try:
-        return task.score(task.classifier, split, go_on)
-    except Interrupted:
+        return task.score(task.classifier, split, watch)
+    except Interrupted as interrupted:
+        if interrupted is not stop:  # a second signal, which wants nothing saved
+            raise
         return None
 
 

@@ -3,11 +3,8 @@
 import contextlib
 import inspect
 import itertools
-import signal
-import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -22,6 +19,7 @@ from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
 from imclass.app.runs.material import open_training_data
 from imclass.app.runs.settle import settle
+from imclass.app.runs.signals import Acknowledge, listening
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, hints_of, to_json
@@ -35,14 +33,15 @@ from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.models.views.batches import views_at_once
 from imclass.store.context import Context, find_in
 from imclass.training import loop
-from imclass.training.checkpoint import Checkpoint
+from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.kinds import kinds_in
 
 DEFAULT = Execution()
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
+VIEWS = 256  # scored at a time, at most; a processor is as fast with fewer large ones, and answers a signal sooner
 
 
 def recipes(context: Context | None = None) -> Found:
@@ -127,9 +126,10 @@ def prepare(
         run.begin(plan, used)
     precision.laid_out(classifier.network, used.arithmetic).to(used.device)
 
-    def score(trained: NetworkClassifier, split: str, report: loop.Report) -> Evaluation:
-        held_out = data.held_out[split]
-        return evaluate(trained, held_out, workers=execution.workers, report=report, strict=execution.strict)
+    def score(trained: NetworkClassifier, split: str, watch: loop.Watch) -> Evaluation:
+        batch = min(VIEWS, views_at_once(trained.preprocess)) if used.device == "cpu" else VIEWS
+        workers, strict = execution.workers, execution.strict
+        return evaluate(trained, data.held_out[split], batch=batch, workers=workers, strict=strict, watch=watch)
 
     kept = run.checkpoints(execution.keep)
     task = loop.Task(config, classifier, data.loaders, tuple(data.held_out), score, kept, used, execution)
@@ -142,15 +142,20 @@ def mean_image(first: Loader) -> Float[Tensor, "C H W"]:
     return torch.from_numpy(mean.transpose(2, 0, 1)).float()
 
 
-def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
-    """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers."""
+def perform(
+    job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
+) -> Generator[Event, None, None]:
+    """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers.
+
+    A signal saves and stops; `acknowledge` is called at once, in its handler, with a line for the user.
+    """
     if job.run.finished:
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
-        asked, moving = stack.enter_context(signals())
+        stop = stack.enter_context(listening(acknowledge, lambda: last_kept(job.task.checkpoints)))
         runtime.apply(job.task.runtime)
-        task = replace(job.task, asked_to_stop=asked.is_set)
+        task = replace(job.task, asked_to_stop=stop.asked)
         job.run.cut(job.checkpoint)
         state = loop.start(task, job.checkpoint)
         watching: list[Consumer] = [Log(job.run)]
@@ -161,7 +166,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         last: Event | None = None
         for last in itertools.chain(loop.steps(state), loop.conclude(state)):
             if isinstance(last, StepEnd):
-                moving.set()
+                stop.started = True
             for consumer in watching:
                 consumer.see(last)
             if task.execution.strict and isinstance(last, StepEnd) and last.refused:
@@ -173,9 +178,17 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
             if not task.execution.keep_checkpoints:
                 task.checkpoints.clear()
             yield finished
+            if stop.asked():
+                raise Interrupted(f"the run is finished: {job.run.model}")
         elif not isinstance(last, NonFinite):
             problem = last.problem if isinstance(last, Saved) else ""
             raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
+
+
+def last_kept(checkpoints: Checkpoints) -> str:
+    """Return which checkpoint there is to go on from, if any."""
+    names = checkpoints.names()
+    return f"the last checkpoint is {names[-1]}" if names else ""
 
 
 def finish(job: Job, state: loop.State) -> Saved:
@@ -189,30 +202,3 @@ def finish(job: Job, state: loop.State) -> Saved:
         versions=runtime.versions(),
     )
     return Saved(state.at, job.run.model)
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Yield two flags: Ctrl-C, SIGTERM and SIGHUP set the first; until the second is set, they end the run at once.
-
-    Before its first step a run has nothing to save, and may be decoding all images. A signal that is ignored already
-    stays so: `nohup` and shells that start something in the background ask for it. Outside the main thread signals are
-    left alone.
-    """
-    asked, moving = threading.Event(), threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked, moving
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        if not moving.is_set():
-            raise Interrupted("stopped before the first step")
-
-    heard = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, ask) for s in heard}
-    try:
-        yield asked, moving
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

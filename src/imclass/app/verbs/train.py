@@ -1,5 +1,6 @@
 """The verb `train`: a recipe on a data set, with progress, to a finished run."""
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
 from imclass.app.cli.options import Order
+from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import write_report
 from imclass.app.runs.book import Book
@@ -49,14 +51,17 @@ def train(job: Job, order: Order) -> None:
     print(printable(begun), file=sys.stderr)
     steps = sum(len(loader) * stage.epochs for loader, stage in zip(job.task.loaders, stages, strict=True))
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
-    for event in perform(job, [Expendable("the progress", lambda: screen(order.own.style, steps, done))]):
-        match event:
-            case NonFinite(action="stop"):
-                raise UserError(stopped(event, run))
-            case Saved(problem=problem, path=path) if problem and event.at.stage > loop.last_stage(job.task):
-                raise UserError(
-                    f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
-                )
+    progress = Expendable("the progress", lambda: screen(order.own.style, steps, done))
+    with contextlib.closing(perform(job, [progress], interject)) as events:  # the bar goes before a message comes
+        for event in events:
+            match event:
+                case NonFinite(action="stop"):
+                    raise UserError(stopped(event, run))
+                case Saved(problem=problem, path=path) if problem and event.at.stage > loop.last_stage(job.task):
+                    raise UserError(
+                        f"the last checkpoint {path} could not be written: {problem}; "
+                        "make room and give the command again"
+                    )
     if not order.execution.keep_checkpoints:
         print("note: the checkpoints of a finished run are removed; --keep-checkpoints keeps them", file=sys.stderr)
 
