@@ -78,11 +78,10 @@ def evaluate_each(
 
     Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
     and left out, or with `strict` a `UserError`. `report(done, total)` is called after each batch, for the share of
-    this process; `watch()` before each image is taken, to end the scoring by an exception such as `Interrupted`, which
-    leaves no thread behind. These and `workers` (decoding threads) change no result; `batch` and the number of
-    processes decide how many images go through a network together, and with it the order of its sums: log-scores differ
-    by rounding, some 1e-5 of their scale. All results are in the first process, the others return none. Top-5 counts
-    the best K where there are fewer than five classes.
+    this process; `watch()` before each image is taken, and may raise `Interrupted`, which ends the threads as well.
+    These and `workers` (decoding threads) change no result; `batch` and the number of processes decide how many images
+    go through a network together, and with it the order of its sums: log-scores differ by rounding, some 1e-5 of their
+    scale. All results are in the first process, the others return none. Top-5 is of the best K under five classes.
     """
     need(batch >= 1, "batch", batch, "at least 1")
     labels = [join(dataset.classes, m.classes, mapping, dataset.origin.path)[dataset.labels] for m in members]
