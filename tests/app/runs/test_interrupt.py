@@ -19,6 +19,7 @@ from imclass.app.cli.main import main
 from imclass.app.runs import signals
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
+from imclass.app.verbs import train as verb
 from imclass.data.sets.folder import FolderDataset
 from imclass.training import checkpoint
 from tests.support.small import digest, start, tree, untrained, wait_until
@@ -333,6 +334,26 @@ def test_a_signal_before_the_first_step_ends_it_at_once(
     assert "imclass: stopped before the first step. To go on: imclass train" in capsys.readouterr().err
     assert next(calls) == 4  # no image was decoded after that
     assert main(words) == 0
+
+
+@pytest.mark.parametrize("when", ["finish", "write_report"])
+def test_a_signal_after_the_last_step_leaves_a_finished_run(
+    when: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, module = [*WORDS, "--epochs", "1", "--out", when], runs if when == "finish" else verb
+    real = getattr(module, when)
+
+    def pressed(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return real(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, when, pressed)
+        assert main(words) == 75
+    assert f"imclass: the run is finished: {when}/model.safetensors" in capsys.readouterr().err
+    report = place / when / "report.html"
+    assert (place / when / "model.safetensors").is_file() and not report.exists()
+    assert main(words) == 0 and report.is_file()
 
 
 @pytest.mark.slow

@@ -1,14 +1,17 @@
 """What a signal does to a run, by itself; `test_interrupt.py` sends them to real processes."""
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imclass.app.runs import signals
-from imclass.app.runs.signals import AS_ONE, STOPPING, listening
+from imclass.app.runs.signals import AS_ONE, STOPPING, ending, listening
 from imclass.core.errors import Interrupted
 
 
@@ -52,6 +55,28 @@ def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) ->
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)  # the same one, delivered twice while it ends
         assert stop.asked() and not lines
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_command_ends_at_any_of_them(number: int, clock: list[float]) -> None:
+    with ending():
+        with pytest.raises(Interrupted, match=r"^interrupted$"):
+            signal.raise_signal(number)
+        signal.raise_signal(number)  # delivered twice
+        clock[0] = AS_ONE
+        with pytest.raises(Interrupted):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(("raised", "code"), [("KeyboardInterrupt", -signal.SIGINT), ("Interrupted", 75)])
+def test_an_interrupt_within_exec_keeps_the_exit_code(raised: str, code: int, tmp_path: Path) -> None:
+    """The twin shows why a plain one does not do."""
+    text = "import sys\nfrom imclass.core.errors import Interrupted\ntry:\n    exec('raise ' + sys.argv[1])\n"
+    text += "except KeyboardInterrupt:\n    sys.exit(75)"
+    (tmp_path / "ending.py").write_text(text)
+    found = subprocess.run([sys.executable, "-m", "ending", raised], cwd=tmp_path, check=False)
+    assert found.returncode == code
 
 
 def test_without_anybody_to_tell(clock: list[float]) -> None:

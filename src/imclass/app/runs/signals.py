@@ -39,13 +39,9 @@ def listening(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = 
 
     Raise `Interrupted` from the handler for a first signal before the run has `started`, and for one that comes more
     than half a second after the first; `kept()` says then what there is of the run. `acknowledge` is called, in the
-    handler, with a line for the user. A signal that is ignored already stays so: `nohup` and shells that start
-    something in the background ask for it. Outside the main thread signals are left alone.
+    handler, with a line for the user.
     """
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
     def answer(number: int, frame: FrameType | None) -> None:
         now, first = time.monotonic(), stop.asked_at is None
@@ -60,10 +56,42 @@ def listening(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = 
         if acknowledge is not None:
             acknowledge(line(number))
 
-    heard = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
+    with answered(answer):
+        yield stop
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Raise `Interrupted` at Ctrl-C, SIGTERM and SIGHUP, for the time of a block.
+
+    A plain `KeyboardInterrupt` would do for Ctrl-C, but where one passes through `exec`, as it does while dataclasses
+    are made, Python ends with the signal although it was caught.
+    """
+    asked_at = -AS_ONE
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        nonlocal asked_at
+        now = time.monotonic()
+        if now - asked_at >= AS_ONE:
+            asked_at = now
+            raise Interrupted("interrupted")
+
+    with answered(answer):
+        yield
+
+
+@contextlib.contextmanager
+def answered(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let `answer` handle the signals that end a run, for the time of a block.
+
+    A signal that is ignored already stays so: `nohup` and shells that start something in the background ask for it.
+    Outside the main thread signals are left alone.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    heard = [s for s in STOPPING if here and signal.getsignal(s) is not signal.SIG_IGN]
     before = {s: signal.signal(s, answer) for s in heard}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

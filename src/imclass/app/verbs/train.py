@@ -19,7 +19,7 @@ from imclass.app.runs.expendable import Expendable, note_failure
 from imclass.app.runs.progress import Screen
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.core.codec import to_json
-from imclass.core.errors import UserError
+from imclass.core.errors import Interrupted, UserError
 from imclass.core.text import printable
 from imclass.store.context import Context
 from imclass.training import loop
@@ -73,6 +73,8 @@ def add_report(order: Order, run: Run) -> None:
         return
     try:
         write_report(run, page, order.context, order.execution.workers)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the run is finished: {run.model}; {page.name} is not written yet") from None
     except Exception as error:
         note_failure(f"{page} was not written", error, f"imclass report {shlex.quote(str(run.folder))} tries again")
 
