@@ -1,6 +1,7 @@
 """`evaluate`: every image is counted or named, and batch and workers change nothing beyond rounding."""
 
 import math
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from imclass.core.contracts import Evaluation, Refused
-from imclass.core.errors import UserError
+from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Processes
 from imclass.evaluation import score as run
@@ -277,6 +278,29 @@ def test_images_that_are_looked_at_often_are_counted_sooner(protocol: str | None
     chosen = run.protocols()[protocol] if protocol else None
     evaluate(Linear(), pictures(70), chosen, report=lambda done, _: seen.append(done))
     assert seen == told
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("pictures", 0), ("pictures", 2), ("array", 0)])
+def test_a_watch_ends_the_scoring_and_changes_nothing_else(kind: str, workers: int) -> None:
+    """It is asked before each image is taken, in an array before each batch."""
+    classifier = Linear(preprocess=Preprocess(SIZE, scale=SIZE))
+    data = pictures(20, bad=frozenset({2})) if kind == "pictures" else pictures(20, size=(SIZE, SIZE), in_memory=True)
+    asked: list[int] = []
+    watched = evaluate(classifier, data, batch=8, workers=workers, watch=lambda: asked.append(1))
+    assert len(asked) == (20 if kind == "pictures" else 3)
+    alone = evaluate(classifier, data, batch=8, workers=workers)
+    assert (watched.scores == alone.scores).all() and watched.refused == alone.refused
+
+    left, told = iter(range(10 if kind == "pictures" else 2)), list[int]()
+
+    def stop() -> None:
+        if next(left, None) is None:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        evaluate(classifier, data, batch=8, workers=workers, watch=stop, report=lambda done, _: told.append(done))
+    assert told == ([8] if kind == "pictures" else [8, 16])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("imclass")]
 
 
 def test_a_batch_of_nothing_is_refused() -> None:

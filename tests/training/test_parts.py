@@ -123,7 +123,9 @@ def folders(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Leg, Leg]:
         if bad:
             (tmp_path / "photos" / "cat" / "003.png").write_text("no image")
         data = open_split(str(tmp_path / "photos"), "all", open_context())
-        leg = leg_of(data, Model("vgg-bn-drop", {"widths": (8, 8, 16, 16, 16), "hidden": 16}), 32, batch=16, micro_batches=4)
+        leg = leg_of(
+            data, Model("vgg-bn-drop", {"widths": (8, 8, 16, 16, 16), "hidden": 16}), 32, batch=16, micro_batches=4
+        )
         legs.append(leg)
     return legs[0], legs[1]
 

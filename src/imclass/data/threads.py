@@ -1,7 +1,7 @@
 """Work spread over threads with its order kept. Pillow's decoding and resizing release the GIL, so threads suffice."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
@@ -63,6 +63,6 @@ def attempt(images: Images, look: Callable[[Image], R], i: int) -> R | BadImage:
         raise RuntimeError(f"{images.name(i)}: {type(error).__name__}: {error}") from error
 
 
-def ordered(dataset: Images, indices: Int64[np.ndarray, "N"], workers: int) -> Iterator[Image | BadImage]:
+def ordered(dataset: Images, indices: Int64[np.ndarray, "N"], workers: int) -> Generator[Image | BadImage, None, None]:
     """The decoded images at `indices`, in that order, each whole or as the `BadImage` that says why not."""
     return in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)

@@ -1,6 +1,7 @@
 """Score a split of a data set: every image is either counted or named as refused."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +25,7 @@ LOOKED_AT = 28  # images scored at a time where each may be looked at a hundred 
 ALONE = Processes()
 
 Report = Callable[[int, int], None]
+Watch = Callable[[], None]  # called before each image or batch is taken; what it raises ends the scoring
 
 
 def protocols(context: Context | None = None) -> Found:
@@ -50,13 +52,15 @@ def evaluate(
     report: Report | None = None,
     mapping: Mapping[str, str] | None = None,
     strict: bool = False,
+    watch: Watch | None = None,
 ) -> Evaluation:
     """Scores of a whole split, its mean cross-entropy and its top-1 and top-5 accuracy.
 
     Without a `protocol` each image is seen as in training, by the classifier's own preprocess ("native").
     The rest is as in `evaluate_each`.
     """
-    return evaluate_each([Member(classifier, protocol)], dataset, batch, workers, report, mapping, strict)[0]
+    members = [Member(classifier, protocol)]
+    return evaluate_each(members, dataset, batch, workers, report, mapping, strict, watch=watch)[0]
 
 
 def evaluate_each(
@@ -68,15 +72,16 @@ def evaluate_each(
     mapping: Mapping[str, str] | None = None,
     strict: bool = False,
     processes: Processes = ALONE,
+    watch: Watch | None = None,
 ) -> list[Evaluation]:
     """An `Evaluation` for each member, from one pass over the split: an image is decoded once for all of them.
 
     Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
     and left out, or with `strict` a `UserError`. `report(done, total)` is called after each batch, for the share of
-    this process. `workers` (decoding threads) changes no result; `batch` and the number of processes decide how many
-    images go through a network together, and with it the order of its sums: log-scores differ by rounding, some 1e-5
-    of their scale. All results are in the first process, the others return none. Top-5 counts the best K where there
-    are fewer than five classes.
+    this process; `watch()` before each image is taken, and may raise `Interrupted`, which ends the threads as well.
+    These and `workers` (decoding threads) change no result; `batch` and the number of processes decide how many images
+    go through a network together, and with it the order of its sums: log-scores differ by rounding, some 1e-5 of their
+    scale. All results are in the first process, the others return none. Top-5 is of the best K under five classes.
     """
     need(batch >= 1, "batch", batch, "at least 1")
     ranks = [join(dataset.classes, m.classes, mapping, dataset.origin.path) for m in members]
@@ -85,7 +90,7 @@ def evaluate_each(
         member.check()
     mine: Part | UserError
     try:
-        mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict)
+        mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
         mine = error  # told by the first process, for which all others would wait in vain
     shares: list[Part] = []
@@ -133,12 +138,13 @@ def share(
     workers: int,
     report: Report | None,
     strict: bool,
+    watch: Watch | None = None,
 ) -> Part:
     """The images at `positions` as one part. Beside its scores only one batch is held at a time."""
     kept: list[int] = []
     refused: list[Refused] = []
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
-    for part in parts(members, dataset, positions, batch, workers):
+    for part in parts(members, dataset, positions, batch, workers, watch or unwatched):
         if strict and part.refused:
             raise UserError(f"refused: {described(part.refused[0])}; fix or remove the file, or go without --strict")
         for all_scores, some in zip(scores, part.scores, strict=True):
@@ -151,23 +157,31 @@ def share(
     return Part(np.array(kept, np.int64), [s[: len(kept)] for s in scores], refused)
 
 
-def parts(members: Sequence[Member], dataset: Dataset, positions: range, batch: int, workers: int) -> Iterator[Part]:
+def unwatched() -> None:
+    """Let the scoring go on."""
+
+
+def parts(
+    members: Sequence[Member], dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = unwatched
+) -> Iterator[Part]:
     """The data set in order. One that lies in memory as the networks want it is scored without touching single ones."""
     array = dataset.array
     networks = [direct(member, array) for member in members] if array is not None else [None]
     if array is not None and all(networks):
         for start in range(positions.start, positions.stop, batch):
+            watch()
             stop = min(start + batch, positions.stop)
             views = to_batch(array[start:stop])
             yield Part(np.arange(start, stop), [n.scores(views).numpy() for n in networks if n], [])
         return
     most = min(batch, LOOKED_AT) if array is None and any(map(looks_often, members)) else batch
-    for chunk in chunks(dataset, positions, most, workers):
-        images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
-        bad = [item for _, item in chunk if isinstance(item, BadImage)]
-        seen = list(images.values())
-        scores = [member.classify(seen).numpy() for member in members]
-        yield Part(np.array(list(images), np.int64), scores, [Refused(b.path, b.code, b.detail) for b in bad])
+    with contextlib.closing(chunks(dataset, positions, most, workers, watch)) as found:
+        for chunk in found:
+            images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
+            bad = [item for _, item in chunk if isinstance(item, BadImage)]
+            seen = list(images.values())
+            scores = [member.classify(seen).numpy() for member in members]
+            yield Part(np.array(list(images), np.int64), scores, [Refused(b.path, b.code, b.detail) for b in bad])
 
 
 def looks_often(member: Member) -> bool:
@@ -184,18 +198,20 @@ def direct(member: Member, array: UInt8[np.ndarray, "N H W C"]) -> ViewClassifie
 
 
 def chunks(
-    dataset: Dataset, positions: range, batch: int, workers: int
-) -> Iterator[list[tuple[int, Image | BadImage]]]:
+    dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = unwatched
+) -> Generator[list[tuple[int, Image | BadImage]], None, None]:
     """Positions and decoded images in order, at most `batch` at a time and fewer where the images are large."""
     chunk: list[tuple[int, Image | BadImage]] = []
     held = 0
-    items = ordered(dataset, np.arange(positions.start, positions.stop), workers)
-    for i, item in zip(positions, items, strict=True):
-        chunk.append((i, item))
-        held += 0 if isinstance(item, BadImage) else item.nbytes
-        if len(chunk) == batch or held >= AT_ONCE:
-            yield chunk
-            chunk, held = [], 0
+    with contextlib.closing(ordered(dataset, np.arange(positions.start, positions.stop), workers)) as items:
+        for i in positions:
+            watch()
+            item = next(items)
+            chunk.append((i, item))
+            held += 0 if isinstance(item, BadImage) else item.nbytes
+            if len(chunk) == batch or held >= AT_ONCE:
+                yield chunk
+                chunk, held = [], 0
     if chunk:
         yield chunk
 

@@ -105,14 +105,18 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
 def score(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
     """Return the scores of a split; `None` where the user asks to stop meanwhile."""
 
+    stop = Interrupted()
+
     def watch() -> None:
-        (stop,) = group.agree(keeper.asked_to_stop())
-        if stop:
-            raise Interrupted
+        (asked,) = group.agree(keeper.asked_to_stop())
+        if asked:
+            raise stop
 
     try:
         return leg.score(state.learner.classifier, split, watch)
-    except Interrupted:
+    except Interrupted as interrupted:
+        if interrupted is not stop:  # a second signal, which wants nothing saved
+            raise
         return None
     finally:
         state.learner.layers.train()  # scoring leaves the network in evaluation mode

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli.main import main
-from imclass.app.cli.streams import Lossy, flush, safe_streams
+from imclass.app.cli.streams import Lossy, flush, interject, safe_streams
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
@@ -35,6 +35,31 @@ def code_of(command: str) -> int:
 )
 def test_the_exit_code_is_that_of_the_work(command: str, code: int) -> None:
     assert code_of(command) == code
+
+
+@pytest.mark.parametrize(
+    ("terminal", "kind", "text"),
+    [(False, "xterm", b"bara line\n"), (True, "xterm", b"bar\r\x1b[2Ka line\r\n"), (True, "dumb", b"bara line\r\n")],
+)
+def test_a_line_at_once_takes_the_place_of_a_bar(
+    terminal: bool, kind: str, text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.openpty() if terminal else os.pipe()
+    with open(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", Lossy(stream))
+        monkeypatch.setenv("TERM", kind)
+        stream.write("bar")
+        stream.flush()
+        stream.write("what is held back")
+        interject("a line")
+        assert os.read(reading, 100) == text
+    os.close(reading)
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None])
+def test_a_line_at_once_may_be_lost(stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    interject("a line")
 
 
 class Broken(io.StringIO):

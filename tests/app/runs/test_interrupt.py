@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from typing import Any
 import pytest
 
 from imclass.app.cli.main import main
+from imclass.app.runs import signals
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
+from imclass.app.verbs import train as verb
 from imclass.data.sets.folder import FolderDataset
+from imclass.training import checkpoint
 from tests.support.small import digest, start, tree, untrained, wait_until
 
 # A data set of the user's own that takes its time over each image, and tells when the test images are looked at.
@@ -46,7 +50,8 @@ class Slow:
     def __getitem__(self, i):
         if i:  # the first is decoded once before training, to see whether there is anything to score
             Path(f"looking-at-{self.whole.split}").touch()
-        time.sleep(float(os.environ.get("SECONDS_AN_IMAGE", "0")))
+        slower = "SECONDS_A_TEST_IMAGE" if i and self.whole.split == "test" else "SECONDS_AN_IMAGE"
+        time.sleep(float(os.environ.get(slower, os.environ.get("SECONDS_AN_IMAGE", "0"))))
         return self.whole[i]
 
 
@@ -149,8 +154,96 @@ def test_a_signal_in_an_epoch(
 def test_a_signal_in_an_evaluation(place: Path, whole: Path) -> None:
     command = stop(place, "evaluating", [], (place / "looking-at-test").exists, signal.SIGINT)
     events = [json.loads(line)["event"] for line in (place / "evaluating" / "log.jsonl").read_text().splitlines()]
-    assert events[-3:] == ["evaluated", "epoch_end", "saved"]  # it was finished first
+    assert events[-2:] == ["step_end", "saved"]  # it did not wait for the other images
     check_resumed(place / "evaluating", whole, command)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_scoring_stops_between_two_images(
+    workers: int, watched: bool, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the watch off, which is the twin, it goes on to the end."""
+    real, decode, seen = runs.evaluate, FolderDataset.__getitem__, []
+
+    def pressed(self: FolderDataset, i: int) -> Any:
+        if self.split == "test" and steps_done(run):  # the first image is decoded before training as well
+            seen.append(i)
+            time.sleep(0.02)
+            if i == 0:
+                os.kill(os.getpid(), signal.SIGINT)  # which reaches the main thread, whoever decodes
+        return decode(self, i)
+
+    monkeypatch.setattr(FolderDataset, "__getitem__", pressed)
+    if not watched:
+        monkeypatch.setattr(runs, "evaluate", lambda *given, **named: real(*given, **{**named, "watch": None}))
+    run = place / f"between {workers} {watched}"
+    tree(place / "many", per_class=30)
+    words = shlex.split(f"train mnist-lenet --data many --epochs 1 --batch 48 --memory 0 --workers {workers}")
+    assert main([*words, "--out", str(run)]) == 75
+    assert len(seen) <= 6 if watched else len(seen) == 12
+    assert ("evaluated" in [event["event"] for event in Run(run).events()]) is not watched
+
+
+def test_a_second_signal_stops_at_once(place: Path, whole: Path) -> None:
+    """An image of the held-out part never comes, as on a network that is gone: the first signal waits for it."""
+    process = start([*WORDS, "--workers", "0", "--out", "hung"], place, {"SECONDS_A_TEST_IMAGE": "60"})
+    wait_until((place / "looking-at-test").exists, process)
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(signals.AS_ONE + 0.2)  # the twin
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=20)[1]
+    assert "\nSIGTERM: saving after this step; a second signal stops at once without saving\n" in told
+    assert (
+        "imclass: stopped at once. To go on: imclass train" in told
+        and process.returncode == 75
+        and "Traceback" not in told
+    )
+    assert not list((place / "hung" / "checkpoints").glob("step-*"))
+    assert main([*WORDS, "--out", "hung"]) == 0 and digest(place / "hung") == digest(whole)
+
+
+@pytest.mark.parametrize("at", ["tensors.safetensors", "state.json", "manifest.json", "renamed"])
+def test_a_second_signal_while_saving_leaves_whole_checkpoints(
+    at: str, place: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, write, sync = f"saving {at}", checkpoint.write, checkpoint.sync_folder
+    kept = place / out / "checkpoints"
+    older, newer = kept / "step-0000000002-epoch-00001", kept / "step-0000000003"
+
+    def press(here: bool) -> None:
+        if here and steps_done(place / out) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    def writing(path: Path, content: bytes) -> None:
+        here = path.name == at and steps_done(place / out) == 3
+        write(path, content[: len(content) // 2] if here else content)
+        press(here)
+
+    def syncing(folder: Path) -> None:
+        sync(folder)
+        press(at == "renamed" and folder.name == "checkpoints")
+
+    class Pressed(runs.Log):
+        def see(self, event: Any) -> None:
+            super().see(event)
+            press(type(event).__name__ == "StepEnd")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(signals, "AS_ONE", 0.0)
+        patched.setattr(runs, "Log", Pressed)
+        patched.setattr(checkpoint, "write", writing)
+        patched.setattr(checkpoint, "sync_folder", syncing)
+        assert main([*WORDS, "--out", out]) == 75
+    last = newer if at == "renamed" else older
+    message = f"imclass: stopped at once; the last checkpoint is {last.relative_to(place)}. To go on: imclass train"
+    assert message in capsys.readouterr().err
+    assert [path.name for path in sorted(kept.glob("step-*"))] == [p.name for p in (older, newer) if p <= last]
+    assert all(checkpoint.read(path).tensors for path in kept.glob("step-*"))
+    assert main([*WORDS, "--out", out]) == 0
+    assert digest(place / out) == digest(whole)
+    assert not list(kept.glob(".*"))
 
 
 def ends(run: Path) -> list[dict[str, Any]]:
@@ -161,9 +254,22 @@ def ends(run: Path) -> list[dict[str, Any]]:
 SPLITS = {"test": ["--epochs", "2"], "validation": ["--epochs", "2", "--validation", "0.25"]}
 
 
-@pytest.mark.parametrize(("split", "epoch"), [("test", 1), ("test", 2), ("validation", 2)])
+@pytest.mark.parametrize(
+    ("split", "epoch", "number"),
+    [
+        ("test", 1, signal.SIGINT),
+        ("test", 2, signal.SIGHUP),
+        ("validation", 1, signal.SIGTERM),
+        ("validation", 2, signal.SIGINT),
+    ],
+)
 def test_a_signal_between_batches_of_held_out_images(
-    split: str, epoch: int, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    split: str,
+    epoch: int,
+    number: int,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Scoring stops there, and is done again when the run goes on; also in the last epoch."""
     words = [*WORDS, *SPLITS[split], "--out"]
@@ -172,8 +278,8 @@ def test_a_signal_between_batches_of_held_out_images(
 
     def evaluate(*given: Any, **named: Any) -> Any:
         if given[1].split == split and next(calls) == epoch:
-            signal.raise_signal(signal.SIGINT)
-            named["report"](1, len(given[1]))
+            signal.raise_signal(number)
+            named["watch"]()
             raise AssertionError("it goes on")
         return real(*given, **named)
 
@@ -198,7 +304,7 @@ def test_a_signal_while_the_weights_to_keep_are_scored(
     def evaluate(*given: Any, **named: Any) -> Any:
         if given[1].split == "test":
             signal.raise_signal(signal.SIGTERM)
-            named["report"](1, len(given[1]))
+            named["watch"]()
         return real(*given, **named)
 
     with monkeypatch.context() as patched:
@@ -228,6 +334,26 @@ def test_a_signal_before_the_first_step_ends_it_at_once(
     assert "imclass: stopped before the first step. To go on: imclass train" in capsys.readouterr().err
     assert next(calls) == 4  # no image was decoded after that
     assert main(words) == 0
+
+
+@pytest.mark.parametrize("when", ["finish", "write_report"])
+def test_a_signal_after_the_last_step_leaves_a_finished_run(
+    when: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, module = [*WORDS, "--epochs", "1", "--out", when], runs if when == "finish" else verb
+    real = getattr(module, when)
+
+    def pressed(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return real(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, when, pressed)
+        assert main(words) == 75
+    assert f"imclass: the run is finished: {when}/model.safetensors" in capsys.readouterr().err
+    report = place / when / "report.html"
+    assert (place / when / "model.safetensors").is_file() and not report.exists()
+    assert main(words) == 0 and report.is_file()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from imclass.core.preprocess import Preprocess
-from imclass.models.views.batches import one_view, portions, same_shape, to_batch
+from imclass.models.views.batches import one_view, portions, same_shape, to_batch, views_at_once
 from tests.support.viewers import Linear, ragged
 
 RULE = Preprocess(size=12, scale=16)
@@ -22,6 +22,11 @@ def test_portions_keep_order_and_size() -> None:
 def test_a_view_larger_than_a_portion_goes_alone() -> None:
     owned = [(i, np.zeros((2, 5, 1), np.uint8)) for i in range(2)]
     assert [owners for owners, _ in portions(owned, 1)] == [[0], [1]]
+
+
+def test_how_many_views_go_at_once() -> None:
+    assert [views_at_once(Preprocess(size=side, scale=side)) for side in (32, 224, 2000)] == [682, 13, 1]
+    assert views_at_once(Preprocess(size=224, colour="grey")) == 41
 
 
 def test_same_shape_leaves_none_out() -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+CLEAR = "\r\x1b[2K"  # to the first column, and an empty line
+
 
 class Lossy:
     """A text stream that drops what cannot be written: a line of progress is not worth a training."""
@@ -35,6 +37,16 @@ def flush(stream: Any) -> None:
         stream.flush()
     except OSError:
         silence(stream)
+
+
+def interject(line: str) -> None:
+    """Write a line to standard error at once, past all buffers: safe in a signal handler, amid a `print` or a bar.
+
+    On a terminal it takes the place of the line that the cursor is in, a bar's, which is drawn again below.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # it may be closed, or have no file, as in notebooks
+        live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        os.write(sys.stderr.fileno(), f"{CLEAR if live else ''}{line}\n".encode())
 
 
 def silence(stream: Any) -> None:

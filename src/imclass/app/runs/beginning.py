@@ -13,7 +13,7 @@ from imclass.app.load import load_network, spelled
 from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader, tensors_digest
+from imclass.core.model_file import tensors_digest
 from imclass.data.facts import mean_image
 from imclass.models.beginning import begin
 from imclass.models.classifier import NetworkClassifier

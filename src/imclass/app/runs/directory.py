@@ -21,7 +21,6 @@ from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import At
 
-
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 

@@ -1,11 +1,8 @@
 """Training as a run: everything checked and prepared, then performed as an iterator of events."""
 
 import contextlib
-import signal
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, replace
-from types import FrameType
 
 from imclass.app.runs.beginning import begin_first, facts_of, open_source, with_means
 from imclass.app.runs.curves import Curves
@@ -14,6 +11,7 @@ from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
 from imclass.app.runs.material import doubts, open_training_data
 from imclass.app.runs.settle import settle
+from imclass.app.runs.signals import Acknowledge, listening
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
@@ -23,8 +21,9 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import ModelHeader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
+from imclass.models.views.batches import views_at_once
 from imclass.store.context import Context
-from imclass.training.checkpoint import Checkpoint
+from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.keeper import Keeper
 from imclass.training.kinds import kinds_in
@@ -34,7 +33,7 @@ from imclass.training.plan import Leg, Material, Watch, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT = Execution()
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # training saves and stops
+VIEWS = 256  # scored at a time, at most; a processor is as fast with fewer large ones, and answers a signal sooner
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,10 @@ def prepare(
     inside = run.inside(data.train)
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
-        held_out = data.held_out[split]
-        return evaluate(trained, held_out, workers=execution.workers, strict=execution.strict)
+        on_cpu = trained.network.mean.device.type == "cpu"
+        batch = min(VIEWS, views_at_once(trained.preprocess)) if on_cpu else VIEWS
+        workers, strict = execution.workers, execution.strict
+        return evaluate(trained, data.held_out[split], batch=batch, workers=workers, strict=strict, watch=watch)
 
     config = resolve_models(config, context)
     origin = source.origin if source else {}
@@ -108,15 +109,21 @@ def prepare(
     return Job(run, config, execution, legs, used, checkpoint, notes)
 
 
-def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
-    """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers."""
+def perform(
+    job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
+) -> Generator[Event, None, None]:
+    """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers.
+
+    A signal saves and stops; `acknowledge` is called at once, in its handler, with a line for the user.
+    """
     if job.run.finished:
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
-        asked, moving = stack.enter_context(signals())
+        keeper, state = job.keeper(), job.state()
+        stop = stack.enter_context(listening(acknowledge, lambda: last_kept(keeper.checkpoints)))
+        keeper.asked_to_stop = stop.asked
         runtime.apply(job.runtime)
-        keeper, state = job.keeper(asked.is_set), job.state()
         job.run.cut(job.checkpoint)
         watching: list[Consumer] = [Log(job.run)]
         watching += [Expendable("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
@@ -126,7 +133,7 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         last: Event | None = None
         for last in train(state, job.legs, Alone(), keeper):
             if isinstance(last, StepEnd):
-                moving.set()
+                stop.started = True
             for consumer in watching:
                 consumer.see(last)
             if job.execution.strict and isinstance(last, StepEnd) and last.refused:
@@ -136,33 +143,14 @@ def perform(job: Job, consumers: Sequence[Consumer] = ()) -> Iterator[Event]:
         if not keeper.stopped:
             if not job.execution.keep_checkpoints:
                 keeper.checkpoints.clear()
+            if stop.asked():
+                raise Interrupted(f"the run is finished: {job.run.model}")
         elif not isinstance(last, NonFinite):
             problem = last.problem if isinstance(last, Saved) else ""
             raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
 
 
-@contextlib.contextmanager
-def signals() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Yield two flags: Ctrl-C, SIGTERM and SIGHUP set the first; until the second is set, they end the run at once.
-
-    Before its first step a run has nothing to save, and may be decoding all images. A signal that is ignored already
-    stays so: `nohup` and shells that start something in the background ask for it. Outside the main thread signals are
-    left alone.
-    """
-    asked, moving = threading.Event(), threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked, moving
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        if not moving.is_set():
-            raise Interrupted("stopped before the first step")
-
-    heard = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, ask) for s in heard}
-    try:
-        yield asked, moving
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def last_kept(checkpoints: Checkpoints) -> str:
+    """Return which checkpoint there is to go on from, if any."""
+    names = checkpoints.names()
+    return f"the last checkpoint is {names[-1]}" if names else ""

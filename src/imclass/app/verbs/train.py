@@ -1,5 +1,6 @@
 """The verb `train`: a recipe on a data set, with progress, to a finished run."""
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
 from imclass.app.cli.options import Order
+from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import write_report
 from imclass.app.runs.book import Book
@@ -17,7 +19,7 @@ from imclass.app.runs.expendable import Expendable, note_failure
 from imclass.app.runs.progress import Screen
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.core.codec import to_json
-from imclass.core.errors import UserError
+from imclass.core.errors import Interrupted, UserError
 from imclass.core.text import printable
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
@@ -47,14 +49,17 @@ def train(job: Job, order: Order) -> None:
     begun = f"{config.recipe} on {config.data} {where} in {run.folder}: {job.runtime}"
     print(printable(begun), file=sys.stderr)
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
-    for event in perform(job, [Expendable("the progress", lambda: screen(order.own.style, job.steps, done))]):
-        match event:
-            case NonFinite(action="stop"):
-                raise UserError(stopped(event, run))
-            case Saved(problem=problem, path=path) if problem and event.at.epoch == job.legs[-1].last_epoch:
-                raise UserError(
-                    f"the last checkpoint {path} could not be written: {problem}; make room and give the command again"
-                )
+    progress = Expendable("the progress", lambda: screen(order.own.style, job.steps, done))
+    with contextlib.closing(perform(job, [progress], interject)) as events:  # the bar goes before a message comes
+        for event in events:
+            match event:
+                case NonFinite(action="stop"):
+                    raise UserError(stopped(event, run))
+                case Saved(problem=problem, path=path) if problem and event.at.epoch == job.legs[-1].last_epoch:
+                    raise UserError(
+                        f"the last checkpoint {path} could not be written: {problem}; "
+                        "make room and give the command again"
+                    )
     if not order.execution.keep_checkpoints:
         print("note: the checkpoints of a finished run are removed; --keep-checkpoints keeps them", file=sys.stderr)
 
@@ -66,6 +71,8 @@ def add_report(order: Order, run: Run) -> None:
         return
     try:
         write_report(run, page, order.context, order.execution.workers)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the run is finished: {run.model}; {page.name} is not written yet") from None
     except Exception as error:
         note_failure(f"{page} was not written", error, f"imclass report {shlex.quote(str(run.folder))} tries again")
 

@@ -25,6 +25,11 @@ def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> Batch:
     return torch.from_numpy(views.transpose(0, 3, 1, 2).copy(order="C"))
 
 
+def views_at_once(preprocess: Preprocess) -> int:
+    """Return how many views of this size and colour a processor scores fastest; at least one."""
+    return max(1, AT_ONCE // (preprocess.size**2 * preprocess.w_in))
+
+
 def portions(views: Iterable[Owned], most: int = AT_ONCE) -> Iterator[tuple[list[int], list[Image]]]:
     """Consecutive views, `most` bytes of them or one view more at a time: the positions of their images, and them."""
     owners: list[int] = []

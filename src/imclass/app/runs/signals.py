@@ -1,0 +1,104 @@
+"""Signals that end a run: the first saves and stops, a later one stops at once, wherever the run is."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+from imclass.core.errors import Interrupted
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Seconds in which signals count as one. A terminal that closes, `timeout`, and wrappers that pass Ctrl-C on while the
+# terminal sends it to all of its processes deliver it twice, which must not cost the steps since the last checkpoint.
+AS_ONE = 0.5
+
+Acknowledge = Callable[[str], None]
+
+
+@dataclass
+class Stop:
+    """What signals have asked of a run, and what the run says of itself.
+
+    `started` is set once there is something new to save: until then the first signal ends the run at once.
+    """
+
+    asked_at: float | None = None
+    started: bool = False
+
+    def asked(self) -> bool:
+        """Return whether the run should save and stop."""
+        return self.asked_at is not None
+
+
+@contextlib.contextmanager
+def listening(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = str) -> Iterator[Stop]:
+    """Yield a `Stop` that Ctrl-C, SIGTERM and SIGHUP set, for the time of a block.
+
+    Raise `Interrupted` from the handler for a first signal before the run has `started`, and for one that comes more
+    than half a second after the first; `kept()` says then what there is of the run. `acknowledge` is called, in the
+    handler, with a line for the user.
+    """
+    stop = Stop()
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        now, first = time.monotonic(), stop.asked_at is None
+        if stop.asked_at is not None and now - stop.asked_at < AS_ONE:
+            return
+        if first:
+            stop.asked_at = now
+        if not stop.started:
+            raise Interrupted("; ".join(filter(None, ("stopped before the first step", kept()))))
+        if not first:
+            raise Interrupted("; ".join(filter(None, ("stopped at once", kept()))))
+        if acknowledge is not None:
+            acknowledge(line(number))
+
+    with answered(answer):
+        yield stop
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Raise `Interrupted` at Ctrl-C, SIGTERM and SIGHUP, for the time of a block.
+
+    A plain `KeyboardInterrupt` would do for Ctrl-C, but where one passes through `exec`, as it does while dataclasses
+    are made, Python ends with the signal although it was caught.
+    """
+    asked_at = -AS_ONE
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        nonlocal asked_at
+        now = time.monotonic()
+        if now - asked_at >= AS_ONE:
+            asked_at = now
+            raise Interrupted("interrupted")
+
+    with answered(answer):
+        yield
+
+
+@contextlib.contextmanager
+def answered(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let `answer` handle the signals that end a run, for the time of a block.
+
+    A signal that is ignored already stays so: `nohup` and shells that start something in the background ask for it.
+    Outside the main thread signals are left alone.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    heard = [s for s in STOPPING if here and signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, answer) for s in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def line(number: int) -> str:
+    """Return what a user reads at the first signal."""
+    if number == signal.SIGINT:
+        return "Ctrl-C: saving after this step; press it again to stop at once without saving"
+    return f"{signal.Signals(number).name}: saving after this step; a second signal stops at once without saving"

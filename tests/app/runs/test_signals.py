@@ -1,0 +1,106 @@
+"""What a signal does to a run, by itself; `test_interrupt.py` sends them to real processes."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imclass.app.runs import signals
+from imclass.app.runs.signals import AS_ONE, STOPPING, ending, listening
+from imclass.core.errors import Interrupted
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A time that stands still until a test sets it; handlers stand as before when the test has ended."""
+    now = [0.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    before = [signal.signal(number, signal.default_int_handler) for number in STOPPING]
+    yield now
+    for number, handler in zip(STOPPING, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, clock: list[float]) -> None:
+    lines: list[str] = []
+    with listening(lines.append, lambda: "there is a checkpoint") as stop:
+        stop.started = True
+        assert not stop.asked()
+        signal.raise_signal(number)
+        assert stop.asked() and len(lines) == 1
+        clock[0] = AS_ONE / 2  # one press that is delivered twice
+        signal.raise_signal(signal.SIGHUP)
+        clock[0] = AS_ONE
+        with pytest.raises(Interrupted, match=r"^stopped at once; there is a checkpoint$"):
+            signal.raise_signal(number)
+    assert lines == [signals.line(number)]
+    assert signal.getsignal(number) is signal.default_int_handler
+
+
+def test_what_is_said() -> None:
+    assert signals.line(signal.SIGINT).startswith("Ctrl-C: saving after this step; press it again to stop at once")
+    assert signals.line(signal.SIGHUP).startswith("SIGHUP: saving after this step; a second signal stops at once")
+
+
+def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) -> None:
+    lines: list[str] = []
+    with listening(lines.append) as stop:
+        with pytest.raises(Interrupted, match=r"^stopped before the first step$"):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # the same one, delivered twice while it ends
+        assert stop.asked() and not lines
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_command_ends_at_any_of_them(number: int, clock: list[float]) -> None:
+    with ending():
+        with pytest.raises(Interrupted, match=r"^interrupted$"):
+            signal.raise_signal(number)
+        signal.raise_signal(number)  # delivered twice
+        clock[0] = AS_ONE
+        with pytest.raises(Interrupted):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(("raised", "code"), [("KeyboardInterrupt", -signal.SIGINT), ("Interrupted", 75)])
+def test_an_interrupt_within_exec_keeps_the_exit_code(raised: str, code: int, tmp_path: Path) -> None:
+    """The twin shows why a plain one does not do."""
+    text = "import sys\nfrom imclass.core.errors import Interrupted\ntry:\n    exec('raise ' + sys.argv[1])\n"
+    text += "except KeyboardInterrupt:\n    sys.exit(75)"
+    (tmp_path / "ending.py").write_text(text)
+    found = subprocess.run([sys.executable, "-m", "ending", raised], cwd=tmp_path, check=False)
+    assert found.returncode == code
+
+
+def test_without_anybody_to_tell(clock: list[float]) -> None:
+    with listening() as stop:
+        stop.started = True
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked()
+
+
+def test_what_is_ignored_stays_so(clock: list[float]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with listening() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        assert not stop.asked()
+
+
+def test_outside_the_main_thread_signals_are_left_alone(clock: list[float]) -> None:
+    found: list[Any] = []
+
+    def run() -> None:
+        with listening() as stop:
+            found.extend([signal.getsignal(signal.SIGINT), stop.asked()])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [signal.default_int_handler, False]
