@@ -26,7 +26,7 @@ def noise(count: int, side: int, channels: int = 3, classes: int = 4) -> ArrayDa
     pixels = generator.integers(0, 120, (count, side, side, channels)) + 30 * labels[:, None, None, None]
     names = tuple(f"class {k}" for k in range(classes))
     origin = Origin("noise", "nowhere", "published")
-    return ArrayDataset(pixels.astype(np.uint8), OneOf(labels), np.arange(count), names, ("train",), "train", origin)
+    return ArrayDataset(pixels.astype(np.uint8), OneOf(labels), names, ("train",), "train", origin)
 
 
 def legs_of(data: Dataset, stages: tuple[Stage, ...], model: Model, preprocess: Preprocess) -> tuple[Leg, ...]:

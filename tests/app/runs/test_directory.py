@@ -20,11 +20,11 @@ from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet
 from imclass.store.context import open_context
 from imclass.training.checkpoint import Checkpoints
-from imclass.training.events import At, EpochEnd, Event, Saved, StepEnd
+from imclass.training.events import At, EpochEnd, Event, LegEnd, StepEnd
 from imclass.training.kinds import kinds_in
 from tests.support.small import digest, fingerprint, tree
 
-TIMES = ("waited", "seconds")
+TIMES = ("seconds", "waited", "path")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def test_a_run_leaves_what_its_page_says(pets: Path, tmp_path: Path) -> None:
     events = list(begin(pets, tmp_path / "run", 1))
-    assert isinstance(events[-1], Saved) and events[-1].path == tmp_path / "run" / "model.safetensors"
+    assert isinstance(events[-1], LegEnd) and events[-1].path == tmp_path / "run" / "model.safetensors"
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         ".lock",
@@ -158,7 +158,7 @@ def test_a_second_process_is_refused(pets: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another process is training"):
         begin(pets, run.folder, 7)  # nothing is saved yet, but the config is in use
     assert (run.folder / "config.json").read_text() == before
-    assert isinstance(list(first)[-1], Saved)
+    assert isinstance(list(first)[-1], LegEnd)
     with (run.folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back
 
