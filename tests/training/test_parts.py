@@ -151,7 +151,7 @@ def test_a_refused_image_changes_no_other_part(folders: tuple[Leg, Leg]) -> None
             divided = states[0].learner.part(part, n, counts[0], 5, True).values
             others = states[1].learner.part(part, n, counts[1], 5, True).values
             a, b = (torch.cat([v.flatten() for v in values if v is not None]) for values in (divided, others))
-            assert_near(a * counts[0], b * counts[1], within=1e-5)
+            assert_near(a * counts[0], b * counts[1], within=1e-3)  # another divisor would be 6e-2
     assert found == 1
 
 
