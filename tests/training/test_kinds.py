@@ -1,4 +1,4 @@
-"""The kinds of optimiser and schedule: one table each, whose names are the kinds' own, and a user's own among them."""
+"""The kinds that a stage chooses from: one table each, whose names are the kinds' own, and a user's own among them."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from imclass.app.cli.main import main
 from imclass.app.verbs import train as verb
-from imclass.core.config import Optimiser, Schedule
+from imclass.core.config import Augment, Objective, Optimiser, Schedule
 from imclass.store.context import open_context
 from imclass.training.events import Event, StepEnd
 from imclass.training.kinds import kinds_in
@@ -28,7 +28,7 @@ PLUGIN = """
     import torch
 
     from imclass.core.bounds import Above
-    from imclass.core.config import Optimiser, Position, Schedule
+    from imclass.core.config import Augment, Objective, Optimiser, Position, Schedule
 
     class Signed(torch.optim.Optimizer):
         def __init__(self, groups, decay):
@@ -58,17 +58,40 @@ PLUGIN = """
         def share_at(self, position: Position) -> float:
             return 0.5 ** (position.step // self.every)
 
+    @dataclass(frozen=True)
+    class Smoothed(Objective):
+        kind: ClassVar[str] = "smoothed"
+        share: float = 0.1
+
+        def loss(self, scores: Any, targets: Any) -> Any:
+            return torch.nn.functional.cross_entropy(
+                scores, targets.labels, reduction="none", label_smoothing=self.share
+            )
+
+    @dataclass(frozen=True)
+    class Darken(Augment):
+        kind: ClassVar[str] = "darken"
+        most: int = 40
+
+        def colour(self, view: Any, draws: Any, id: int) -> Any:
+            import numpy as np
+
+            by = int(draws.uniform(np.array([id]), "by")[0] * self.most)
+            return np.maximum(view.astype(int) - by, 0).astype(np.uint8)
+
+    AUGMENTS = {"darken": Darken}
+    OBJECTIVES = {"smoothed": Smoothed}
     OPTIMISERS = {"sign": Sign}
     SCHEDULES = {"halving": Halving}
 """
-CHOSEN = "--optimiser.kind sign --schedule.kind halving"
+CHOSEN = "--optimiser.kind sign --schedule.kind halving --objective.kind smoothed --augment pad darken"
 BEGUN = f"train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins {CHOSEN}"
 
 
-@pytest.mark.parametrize("base", [Optimiser, Schedule])
+@pytest.mark.parametrize("base", [Augment, Objective, Optimiser, Schedule])
 def test_a_kind_is_in_its_table_by_its_own_name(base: type) -> None:
     table = kinds_in()[base]
-    assert table.failures == () and len(table.entries) >= 2
+    assert table.failures == () and table.entries
     for name, entry in table.entries.items():
         assert issubclass(entry, base) and entry.kind == name
 
@@ -126,9 +149,12 @@ def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monke
     assert digest(Path("part")) == digest(Path("whole"))
     steps = [json.loads(line) for line in Path("part/log.jsonl").read_text().splitlines() if '"step_end"' in line]
     assert [s["rate"] for s in steps] == list(itertools.accumulate([0.004, 2, 2, 2], lambda rate, by: rate / by))
-    assert main([*words, "--out", "other", "--optimiser.decay", "0.1"]) == 0
-    assert digest(Path("other")) != digest(Path("whole"))
+    for n, other in enumerate(("--optimiser.decay 0.1", "--objective.share 0.3", "--augment.darken.most 9")):
+        assert main([*words, "--out", str(n), *other.split()]) == 0
+        assert digest(Path(str(n))) != digest(Path("whole"))
     stages = json.loads(Path("whole/config.json").read_text())["training"]["stages"]
+    assert stages[0]["objective"] == {"kind": "smoothed", "share": 0.1}
+    assert stages[0]["augment"][1] == {"kind": "darken", "most": 40}
     assert stages[0]["optimiser"] == {"kind": "sign", "decay": 0.9}
     assert stages[0]["schedule"] == {"kind": "halving", "rate": 0.004, "warmup": 0, "warmup_share": 1.0, "every": 1}
 
@@ -136,7 +162,7 @@ def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monke
 def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "sign" in kinds_in(open_context(plugins=[plugins]))[Optimiser].entries
     assert main(shlex.split(f"{BEGUN} --out run".replace("--plugins plugins", ""))) == 2
-    assert "no optimiser is named 'sign'" in capsys.readouterr().err
+    assert "no augmentation is named 'darken'" in capsys.readouterr().err
     assert main(shlex.split(f"{BEGUN} --out run --schedule.every 0")) == 2
     assert "--schedule.every is 0; it must be above 0" in capsys.readouterr().err
 
@@ -149,5 +175,6 @@ def test_a_changed_kind_of_a_plugin_is_shown_and_refused(plugins: Path, capsys: 
     capsys.readouterr()
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert "optimiser sign: its file was" in said and "schedule halving: its file was" in said
+    for entry in ("optimiser sign", "schedule halving", "objective smoothed", "augmentation darken"):
+        assert f"{entry}: its file was" in said
     assert main([*words, "--plugins-changed"]) == 0
