@@ -164,7 +164,7 @@ def test_scoring_stops_between_two_images(
     workers: int, watched: bool, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the watch off, which is the twin, it goes on to the end."""
-    real, decode, seen = runs.evaluate, FolderDataset.__getitem__, []
+    real, decode, seen = runs.evaluate, FolderDataset.__getitem__, list[int]()
 
     def pressed(self: FolderDataset, i: int) -> Any:
         if self.split == "test" and steps_done(run):  # the first image is decoded before training as well
