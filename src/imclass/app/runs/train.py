@@ -187,6 +187,7 @@ def finish(job: Job, state: loop.State) -> Saved:
         metrics={split: state.metrics[split] for split in job.task.held_out},
         chosen=loop.chosen(state)[1],
         versions=runtime.versions(),
+        trained=job.task.loaders[0].dataset.contents(),
     )
     return Saved(state.at, job.run.model)
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imclass.app.cli.answer import show
 from imclass.app.cli.arguments import DONE, Info
 from imclass.app.cli.checks import context_of
@@ -18,14 +20,23 @@ from imclass.store.context import Context
 
 
 def model_info(path: Path, context: Context) -> dict[str, Any]:
-    """Everything a model file holds beside its tensors, and their number."""
+    """Return all that a model file holds beside its tensors, how many values these have, and of how many images."""
     file = model_file(path)
     classifier = unpack.load(file, context)
-    parameters = sum(p.numel() for one in unpack.networks_of(classifier) for p in one.network.parameters())
+    networks = unpack.networks_of(classifier)
+    parameters = sum(p.numel() for one in networks for p in one.network.parameters())
+    known = [one.trained_on.numpy() for one in networks if one.trained_on is not None]
+    trained_on = len(np.unique(np.concatenate(known))) if known else None
     header = to_json(classifier.header)
     if not isinstance(classifier, Ensemble):
         del header["members"], header["temperature"]
-    return {"file": str(file), "sha256": file_digest(file), "parameters": parameters, **header}
+    return {
+        "file": str(file),
+        "sha256": file_digest(file),
+        "parameters": parameters,
+        "trained_on": trained_on,
+        **header,
+    }
 
 
 def published_info(model: str, context: Context) -> dict[str, Any]:
@@ -42,5 +53,12 @@ def run(own: Info) -> int:
     """Say what a model file holds."""
     context = context_of(own.common)
     record = published_info(str(own.model), context) if is_published(own.model) else model_info(own.model, context)
-    show(record) if own.common.json else print(plain(record))
+    show(record) if own.common.json else print(text(record))
     return DONE
+
+
+def text(record: dict[str, Any]) -> str:
+    """Return the record as lines."""
+    images = record.get("trained_on")
+    known = [] if images is None else [f"trained on {images:,} images"]
+    return "\n".join([plain({key: value for key, value in record.items() if key != "trained_on"}), *known])
