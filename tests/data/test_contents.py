@@ -14,7 +14,8 @@ from imclass.data import contents
 from imclass.data.catalog import open_split
 from imclass.data.contents import contents_of_array, contents_of_files
 from imclass.data.images.decode import read
-from imclass.store.context import Context
+from imclass.models.classifier import load
+from imclass.store.context import Context, open_context
 from imclass.store.digests import open_digests
 from imclass.store.store import Store
 from tests.support.small import tree
@@ -143,3 +144,6 @@ def test_a_run_reads_no_training_file_twice_to_hash_it(
     assert len(reads) == 16 and set(reads.values()) == {1}
     reads.clear()
     assert main(["evaluate", "run"]) == 0 and not reads
+    train = open_split("pets", "train", open_context(), Cut(validation=0.2))
+    known = load("run").trained_on
+    assert known is not None and known.numpy().tolist() == sorted(train.contents().tolist()) and len(known) == 12

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from imclass.core.contracts import Classifier, Evaluation
 from imclass.core.errors import UserError
@@ -60,6 +61,16 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     save(tmp_path / "again.safetensors", found)  # what was loaded can be saved
     again = load(tmp_path / "again.safetensors")
     assert_near(again.classify(images()), whole.classify(images()))
+
+
+def test_each_member_keeps_the_images_that_it_was_trained_on(tmp_path: Path) -> None:
+    known = [torch.arange(3 * i, 3 * i + 3).to(torch.uint64) for i in range(2)]
+    one, other = (replace(network, trained_on=own) for network, own in zip(networks(), known, strict=True))
+    nothing = networks()[1]
+    inner = Ensemble((Member(one), Member(nothing)))
+    save(tmp_path / "fused.safetensors", Ensemble((Member(inner), Member(other))))
+    found = [network.trained_on for network in networks_of(load(tmp_path / "fused.safetensors"))]
+    assert [None if own is None else own.tolist() for own in found] == [[0, 1, 2], None, [3, 4, 5]]
 
 
 def test_a_network_is_loaded_as_ever(tmp_path: Path) -> None:

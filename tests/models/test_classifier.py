@@ -255,3 +255,32 @@ def test_what_this_version_cannot_build_names_the_one_that_wrote_it(tmp_path: Pa
         load(tmp_path / "m")
     assert str(caught.value).startswith(f"{tmp_path / 'm'}: ")
     assert "install imclass 9.1, which wrote it" in str(caught.value) or "network" in fields
+
+
+class TestTrainedOn:
+    CONTENTS = np.array([7, 2**64 - 1, 0, 2**63, 7], np.uint64)
+
+    def test_a_file_knows_the_images_in_order(self, tmp_path: Path) -> None:
+        path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
+        classifier.save(path, trained=self.CONTENTS, chosen="last step")
+        found = load(path)
+        assert found.trained_on is not None
+        assert found.trained_on.numpy().tolist() == [0, 7, 7, 2**63, 2**64 - 1]
+        assert torch.equal(found.scores(views(2)), classifier.scores(views(2)))
+        assert read_model(path)[0].keys() - classifier.network.state_dict().keys() == {"trained_on"}
+        found.save(tmp_path / "again.safetensors")  # what a file knows stays with the classifier
+        again = load(tmp_path / "again.safetensors").trained_on
+        assert again is not None and torch.equal(again, found.trained_on)
+
+    def test_a_file_without_them_is_loaded(self, tmp_path: Path) -> None:
+        path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
+        classifier.save(path)
+        assert load(path).trained_on is None
+        assert read_model(path)[0].keys() == classifier.network.state_dict().keys()
+
+    @pytest.mark.parametrize("tensor", [torch.zeros(3), torch.zeros(2, 2).to(torch.uint64)])
+    def test_other_tensors_of_the_name_are_refused(self, tensor: torch.Tensor, tmp_path: Path) -> None:
+        path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
+        save_model(path, {**classifier.network.state_dict(), "trained_on": tensor}, classifier.file_header)
+        with pytest.raises(UserError, match=r"model\.safetensors: tensor 'trained_on' is .*, not a list of uint64"):
+            load(path)

@@ -19,6 +19,7 @@ from imclass.core.preprocess import Preprocess
 
 FORMAT = 1
 MAGIC_KEY = "imclass"
+TRAINED_ON = "trained_on"  # the tensor of the images that a network was trained on: 64 bits of each one's SHA-256
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -55,7 +55,7 @@ def packed(classifier: Classifier) -> tuple[dict[str, Tensor], ModelHeader]:
             classes=classifier.classes,
             preprocess=classifier.preprocess,
         )
-        return dict(classifier.network.state_dict()), header
+        return classifier.tensors(), header
     if not isinstance(classifier, Ensemble):
         raise UserError(f"a {type(classifier).__name__} cannot be saved in an ensemble; networks and ensembles can")
     parts = [packed(member.classifier) for member in classifier.members]

@@ -1,13 +1,13 @@
 """A network with its class names and preprocess: what is trained, saved, loaded, evaluated and asked."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt64
 from torch import Tensor, nn
 
 from imclass.core.bounds import check
@@ -16,7 +16,7 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
 from imclass.core.contracts import Image
 from imclass.core.errors import UserError, need
-from imclass.core.model_file import ModelHeader, read_model, save_model, writer
+from imclass.core.model_file import TRAINED_ON, ModelHeader, read_model, save_model, writer
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.core.runtime import Arithmetic
 from imclass.core.tables import Found
@@ -54,6 +54,7 @@ class NetworkClassifier:
     classes: tuple[str, ...]
     preprocess: Preprocess
     header: ModelHeader | None = None  # of the file it was loaded from
+    trained_on: UInt64[Tensor, "N"] | None = field(default=None, repr=False, compare=False)  # sorted; None: not known
 
     def __repr__(self) -> str:
         """Return network, classes and image size on a line; the layers are those of `network`."""
@@ -96,10 +97,20 @@ class NetworkClassifier:
         check_images(images)
         return best(self.classify(images), self.classes, top)
 
-    def save(self, path: Path, **facts: Any) -> None:
-        """Write the one-file model; `facts` fill the other fields of its header (recipe, data, metrics ...)."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of a model file: the network's, and `trained_on` where it is known."""
+        known = {} if self.trained_on is None else {TRAINED_ON: self.trained_on}
+        return {**self.network.state_dict(), **known}
+
+    def save(self, path: Path, *, trained: UInt64[np.ndarray, "N"] | None = None, **facts: Any) -> None:
+        """Write the one-file model; `facts` fill the other fields of its header (recipe, data, metrics ...).
+
+        `trained` are the contents of the images it was trained on, as `Dataset.contents()` gives them; by default those
+        that the classifier was loaded with.
+        """
         header = ModelHeader(self.name, self.row, self.classes, self.preprocess, **facts)
-        save_model(path, self.network.state_dict(), header)
+        known = self if trained is None else replace(self, trained_on=torch.from_numpy(np.sort(trained)))
+        save_model(path, known.tensors(), header)
 
 
 def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
@@ -233,10 +244,14 @@ def restored(
         classifier = sketch(Model(header.network, header.row), header.classes, header.preprocess, context)
     except UserError as error:
         raise UserError(f"{path}: {error}\nThis imclass cannot build it; {writer(header.versions)}") from None
-    check_tensors(classifier, tensors, path)
-    classifier.network.load_state_dict(tensors, assign=True)
+    weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
+    trained_on = tensors.get(TRAINED_ON)
+    if trained_on is not None and (trained_on.dtype != torch.uint64 or trained_on.dim() != 1):
+        raise UserError(f"{path}: tensor {TRAINED_ON!r} is {shape(trained_on)}, not a list of uint64; train again")
+    check_tensors(classifier, weights, path)
+    classifier.network.load_state_dict(weights, assign=True)
     classifier.network.eval()
-    return replace(classifier, header=header)
+    return replace(classifier, header=header, trained_on=trained_on)
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:

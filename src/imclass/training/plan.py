@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
@@ -44,6 +45,7 @@ class Leg:
     pairs: bool = False  # whether a part needs two images, which batch norm takes its statistics from
     header: ModelHeader  # of the model file that it leaves, but for its scores
     mean: Float[Tensor, "C H W"] | None = None  # the mean image, where the network subtracts one
+    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights were trained on
     drawn: NetworkClassifier | None = None  # what `make` returns where that was made before
 
     def make(self) -> NetworkClassifier:
@@ -91,6 +93,7 @@ class Material:
 
     train: Dataset
     held_out: tuple[str, ...]
+    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights are trained on when it ends
 
 
 def resolve_models(config: Training, context: Context) -> Training:
@@ -128,6 +131,7 @@ def plan(
             score=score,
             context=context,
             seed=config.seed,
+            contents=material.contents,
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
             skips=config.nonfinite == "skip",
             pairs=pairs,

@@ -1,10 +1,15 @@
 """`info`: what a model file holds."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from imclass.core.files import file_digest
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.unpack import save
 from tests.support.command import shown, text
 from tests.support.small import untrained
 
@@ -19,3 +24,16 @@ def test_a_model_file_tells_what_it_holds(tmp_path: Path, capsys: pytest.Capture
     assert record["preprocess"]["resize"] == "squash" and record["recipe"] == {"seed": 3}
     assert shown(capsys, "info", str(tmp_path)) == record  # a run's directory stands for its model
     assert "metrics.test.top1: 0.5" in text(capsys, "info", str(path)).splitlines()
+
+
+def test_it_says_how_many_images_a_model_was_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.safetensors"
+    classifier = untrained(path)
+    assert shown(capsys, "info", str(path))["trained_on"] is None
+    assert "trained on" not in text(capsys, "info", str(path))
+    classifier.save(path, trained=np.arange(1200, dtype=np.uint64))
+    assert shown(capsys, "info", str(path))["trained_on"] == 1200
+    assert text(capsys, "info", str(path)).splitlines()[-1] == "trained on 1,200 images"
+    members = [replace(classifier, trained_on=torch.arange(n).to(torch.uint64)) for n in (5, 8)]
+    save(path, Ensemble(tuple(map(Member, members))))
+    assert shown(capsys, "info", str(path))["trained_on"] == 8  # an image counts once

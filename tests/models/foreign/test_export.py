@@ -116,6 +116,12 @@ def test_what_a_record_does_not_say_is_the_usual(small: Mapping[str, NetworkEntr
     assert tensors_digest(again.network.state_dict()) == tensors_digest(found.network.state_dict())
 
 
+def test_the_images_that_it_was_trained_on_are_left_out() -> None:
+    found = create(Model("resnet-cifar-20", {"zeros": "both"}), TEN)
+    known = replace(found, trained_on=torch.ones(3).to(torch.uint64))
+    assert exported(known, "akamaster").tensors.keys() == exported(found, "akamaster").tensors.keys()
+
+
 def test_a_mean_image_and_the_licence_come_back(tmp_path: Path) -> None:
     row = {"depth": 20, "zeros": "both"}
     found = create(Model("resnet-cifar-20", row), TEN)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt64
 from torch import Tensor
 
 from imclass.app.load import load_network, spelled
 from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.data.facts import mean_image
@@ -103,6 +105,12 @@ def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, 
     found = begin(first, source.classifier, legs[0].stage.begin)
     taken = (*source.notes, f"begins from {source.name}: {found}")
     return (replace(legs[0], drawn=first), *legs[1:]), taken
+
+
+def contents_with(train: Dataset, source: Source | None) -> UInt64[np.ndarray, "_"]:
+    """Return the contents of all images that the weights will have been trained on, those of the source included."""
+    before = source.classifier.trained_on if source is not None else None
+    return train.contents() if before is None else np.union1d(train.contents(), before.numpy())
 
 
 def facts_of(legs: Sequence[Leg], source: Source | None) -> dict[str, Tensor]:

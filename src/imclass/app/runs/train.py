@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from imclass.app.runs.beginning import begin_first, facts_of, open_source, with_means
+from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_source, with_means
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.expendable import Expendable
@@ -90,7 +90,8 @@ def prepare(
     config = resolve_models(config, context)
     origin = source.origin if source else {}
     header = ModelHeader("", {}, data.train.classes, config.preprocess, to_json(config), data.facts, **origin)
-    legs = plan(config, Material(data.train, tuple(data.held_out)), header, execution, context, score)
+    material = Material(data.train, tuple(data.held_out), contents_with(data.train, source))
+    legs = plan(config, material, header, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     tried: tuple[str, ...] = ()

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, Info
 from imclass.app.cli.checks import context_of
@@ -17,15 +19,18 @@ from imclass.store.context import Context
 
 
 def model_info(path: Path, context: Context) -> dict[str, Any]:
-    """Return everything that the file of a model holds beside its tensors, and their number."""
+    """Return all that a model file holds beside its tensors, how many values these have, and of how many images."""
     opened = open_model(path, context)
     say(opened.notes)
     found = unpack.networks_of(opened.classifier)
     parameters = sum(p.numel() for one in found for p in one.network.parameters())
+    known = [one.trained_on.numpy() for one in found if one.trained_on is not None]
+    trained_on = len(np.unique(np.concatenate(known))) if known else None
     header = to_json(opened.classifier.header if isinstance(opened.classifier, Ensemble) else found[0].file_header)
     if not isinstance(opened.classifier, Ensemble):
         del header["members"], header["temperature"]
-    return {"file": str(opened.file), "sha256": file_digest(opened.file), "parameters": parameters, **header}
+    file, digest = str(opened.file), file_digest(opened.file)
+    return {"file": file, "sha256": digest, "parameters": parameters, "trained_on": trained_on, **header}
 
 
 def published_info(model: str, context: Context) -> dict[str, Any]:
@@ -42,5 +47,12 @@ def run(own: Info) -> int:
     """Say what a model file holds."""
     context = context_of(own.common)
     record = published_info(str(own.model), context) if is_published(own.model) else model_info(own.model, context)
-    show(record) if own.common.json else print(plain(record))
+    show(record) if own.common.json else print(text(record))
     return DONE
+
+
+def text(record: dict[str, Any]) -> str:
+    """Return the record as lines."""
+    images = record.get("trained_on")
+    known = [] if images is None else [f"trained on {images:,} images"]
+    return "\n".join([plain({key: value for key, value in record.items() if key != "trained_on"}), *known])
