@@ -17,6 +17,7 @@ from imclass.core.runtime import Runtime
 from imclass.data.loader import Batch, Loader
 from imclass.data.subset import VALIDATION
 from imclass.models.classifier import NetworkClassifier
+from imclass.models.rates import LayerRates, layer_rates
 from imclass.training import objective, optimiser_state
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, NonFinite, Saved, StepEnd, summary
@@ -57,6 +58,7 @@ class State:
 
     task: Task
     optimiser: Optimizer
+    layers: LayerRates
     at: At = At()
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
     history: list[float] = field(default_factory=list)  # validation accuracies of the present stage
@@ -96,7 +98,7 @@ class State:
         network.load_state_dict(prefixed(checkpoint.tensors, "model."))
         self.best = prefixed(checkpoint.tensors, "best.")
         stage = self.task.training.stages[min(self.at.stage, last_stage(self.task))]
-        self.optimiser = optimiser_state.build(network, stage.optimiser)
+        self.optimiser, self.layers = learners(self.task, stage)
         optimiser_state.restore(network, self.optimiser, checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
@@ -118,10 +120,17 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def start(task: Task, checkpoint: Checkpoint | None = None) -> State:
     """A fresh state, or the one that `checkpoint` holds."""
-    state = State(task, optimiser_state.build(task.classifier.network, task.training.stages[0].optimiser))
+    state = State(task, *learners(task, task.training.stages[0]))
     if checkpoint is not None:
         state.restore(checkpoint)
     return state
+
+
+def learners(task: Task, stage: Stage) -> tuple[Optimizer, LayerRates]:
+    """Return the optimiser of a stage, and the rates of its layers; frozen ones have no gradient from now on."""
+    layers = layer_rates(task.classifier.network, stage.rates)
+    layers.require_gradients()
+    return optimiser_state.build(task.classifier.network, stage.optimiser, layers.factors), layers
 
 
 def steps(state: State) -> Iterator[Event]:
@@ -163,6 +172,7 @@ def step(state: State, batch: Batch, began: float) -> StepEnd | NonFinite:
     lr = stage.schedule.rate_at(Position(stage_step(state), state.at.samples, length, tuple(state.history)))
     loss, correct, problem = objective.Loss(), 0, None
     if len(batch.labels):
+        state.layers.train()
         images, labels = batch.images.to(task.runtime.device), batch.labels.to(task.runtime.device)
         loss, correct = objective.backward(
             network, images, labels, stage.micro_batches, task.training.seed, state.at.step, task.runtime.arithmetic
@@ -231,7 +241,7 @@ def finish_epoch(state: State) -> EpochEnd:
         state.at = replace(state.at, stage=state.at.stage + 1, samples=0)
         state.history = []
         if state.at.stage < len(stages):
-            state.optimiser = optimiser_state.build(state.task.classifier.network, state.stage.optimiser)
+            state.optimiser, state.layers = learners(state.task, state.stage)
     return event
 
 

@@ -1,6 +1,7 @@
 """A PyTorch optimiser's rate and state; the state is kept by parameter name, so that a checkpoint can be read."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +11,27 @@ from imclass.core.config import Optimiser
 from imclass.core.errors import UserError
 
 PREFIX = "optimiser."
+FACTOR = "factor"  # the key of a group's factor
+EVEN: Mapping[str, float] = MappingProxyType({})
 
 
-def build(network: nn.Module, kind: Optimiser) -> Optimizer:
-    """Return an optimiser of all parameters; its rate is set before each step."""
-    optimiser: Optimizer = kind.build([{"params": list(network.parameters())}])
+def build(network: nn.Module, kind: Optimiser, factors: Mapping[str, float] = EVEN) -> Optimizer:
+    """Return an optimiser with a group of parameters for each factor above 0; its rate is set before each step.
+
+    `factors` are by the name of the parameter, 1 where there is none. What has the factor 0 is in no group.
+    """
+    groups: dict[float, list[Tensor]] = {}
+    for name, parameter in network.named_parameters():
+        groups.setdefault(factors.get(name, 1.0), []).append(parameter)
+    chosen = [{"params": group, FACTOR: factor} for factor, group in sorted(groups.items()) if factor > 0]
+    optimiser: Optimizer = kind.build(chosen)
     return optimiser
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:
-    """The learning rate of the next step."""
+    """Set the learning rate of the next step, times each group's factor."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get(FACTOR, 1.0)
 
 
 def parameters(optimiser: Optimizer) -> list[Tensor]:

@@ -81,7 +81,7 @@ def adopt(training: Training, context: Context) -> Training:
     if source is None:
         return training
     made = source.classifier
-    model = Model(made.name, made.row, values(made.network.mean), values(made.network.std))
+    model = Model(made.name, dict(made.row), values(made.network.mean), values(made.network.std))
     model = replace(model, mean_image=source.mean_image is not None)
     return replace(training, init=source.name, init_digest=source.digest, model=model, preprocess=made.preprocess)
 

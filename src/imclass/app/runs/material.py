@@ -105,8 +105,11 @@ def doubts(config: Training, loaders: Sequence[Loader]) -> Iterator[str]:
                 f"--schedule.warmup {steps // 10} takes a tenth"
             )
     images = len(loaders[0].dataset)
-    if images < FEW:
-        yield f"{images:,} training images are few to begin at random with; trained weights would serve better"
+    if images < FEW and not config.init:
+        yield (
+            f"{images:,} training images are few to begin at random with; trained weights serve better: "
+            "--init googlenet:bvlc, or another of `imclass weights`, or a model of yours"
+        )
 
 
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:

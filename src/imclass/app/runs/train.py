@@ -38,6 +38,7 @@ from imclass.data.loader import Loader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier, create, networks
+from imclass.models.rates import layer_rates
 from imclass.store.context import Context, find_in, open_context
 from imclass.training import loop
 from imclass.training.checkpoint import Checkpoint
@@ -154,6 +155,8 @@ def prepare(
         image = mean_image_of(source, classifier.network)
         classifier.network.normalise(mean_image(data.loaders[0]) if image is None else image, config.model.std)
     classifier, begun = begin_first(config, classifier, source)
+    for stage in reversed(config.stages):  # a wrong pattern is found here, and the first stage's are tried for speed
+        layer_rates(classifier.network, stage.rates).require_gradients()
     tried: tuple[str, ...] = ()
     if dry:
         used = runtime.resolve(config.device)
