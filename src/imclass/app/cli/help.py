@@ -20,6 +20,7 @@ from imclass.core.config import Training
 
 NARROWEST = 40  # columns of help that can still be read
 ROW = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
+RATES = "  --rates.LAYER: a factor on the learning rate of layers whose names match; the last match wins, 0 freezes"
 
 
 def explain(kind: type, program: str) -> None:
@@ -53,14 +54,14 @@ def explain_train(words: Sequence[str]) -> None:
     training, execution = base(own, context_of(own.common))
     print(f"\nEvery field of the config of {training.recipe} is an option, too, and is now:\n")
     lines = [*option_lines(training, training), *option_lines(execution, training)]
-    print("\n".join([*lines, ROW]))
+    print("\n".join([*lines, ROW, RATES]))
 
 
 def option_lines(value: Any, training: Training) -> list[str]:
     """Return a line for each option of a config: its name, its value and the comment that stands beside its field."""
     lines, single = [], len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
-        if key in ("recipe", "split.kind") or key.startswith("model.row"):
+        if now is None or key in ("recipe", "split.kind") or key.startswith("model.row"):
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = " ".join(map(str, now)) if isinstance(now, list) else str(now)
