@@ -76,3 +76,13 @@ def test_all_that_is_restored_is_where_its_parameter_is(config: Optimiser) -> No
     optimiser_state.restore(elsewhere, restored, kept)
     assert len(kept) == (6 if isinstance(config, Adam) else 2)
     assert {value.device.type for state in restored.state.values() for value in state.values()} == {"meta"}
+
+
+def test_there_is_a_group_for_each_factor_and_what_is_frozen_is_in_none() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    factors = {"0.weight": 0.0, "0.bias": 0.0, "1.weight": 0.1, "2.bias": 0.1}
+    optimiser = optimiser_state.build(network, SGD(momentum=0.9), factors)
+    optimiser_state.set_rate(optimiser, 2.0)
+    groups = [(group["lr"], len(group["params"])) for group in optimiser.param_groups]
+    assert groups == [(0.2, 2), (2.0, 2)]
+    assert not {id(p) for p in network[0].parameters()} & {id(p) for p in optimiser_state.parameters(optimiser)}

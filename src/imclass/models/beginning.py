@@ -66,7 +66,7 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: How) ->
             names = ends(classifier, source)
     axes = class_axes(classifier.network, source.network)
     taken = [n for n in names if n in ours and n not in (*axes, *NORMALISATION) and ours[n].shape == theirs[n].shape]
-    joined = [n for n in names if n in axes and fits_but_for_classes(ours.get(n), theirs.get(n), axes[n])]
+    joined = [name for name in names if name in joinable(classifier.network, source.network)]
     pairs = class_pairs(classifier, source) if joined else {}
     if how != "fresh" and not pairs and not any(ours[name].dim() for name in taken):
         raise UserError(
@@ -93,6 +93,15 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: How) ->
 def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
     """Return the tensors that have an entry for each class in one of two networks, with the axis of these entries."""
     return {**theirs.class_tensors(), **ours.class_tensors()}
+
+
+def joinable(ours: Network, theirs: Network) -> list[str]:
+    """Return the tensors with an entry for each class in both networks, of layers whose tensors all fit."""
+    mine, other = ours.state_dict(), theirs.state_dict()
+    axes = {name: axis for name, axis in ours.class_tensors().items() if theirs.class_tensors().get(name) == axis}
+    misfits = [name for name, axis in axes.items() if not fits_but_for_classes(mine[name], other[name], axis)]
+    layers = {name.rpartition(".")[0] for name in misfits}
+    return [name for name in axes if name.rpartition(".")[0] not in layers]
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:

@@ -39,8 +39,8 @@ def not_weights(name: str) -> str:
     """Return what is wrong with NETWORK:WEIGHTS as the name of a network; "" for any other name."""
     network, colon, _ = name.partition(":")
     return colon and (
-        f"{name} names weights, not a network: imclass evaluate, predict and features take them as MODEL. Training "
-        f"from weights (--init) is not there yet; --model.network {network} trains from random ones"
+        f"{name} names weights, not a network; imclass train begins from them with --init {name}, and with "
+        f"--model.network {network} from random ones"
     )
 
 

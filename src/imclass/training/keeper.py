@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from imclass.core.codec import to_json
 from imclass.core.runtime import versions
@@ -57,11 +58,9 @@ class Keeper:
         path, chosen = self.model_of(leg), state.chosen
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}
-        facts = {"metrics": metrics, "chosen": chosen, "versions": versions()}
-        header = leg.header
+        known = {name: getattr(leg.header, name) for name in ("recipe", "data", "licence", "init")}
+        facts: dict[str, Any] = {**known, "metrics": metrics, "chosen": chosen, "versions": versions()}
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in dict.fromkeys([path, *([self.folder / "model.safetensors"] if last else [])]):
-            state.learner.classifier.save(
-                file, recipe=header.recipe, data=header.data, licence=header.licence, init=header.init, **facts
-            )
+            state.learner.classifier.save(file, trained=leg.contents, **facts)
         return LegEnd(state.next_leg(), leg.name, path, chosen, metrics)

@@ -11,27 +11,27 @@ from imclass.core.config import Optimiser
 from imclass.core.errors import UserError
 
 PREFIX = "optimiser."
-ALL: Mapping[str, float] = MappingProxyType({})  # every parameter at the schedule's rate
+FACTOR = "factor"  # the key of a group's factor
+EVEN: Mapping[str, float] = MappingProxyType({})
 
 
-def build(network: nn.Module, kind: Optimiser, factors: Mapping[str, float] = ALL) -> Optimizer:
-    """Return an optimiser of the parameters that learn; its rate is set before each step.
+def build(network: nn.Module, kind: Optimiser, factors: Mapping[str, float] = EVEN) -> Optimizer:
+    """Return an optimiser with a group of parameters for each factor above 0; its rate is set before each step.
 
-    `factors` are by the name of a parameter: its rate is the schedule's times this, 1 where none is given. Those of 0
-    do not learn.
+    `factors` are by the name of the parameter, 1 where there is none. What has the factor 0 is in no group.
     """
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
         groups.setdefault(factors.get(name, 1.0), []).append(parameter)
-    chosen = [{"params": those, "factor": factor} for factor, those in groups.items() if factor]
+    chosen = [{"params": group, FACTOR: factor} for factor, group in sorted(groups.items()) if factor > 0]
     optimiser: Optimizer = kind.build(chosen)
     return optimiser
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step."""
+    """Set the learning rate of the next step, times each group's factor."""
     for group in optimiser.param_groups:
-        group["lr"] = rate * group.get("factor", 1.0)
+        group["lr"] = rate * group.get(FACTOR, 1.0)
 
 
 def parameters(optimiser: Optimizer) -> list[Tensor]:

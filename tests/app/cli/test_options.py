@@ -13,9 +13,10 @@ from imclass.app.cli.main import main
 from imclass.app.cli.options import read_train
 from imclass.app.runs.configure import configure
 from imclass.core.codec import flatten, to_json
-from imclass.core.config import Training
+from imclass.core.config import Model, Training
 from imclass.core.errors import UserError
 from imclass.core.override import keys_of
+from imclass.core.preprocess import Preprocess
 from imclass.store.context import open_context
 from imclass.training.kinds import kinds_in
 from imclass.training.schedules.step import Step
@@ -24,7 +25,6 @@ from tests.support.small import tree
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
 OTHERS = {
     "stages.0.name": "first",
-    "kind": "descend",
     "begin": "first-and-last",
     "patience": "4",
     "keep-start": "--keep-start",
@@ -36,8 +36,6 @@ OTHERS = {
     "split.test": "0.25",
     "split-seed": "5",
     "validation": "0.25",
-    "init": "model.safetensors",
-    "init-digest": "--init model.safetensors",
     "device": "cpu",
     "precision": "bf16",
     "workers": "1",
@@ -77,6 +75,10 @@ OTHERS = {
 }
 
 
+INITS = ("init", "init-digest")  # these name a model, which tests/app/runs/test_beginning.py has
+OF_A_STAGE = ("stages.0.name", "stages.0.model", "stages.0.preprocess")  # the first two bear other options' names
+
+
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand beside a small tree."""
@@ -112,17 +114,19 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def by_option(config: dict[str, Any]) -> dict[str, Any]:
     """Values of a config of one stage by the names of their options."""
     flat = flatten(config)
-    short = {k.removeprefix("stages.0.").replace("model.row.", "model."): v for k, v in flat.items()}
-    return {k.replace("_", "-"): v for k, v in short.items() if k != "recipe" and not k.endswith(".kind")}
+    kept = {k: v for k, v in flat.items() if k != "recipe" and not k.endswith("kind")}
+    short = {k if k in OF_A_STAGE else k.removeprefix("stages.0."): v for k, v in kept.items()}
+    return {k.replace("model.row.", "model.").replace("_", "-"): v for k, v in short.items()}
 
 
 def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = dry(["mnist-lenet"], capsys)
-    assert set(by_option(config)) == set(OTHERS)
+    assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS}
     keys = keys_of(Training, to_json(configure("mnist-lenet")), kinds_in(open_context()))
     others = {"optimiser.kind", "optimiser.betas", "optimiser.eps", "schedule.kind", "split.kind", "recipe"}
+    others |= {"name", "kind", "model", "preprocess"}  # of a stage
     others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
-    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= set(OTHERS)
+    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS}
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -233,7 +237,14 @@ def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest
         ("--schedule.name step", "there is no option --schedule.name: --schedule.kind names the schedule"),
         ("--opt sgd", "there is no option --opt: --optimiser.kind names the optimiser"),
         ("--val-split .2", "there is no option --val-split: --validation sets the share"),
-        ("--patience 3", "there is no option --patience: all epochs are trained"),
+        ("--early-stopping 3", "there is no option --early-stopping: --patience sets how many"),
+        ("--freeze 10", "there is no option --freeze: --rates.LAYER 0 freezes a layer"),
+        ("--pretrained", "there is no option --pretrained: --init names the model"),
+        ("--weights x.pth", "there is no option --weights: --init names the model"),
+        ("--rates.hed 0", "--rates.hed matches no layer of the network; did you mean 'head'?"),
+        ("--rates.* 0", "--rates freezes every layer, so nothing would learn"),
+        ("--rates.head x", "--rates.head is 'x'; it must be a finite number"),
+        ("--rates.head -1", "--rates.head is -1.0; it must be a number of at least 0"),
         ("-b 8", "there is no option -b: options begin with two dashes"),
         ("-j8", "there is no option -j8: options begin with two dashes"),
         ("--model resnet-18", "there is no option --model: --model.network names the network"),
@@ -306,3 +317,36 @@ def test_known_options_in_every_spelling(word: str) -> None:
 def test_unknown_options(word: str) -> None:
     with pytest.raises(UserError, match="there is no option --"):
         read_train(["mnist-lenet", word])
+
+
+def test_rates_keep_the_order_of_the_command_line(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--rates.*", "0", "--stages.1.rates.features", "0.5", "--rates.head.*", "1"]
+    config = dry(["twice", "--plugins", "plugins", *words], capsys)
+    first, second = (list(stage["rates"].items()) for stage in config["stages"])
+    assert first == [("*", 0.0), ("head.*", 1.0)] and second == [("*", 0.0), ("features", 0.5), ("head.*", 1.0)]
+
+
+def test_a_stage_may_have_its_own_network_and_preprocess(plugins: Path) -> None:
+    words = "--model.mean .5 --stages.1.model.network lenet-5-32 --stages.1.model.widths 2 3"
+    words += " --stages.1.preprocess.size 32"
+    training = read_train(["twice", "--plugins", "plugins", *words.split()]).training
+    assert training.stages[1].model == Model("lenet-5-32", {"widths": (2, 3)}, mean=(0.5,))
+    assert training.stages[1].preprocess == Preprocess(32, "grey", "squash")  # but for the size, the run's
+    assert training.stages[0].model is None and training.model == Model("lenet-5", mean=(0.5,))
+    vgg = read_train(["twice", "--plugins", "plugins", "--stages.1.model.network", "vgg-d"]).training
+    assert vgg.stages[1].model == Model("vgg-d")
+    row = read_train(["twice", "--plugins", "plugins", "--stages.1.model.dropout", ".5", "--model.widths", "2", "3"])
+    assert row.training.stages[1].model == Model("lenet-5", {"widths": (2, 3), "dropout": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--stages.2.model.network vgg-d", "there is no 'stages.2.model.network'; the first number may be 0 to 1"),
+        ("--stages.1.model.width 3", "--stages.1.model.width; did you mean '--stages.1.model.widths'?"),
+        ("--stages.1.rates.head nan", "--stages.1.rates.head is nan; it must be a finite number"),
+    ],
+)
+def test_a_stages_mistake(words: str, message: str, plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "twice", "--plugins", "plugins", *words.split(), "--dry-run"]) == 2
+    assert message in capsys.readouterr().err

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "finetune": "imclass train RECIPE trains a network, from fresh weights",
+        "finetune": "imclass train RECIPE --init MODEL begins from a model's weights",
         "fit": "imclass train RECIPE trains a network",
         "resume": "the `imclass train` command that was stopped goes on when it is given again",
         "test": "imclass evaluate MODEL scores a model",

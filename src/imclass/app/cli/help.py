@@ -23,6 +23,7 @@ from imclass.core.tables import Found
 NARROWEST = 40  # columns of help that can still be read
 ROW = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
 KINDS = "  --augment.KIND.X: fields of a kind of augmentation, which is added where a stage has none:"
+RATES = "  --rates.LAYER: a factor on the learning rate of layers whose names match; the last match wins, 0 freezes"
 
 
 def explain(kind: type, program: str) -> None:
@@ -59,7 +60,7 @@ def explain_train(words: Sequence[str]) -> None:
     training, execution = base(own, context)
     print(f"\nEvery field of the config of {training.recipe} is an option, too, and is now:\n")
     lines = [*option_lines(training, training), *option_lines(execution, training)]
-    print("\n".join([*lines, ROW, KINDS, *kind_lines(kinds_in(context)[Augment])]))
+    print("\n".join([*lines, ROW, RATES, KINDS, *kind_lines(kinds_in(context)[Augment])]))
 
 
 def kind_lines(table: Found) -> list[str]:
@@ -71,7 +72,7 @@ def option_lines(value: Any, training: Training) -> list[str]:
     """Return a line for each option of a config: its name, its value and the comment that stands beside its field."""
     lines, single = [], len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
-        if key in ("recipe", "split.kind") or key.startswith("model.row"):
+        if now is None or key in ("recipe", "split.kind") or key.startswith("model.row"):
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = (" ".join(map(str, now)) or NONE) if isinstance(now, list) else str(now)

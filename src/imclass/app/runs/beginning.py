@@ -87,7 +87,7 @@ def adopt(training: Training, context: Context) -> Training:
     if source is None:
         return training
     made = source.classifier
-    model = Model(made.name, made.row, values(made.network.mean), values(made.network.std))
+    model = Model(made.name, dict(made.row), values(made.network.mean), values(made.network.std))
     model = replace(model, mean_image=source.mean_image is not None)
     return replace(training, init=source.name, init_digest=source.digest, model=model, preprocess=made.preprocess)
 
@@ -98,13 +98,14 @@ def values(buffer: Tensor) -> tuple[float, ...]:
 
 
 def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs with the first one's network filled from the source, and a sentence on what was taken."""
-    if source is None:
-        return tuple(legs), ()
+    """Return the legs with the first one's network made and filled from the source, and a sentence on what was taken."""
     first = legs[0].make()
+    begun = (replace(legs[0], drawn=first), *legs[1:])
+    if source is None:
+        return begun, ()
     found = begin(first, source.classifier, legs[0].stage.begin)
     taken = (*source.notes, f"begins from {source.name}: {found}")
-    return (replace(legs[0], drawn=first), *legs[1:]), taken
+    return begun, taken
 
 
 def contents_with(train: Dataset, source: Source | None) -> UInt64[np.ndarray, "_"]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from imclass.core.errors import UserError
 
 DATA = "--data names a folder with one folder of images a class"
-FRESH = "training begins from fresh weights"
+INIT = "--init names the model whose weights it begins from, such as googlenet:bvlc or a run"
 OUT = "--out names the run's folder"
 RATE = "--schedule.rate sets the learning rate"
 SIZE = "--preprocess.size sets the side of the network's images in pixels"
@@ -22,8 +22,10 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "data_dir": DATA,
         "data_path": DATA,
         "dropout": "--model.dropout sets it, where the network has it",
-        "early_stopping": f"all epochs are trained, and with a validation split the best one is kept: {VALIDATION}",
-        "freeze": f"{FRESH}, so every layer learns",
+        "early_stopping": "--patience sets how many evaluations without a better one end training",
+        "finetune": INIT,
+        "freeze": "--rates.LAYER 0 freezes a layer: '--rates.*' 0 '--rates.head.*' 1 all but the head",
+        "freeze_backbone": "--rates.features 0 freezes all but the head",
         "gpu": "--device cuda trains on the GPU",
         "half": "--precision bf16 computes in half of the bits",
         "img_size": SIZE,
@@ -33,7 +35,7 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "learning_rate": RATE,
         "lr": RATE,
         "lr0": RATE,
-        "model": "--model.network names the network",
+        "model": "--model.network names the network, and --init a model whose weights it begins from",
         "momentum": "--optimiser.momentum sets it",
         "name": OUT,
         "nb_classes": "the names of the folders are the classes",
@@ -45,11 +47,11 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "optimizer": "--optimiser.kind names the optimiser",
         "output": OUT,
         "output_dir": OUT,
-        "patience": f"all epochs are trained, and with a validation split the best one is kept: {VALIDATION}",
-        "pretrained": f"{FRESH}; imclass evaluate and predict take NETWORK:WEIGHTS",
+        "pretrained": INIT,
+        "pretrained_weights": INIT,
         "project": OUT,
         "recipe": "the recipe's name comes first: imclass train RECIPE",
-        "resume": "the same command goes on where it was stopped",
+        "resume": "the same command goes on where it was stopped; --init RUN begins a new run from a finished one",
         "save_dir": OUT,
         "save_period": "--save-every sets how many seconds lie between two checkpoints",
         "sched": "--schedule.kind names the schedule",
@@ -60,7 +62,7 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "validation_split": VALIDATION,
         "warmup_epochs": "--schedule.warmup sets how many steps the learning rate rises",
         "weight_decay": "--optimiser.weight-decay sets it",
-        "weights": f"{FRESH}; imclass evaluate and predict take a model file",
+        "weights": INIT,
     }
 )
 

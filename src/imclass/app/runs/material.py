@@ -99,8 +99,10 @@ def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
             )
     images = len(legs[0].loader.dataset)
     if images < FEW and not config.init:
-        better = "trained weights serve better, such as --init googlenet:bvlc"
-        yield f"{images:,} training images are few to begin at random with; {better}"
+        yield (
+            f"{images:,} training images are few to begin at random with; trained weights serve better: "
+            "--init googlenet:bvlc, or another of `imclass weights`, or a model of yours"
+        )
 
 
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:

@@ -21,6 +21,7 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import ModelHeader
 from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
+from imclass.models.rates import layer_rates
 from imclass.models.views.batches import views_at_once
 from imclass.store.context import Context
 from imclass.training.checkpoint import Checkpoint, Checkpoints
@@ -97,15 +98,15 @@ def prepare(
     tried: tuple[str, ...] = ()
     if dry:
         used = runtime.resolve(config.device)
+        legs, taken = begin_first(legs, source)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
-        legs = with_means(legs, facts)
+        legs, taken = begin_first(with_means(legs, facts), source)
         first = legs[0].make()
-        legs = (replace(legs[0], drawn=first), *legs[1:])
+        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # frozen layers are tried as such
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
         used, tried = settle(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
-    legs, taken = begin_first(legs, source)
     notes = (*data.notes, *doubts(config, legs), *inside, *problems, *taken, *tried)
     return Job(run, config, execution, legs, used, checkpoint, notes)
 

@@ -1,0 +1,168 @@
+"""Runs that begin from a model: its network and preprocess, its weights, what the new model file says of it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from imclass.app.api import configure, train
+from imclass.app.cli.main import main
+from imclass.app.load import load_network
+from imclass.app.runs.directory import Run
+from imclass.app.runs.train import prepare
+from imclass.core.codec import to_json
+from imclass.core.config import Model
+from imclass.core.errors import UserError
+from imclass.core.model_file import tensors_digest
+from imclass.core.preprocess import Preprocess
+from imclass.models.classifier import create
+from imclass.store.context import open_context
+from tests.support.command import shown
+from tests.support.small import tree
+
+VIEW = Preprocess(28, "grey", "squash", channels="rgb")
+ROW = {"widths": (3, 5), "hidden": (7, 6), "dropout": 0.25}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand beside photos and a model of two of their classes and another one."""
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets", classes=("cat", "dog", "owl"))
+    found = create(Model("lenet-5", ROW, mean=(0.3,), std=(0.2,)), ("dog", "emu", "cat"), VIEW, seed=7)
+    facts = {"data": {"name": "zoo", "licence": "CC-BY-4.0", "path": "/zoo"}, "recipe": {"recipe": "keeper"}}
+    found.save(tmp_path / "old.safetensors", licence="BSD-2-Clause", **facts)
+    return tmp_path
+
+
+def prepared(**choices: Any) -> Any:
+    config = configure("mnist-lenet", data="pets", batch=8, epochs=1, **choices)
+    return prepare(config, Run(Path("run").absolute()), open_context(), dry=True)
+
+
+def test_network_normalisation_and_preprocess_are_the_sources(folder: Path) -> None:
+    config = configure("mnist-lenet", init="./old.safetensors")
+    source = load_network("old.safetensors", open_context())
+    assert (config.model.network, config.preprocess) == ("lenet-5", VIEW)
+    assert to_json(config.model.row) == to_json(source.row) and (config.model.mean, config.model.std) == (
+        (0.3,),
+        (0.2,),
+    )
+    assert config.model.initialiser == "" and not config.model.mean_image
+    assert config.init == "old.safetensors" and config.init_digest == tensors_digest(source.network.state_dict())
+    assert config.stages == configure("mnist-lenet").stages
+
+
+def test_what_the_user_gives_overrides_the_source_and_stays(folder: Path) -> None:
+    choices: dict[str, Any] = {"model.dropout": 0.5, "model.mean": (0.4,), "preprocess.resize": "shorter"}
+    config = configure("mnist-lenet", init="old.safetensors", override=choices)
+    assert config.model.row["dropout"] == 0.5 and config.model.row["widths"] == (3, 5)
+    assert config.model.mean == (0.4,) and config.model.std == (0.2,) and config.preprocess.resize == "shorter"
+    assert configure(config) == config and configure(config, seed=3).model == config.model  # it is not adopted twice
+
+
+def test_rows_of_classes_begin_by_name_and_it_is_said(folder: Path) -> None:
+    job, source = prepared(init="old.safetensors"), load_network("old.safetensors", open_context())
+    ours, theirs = job.task.classifier.network.state_dict(), source.network.state_dict()
+    for name, axis in source.network.class_tensors().items():
+        assert axis == 0 and torch.equal(ours[name][:2], theirs[name][[2, 0]])
+        assert not torch.equal(ours[name][2], theirs[name][1])
+    assert torch.equal(ours["features.0.weight"], theirs["features.0.weight"])
+    (said,) = [note for note in job.notes if note.startswith("begins from")]
+    assert said.endswith("rows of 2 of 3 classes taken: cat, dog") and "8 of 10 tensors taken" in said
+    assert not any("few to begin" in note for note in job.notes)
+    assert any("--init googlenet:bvlc" in note for note in prepared().notes)
+
+
+def test_fresh_takes_the_network_and_no_weights(folder: Path) -> None:
+    fresh = prepared(init="old.safetensors", begin="fresh").task.classifier
+    again = create(Model("lenet-5", fresh.row), fresh.classes, VIEW, seed=0)
+    name = "features.0.weight"
+    assert torch.equal(fresh.network.state_dict()[name], again.network.state_dict()[name])
+
+
+def test_the_model_file_says_what_it_began_from(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "mnist-lenet", "--data", "pets", "--batch", "8", "--epochs", "1", "--out", "run"]
+    assert main([*words, "--init", "./old.safetensors", "--rates.*", "0", "--rates.head", "1"]) == 0
+    assert "note: begins from old.safetensors: 8 of 10 tensors taken" in capsys.readouterr().err
+    record = shown(capsys, "info", "run")
+    digest = tensors_digest(load_network("old.safetensors", open_context()).network.state_dict())
+    assert record["licence"] == "BSD-2-Clause" and record["recipe"]["init_digest"] == digest
+    assert record["init"] == {
+        "model": "old.safetensors", "digest": digest, "network": "lenet-5", "recipe": "keeper",
+        "data": {"name": "zoo", "path": "/zoo", "licence": "CC-BY-4.0"}, "licence": "BSD-2-Clause",
+    }  # fmt: skip
+    now, before = (load_network(m, open_context()).network.state_dict() for m in ("run", "old.safetensors"))
+    assert torch.equal(now["features.0.weight"], before["features.0.weight"])  # frozen
+    assert not torch.equal(now["head.1.weight"], before["head.1.weight"])
+    assert main([*words[:-1], "more", "--init", "run"]) == 0
+    capsys.readouterr()
+    assert shown(capsys, "info", "more")["init"]["init"]["model"] == "old.safetensors"
+
+
+def test_another_model_of_that_name_is_refused_when_the_run_goes_on(folder: Path) -> None:
+    config = configure("mnist-lenet", data="pets", batch=8, epochs=2, init="old.safetensors")
+    next(iter(train(config, "run")))
+    Path("run/checkpoints").mkdir(exist_ok=True)  # as if it had saved something
+    create(Model("lenet-5", ROW), ("dog", "emu", "cat"), VIEW, seed=8).save(folder / "old.safetensors")
+    with pytest.raises(UserError, match=r"init_digest: \w+ before, \w+ now"):
+        train("mnist-lenet", "run", data="pets", batch=8, epochs=2, init="old.safetensors")
+    with pytest.raises(UserError, match=r"--init old.safetensors has changed: the SHA-256 of its tensors was"):
+        train(config, "run")
+
+
+def test_another_network_takes_what_has_its_name_and_shape(folder: Path) -> None:
+    other = {"model.network": "lenet-5-32", "model.widths": (3, 5), "preprocess.size": 32}
+    job = prepared(init="old.safetensors", override=other)
+    assert job.task.classifier.name == "lenet-5-32" and job.task.training.model.mean == (0.3,)
+    with pytest.raises(UserError, match="no tensor of lenet-5 fits vgg-bn-drop by name and shape"):
+        prepared(init="old.safetensors", override={"model.network": "vgg-bn-drop", "preprocess.size": 32})
+
+
+def test_a_mean_image_is_kept(folder: Path) -> None:
+    found = create(Model("lenet-5"), ("cat", "dog"), VIEW)
+    image = torch.rand(1, 28, 28)
+    found.network.normalise(image, (0.5,))
+    found.save(folder / "image.safetensors")
+    job = prepared(init="image.safetensors")
+    assert torch.equal(job.task.classifier.network.mean, image) and job.task.training.model.mean_image
+    plain = prepared(init="image.safetensors", override={"model.mean_image": False, "model.mean": (0.5,)})
+    assert plain.task.classifier.network.mean.shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("nowhere", "--init there is no model file nowhere"),
+        ("lenet-5:none", "no published weights are called 'lenet-5:none'"),
+        (3, "--init is 3; it must be text"),
+    ],
+)
+def test_what_is_no_model_is_refused(init: Any, message: str, folder: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        configure("mnist-lenet", init=init)
+
+
+def test_an_ensemble_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create(Model("lenet-5", ROW), ("dog", "emu", "cat"), VIEW, seed=8).save(folder / "b.safetensors")
+    tree(folder / "zoo", classes=("cat", "dog", "emu"))
+    words = ["old.safetensors", "b.safetensors", "--data", "zoo", "--save", "both.safetensors"]
+    assert main(["evaluate", *words]) == 0
+    capsys.readouterr()
+    assert main(["train", "mnist-lenet", "--init", "both.safetensors", "--dry-run"]) == 2
+    assert "--init both.safetensors is not one network" in capsys.readouterr().err
+
+
+def test_a_home_and_a_pinned_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    config = configure("mnist-lenet", init="~/old.safetensors")
+    assert config.init == str(folder / "old.safetensors")
+    assert (
+        prepared(init="old.safetensors", init_digest=config.init_digest).task.training.init_digest == config.init_digest
+    )
+    with pytest.raises(UserError, match="has changed"):
+        prepared(init="old.safetensors", init_digest="0" * 64)
+    json.dumps(config.model.row)  # as config.json keeps it
