@@ -11,7 +11,7 @@ import pytest
 
 from imclass.app.cli.main import main
 from imclass.app.verbs import train as verb
-from imclass.core.config import Optimiser, Schedule
+from imclass.core.config import Augment, Optimiser, Schedule
 from imclass.store.context import open_context
 from imclass.training.events import Event, StepEnd
 from imclass.training.kinds import kinds_in
@@ -65,7 +65,7 @@ CHOSEN = "--optimiser.kind sign --schedule.kind halving"
 BEGUN = f"train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins {CHOSEN}"
 
 
-@pytest.mark.parametrize("base", [Optimiser, Schedule])
+@pytest.mark.parametrize("base", [Augment, Optimiser, Schedule])
 def test_a_kind_is_in_its_table_by_its_own_name(base: type) -> None:
     table = kinds_in()[base]
     assert table.failures == () and len(table.entries) >= 2
@@ -131,6 +131,67 @@ def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monke
     stages = json.loads(Path("whole/config.json").read_text())["training"]["stages"]
     assert stages[0]["optimiser"] == {"kind": "sign", "decay": 0.9}
     assert stages[0]["schedule"] == {"kind": "halving", "rate": 0.004, "warmup": 0, "warmup_share": 1.0, "every": 1}
+
+
+COLOUR = """
+    from dataclasses import dataclass
+    from typing import Annotated, ClassVar
+    import numpy as np
+    from imclass.core.bounds import AtLeast
+    from imclass.core.config import Augment
+
+    @dataclass(frozen=True)
+    class Brightness(Augment):
+        kind: ClassVar[str] = "brightness"
+        most: Annotated[float, AtLeast(0)] = 0.4
+
+        def colour(self, view, draws, id):
+            factor = 1 + self.most * (2 * draws.uniform(np.array([id]), "factor")[0] - 1)
+            return np.clip(view * factor, 0, 255).astype(np.uint8)
+
+    AUGMENTS = {"brightness": Brightness}
+"""
+GEOMETRY = """
+    from dataclasses import dataclass
+    from typing import ClassVar
+    import numpy as np
+    from imclass.core.config import Augment
+
+    @dataclass(frozen=True)
+    class Slide(Augment):
+        kind: ClassVar[str] = "slide"
+        most: int = 5
+
+        def windows(self, before, sizes, draws, ids, repeat=0):
+            left = (draws.uniform(ids, "left", repeat) * (self.most + 1)).astype(np.int64)
+            return before.move(np.zeros_like(left), left)
+
+    AUGMENTS = {"slide": Slide}
+"""
+
+
+@pytest.mark.parametrize("memory", [0, 2048])
+@pytest.mark.parametrize(("kind", "source"), [("brightness", COLOUR), ("slide", GEOMETRY)])
+def test_a_plugins_augmentation_trains_and_goes_on_with_the_same_bits(
+    plugins: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str, memory: int
+) -> None:
+    (plugins / "mine.py").write_text(textwrap.dedent(source))
+    start = "train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins"
+    words = shlex.split(f"{start} --memory {memory} --augment.{kind}.most 2")
+    assert main([*words, "--out", "whole"]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(verb, "screen", lambda *_: Stopper())
+        assert main([*words, "--out", "part"]) == 75
+    assert main([*words, "--out", "part"]) == 0
+    assert digest(Path("part")) == digest(Path("whole"))
+    assert main([*words, "--out", "other", f"--augment.{kind}.most", "0"]) == 0
+    assert digest(Path("other")) != digest(Path("whole"))
+    (stage,) = json.loads(Path("whole/config.json").read_text())["training"]["stages"]
+    assert stage["augment"] == [{"kind": "pad", "pixels": 2}, {"kind": kind, "most": 2}]
+    with (plugins / "mine.py").open("a") as file:
+        file.write("# another augmentation\n")
+    assert main([*words, "--out", "whole"]) == 2  # the run keeps the digest of the file
+    assert main([*words, "--out", "whole", "--plugins-changed"]) == 0
 
 
 def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
