@@ -1,10 +1,12 @@
 """Batches do not depend on threads, on where an epoch is taken up, or on images that are refused."""
 
+import itertools
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,14 +14,19 @@ import torch
 from PIL import Image as Pillow
 
 from imclass.core.config import Augment
-from imclass.core.contracts import Dataset, Origin
+from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import BadImage, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
-from imclass.data.augment.window import augment, view
-from imclass.data.loader import Batch, Loader, untouched
+from imclass.data.augment.area import Area
+from imclass.data.augment.colour import paint
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
+from imclass.data.augment.window import apply, choose, view
+from imclass.data.loader import Batch, Loader, Part, untouched
+from imclass.data.order import cut, divide
 from imclass.data.sets.folder import open_folder
 from imclass.data.source import Place
 from imclass.store.store import Store
@@ -27,8 +34,20 @@ from tests.support.corpus import picture, rgb_png
 
 FILL = torch.tensor([1, 2, 3], dtype=torch.uint8)
 SMALL = Preprocess(size=12, resize="squash")
-SHIFTS = Augment(flip=True, pad=2)
-PARTS = Augment(flip=True, pad=1, area=(0.3, 1.0), aspect=(0.75, 4 / 3))
+SHIFTS = (Flip(), Pad(pixels=2))
+PARTS = (Area(area=(0.3, 1.0)), Flip(), Pad(pixels=1))
+Rules = tuple[Augment, ...]
+
+
+@dataclass(frozen=True)
+class Tint(Augment):
+    """A random level added to every pixel."""
+
+    kind: ClassVar[str] = "tint"
+
+    def colour(self, view: Image, draws: Draws, id: int) -> Image:
+        view += np.uint8(100 * draws.uniform(np.array([id]), "level")[0])
+        return view
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +79,23 @@ def array(n: int = 50, size: int = 12, channels: int = 3) -> ArrayDataset:
     )
 
 
-def loader(dataset: Dataset, rules: Augment = SHIFTS, workers: int = 0, memory: int = 2048, batch: int = 8) -> Loader:
-    return Loader(dataset, SMALL, rules, FILL, batch, 7, workers, memory)
+def loader(
+    dataset: Dataset, rules: Rules = SHIFTS, workers: int = 0, memory: int = 2048, batch: int = 8, **more: Any
+) -> Loader:
+    made = {"dataset": dataset, "preprocess": SMALL, "augment": rules, "fill": FILL, "batch": batch, "seed": 7}
+    return Loader(**{**made, "workers": workers, "memory_mib": memory, **more})
+
+
+def same_part(a: Part, b: Part) -> bool:
+    return (
+        torch.equal(a.images, b.images) and np.array_equal(a.targets.labels, b.targets.labels)
+        and np.array_equal(a.ids, b.ids) and np.array_equal(a.positions, b.positions) and a.refused == b.refused
+    )  # fmt: skip
 
 
 def same(a: Batch, b: Batch) -> bool:
-    """Equal in everything but time."""
-    return (
-        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
-        and np.array_equal(a.ids, b.ids) and np.array_equal(a.positions, b.positions) and a.refused == b.refused
-    )  # fmt: skip
+    """Return whether two batches are equal in everything but time."""
+    return list(a.parts) == list(b.parts) and all(same_part(a.parts[k], b.parts[k]) for k in a.parts)
 
 
 def assert_same(found: list[Batch], expected: list[Batch]) -> None:
@@ -77,49 +103,124 @@ def assert_same(found: list[Batch], expected: list[Batch]) -> None:
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 
 
+def positions(batch: Batch) -> list[int]:
+    return [i for part in batch.parts.values() for i in part.positions.tolist()]
+
+
 def by_loop(
-    dataset: Dataset, rules: Augment, epoch: int, batch: int = 8
-) -> Iterator[tuple[list[int], list[torch.Tensor]]]:
-    """Positions and views of each batch, one image at a time."""
-    everything = Draws(7, epoch).order(dataset.ids).tolist()
-    for at in range(0, len(everything), batch):
-        kept, seen = [], []
-        for i in everything[at : at + batch]:
-            try:
-                image = dataset[i]
-            except BadImage:
-                continue
-            id = dataset.ids[i : i + 1]
-            one = view(image, SMALL, rules, Draws(7, epoch), int(id[0])).transpose(2, 0, 1)[None]
-            seen.append(augment(torch.from_numpy(one.copy()), rules, FILL, Draws(7, epoch), id))
-            kept.append(i)
-        yield kept, seen
+    dataset: Dataset, rules: Rules, epoch: int, batch: int = 8, parts: int = 1, pairs: bool = False
+) -> Iterator[list[tuple[list[int], np.ndarray]]]:
+    """Yield the positions and views of each part of each batch, one image at a time."""
+    draws = Draws(7, epoch)
+    for whole in cut(draws.order(dataset.ids), batch, pairs):
+        made = []
+        for part in divide(whole, parts, pairs):
+            kept, seen = [], [np.zeros((0, 3, 12, 12), np.uint8)]
+            for i in part.tolist():
+                try:
+                    image = dataset[i]
+                except BadImage:
+                    continue
+                id = dataset.ids[i : i + 1]
+                windows = choose(np.array([image.shape[:2]]), rules, draws, id)
+                one = view(image, windows, SMALL).transpose(2, 0, 1)[None]
+                seen.append(paint(apply(one, windows, FILL.numpy()), rules, draws, id))
+                kept.append(i)
+            made.append((kept, np.concatenate(seen)))
+        yield made
 
 
-@pytest.mark.parametrize("rules", [Augment(), SHIFTS, PARTS])
+@pytest.mark.parametrize(("parts", "pairs"), [(1, False), (3, False), (3, True)])
+@pytest.mark.parametrize("rules", [(), SHIFTS, PARTS, (*SHIFTS, Tint())])
 @pytest.mark.parametrize("kind", ["folder", "array"])
-def test_batches_are_what_a_plain_loop_gives(folder: Dataset, kind: str, rules: Augment) -> None:
-    dataset = folder if kind == "folder" else array()
+def test_batches_are_what_a_plain_loop_gives(folder: Dataset, kind: str, rules: Rules, parts: int, pairs: bool) -> None:
+    dataset = folder if kind == "folder" else array(49)
     assert isinstance(dataset, Dataset)
-    loaded = loader(dataset, rules)
+    loaded = loader(dataset, rules, parts=parts, pairs=pairs)
     found = list(loaded.batches(3))
-    expected = list(by_loop(dataset, rules, 3))
-    assert len(found) == len(expected) == len(loaded)
-    for batch, (positions, views) in zip(found, expected, strict=True):
-        assert batch.positions.tolist() == positions
-        assert torch.equal(batch.images, torch.cat(views))
-        assert batch.labels.tolist() == dataset.targets[positions].labels.tolist()
-        assert batch.ids.tolist() == dataset.ids[positions].tolist()
+    expected = list(by_loop(dataset, rules, 3, parts=parts, pairs=pairs))
+    assert len(found) == len(expected) == len(loaded) == (6 if kind == "array" and pairs else -(-len(dataset) // 8))
+    for batch, plain in zip(found, expected, strict=True):
+        assert list(batch.parts) == list(range(len(plain))) and len(batch) == sum(len(kept) for kept, _ in plain)
+        for part, (kept, views) in zip(batch.parts.values(), plain, strict=True):
+            assert part.positions.tolist() == kept
+            assert np.array_equal(part.images.numpy(), views)
+            assert part.targets.labels.tolist() == dataset.targets[kept].labels.tolist()
+            assert part.ids.tolist() == dataset.ids[kept].tolist()
         assert batch.waited >= 0
+
+
+@pytest.mark.parametrize("rules", [(), SHIFTS, PARTS])
+@pytest.mark.parametrize("memory", [0, 2048])
+def test_a_process_decodes_its_parts_alone(
+    folder: Dataset, rules: Rules, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, take, decoded = list(loader(folder, rules, parts=4).batches(1)), type(folder).__getitem__, list[int]()
+
+    def noted(self: Any, i: int) -> Any:
+        decoded.append(i)
+        return take(self, i)
+
+    monkeypatch.setattr(type(folder), "__getitem__", noted)
+    for mine in (lambda n: range(n // 2), lambda n: range(n // 2, n), lambda n: range(0)):
+        decoded.clear()
+        found = list(loader(folder, rules, 2, memory, parts=4).batches(1, mine=mine))
+        assert len(found) == len(whole)
+        wanted: set[int] = set()
+        for batch, full in zip(found, whole, strict=True):
+            assert list(batch.parts) == list(mine(len(full.parts)))
+            assert all(same_part(part, full.parts[number]) for number, part in batch.parts.items())
+            wanted |= set(positions(batch))
+        assert memory or (wanted <= set(decoded) and len(decoded) <= len(wanted) + 7)
+
+
+COMBINATIONS = [c for n in range(5) for c in itertools.permutations((Area(area=(0.3, 1.0)), Flip(), Pad(), Tint()), n)]
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
+    """Return a folder of images of one size, larger than the network's, and an array of the same pixels."""
+    root, rng = tmp_path_factory.mktemp("twins"), np.random.default_rng(3)
+    for i in range(14):
+        path = root / "train" / "ab"[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(rng.integers(0, 256, (17, 21, 3), dtype=np.uint8)).save(path)
+    tree = open_folder(Place(Store(root), root), "train")
+    pixels = np.stack([tree[i][0] for i in range(14)])
+    return tree, ArrayDataset(pixels, tree.labels, tree.ids, tree.classes, ("train",), "train", tree.origin)
+
+
+@pytest.mark.parametrize("rules", COMBINATIONS, ids=lambda rules: "-".join(rule.kind for rule in rules) or "none")
+def test_every_way_to_hold_images_gives_the_same_bits(twins: tuple[Dataset, Dataset], rules: Rules) -> None:
+    tree, pixels = twins
+    expected = list(loader(tree, rules, 0, 0, parts=2).batches(2))
+    for dataset, (workers, memory) in itertools.product((tree, pixels), ((0, 2048), (2, 0))):
+        assert_same(list(loader(dataset, rules, workers, memory, parts=2).batches(2)), expected)
+
+
+@pytest.mark.parametrize("rules", [SHIFTS, (Flip(), Pad(), Tint())])
+def test_an_array_of_the_networks_size_gives_the_bits_of_its_files(tmp_path: Path, rules: Rules) -> None:
+    dataset = array(20)
+    for i in range(20):
+        path = tmp_path / "train" / "abcd"[i % 4] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(dataset.array[i]).save(path)
+    tree = open_folder(Place(Store(tmp_path), tmp_path), "train")
+    names = sorted(range(20), key=lambda i: (i % 4, i))
+    twin = replace(dataset, array=dataset.array[names], labels=tree.labels, ids=tree.ids)
+    assert loader(twin, memory=0).in_memory and not loader(tree, memory=0).in_memory
+    before = twin.array.copy()
+    assert_same(list(loader(twin, rules).batches(2)), list(loader(tree, rules, 2, 0).batches(2)))
+    assert np.array_equal(twin.array, before)
 
 
 @pytest.mark.parametrize("memory", [0, 2048])
 @pytest.mark.parametrize("rules", [SHIFTS, PARTS])
-def test_threads_do_not_change_a_bit(folder: Dataset, rules: Augment, memory: int) -> None:
+def test_threads_do_not_change_a_bit(folder: Dataset, rules: Rules, memory: int) -> None:
     alone = list(loader(folder, rules, 0, memory).batches(1))
     for workers in (1, 2, 3):
         assert_same(list(loader(folder, rules, workers, memory).batches(1)), alone)
-    assert not torch.equal(alone[0].images, next(loader(folder, rules, 0, memory).batches(2)).images)
+    assert not same(alone[0], next(loader(folder, rules, 0, memory).batches(2)))
 
 
 def test_memory_and_decoding_anew_give_the_same_bits(folder: Dataset) -> None:
@@ -132,7 +233,7 @@ def test_memory_and_decoding_anew_give_the_same_bits(folder: Dataset) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("rules", [SHIFTS, PARTS])
-def test_an_epoch_taken_up_anywhere_goes_on_as_if_never_left(folder: Dataset, rules: Augment, workers: int) -> None:
+def test_an_epoch_taken_up_anywhere_goes_on_as_if_never_left(folder: Dataset, rules: Rules, workers: int) -> None:
     whole = list(loader(folder, rules).batches(2))
     for skip in range(len(whole)):
         assert_same(list(loader(folder, rules, workers).batches(2, skip)), whole[skip:])
@@ -143,7 +244,7 @@ def test_every_image_is_used_or_refused_once_an_epoch(folder: Dataset) -> None:
     for memory in (0, 2048):
         for epoch in (0, 1):
             batches = list(loader(folder, memory=memory).batches(epoch))
-            used = [i for batch in batches for i in batch.positions.tolist()]
+            used = [i for batch in batches for i in positions(batch)]
             names = [r.path for batch in batches for r in batch.refused]
             assert len(used) == len(set(used)) == 53
             assert len(names) == len(set(names)) == 7
@@ -151,20 +252,23 @@ def test_every_image_is_used_or_refused_once_an_epoch(folder: Dataset) -> None:
             assert {r.code for batch in batches for r in batch.refused} <= {"truncated", "damaged"}
 
 
-def test_a_bad_image_shrinks_its_batch_and_moves_nothing(tmp_path: Path, folder: Dataset) -> None:
+def test_a_bad_image_shrinks_its_part_and_moves_nothing(tmp_path: Path, folder: Dataset) -> None:
     root = Path(folder.origin.path)
     shutil.copytree(root, tmp_path / "t")
     for path in (tmp_path / "t").rglob("*.png"):
         if path.stat().st_size == 60:
             path.write_bytes(rgb_png(picture()))
     mended = open_folder(Place(Store(tmp_path), tmp_path / "t"), "train")
-    full, shrunk = list(loader(mended).batches(0)), list(loader(folder).batches(0))
-    assert all(len(batch.labels) == 8 for batch in full[:-1])
-    assert any(len(batch.labels) < 8 for batch in shrunk[:-1])
-    for a, b in zip(full, shrunk, strict=True):
-        stays = np.isin(a.positions, b.positions)
-        assert torch.equal(a.images[stays], b.images)
-        assert len(b.refused) == (~stays).sum()
+    for memory in (0, 2048):
+        full = list(loader(mended, memory=memory, parts=3).batches(0))
+        shrunk = list(loader(folder, memory=memory, parts=3).batches(0))
+        assert all(len(batch) == 8 for batch in full[:-1]) and any(len(batch) < 8 for batch in shrunk[:-1])
+        for batch, smaller in zip(full, shrunk, strict=True):
+            assert list(batch.parts) == list(smaller.parts)
+            for a, b in zip(batch.parts.values(), smaller.parts.values(), strict=True):
+                stays = np.isin(a.positions, b.positions)
+                assert torch.equal(a.images[stays], b.images) and len(b.refused) == (~stays).sum()
+            assert smaller.refused == tuple(r for part in smaller.parts.values() for r in part.refused)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -176,19 +280,19 @@ def test_a_batch_of_bad_images_is_empty_and_still_a_batch(tmp_path: Path, memory
             (tmp_path / "train" / name / f"{i}.png").write_bytes(b"")
     dataset = open_folder(Place(Store(tmp_path), tmp_path), "train")
     batches = list(loader(dataset, SHIFTS, workers, memory, batch=3).batches(0))
-    assert [batch.images.shape for batch in batches] == [(0, 3, 12, 12)] * 3
+    assert [batch.parts[0].images.shape for batch in batches] == [(0, 3, 12, 12)] * 3
     assert [len(batch.refused) for batch in batches] == [3, 3, 2]
 
 
 def test_the_last_batch_is_kept() -> None:
     loaded = loader(array(50))
     assert len(loaded) == 7
-    assert [len(b.labels) for b in loaded.batches(0)] == [8] * 6 + [2]
+    assert [len(b) for b in loaded.batches(0)] == [8] * 6 + [2]
     assert len(loader(array(48))) == len(list(loader(array(48)).batches(0))) == 6
 
 
 def test_epochs_differ_in_order_and_hold_the_same_images() -> None:
-    first, second = ([i for b in loader(array()).batches(e) for i in b.positions.tolist()] for e in (0, 1))
+    first, second = ([i for b in loader(array()).batches(e) for i in positions(b)] for e in (0, 1))
     assert first != second
     assert sorted(first) == sorted(second) == list(range(50))
 
@@ -198,9 +302,9 @@ def test_an_array_of_the_right_size_is_not_copied_and_not_changed() -> None:
     before = dataset.array.copy()
     loaded = loader(dataset, memory=0)
     assert loaded.in_memory
-    assert np.shares_memory(loaded.kept.images, dataset.array)
+    assert np.shares_memory(loaded.kept.views.images, dataset.array)
     for batch in loaded.batches(0):
-        batch.images.zero_()
+        batch.parts[0].images.zero_()
     assert np.array_equal(dataset.array, before)
 
 
@@ -211,12 +315,13 @@ def test_an_array_of_the_right_size_is_not_copied_and_not_changed() -> None:
 def test_an_array_of_another_kind_is_prepared_once(preprocess: Preprocess) -> None:
     dataset = array()
     fill = FILL[: preprocess.w_in]
-    loaded = Loader(dataset, preprocess, Augment(), fill, 8, 7, memory_mib=1)
+    loaded = loader(dataset, (), memory=1, preprocess=preprocess, fill=fill)
     assert loaded.in_memory
-    assert not np.shares_memory(loaded.kept.images, dataset.array)
+    assert not np.shares_memory(loaded.kept.views.images, dataset.array)
     assert_same(list(loaded.batches(0)), list(replace(loaded, memory_mib=0, workers=2).batches(0)))
-    i = int(next(loaded.batches(0)).positions[0])
-    assert np.array_equal(next(loaded.batches(0)).images[0].numpy(), preprocess(dataset.array[i]).transpose(2, 0, 1))
+    first = next(loaded.batches(0)).parts[0]
+    view = preprocess(dataset.array[int(first.positions[0])])
+    assert np.array_equal(first.images[0].numpy(), view.transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -233,13 +338,25 @@ def test_untouched_is_said_only_of_what_preprocess_gives_back(channels: int) -> 
     assert not untouched(Preprocess(size=8, resize="none"), (12, 12, 3))
 
 
-def test_outside_training_the_order_is_the_data_sets_and_nothing_is_augmented(folder: Dataset) -> None:
-    loaded = Loader(folder, SMALL, PARTS, FILL, 8, 7, workers=2, training=False)
-    batches = list(loaded.batches(4))
-    positions = [i for b in batches for i in b.positions.tolist()]
-    assert positions == sorted(positions) and len(positions) == 53
-    first = SMALL(folder[positions[0]])
-    assert np.array_equal(batches[0].images[0].numpy(), first.transpose(2, 0, 1))
+@pytest.mark.parametrize(("rules", "workers", "memory"), [(SHIFTS, 0, 2048), (SHIFTS, 2, 0), (PARTS, 2, 2048)])
+def test_views_are_every_image_as_the_preprocess_shows_it(
+    folder: Dataset, rules: Rules, workers: int, memory: int
+) -> None:
+    expected = [SMALL(folder[i]) for i in positions_that_decode(folder)]
+    found = list(loader(folder, rules, workers, memory).views())
+    assert np.array_equal(np.concatenate(found), np.stack(expected)) and len(expected) == 53
+    assert max(map(len, found)) == 8
+    whole = array(20)
+    assert np.array_equal(np.concatenate(list(loader(whole, rules, workers, memory).views())), whole.array)
+
+
+def positions_that_decode(folder: Dataset) -> Iterator[int]:
+    for i in range(len(folder)):
+        try:
+            folder[i]
+        except BadImage:
+            continue
+        yield i
 
 
 def live_threads() -> list[threading.Thread]:
@@ -258,6 +375,6 @@ def test_threads_end_when_the_consumer_stops(folder: Dataset) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_too_small_for_the_network_is_named(folder: Dataset, workers: int) -> None:
-    loaded = Loader(folder, Preprocess(size=30, resize="none"), Augment(), FILL, 8, 7, workers)
+    loaded = loader(folder, (), workers, preprocess=Preprocess(size=30, resize="none"))
     with pytest.raises(UserError, match=r"train/[abc]/\d\d\.png: an image of"):
         list(loaded.batches(0))

@@ -159,6 +159,67 @@ def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monke
     assert stages[0]["schedule"] == {"kind": "halving", "rate": 0.004, "warmup": 0, "warmup_share": 1.0, "every": 1}
 
 
+COLOUR = """
+    from dataclasses import dataclass
+    from typing import Annotated, ClassVar
+    import numpy as np
+    from imclass.core.bounds import AtLeast
+    from imclass.core.config import Augment
+
+    @dataclass(frozen=True)
+    class Brightness(Augment):
+        kind: ClassVar[str] = "brightness"
+        most: Annotated[float, AtLeast(0)] = 0.4
+
+        def colour(self, view, draws, id):
+            factor = 1 + self.most * (2 * draws.uniform(np.array([id]), "factor")[0] - 1)
+            return np.clip(view * factor, 0, 255).astype(np.uint8)
+
+    AUGMENTS = {"brightness": Brightness}
+"""
+GEOMETRY = """
+    from dataclasses import dataclass
+    from typing import ClassVar
+    import numpy as np
+    from imclass.core.config import Augment
+
+    @dataclass(frozen=True)
+    class Slide(Augment):
+        kind: ClassVar[str] = "slide"
+        most: int = 5
+
+        def windows(self, before, sizes, draws, ids, repeat=0):
+            left = (draws.uniform(ids, "left", repeat) * (self.most + 1)).astype(np.int64)
+            return before.move(np.zeros_like(left), left)
+
+    AUGMENTS = {"slide": Slide}
+"""
+
+
+@pytest.mark.parametrize("memory", [0, 2048])
+@pytest.mark.parametrize(("kind", "source"), [("brightness", COLOUR), ("slide", GEOMETRY)])
+def test_a_plugins_augmentation_trains_and_goes_on_with_the_same_bits(
+    plugins: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str, memory: int
+) -> None:
+    (plugins / "mine.py").write_text(textwrap.dedent(source))
+    start = "train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins"
+    words = shlex.split(f"{start} --memory {memory} --augment.{kind}.most 2")
+    assert main([*words, "--out", "whole"]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(verb, "screen", lambda *_: Stopper())
+        assert main([*words, "--out", "part"]) == 75
+    assert main([*words, "--out", "part"]) == 0
+    assert digest(Path("part")) == digest(Path("whole"))
+    assert main([*words, "--out", "other", f"--augment.{kind}.most", "0"]) == 0
+    assert digest(Path("other")) != digest(Path("whole"))
+    (stage,) = json.loads(Path("whole/config.json").read_text())["training"]["stages"]
+    assert stage["augment"] == [{"kind": "pad", "pixels": 2}, {"kind": kind, "most": 2}]
+    with (plugins / "mine.py").open("a") as file:
+        file.write("# another augmentation\n")
+    assert main([*words, "--out", "whole"]) == 2  # the run keeps the digest of the file
+    assert main([*words, "--out", "whole", "--plugins-changed"]) == 0
+
+
 def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "sign" in kinds_in(open_context(plugins=[plugins]))[Optimiser].entries
     assert main(shlex.split(f"{BEGUN} --out run".replace("--plugins plugins", ""))) == 2

@@ -112,7 +112,7 @@ def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
             entries = kinds[hint].entries.values() if hint in kinds else ()
             known |= {f"{name}.{field}" for kind in entries for field in hints_of(kind)}
             entry = item_of(hint)
-            listed = kinds[entry].entries.items() if entry is not None and entry in kinds else ()
+            listed = kinds[entry].entries.items() if entry and entry in kinds else ()
             known |= {f"{name}.{tag}.{field}" for tag, kind in listed for field in hints_of(kind)}
     return known
 
@@ -121,7 +121,7 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
     """Set one value of a JSON record of the type `kind`, checked against the field's own type."""
     name, rest = names[0], names[1:]
     item = item_of(kind)
-    if item is not None and item in kinds and not name.isdigit():
+    if item and item in kinds and not name.isdigit():
         put_in_entries(item, record, names, value, key, kinds)
         return
     if item is not None:

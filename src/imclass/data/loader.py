@@ -128,7 +128,7 @@ class Loader:
         if self.ready is not None:
             sizes[:] = self.ready.shape[1:3]
             return Kept(Views(self.ready, np.ones(len(everything), bool), {}), sizes)
-        with contextlib.closing(self.look(partial(self.measured, sizes), everything)) as results:
+        with contextlib.closing(self.look(partial(self.measured, sizes), everything.tolist())) as results:
             return Kept(gather(everything, results, self.shape), sizes)
 
     @property
@@ -146,7 +146,8 @@ class Loader:
             yield from (images[at : at + self.batch] for at in range(0, len(images), self.batch))
             return
         everything = np.arange(len(self.dataset))
-        with contextlib.closing(self.look(partial(attempt, self.dataset, self.preprocess), everything)) as results:
+        plain = partial(attempt, self.dataset, self.preprocess)
+        with contextlib.closing(self.look(plain, everything.tolist())) as results:
             for at in range(0, len(everything), self.batch):
                 yield gather(everything[at : at + self.batch], results, self.shape).images
 
@@ -181,14 +182,14 @@ class Loader:
     def from_workers(self, draws: Draws, shares: Sequence[Share]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches ahead."""
         height, width, channels = self.shape
-        stream = chain.from_iterable(joined(share) for share in shares)
+        stream = chain.from_iterable(joined(share).tolist() for share in shares)
         with contextlib.closing(self.look(partial(self.augmented, draws), stream)) as results:
             for share in shares:
                 yield gather(joined(share), results, (channels, height, width))
 
     def look(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
         """Yield what a function makes of the image at each position, by threads ahead of need."""
-        return in_order(function, map(int, positions), self.workers, ahead=2 * self.batch)
+        return in_order(function, positions, self.workers, ahead=2 * self.batch)
 
     def measured(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
         """Return one image as the preprocess shows it, H W C, and write its height and width into `sizes`."""

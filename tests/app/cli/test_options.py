@@ -62,10 +62,8 @@ OTHERS = {
     "schedule.final": "0.5",
     "schedule.warmup": "4",
     "schedule.warmup-share": "0.5",
-    "augment.flip": "--augment.flip",
-    "augment.pad": "1",
-    "augment.area": "0.5 1.0",
-    "augment.aspect": "0.75 1.5",
+    "augment": "pad flip",
+    "augment.pad.pixels": "1",
     "preprocess.size": "32 --model.network lenet-5-32",
     "preprocess.colour": "rgb",
     "preprocess.resize": "none",
@@ -125,6 +123,7 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     keys = keys_of(Training, to_json(configure("mnist-lenet")), kinds_in(open_context()))
     others = {"optimiser.kind", "optimiser.betas", "optimiser.eps", "schedule.kind", "split.kind", "recipe"}
     others |= {"name", "kind", "model", "preprocess"}  # of a stage
+    others |= {"augment.area.area", "augment.area.aspect", "augment.flip.probability"}
     others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
     assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS}
 
@@ -164,7 +163,7 @@ def test_a_dry_run_writes_nothing(pets: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_config_file_gives_the_same_config(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = shlex.split("--data pets --batch 8 --epochs 1 --model.widths 2 3 --no-strict --augment.area 0.5 1")
+    words = shlex.split("--data pets --batch 8 --epochs 1 --model.widths 2 3 --no-strict --augment.area.area 0.5 1")
     assert main(["train", "mnist-lenet", *words, "--out", "run"]) == 0
     capsys.readouterr()
     made = together(json.loads(Path("run/config.json").read_text()))
@@ -215,15 +214,15 @@ def test_a_stage_is_set_by_its_number(plugins: Path, capsys: pytest.CaptureFixtu
     assert [stage["epochs"] for stage in before["stages"]] == [2, 1]
     assert [stage["epochs"] for stage in after["stages"]] == [2, 5]
     assert [stage["batch"] for stage in after["stages"]] == [8, 4]
-    deep = dry([*start, "--stages.0.schedule.rate", "0.25", "--stages.1.augment.flip"], capsys)
-    assert deep["stages"][0]["schedule"]["rate"] == 0.25 and deep["stages"][1]["augment"]["flip"] is True
+    deep = dry([*start, "--stages.0.schedule.rate", "0.25", "--stages.1.augment.flip.probability", "0.3"], capsys)
+    assert deep["stages"][0]["schedule"]["rate"] == 0.25 and deep["stages"][1]["augment"][0]["probability"] == 0.3
 
 
 def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     after = dry(["twice", "--plugins", "plugins", "--epochs", "5", "--schedule.rate", "0.25"], capsys)
     assert [(s["epochs"], s["schedule"]["rate"]) for s in after["stages"]] == [(5, 0.25), (5, 0.25)]
     assert main(["train", "twice", "--plugins", "plugins", "--stages.2.epochs", "5", "--dry-run"]) == 2
-    assert "there is no 'stages.2.epochs'; the first number may be 0 to 1" in capsys.readouterr().err
+    assert "there is no 'stages.2.epochs'; the number may be 0 to 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -253,6 +252,11 @@ def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest
         ("--lr .1", "there is no option --lr: --schedule.rate sets the learning rate"),
         ("--batch-size 8", "there is no option --batch-size: --batch"),
         ("--recipe x", "there is no option --recipe: the recipe's name comes first"),
+        ("--augment.pad.pixel 3", "there is no option --augment.pad.pixel; did you mean '--augment.pad.pixels'?"),
+        ("--augment.padd.pixels 3", "no augmentation is named 'padd'; did you mean 'pad'?"),
+        ("--augment flop", "no augmentation is named 'flop'; did you mean 'flip'?"),
+        ("--augment.pad 3", "--augment.pad itself takes no value; set a field of it: --augment.pad.pixels"),
+        ("--hflip .5", "there is no option --hflip: --augment.flip.probability"),
         ("--ot x", "there is no option --ot; did you mean '--out'?"),
         ("--schedule.rat 1", "there is no option --schedule.rat; did you mean '--schedule.rate'?"),
         ("--model.width 1", "there is no option --model.width; did you mean '--model.widths'?"),
@@ -282,9 +286,22 @@ def test_two_stages_are_trained(plugins: Path, capsys: pytest.CaptureFixture[str
 def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "mnist-lenet", "--help"]) == 0
     shown = capsys.readouterr().out
-    names = ("epochs", "schedule.rate", "preprocess.colour", "augment.pad", "out", "config", "dry-run", "json", "store")
+    names = (
+        "epochs",
+        "schedule.rate",
+        "preprocess.colour",
+        "augment",
+        "augment.pad.pixels",
+        "out",
+        "config",
+        "dry-run",
+        "json",
+        "store",
+    )
     assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
-    assert "  --augment.area 1.0 1.0                     a crop of this share" in shown and "  # " not in shown
+    assert "  --augment pad                              kinds in order, such as flip and pad" in shown
+    assert "  --augment.pad.pixels 2                     on each side" in shown and "  # " not in shown
+    assert "--augment.KIND.X" in shown and "    area.aspect\n" in shown
     assert "--model.X" in shown and "imclass models NETWORK" in shown
 
 
@@ -350,3 +367,23 @@ def test_a_stage_may_have_its_own_network_and_preprocess(plugins: Path) -> None:
 def test_a_stages_mistake(words: str, message: str, plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "twice", "--plugins", "plugins", *words.split(), "--dry-run"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_augmentations_are_chosen_and_set(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A field adds its kind to a stage without it; a list replaces the list; `none` empties it."""
+    before = [{"kind": "pad", "pixels": 2}]
+    flip, pad = {"kind": "flip", "probability": 0.5}, {"kind": "pad", "pixels": 3}
+
+    def augment(words: str) -> list[Any]:
+        (stage,) = dry([*PETS, *shlex.split(words)], capsys)["stages"]
+        found: list[Any] = stage["augment"]
+        return found
+
+    area = {"kind": "area", "area": [0.08, 1.0], "aspect": [0.75, 4 / 3]}
+    assert augment("") == before
+    assert augment("--augment.pad.pixels 3 --augment.area.area .08 1") == [pad, area]
+    assert augment("--augment flip pad") == augment("--stages.0.augment flip pad") == [flip, *before]
+    assert augment("--augment.flip") == [*before, flip]
+    assert augment("--augment none") == [] and augment("--augment none --augment.pad.pixels 3") == [pad]
+    stages = dry(["twice", "--plugins", "plugins", "--stages.0.augment.flip.probability", "0.5"], capsys)["stages"]
+    assert [stage["augment"] for stage in stages] == [[flip], []]

@@ -1,145 +1,154 @@
-"""Augmentation against plain loops, and its choices against the randomness they must follow."""
+"""Windows against plain loops over pixels, and the choices of flip and pad against the randomness they must follow."""
 
-import math
+import itertools
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image as Pillow
 
 from imclass.core.config import Augment
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
-from imclass.data.augment.window import augment, crops, part, view
+from imclass.data.augment.area import Area
+from imclass.data.augment.flip import Flip
+from imclass.data.augment.pad import Pad
+from imclass.data.augment.window import Windows, apply, choose, scoped, takes_parts, view
 
-FILL = torch.tensor([7, 8, 9], dtype=torch.uint8)
-GOOGLENET = Augment(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3))
+FILL = np.array([7, 8, 9], np.uint8)
+RULES = [
+    (),
+    (Flip(),),
+    (Pad(pixels=3),),
+    (Flip(), Pad(pixels=2)),
+    (Pad(pixels=2), Flip()),
+    (Pad(pixels=1), Pad(pixels=30)),
+]
 
 
-def batch(n: int, size: int = 12, channels: int = 3) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(10, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator)
+def batch(n: int, size: int = 12, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(10, 256, (n, channels, size, size), dtype=np.uint8)
 
 
-def by_loop(images: torch.Tensor, rules: Augment, seed: int, epoch: int, ids: np.ndarray) -> np.ndarray:
-    """Flip and shift, pixel by pixel."""
+def sizes(n: int) -> np.ndarray:
+    return np.full((n, 2), 12)
+
+
+def augment(
+    images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray, repeat: int = 0
+) -> np.ndarray:
+    return apply(images, choose(sizes(len(ids)), rules, draws, ids, repeat), FILL[: images.shape[1]])
+
+
+def by_loop(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
+    """Trace each pixel back through the rules, the last one first, to where in the image it comes from."""
     n, channels, height, width = images.shape
     out = np.zeros(images.shape, np.uint8)
-    for i in range(n):
-        one = ids[i : i + 1]
-        mirrored = rules.flip and Draws(seed, epoch).uniform(one, "flip")[0] < 0.5
-        span = 2 * rules.pad + 1
-        top, left = (int(Draws(seed, epoch).uniform(one, s)[0] * span) - rules.pad for s in ("top", "left"))
-        for c in range(channels):
-            for h in range(height):
-                for w in range(width):
-                    y, x = h + top, w + left
-                    inside = 0 <= y < height and 0 <= x < width
-                    x = width - 1 - x if mirrored else x
-                    out[i, c, h, w] = images[i, c, y, x] if inside else FILL[c]
+    for i, c, h, w in itertools.product(range(n), range(channels), range(height), range(width)):
+        one, y, x = ids[i : i + 1], h, w
+        for rule, own in reversed(list(scoped(rules, draws))):
+            if isinstance(rule, Flip):
+                x = width - 1 - x if own.uniform(one, "mirror")[0] < rule.probability else x
+            elif isinstance(rule, Pad):
+                span = 2 * rule.pixels + 1
+                y += int(own.uniform(one, "top")[0] * span) - rule.pixels
+                x += int(own.uniform(one, "left")[0] * span) - rule.pixels
+        out[i, c, h, w] = images[i, c, y, x] if 0 <= y < height and 0 <= x < width else FILL[c]
     return out
 
 
-@pytest.mark.parametrize("rules", [Augment(), Augment(flip=True), Augment(pad=3), Augment(flip=True, pad=2)])
-def test_a_batch_is_what_a_loop_over_pixels_gives(rules: Augment) -> None:
-    images, ids = batch(10), np.arange(100, 110)
-    before = images.clone()
-    found = augment(images, rules, FILL, Draws(5, 2), ids)
-    assert np.array_equal(found.numpy(), by_loop(images, rules, 5, 2, ids))
-    assert torch.equal(images, before)
-    assert torch.equal(found, images) == (rules == Augment())
+@pytest.mark.parametrize("rules", RULES)
+def test_a_batch_is_what_a_loop_over_pixels_gives(rules: tuple[Augment, ...]) -> None:
+    images, ids = batch(6), np.arange(100, 106)
+    before = images.copy()
+    found = augment(images, rules, Draws(5, 2), ids)
+    assert np.array_equal(found, by_loop(images, rules, Draws(5, 2), ids))
+    assert np.array_equal(images, before)
+    assert np.array_equal(found, images) == (rules == ())
 
 
-def test_a_sample_looks_the_same_in_any_company() -> None:
-    images, ids, rules = batch(50), np.arange(50), Augment(flip=True, pad=4)
-    whole = augment(images, rules, FILL, Draws(1, 1), ids)
+def test_a_sample_is_the_same_in_any_company() -> None:
+    images, ids, rules = batch(50), np.arange(50), (Flip(), Pad())
+    whole = augment(images, rules, Draws(1, 1), ids)
     order = np.random.default_rng(0).permutation(50)
-    parts = [
-        augment(images[order[i : i + 7]], rules, FILL, Draws(1, 1), ids[order[i : i + 7]]) for i in range(0, 50, 7)
-    ]
-    assert torch.equal(torch.cat(parts), whole[order])
-    assert not torch.equal(whole, augment(images, rules, FILL, Draws(1, 2), ids))  # another epoch
-    assert not torch.equal(whole, augment(images, rules, FILL, Draws(2, 1), ids))  # another seed
-    assert not torch.equal(whole, augment(images, rules, FILL, Draws(1, 1), ids, repeat=1))
+    parts = [augment(images[order[i : i + 7]], rules, Draws(1, 1), ids[order[i : i + 7]]) for i in range(0, 50, 7)]
+    assert np.array_equal(np.concatenate(parts), whole[order])
+    assert not np.array_equal(whole, augment(images, rules, Draws(1, 2), ids))  # another epoch
+    assert not np.array_equal(whole, augment(images, rules, Draws(2, 1), ids))  # another seed
+    assert not np.array_equal(whole, augment(images, rules, Draws(1, 1), ids, repeat=1))
 
 
 def test_an_empty_batch_stays_empty() -> None:
-    none = np.zeros(0, np.int64)
-    assert augment(batch(0), Augment(flip=True, pad=2), FILL, Draws(0, 0), none).shape == (0, 3, 12, 12)
+    assert augment(batch(0), (Flip(), Pad(), Area()), Draws(0, 0), np.zeros(0, np.int64)).shape == (0, 3, 12, 12)
 
 
-def test_flips_are_half_and_shifts_are_uniform() -> None:
+def test_order_matters_to_geometry_and_not_to_draws() -> None:
+    ids = np.arange(200)
+
+    def chosen(*rules: Augment) -> Windows:
+        return choose(sizes(200), rules, Draws(3), ids)
+
+    flip, pad, both, back = chosen(Flip()), chosen(Pad()), chosen(Flip(), Pad()), chosen(Pad(), Flip())
+    assert np.array_equal(both.mirrored, flip.mirrored) and np.array_equal(back.mirrored, flip.mirrored)
+    assert np.array_equal(back.left, pad.left) and np.array_equal(both.top, pad.top)
+    assert np.array_equal(both.left, np.where(flip.mirrored, -pad.left, pad.left))
+    assert not np.array_equal(both.left, back.left)
+
+
+def test_two_of_a_kind_draw_each_for_itself() -> None:
+    ids = np.arange(4000)
+    two = choose(sizes(4000), (Pad(pixels=1), Pad(pixels=1)), Draws(3), ids).top
+    counts = np.bincount(two + 2, minlength=5) / 4000
+    assert np.abs(counts - np.array([1, 2, 3, 2, 1]) / 9).max() < 0.03  # with the same draws: -2, 0 and 2 alone
+    assert 0.45 < choose(sizes(4000), (Flip(), Flip()), Draws(3), ids).mirrored.mean() < 0.55
+
+
+def test_flips_have_their_probability_and_shifts_are_uniform() -> None:
     n, pad = 20_000, 2
-    ramp = torch.arange(1, 8, dtype=torch.uint8).expand(n, 1, 7, 7)
+    ramp = np.broadcast_to(np.arange(1, 8, dtype=np.uint8), (n, 1, 7, 7))
     ids = np.arange(n)
-    mirrored = augment(ramp, Augment(flip=True), FILL[:1], Draws(3, 0), ids)[:, 0, 0, 0] == 7
-    assert abs(mirrored.double().mean() - 0.5) < 0.015
-    shifts = augment(ramp, Augment(pad=pad), FILL[:1], Draws(3, 0), ids)[:, 0, 3, 3].numpy()
+    for probability in (0.0, 0.3, 0.5, 1.0):
+        mirrored = augment(ramp, (Flip(probability=probability),), Draws(3, 0), ids)[:, 0, 0, 0] == 7
+        assert abs(mirrored.mean() - probability) < (0.015 if 0 < probability < 1 else 1e-9)
+    shifts = augment(ramp, (Pad(pixels=pad),), Draws(3, 0), ids)[:, 0, 3, 3]
     assert set(shifts) == {2, 3, 4, 5, 6}
     assert np.abs(np.bincount(shifts)[2:] / n - 1 / 5).max() < 0.015
 
 
-def test_without_random_parts_a_view_is_the_evaluation_view() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    preprocess = Preprocess(size=16, scale=20)
-    assert np.array_equal(view(image, preprocess, Augment(flip=True, pad=4), Draws(0, 0), 0), preprocess(image))
-    assert not np.array_equal(view(image, preprocess, GOOGLENET, Draws(0, 0), 0), preprocess(image))
-    assert crops(GOOGLENET)
-    assert not crops(Augment(flip=True, pad=4))
+def test_a_window_may_leave_its_image() -> None:
+    images, zeros = batch(5), np.zeros(5, np.int64)
+    far = np.array([12, -12, 40, -(10**6), 11])
+    found = apply(images, Windows(far, zeros, zeros.astype(bool)), FILL)
+    assert (found[:4] == FILL[:, None, None]).all()
+    assert np.array_equal(found[4, :, 0], images[4, :, 11]) and (found[4, :, 1:] == FILL[:, None, None]).all()
 
 
-def test_a_view_is_its_part_resized_by_pillow() -> None:
+def test_without_boxes_a_view_is_the_evaluation_view() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    preprocess = Preprocess(size=16, scale=20, interpolation="bicubic")
-    for id in range(20):
-        top, left, height, width = part(40, 60, GOOGLENET, Draws(1, 2), id)
-        cut = Pillow.fromarray(image).crop((left, top, left + width, top + height))
-        expected = np.asarray(cut.resize((16, 16), Pillow.Resampling.BICUBIC))
-        assert np.array_equal(view(image, preprocess, GOOGLENET, Draws(1, 2), id), expected)
+    preprocess, one = Preprocess(size=16, scale=20), np.arange(1)
+
+    def seen(*rules: Augment) -> Any:
+        return view(image, choose(np.array([[40, 60]]), rules, Draws(0), one), preprocess)
+
+    assert np.array_equal(seen(Flip(), Pad()), preprocess(image))
+    assert not np.array_equal(seen(Area()), preprocess(image))
+    assert takes_parts((Flip(), Area())) and not takes_parts((Flip(), Pad())) and not takes_parts(())
 
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
-def test_a_view_has_the_networks_colours(colour: str) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    preprocess = Preprocess(size=8, scale=8, colour="grey" if colour == "grey" else "rgb")
-    assert view(image, preprocess, GOOGLENET, Draws(0, 0), 0).shape == (8, 8, preprocess.w_in)
-    assert view(image[:, :, :1], preprocess, GOOGLENET, Draws(0, 0), 0).shape == (8, 8, preprocess.w_in)
-
-
-def test_parts_keep_to_area_and_aspect_and_reach_every_corner() -> None:
-    height, width = 300, 400
-    found = np.array([part(height, width, GOOGLENET, Draws(0, 0), id) for id in range(2000)])
-    top, left, h, w = found.T
-    assert (top >= 0).all() and (left >= 0).all() and (top + h <= height).all() and (left + w <= width).all()
-    share, aspect = h * w / (height * width), w / h
-    assert 0.075 < share.min() < 0.1 and share.max() > 0.95
-    assert 0.74 < aspect.min() < 0.77 and 1.3 < aspect.max() < 1.35
-    assert abs(np.log(aspect[share < 0.3]).mean()) < 0.03  # a ratio and its inverse are alike
-    fits = share[share < 0.55]  # whatever their aspect, so that none of these was drawn twice
-    assert abs((fits < 0.3).mean() - (0.3 - 0.08) / (0.55 - 0.08)) < 0.04
-    assert (top == 0).any() and (left == 0).any() and (top + h == height).any() and (left + w == width).any()
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (500, 1), (2, 3), (10, 1000), (1000, 10)])
-def test_images_that_no_part_fits_give_their_centre(height: int, width: int) -> None:
-    for id in range(30):
-        top, left, h, w = part(height, width, Augment(area=(0.9, 1.0), aspect=(3 / 4, 4 / 3)), Draws(0, 0), id)
-        assert 0 <= top <= top + h <= height and 0 <= left <= left + w <= width and h >= 1 and w >= 1
-    if max(height, width) > 100:
-        assert abs((height - h) / 2 - top) < 1 and abs((width - w) / 2 - left) < 1
-
-
-def test_a_part_that_did_not_fit_is_drawn_again_with_the_next_numbers() -> None:
-    rules = Augment(area=(0.5, 1.0), aspect=(1.0, 3.0))
-    tried = 0
-    for id in range(200):
-        one = np.array([id])
-        for trial in range(10):
-            area, aspect, x, y = (Draws(0).uniform(one, s, trial)[0] for s in ("area", "aspect", "x", "y"))
-            size, ratio = (0.5 + 0.5 * area) * 100 * 100, 3.0**aspect
-            w, h = round(math.sqrt(size * ratio)), round(math.sqrt(size / ratio))
-            if w <= 100 and h <= 100:
-                assert part(100, 100, rules, Draws(0, 0), id) == (int(y * (101 - h)), int(x * (101 - w)), h, w)
-                tried += trial > 0
-                break
-    assert tried > 20
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_a_view_is_its_box_resized_by_pillow(colour: Any, channels: Any) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    preprocess = Preprocess(16, colour, scale=20, interpolation="bicubic", channels=channels)
+    for id in range(20):
+        windows = choose(np.array([[40, 60]]), (Area(),), Draws(1, 2), np.array([id]))
+        assert windows.boxes is not None
+        whole = Pillow.fromarray(image).convert("L") if colour == "grey" else Pillow.fromarray(image)
+        left, top, right, bottom = windows.boxes[0].tolist()
+        expected = np.asarray(whole.resize((16, 16), Pillow.Resampling.BICUBIC, (left, top, right, bottom))).reshape(
+            16, 16, -1
+        )
+        expected = expected[:, :, ::-1] if channels == "bgr" and colour == "rgb" else expected
+        assert np.array_equal(view(image, windows, preprocess), expected)
+        grey = view(image[:, :, :1], windows, preprocess)
+        assert grey.shape == (16, 16, preprocess.w_in)

@@ -98,7 +98,7 @@ def values(buffer: Tensor) -> tuple[float, ...]:
 
 
 def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs with the first one's network made and filled from the source, and a sentence on what was taken."""
+    """Return the legs with the first one's network made and filled from the source, and what was taken in words."""
     first = legs[0].make()
     begun = (replace(legs[0], drawn=first), *legs[1:])
     if source is None:

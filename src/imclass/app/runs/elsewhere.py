@@ -6,8 +6,12 @@ from types import MappingProxyType
 
 from imclass.core.errors import UserError
 
+AUGMENT = "--augment names the kinds of augmentation in their order, such as --augment area flip, or none"
+AREA = "--augment.area.area sets which share of an image a random part has, --augment.area.aspect its shape"
 DATA = "--data names a folder with one folder of images a class"
+FLIP = "--augment.flip.probability sets how often images are mirrored left-right"
 INIT = "--init names the model whose weights it begins from, such as googlenet:bvlc or a run"
+PAD = "--augment.pad.pixels sets by how many pixels images are padded before a random crop"
 OUT = "--out names the run's folder"
 RATE = "--schedule.rate sets the learning rate"
 SIZE = "--preprocess.size sets the side of the network's images in pixels"
@@ -15,7 +19,11 @@ VALIDATION = "--validation sets the share of the training images that chooses th
 FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "amp": "--precision bf16 computes in half of the bits",
+        "aa": AUGMENT,
         "arch": "--model.network names the network",
+        "augmentation": AUGMENT,
+        "augmentations": AUGMENT,
+        "auto_augment": AUGMENT,
         "batch_size": "--batch sets how many images a step takes",
         "bs": "--batch sets how many images a step takes",
         "cos_lr": "--schedule.kind cosine lets the learning rate fall so",
@@ -24,9 +32,12 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "dropout": "--model.dropout sets it, where the network has it",
         "early_stopping": "--patience sets how many evaluations without a better one end training",
         "finetune": INIT,
+        "fliplr": FLIP,
         "freeze": "--rates.LAYER 0 freezes a layer: '--rates.*' 0 '--rates.head.*' 1 all but the head",
         "freeze_backbone": "--rates.features 0 freezes all but the head",
         "gpu": "--device cuda trains on the GPU",
+        "hflip": FLIP,
+        "horizontal_flip": FLIP,
         "half": "--precision bf16 computes in half of the bits",
         "img_size": SIZE,
         "imgsz": SIZE,
@@ -40,6 +51,7 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "name": OUT,
         "nb_classes": "the names of the folders are the classes",
         "num_classes": "the names of the folders are the classes",
+        "no_aug": "--augment none leaves images as they are",
         "num_workers": "--workers sets how many threads decode images",
         "opt": "--optimiser.kind names the optimiser",
         "optim": "--optimiser.kind names the optimiser",
@@ -47,9 +59,14 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "optimizer": "--optimiser.kind names the optimiser",
         "output": OUT,
         "output_dir": OUT,
+        "padding": PAD,
         "pretrained": INIT,
         "pretrained_weights": INIT,
         "project": OUT,
+        "random_crop": PAD,
+        "random_flip": FLIP,
+        "random_resized_crop": AREA,
+        "ratio": AREA,
         "recipe": "the recipe's name comes first: imclass train RECIPE",
         "resume": "the same command goes on where it was stopped; --init RUN begins a new run from a finished one",
         "save_dir": OUT,

@@ -1,7 +1,7 @@
 """Colours of training images: kinds that change the pixels of one view at a time."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeGuard
+from typing import ClassVar, Protocol, TypeGuard
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -15,6 +15,8 @@ from imclass.data.augment.window import scoped
 
 class Colour(Protocol):
     """A kind of augmentation that changes colours."""
+
+    kind: ClassVar[str]
 
     def colour(self, view: Image, draws: Draws, id: int) -> Image:
         """Return the pixels of one image at the network's size, changed; `view` may be written to."""

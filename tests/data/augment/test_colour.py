@@ -1,0 +1,65 @@
+"""Colours: each rule sees one view as it lies in memory, and the views that came in stay as they are."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from imclass.core.config import Augment
+from imclass.core.contracts import Image
+from imclass.core.errors import UserError
+from imclass.core.randomness import Draws
+from imclass.data.augment.colour import paint
+from imclass.data.augment.flip import Flip
+
+VIEWS = np.random.default_rng(0).integers(0, 200, (5, 3, 4, 6), dtype=np.uint8)
+IDS = np.arange(10, 15)
+
+
+@dataclass(frozen=True)
+class Brighten(Augment):
+    """A number added in place."""
+
+    kind: ClassVar[str] = "brighten"
+    most: int = 50
+
+    def colour(self, view: Image, draws: Draws, id: int) -> Image:
+        view += np.uint8(self.most * draws.uniform(np.array([id]), "level")[0])
+        return view
+
+
+@dataclass(frozen=True)
+class Wrong(Augment):
+    """A result that is not a view."""
+
+    kind: ClassVar[str] = "wrong"
+
+    def colour(self, view: Image, draws: Draws, id: int) -> Image:
+        return view / 2
+
+
+def test_each_view_is_changed_by_its_draws() -> None:
+    before = VIEWS.copy()
+    found = paint(VIEWS, (Flip(), Brighten()), Draws(1, 2), IDS)
+    levels = 50 * Draws(1, 2, "brighten.").uniform(IDS, "level")
+    assert np.array_equal(found, VIEWS + levels.astype(np.uint8)[:, None, None, None])
+    assert np.array_equal(VIEWS, before) and len(set(levels)) == 5
+    one = paint(VIEWS[3:4], (Brighten(),), Draws(1, 2), IDS[3:4])
+    assert np.array_equal(one[0], found[3])
+
+
+def test_without_colours_views_are_passed_on() -> None:
+    assert paint(VIEWS, (Flip(),), Draws(1), IDS) is VIEWS
+
+
+def test_a_view_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match=r"the augmentation wrong made \(4, 6, 3\) float64 of an image \(4, 6, 3\)"):
+        paint(VIEWS, (Wrong(),), Draws(1), IDS)
+
+
+def test_a_kind_has_one_method() -> None:
+    with pytest.raises(TypeError, match="the augmentation Nothing must have one of the methods"):
+        type("Nothing", (Augment,), {})
+    with pytest.raises(TypeError, match="the augmentation Both must have one of the methods"):
+        type("Both", (Augment,), {"windows": None, "colour": None})
