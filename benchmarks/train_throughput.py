@@ -28,16 +28,18 @@ from torch import nn
 from torch.nn import functional
 
 from imclass.app.cli.main import SPINS
+from imclass.app.runs.configure import configure
 from imclass.app.runs.directory import Run
 from imclass.app.runs.settle import PROBED
-from imclass.app.runs.train import Job, configure, prepare
+from imclass.app.runs.train import Job, prepare
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import create
 from imclass.models.layers.dropout import Dropout
 from imclass.store.context import Context
 from imclass.store.store import Store
-from imclass.training import loop
 from imclass.training.events import StepEnd
+from imclass.training.loop import train
+from imclass.training.parallel import Alone
 
 RECIPES = {"resnet-cifar-32": "cifar10-resnet", "vgg-bn-drop": "cifar10-vgg"}
 SIDES = ("plain", "imclass", "no bf16")
@@ -60,9 +62,9 @@ def plain(network: nn.Module, batch: int) -> Iterator[None]:
         yield
 
 
-def ours(state: loop.State) -> Iterator[None]:
+def ours(job: Job) -> Iterator[None]:
     """A step a time of the real loop."""
-    for event in loop.steps(state):
+    for event in train(job.state(), job.legs, Alone(), job.keeper()):
         if isinstance(event, StepEnd):
             yield
 
@@ -80,12 +82,11 @@ def fake_cifar(store: Path, images: int) -> None:
 
 def without_bf16(job: Job) -> Job:
     """The same job in the arithmetic that the probe chooses where there is no bf16."""
-    network, first = job.task.classifier.network, next(job.task.loaders[0].batches(0)).parts[0]
+    network, first = job.legs[0].make().network, next(job.legs[0].loader.batches(0)).parts[0]
     chosen, _ = precision.probe(
         network, first.images[:PROBED], torch.as_tensor(first.targets.labels[:PROBED]), precision.FP32
     )
-    precision.laid_out(network, chosen)
-    return replace(job, task=replace(job.task, runtime=replace(job.task.runtime, arithmetic=chosen)))
+    return replace(job, runtime=replace(job.runtime, arithmetic=chosen))
 
 
 def serve(name: str, side: str, store: Path, batch: int) -> None:
@@ -96,7 +97,7 @@ def serve(name: str, side: str, store: Path, batch: int) -> None:
         config = configure(RECIPES[name], batch=batch, precision="auto" if side == "imclass" else "fp32")
         job = prepare(config, Run(store / f"{name} {side}"), Context(Store(store, offline=True)))
         job = job if side == "imclass" else without_bf16(job)
-        steps, told = ours(loop.start(job.task)), str(job.task.runtime.arithmetic)
+        steps, told = ours(job), str(job.runtime.arithmetic)
     for _ in range(WARM):
         next(steps)
     print(told, flush=True)

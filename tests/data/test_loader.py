@@ -27,7 +27,7 @@ from imclass.data.augment.pad import Pad
 from imclass.data.augment.window import apply, choose, view
 from imclass.data.loader import Batch, Loader, Part, untouched
 from imclass.data.order import cut, divide
-from imclass.data.sets.folder import open_folder
+from imclass.data.sets.folder import FolderDataset, open_folder
 from imclass.data.source import Place
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png
@@ -186,8 +186,17 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
         path.parent.mkdir(parents=True, exist_ok=True)
         Pillow.fromarray(rng.integers(0, 256, (17, 21, 3), dtype=np.uint8)).save(path)
     tree = open_folder(Place(Store(root), root), "train")
-    pixels = np.stack([tree[i][0] for i in range(14)])
-    return tree, ArrayDataset(pixels, tree.labels, tree.ids, tree.classes, ("train",), "train", tree.origin)
+    return tree, twin_of(tree, np.stack([tree[i] for i in range(14)]))
+
+
+def twin_of(tree: FolderDataset, pixels: np.ndarray) -> ArrayDataset:
+    """Return the images of a folder, by the same names, as an array."""
+
+    class Twin(ArrayDataset):
+        def name(self, i: int) -> str:
+            return tree.name(i)
+
+    return Twin(pixels, tree.targets, tree.classes, ("train",), "train", tree.origin)
 
 
 @pytest.mark.parametrize("rules", COMBINATIONS, ids=lambda rules: "-".join(rule.kind for rule in rules) or "none")
@@ -207,7 +216,7 @@ def test_an_array_of_the_networks_size_gives_the_bits_of_its_files(tmp_path: Pat
         Pillow.fromarray(dataset.array[i]).save(path)
     tree = open_folder(Place(Store(tmp_path), tmp_path), "train")
     names = sorted(range(20), key=lambda i: (i % 4, i))
-    twin = replace(dataset, array=dataset.array[names], labels=tree.labels, ids=tree.ids)
+    twin = twin_of(tree, dataset.array[names])
     assert loader(twin, memory=0).in_memory and not loader(tree, memory=0).in_memory
     before = twin.array.copy()
     assert_same(list(loader(twin, rules).batches(2)), list(loader(tree, rules, 2, 0).batches(2)))

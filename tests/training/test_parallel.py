@@ -15,6 +15,13 @@ def numbers(parts: int, seed: int = 0) -> dict[int, np.ndarray]:
     return {n: (generator.standard_normal(50) * scales[n]).astype(np.float32) for n in range(parts)}
 
 
+def whole(values: Mapping[int, np.ndarray], parts: int) -> np.ndarray:
+    """The sum of all parts along the tree."""
+    found = tree(values, 0, parts)
+    assert found is not None
+    return found
+
+
 def tree(values: Mapping[int, np.ndarray], start: int, stop: int) -> np.ndarray | None:
     """The definition: a block is cut at the largest power of two below its length; what is missing adds nothing."""
     if stop - start == 1:
@@ -32,7 +39,7 @@ def share(values: Mapping[int, np.ndarray], block: range) -> dict[range, np.ndar
 @pytest.mark.parametrize("parts", [*range(1, 18), 31, 32, 33])
 def test_any_cut_into_processes_gives_the_bits_of_the_tree(parts: int) -> None:
     values = numbers(parts)
-    wanted = tree(values, 0, parts)
+    wanted = whole(values, parts)
     for processes in range(1, min(parts, 7) + 1):
         folded: dict[range, np.ndarray] = {}
         for rank in range(processes):
@@ -44,7 +51,7 @@ def test_any_cut_into_processes_gives_the_bits_of_the_tree(parts: int) -> None:
 @pytest.mark.parametrize("missing", [(0,), (5,), (2, 3), (0, 1, 2, 3), (4, 5), (1, 3, 5)])
 def test_a_part_that_gives_nothing_adds_nothing(missing: tuple[int, ...]) -> None:
     values = {n: value for n, value in numbers(6).items() if n not in missing}
-    wanted = tree(values, 0, 6)
+    wanted = whole(values, 6)
     for cut in range(7):
         folded = share(values, range(cut)) | share(values, range(cut, 6))
         total = add_up(folded)
@@ -55,7 +62,7 @@ def test_the_order_matters_for_these_numbers() -> None:
     """One after the other gives other bits, so the tests above would see it."""
     values = numbers(7)
     one_by_one = sum((values[n] for n in range(1, 7)), values[0])
-    assert not np.array_equal(one_by_one, tree(values, 0, 7))
+    assert not np.array_equal(one_by_one, whole(values, 7))
 
 
 def test_nothing_at_all_is_none() -> None:

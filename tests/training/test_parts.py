@@ -69,6 +69,11 @@ def test_one_part_is_a_plain_loop_bit_for_bit(name: str, tmp_path: Path) -> None
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
+def running(layers: list[_BatchNorm]) -> list[torch.Tensor]:
+    """The running means and variances."""
+    return [v for layer in layers for v in (layer.running_mean, layer.running_var) if v is not None]
+
+
 @pytest.mark.parametrize("name", ["resnet-cifar-20", "alexnet"])
 def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
     """By hand: each part's gradient by itself, ((0 + 1) + (2 + 3)), and running statistics moved once."""
@@ -80,7 +85,7 @@ def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
     for step, (_, learner) in enumerate(steps_of(leg, tmp_path)):
         parts = next(batches).parts
         assert [len(part.targets) for part in parts.values()] == [2, 2, 2, 2]
-        before = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
+        before = [value.clone() for value in running(layers)]
         each: list[list[torch.Tensor]] = []
         for n, part in parts.items():
             network.zero_grad()
@@ -89,16 +94,16 @@ def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
                 layer.momentum = 1.0  # leaves the part's statistics
             labels = torch.from_numpy(part.targets.labels)
             (functional.cross_entropy(network(part.images), labels, reduction="sum") / 8).backward()
-            statistics = [0.25 * t for layer in layers for t in (layer.running_mean.clone(), layer.running_var.clone())]
-            each.append([p.grad.clone() for p in network.parameters() if p.grad is not None] + statistics)
+            gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+            each.append(gradients + [0.25 * value for value in running(layers)])
         total = [(a + b) + (c + d) for a, b, c, d in zip(*each, strict=True)]
         for parameter, value in zip(network.parameters(), total, strict=False):
             parameter.grad = value
         optimiser.step()
-        moved = iter(total[len(list(network.parameters())) :])
-        for layer, (mean, variance) in zip(layers, before, strict=True):
-            layer.running_mean.copy_(0.9 * mean).add_(next(moved), alpha=0.1)
-            layer.running_var.copy_(0.9 * variance).add_(next(moved), alpha=0.1)
+        for value, old, mean in zip(running(layers), before, total[len(list(network.parameters())) :], strict=True):
+            value.copy_(0.9 * old).add_(mean, alpha=0.1)
+        for layer in layers:
+            assert layer.num_batches_tracked is not None
             layer.num_batches_tracked.fill_(step + 1)
         learned = learner
     ours, theirs = learned.state_dict(), network.state_dict()
@@ -145,7 +150,7 @@ def test_a_refused_image_changes_no_other_part(folders: tuple[Leg, Leg]) -> None
             assert np.array_equal(part.ids, other.parts[n].ids)
             sums = [s.learner.part(p[n], n, 1, 5, True) for s, p in zip(states, (one.parts, other.parts), strict=True)]
             assert (sums[0].main, sums[0].correct) == (sums[1].main, sums[1].correct)
-            pairs = zip(sums[0].values + sums[0].moments, sums[1].values + sums[1].moments, strict=True)
+            pairs = zip(*([*each.values, *each.moments] for each in sums), strict=True)
             assert all(torch.equal(a, b) for a, b in pairs if a is not None and b is not None)
             counts = sum(len(p.targets) for p in one.parts.values()), sum(len(p.targets) for p in other.parts.values())
             divided = states[0].learner.part(part, n, counts[0], 5, True).values

@@ -33,7 +33,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets", classes=("cat", "dog", "owl"))
     found = create(Model("lenet-5", ROW, mean=(0.3,), std=(0.2,)), ("dog", "emu", "cat"), VIEW, seed=7)
-    facts = {"data": {"name": "zoo", "licence": "CC-BY-4.0", "path": "/zoo"}, "recipe": {"recipe": "keeper"}}
+    facts: dict[str, Any] = {
+        "data": {"name": "zoo", "licence": "CC-BY-4.0", "path": "/zoo"},
+        "recipe": {"recipe": "keeper"},
+    }
     found.save(tmp_path / "old.safetensors", licence="BSD-2-Clause", **facts)
     return tmp_path
 

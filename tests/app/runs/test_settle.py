@@ -8,14 +8,15 @@ import torch
 
 from imclass.app.api import configure
 from imclass.app.runs import settle as settling
-from imclass.app.runs.material import open_training_data
+from imclass.app.runs.directory import Run
 from imclass.app.runs.settle import describe_trials, settle
-from imclass.core.config import Execution, Training
+from imclass.app.runs.train import prepare
+from imclass.core.config import Training
 from imclass.core.errors import UserError
 from imclass.core.runtime import PLAIN, Arithmetic, Runtime
 from imclass.data.loader import Loader
 from imclass.models.arithmetic.precision import Trial
-from imclass.models.classifier import NetworkClassifier, create
+from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import open_context
 from tests.support.small import tree
 
@@ -26,8 +27,8 @@ FAST = Arithmetic("bf16", "nhwc")
 def parts(tmp_path: Path) -> tuple[Training, NetworkClassifier, Loader]:
     """A config that leaves everything open, its network, and its training images."""
     config = configure("mnist-lenet", data=str(tree(tmp_path / "pets")), batch=8, precision="auto", device="cpu")
-    config, data = open_training_data(config, (), Execution(), open_context())
-    return config, create(config.model, data.train.classes, config.preprocess), data.loaders[0]
+    leg = prepare(config, Run(tmp_path / "run"), open_context(), dry=True).legs[0]
+    return config, leg.make(), leg.loader
 
 
 def test_what_was_recorded_is_taken_without_a_probe(
