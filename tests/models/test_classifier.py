@@ -134,7 +134,7 @@ def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
         (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
         (
             "googlenet:bvlc",
-            "googlenet:bvlc names weights, not a network; imclass train begins from them with --init googlenet:bvlc",
+            "googlenet:bvlc names weights, not a network; imclass train begins from them with --init",
         ),
         ("googlenet:bvlc", "--model.network googlenet from random ones"),
     ],
