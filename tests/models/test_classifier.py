@@ -132,8 +132,11 @@ def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
         ),
         (Model("lenet-5", std=(78.6,)), "--model.std is (78.6,); it must be of images in [0, 1]: divide mean and std"),
         (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
-        ("googlenet:bvlc", "googlenet:bvlc names weights, not a network: imclass evaluate, predict and features take"),
-        ("googlenet:bvlc", "--model.network googlenet trains from random ones"),
+        (
+            "googlenet:bvlc",
+            "googlenet:bvlc names weights, not a network; imclass train begins from them with --init",
+        ),
+        ("googlenet:bvlc", "--model.network googlenet from random ones"),
     ],
 )
 def test_a_wrong_model_is_answered_in_a_line(model: str | Model, message: str) -> None:

@@ -493,7 +493,7 @@ def test_words_of_other_tools_are_answered_with_ours(
 @pytest.mark.parametrize("table", [VERBS_ELSEWHERE, OPTIONS_ELSEWHERE])
 def test_what_is_answered_exists(table: Mapping[str, str]) -> None:
     """Every verb and option that an answer names is one of ours, and none of what it answers is."""
-    options = {f"--{name}" for kind in VERBS.values() for name in option_hints(kind)} | {"--version"}
+    options = {f"--{name}" for kind in VERBS.values() for name in option_hints(kind)} | {"--version", "--init"}
     for text in table.values():
         assert set(re.findall(r"imclass (\w+)", text)) <= set(VERBS) and set(re.findall(r"--\w+", text)) <= options
     assert not set(table) & (set(VERBS) if table is VERBS_ELSEWHERE else {name.lstrip("-") for name in options})
