@@ -28,4 +28,5 @@ def divide(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[I
     Under `pairs` each part has two images or more. Their sizes are those of numpy's `array_split`.
     """
     most = len(positions) // 2 if pairs else len(positions)
-    return np.array_split(positions, max(1, min(parts, most)))
+    number = max(1, min(parts, most))
+    return np.array_split(positions, number) if number > 1 else [positions]

@@ -7,10 +7,9 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from imclass.core.config import Augment
-from imclass.core.contracts import Image
 from imclass.core.errors import UserError
 from imclass.core.randomness import Draws
-from imclass.data.augment.window import scoped
+from imclass.data.augment.window import Image, scoped
 
 
 class Colour(Protocol):
@@ -32,9 +31,9 @@ def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
     """Return views in the colours that the rules give them, in their order; where none does, the views themselves."""
-    chosen = [(rule, own) for rule, own in scoped(rules, draws) if is_colour(rule)]
-    if not chosen:
+    if not any(map(is_colour, rules)):
         return views
+    chosen = [(rule, own) for rule, own in scoped(rules, draws) if is_colour(rule)]
     painted = np.empty_like(views)
     for k, id in enumerate(ids.tolist()):
         view = np.array(views[k].transpose(1, 2, 0), order="C")  # sums over pixels depend on how they lie

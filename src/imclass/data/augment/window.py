@@ -6,16 +6,17 @@ The same values are applied to one decoded image or to a batch of views kept in 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeGuard
+from typing import Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
 
 from imclass.core.config import Augment
-from imclass.core.contracts import Image
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
+
+Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # as in the contracts, which import torch: a recipe's help does without
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,8 @@ def shift(
     """Return the windows of views, not mirrored."""
     n, channels, height, width = views.shape
     # What lies farther out than the view is large shows nothing of it, too, and need not be padded for.
-    top, left = windows.top.clip(-height, height), windows.left.clip(-width, width)
+    top = np.minimum(np.maximum(windows.top, -height), height)
+    left = np.minimum(np.maximum(windows.left, -width), width)
     tall, wide = abs(top).max(), abs(left).max()
     padded = np.empty((n, channels, height + 2 * tall, width + 2 * wide), np.uint8)
     padded[:] = fill[:, None, None]
