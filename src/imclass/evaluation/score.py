@@ -84,8 +84,8 @@ def evaluate_each(
     scale. All results are in the first process, the others return none. Top-5 is of the best K under five classes.
     """
     need(batch >= 1, "batch", batch, "at least 1")
-    ranks = [join(dataset.classes, m.classes, mapping, dataset.origin.path) for m in members]
-    labels = [dataset.targets.join(own).numpy() for own in ranks]
+    path, targets = dataset.origin.path, dataset.targets
+    labels = [targets.join(join(dataset.classes, m.classes, mapping, path)).numpy() for m in members]
     for member in members:
         member.check()
     mine: Part | UserError
@@ -93,11 +93,7 @@ def evaluate_each(
         mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
         mine = error  # told by the first process, for which all others would wait in vain
-    shares: list[Part] = []
-    for part in processes.gathered(mine):
-        if isinstance(part, UserError):
-            raise part
-        shares.append(part)
+    shares = whole(processes.gathered(mine))
     if not shares:
         return []
     kept = np.concatenate([part.kept for part in shares])
@@ -114,6 +110,14 @@ def evaluate_each(
         )
         for i, (member, own) in enumerate(zip(members, labels, strict=True))
     ]
+
+
+def whole(shares: Sequence["Part | UserError"]) -> "list[Part]":
+    """Return the shares of all processes; raise the first mistake that one of them met."""
+    for share in shares:
+        if isinstance(share, UserError):
+            raise share
+    return [share for share in shares if isinstance(share, Part)]
 
 
 def joined(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray, "N K"]:
