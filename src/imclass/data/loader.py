@@ -131,6 +131,10 @@ class Loader:
         with contextlib.closing(self.look(partial(self.measured, sizes), everything.tolist())) as results:
             return Kept(gather(everything, results, self.shape), sizes)
 
+    def forget(self) -> None:
+        """Free the memory of the views that are kept; they are decoded again where they are needed."""
+        self.__dict__.pop("kept", None)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of a view."""

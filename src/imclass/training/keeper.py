@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.core.codec import to_json
+from imclass.core.errors import UserError
 from imclass.core.runtime import versions
 from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import LegEnd, Saved
@@ -60,7 +61,11 @@ class Keeper:
         metrics = {split: state.metrics[split] for split in leg.held_out}
         known = {name: getattr(leg.header, name) for name in ("recipe", "data", "licence", "init")}
         facts: dict[str, Any] = {**known, "metrics": metrics, "chosen": chosen, "versions": versions()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for file in dict.fromkeys([path, *([self.folder / "model.safetensors"] if last else [])]):
-            state.learner.classifier.save(file, trained=leg.contents, **facts)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for file in dict.fromkeys([path, *([self.folder / "model.safetensors"] if last else [])]):
+                state.learner.classifier.save(file, trained=leg.contents, **facts)
+        except OSError as error:
+            why = f"the model {path} could not be written: {error.strerror or error}"
+            raise UserError(f"{why}; make room and give the same command again") from None
         return LegEnd(state.next_leg(), leg.name, path, chosen, metrics)

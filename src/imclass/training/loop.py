@@ -25,6 +25,7 @@ def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> It
             yield from conclude(leg, state, group, keeper)
         if keeper.stopped:
             return
+        leg.loader.forget()  # the next leg keeps its own views
         yield keeper.finish(leg, state)
 
 
@@ -53,7 +54,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
             return
         yield state.next_epoch()
         yield keeper.save(leg, state)
-        (keeper.stopped,) = group.agree(keeper.asked_to_stop())
+        (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.done(leg))  # what is left is to conclude
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:

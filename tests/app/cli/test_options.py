@@ -26,7 +26,7 @@ from tests.support.small import tree
 OTHERS = {
     "stages.0.name": "first",
     "begin": "first-and-last",
-    "patience": "4",
+    "patience": "4 --validation 0.25",
     "keep-start": "--keep-start",
     "epochs": "3",
     "batch": "12",
@@ -121,7 +121,15 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     config = dry(["mnist-lenet"], capsys)
     assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS}
     keys = keys_of(Training, to_json(configure("mnist-lenet")), kinds_in(open_context()))
-    others = {"optimiser.kind", "optimiser.betas", "optimiser.eps", "schedule.kind", "split.kind", "recipe"}
+    others = {
+        "optimiser.kind",
+        "optimiser.betas",
+        "optimiser.eps",
+        "schedule.kind",
+        "split.kind",
+        "objective.kind",
+        "recipe",
+    }
     others |= {"name", "kind", "model", "preprocess"}  # of a stage
     others |= {"augment.area.area", "augment.area.aspect", "augment.flip.probability"}
     others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
@@ -359,7 +367,7 @@ def test_a_stage_may_have_its_own_network_and_preprocess(plugins: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--stages.2.model.network vgg-d", "there is no 'stages.2.model.network'; the first number may be 0 to 1"),
+        ("--stages.2.model.network vgg-d", "there is no 'stages.2.model.network'; the number may be 0 to 1"),
         ("--stages.1.model.width 3", "--stages.1.model.width; did you mean '--stages.1.model.widths'?"),
         ("--stages.1.rates.head nan", "--stages.1.rates.head is nan; it must be a finite number"),
     ],

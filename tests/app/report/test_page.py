@@ -226,7 +226,7 @@ def test_curves_end_where_the_log_does(run: Path) -> None:
     train = [r for r in records if r["event"] == "epoch_end"][-1]
     test = [r for r in records if r["event"] == "evaluated"][-1]
     loss, error = (f.one("figcaption").text for f in reported(run).one("section", id="curves").all("figure"))
-    assert loss == f"Last epoch: train {train['loss']:.4f} test {test['loss']:.4f}"
+    assert loss == f"Last epoch: train {train['main']:.4f} test {test['loss']:.4f}"
     assert error == f"Last epoch: train {100 - 100 * train['top1']:.2f} % test {100 - 100 * test['top1']:.2f} %"
 
 

@@ -41,9 +41,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prepared(**choices: Any) -> Any:
+def prepared(dry: bool = True, **choices: Any) -> Any:
     config = configure("mnist-lenet", data="pets", batch=8, epochs=1, **choices)
-    return prepare(config, Run(Path("run").absolute()), open_context(), dry=True)
+    return prepare(config, Run(Path("run").absolute()), open_context(), dry=dry)
 
 
 def test_network_normalisation_and_preprocess_are_the_sources(folder: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_the_user_gives_overrides_the_source_and_stays(folder: Path) -> Non
 
 def test_rows_of_classes_begin_by_name_and_it_is_said(folder: Path) -> None:
     job, source = prepared(init="old.safetensors"), load_network("old.safetensors", open_context())
-    ours, theirs = job.task.classifier.network.state_dict(), source.network.state_dict()
+    ours, theirs = job.legs[0].make().network.state_dict(), source.network.state_dict()
     for name, axis in source.network.class_tensors().items():
         assert axis == 0 and torch.equal(ours[name][:2], theirs[name][[2, 0]])
         assert not torch.equal(ours[name][2], theirs[name][1])
@@ -81,7 +81,7 @@ def test_rows_of_classes_begin_by_name_and_it_is_said(folder: Path) -> None:
 
 
 def test_fresh_takes_the_network_and_no_weights(folder: Path) -> None:
-    fresh = prepared(init="old.safetensors", begin="fresh").task.classifier
+    fresh = prepared(init="old.safetensors", begin="fresh").legs[0].make()
     again = create(Model("lenet-5", fresh.row), fresh.classes, VIEW, seed=0)
     name = "features.0.weight"
     assert torch.equal(fresh.network.state_dict()[name], again.network.state_dict()[name])
@@ -120,7 +120,7 @@ def test_another_model_of_that_name_is_refused_when_the_run_goes_on(folder: Path
 def test_another_network_takes_what_has_its_name_and_shape(folder: Path) -> None:
     other = {"model.network": "lenet-5-32", "model.widths": (3, 5), "preprocess.size": 32}
     job = prepared(init="old.safetensors", override=other)
-    assert job.task.classifier.name == "lenet-5-32" and job.task.training.model.mean == (0.3,)
+    assert job.legs[0].make().name == "lenet-5-32" and job.config.model.mean == (0.3,)
     with pytest.raises(UserError, match="no tensor of lenet-5 fits vgg-bn-drop by name and shape"):
         prepared(init="old.safetensors", override={"model.network": "vgg-bn-drop", "preprocess.size": 32})
 
@@ -130,10 +130,10 @@ def test_a_mean_image_is_kept(folder: Path) -> None:
     image = torch.rand(1, 28, 28)
     found.network.normalise(image, (0.5,))
     found.save(folder / "image.safetensors")
-    job = prepared(init="image.safetensors")
-    assert torch.equal(job.task.classifier.network.mean, image) and job.task.training.model.mean_image
+    job = prepared(dry=False, init="image.safetensors")
+    assert torch.equal(job.legs[0].make().network.mean, image) and job.config.model.mean_image
     plain = prepared(init="image.safetensors", override={"model.mean_image": False, "model.mean": (0.5,)})
-    assert plain.task.classifier.network.mean.shape == (1, 1, 1)
+    assert plain.legs[0].make().network.mean.shape == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,7 @@ def test_a_home_and_a_pinned_digest(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", str(folder))
     config = configure("mnist-lenet", init="~/old.safetensors")
     assert config.init == str(folder / "old.safetensors")
-    assert (
-        prepared(init="old.safetensors", init_digest=config.init_digest).task.training.init_digest == config.init_digest
-    )
+    assert prepared(init="old.safetensors", init_digest=config.init_digest).config.init_digest == config.init_digest
     with pytest.raises(UserError, match="has changed"):
         prepared(init="old.safetensors", init_digest="0" * 64)
     json.dumps(config.model.row)  # as config.json keeps it

@@ -22,6 +22,7 @@ from imclass.app.runs.directory import Run
 from imclass.app.verbs import train as verb
 from imclass.data.sets.folder import FolderDataset
 from imclass.training import checkpoint
+from imclass.training.keeper import Keeper
 from tests.support.small import digest, start, tree, untrained, wait_until
 
 # A data set of the user's own that takes its time over each image, and tells when the test images are looked at.
@@ -340,7 +341,7 @@ def test_a_signal_before_the_first_step_ends_it_at_once(
 def test_a_signal_after_the_last_step_leaves_a_finished_run(
     when: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words, module = [*WORDS, "--epochs", "1", "--out", when], runs if when == "finish" else verb
+    words, module = [*WORDS, "--epochs", "1", "--out", when], Keeper if when == "finish" else verb
     real = getattr(module, when)
 
     def pressed(*given: Any) -> Any:

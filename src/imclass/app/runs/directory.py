@@ -233,7 +233,7 @@ def read_begun(file: Path, kinds: Kinds) -> Begun:
             str(record["data"]["digest"]),
             from_json(dict[str, str], record["data"].get("plugins", {})),
             from_json(Runtime, record["runtime"]),
-            str(record["facts"]),
+            str(record.get("facts", "")),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None
