@@ -10,7 +10,7 @@ import torch
 
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
-from imclass.data.facts import mean_image, read_facts, write_facts
+from imclass.data.facts import mean_colour, mean_image, read_facts, write_facts
 
 FACTS = {"0.mean": torch.rand(3, 4, 5), "1.mean": torch.rand(1, 2, 2), "colours": torch.rand(3, 3).T}
 
@@ -28,6 +28,16 @@ def test_it_is_the_mean_of_all_images(channels: int) -> None:
     plain = (every.astype(np.float64) / 255).mean(axis=0).transpose(2, 0, 1)
     assert found.dtype == torch.float32 and found.shape == (channels, 9, 11) and found.is_contiguous()
     assert (np.abs(found.numpy() - plain) <= 2**-23 * plain).all() and (found[:, 0, 0] == 1).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_mean_colour_is_that_of_all_pixels(channels: int) -> None:
+    every = views(channels=channels)
+    found = mean_colour(np.array_split(every, 7))
+    plain = (every.astype(np.float64) / 255).mean(axis=(0, 1, 2))
+    assert found.dtype == torch.float32 and found.shape == (channels, 1, 1)
+    assert (np.abs(found.numpy().ravel() - plain) <= 2**-23 * plain).all()
+    assert torch.equal(mean_colour([every[5:], every[:5]]), found)
 
 
 def test_order_and_sizes_of_the_arrays_change_no_bit() -> None:
@@ -59,7 +69,7 @@ def test_memory_does_not_depend_on_the_number_of_images() -> None:
 
 @pytest.mark.parametrize("parts", [[], [np.zeros((0, 4, 4, 3), np.uint8)]])
 def test_no_images_are_a_mistake(parts: list[np.ndarray]) -> None:
-    with pytest.raises(UserError, match=r"none of the training images can be read; .* --model\.no-mean-image"):
+    with pytest.raises(UserError, match=r"none of them can be read; .* --model\.no-mean-image"):
         mean_image(parts)
 
 

@@ -148,17 +148,47 @@ def test_what_was_chosen_by_measurement_is_not_measured_again(
     assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).runtime.arithmetic == bf16
 
 
-def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory", [0, 2048])
+def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp_path: Path, memory: int) -> None:
     config = configured(tree, epochs=1)
     config = replace(config, model=replace(config.model, std=(1 / 255,), mean_image=True))
-    run(config, tmp_path / "run")
+    run(config, tmp_path / "run", memory=memory)
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     data = job.legs[0].loader.dataset
     plain = sum(config.preprocess(data[i]).astype(float) for i in range(len(data))) / len(data) / 255
     mean = load(tmp_path / "run").network.mean
     assert_near(mean.numpy().transpose(1, 2, 0), plain)
+    colour = np.round(255 * np.mean(plain, axis=(0, 1))).astype(int)
+    assert job.legs[0].loader.fill.tolist() == colour.tolist()
     with pytest.raises(UserError, match="mean image of 28 x 28"):
         load(tmp_path / "run").network.dense(torch.zeros(1, 3, 60, 60))
+
+
+def test_a_mean_colour_is_that_of_the_training_images(tree: Path, tmp_path: Path) -> None:
+    config = configured(tree, epochs=1)
+    config = replace(config, model=replace(config.model, mean_colour=True))
+    run(config, tmp_path / "run")
+    data = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).legs[0].loader.dataset
+    plain = np.mean([config.preprocess(data[i]).mean((0, 1)) for i in range(len(data))], axis=0) / 255
+    assert_near(load(tmp_path / "run").network.mean.flatten(), plain)
+    with pytest.raises(UserError, match=r"mean-colour is true; it must be false where model.mean-image is true"):
+        replace(config, model=replace(config.model, mean_image=True))
+
+
+def test_facts_are_computed_once_and_read_back(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on reads them; what is not the file that it began with is refused."""
+    config = configured(tree)
+    config = replace(config, model=replace(config.model, mean_image=True))
+    whole = run(config, tmp_path / "whole")
+    stopped(config, tmp_path / "run", 3)
+    monkeypatch.setattr("imclass.app.runs.train.facts_of", lambda *_: pytest.fail("computed again"))
+    file = tmp_path / "run" / "facts.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[:-4] + b"\0\0\0\1")
+    with pytest.raises(UserError, match="is not the file that the run began with"):
+        train(config, tmp_path / "run")
+    file.write_bytes(content)
+    assert run(config, tmp_path / "run") == whole
 
 
 def test_worker_counts_train_the_same_bits(tree: Path, tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ class Model:
     mean: tuple[float, ...] = (0.0,)
     std: Annotated[tuple[float, ...], Above(0)] = (1.0,)
     mean_image: bool = False  # subtract the mean of the training images, pixel by pixel, instead of `mean`
+    mean_colour: bool = False  # subtract the mean of all pixels of the training images, instead of `mean`
     initialiser: str = ""  # how weights begin: glorot, he, vgg or alexnet; empty for the network's own way
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a mean or std of pixel values up to 255."""
+        """Raise `UserError` for a mean or std of pixel values up to 255, and for two means."""
+        need(not (self.mean_image and self.mean_colour), f"{at}mean_colour", "true", "false where model.mean-image is true")
         for name, values in (("mean", self.mean), ("std", self.std)):
             fine = all(0 <= value <= 1 for value in values)
             need(fine, f"{at}{name}", values, "of images in [0, 1]: divide mean and std of values up to 255 by 255")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from imclass.core.errors import UserError
@@ -15,22 +15,35 @@ from imclass.core.model_file import tensors_digest
 
 
 def mean_image(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C H W"]:
-    """Return the mean of all views, in [0, 1]. Raise `UserError` where there are none.
+    """Return the mean of all views, in [0, 1]. Raise `UserError` where there are none."""
+    total, count = sums(views)
+    return torch.from_numpy(np.ascontiguousarray((total / (255 * count)).transpose(2, 0, 1), np.float32))
+
+
+def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C 1 1"]:
+    """Return the mean of all pixels of all views, in [0, 1]. Raise `UserError` where there are no views."""
+    total, count = sums(views)
+    height, width, channels = total.shape
+    mean = total.sum(axis=(0, 1)) / (255 * count * height * width)
+    return torch.from_numpy(mean.astype(np.float32).reshape(channels, 1, 1))
+
+
+def sums(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.ndarray, "H W C"], int]:
+    """Return the sum of all views and how many there are. Raise `UserError` where there are none.
 
     The sums are of whole numbers, so that neither the order nor the sizes of the arrays change a bit. Only one array is
     held at a time.
     """
-    count, total = 0, np.zeros((), np.int64)
+    count, total = 0, np.zeros((0, 0, 0), np.int64)
     for some in views:
+        total = some.sum(axis=0, dtype=np.int64) + (total if count else 0)
         count += len(some)
-        total = total + some.sum(axis=0, dtype=np.int64)
     if not count:
         raise UserError(
-            "there is no mean image, because none of the training images can be read; replace them, or subtract a "
-            "colour instead with --model.no-mean-image"
+            "there is no mean of the training images, because none of them can be read; replace them, or give a mean "
+            "with --model.mean, --model.no-mean-image and --model.no-mean-colour"
         )
-    mean = total / (255 * count)
-    return torch.from_numpy(np.ascontiguousarray(mean.transpose(2, 0, 1), np.float32))
+    return total, count
 
 
 def write_facts(path: Path, facts: Mapping[str, Float32[Tensor, "..."]]) -> str:

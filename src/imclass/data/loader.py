@@ -7,7 +7,7 @@ on which images are refused. A refused image is named and its part of the batch 
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -130,6 +130,12 @@ class Loader:
             return Kept(Views(self.ready, np.ones(len(everything), bool), {}), sizes)
         with contextlib.closing(self.look(partial(self.measured, sizes), everything.tolist())) as results:
             return Kept(gather(everything, results, self.shape), sizes)
+
+    def padded_with(self, fill: UInt8[Tensor, "C"]) -> "Loader":
+        """Return a loader of the same images with another fill; views that are kept stay."""
+        other = replace(self, fill=fill)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
+        return other
 
     def forget(self) -> None:
         """Free the memory of the views that are kept; they are decoded again where they are needed."""

@@ -1,12 +1,12 @@
 """Stages as legs: each with its network, its images, and where its weights begin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt64
+from jaxtyping import Float, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
@@ -44,7 +44,7 @@ class Leg:
     skips: bool = False  # passes over a step that is not finite, instead of stopping
     pairs: bool = False  # whether a part needs two images, which batch norm takes its statistics from
     header: ModelHeader  # of the model file that it leaves, but for its scores
-    mean: Float[Tensor, "C H W"] | None = None  # the mean image, where the network subtracts one
+    mean: Float[Tensor, "C H W"] | None = None  # of the training images, where the network subtracts that
     contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights were trained on
     drawn: NetworkClassifier | None = None  # what `make` returns where that was made before
 
@@ -56,6 +56,10 @@ class Leg:
         if self.mean is not None:
             classifier.network.normalise(self.mean, self.model.std)
         return classifier
+
+    def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
+        """Return a leg that subtracts this mean, and pads with its colour."""
+        return replace(self, mean=mean, loader=self.loader.padded_with(colour_of(mean.mean((1, 2)).tolist())))
 
     @property
     def steps(self) -> int:
@@ -163,7 +167,7 @@ def loader_of(
         dataset=train,
         preprocess=preprocess,
         augment=stage.augment,
-        fill=torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8),
+        fill=colour_of(mean),
         batch=stage.batch,
         seed=config.seed,
         parts=stage.micro_batches,
@@ -171,3 +175,8 @@ def loader_of(
         workers=execution.workers,
         memory_mib=execution.memory,
     )
+
+
+def colour_of(mean: Sequence[float]) -> UInt8[Tensor, "C"]:
+    """Return a mean of values in [0, 1], rounded, as the colour of a pixel."""
+    return torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)

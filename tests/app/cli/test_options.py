@@ -50,6 +50,7 @@ OTHERS = {
     "model.mean": "0.5",
     "model.std": "0.25",
     "model.mean-image": "--model.mean-image",
+    "model.mean-colour": "--model.mean-colour",
     "model.initialiser": "glorot",
     "model.widths": "4 9",
     "model.hidden": "30 20",

@@ -16,7 +16,7 @@ from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
-from imclass.data.facts import mean_image
+from imclass.data.facts import mean_colour, mean_image
 from imclass.models.beginning import begin
 from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Context
@@ -115,26 +115,31 @@ def contents_with(train: Dataset, source: Source | None) -> UInt64[np.ndarray, "
 
 
 def facts_of(legs: Sequence[Leg], source: Source | None) -> dict[str, Tensor]:
-    """Return what is computed from the training data: the mean image under each preprocess of a leg that subtracts one.
+    """Return what is computed from the training data: the mean that each leg subtracts, once for each preprocess.
 
     A mean image of the source's is taken where it has the size.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None
     for leg in legs:
-        size, name = leg.preprocess.size, mean_name(leg)
-        if leg.model.mean_image and name not in facts:
-            fits = given is not None and given.shape == (leg.preprocess.w_in, size, size)
+        name, shape = mean_name(leg), (leg.preprocess.w_in, leg.preprocess.size, leg.preprocess.size)
+        if not name or name in facts:
+            continue
+        if leg.model.mean_colour:
+            facts[name] = mean_colour(leg.loader.views())
+        else:
+            fits = given is not None and given.shape == shape
             facts[name] = given if given is not None and fits else mean_image(leg.loader.views())
     return facts
 
 
 def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, ...]:
-    """Return the legs with their mean images."""
-    return tuple(replace(leg, mean=facts[mean_name(leg)]) if leg.model.mean_image else leg for leg in legs)
+    """Return the legs with the means that they subtract, which padding takes, too."""
+    return tuple(leg.with_mean(facts[name]) if (name := mean_name(leg)) else leg for leg in legs)
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean image among the facts: equal where the preprocess is."""
+    """Return the name of a leg's mean among the facts, equal where the preprocess is; "" where it computes none."""
+    kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
     record = json.dumps(to_json(leg.preprocess), sort_keys=True)
-    return f"mean_image.{hashlib.sha256(record.encode()).hexdigest()[:8]}"
+    return kind and f"{kind}.{hashlib.sha256(record.encode()).hexdigest()[:8]}"
