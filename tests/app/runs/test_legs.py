@@ -107,6 +107,22 @@ def test_a_deeper_vgg_begins_with_the_first_and_last_layers_of_a_shallow_one(
         assert header.metrics["test"]["top1"] == pytest.approx(first_row(row)["top1"])
 
 
+def test_the_first_stage_may_begin_so_from_a_finished_run(
+    chain: str, begun: Begun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(f"{chain} run --epochs 1")) == 0
+    capsys.readouterr()
+    deep = "--model.network vgg-d --model.size 32 --model.widths 8 8 8 8 8 --model.hidden 32 32"
+    how = "--data photos --batch 8 --epochs 1 --augment none --precision fp32"
+    words = f"train folder --init run/legs/01-shallow --begin first-and-last {deep} {how} --out deeper"
+    assert main(shlex.split(words)) == 0
+    assert "begins from run/legs/01-shallow: 14 of 32 tensors taken" in capsys.readouterr().err
+    start, shallow = begun[-1][1], read_model(Path("run/legs/01-shallow/model.safetensors"))[0]
+    taken = [name for name in start if torch.equal(start[name], shallow.get(name, start[name] + 1))]
+    weights = [name for name in taken if name.endswith(".weight")]
+    assert [name.removesuffix(".weight") for name in weights] == SEVEN
+
+
 def first_row(record: Any) -> Any:
     """The first evaluated row of what `evaluate --json` prints."""
     return record["rows"][0] if "rows" in record else record
