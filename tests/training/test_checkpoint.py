@@ -233,4 +233,4 @@ def test_loss_of_power_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_manifest_names_every_file(tmp_path: Path) -> None:
     manifest = json.loads((saved(tmp_path, 1) / "manifest.json").read_text())
-    assert set(manifest["files"]) == {"tensors.safetensors", "state.json"} and manifest["format"] == 1
+    assert set(manifest["files"]) == {"tensors.safetensors", "state.json"} and manifest["format"] == 2

@@ -191,6 +191,22 @@ def test_facts_are_computed_once_and_read_back(tree: Path, tmp_path: Path, monke
     assert run(config, tmp_path / "run") == whole
 
 
+def test_facts_are_computed_again_where_the_data_changed_before_there_was_work(tree: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tree, data)
+    config = configured(data, epochs=1)
+    config = replace(config, model=replace(config.model, mean_image=True))
+    for _ in zip(train(config, tmp_path / "run"), range(1), strict=False):
+        pass
+    assert (tmp_path / "run" / "config.json").is_file() and not (tmp_path / "run" / "checkpoints").exists()
+    for i in range(30):
+        (data / "light" / f"{i}.png").write_bytes((tree / "dark" / f"{i}.png").read_bytes())
+    again, fresh = (train(config, tmp_path / name) for name in ("run", "fresh"))
+    assert [len(list(events)) > 0 for events in (again, fresh)] == [True, True]
+    means = [load(tmp_path / name).network.mean for name in ("run", "fresh")]
+    assert torch.equal(*means)
+
+
 def test_worker_counts_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
     crops = (Area(area=(0.3, 1.0)), Flip(), Pad(pixels=2))
     found = [run(configured(tree, augment=crops), tmp_path / str(w), workers=w, memory=0) for w in (0, 1, 2)]

@@ -27,7 +27,12 @@ class Model:
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a mean or std of pixel values up to 255, and for two means."""
-        need(not (self.mean_image and self.mean_colour), f"{at}mean_colour", "true", "false where model.mean-image is true")
+        need(
+            not (self.mean_image and self.mean_colour),
+            f"{at}mean_colour",
+            "true",
+            "false where model.mean-image is true",
+        )
         for name, values in (("mean", self.mean), ("std", self.std)):
             fine = all(0 <= value <= 1 for value in values)
             need(fine, f"{at}{name}", values, "of images in [0, 1]: divide mean and std of values up to 255 by 255")

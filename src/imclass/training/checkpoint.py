@@ -20,7 +20,7 @@ from torch import Tensor
 from imclass.core.errors import UserError
 from imclass.core.files import sync_folder
 
-FORMAT = 1
+FORMAT = 2
 TENSORS, RECORD, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 
 

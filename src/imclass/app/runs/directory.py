@@ -101,8 +101,8 @@ class Run:
         lines = begun.difference(training, to_json(usual))
         if self.worked:
             self.compare(begun, lines, execution, data)
-        if lines:
-            return Plan(record)
+        if lines or not self.worked:  # before there is work, the data may have changed
+            return Plan(record, None if lines else begun.runtime)
         return Plan(record, begun.runtime, read_facts(self.facts, begun.facts) if begun.facts else {})
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NOTHING) -> None:
