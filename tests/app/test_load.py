@@ -10,7 +10,7 @@ import torch
 from imclass.app.api import load as load_public
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.load import load_network, open_model, spelled
+from imclass.app.load import load_network, open_model, spelling
 from imclass.core.errors import UserError
 from imclass.store.context import open_context
 from imclass.training.checkpoint import read
@@ -102,5 +102,5 @@ def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
 
 def test_a_model_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert spelled("./runs//a/") == "runs/a" and spelled("~/a") == str(tmp_path / "a")
-    assert spelled("googlenet:bvlc") == "googlenet:bvlc" and spelled("") == ""
+    assert spelling("./runs//a/") == "runs/a" and spelling("~/a") == str(tmp_path / "a")
+    assert spelling("googlenet:bvlc") == "googlenet:bvlc" and spelling("") == ""

@@ -126,7 +126,7 @@ def with_origins(header: ModelHeader, config: Path) -> ModelHeader:
         return header
 
 
-def spelled(model: str) -> str:
+def spelling(model: str) -> str:
     """Return the one spelling of a MODEL: "runs/a" for "./runs/a/"; NETWORK:WEIGHTS as it is."""
     return model if not model or is_published(model) else os.path.normpath(os.path.expanduser(model))
 

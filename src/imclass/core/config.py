@@ -114,8 +114,8 @@ class Augment:
     """A kind of random change of training images with its settings. Each choice follows (seed, epoch, sample) alone.
 
     A kind has one of two methods. `windows(before, sizes, draws, ids, repeat)` chooses geometry for many images without
-    touching pixels (`imclass.data.augment.window.Geometry`); `colour(view, draws, id)` changes the pixels of one image
-    at the network's size (`imclass.data.augment.colour.Colour`).
+    touching pixels (`imclass.data.augment.window.WindowKind`); `colour(view, draws, id)` changes the pixels of one image
+    at the network's size (`imclass.data.augment.colour.ColourKind`).
     """
 
     kind: ClassVar[str] = ""  # its name in the table
@@ -130,7 +130,7 @@ class Augment:
 class Stage:
     """One stretch of training: epochs under one optimiser and schedule. A chain of stages passes its weights on.
 
-    `begin` says what a stage takes from the weights before it, those of `init` for the first one: "continue" all that
+    `begin` decides what a stage takes from the weights before it, those of `init` for the first one: "continue" all that
     fits by name, "fresh" nothing, "first-and-last" the first four convolutions and all fully connected layers
     (Simonyan and Zisserman, ICLR 2015, section 3.1).
     """
@@ -145,7 +145,7 @@ class Stage:
     keep_start: bool = False  # the weights that it begins from are scored, too, and may be chosen
     epochs: Annotated[int, AtLeast(1)] = 1
     batch: Annotated[int, AtLeast(1)] = 128
-    micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, whatever the number of processes
+    micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, for any number of processes
     optimiser: Optimiser
     schedule: Schedule
     objective: Objective = CrossEntropy()

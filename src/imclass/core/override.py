@@ -44,7 +44,7 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
     """
     record, root = to_json(config), type(config)
     lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}
-    for key in sorted(changes, key=lambda key: rank(root, key, lists)):
+    for key in sorted(changes, key=lambda key: priority(root, key, lists)):
         for path in paths(root, record, key, kinds):
             put(root, record, path.split("."), changes[key], key, kinds)
     return typing.cast(T, from_json(root, record, "", kinds))
@@ -55,7 +55,7 @@ def items_of(root: type) -> list[type]:
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
-def rank(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
+def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
     """Return when a key is applied: kinds and lists of them first, outer fields next, keys of dicts last, as given."""
     if in_dict(root, key):
         return True, True, 0
@@ -71,7 +71,7 @@ def in_dict(root: type, key: str) -> bool:
         if item_of(kind):
             kind = item_of(kind)
             continue
-        hints = hints_of(optional(kind)) if dataclasses.is_dataclass(optional(kind)) else {}
+        hints = hints_of(without_none(kind)) if dataclasses.is_dataclass(without_none(kind)) else {}
         if kind is root:
             for item in items_of(root):
                 hints = hints_of(item) | hints
@@ -84,7 +84,7 @@ def option_of(key: str) -> str:
     return f"--{key if PATTERNED.fullmatch(key) else key.replace('_', '-')}"
 
 
-def optional(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """Return the type that a field has where it is not None."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         return next(k for k in typing.get_args(kind) if k is not type(None))
@@ -135,7 +135,7 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
         record.pop(entry, None)  # the last one that was set stands last
         record[entry] = value if inner is Any else from_json(inner, typed(inner, value, key), option_of(key), kinds)
         return
-    kind = optional(kind)
+    kind = without_none(kind)
     chosen = class_of(kind, record, key, kinds)
     if name == "kind" and tag_of(chosen) and not rest:
         replace_kind(kind, record, typed(str, value, key), kinds)
@@ -143,7 +143,7 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
     hints = hints_of(chosen)
     if name not in hints:
         raise unknown(kind, chosen, key, name, kinds)
-    if rest and record.get(name) is None and dataclasses.is_dataclass(optional(hints[name])):
+    if rest and record.get(name) is None and dataclasses.is_dataclass(without_none(hints[name])):
         record[name] = {}
     if not rest:
         option = option_of(key)
@@ -182,7 +182,7 @@ def words_of(value: Any) -> Sequence[str] | None:
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
     """Return a list of these kinds, "none" alone for an empty one; those that there were before keep their fields."""
     if not words:
-        raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {names_in(item, kinds)}")
+        raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {known_kinds(item, kinds)}")
     if tuple(words) == (NONE,):
         return []
     left, entries = list(before), []
@@ -194,7 +194,7 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
     return entries
 
 
-def names_in(item: Any, kinds: Kinds) -> str:
+def known_kinds(item: Any, kinds: Kinds) -> str:
     """Return the names of a union's kinds, as text."""
     return ", ".join(sorted(kinds[item].entries))
 

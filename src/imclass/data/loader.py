@@ -29,7 +29,7 @@ from imclass.data.threads import attempt, in_order
 
 Positions: TypeAlias = Int64[np.ndarray, "_"]  # in the data set
 Seen: TypeAlias = Image | BadImage  # a view, or why there is none
-Share: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
+PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +128,8 @@ class Loader:
         if self.ready is not None:
             sizes[:] = self.ready.shape[1:3]
             return Kept(Views(self.ready, np.ones(len(everything), bool), {}), sizes)
-        with contextlib.closing(self.look(partial(self.measured, sizes), everything.tolist())) as results:
-            return Kept(gather(everything, results, self.shape), sizes)
+        with contextlib.closing(self.map_images(partial(self.measured_view, sizes), everything.tolist())) as results:
+            return Kept(take_views(everything, results, self.shape), sizes)
 
     def forget(self) -> None:
         """Free the memory of the views that are kept; they are decoded again where they are needed."""
@@ -151,9 +151,9 @@ class Loader:
             return
         everything = np.arange(len(self.dataset))
         plain = partial(attempt, self.dataset, self.preprocess)
-        with contextlib.closing(self.look(plain, everything.tolist())) as results:
+        with contextlib.closing(self.map_images(plain, everything.tolist())) as results:
             for at in range(0, len(everything), self.batch):
-                yield gather(everything[at : at + self.batch], results, self.shape).images
+                yield take_views(everything[at : at + self.batch], results, self.shape).images
 
     def batches(self, epoch: int, skip: int = 0, mine: Callable[[int], range] = range) -> Iterator[Batch]:
         """Yield the batches of an epoch, beginning with number `skip`.
@@ -170,11 +170,11 @@ class Loader:
                 parts = self.parts_of(next(seen), share)
                 yield Batch(parts, len(whole), time.perf_counter() - began)
 
-    def from_memory(self, draws: Draws, shares: Sequence[Share]) -> Generator[Views, None, None]:
+    def from_memory(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, from those that are kept."""
         kept, fill = self.kept, self.fill.numpy()
         for share in shares:
-            positions = joined(share)
+            positions = all_positions(share)
             good = kept.views.good[positions]
             here = positions[good]
             ids = self.dataset.ids[here]
@@ -183,19 +183,19 @@ class Loader:
             refused = {i: kept.views.refused[i] for i in positions[~good].tolist()}
             yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
 
-    def from_workers(self, draws: Draws, shares: Sequence[Share]) -> Generator[Views, None, None]:
+    def from_workers(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches ahead."""
         height, width, channels = self.shape
-        stream = chain.from_iterable(joined(share).tolist() for share in shares)
-        with contextlib.closing(self.look(partial(self.augmented, draws), stream)) as results:
+        stream = chain.from_iterable(all_positions(share).tolist() for share in shares)
+        with contextlib.closing(self.map_images(partial(self.augmented_view, draws), stream)) as results:
             for share in shares:
-                yield gather(joined(share), results, (channels, height, width))
+                yield take_views(all_positions(share), results, (channels, height, width))
 
-    def look(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
+    def map_images(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
         """Yield what a function makes of the image at each position, by threads ahead of need."""
         return in_order(function, positions, self.workers, ahead=2 * self.batch)
 
-    def measured(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
+    def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
         """Return one image as the preprocess shows it, H W C, and write its height and width into `sizes`."""
 
         def view(image: Image) -> Image:
@@ -204,7 +204,7 @@ class Loader:
 
         return attempt(self.dataset, view, i)
 
-    def augmented(self, draws: Draws, i: int) -> Seen:
+    def augmented_view(self, draws: Draws, i: int) -> Seen:
         """Return the augmented view of one image, C H W."""
         ids = self.dataset.ids[i : i + 1]
 
@@ -215,7 +215,7 @@ class Loader:
 
         return attempt(self.dataset, view, i)
 
-    def parts_of(self, views: Views, share: Share) -> Mapping[int, Part]:
+    def parts_of(self, views: Views, share: PartPositions) -> Mapping[int, Part]:
         """Return the parts of a batch, slices of its views."""
         images, parts, start, at = torch.from_numpy(views.images), dict[int, Part](), 0, 0
         for number, positions in share.items():
@@ -232,12 +232,12 @@ class Loader:
         return parts
 
 
-def joined(share: Share) -> Positions:
+def all_positions(share: PartPositions) -> Positions:
     """Return the positions of all parts, one after the other."""
     return np.concatenate([*share.values(), np.zeros(0, np.int64)])
 
 
-def gather(positions: Positions, results: Iterator[Seen], shape: tuple[int, int, int]) -> Views:
+def take_views(positions: Positions, results: Iterator[Seen], shape: tuple[int, int, int]) -> Views:
     """Return the next results, one a position, as one array without those that are refused."""
     images, good = np.empty((len(positions), *shape), np.uint8), np.zeros(len(positions), bool)
     refused: dict[int, Refused] = {}

@@ -93,7 +93,7 @@ def evaluate_each(
         mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
         mine = error  # told by the first process, for which all others would wait in vain
-    shares = whole(processes.gathered(mine))
+    shares = without_errors(processes.gathered(mine))
     if not shares:
         return []
     kept = np.concatenate([part.kept for part in shares])
@@ -112,7 +112,7 @@ def evaluate_each(
     ]
 
 
-def whole(shares: Sequence["Part | UserError"]) -> "list[Part]":
+def without_errors(shares: Sequence["Part | UserError"]) -> "list[Part]":
     """Return the shares of all processes; raise the first mistake that one of them met."""
     for share in shares:
         if isinstance(share, UserError):

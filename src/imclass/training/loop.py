@@ -32,7 +32,7 @@ def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> It
 def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Yield the steps and epochs of gradient descent."""
     if leg.stage.keep_start and state.at == state.first and not state.history:
-        yield from evaluate(leg, state, group, keeper)
+        yield from score_watched(leg, state, group, keeper)
     while not (keeper.stopped or state.done(leg)):
         yield EpochStart(state.at, leg.last_epoch, len(leg.loader))
         began = time.monotonic()
@@ -49,7 +49,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
             if stop:
                 return
             began = time.monotonic()
-        yield from evaluate(leg, state, group, keeper)
+        yield from score_watched(leg, state, group, keeper)
         if keeper.stopped:
             return
         yield state.next_epoch()
@@ -76,10 +76,10 @@ def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> St
     return StepEnd(state.at, main, total, correct, images, rate, batch.waited, seconds, batch.refused, alone)
 
 
-def evaluate(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+def score_watched(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Score the splits that are watched; where the user asks to stop meanwhile, save the state before."""
     for split in leg.watched:
-        result = score(leg, state, split, group, keeper)
+        result = score_split(leg, state, split, group, keeper)
         if result is None:
             keeper.stopped = True
             yield keeper.save(leg, state)
@@ -95,7 +95,7 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
     state.choose()
     for split in leg.held_out:
         if split not in state.metrics:
-            result = score(leg, state, split, group, keeper)
+            result = score_split(leg, state, split, group, keeper)
             if result is None:
                 keeper.stopped = True
                 return
@@ -103,7 +103,7 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
             yield Evaluated(state.at, result, split)
 
 
-def score(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
+def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
     """Return the scores of a split; `None` where the user asks to stop meanwhile."""
 
     stop = Interrupted()

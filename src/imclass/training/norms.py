@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def tracking(network: nn.Module) -> list[_BatchNorm]:
+def tracked_norms(network: nn.Module) -> list[_BatchNorm]:
     """Return the batch norms whose running statistics move: those in training mode that keep any."""
     found = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     return [layer for layer in found if layer.training and layer.track_running_stats]
@@ -24,7 +24,7 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 
 @contextlib.contextmanager
-def kept_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+def keep_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
     """Let each forward pass leave its mean and unbiased variance as the running statistics, and restore them after."""
     momenta = [layer.momentum for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]

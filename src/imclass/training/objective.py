@@ -76,11 +76,11 @@ class Learner:
         A part's randomness follows (seed, step, number), so that neither a resume nor the number of processes changes
         a dropout mask. A number that `parts` lacks gives nothing. `several` is whether the step has more than one part.
         """
-        with norms.kept_apart(self.norms) if several else contextlib.nullcontext():
-            each = ((n, self.part(parts[n], n, images, step, several) if n in parts else None) for n in numbers)
+        with norms.keep_apart(self.norms) if several else contextlib.nullcontext():
+            each = ((n, self.part_gradients(parts[n], n, images, step, several) if n in parts else None) for n in numbers)
             return fold(each)
 
-    def part(self, part: Part, number: int, images: int, step: int, several: bool) -> Gradients:
+    def part_gradients(self, part: Part, number: int, images: int, step: int, several: bool) -> Gradients:
         """Return the gradients of one part."""
         place = self.network.mean.device
         for parameter in self.parameters:

@@ -88,7 +88,7 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class Material:
+class Splits:
     """The images that a run learns from, and the splits that it is judged by."""
 
     train: Dataset
@@ -103,7 +103,7 @@ def resolve_models(config: Training, context: Context) -> Training:
 
 
 def plan(
-    config: Training, material: Material, header: ModelHeader, execution: Execution, context: Context, score: Score
+    config: Training, splits: Splits, header: ModelHeader, execution: Execution, context: Context, score: Score
 ) -> tuple[Leg, ...]:
     """Return the legs of a run. Raise `UserError` for what does not fit together, in any of them.
 
@@ -114,9 +114,9 @@ def plan(
     model, preprocess = config.model, config.preprocess
     for number, stage in enumerate(config.stages):
         model, preprocess = stage.model or model, stage.preprocess or preprocess
-        outline = sketch(model, material.train.classes, preprocess, context)
+        outline = sketch(model, splits.train.classes, preprocess, context)
         if before is not None:
-            begin(sketch(model, material.train.classes, preprocess, context), before, stage.begin)
+            begin(sketch(model, splits.train.classes, preprocess, context), before, stage.begin)
         layer_rates(outline.network, stage.rates)
         pairs = has_batch_norm(outline.network)
         check_batch(stage, model.network, pairs)
@@ -126,12 +126,12 @@ def plan(
             stage=stage,
             model=model,
             preprocess=preprocess,
-            loader=loader_of(config, stage, model, preprocess, pairs, material.train, execution),
-            held_out=material.held_out,
+            loader=loader_of(config, stage, model, preprocess, pairs, splits.train, execution),
+            held_out=splits.held_out,
             score=score,
             context=context,
             seed=config.seed,
-            contents=material.contents,
+            contents=splits.contents,
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
             skips=config.nonfinite == "skip",
             pairs=pairs,

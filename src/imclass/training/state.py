@@ -72,7 +72,7 @@ class State:
             optimiser=optimiser,
             layers=layers,
             parameters=optimiser_state.parameters(optimiser),
-            norms=norms.tracking(network),
+            norms=norms.tracked_norms(network),
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
         )

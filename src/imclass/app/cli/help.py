@@ -80,7 +80,7 @@ def option_lines(value: Any, training: Training) -> list[str]:
     return lines
 
 
-def entry_of(values: tuple[Any, ...], name: str) -> Any:
+def item_named(values: tuple[Any, ...], name: str) -> Any:
     """Return the value of a tuple that a number or, of several kinds, a kind's name stands for."""
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
@@ -88,7 +88,7 @@ def entry_of(values: tuple[Any, ...], name: str) -> Any:
 def comment(value: Any, names: Sequence[str]) -> str:
     """Return the comment beside the field that dotted names lead to; "" where there is none."""
     for name in names[:-1]:
-        value = entry_of(value, name) if isinstance(value, tuple) else getattr(value, name)
+        value = item_named(value, name) if isinstance(value, tuple) else getattr(value, name)
     for kind in type(value).__mro__[:-1]:
         found = re.search(rf"^    {names[-1]}: .*?  # (.*)$", inspect.getsource(kind), re.MULTILINE)
         if found:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt64
 from torch import Tensor
 
-from imclass.app.load import load_network, spelled
+from imclass.app.load import load_network, spelling
 from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
@@ -26,7 +26,7 @@ KEPT = ("name", "path", "licence", "digest")  # facts of the data of the source
 
 
 @dataclass(frozen=True)
-class Source:
+class InitModel:
     """The model that `init` names, and the SHA-256 of its tensors."""
 
     name: str
@@ -58,11 +58,11 @@ class Source:
         return {"licence": header.licence, "init": {key: value for key, value in found.items() if value}}
 
 
-def open_source(training: Training, context: Context) -> Source | None:
+def open_init(training: Training, context: Context) -> InitModel | None:
     """Return the model that a config's `init` names, verified; `None` where it names none."""
     if not training.init:
         return None
-    name, notes = spelled(training.init), list[str]()
+    name, notes = spelling(training.init), list[str]()
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
@@ -73,7 +73,7 @@ def open_source(training: Training, context: Context) -> Source | None:
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
             f"{digest[:12]}; leave --init-digest out, or configure the run again, to begin from what it is now"
         )
-    return Source(name, classifier, digest, tuple(notes))
+    return InitModel(name, classifier, digest, tuple(notes))
 
 
 def adopt(training: Training, context: Context) -> Training:
@@ -83,21 +83,21 @@ def adopt(training: Training, context: Context) -> Training:
     """
     if not training.init or training.init_digest:
         return training
-    source = open_source(training, context)
+    source = open_init(training, context)
     if source is None:
         return training
     made = source.classifier
-    model = Model(made.name, dict(made.row), values(made.network.mean), values(made.network.std))
+    model = Model(made.name, dict(made.row), channel_means(made.network.mean), channel_means(made.network.std))
     model = replace(model, mean_image=source.mean_image is not None)
     return replace(training, init=source.name, init_digest=source.digest, model=model, preprocess=made.preprocess)
 
 
-def values(buffer: Tensor) -> tuple[float, ...]:
+def channel_means(buffer: Tensor) -> tuple[float, ...]:
     """Return the mean of each channel, as the shortest decimals that are the same float32."""
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
-def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
+def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
     """Return the legs with the first one's network made and filled from the source, and what was taken in words."""
     first = legs[0].make()
     begun = (replace(legs[0], drawn=first), *legs[1:])
@@ -108,13 +108,13 @@ def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, 
     return begun, taken
 
 
-def contents_with(train: Dataset, source: Source | None) -> UInt64[np.ndarray, "_"]:
+def contents_with(train: Dataset, source: InitModel | None) -> UInt64[np.ndarray, "_"]:
     """Return the contents of all images that the weights will have been trained on, those of the source included."""
     before = source.classifier.trained_on if source is not None else None
     return train.contents() if before is None else np.union1d(train.contents(), before.numpy())
 
 
-def facts_of(legs: Sequence[Leg], source: Source | None) -> dict[str, Tensor]:
+def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
     """Return what is computed from the training data: the mean image under each preprocess of a leg that subtracts one.
 
     A mean image of the source's is taken where it has the size.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_type_hints
 
-from imclass.app.load import spelled
+from imclass.app.load import spelling
 from imclass.app.runs.beginning import adopt
 from imclass.app.runs.elsewhere import check_fields
 from imclass.core.codec import from_json, hints_of, to_json
@@ -51,9 +51,9 @@ def overridden(training: Training, changes: Mapping[str, Any], context: Context 
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
     if isinstance(init := typed(str, changes.get("init", training.init), "init"), str):
-        changes |= {"init": spelled(init)} if "init" in changes else {}
-        if spelled(init) != training.init:
-            training = replace(training, init=spelled(init), init_digest="")
+        changes |= {"init": spelling(init)} if "init" in changes else {}
+        if spelling(init) != training.init:
+            training = replace(training, init=spelling(init), init_digest="")
         training = adopt(training, context or open_context())
     staged = {key: changes.pop(key) for key in [*changes] if STAGED.match(key)}
     model, changes = with_row(training.model, "model", changes, context)

@@ -78,10 +78,10 @@ class Run:
                 ) from None
             yield
 
-    def plan(self, training: Training, execution: Execution, usual: Any, data: Mapping[str, Any]) -> "Plan":
+    def plan(self, training: Training, execution: Execution, default: Any, data: Mapping[str, Any]) -> "Plan":
         """Return what will stand in config.json; a directory that is not for this very run is a `UserError`.
 
-        `usual` is the network's row in its table, `data` the facts of the data.
+        `default` is the network's row in its table, `data` the facts of the data.
         """
         record = {
             "format": FORMAT,
@@ -98,7 +98,7 @@ class Run:
                 )
             return Plan(record)
         begun = read_begun(self.config, self.kinds)
-        lines = begun.difference(training, to_json(usual))
+        lines = begun.difference(training, to_json(default))
         if self.worked:
             self.compare(begun, lines, execution, data)
         if lines:
@@ -189,14 +189,14 @@ class Begun:
         states = {key: (self.digests.get(key, "ours")[:12], digests.get(key, "ours")[:12]) for key in keys}
         return [f"{key}: its file was {old}, and is {new}" for key, (old, new) in states.items() if old != new]
 
-    def difference(self, training: Training, usual: Mapping[str, Any]) -> list[str]:
+    def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
         """Return a line for each field that `training` has otherwise.
 
-        A field that the network's row did not have yet when the run began counts as `usual`, as it does in model files.
+        A field that the network's row did not have yet when the run began counts as `default`, as it does in model files.
         A device or a precision is compared with what the run uses; "auto" agrees with anything.
         """
         model = self.training.model
-        row = {**usual, **model.row} if model.network == training.model.network else model.row
+        row = {**default, **model.row} if model.network == training.model.network else model.row
         before = replace(
             self.training,
             model=replace(model, row=row),
@@ -205,10 +205,10 @@ class Begun:
         )
         used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
         wishes = {key: wish for key in used if (wish := getattr(training, key)) != "auto"}
-        return difference(before, training) + reordered(before, training) + difference(used, used | wishes)
+        return difference(before, training) + orders(before, training) + difference(used, used | wishes)
 
 
-def reordered(before: Training, after: Training) -> list[str]:
+def orders(before: Training, after: Training) -> list[str]:
     """Return a line for each stage whose rates are the same in another order, which decides which one wins."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [

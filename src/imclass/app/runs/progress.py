@@ -79,7 +79,7 @@ def means(main: float, top1: float, total: float) -> str:
     return f"loss {main:.4f}{more}  top-1 {100 * top1:.2f} %"
 
 
-def left_alone(event: StepEnd) -> Iterator[str]:
+def unpaired_lines(event: StepEnd) -> Iterator[str]:
     """Yield a line that names the images a step left out because batch norm had nothing to normalise them with."""
     if event.alone:
         names = printable(", ".join(event.alone))
@@ -129,7 +129,7 @@ class Screen:
                 self.sums.add(event)
                 self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
                 self.refuse(event.refused)
-                for line in left_alone(event):
+                for line in unpaired_lines(event):
                     self.say(line)
             case Evaluated():
                 self.sums.held_out.append(f"{event.split} {100 * event.result.top1:.2f} %" + (" (best)" * event.best))

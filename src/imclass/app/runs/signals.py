@@ -34,7 +34,7 @@ class Stop:
 
 
 @contextlib.contextmanager
-def listening(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = str) -> Iterator[Stop]:
+def listen(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = str) -> Iterator[Stop]:
     """Yield a `Stop` that Ctrl-C, SIGTERM and SIGHUP set, for the time of a block.
 
     Raise `Interrupted` from the handler for a first signal before the run has `started`, and for one that comes more
@@ -54,14 +54,14 @@ def listening(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = 
         if not first:
             raise Interrupted("; ".join(filter(None, ("stopped at once", kept()))))
         if acknowledge is not None:
-            acknowledge(line(number))
+            acknowledge(acknowledgement(number))
 
-    with answered(answer):
+    with handle_signals(answer):
         yield stop
 
 
 @contextlib.contextmanager
-def ending() -> Iterator[None]:
+def interrupt_at_signals() -> Iterator[None]:
     """Raise `Interrupted` at Ctrl-C, SIGTERM and SIGHUP, for the time of a block.
 
     A plain `KeyboardInterrupt` would do for Ctrl-C, but where one passes through `exec`, as it does while dataclasses
@@ -76,12 +76,12 @@ def ending() -> Iterator[None]:
             asked_at = now
             raise Interrupted("interrupted")
 
-    with answered(answer):
+    with handle_signals(answer):
         yield
 
 
 @contextlib.contextmanager
-def answered(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Let `answer` handle the signals that end a run, for the time of a block.
 
     A signal that is ignored already stays so: `nohup` and shells that start something in the background ask for it.
@@ -97,7 +97,7 @@ def answered(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def line(number: int) -> str:
+def acknowledgement(number: int) -> str:
     """Return what a user reads at the first signal."""
     if number == signal.SIGINT:
         return "Ctrl-C: saving after this step; press it again to stop at once without saving"

@@ -4,14 +4,14 @@ import contextlib
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_source, with_means
+from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
 from imclass.app.runs.material import doubts, open_training_data
 from imclass.app.runs.settle import settle
-from imclass.app.runs.signals import Acknowledge, listening
+from imclass.app.runs.signals import Acknowledge, listen
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
@@ -30,7 +30,7 @@ from imclass.training.keeper import Keeper
 from imclass.training.kinds import kinds_in
 from imclass.training.loop import train
 from imclass.training.parallel import Alone
-from imclass.training.plan import Leg, Material, Watch, plan, resolve_models
+from imclass.training.plan import Leg, Splits, Watch, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT = Execution()
@@ -76,7 +76,7 @@ def prepare(
 
     `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
     """
-    run, source = replace(run, kinds=kinds_in(context)), open_source(config, context)
+    run, source = replace(run, kinds=kinds_in(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, context)
@@ -91,8 +91,8 @@ def prepare(
     config = resolve_models(config, context)
     origin = source.origin if source else {}
     header = ModelHeader("", {}, data.train.classes, config.preprocess, to_json(config), data.facts, **origin)
-    material = Material(data.train, tuple(data.held_out), contents_with(data.train, source))
-    legs = plan(config, material, header, execution, context, score)
+    splits = Splits(data.train, tuple(data.held_out), contents_with(data.train, source))
+    legs = plan(config, splits, header, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     tried: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def perform(
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
         keeper, state = job.keeper(), job.state()
-        stop = stack.enter_context(listening(acknowledge, lambda: last_kept(keeper.checkpoints)))
+        stop = stack.enter_context(listen(acknowledge, lambda: last_kept(keeper.checkpoints)))
         keeper.asked_to_stop = stop.asked
         runtime.apply(job.runtime)
         job.run.cut(job.checkpoint)

@@ -63,12 +63,12 @@ class Area(Augment):
             ratio = math.exp(low + aspect * (high - low))
             w, h = (math.sqrt(share * height * width * r) for r in (ratio, 1 / ratio))
             if w <= width and h <= height:
-                return inside(whole, x, y, w, h)
+                return box_within(whole, x, y, w, h)
         ratio = min(max(width / height, self.aspect[0]), self.aspect[1])
-        return inside(whole, 0.5, 0.5, min(width, height * ratio), min(height, width / ratio))
+        return box_within(whole, 0.5, 0.5, min(width, height * ratio), min(height, width / ratio))
 
 
-def inside(whole: Box | list[float], x: float, y: float, width: float, height: float) -> Box:
+def box_within(whole: Box | list[float], x: float, y: float, width: float, height: float) -> Box:
     """Return a box of this size, the share `x` of the room to the left of it and `y` above."""
     left = whole[0] + x * (whole[2] - whole[0] - width)
     top = whole[1] + y * (whole[3] - whole[1] - height)

@@ -49,7 +49,7 @@ class Windows:
         return np.stack([zeros, zeros, sizes[:, 1], sizes[:, 0]], axis=1)
 
 
-class Geometry(Protocol):
+class WindowKind(Protocol):
     """A kind of augmentation that chooses windows. It sets `boxes` for all images or for none, whatever the draws."""
 
     def windows(
@@ -64,7 +64,7 @@ class Geometry(Protocol):
         ...
 
 
-def is_geometry(rule: object) -> TypeGuard[Geometry]:
+def chooses_windows(rule: object) -> TypeGuard[WindowKind]:
     """Return whether a rule chooses windows; a test that a `Protocol` itself makes takes longer than the choice."""
     return hasattr(rule, "windows")
 
@@ -79,9 +79,9 @@ def choose(
     """Return the windows that the rules choose, in their order, for images of these heights and widths."""
     zeros = np.zeros(len(ids), np.int64)
     windows = Windows(zeros, zeros, zeros.astype(bool))
-    for rule, own in scoped(rules, draws):
-        if is_geometry(rule):
-            windows = rule.windows(windows, sizes, own, ids, repeat)
+    for rule, its_draws in scoped(rules, draws):
+        if chooses_windows(rule):
+            windows = rule.windows(windows, sizes, its_draws, ids, repeat)
     return windows
 
 
