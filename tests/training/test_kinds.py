@@ -188,8 +188,8 @@ GEOMETRY = """
         kind: ClassVar[str] = "slide"
         most: int = 5
 
-        def windows(self, before, sizes, draws, ids, repeat=0):
-            left = (draws.uniform(ids, "left", repeat) * (self.most + 1)).astype(np.int64)
+        def windows(self, before, sizes, draws, ids):
+            left = (draws.uniform(ids, "left") * (self.most + 1)).astype(np.int64)
             return before.move(np.zeros_like(left), left)
 
     AUGMENTS = {"slide": Slide}

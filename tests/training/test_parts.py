@@ -148,7 +148,10 @@ def test_a_refused_image_changes_no_other_part(folders: tuple[Leg, Leg]) -> None
                 continue
             assert torch.equal(part.images, other.parts[n].images)
             assert np.array_equal(part.ids, other.parts[n].ids)
-            sums = [s.learner.part_gradients(p[n], n, 1, 5, True) for s, p in zip(states, (one.parts, other.parts), strict=True)]
+            sums = [
+                s.learner.part_gradients(p[n], n, 1, 5, True)
+                for s, p in zip(states, (one.parts, other.parts), strict=True)
+            ]
             assert (sums[0].main, sums[0].correct) == (sums[1].main, sums[1].correct)
             pairs = zip(*([*each.values, *each.moments] for each in sums), strict=True)
             assert all(torch.equal(a, b) for a, b in pairs if a is not None and b is not None)

@@ -177,14 +177,14 @@ def item_of(hint: Any) -> type | None:
 
 
 def key_of_entry(where: str, value: Any, i: int) -> str:
-    """Return the key of an entry of a tuple of kinds: its kind, or its number where it has none."""
+    """Return the key of an entry of a tuple of kinds: its kind, or its number if it has none."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
 def kinds_listed(value: Any) -> list[str] | None:
-    """Return the kind of each entry of a JSON array of kinds, None for anything else.
+    """Return the kind of each entry of a JSON array of kinds, or None for anything else.
 
-    `to_json` writes a kind's tag first; a field that happens to be called "kind" stands where its class has it.
+    `to_json` writes the tag of a kind first, and a field that happens to be called "kind" in its place.
     """
     if not isinstance(value, list) or not value:
         return None

@@ -33,7 +33,7 @@ class Origin:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """One split of a data set: images by position, and what each is.
+    """One split of a data set: images and their targets, by position.
 
     `ids` are hashes of the names in Unicode's composed form: randomness follows them, so that adding files or cutting
     a share off changes nothing for other images. `array` holds all images where they are one size and fit in memory.

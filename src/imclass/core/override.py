@@ -30,7 +30,7 @@ NONE = "none"  # the word for an empty list of kinds
 
 
 class Words(tuple[str, ...]):
-    """A value as it was typed on a command line; the field that it is for says what it means."""
+    """A value as it was typed on a command line; the type of its field decides what it means."""
 
 
 def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
@@ -56,7 +56,7 @@ def items_of(root: type) -> list[type]:
 
 
 def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
-    """Return when a key is applied: kinds and lists of them first, outer fields next, keys of dicts last, as given."""
+    """Return when a key is applied: kinds and lists of them first, then outer fields, and keys of dicts last, as given."""
     if in_dict(root, key):
         return True, True, 0
     return False, key.split(".")[-1] not in {"kind", *lists}, key.count(".")
@@ -132,7 +132,7 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
         return
     if typing.get_origin(kind) is dict:
         inner, entry = typing.get_args(kind)[1], ".".join(names)
-        record.pop(entry, None)  # the last one that was set stands last
+        record.pop(entry, None)  # so that the one that is set last stands last
         record[entry] = value if inner is Any else from_json(inner, typed(inner, value, key), option_of(key), kinds)
         return
     kind = without_none(kind)
@@ -159,12 +159,12 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
 
 
 def put_in_entries(item: type, record: list[Any], names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set a field of every entry of one kind in a list of kinds; where there is none, it is added at the end."""
+    """Set a field of every entry of one kind in a list of kinds; if it has none, one is added at the end."""
     name, rest = names[0], names[1:]
     fields = hints_of(class_of(item, {"kind": name}, key, kinds))
     if not rest and value != Words():
-        options = " or ".join(f"--{key}.{field}".replace("_", "-") for field in fields)
-        raise UserError(f"--{key.replace('_', '-')} itself takes no value; set a field of it: {options}")
+        options = " or ".join(option_of(f"{key}.{field}") for field in fields)
+        raise UserError(f"{option_of(key)} itself takes no value; set a field of it: {options}")
     if name not in [entry["kind"] for entry in record]:
         record.append({"kind": name})
     for entry in record:
@@ -173,23 +173,23 @@ def put_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
 
 
 def words_of(value: Any) -> Sequence[str] | None:
-    """Return the names that a value for a list of kinds consists of, None where it is the entries themselves."""
+    """Return the names in a value for a list of kinds, or None if it holds the entries themselves."""
     words = (value,) if isinstance(value, str) else value
     names = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
     return words if names and (words or isinstance(value, Words)) else None
 
 
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
-    """Return a list of these kinds, "none" alone for an empty one; those that there were before keep their fields."""
+    """Return a list of these kinds, empty for "none" alone. Kinds that were in it before keep their fields."""
     if not words:
         raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {known_kinds(item, kinds)}")
     if tuple(words) == (NONE,):
         return []
-    left, entries = list(before), []
+    unused, entries = list(before), []
     for word in words:
         class_of(item, {"kind": word}, option, kinds)
-        found = next((entry for entry in left if entry["kind"] == word), {"kind": word})
-        left = [entry for entry in left if entry is not found]
+        found = next((entry for entry in unused if entry["kind"] == word), {"kind": word})
+        unused = [entry for entry in unused if entry is not found]
         entries.append(found)
     return entries
 
@@ -224,8 +224,7 @@ def typed(kind: Any, value: Any, key: str) -> Any:
     if not value:
         raise UserError(f"{option_of(key)} needs a value: {described(kind)}")
     word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
-    if optional:
-        kind = next(k for k in arguments if k is not type(None))
+    kind = without_none(kind)
     if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
         raise UserError(f"{option_of(key)} is empty; give a value or leave it out")
     found = meaning(kind, word)

@@ -34,13 +34,13 @@ PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images that are learned from together, possibly none: batch norm sees them alone."""
+    """Images that are learned from together, possibly none. Batch norm normalises them by each other alone."""
 
     images: UInt8[Tensor, "N C H W"]
     targets: OneOf
     ids: Int64[np.ndarray, "N"]
     positions: Int64[np.ndarray, "N"]  # in the data set
-    refused: tuple[Refused, ...] = ()  # what would have been in it
+    refused: tuple[Refused, ...] = ()  # images that would have been in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +57,13 @@ class Batch:
 
     @property
     def refused(self) -> tuple[Refused, ...]:
-        """What would have been in it, part by part."""
+        """The images that would have been in it, part by part."""
         return tuple(chain.from_iterable(part.refused for part in self.parts.values()))
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Views of the images at certain positions: of those that are `good`, and by position why others are refused."""
+    """Views of the images at some positions: of those that are `good`, and by position why the others are refused."""
 
     images: UInt8[np.ndarray, "_ _ _ _"]
     good: Bool[np.ndarray, "N"]
@@ -72,20 +72,20 @@ class Views:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """All images as the preprocess shows them, and by position the heights and widths that they came in."""
+    """Views of all images by the preprocess, and the heights and widths that the images had."""
 
     views: Views
     sizes: Int64[np.ndarray, "N 2"]
 
     @cached_property
     def rows(self) -> Int64[np.ndarray, "N"]:
-        """Where among the views the image at each position is, if it is good."""
+        """For each position, the index of its image among the views, if it is good."""
         return np.cumsum(self.views.good, dtype=np.int64) - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
-    """One split as batches, epoch after epoch. The last batch of an epoch may be smaller; none is left out.
+    """One split as batches, epoch after epoch. The last batch of an epoch may be smaller; it is not left out.
 
     A data set that needs at most `memory_mib` at the network's size is kept decoded, unless each epoch takes new parts
     of its images. `workers` threads decode (0: the caller does); results do not depend on it.
@@ -98,7 +98,7 @@ class Loader:
     batch: int
     seed: int
     parts: int = 1  # of a batch
-    pairs: bool = False  # no part is cut to one image: the network has batch norm
+    pairs: bool = False  # whether a part needs two images, because the network has batch norm
     workers: int = 0
     memory_mib: int = 2048
 
@@ -116,13 +116,13 @@ class Loader:
 
     @property
     def ready(self) -> UInt8[np.ndarray, "N H W C"] | None:
-        """The data set's own array, where it is what the network sees."""
+        """The data set's array, if the preprocess leaves it as it is."""
         array = self.dataset.array
         return array if array is not None and untouched(self.preprocess, array.shape[1:]) else None
 
     @cached_property
     def kept(self) -> Kept:
-        """Every image as the preprocess shows it, N H W C, decoded once."""
+        """The view of every image by the preprocess, N H W C, decoded once."""
         everything = np.arange(len(self.dataset))
         sizes = np.zeros((len(everything), 2), np.int64)
         if self.ready is not None:
@@ -132,7 +132,7 @@ class Loader:
             return Kept(take_views(everything, results, self.shape), sizes)
 
     def forget(self) -> None:
-        """Free the memory of the views that are kept; they are decoded again where they are needed."""
+        """Free the memory of the views that are kept; they are decoded again if they are needed."""
         self.__dict__.pop("kept", None)
 
     @property
@@ -141,9 +141,9 @@ class Loader:
         return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
 
     def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
-        """Yield every image as the preprocess shows it, n H W C at a time, in the data set's order.
+        """Yield the view of every image by the preprocess, n H W C at a time, in the data set's order.
 
-        Refused images are left out. What is yielded may be the data set's own memory and is not to be written to.
+        Refused images are left out. The arrays may be the data set's memory, so they must not be written to.
         """
         if self.in_memory:
             images = self.kept.views.images
@@ -156,9 +156,9 @@ class Loader:
                 yield take_views(everything[at : at + self.batch], results, self.shape).images
 
     def batches(self, epoch: int, skip: int = 0, mine: Callable[[int], range] = range) -> Iterator[Batch]:
-        """Yield the batches of an epoch, beginning with number `skip`.
+        """Yield the batches of an epoch, from number `skip` on.
 
-        `mine` returns, of a number of parts, the numbers of those that this process decodes.
+        `mine` takes the number of a batch's parts and returns the numbers of those that this process decodes.
         """
         draws = Draws(self.seed).at(epoch)
         order = cut(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
@@ -192,11 +192,11 @@ class Loader:
                 yield take_views(all_positions(share), results, (channels, height, width))
 
     def map_images(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
-        """Yield what a function makes of the image at each position, by threads ahead of need."""
+        """Yield the result of a function for each position, computed by threads ahead of need."""
         return in_order(function, positions, self.workers, ahead=2 * self.batch)
 
     def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
-        """Return one image as the preprocess shows it, H W C, and write its height and width into `sizes`."""
+        """Return the view of one image by the preprocess, H W C, and write its height and width into `sizes`."""
 
         def view(image: Image) -> Image:
             sizes[i] = image.shape[:2]
@@ -233,12 +233,12 @@ class Loader:
 
 
 def all_positions(share: PartPositions) -> Positions:
-    """Return the positions of all parts, one after the other."""
+    """Return the positions of all parts in a row."""
     return np.concatenate([*share.values(), np.zeros(0, np.int64)])
 
 
 def take_views(positions: Positions, results: Iterator[Seen], shape: tuple[int, int, int]) -> Views:
-    """Return the next results, one a position, as one array without those that are refused."""
+    """Return the next results, one for each position, as one array without those that are refused."""
     images, good = np.empty((len(positions), *shape), np.uint8), np.zeros(len(positions), bool)
     refused: dict[int, Refused] = {}
     kept = 0
@@ -252,7 +252,7 @@ def take_views(positions: Positions, results: Iterator[Seen], shape: tuple[int, 
 
 
 def untouched(preprocess: Preprocess, shape: Sequence[int]) -> bool:
-    """Whether `preprocess` gives back every image of this shape (H, W, C) as it is."""
+    """Return whether `preprocess` leaves every image of this shape (H, W, C) as it is."""
     size, channels = preprocess.size, preprocess.w_in
     scales = preprocess.resize == "shorter" and preprocess.scale != size
     reorders = preprocess.channels == "bgr" and channels == 3

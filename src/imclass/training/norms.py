@@ -19,13 +19,13 @@ def tracked_norms(network: nn.Module) -> list[_BatchNorm]:
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Return whether a layer normalises by the statistics of the images that it is given together."""
+    """Return whether any layer normalises images by the statistics of their batch."""
     return any(isinstance(layer, _BatchNorm) for layer in network.modules())
 
 
 @contextlib.contextmanager
 def keep_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Let each forward pass leave its mean and unbiased variance as the running statistics, and restore them after."""
+    """Make each forward pass leave its means and unbiased variances as running statistics; restore them at the end."""
     momenta = [layer.momentum for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
     try:
