@@ -108,7 +108,7 @@ def writer(versions: Any) -> str:
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
     """The header's JSON and the digest of a model file, read without its tensors and without trusting its lengths."""
     if path.name == "model.safetensors" and not path.exists() and (path.parent / "config.json").is_file():
-        why = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no checkpoint"
+        why = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no whole checkpoint"
         raise UserError(f"{why}; give its `imclass train` command again, and then this one")
     if not path.is_file():
         raise UserError(f"there is no model file {path}; give the directory of a finished run, or a model file")

@@ -38,9 +38,8 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
     A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
     of its fields apply to it; so does a field that may be None. What follows a field that is a dict is a key of it, in
-    the order of `changes`. In a list of kinds, {"augment": ("flip", "pad")} says which there are, and
-    {"augment.pad.pixels": 2} sets a field of each of that kind, or adds one. Anything wrong is a `UserError` with the
-    key.
+    the order of `changes`. {"augment": ("flip", "pad")} sets a list of kinds, and {"augment.pad.pixels": 2} a field of
+    each entry of that kind, or of a new one. Raise `UserError` with the key for anything wrong.
     """
     record, root = to_json(config), type(config)
     lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}
@@ -56,7 +55,7 @@ def items_of(root: type) -> list[type]:
 
 
 def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
-    """Return when a key is applied: kinds and lists of them first, then outer fields, and keys of dicts last, as given."""
+    """Return the turn of a key: kinds and lists of them come first, then outer fields, then keys of dicts as given."""
     if in_dict(root, key):
         return True, True, 0
     return False, key.split(".")[-1] not in {"kind", *lists}, key.count(".")

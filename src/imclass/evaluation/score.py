@@ -113,7 +113,7 @@ def evaluate_each(
 
 
 def without_errors(shares: Sequence["Part | UserError"]) -> "list[Part]":
-    """Return the shares of all processes; raise the first mistake that one of them met."""
+    """Return the shares of all processes. Raise the first error that one of them met."""
     for share in shares:
         if isinstance(share, UserError):
             raise share

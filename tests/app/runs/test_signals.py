@@ -39,13 +39,17 @@ def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, c
         clock[0] = AS_ONE
         with pytest.raises(Interrupted, match=r"^stopped at once; there is a checkpoint$"):
             signal.raise_signal(number)
-    assert lines == [signals.line(number)]
+    assert lines == [signals.acknowledgement(number)]
     assert signal.getsignal(number) is signal.default_int_handler
 
 
 def test_what_is_said() -> None:
-    assert signals.line(signal.SIGINT).startswith("Ctrl-C: saving after this step; press it again to stop at once")
-    assert signals.line(signal.SIGHUP).startswith("SIGHUP: saving after this step; a second signal stops at once")
+    assert signals.acknowledgement(signal.SIGINT).startswith(
+        "Ctrl-C: saving after this step; press it again to stop at once"
+    )
+    assert signals.acknowledgement(signal.SIGHUP).startswith(
+        "SIGHUP: saving after this step; a second signal stops at once"
+    )
 
 
 def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) -> None:

@@ -23,7 +23,7 @@ from imclass.core.tables import Found
 NARROWEST = 40  # columns of help that can still be read
 ROW = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
 KINDS = "  --augment.KIND.X: fields of a kind of augmentation, which is added where a stage has none:"
-RATES = "  --rates.LAYER: a factor on the learning rate of layers whose names match; the last match wins, 0 freezes"
+RATES = "  --rates.LAYER: factor on the learning rate of layers whose names match; the last match wins, 0 freezes"
 
 
 def explain(kind: type, program: str) -> None:
@@ -54,7 +54,7 @@ def explain_train(words: Sequence[str]) -> None:
     explain(Train, "imclass train")
     if own.recipe is None:
         return
-    from imclass.training.kinds import kinds_in  # with the recipe's own imports, which plain help can do without
+    from imclass.training.kinds import kinds_in  # it imports torch, which help without a recipe can do without
 
     context = context_of(own.common)
     training, execution = base(own, context)
@@ -81,7 +81,7 @@ def option_lines(value: Any, training: Training) -> list[str]:
 
 
 def item_named(values: tuple[Any, ...], name: str) -> Any:
-    """Return the value of a tuple that a number or, of several kinds, a kind's name stands for."""
+    """Return the value of a tuple at a number or, in a list of kinds, the one of the kind of this name."""
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    atexit.register(gc.freeze)  # Python would look through all of torch for cycles, half a second for nothing
+    atexit.register(gc.freeze)  # else Python searches all of torch for cycles at exit, which takes half a second
     with safe_streams(), interrupt_at_signals():
         try:
             code = dispatch(words)

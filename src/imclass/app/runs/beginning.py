@@ -1,4 +1,4 @@
-"""What a run begins from where `init` names a model: its network and preprocess, then its weights."""
+"""A run begun from the model that `init` names: from its network and preprocess, then from its weights."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Context
 from imclass.training.plan import Leg
 
-KEPT = ("name", "path", "licence", "digest")  # facts of the data of the source
+KEPT = ("name", "path", "licence", "digest")  # of the facts of the data that the source was trained on
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class InitModel:
     name: str
     classifier: NetworkClassifier
     digest: str
-    notes: tuple[str, ...]  # what the user should know of it
+    notes: tuple[str, ...]  # for the user, a sentence each
 
     @property
     def mean_image(self) -> Tensor | None:
@@ -42,7 +42,7 @@ class InitModel:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What a model file that began from this one says of it: fields of its header."""
+        """The fields that this model adds to the header of one that begins from it."""
         header = self.classifier.file_header
         data = {key: header.data[key] for key in KEPT if header.data.get(key)}
         found = {
@@ -59,7 +59,7 @@ class InitModel:
 
 
 def open_init(training: Training, context: Context) -> InitModel | None:
-    """Return the model that a config's `init` names, verified; `None` where it names none."""
+    """Return the model that a config's `init` names, verified; `None` if that is empty."""
     if not training.init:
         return None
     name, notes = spelling(training.init), list[str]()
@@ -71,7 +71,7 @@ def open_init(training: Training, context: Context) -> InitModel | None:
     if training.init_digest not in ("", digest):
         raise UserError(
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
-            f"{digest[:12]}; leave --init-digest out, or configure the run again, to begin from what it is now"
+            f"{digest[:12]}; to begin from what it is now, leave --init-digest out, or configure the run again"
         )
     return InitModel(name, classifier, digest, tuple(notes))
 
@@ -79,11 +79,9 @@ def open_init(training: Training, context: Context) -> InitModel | None:
 def adopt(training: Training, context: Context) -> Training:
     """Return a config with network, row, normalisation and preprocess of the model that `init` names.
 
-    Where the digest of that model stands in the config, this has been done, and what was set since is kept.
+    If the config has the digest of that model, this was done before, and what was set since then is kept.
     """
-    if not training.init or training.init_digest:
-        return training
-    source = open_init(training, context)
+    source = None if training.init_digest else open_init(training, context)
     if source is None:
         return training
     made = source.classifier
@@ -98,7 +96,7 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
 
 
 def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs with the first one's network made and filled from the source, and what was taken in words."""
+    """Return the legs, the first with its network made and filled from the source, and notes on what was taken."""
     first = legs[0].make()
     begun = (replace(legs[0], drawn=first), *legs[1:])
     if source is None:
@@ -109,23 +107,25 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
 
 
 def contents_with(train: Dataset, source: InitModel | None) -> UInt64[np.ndarray, "_"]:
-    """Return the contents of all images that the weights will have been trained on, those of the source included."""
+    """Return the contents of all images that the weights will be trained on or were, by the source."""
     before = source.classifier.trained_on if source is not None else None
     return train.contents() if before is None else np.union1d(train.contents(), before.numpy())
 
 
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
-    """Return what is computed from the training data: the mean image under each preprocess of a leg that subtracts one.
+    """Return what is computed from the training data: a mean image for each preprocess of legs that subtract one.
 
-    A mean image of the source's is taken where it has the size.
+    The mean image of the source is taken if it has the size.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None
     for leg in legs:
         size, name = leg.preprocess.size, mean_name(leg)
         if leg.model.mean_image and name not in facts:
-            fits = given is not None and given.shape == (leg.preprocess.w_in, size, size)
-            facts[name] = given if given is not None and fits else mean_image(leg.loader.views())
+            if given is not None and given.shape == (leg.preprocess.w_in, size, size):
+                facts[name] = given
+            else:
+                facts[name] = mean_image(leg.loader.views())
     return facts
 
 
@@ -135,6 +135,6 @@ def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, .
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean image among the facts: equal where the preprocess is."""
+    """Return the name of a leg's mean image among the facts, which is one for each preprocess."""
     record = json.dumps(to_json(leg.preprocess), sort_keys=True)
     return f"mean_image.{hashlib.sha256(record.encode()).hexdigest()[:8]}"

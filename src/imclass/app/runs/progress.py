@@ -30,8 +30,8 @@ def counting(what: str, unit: str = "images") -> Iterator[Callable[[int, int], N
 
         def show(done: int, total: int) -> None:
             rate = done / max(1e-9, time.monotonic() - began)
-            said = f"{what}: {done:,} of {total:,}, {rate:,.1f} {unit}/s"
-            bar.update(task, completed=done, total=total, description=said)
+            text = f"{what}: {done:,} of {total:,}, {rate:,.1f} {unit}/s"
+            bar.update(task, completed=done, total=total, description=text)
 
         yield show
 
@@ -80,7 +80,7 @@ def means(main: float, top1: float, total: float) -> str:
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line that names the images a step left out because batch norm had nothing to normalise them with."""
+    """Yield a line that names the images that a step left out, each the only one left of its part, if there are any."""
     if event.alone:
         names = printable(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, as batch norm needs two images of a part: {names}"

@@ -34,12 +34,12 @@ from imclass.training.plan import Leg, Splits, Watch, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT = Execution()
-VIEWS = 256  # scored at a time, at most; a processor is as fast with fewer large ones, and answers a signal sooner
+VIEWS = 256  # scored at a time, at most; with fewer large ones a processor is as fast, and answers a signal sooner
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that has passed every check and can begin or go on."""
+    """A run that has passed every check, and can begin or go on."""
 
     run: Run
     config: Training
@@ -47,7 +47,7 @@ class Job:
     legs: tuple[Leg, ...]
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
-    notes: tuple[str, ...]  # what a user should know before it begins
+    notes: tuple[str, ...]  # for the user, before it begins
 
     @property
     def steps(self) -> int:
@@ -72,9 +72,9 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
-    """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
+    """Return a run that can begin or go on. Raise `UserError` for anything wrong with it before the first step.
 
-    `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
+    `dry` writes nothing. `given` are the keys of the config that the user set: only a recipe's values may give way.
     """
     run, source = replace(run, kinds=kinds_in(context)), open_init(config, context)
     if source is not None:
@@ -103,7 +103,7 @@ def prepare(
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
         legs, taken = begin_first(with_means(legs, facts), source)
         first = legs[0].make()
-        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # frozen layers are tried as such
+        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the trial is of these
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
         used, tried = settle(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
@@ -114,7 +114,7 @@ def prepare(
 def perform(
     job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
 ) -> Generator[Event, None, None]:
-    """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers.
+    """Yield the run's events, after showing each to the log, TensorBoard, the curves and the given consumers.
 
     A signal saves and stops; `acknowledge` is called at once, in its handler, with a line for the user.
     """
@@ -153,6 +153,6 @@ def perform(
 
 
 def last_kept(checkpoints: Checkpoints) -> str:
-    """Return which checkpoint there is to go on from, if any."""
+    """Return a sentence on the checkpoint to go on from, if there is one."""
     names = checkpoints.names()
     return f"the last checkpoint is {names[-1]}" if names else ""

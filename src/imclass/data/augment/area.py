@@ -63,7 +63,7 @@ class Area(Augment):
 
 
 def box_within(whole: Box | list[float], x: float, y: float, width: float, height: float) -> Box:
-    """Return a box of this size, with the share `x` of the spare width to its left and `y` of the spare height above."""
+    """Return a box of this size, with the share `x` of the spare width to its left and `y` of the height above."""
     left = whole[0] + x * (whole[2] - whole[0] - width)
     top = whole[1] + y * (whole[3] - whole[1] - height)
     # Pillow refuses a box that rounding has moved past the image's edge.

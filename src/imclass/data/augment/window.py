@@ -24,8 +24,8 @@ class Windows:
     """The part of each of N images that is shown.
 
     `boxes` are parts of the sources, resized to the network's size: left, top, right, bottom in pixels, not rounded.
-    Without them the preprocess decides. In the resulting view a window of the same size begins at (top, left), which may
-    lie outside, and is mirrored left-right where `mirrored` is true.
+    Without them the preprocess decides. In the resulting view a window of the same size begins at (top, left), which
+    may lie outside, and is mirrored left-right where `mirrored` is true.
     """
 
     top: Int64[np.ndarray, "N"]
