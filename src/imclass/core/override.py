@@ -26,7 +26,7 @@ from imclass.core.text import nearest
 
 T = TypeVar("T")
 PATTERNED = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key whose end is a layer's name
-NONE = "none"  # the word for an empty list of kinds
+EMPTY = "none"  # the word for an empty list of kinds
 
 
 class Words(tuple[str, ...]):
@@ -182,7 +182,7 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
     """Return a list of these kinds, empty for "none" alone. Kinds that were in it before keep their fields."""
     if not words:
         raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {known_kinds(item, kinds)}")
-    if tuple(words) == (NONE,):
+    if tuple(words) == (EMPTY,):
         return []
     unused, entries = list(before), []
     for word in words:

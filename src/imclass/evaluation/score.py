@@ -25,7 +25,6 @@ LOOKED_AT = 28  # images scored at a time where each may be looked at a hundred 
 ALONE = Processes()
 
 Report = Callable[[int, int], None]
-Watch = Callable[[], None]  # called before each image or batch is taken; what it raises ends the scoring
 
 
 def protocols(context: Context | None = None) -> Found:

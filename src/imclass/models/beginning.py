@@ -11,9 +11,8 @@ from imclass.core.classes import identity
 from imclass.core.errors import UserError
 from imclass.core.text import printable
 from imclass.models.classifier import NetworkClassifier
-from imclass.models.network import Network
+from imclass.models.network import NORMALISATION, Network
 
-NORMALISATION = ("mean", "std")  # these follow the config
 How: TypeAlias = Literal["continue", "fresh", "first-and-last"]
 MOST = 6  # names in a sentence, at most
 

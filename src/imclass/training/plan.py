@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
-from imclass.core.contracts import Dataset, Evaluation
+from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import Preprocess
@@ -22,7 +22,6 @@ from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-Watch: TypeAlias = Callable[[], None]  # called often while images are scored; what it raises ends that
 Score: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
 
 

@@ -44,12 +44,9 @@ def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, c
 
 
 def test_what_is_said() -> None:
-    assert signals.acknowledgement(signal.SIGINT).startswith(
-        "Ctrl-C: saving after this step; press it again to stop at once"
-    )
-    assert signals.acknowledgement(signal.SIGHUP).startswith(
-        "SIGHUP: saving after this step; a second signal stops at once"
-    )
+    interrupted, hung_up = map(signals.acknowledgement, (signal.SIGINT, signal.SIGHUP))
+    assert interrupted.startswith("Ctrl-C: saving after this step; press it again to stop at once")
+    assert hung_up.startswith("SIGHUP: saving after this step; a second signal stops at once")
 
 
 def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) -> None:

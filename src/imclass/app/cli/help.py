@@ -17,7 +17,7 @@ from imclass.app.cli.options import base
 from imclass.app.cli.words import parse
 from imclass.core.codec import flatten, hints_of, to_json
 from imclass.core.config import Augment, Training
-from imclass.core.override import NONE
+from imclass.core.override import EMPTY
 from imclass.core.tables import Found
 
 NARROWEST = 40  # columns of help that can still be read
@@ -75,7 +75,7 @@ def option_lines(value: Any, training: Training) -> list[str]:
         if now is None or key in ("recipe", "split.kind") or key.startswith("model.row"):
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
-        shown = (" ".join(map(str, now)) or NONE) if isinstance(now, list) else str(now)
+        shown = (" ".join(map(str, now)) or EMPTY) if isinstance(now, list) else str(now)
         lines.append(f"{f'  --{name} {shown}':44} {comment(value, key.split('.'))}".rstrip())
     return lines
 

@@ -16,7 +16,7 @@ from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Execution, Training
-from imclass.core.contracts import Evaluation
+from imclass.core.contracts import Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import ModelHeader
 from imclass.evaluation.score import described, evaluate
@@ -30,7 +30,7 @@ from imclass.training.keeper import Keeper
 from imclass.training.kinds import kinds_in
 from imclass.training.loop import train
 from imclass.training.parallel import Alone
-from imclass.training.plan import Leg, Splits, Watch, plan, resolve_models
+from imclass.training.plan import Leg, Splits, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT = Execution()
