@@ -141,7 +141,7 @@ class Stage:
     preprocess: Preprocess | None = None  # another size or scale from here on
     begin: Literal["continue", "fresh", "first-and-last"] = "continue"
     rates: dict[str, float] = field(default_factory=dict)  # factor by layer pattern, the last match wins; 0 freezes
-    patience: Annotated[int, AtLeast(0)] = 0  # evaluations without a better one that end the stage; 0: none do
+    patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement that end the stage; 0: none do
     keep_start: bool = False  # the weights that it begins from are scored as well, and may be chosen
     epochs: Annotated[int, AtLeast(1)] = 1
     batch: Annotated[int, AtLeast(1)] = 128

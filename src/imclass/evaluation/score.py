@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from imclass.core.classes import join
-from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, ViewClassifier, ViewProtocol
+from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, ViewClassifier, ViewProtocol, Watch
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.runtime import Processes
 from imclass.core.tables import Found

@@ -54,9 +54,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
             return
         yield state.next_epoch()
         yield keeper.save(leg, state)
-        (keeper.stopped,) = group.agree(
-            keeper.asked_to_stop() and not state.done(leg)
-        )  # a leg that is done is concluded
+        (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.done(leg))  # one that is done is concluded
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
