@@ -88,7 +88,7 @@ def test_a_checkpoint_that_names_no_network_is_refused(run: Path) -> None:
     found = read(newest(run))
     record = {key: value for key, value in found.record.items() if key != "model"}
     Checkpoints(run / "checkpoints").save(newest(run).name, found.tensors, record)
-    with pytest.raises(UserError, match="does not say which network it is of"):
+    with pytest.raises(UserError, match="does not record its network"):
         open_model(run, open_context())
 
 

@@ -58,14 +58,19 @@ def overridden(training: Training, changes: Mapping[str, Any], context: Context 
         training = adopt(training, context or open_context())
     staged = {key: changes.pop(key) for key in [*changes] if STAGED.match(key)}
     model, changes = with_row(training.model, "model", changes, context)
-    training = override(replace(training, model=model), changes, kinds)
+    return override_stages(override(replace(training, model=model), changes, kinds), staged, context)
+
+
+def override_stages(training: Training, changes: dict[str, Any], context: Context | None) -> Training:
+    """Return a config with other values in the models and preprocesses of stages."""
     stages = list(training.stages)
-    for i, field in sorted({(int(m[1]), m[2]) for m in map(STAGED.match, staged) if m and int(m[1]) < len(stages)}):
+    places = {(int(match[1]), match[2]) for match in map(STAGED.match, changes) if match}
+    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` refuses other numbers
         begun = getattr(stages[i], field) or getattr(training, field)
         if field == "model":
-            begun, staged = with_row(begun, f"stages.{i}.model", staged, context)
+            begun, changes = with_row(begun, f"stages.{i}.model", changes, context)
         stages[i] = replace(stages[i], **{field: begun})
-    return override(replace(training, stages=tuple(stages)), staged, kinds)
+    return override(replace(training, stages=tuple(stages)), changes, kinds_in(context))
 
 
 def with_row(
