@@ -10,7 +10,7 @@ import torch
 from imclass.app.api import load as load_public
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.load import load_network, open_model, spelled
+from imclass.app.load import load_network, open_model, spelling
 from imclass.core.errors import UserError
 from imclass.store.context import open_context
 from imclass.training.checkpoint import read
@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_passed_over_by_the_run_and_refused_by_name(run:
 
 def test_a_run_without_a_checkpoint_has_no_weights(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(UserError, match=r"is not finished: it has no model.safetensors yet, and no weights"):
+    with pytest.raises(UserError, match=r"is not finished: it has no model.safetensors yet, and no whole checkpoint"):
         open_model(run, open_context())
 
 
@@ -88,7 +88,7 @@ def test_a_checkpoint_that_names_no_network_is_refused(run: Path) -> None:
     found = read(newest(run))
     record = {key: value for key, value in found.record.items() if key != "model"}
     Checkpoints(run / "checkpoints").save(newest(run).name, found.tensors, record)
-    with pytest.raises(UserError, match="does not say which network it is of"):
+    with pytest.raises(UserError, match="does not record its network"):
         open_model(run, open_context())
 
 
@@ -102,5 +102,5 @@ def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
 
 def test_a_model_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert spelled("./runs//a/") == "runs/a" and spelled("~/a") == str(tmp_path / "a")
-    assert spelled("googlenet:bvlc") == "googlenet:bvlc" and spelled("") == ""
+    assert spelling("./runs//a/") == "runs/a" and spelling("~/a") == str(tmp_path / "a")
+    assert spelling("googlenet:bvlc") == "googlenet:bvlc" and spelling("") == ""

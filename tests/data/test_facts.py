@@ -88,7 +88,7 @@ def test_other_facts_are_refused(tmp_path: Path) -> None:
         read_facts(path, "0" * 64)
     digest = write_facts(path, FACTS)
     write_facts(path, FACTS | {"1.mean": FACTS["1.mean"] + 1e-6})
-    with pytest.raises(UserError, match=r"facts\.safetensors is not the file .*: its digest is another; .*--out"):
+    with pytest.raises(UserError, match=r"facts\.safetensors is not the file .*: its digest differs; .*--out"):
         read_facts(path, digest)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=r"facts\.safetensors is damaged .* another --out"):

@@ -55,7 +55,7 @@ def test_rows_of_known_classes_are_the_sources_and_others_are_drawn_anew() -> No
             assert torch.equal(tensor, theirs[name]) and name in found.taken
     assert found.rows == ("n02219486", "n02123045 tabby, tabby cat")
     assert str(found) == (
-        f"{len(ours) - 8} of {len(ours) - 2} tensors taken; drawn anew: sides.inception4a.fc2, "
+        f"{len(ours) - 8} of {len(ours) - 2} tensors taken; drawn at random: sides.inception4a.fc2, "
         "sides.inception4d.fc2, head.3; rows of 2 of 3 classes taken: n02219486, n02123045 tabby, tabby cat"
     )
 
@@ -96,7 +96,7 @@ def test_fresh_takes_nothing() -> None:
     before = tensors_digest(target.network.state_dict())
     found = begin(target, source, "fresh")
     assert tensors_digest(target.network.state_dict()) == before and found.taken == found.rows == ()
-    assert str(found) == f"all {len(found.fresh)} tensors drawn anew"
+    assert str(found) == f"all {len(found.fresh)} tensors drawn at random"
 
 
 def test_a_network_that_has_nothing_in_common_is_an_error() -> None:

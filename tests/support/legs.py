@@ -14,7 +14,7 @@ from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.store.context import open_context
 from imclass.training.optimisers.sgd import SGD
-from imclass.training.plan import Leg, Material, plan
+from imclass.training.plan import Leg, Splits, plan
 from imclass.training.schedules.constant import Constant
 from imclass.training.state import State
 
@@ -37,7 +37,7 @@ def legs_of(data: Dataset, stages: tuple[Stage, ...], model: Model, preprocess: 
     def nothing(*_: Any) -> Any:
         raise AssertionError("there is nothing to score")
 
-    return plan(config, Material(data, ()), header, Execution(workers=0), open_context(), nothing)
+    return plan(config, Splits(data, ()), header, Execution(workers=0), open_context(), nothing)
 
 
 def leg_of(data: Dataset, model: Model, side: int, colour: Any = "rgb", **changes: Any) -> Leg:

@@ -139,14 +139,19 @@ class Stopper:
         pass
 
 
-def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(f"{BEGUN} --schedule.rate 0.004 --schedule.every 1")
+def train_whole_and_in_parts(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the runs "whole" and "part", stop "part" on the way, and compare their bits."""
     assert main([*words, "--out", "whole"]) == 0
     with monkeypatch.context() as patched:
         patched.setattr(verb, "screen", lambda *_: Stopper())
         assert main([*words, "--out", "part"]) == 75
     assert main([*words, "--out", "part"]) == 0
     assert digest(Path("part")) == digest(Path("whole"))
+
+
+def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(f"{BEGUN} --schedule.rate 0.004 --schedule.every 1")
+    train_whole_and_in_parts(words, monkeypatch)
     steps = [json.loads(line) for line in Path("part/log.jsonl").read_text().splitlines() if '"step_end"' in line]
     assert [s["rate"] for s in steps] == list(itertools.accumulate([0.004, 2, 2, 2], lambda rate, by: rate / by))
     for n, other in enumerate(("--optimiser.decay 0.1", "--objective.share 0.3", "--augment.darken.most 9")):
@@ -188,8 +193,8 @@ GEOMETRY = """
         kind: ClassVar[str] = "slide"
         most: int = 5
 
-        def windows(self, before, sizes, draws, ids, repeat=0):
-            left = (draws.uniform(ids, "left", repeat) * (self.most + 1)).astype(np.int64)
+        def windows(self, before, sizes, draws, ids):
+            left = (draws.uniform(ids, "left") * (self.most + 1)).astype(np.int64)
             return before.move(np.zeros_like(left), left)
 
     AUGMENTS = {"slide": Slide}
@@ -204,12 +209,7 @@ def test_a_plugins_augmentation_trains_and_goes_on_with_the_same_bits(
     (plugins / "mine.py").write_text(textwrap.dedent(source))
     start = "train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins"
     words = shlex.split(f"{start} --memory {memory} --augment.{kind}.most 2")
-    assert main([*words, "--out", "whole"]) == 0
-    with monkeypatch.context() as patched:
-        patched.setattr(verb, "screen", lambda *_: Stopper())
-        assert main([*words, "--out", "part"]) == 75
-    assert main([*words, "--out", "part"]) == 0
-    assert digest(Path("part")) == digest(Path("whole"))
+    train_whole_and_in_parts(words, monkeypatch)
     assert main([*words, "--out", "other", f"--augment.{kind}.most", "0"]) == 0
     assert digest(Path("other")) != digest(Path("whole"))
     (stage,) = json.loads(Path("whole/config.json").read_text())["training"]["stages"]

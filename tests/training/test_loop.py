@@ -339,9 +339,9 @@ def test_events_carry_the_main_loss_and_what_auxiliary_heads_add(tree: Path, tmp
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
     """Plant an infinity in the loss, a gradient or, through the rate, a weight, in one step."""
-    real, rate = Learner.part, Cosine.rate_at
+    real, rate = Learner.part_gradients, Cosine.rate_at
 
-    def part(self: Learner, given: Any, number: int, images: int, step: int, several: bool) -> Gradients:
+    def part_gradients(self: Learner, given: Any, number: int, images: int, step: int, several: bool) -> Gradients:
         found = real(self, given, number, images, step, several)
         if step == at_step and number == 0:
             at = [id(p) for p in self.parameters].index(id(self.network.head[1].weight))
@@ -354,7 +354,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
     def steep(self: Cosine, position: Position) -> float:
         return 1e30 if position.step == at_step and site == "weight" else rate(self, position)
 
-    monkeypatch.setattr(Learner, "part", part)
+    monkeypatch.setattr(Learner, "part_gradients", part_gradients)
     monkeypatch.setattr(Cosine, "rate_at", steep)
 
 

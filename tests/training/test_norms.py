@@ -18,9 +18,9 @@ def network() -> nn.Sequential:
 
 def learn(trained: nn.Sequential, parts: list[torch.Tensor]) -> None:
     """A step of several parts, without its gradients."""
-    layers = norms.tracking(trained)
+    layers = norms.tracked_norms(trained)
     images = sum(map(len, parts))
-    with norms.kept_apart(layers):
+    with norms.keep_apart(layers):
         each = []
         for part in parts:
             trained(part)
@@ -65,7 +65,7 @@ def test_pytorch_alone_depends_on_the_order_of_the_parts_and_this_does_not() -> 
 def test_what_was_there_is_restored_when_a_part_fails() -> None:
     trained = network()
     before = {name: value.clone() for name, value in trained.state_dict().items()}
-    with pytest.raises(KeyboardInterrupt), norms.kept_apart(norms.tracking(trained)):
+    with pytest.raises(KeyboardInterrupt), norms.keep_apart(norms.tracked_norms(trained)):
         trained(torch.rand(2, 3, 6, 6))
         raise KeyboardInterrupt
     assert all(torch.equal(before[name], value) for name, value in trained.state_dict().items())
@@ -75,7 +75,7 @@ def test_what_was_there_is_restored_when_a_part_fails() -> None:
 def test_frozen_layers_do_not_move() -> None:
     trained = network()
     trained[0].eval()
-    assert norms.tracking(trained) == [trained[2]]
+    assert norms.tracked_norms(trained) == [trained[2]]
 
 
 def test_a_cumulative_average_counts_its_steps() -> None:

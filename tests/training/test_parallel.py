@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pytest
 
-from imclass.training.parallel import Alone, Group, add_up, fold
+from imclass.training.parallel import Alone, Group, add_up, fold_parts
 
 
 def numbers(parts: int, seed: int = 0) -> dict[int, np.ndarray]:
@@ -33,7 +33,7 @@ def tree(values: Mapping[int, np.ndarray], start: int, stop: int) -> np.ndarray 
 
 def share(values: Mapping[int, np.ndarray], block: range) -> dict[range, np.ndarray]:
     """What a process of its own folds of its parts."""
-    return fold((n, values[n].copy() if n in values else None) for n in block)
+    return fold_parts((n, values[n].copy() if n in values else None) for n in block)
 
 
 @pytest.mark.parametrize("parts", [*range(1, 18), 31, 32, 33])
@@ -66,7 +66,7 @@ def test_the_order_matters_for_these_numbers() -> None:
 
 
 def test_nothing_at_all_is_none() -> None:
-    assert add_up({}) is None and fold([(0, None), (1, None)]) == {}
+    assert add_up({}) is None and fold_parts([(0, None), (1, None)]) == {}
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 8, 13, 64, 100])
@@ -90,7 +90,7 @@ def test_few_values_are_held_at_a_time(parts: int) -> None:
             most = max(most, Counted.alive)
             yield n, value
 
-    fold(stream())
+    fold_parts(stream())
     assert most <= np.log2(parts) + 1
     Counted.alive = 0
 

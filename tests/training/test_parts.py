@@ -148,13 +148,16 @@ def test_a_refused_image_changes_no_other_part(folders: tuple[Leg, Leg]) -> None
                 continue
             assert torch.equal(part.images, other.parts[n].images)
             assert np.array_equal(part.ids, other.parts[n].ids)
-            sums = [s.learner.part(p[n], n, 1, 5, True) for s, p in zip(states, (one.parts, other.parts), strict=True)]
+            sums = [
+                s.learner.part_gradients(p[n], n, 1, 5, True)
+                for s, p in zip(states, (one.parts, other.parts), strict=True)
+            ]
             assert (sums[0].main, sums[0].correct) == (sums[1].main, sums[1].correct)
             pairs = zip(*([*each.values, *each.moments] for each in sums), strict=True)
             assert all(torch.equal(a, b) for a, b in pairs if a is not None and b is not None)
             counts = sum(len(p.targets) for p in one.parts.values()), sum(len(p.targets) for p in other.parts.values())
-            divided = states[0].learner.part(part, n, counts[0], 5, True).values
-            others = states[1].learner.part(part, n, counts[1], 5, True).values
+            divided = states[0].learner.part_gradients(part, n, counts[0], 5, True).values
+            others = states[1].learner.part_gradients(part, n, counts[1], 5, True).values
             a, b = (torch.cat([v.flatten() for v in values if v is not None]) for values in (divided, others))
             assert_near(a * counts[0], b * counts[1], within=1e-3)  # another divisor would be 6e-2
     assert found == 1

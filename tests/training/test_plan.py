@@ -67,7 +67,7 @@ def test_under_batch_norm_a_part_of_one_image_cannot_be_learned_from(
     batch = Batch({0: part(1, 2, 3), 1: part(4), 2: part()}, 3)
     parts, names = leg.learnable(batch)
     assert list(parts) == kept and names == alone
-    assert leg.names(batch) == ("train/00001", "train/00002", "train/00003", "train/00004")
+    assert leg.names(batch.parts.values()) == ("train/00001", "train/00002", "train/00003", "train/00004")
 
 
 def test_a_pattern_of_no_layer_is_found_before_anything_is_made() -> None:

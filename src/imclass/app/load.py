@@ -1,4 +1,4 @@
-"""What a user names as MODEL, found: a run, one of its legs or checkpoints, a model file, NETWORK:WEIGHTS."""
+"""A MODEL of the command line as a classifier: a run, one of its legs or checkpoints, a file, NETWORK:WEIGHTS."""
 
 import json
 import os
@@ -22,7 +22,6 @@ from imclass.training import checkpoint
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 
 CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
-WEIGHTS = "model."  # how the names of a checkpoint's tensors of the model begin
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Opened:
 
 
 def ignore(notes: Sequence[str]) -> None:
-    """Say nothing."""
+    """Drop the notes."""
 
 
 def load(
@@ -45,7 +44,7 @@ def load(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore,
 ) -> Classifier:
-    """Return the classifier that `model` names, verified; anything amiss is a `UserError` that says what and where.
+    """Return the classifier that `model` names, verified. Raise `UserError` for anything that is wrong with it.
 
     It is for evaluation in this arithmetic: in bf16 its weights are rounded, and it is not to be saved. `note` gets
     what the user should know.
@@ -64,7 +63,7 @@ def load_network(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore,
 ) -> NetworkClassifier:
-    """The same where one network is needed, with its layers; another kind of classifier is a `UserError`."""
+    """Return the same where one network is needed, with its layers. Raise `UserError` for any other classifier."""
     found = load(model, context, device=device, note=note)
     if not isinstance(found, NetworkClassifier):
         raise UserError(f"{model} is not one network and has no layers; name one of its members")
@@ -104,21 +103,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def open_checkpoint(found: Checkpoint, context: Context) -> Opened:
-    """Return the classifier whose weights a checkpoint holds; what they were trained on is in the run's config."""
+    """Return the classifier whose weights a checkpoint holds; the run's config has the recipe and data."""
     file = found.path / checkpoint.TENSORS
     try:
         header = from_json(ModelHeader, found.record["model"])
     except KeyError:
-        raise UserError(f"{found.path} does not say which network it is of; go on with its run") from None
+        raise UserError(f"{found.path} does not record its network; go on with its run") from None
     except UserError as error:
         raise UserError(f"{found.path}: {error}") from None
     header = with_origins(header, found.path.parents[1] / "config.json")
-    tensors = {name.removeprefix(WEIGHTS): t for name, t in found.tensors.items() if name.startswith(WEIGHTS)}
-    return Opened(restored(tensors, header, file, context), file)
+    weights = checkpoint.without_prefix(found.tensors, checkpoint.MODEL)
+    return Opened(restored(weights, header, file, context), file)
 
 
 def with_origins(header: ModelHeader, config: Path) -> ModelHeader:
-    """Return a header with recipe and data of the run whose config this is, where it has none and they can be read."""
+    """Return a header that lacks recipe or data with those of the run's config, if it can be read."""
     try:
         record = json.loads(config.read_bytes())
         return replace(header, recipe=header.recipe or record["training"], data=header.data or record["data"])
@@ -126,8 +125,8 @@ def with_origins(header: ModelHeader, config: Path) -> ModelHeader:
         return header
 
 
-def spelled(model: str) -> str:
-    """Return the one spelling of a MODEL: "runs/a" for "./runs/a/"; NETWORK:WEIGHTS as it is."""
+def spelling(model: str) -> str:
+    """Return the normal spelling of a MODEL: "runs/a" for "./runs/a/"; NETWORK:WEIGHTS as it is."""
     return model if not model or is_published(model) else os.path.normpath(os.path.expanduser(model))
 
 

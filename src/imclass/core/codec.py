@@ -53,7 +53,7 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
         each = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is ... else list(arguments)
         if len(each) == len(value):
             if item_of(kind) in kinds:
-                return tuple(from_json(each[0], v, named(where, v, i), kinds) for i, v in enumerate(value))
+                return tuple(from_json(each[0], v, key_of_entry(where, v, i), kinds) for i, v in enumerate(value))
             if item_of(kind) and len(each) == 1:  # as in `bounds.check`: a single stage needs no number
                 return (from_json(each[0], value[0], where.rpartition(".")[0], kinds),)
             found = enumerate(zip(each, value, strict=True))
@@ -176,15 +176,15 @@ def item_of(hint: Any) -> type | None:
     return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
-def named(where: str, value: Any, i: int) -> str:
-    """Return the key of an entry of a tuple of kinds: its kind, or its number where it has none."""
+def key_of_entry(where: str, value: Any, i: int) -> str:
+    """Return the key of an entry of a tuple of kinds: its kind, or its number if it has none."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
-def kinds_of(value: Any) -> list[str] | None:
-    """Return the kind of each entry of a JSON array of kinds, None for anything else.
+def kinds_listed(value: Any) -> list[str] | None:
+    """Return the kind of each entry of a JSON array of kinds, or None for anything else.
 
-    `to_json` writes a kind's tag first; a field that happens to be called "kind" stands where its class has it.
+    `to_json` writes the tag of a kind first, and a field that happens to be called "kind" in its place.
     """
     if not isinstance(value, list) or not value:
         return None
@@ -199,7 +199,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     An array of kinds is the list of them, and the fields of each under its kind, or under its number where it is one
     of several of that kind: {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}.
     """
-    kinds = kinds_of(value)
+    kinds = kinds_listed(value)
     head: dict[str, Any] = {}
     if isinstance(value, Mapping):
         items = [(str(k), v) for k, v in value.items()]

@@ -97,7 +97,7 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return a loss an image, a tensor [N], of scores, a tensor [N K], and targets (core/targets.py)."""
+        """Return the loss of each image, a tensor [N], for scores, a tensor [N K], and targets (core/targets.py)."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ class CrossEntropy(Objective):
 class Augment:
     """A kind of random change of training images with its settings. Each choice follows (seed, epoch, sample) alone.
 
-    A kind has one of two methods. `windows(before, sizes, draws, ids, repeat)` chooses geometry for many images without
-    touching pixels (`imclass.data.augment.window.Geometry`); `colour(view, draws, id)` changes the pixels of one image
-    at the network's size (`imclass.data.augment.colour.Colour`).
+    A kind has one of two methods. `windows(before, sizes, draws, ids)` chooses geometry for many images without
+    touching pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
+    image at the network's size (`imclass.data.augment.colour.ColourKind`).
     """
 
     kind: ClassVar[str] = ""  # its name in the table
@@ -135,11 +135,11 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stretch of training: epochs under one optimiser and schedule. A chain of stages passes its weights on.
+    """A part of training: epochs under one optimiser and schedule. Each stage passes its weights on to the next.
 
-    `begin` says what a stage takes from the weights before it, those of `init` for the first one: "continue" all that
-    fits by name, "fresh" nothing, "first-and-last" the first four convolutions and all fully connected layers
-    (Simonyan and Zisserman, ICLR 2015, section 3.1).
+    `begin` decides what a stage takes from the weights before it, which are those of `init` for the first stage.
+    "continue" takes all that fits by name, "fresh" nothing, "first-and-last" the first four convolutions and all fully
+    connected layers (Simonyan and Zisserman, ICLR 2015, section 3.1).
     """
 
     name: str = ""  # of its folder in the run; the network's name where it is empty
@@ -148,11 +148,11 @@ class Stage:
     preprocess: Preprocess | None = None  # another size or scale from here on
     begin: Literal["continue", "fresh", "first-and-last"] = "continue"
     rates: dict[str, float] = field(default_factory=dict)  # factor by layer pattern, the last match wins; 0 freezes
-    patience: Annotated[int, AtLeast(0)] = 0  # evaluations without a better one that end the stage; 0: none do
-    keep_start: bool = False  # the weights that it begins from are scored, too, and may be chosen
+    patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement that end the stage; 0: none do
+    keep_start: bool = False  # the weights that it begins from are scored as well, and may be chosen
     epochs: Annotated[int, AtLeast(1)] = 1
     batch: Annotated[int, AtLeast(1)] = 128
-    micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, whatever the number of processes
+    micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, for any number of processes
     optimiser: Optimiser
     schedule: Schedule
     objective: Objective = CrossEntropy()

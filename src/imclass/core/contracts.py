@@ -5,7 +5,7 @@ D descriptors.
 """
 # Tested in tests/evaluation/test_score.py
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -18,6 +18,7 @@ from imclass.core.targets import OneOf
 from imclass.core.text import listed, percent
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
+Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; what it raises ends the scoring
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Origin:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """One split of a data set: images by position, and what each is.
+    """One split of a data set: images and their targets, by position.
 
     `ids` are hashes of the names in Unicode's composed form: randomness follows them, so that adding files or cutting
     a share off changes nothing for other images. `array` holds all images where they are one size and fit in memory.

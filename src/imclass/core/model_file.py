@@ -56,9 +56,7 @@ class ModelHeader:
     recipe: dict[str, Any] = field(default_factory=dict)  # the resolved config it was trained with
     data: dict[str, Any] = field(default_factory=dict)  # name, path, split rule, digest
     metrics: dict[str, Any] = field(default_factory=dict)
-    init: dict[str, Any] = field(
-        default_factory=dict
-    )  # what the weights began from: model, digest, its data and licence
+    init: dict[str, Any] = field(default_factory=dict)  # the model that the weights began from: digest, data, licence
     chosen: str = ""  # which step these weights are: the last, or the best on validation
     versions: dict[str, str] = field(default_factory=dict)
     licence: str = ""
@@ -110,7 +108,7 @@ def writer(versions: Any) -> str:
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
     """The header's JSON and the digest of a model file, read without its tensors and without trusting its lengths."""
     if path.name == "model.safetensors" and not path.exists() and (path.parent / "config.json").is_file():
-        why = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no weights to take before it"
+        why = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no whole checkpoint"
         raise UserError(f"{why}; give its `imclass train` command again, and then this one")
     if not path.is_file():
         raise UserError(f"there is no model file {path}; give the directory of a finished run, or a model file")

@@ -26,11 +26,11 @@ from imclass.core.text import nearest
 
 T = TypeVar("T")
 PATTERNED = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key whose end is a layer's name
-NONE = "none"  # the word for an empty list of kinds
+EMPTY = "none"  # the word for an empty list of kinds
 
 
 class Words(tuple[str, ...]):
-    """A value as it was typed on a command line; the field that it is for says what it means."""
+    """A value as it was typed on a command line; the type of its field decides what it means."""
 
 
 def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
@@ -38,13 +38,12 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
     A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
     of its fields apply to it; so does a field that may be None. What follows a field that is a dict is a key of it, in
-    the order of `changes`. In a list of kinds, {"augment": ("flip", "pad")} says which there are, and
-    {"augment.pad.pixels": 2} sets a field of each of that kind, or adds one. Anything wrong is a `UserError` with the
-    key.
+    the order of `changes`. {"augment": ("flip", "pad")} sets a list of kinds, and {"augment.pad.pixels": 2} a field of
+    each entry of that kind, or of a new one. Raise `UserError` with the key for anything wrong.
     """
     record, root = to_json(config), type(config)
     lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}
-    for key in sorted(changes, key=lambda key: rank(root, key, lists)):
+    for key in sorted(changes, key=lambda key: priority(root, key, lists)):
         for path in paths(root, record, key, kinds):
             put(root, record, path.split("."), changes[key], key, kinds)
     return typing.cast(T, from_json(root, record, "", kinds))
@@ -55,8 +54,8 @@ def items_of(root: type) -> list[type]:
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
-def rank(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
-    """Return when a key is applied: kinds and lists of them first, outer fields next, keys of dicts last, as given."""
+def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
+    """Return the turn of a key: kinds and lists of them come first, then outer fields, then keys of dicts as given."""
     if in_dict(root, key):
         return True, True, 0
     return False, key.split(".")[-1] not in {"kind", *lists}, key.count(".")
@@ -71,7 +70,7 @@ def in_dict(root: type, key: str) -> bool:
         if item_of(kind):
             kind = item_of(kind)
             continue
-        hints = hints_of(optional(kind)) if dataclasses.is_dataclass(optional(kind)) else {}
+        hints = hints_of(without_none(kind)) if dataclasses.is_dataclass(without_none(kind)) else {}
         if kind is root:
             for item in items_of(root):
                 hints = hints_of(item) | hints
@@ -84,7 +83,7 @@ def option_of(key: str) -> str:
     return f"--{key if PATTERNED.fullmatch(key) else key.replace('_', '-')}"
 
 
-def optional(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """Return the type that a field has where it is not None."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         return next(k for k in typing.get_args(kind) if k is not type(None))
@@ -132,10 +131,10 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
         return
     if typing.get_origin(kind) is dict:
         inner, entry = typing.get_args(kind)[1], ".".join(names)
-        record.pop(entry, None)  # the last one that was set stands last
+        record.pop(entry, None)  # so that the one that is set last stands last
         record[entry] = value if inner is Any else from_json(inner, typed(inner, value, key), option_of(key), kinds)
         return
-    kind = optional(kind)
+    kind = without_none(kind)
     chosen = class_of(kind, record, key, kinds)
     if name == "kind" and tag_of(chosen) and not rest:
         replace_kind(kind, record, typed(str, value, key), kinds)
@@ -143,7 +142,7 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
     hints = hints_of(chosen)
     if name not in hints:
         raise unknown(kind, chosen, key, name, kinds)
-    if rest and record.get(name) is None and dataclasses.is_dataclass(optional(hints[name])):
+    if rest and record.get(name) is None and dataclasses.is_dataclass(without_none(hints[name])):
         record[name] = {}
     if not rest:
         option = option_of(key)
@@ -159,12 +158,12 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
 
 
 def put_in_entries(item: type, record: list[Any], names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set a field of every entry of one kind in a list of kinds; where there is none, it is added at the end."""
+    """Set a field of every entry of one kind in a list of kinds; if it has none, one is added at the end."""
     name, rest = names[0], names[1:]
     fields = hints_of(class_of(item, {"kind": name}, key, kinds))
     if not rest and value != Words():
-        options = " or ".join(f"--{key}.{field}".replace("_", "-") for field in fields)
-        raise UserError(f"--{key.replace('_', '-')} itself takes no value; set a field of it: {options}")
+        options = " or ".join(option_of(f"{key}.{field}") for field in fields)
+        raise UserError(f"{option_of(key)} itself takes no value; set a field of it: {options}")
     if name not in [entry["kind"] for entry in record]:
         record.append({"kind": name})
     for entry in record:
@@ -173,28 +172,28 @@ def put_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
 
 
 def words_of(value: Any) -> Sequence[str] | None:
-    """Return the names that a value for a list of kinds consists of, None where it is the entries themselves."""
+    """Return the names in a value for a list of kinds, or None if it holds the entries themselves."""
     words = (value,) if isinstance(value, str) else value
     names = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
     return words if names and (words or isinstance(value, Words)) else None
 
 
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
-    """Return a list of these kinds, "none" alone for an empty one; those that there were before keep their fields."""
+    """Return a list of these kinds, empty for "none" alone. Kinds that were in it before keep their fields."""
     if not words:
-        raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {names_in(item, kinds)}")
-    if tuple(words) == (NONE,):
+        raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {known_kinds(item, kinds)}")
+    if tuple(words) == (EMPTY,):
         return []
-    left, entries = list(before), []
+    unused, entries = list(before), []
     for word in words:
         class_of(item, {"kind": word}, option, kinds)
-        found = next((entry for entry in left if entry["kind"] == word), {"kind": word})
-        left = [entry for entry in left if entry is not found]
+        found = next((entry for entry in unused if entry["kind"] == word), {"kind": word})
+        unused = [entry for entry in unused if entry is not found]
         entries.append(found)
     return entries
 
 
-def names_in(item: Any, kinds: Kinds) -> str:
+def known_kinds(item: Any, kinds: Kinds) -> str:
     """Return the names of a union's kinds, as text."""
     return ", ".join(sorted(kinds[item].entries))
 
@@ -224,8 +223,7 @@ def typed(kind: Any, value: Any, key: str) -> Any:
     if not value:
         raise UserError(f"{option_of(key)} needs a value: {described(kind)}")
     word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
-    if optional:
-        kind = next(k for k in arguments if k is not type(None))
+    kind = without_none(kind)
     if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
         raise UserError(f"{option_of(key)} is empty; give a value or leave it out")
     found = meaning(kind, word)

@@ -23,7 +23,7 @@ def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
 
 
 def mix_word(z: int) -> int:
-    """Return `mix` of one word, much faster than as an array of one."""
+    """Return `mix` of one word, much faster than for an array of one."""
     z = (z ^ (z >> 30)) * FIRST & WORD
     z = (z ^ (z >> 27)) * SECOND & WORD
     return z ^ (z >> 31)
@@ -38,14 +38,14 @@ class Draws:
 
     seed: int
     epoch: int = 0  # counted over the whole run
-    scope: str = ""  # before the name of every stream, so that two who ask for the same name get other bits
+    scope: str = ""  # before the name of every stream, so that two uses of one name get different bits
 
     def at(self, epoch: int) -> "Draws":
         """Return the choices of another epoch."""
         return Draws(self.seed, epoch, self.scope)
 
     def within(self, scope: str) -> "Draws":
-        """Return choices of their own for one of several that draw for the same samples."""
+        """Return the choices of one of several users that draw from streams of the same names."""
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:

@@ -1,4 +1,4 @@
-"""What images are labelled with, in a form that can be indexed and joined to other classes by name."""
+"""Labels of images, which can be indexed and joined to other classes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """One class an image: `labels` are positions in the classes, a numpy array or, for a loss, a tensor."""
+    """One class for each image. `labels` are positions in the classes: a numpy array or, for a loss, a tensor."""
 
     labels: Int64[np.ndarray, "N"] | Int64[Tensor, "N"]
 
@@ -23,7 +23,7 @@ class OneOf:
         return OneOf(self.labels[chosen])
 
     def join(self, ranks: Int64[np.ndarray, "K"]) -> "OneOf":
-        """Return the targets over other classes: class k there is class `ranks[k]`."""
+        """Return the targets over other classes, in which class k is class `ranks[k]`."""
         return OneOf(ranks[self.labels])
 
     def numpy(self) -> Int64[np.ndarray, "N"]:

@@ -26,7 +26,7 @@ class ArrayDataset:
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, "N"]:
-        """Return the hash of each name."""
+        """The id of each image: the hash of its name."""
         return ids_of([self.name(i) for i in range(len(self))])
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class ArrayDataset:
 
     @cached_property
     def hashes(self) -> UInt64[np.ndarray, "N"]:
-        """Return 64 bits for the pixels of each image."""
+        """64 bits for the pixels of each image."""
         return contents_of_array(self.array)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:

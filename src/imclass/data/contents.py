@@ -1,4 +1,4 @@
-"""What images hold, as hashes: the first 64 bits of each one's SHA-256, and the digest of a split made from these."""
+"""Hashes of what images hold: the first 64 bits of each one's SHA-256, and the digest of a split made from these."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ THREADS = 4  # reading waits for the disk, and hashing gives up the interpreter'
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
-    """Return 64 bits for each file; one that cannot be read counts by the code of its refusal.
+    """Return 64 bits for each file; for one that cannot be read they are those of the code of its refusal.
 
     A file whose digest is kept is not read. The digests of files that are read are kept.
     """
@@ -31,7 +31,7 @@ def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray
             found[stamp] = digest
             if settled:
                 lasting[stamp] = digest
-    finally:  # a process that is stopped leaves less to read for the next one
+    finally:  # if this process is stopped, the next one has less to read
         kept.write(lasting)
     return words(found[stamp] for stamp in stamps)
 

@@ -54,7 +54,7 @@ def write_facts(path: Path, facts: Mapping[str, Float32[Tensor, "..."]]) -> str:
 
 def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
     """Return the tensors that `write_facts` wrote. Raise `UserError` unless they are there and have this digest."""
-    fix = "restore it from a copy, or begin anew with another --out"
+    fix = "restore it from a copy, or train again into another --out"
     if not path.is_file():
         raise UserError(f"{path} is missing, which holds what the run computed from its training images; {fix}")
     try:
@@ -62,5 +62,5 @@ def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
     except Exception as error:  # safetensors has no error of its own for every kind of damage
         raise UserError(f"{path} is damaged ({error}); {fix}") from None
     if tensors_digest(facts) != digest:
-        raise UserError(f"{path} is not the file that the run began with: its digest is another; {fix}")
+        raise UserError(f"{path} is not the file that the run began with: its digest differs; {fix}")
     return facts

@@ -29,18 +29,18 @@ from imclass.data.threads import attempt, in_order
 
 Positions: TypeAlias = Int64[np.ndarray, "_"]  # in the data set
 Seen: TypeAlias = Image | BadImage  # a view, or why there is none
-Share: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
+PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images that are learned from together, possibly none: batch norm sees them alone."""
+    """Images that are learned from together, possibly none. Batch norm normalises them by each other alone."""
 
     images: UInt8[Tensor, "N C H W"]
     targets: OneOf
     ids: Int64[np.ndarray, "N"]
     positions: Int64[np.ndarray, "N"]  # in the data set
-    refused: tuple[Refused, ...] = ()  # what would have been in it
+    refused: tuple[Refused, ...] = ()  # images that would have been in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +57,13 @@ class Batch:
 
     @property
     def refused(self) -> tuple[Refused, ...]:
-        """What would have been in it, part by part."""
+        """The images that would have been in it, part by part."""
         return tuple(chain.from_iterable(part.refused for part in self.parts.values()))
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Views of the images at certain positions: of those that are `good`, and by position why others are refused."""
+    """Views of the images at some positions: of those that are `good`, and by position why the others are refused."""
 
     images: UInt8[np.ndarray, "_ _ _ _"]
     good: Bool[np.ndarray, "N"]
@@ -72,20 +72,20 @@ class Views:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """All images as the preprocess shows them, and by position the heights and widths that they came in."""
+    """Views of all images by the preprocess, and the heights and widths that the images had."""
 
     views: Views
     sizes: Int64[np.ndarray, "N 2"]
 
     @cached_property
     def rows(self) -> Int64[np.ndarray, "N"]:
-        """Where among the views the image at each position is, if it is good."""
+        """For each position, the index of its image among the views, if it is good."""
         return np.cumsum(self.views.good, dtype=np.int64) - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
-    """One split as batches, epoch after epoch. The last batch of an epoch may be smaller; none is left out.
+    """One split as batches, epoch after epoch. The last batch of an epoch may be smaller; it is not left out.
 
     A data set that needs at most `memory_mib` at the network's size is kept decoded, unless each epoch takes new parts
     of its images. `workers` threads decode (0: the caller does); results do not depend on it.
@@ -98,7 +98,7 @@ class Loader:
     batch: int
     seed: int
     parts: int = 1  # of a batch
-    pairs: bool = False  # no part is cut to one image: the network has batch norm
+    pairs: bool = False  # whether a part needs two images, because the network has batch norm
     workers: int = 0
     memory_mib: int = 2048
 
@@ -116,20 +116,20 @@ class Loader:
 
     @property
     def ready(self) -> UInt8[np.ndarray, "N H W C"] | None:
-        """The data set's own array, where it is what the network sees."""
+        """The data set's array, if the preprocess leaves it as it is."""
         array = self.dataset.array
         return array if array is not None and untouched(self.preprocess, array.shape[1:]) else None
 
     @cached_property
     def kept(self) -> Kept:
-        """Every image as the preprocess shows it, N H W C, decoded once."""
+        """The view of every image by the preprocess, N H W C, decoded once."""
         everything = np.arange(len(self.dataset))
         sizes = np.zeros((len(everything), 2), np.int64)
         if self.ready is not None:
             sizes[:] = self.ready.shape[1:3]
             return Kept(Views(self.ready, np.ones(len(everything), bool), {}), sizes)
-        with contextlib.closing(self.look(partial(self.measured, sizes), everything.tolist())) as results:
-            return Kept(gather(everything, results, self.shape), sizes)
+        with contextlib.closing(self.map_images(partial(self.measured_view, sizes), everything.tolist())) as results:
+            return Kept(take_views(everything, results, self.shape), sizes)
 
     def padded_with(self, fill: UInt8[Tensor, "C"]) -> "Loader":
         """Return a loader of the same images with another fill; views that are kept stay."""
@@ -138,7 +138,7 @@ class Loader:
         return other
 
     def forget(self) -> None:
-        """Free the memory of the views that are kept; they are decoded again where they are needed."""
+        """Free the memory of the views that are kept; they are decoded again if they are needed."""
         self.__dict__.pop("kept", None)
 
     @property
@@ -147,9 +147,9 @@ class Loader:
         return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
 
     def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
-        """Yield every image as the preprocess shows it, n H W C at a time, in the data set's order.
+        """Yield the view of every image by the preprocess, n H W C at a time, in the data set's order.
 
-        Refused images are left out. What is yielded may be the data set's own memory and is not to be written to.
+        Refused images are left out. The arrays may be the data set's memory, so they must not be written to.
         """
         if self.in_memory:
             images = self.kept.views.images
@@ -157,14 +157,14 @@ class Loader:
             return
         everything = np.arange(len(self.dataset))
         plain = partial(attempt, self.dataset, self.preprocess)
-        with contextlib.closing(self.look(plain, everything.tolist())) as results:
+        with contextlib.closing(self.map_images(plain, everything.tolist())) as results:
             for at in range(0, len(everything), self.batch):
-                yield gather(everything[at : at + self.batch], results, self.shape).images
+                yield take_views(everything[at : at + self.batch], results, self.shape).images
 
     def batches(self, epoch: int, skip: int = 0, mine: Callable[[int], range] = range) -> Iterator[Batch]:
-        """Yield the batches of an epoch, beginning with number `skip`.
+        """Yield the batches of an epoch, from number `skip` on.
 
-        `mine` returns, of a number of parts, the numbers of those that this process decodes.
+        `mine` takes the number of a batch's parts and returns the numbers of those that this process decodes.
         """
         draws = Draws(self.seed).at(epoch)
         order = cut(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
@@ -176,11 +176,11 @@ class Loader:
                 parts = self.parts_of(next(seen), share)
                 yield Batch(parts, len(whole), time.perf_counter() - began)
 
-    def from_memory(self, draws: Draws, shares: Sequence[Share]) -> Generator[Views, None, None]:
+    def from_memory(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, from those that are kept."""
         kept, fill = self.kept, self.fill.numpy()
         for share in shares:
-            positions = joined(share)
+            positions = all_positions(share)
             good = kept.views.good[positions]
             here = positions[good]
             ids = self.dataset.ids[here]
@@ -189,20 +189,20 @@ class Loader:
             refused = {i: kept.views.refused[i] for i in positions[~good].tolist()}
             yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
 
-    def from_workers(self, draws: Draws, shares: Sequence[Share]) -> Generator[Views, None, None]:
+    def from_workers(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches ahead."""
         height, width, channels = self.shape
-        stream = chain.from_iterable(joined(share).tolist() for share in shares)
-        with contextlib.closing(self.look(partial(self.augmented, draws), stream)) as results:
+        stream = chain.from_iterable(all_positions(share).tolist() for share in shares)
+        with contextlib.closing(self.map_images(partial(self.augmented_view, draws), stream)) as results:
             for share in shares:
-                yield gather(joined(share), results, (channels, height, width))
+                yield take_views(all_positions(share), results, (channels, height, width))
 
-    def look(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
-        """Yield what a function makes of the image at each position, by threads ahead of need."""
+    def map_images(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
+        """Yield the result of a function for each position, computed by threads ahead of need."""
         return in_order(function, positions, self.workers, ahead=2 * self.batch)
 
-    def measured(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
-        """Return one image as the preprocess shows it, H W C, and write its height and width into `sizes`."""
+    def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
+        """Return the view of one image by the preprocess, H W C, and write its height and width into `sizes`."""
 
         def view(image: Image) -> Image:
             sizes[i] = image.shape[:2]
@@ -210,7 +210,7 @@ class Loader:
 
         return attempt(self.dataset, view, i)
 
-    def augmented(self, draws: Draws, i: int) -> Seen:
+    def augmented_view(self, draws: Draws, i: int) -> Seen:
         """Return the augmented view of one image, C H W."""
         ids = self.dataset.ids[i : i + 1]
 
@@ -221,7 +221,7 @@ class Loader:
 
         return attempt(self.dataset, view, i)
 
-    def parts_of(self, views: Views, share: Share) -> Mapping[int, Part]:
+    def parts_of(self, views: Views, share: PartPositions) -> Mapping[int, Part]:
         """Return the parts of a batch, slices of its views."""
         images, parts, start, at = torch.from_numpy(views.images), dict[int, Part](), 0, 0
         for number, positions in share.items():
@@ -238,13 +238,13 @@ class Loader:
         return parts
 
 
-def joined(share: Share) -> Positions:
-    """Return the positions of all parts, one after the other."""
+def all_positions(share: PartPositions) -> Positions:
+    """Return the positions of all parts in a row."""
     return np.concatenate([*share.values(), np.zeros(0, np.int64)])
 
 
-def gather(positions: Positions, results: Iterator[Seen], shape: tuple[int, int, int]) -> Views:
-    """Return the next results, one a position, as one array without those that are refused."""
+def take_views(positions: Positions, results: Iterator[Seen], shape: tuple[int, int, int]) -> Views:
+    """Return the next results, one for each position, as one array without those that are refused."""
     images, good = np.empty((len(positions), *shape), np.uint8), np.zeros(len(positions), bool)
     refused: dict[int, Refused] = {}
     kept = 0
@@ -258,7 +258,7 @@ def gather(positions: Positions, results: Iterator[Seen], shape: tuple[int, int,
 
 
 def untouched(preprocess: Preprocess, shape: Sequence[int]) -> bool:
-    """Whether `preprocess` gives back every image of this shape (H, W, C) as it is."""
+    """Return whether `preprocess` leaves every image of this shape (H, W, C) as it is."""
     size, channels = preprocess.size, preprocess.w_in
     scales = preprocess.resize == "shorter" and preprocess.scale != size
     reorders = preprocess.channels == "bgr" and channels == 3

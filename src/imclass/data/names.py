@@ -28,7 +28,7 @@ NAMED = re.compile(
     r"(?:[ _.-]*(?:sets?|data|datasets?|images?|imgs?|folder|dir|split|samples?|pictures?|photos?))*"
 )
 ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
-ALIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # what a folder that is a split may be called
+SPLIT_LIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # names that a split's folder may have
 
 LARGEST_ID = (1 << 63) - 1  # ids are 63 bits, so that they are int64 and not negative
 
@@ -55,8 +55,8 @@ def split_of(name: str) -> str | None:
 
 
 def is_like_a_split(name: str) -> bool:
-    """Return whether a folder is called like a split, in a way that may also be a class's: "seg_train", "fold 3"."""
-    return ALIKE.search(name.casefold()) is not None
+    """Return whether a folder's name may mean a split, or a class: "seg_train", "fold 3"."""
+    return SPLIT_LIKE.search(name.casefold()) is not None
 
 
 def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:

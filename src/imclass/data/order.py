@@ -1,11 +1,11 @@
-"""How the order of an epoch is cut into batches, and each batch into parts, by position and before decoding."""
+"""The order of an epoch cut into batches, and each batch into parts, by position and before decoding."""
 
 import numpy as np
 from jaxtyping import Int64
 
 
 def count(images: int, batch: int, pairs: bool) -> int:
-    """Return how many batches an epoch of so many images has.
+    """Return how many batches an epoch of `images` images has.
 
     The last may be smaller. Under `pairs` (batch norm, which learns nothing from one image) a last batch of one image
     joins the batch before it.

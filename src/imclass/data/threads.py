@@ -28,7 +28,7 @@ class Images(Protocol):
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
-    """`map(function, items)` by `workers` threads (0: by the caller), at most `ahead` results before their turn.
+    """Yield `map(function, items)`, by `workers` threads (0: by the caller), at most `ahead` results before their turn.
 
     An exception surfaces at its item's turn. When the consumer stops early, waiting items are dropped and the threads
     have ended before `close` returns.
@@ -50,13 +50,12 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead
 
 
 def attempt(images: Images, look: Callable[[Image], R], i: int) -> R | BadImage:
-    """`look` of image `i`, or why it is refused. Any other failure is raised with the image's name."""
+    """Return `look` of image `i`, or why it is refused. Raise any other failure with the image's name."""
     try:
         return look(images[i])
     except BadImage as refused:
-        return BadImage(
-            refused.code, refused.path, refused.detail
-        )  # without the frames, and so the bytes, it came from
+        # A new one: the traceback of this one would keep the file's bytes in memory.
+        return BadImage(refused.code, refused.path, refused.detail)
     except UserError as error:
         raise UserError(f"{images.name(i)}: {error}") from None
     except Exception as error:
@@ -64,5 +63,5 @@ def attempt(images: Images, look: Callable[[Image], R], i: int) -> R | BadImage:
 
 
 def ordered(dataset: Images, indices: Int64[np.ndarray, "N"], workers: int) -> Generator[Image | BadImage, None, None]:
-    """The decoded images at `indices`, in that order, each whole or as the `BadImage` that says why not."""
+    """Yield the decoded images at `indices`, in that order, each as itself or as the `BadImage` it was refused with."""
     return in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)

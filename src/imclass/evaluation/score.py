@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from imclass.core.classes import join
-from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, ViewClassifier, ViewProtocol
+from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, ViewClassifier, ViewProtocol, Watch
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.runtime import Processes
 from imclass.core.tables import Found
@@ -25,7 +25,6 @@ LOOKED_AT = 28  # images scored at a time where each may be looked at a hundred 
 ALONE = Processes()
 
 Report = Callable[[int, int], None]
-Watch = Callable[[], None]  # called before each image or batch is taken; what it raises ends the scoring
 
 
 def protocols(context: Context | None = None) -> Found:
@@ -93,7 +92,7 @@ def evaluate_each(
         mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
         mine = error  # told by the first process, for which all others would wait in vain
-    shares = whole(processes.gathered(mine))
+    shares = without_errors(processes.gathered(mine))
     if not shares:
         return []
     kept = np.concatenate([part.kept for part in shares])
@@ -112,8 +111,8 @@ def evaluate_each(
     ]
 
 
-def whole(shares: Sequence["Part | UserError"]) -> "list[Part]":
-    """Return the shares of all processes; raise the first mistake that one of them met."""
+def without_errors(shares: Sequence["Part | UserError"]) -> "list[Part]":
+    """Return the shares of all processes. Raise the first error that one of them met."""
     for share in shares:
         if isinstance(share, UserError):
             raise share

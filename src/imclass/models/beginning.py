@@ -1,4 +1,4 @@
-"""A network begun from the weights of another: by name and shape, and what belongs to a class by the class's name."""
+"""A network begun from the weights of another, by name and shape; rows that belong to classes by the classes' names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,18 +11,17 @@ from imclass.core.classes import identity
 from imclass.core.errors import UserError
 from imclass.core.text import printable
 from imclass.models.classifier import NetworkClassifier
-from imclass.models.network import Network
+from imclass.models.network import NORMALISATION, Network
 
-NORMALISATION = ("mean", "std")  # these follow the config
 How: TypeAlias = Literal["continue", "fresh", "first-and-last"]
-MOST = 6  # names in a sentence
+MOST = 6  # names in a sentence, at most
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a network began from: the tensors taken whole, the classes whose rows were taken, the tensors drawn anew.
+    """The tensors that a network took whole, the classes whose rows it took, and the tensors that stay random.
 
-    A tensor with rows of some of the classes is among those drawn anew.
+    A tensor that took the rows of some classes only is among the random ones.
     """
 
     taken: tuple[str, ...]
@@ -33,11 +32,11 @@ class Beginning:
     def __str__(self) -> str:
         """Return a sentence for the user."""
         if not self.taken and not self.rows:
-            return f"all {len(self.fresh):,} tensors drawn anew"
+            return f"all {len(self.fresh):,} tensors drawn at random"
         parts = [f"{len(self.taken):,} of {len(self.taken) + len(self.fresh):,} tensors taken"]
         if self.fresh:
             layers = [name.rpartition(".")[0] or name for name in self.fresh]
-            parts.append(f"drawn anew: {shortlist(tuple(dict.fromkeys(layers)))}")
+            parts.append(f"drawn at random: {shortlist(tuple(dict.fromkeys(layers)))}")
         names = f": {shortlist(self.rows)}" if self.rows and len(self.rows) < self.classes else ""
         parts.append(f"rows of {len(self.rows):,} of {self.classes:,} classes taken{names}")
         return "; ".join(parts)
@@ -96,7 +95,7 @@ def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
 
 
 def joinable(ours: Network, theirs: Network) -> list[str]:
-    """Return the tensors with an entry for each class in both networks, of layers whose tensors all fit."""
+    """Return the tensors that have an entry for each class in both networks, in layers whose tensors all fit."""
     mine, other = ours.state_dict(), theirs.state_dict()
     axes = {name: axis for name, axis in ours.class_tensors().items() if theirs.class_tensors().get(name) == axis}
     misfits = [name for name, axis in axes.items() if not fits_but_for_classes(mine[name], other[name], axis)]
@@ -105,14 +104,14 @@ def joinable(ours: Network, theirs: Network) -> list[str]:
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
-    """Return for each class that both have its index among the classifier's and among the source's."""
+    """Return, for each class that both have, its index in the classifier and its index in the source."""
     places = {identity(name): i for i, name in reversed(list(enumerate(source.classes)))}
     names = map(identity, classifier.classes)
     return {i: places[name] for i, name in enumerate(names) if name in places}
 
 
 def fits_but_for_classes(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
-    """Return whether two tensors have the same shape, the axis of the classes apart."""
+    """Return whether two tensors have the same shape but for the axis of the classes."""
     if ours is None or theirs is None or ours.dim() != theirs.dim():
         return False
     return all(a == b for i, (a, b) in enumerate(zip(ours.shape, theirs.shape, strict=True)) if i != axis)
@@ -121,9 +120,9 @@ def fits_but_for_classes(ours: Tensor | None, theirs: Tensor | None, axis: int) 
 def ends(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
     """Return the tensors of the first four convolutions and of all fully connected layers of `source`, in order.
 
-    Simonyan and Zisserman (ICLR 2015, section 3.1) begin a deeper VGG from configuration A so. Layers are matched by
-    name: conv1_1, conv2_1, conv3_1 and conv3_2 of A are the first of their stages in every deeper one. Raise
-    `UserError` for a layer that finds no place.
+    Simonyan and Zisserman (ICLR 2015, section 3.1) begin a deeper VGG from configuration A in this way. Layers are
+    matched by name: conv1_1, conv2_1, conv3_1 and conv3_2 of A are the first of their stages in every deeper one. Raise
+    `UserError` for a layer that does not fit.
     """
     layers = [*layers_in(source.network, nn.Conv2d)[:4], *layers_in(source.network, nn.Linear)]
     ours, axes = classifier.network.state_dict(), class_axes(classifier.network, source.network)
@@ -136,7 +135,7 @@ def ends(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
             if not fits:
                 form = " x ".join(map(str, layer.get_parameter("weight").shape))
                 raise UserError(
-                    f"layer {name!r} of {source.name}, {form}, finds no place in {classifier.name}; to begin with "
+                    f"layer {name!r} of {source.name}, {form}, does not fit {classifier.name}; to begin with "
                     "first-and-last, both must be VGG networks of the same widths and sizes"
                 )
     return [key for name, layer in layers for key in layer.state_dict(prefix=f"{name}.")]

@@ -14,6 +14,7 @@ from imclass.models.layers.heads import slide, spread_mean
 from imclass.models.layers.sizes import map_side, smallest
 
 Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
+NORMALISATION = ("mean", "std")  # buffers that follow the config, and that no other library has
 
 
 class Network(nn.Module):

@@ -1,4 +1,4 @@
-"""Learning rates of single layers: a factor for each, by patterns of their names; 0 freezes a layer."""
+"""Learning rates of single layers: factors by patterns of layer names. A factor of 0 freezes a layer."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,8 @@ class LayerRates:
     """A network with the factor of each parameter's learning rate, and the layers that are frozen."""
 
     network: nn.Module
-    factors: Mapping[str, float]  # by the name of the parameter, every one
-    frozen: tuple[nn.Module, ...]  # layers without layers in them
+    factors: Mapping[str, float]  # by parameter name, for every parameter
+    frozen: tuple[nn.Module, ...]  # those that contain no other layers
 
     def require_gradients(self) -> None:
         """Let every parameter have a gradient, except those whose factor is 0."""
@@ -27,7 +27,7 @@ class LayerRates:
     def train(self) -> None:
         """Put the network in training mode, except frozen layers: batch norm uses what it has stored, dropout is off.
 
-        A call costs next to nothing where that is so already.
+        A call costs next to nothing if they are in these modes already.
         """
         if not self.network.training or any(layer.training for layer in self.frozen):
             self.network.train()
@@ -36,7 +36,7 @@ class LayerRates:
 
 
 def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
-    """Return the factors that patterns give a network: of the last one that matches a layer or what it stands in, or 1.
+    """Return the factor of each layer: that of the last pattern that matches it or a layer that contains it, else 1.
 
     Raise `UserError` for a factor below 0, a pattern that matches no layer, and where no layer would learn.
     """
@@ -64,7 +64,7 @@ def factor_of(layer: str, rates: Mapping[str, float]) -> float:
 
 
 def with_owners(layer: str) -> Iterator[str]:
-    """Yield the dotted name of a layer and those of the layers it stands in."""
+    """Yield the dotted name of a layer and those of the layers that contain it."""
     while layer:
         yield layer
         layer = layer.rpartition(".")[0]

@@ -1,7 +1,7 @@
 """SHA-256 of files, kept in the store until a file's size or time of change is another.
 
-Like every index it is only ever a copy: one that is missing, locked or cannot be written is done without, and a damaged
-one is removed, so that it is made anew.
+Like every index it can be computed again: without one that is missing, locked or read-only work goes on, and a damaged
+one is removed and made again.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from imclass.store.store import Store
 Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, time of change in nanoseconds
 
 # A write within the same tick of the file system's clock leaves the time of change as it is. The coarsest clock in use,
-# FAT's, has ticks of 2 s, so the time of a file that is older than this says of every later write that it happened.
+# FAT's, has ticks of 2 s, so any later write to a file that is older than this changes its time.
 SETTLED = 2 * 10**9  # nanoseconds
 PATIENCE = 1.0  # seconds to wait for another process that has locked the index
 TABLE = (
@@ -34,9 +34,9 @@ class Digests:
     path: Path
 
     def read(self, stamps: Iterable[Stamp]) -> dict[Stamp, bytes]:
-        """Return the digest of each file whose stamp is the one that was kept."""
+        """Return the digest of each file whose stamp has not changed since the digest was kept."""
         found: dict[Stamp, bytes] = {}
-        with self.opened() as database:
+        with self.connection() as database:
             if database is None:
                 return found
             for path, size, changed in stamps:
@@ -47,22 +47,22 @@ class Digests:
         return found
 
     def write(self, digests: Mapping[Stamp, bytes]) -> None:
-        """Keep digests in place of what was known of their paths, if the store can be written to."""
+        """Keep digests in place of earlier ones of the same paths, if the store can be written to."""
         rows = [(os.fsencode(path), size, changed, digest) for (path, size, changed), digest in digests.items()]
         if not rows:
             return
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch()
-        with self.opened() as database:
+        with self.connection() as database:
             if database is not None:
                 database.execute(TABLE)
                 database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
                 database.commit()
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[sqlite3.Connection | None]:
-        """Yield a connection, None where there is no file; end the block quietly where SQLite fails."""
+    def connection(self) -> Iterator[sqlite3.Connection | None]:
+        """Yield a connection, or None if there is no file. Where SQLite fails, the block ends without an error."""
         if not self.path.is_file():
             yield None
             return
@@ -77,7 +77,7 @@ class Digests:
 
 
 def open_digests(store: Store) -> Digests:
-    """Return the digests that a store keeps; nothing is made yet."""
+    """Return the digests that a store keeps. The file is made by the first write."""
     return Digests(store.folder / "index" / "digests.sqlite")
 
 
@@ -87,5 +87,5 @@ def real_stamp(file: str | Path) -> Stamp:
 
 
 def is_settled(before: Stamp, file: str | Path) -> bool:
-    """Return whether a file that has just been read can be known again by the stamp that it had before."""
+    """Return whether the stamp that a file had before it was read can identify what was read."""
     return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLED

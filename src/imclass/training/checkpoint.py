@@ -21,6 +21,7 @@ from imclass.core.errors import UserError
 from imclass.core.files import sync_folder
 
 FORMAT = 2
+MODEL = "model."  # before the names of the network's tensors
 TENSORS, RECORD, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 
 
@@ -87,6 +88,11 @@ class Checkpoints:
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 problems.append(f"checkpoint {path} is damaged and was passed over: {error}")
         return None, tuple(problems)
+
+
+def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, under their names without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def sealed(manifest: dict[str, Any]) -> dict[str, Any]:

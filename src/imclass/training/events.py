@@ -42,12 +42,12 @@ class StepEnd:
     waited: float  # seconds for data
     seconds: float  # for the whole step, waiting included
     refused: tuple[Refused, ...] = ()
-    alone: tuple[str, ...] = ()  # images left out because nothing was left of their part to normalise them with
+    alone: tuple[str, ...] = ()  # images left out, each the only one left of its part, under batch norm
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A split was scored. The test split is only ever looked at; the validation split may choose the weights."""
+    """A split was scored. Validation may choose the weights; test never does."""
 
     at: At
     result: Evaluation
@@ -57,7 +57,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint is on disk; or could not be written, and `problem` says why while training goes on."""
+    """A checkpoint was written; or could not be, for the reason `problem`, and training goes on."""
 
     at: At
     path: Path
@@ -66,7 +66,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """A loss, gradient or weight is not finite: where, from which images, and what was done about it."""
+    """A loss, gradient or weight is not finite, after a step from the images `names`."""
 
     at: At
     what: str
@@ -93,7 +93,7 @@ class LegEnd:
     at: At  # where the next leg begins
     name: str
     path: Path
-    chosen: str  # which weights these are
+    chosen: str  # the weights that were kept, in words
     metrics: Mapping[str, Mapping[str, int | float]]
 
 

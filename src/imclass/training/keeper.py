@@ -1,4 +1,4 @@
-"""What is kept of a run while it goes on: checkpoints, and the model file of each leg."""
+"""What a run writes while it trains: checkpoints, and the model file of each leg."""
 # Tested in tests/training/test_loop.py
 
 import time
@@ -19,7 +19,7 @@ from imclass.training.state import State
 
 @dataclass
 class Keeper:
-    """The files of a run. `stopped` is set once the loop has ended before the end."""
+    """The files of a run. The loop sets `stopped` if it returns before the last leg is over."""
 
     folder: Path
     legs: int  # of the whole run
@@ -34,7 +34,7 @@ class Keeper:
         return time.monotonic() - self.saved >= self.save_every
 
     def save(self, leg: Leg, state: State) -> Saved:
-        """Write a durable checkpoint; where the disk refuses, the older ones stay and training goes on."""
+        """Write a durable checkpoint; if the disk refuses it, the older ones stay and training goes on."""
         name = f"step-{state.at.step:010d}" + (f"-epoch-{state.at.epoch:05d}" if state.at.batch == 0 else "")
         path, tensors = self.checkpoints.folder / name, state.tensors()
         broken = first_nonfinite(tensors.items())
@@ -48,14 +48,19 @@ class Keeper:
         self.saved = time.monotonic()
         return Saved(state.at, path, problem)
 
+    @property
+    def model(self) -> Path:
+        """The run's model file, which is that of the last leg."""
+        return self.folder / "model.safetensors"
+
     def model_of(self, leg: Leg) -> Path:
-        """Return where a leg leaves its model: in a folder of its own where a run has several."""
+        """Return the model file of a leg: the run's if it is the only leg, else one in the leg's folder."""
         if self.legs == 1:
-            return self.folder / "model.safetensors"
+            return self.model
         return self.folder / "legs" / f"{leg.number + 1:02d}-{leg.name}" / "model.safetensors"
 
     def finish(self, leg: Leg, state: State) -> LegEnd:
-        """Write the model file of a leg, and with the last one that of the run; stand at the beginning of the next."""
+        """Write the model file of a leg, and after the last leg that of the run; move the state to the next leg."""
         path, chosen = self.model_of(leg), state.chosen
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}
@@ -63,7 +68,7 @@ class Keeper:
         facts: dict[str, Any] = {**known, "metrics": metrics, "chosen": chosen, "versions": versions()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            for file in dict.fromkeys([path, *([self.folder / "model.safetensors"] if last else [])]):
+            for file in dict.fromkeys([path, self.model] if last else [path]):  # the run's last: it marks the end
                 state.learner.classifier.save(file, trained=leg.contents, **facts)
         except OSError as error:
             why = f"the model {path} could not be written: {error.strerror or error}"

@@ -32,15 +32,15 @@ def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> It
 def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Yield the steps and epochs of gradient descent."""
     if leg.stage.keep_start and state.at == state.first and not state.history:
-        yield from evaluate(leg, state, group, keeper)
+        yield from score_watched(leg, state, group, keeper)
     while not (keeper.stopped or state.done(leg)):
         yield EpochStart(state.at, leg.last_epoch, len(leg.loader))
         began = time.monotonic()
         for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.mine):
             event = step(leg, state, group, batch, began)
             yield event
-            keeper.stopped = isinstance(event, NonFinite) and event.action == "stop"
-            if keeper.stopped:
+            if isinstance(event, NonFinite) and event.action == "stop":
+                keeper.stopped = True
                 return
             due, stop = group.agree(keeper.due(), keeper.asked_to_stop())  # every process, after every step
             if due or stop:
@@ -49,37 +49,37 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
             if stop:
                 return
             began = time.monotonic()
-        yield from evaluate(leg, state, group, keeper)
+        yield from score_watched(leg, state, group, keeper)
         if keeper.stopped:
             return
         yield state.next_epoch()
         yield keeper.save(leg, state)
-        (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.done(leg))  # what is left is to conclude
+        (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.done(leg))  # one that is done is concluded
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
-    """Learn from one batch, or say what in it is not finite."""
+    """Learn from one batch, or return what in it is not finite."""
     parts, alone = leg.learnable(batch)
     images = group.total(sum(len(part.targets) for part in parts.values()))  # what each part's loss is divided by
     rate = leg.stage.schedule.rate_at(state.position(leg))
     before = {name: tensor.clone() for name, tensor in state.live().items()} if leg.skips else {}
-    folded = state.learner.gradients(parts, group.mine(batch.count), batch.count > 1, images, state.at.step)
-    gradients = group.combine(folded)  # one fixed tree over the parts
+    mine = state.learner.gradients(parts, group.mine(batch.count), batch.count > 1, images, state.at.step)
+    gradients = group.combine(mine)  # one fixed tree over the parts
     problem = state.step(gradients, rate)
     state.count(gradients, 0 if problem else images, group.total(len(batch.refused)))
     if problem:
         if leg.skips:
             state.rewind(before)
-        return NonFinite(state.at, problem, leg.names(batch), "skip" if leg.skips else "stop")
+        return NonFinite(state.at, problem, leg.names(batch.parts.values()), "skip" if leg.skips else "stop")
     main, total, correct = (gradients.main, gradients.total, gradients.correct) if gradients else (0.0, 0.0, 0)
     seconds = time.monotonic() - began
     return StepEnd(state.at, main, total, correct, images, rate, batch.waited, seconds, batch.refused, alone)
 
 
-def evaluate(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Score the splits that are watched; where the user asks to stop meanwhile, save the state before."""
+def score_watched(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+    """Score the splits that are watched; if asked to stop before the end, save the state from before the scoring."""
     for split in leg.watched:
-        result = score(leg, state, split, group, keeper)
+        result = score_split(leg, state, split, group, keeper)
         if result is None:
             keeper.stopped = True
             yield keeper.save(leg, state)
@@ -90,12 +90,12 @@ def evaluate(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
 def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Take the weights to keep, and score each split that has not been scored with them.
 
-    What was saved last is the state before: a leg that is stopped here is concluded again when it goes on.
+    Nothing is saved here, so a leg that is stopped here is concluded again when the run goes on.
     """
     state.choose()
     for split in leg.held_out:
         if split not in state.metrics:
-            result = score(leg, state, split, group, keeper)
+            result = score_split(leg, state, split, group, keeper)
             if result is None:
                 keeper.stopped = True
                 return
@@ -103,9 +103,8 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
             yield Evaluated(state.at, result, split)
 
 
-def score(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
-    """Return the scores of a split; `None` where the user asks to stop meanwhile."""
-
+def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
+    """Return the scores of a split, or `None` if asked to stop before they are complete."""
     stop = Interrupted()
 
     def watch() -> None:
@@ -116,7 +115,7 @@ def score(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> E
     try:
         return leg.score(state.learner.classifier, split, watch)
     except Interrupted as interrupted:
-        if interrupted is not stop:  # a second signal, which wants nothing saved
+        if interrupted is not stop:  # of a second signal, which asks to stop without saving
             raise
         return None
     finally:

@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def tracking(network: nn.Module) -> list[_BatchNorm]:
+def tracked_norms(network: nn.Module) -> list[_BatchNorm]:
     """Return the batch norms whose running statistics move: those in training mode that keep any."""
     found = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     return [layer for layer in found if layer.training and layer.track_running_stats]
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Return whether a layer normalises by the statistics of the images that it is given together."""
+    """Return whether any layer normalises images by the statistics of their batch."""
     return any(isinstance(layer, _BatchNorm) for layer in network.modules())
 
 
 @contextlib.contextmanager
-def kept_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Let each forward pass leave its mean and unbiased variance as the running statistics, and restore them after."""
+def keep_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Make each forward pass leave its means and unbiased variances as running statistics; restore them at the end."""
     momenta = [layer.momentum for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
     try:

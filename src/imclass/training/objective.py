@@ -1,4 +1,4 @@
-"""What is minimised, and the gradients of a step: parts with their own randomness, added up in one fixed order."""
+"""What is minimised, and the gradients of a step: parts, each with its own randomness, added in one fixed order."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from imclass.models.classifier import NetworkClassifier
 from imclass.models.network import Network
 from imclass.models.rates import LayerRates
 from imclass.training import norms
-from imclass.training.parallel import fold
+from imclass.training.parallel import fold_parts
 
 
 @dataclass(eq=False)
 class Gradients:
-    """What parts of a step come to. Losses are shares of the mean over the step's images, in nats.
+    """The sums over some parts of a step. Losses are their shares of the mean over the step's images, in nats.
 
     `main` is of the scores that are evaluated too; `total`, with auxiliary heads, is minimised.
     """
@@ -52,7 +52,7 @@ class Gradients:
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A classifier that learns: what is minimised, which parameters and batch norms move, in which arithmetic."""
+    """A classifier that learns, with what is minimised, what moves, and the arithmetic."""
 
     classifier: NetworkClassifier
     objective: Objective
@@ -71,23 +71,25 @@ class Learner:
     def gradients(
         self, parts: Mapping[int, Part], numbers: range, several: bool, images: int, step: int
     ) -> dict[range, Gradients]:
-        """Return the gradients of the mean loss over a step's `images`, of the parts of these numbers, folded.
+        """Return the gradients of the mean loss over a step's `images`, of the parts with these numbers, folded.
 
         A part's randomness follows (seed, step, number), so that neither a resume nor the number of processes changes
-        a dropout mask. A number that `parts` lacks gives nothing. `several` is whether the step has more than one part.
+        a dropout mask. A number may have no part. `several` is whether the whole step has more than one part.
         """
-        with norms.kept_apart(self.norms) if several else contextlib.nullcontext():
-            each = ((n, self.part(parts[n], n, images, step, several) if n in parts else None) for n in numbers)
-            return fold(each)
+        with norms.keep_apart(self.norms) if several else contextlib.nullcontext():
+            each = (
+                (n, self.part_gradients(parts[n], n, images, step, several) if n in parts else None) for n in numbers
+            )
+            return fold_parts(each)
 
-    def part(self, part: Part, number: int, images: int, step: int, several: bool) -> Gradients:
+    def part_gradients(self, part: Part, number: int, images: int, step: int, several: bool) -> Gradients:
         """Return the gradients of one part."""
-        place = self.network.mean.device
+        device = self.network.mean.device
         for parameter in self.parameters:
             parameter.grad = None
-        reseed(part_seed(self.seed, step, number), place)
-        scores, *sides = outputs(forward(self.network, part.images.to(place), self.arithmetic))
-        targets = part.targets.on(place)
+        reseed(part_seed(self.seed, step, number), device)
+        scores, *sides = outputs(forward(self.network, part.images.to(device), self.arithmetic))
+        targets = part.targets.on(device)
         main, total = self.loss(scores, sides, targets, images)
         total.backward()
         moments = norms.moments(self.norms, len(targets) / images) if several else []

@@ -18,7 +18,7 @@ EVEN: Mapping[str, float] = MappingProxyType({})
 def build(network: nn.Module, kind: Optimiser, factors: Mapping[str, float] = EVEN) -> Optimizer:
     """Return an optimiser with a group of parameters for each factor above 0; its rate is set before each step.
 
-    `factors` are by the name of the parameter, 1 where there is none. What has the factor 0 is in no group.
+    `factors` are by parameter name, 1 by default. A parameter with the factor 0 is in no group.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
@@ -35,12 +35,12 @@ def set_rate(optimiser: Optimizer, rate: float) -> None:
 
 
 def parameters(optimiser: Optimizer) -> list[Tensor]:
-    """What it changes."""
+    """Return the tensors that it changes."""
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
 def live(optimiser: Optimizer) -> list[Tensor]:
-    """What it changes and what it remembers."""
+    """Return the tensors that it changes, and those of its state."""
     kept = [value for state in optimiser.state.values() for value in state.values() if isinstance(value, Tensor)]
     return [*parameters(optimiser), *kept]
 

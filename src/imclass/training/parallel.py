@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 @runtime_checkable
 class Addable(Protocol):
-    """What is added up over parts."""
+    """A value that can be added up over parts."""
 
     def __iadd__(self, other: Any, /) -> Any: ...
 
@@ -24,7 +24,7 @@ class Group(Protocol):
     """The processes of a run. Each of them calls every method at every step, in the same order."""
 
     def mine(self, parts: int) -> range:
-        """Return the numbers of the parts that this process computes, of so many."""
+        """Return the numbers of those parts of a step that this process computes, in a row."""
         ...
 
     def total(self, count: int) -> int:
@@ -32,7 +32,7 @@ class Group(Protocol):
         ...
 
     def combine(self, folded: Mapping[range, T]) -> T | None:
-        """Return the sum over all processes' parts along the tree; `None` where there are none."""
+        """Return the sum over all processes' parts along the tree; `None` if there are none."""
         ...
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
@@ -56,17 +56,16 @@ class Alone:
         return flags
 
 
-def fold(numbered: Iterable[tuple[int, T | None]]) -> dict[range, T]:
-    """Add up consecutive parts as they come, as far as the tree allows: at most log2 of their count + 1 are held.
+def fold_parts(numbered: Iterable[tuple[int, T | None]]) -> dict[range, T]:
+    """Return consecutive parts added up as they come, as far as the tree allows.
 
-    `None` stands for a part that gives nothing. Of two blocks that are added the first takes up the second.
+    At most log2 of their count + 1 blocks are held. `None` stands for a part without images. Where two blocks are
+    added, the first is changed in place.
     """
     held: list[tuple[range, T | None]] = []
     for number, value in numbered:
         held.append((range(number, number + 1), value))
-        while (
-            len(held) > 1 and held[-2][0].start % (2 * len(held[-1][0])) == 0 and len(held[-2][0]) == len(held[-1][0])
-        ):
+        while len(held) > 1 and are_halves(held[-2][0], held[-1][0]):
             right, left = held.pop(), held.pop()
             held.append((range(left[0].start, right[0].stop), add(left[1], right[1])))
     return {block: value for block, value in held if value is not None}

@@ -1,6 +1,6 @@
 """Stages as legs: each with its network, its images, and where its weights begin."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
-from imclass.core.contracts import Dataset, Evaluation
+from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import Preprocess
@@ -22,13 +22,12 @@ from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-Watch: TypeAlias = Callable[[], None]  # called often while images are scored; what it raises ends that
 Score: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Leg:
-    """A stage of a run, resolved: what it trains, from which images, and how that is judged."""
+    """A stage of a run, resolved: the network it trains, the images it learns from, and the splits it is judged by."""
 
     number: int  # from 0
     name: str
@@ -40,16 +39,16 @@ class Leg:
     score: Score
     context: Context
     seed: int  # of the weights that are drawn
-    last_epoch: int  # finished epochs of the run when it ends, counted as if no leg before ended early
-    skips: bool = False  # passes over a step that is not finite, instead of stopping
-    pairs: bool = False  # whether a part needs two images, which batch norm takes its statistics from
-    header: ModelHeader  # of the model file that it leaves, but for its scores
+    last_epoch: int  # finished epochs of the run when it ends, counted as if no earlier leg ended early
+    skips: bool = False  # whether a step that is not finite is skipped; otherwise it stops the run
+    pairs: bool = False  # whether a part needs two images, because batch norm takes its statistics from them
+    header: ModelHeader  # of its model file, without the scores
     mean: Float[Tensor, "C H W"] | None = None  # of the training images, where the network subtracts that
     contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights were trained on
-    drawn: NetworkClassifier | None = None  # what `make` returns where that was made before
+    drawn: NetworkClassifier | None = None  # made in advance, for `make` to return
 
     def make(self) -> NetworkClassifier:
-        """Return the leg's classifier with weights as they are drawn, and its normalisation."""
+        """Return the leg's classifier with random weights, and with its mean image if it subtracts one."""
         if self.drawn is not None:
             return self.drawn
         classifier = create(self.model, self.header.classes, self.preprocess, self.seed, self.context)
@@ -68,17 +67,12 @@ class Leg:
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """The splits scored after each epoch: validation, which chooses the weights, else all there are."""
+        """The splits scored after each epoch: validation alone if there is one, as it chooses the weights; else all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
-    def fill(self, classifier: NetworkClassifier, before: NetworkClassifier) -> None:
-        """Give a fresh classifier what the stage takes from the weights of the leg before."""
-        begin(classifier, before, self.stage.begin)
-
-    def names(self, batch: Batch) -> tuple[str, ...]:
-        """Return the names of a batch's images."""
-        positions = [i for part in batch.parts.values() for i in part.positions.tolist()]
-        return tuple(self.loader.dataset.name(i) for i in positions)
+    def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
+        """Return the names of the images in parts."""
+        return tuple(self.loader.dataset.name(i) for part in parts for i in part.positions.tolist())
 
     def learnable(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
         """Return the parts of a batch that can be learned from, and the names of images left out because of batch norm.
@@ -87,29 +81,28 @@ class Leg:
         """
         least = 2 if self.pairs else 1
         kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= least}
-        left = [i for n, part in batch.parts.items() if n not in kept for i in part.positions.tolist()]
-        return kept, tuple(self.loader.dataset.name(i) for i in left)
+        return kept, self.names(part for n, part in batch.parts.items() if n not in kept)
 
 
 @dataclass(frozen=True)
-class Material:
-    """The images that a run learns from, and the splits that it is judged by."""
+class Splits:
+    """The split that a run learns from, and those that it is judged by."""
 
     train: Dataset
     held_out: tuple[str, ...]
-    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights are trained on when it ends
+    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the final weights were trained on
 
 
 def resolve_models(config: Training, context: Context) -> Training:
-    """Return a config with the whole row of each of its networks."""
+    """Return a config with every field of the row of each of its networks."""
     stages = tuple(replace(s, model=resolve(s.model, context) if s.model else None) for s in config.stages)
     return replace(config, model=resolve(config.model, context), stages=stages)
 
 
 def plan(
-    config: Training, material: Material, header: ModelHeader, execution: Execution, context: Context, score: Score
+    config: Training, splits: Splits, header: ModelHeader, execution: Execution, context: Context, score: Score
 ) -> tuple[Leg, ...]:
-    """Return the legs of a run. Raise `UserError` for what does not fit together, in any of them.
+    """Return the legs of a run. Raise `UserError` for anything in them that does not fit together.
 
     A stage without a network or a preprocess takes that of the stage before.
     """
@@ -118,9 +111,9 @@ def plan(
     model, preprocess = config.model, config.preprocess
     for number, stage in enumerate(config.stages):
         model, preprocess = stage.model or model, stage.preprocess or preprocess
-        outline = sketch(model, material.train.classes, preprocess, context)
+        outline = sketch(model, splits.train.classes, preprocess, context)
         if before is not None:
-            begin(sketch(model, material.train.classes, preprocess, context), before, stage.begin)
+            begin(outline, before, stage.begin)  # outlines have no weights: this only checks
         layer_rates(outline.network, stage.rates)
         pairs = has_batch_norm(outline.network)
         check_batch(stage, model.network, pairs)
@@ -130,12 +123,12 @@ def plan(
             stage=stage,
             model=model,
             preprocess=preprocess,
-            loader=loader_of(config, stage, model, preprocess, pairs, material.train, execution),
-            held_out=material.held_out,
+            loader=loader_of(config, stage, model, preprocess, pairs, splits.train, execution),
+            held_out=splits.held_out,
             score=score,
             context=context,
             seed=config.seed,
-            contents=material.contents,
+            contents=splits.contents,
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
             skips=config.nonfinite == "skip",
             pairs=pairs,
@@ -147,7 +140,7 @@ def plan(
 
 
 def check_batch(stage: Stage, network: str, pairs: bool) -> None:
-    """Raise `UserError` for a batch of one image under batch norm, which normalises images by each other."""
+    """Raise `UserError` for a batch of one image where the network has batch norm."""
     if pairs and stage.batch < 2:
         raise UserError(f"--batch {stage.batch} is too small: {network} has batch norm, which needs two images or more")
 
@@ -161,7 +154,7 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the training images as a stage sees them; padding takes the rounded mean."""
+    """Return the loader of a stage's training images; padding has the rounded mean colour."""
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,

@@ -14,9 +14,10 @@ from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
 from imclass.data.subset import VALIDATION
 from imclass.models.arithmetic.precision import laid_out
+from imclass.models.beginning import begin
 from imclass.models.rates import layer_rates
 from imclass.training import norms, optimiser_state
-from imclass.training.checkpoint import Checkpoint
+from imclass.training.checkpoint import MODEL, Checkpoint, without_prefix
 from imclass.training.events import At, EpochEnd, summary
 from imclass.training.finite import finite, first_nonfinite, gradients_of
 from imclass.training.objective import Gradients, Learner
@@ -27,7 +28,7 @@ SUMS = ("main", "total", "correct", "images", "refused")  # of the running epoch
 
 @dataclass
 class State:
-    """All that changes while training. `enter` makes what belongs to one leg; `checkpoint` is where to go on from."""
+    """All that changes while training. `enter` makes what belongs to one leg. `checkpoint` is where to go on from."""
 
     runtime: Runtime
     seed: int = 0
@@ -48,19 +49,19 @@ class State:
 
     @property
     def learner(self) -> Learner:
-        """What learns in this leg."""
+        """The classifier that learns in this leg, with its optimiser."""
         if self.entered is None:
             raise RuntimeError("no leg was entered; call enter(leg) first")
         return self.entered
 
     def enter(self, leg: Leg) -> None:
-        """Begin a leg from the weights before it, or stand where the checkpoint stood in it.
+        """Begin a leg from the weights of the one before, or go back to where the checkpoint was in it.
 
         Optimiser, history and best weights belong to one leg.
         """
         classifier = leg.make()
         if self.checkpoint is None and self.entered is not None:
-            leg.fill(classifier, self.entered.classifier)
+            begin(classifier, self.entered.classifier, leg.stage.begin)
         network = laid_out(classifier.network, self.runtime.arithmetic).to(self.runtime.device)
         layers = layer_rates(network, leg.stage.rates)
         layers.require_gradients()
@@ -72,7 +73,7 @@ class State:
             optimiser=optimiser,
             layers=layers,
             parameters=optimiser_state.parameters(optimiser),
-            norms=norms.tracking(network),
+            norms=norms.tracked_norms(network),
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
         )
@@ -88,7 +89,7 @@ class State:
 
     def live(self) -> dict[str, Tensor]:
         """Return all tensors that a step changes."""
-        model = {f"model.{name}": tensor for name, tensor in self.learner.network.state_dict().items()}
+        model = {f"{MODEL}{name}": tensor for name, tensor in self.learner.network.state_dict().items()}
         return model | optimiser_state.state(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
@@ -106,17 +107,17 @@ class State:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Stand where `checkpoint` stood, in the leg that was entered."""
+        """Go back to where `checkpoint` was in the leg that was entered."""
         record = checkpoint.record
         self.first = from_json(At, record["first"])
         self.totals, self.metrics = dict.fromkeys(SUMS, 0.0) | record["totals"], dict(record["metrics"])
         self.history, self.errors, self.best_top1 = list(record["history"]), list(record["errors"]), record["best_top1"]
-        self.best = prefixed(checkpoint.tensors, "best.")
+        self.best = without_prefix(checkpoint.tensors, "best.")
         self.rewind(checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
         """Set model and optimiser to what they were when `tensors` were taken."""
-        self.learner.network.load_state_dict(prefixed(tensors, "model."))
+        self.learner.network.load_state_dict(without_prefix(tensors, MODEL))
         optimiser_state.restore(self.learner.network, self.learner.optimiser, tensors)
 
     def position(self, leg: Leg) -> Position:
@@ -125,14 +126,14 @@ class State:
         return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
 
     def done(self, leg: Leg) -> bool:
-        """Return whether the leg has come to its last epoch, or to the end of its patience."""
+        """Return whether the leg has reached its last epoch or the end of its patience."""
         waited = len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
-        """Step the optimiser; or return what in loss, gradients or result is not finite, "" where all of it is.
+        """Step the optimiser. Return what in the loss, the gradients or the result is not finite; "" if all of it is.
 
-        There are no gradients where every image of the step was refused; then nothing changes.
+        There are no gradients if every image of the step was refused; then nothing changes.
         """
         learner = self.learner
         if gradients is None:
@@ -141,7 +142,7 @@ class State:
             return "the loss"
         for parameter, value in zip(learner.parameters, gradients.values, strict=True):
             parameter.grad = value
-        # names are asked for only when something is wrong: walking a deep network for them takes milliseconds a step
+        # Names are looked up only if something is wrong: walking a deep network for them takes milliseconds a step.
         if not finite(value for value in gradients.values if value is not None):
             return first_nonfinite(gradients_of(learner.network)) or ""
         optimiser_state.set_rate(learner.optimiser, rate)
@@ -163,7 +164,7 @@ class State:
                 self.totals[key] += value
 
     def note(self, split: str, result: Evaluation) -> bool:
-        """Remember a result; return whether it is the best on validation so far. Other splits choose nothing."""
+        """Keep the result of a split. Return whether it is the best on validation so far."""
         if split != VALIDATION:
             self.metrics[split] = summary(result)
             return False
@@ -176,7 +177,7 @@ class State:
         return better
 
     def next_epoch(self) -> EpochEnd:
-        """Close the epoch's sums and stand at the beginning of the next epoch."""
+        """Move to the beginning of the next epoch, and return what this one came to."""
         totals = self.totals
         images = max(1.0, totals["images"])
         main, total, top1 = (totals[key] / images for key in ("main", "total", "correct"))
@@ -187,21 +188,16 @@ class State:
         return event
 
     def next_leg(self) -> At:
-        """Stand at the beginning of the next leg."""
+        """Move to the beginning of the next leg, and return where that is."""
         self.at = replace(self.at, stage=self.at.stage + 1, samples=0)
         return self.at
 
     def choose(self) -> None:
-        """Take the weights to keep: the best on validation where that exists, else the last."""
+        """Take the weights to keep: the best on validation if it was scored, else the last."""
         if self.best:
             self.learner.network.load_state_dict(self.best)
 
     @property
     def chosen(self) -> str:
-        """Which weights are kept."""
+        """The weights that are kept, in words."""
         return f"best on validation ({100 * self.best_top1:.2f} %)" if self.best else "last step"
-
-
-def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with `prefix`, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -268,7 +268,7 @@ def test_what_does_not_fit_in_a_later_leg_is_found_before_the_first_step(tmp_pat
     for second, message in (
         (narrow(model=Model("vgg-a", {"size": 32})), "--preprocess.size is 28"),
         (narrow(rates={"haed.*": 0.0}), "matches no layer"),
-        (narrow(model=Model("lenet-5", {"widths": (3, 5)}), begin="first-and-last"), "finds no place"),
+        (narrow(model=Model("lenet-5", {"widths": (3, 5)}), begin="first-and-last"), "does not fit"),
     ):
         with pytest.raises(UserError, match=message):
             train(configured(photos, narrow(), second), tmp_path / "run")

@@ -190,7 +190,7 @@ def test_what_is_likely_to_disappoint_is_said(capsys: pytest.CaptureFixture[str]
     assert "warm-up" not in notes(capsys, f"{long} 4")
     assert "warm-up" not in notes(capsys, f"{long} 13 --schedule.warmup-share 0.3")
     few = (
-        "16 training images are few to begin at random with; trained weights serve better: --init googlenet:bvlc, or "
+        "16 training images are few for random weights; trained ones are a better beginning: --init googlenet:bvlc, or "
         "another of `imclass weights`, or a model of yours"
     )
     assert few in notes(capsys, long.removesuffix(" --schedule.warmup"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imclass.app.runs import signals
-from imclass.app.runs.signals import AS_ONE, STOPPING, ending, listening
+from imclass.app.runs.signals import AS_ONE, STOPPING, interrupt_at_signals, listen
 from imclass.core.errors import Interrupted
 
 
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 @pytest.mark.parametrize("number", STOPPING)
 def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, clock: list[float]) -> None:
     lines: list[str] = []
-    with listening(lines.append, lambda: "there is a checkpoint") as stop:
+    with listen(lines.append, lambda: "there is a checkpoint") as stop:
         stop.started = True
         assert not stop.asked()
         signal.raise_signal(number)
@@ -39,18 +39,19 @@ def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, c
         clock[0] = AS_ONE
         with pytest.raises(Interrupted, match=r"^stopped at once; there is a checkpoint$"):
             signal.raise_signal(number)
-    assert lines == [signals.line(number)]
+    assert lines == [signals.acknowledgement(number)]
     assert signal.getsignal(number) is signal.default_int_handler
 
 
 def test_what_is_said() -> None:
-    assert signals.line(signal.SIGINT).startswith("Ctrl-C: saving after this step; press it again to stop at once")
-    assert signals.line(signal.SIGHUP).startswith("SIGHUP: saving after this step; a second signal stops at once")
+    interrupted, hung_up = map(signals.acknowledgement, (signal.SIGINT, signal.SIGHUP))
+    assert interrupted.startswith("Ctrl-C: saving after this step; press it again to stop at once")
+    assert hung_up.startswith("SIGHUP: saving after this step; a second signal stops at once")
 
 
 def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) -> None:
     lines: list[str] = []
-    with listening(lines.append) as stop:
+    with listen(lines.append) as stop:
         with pytest.raises(Interrupted, match=r"^stopped before the first step$"):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)  # the same one, delivered twice while it ends
@@ -59,7 +60,7 @@ def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) ->
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_command_ends_at_any_of_them(number: int, clock: list[float]) -> None:
-    with ending():
+    with interrupt_at_signals():
         with pytest.raises(Interrupted, match=r"^interrupted$"):
             signal.raise_signal(number)
         signal.raise_signal(number)  # delivered twice
@@ -80,7 +81,7 @@ def test_an_interrupt_within_exec_keeps_the_exit_code(raised: str, code: int, tm
 
 
 def test_without_anybody_to_tell(clock: list[float]) -> None:
-    with listening() as stop:
+    with listen() as stop:
         stop.started = True
         signal.raise_signal(signal.SIGTERM)
         assert stop.asked()
@@ -88,7 +89,7 @@ def test_without_anybody_to_tell(clock: list[float]) -> None:
 
 def test_what_is_ignored_stays_so(clock: list[float]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with listening() as stop:
+    with listen() as stop:
         signal.raise_signal(signal.SIGHUP)
         assert not stop.asked()
 
@@ -97,7 +98,7 @@ def test_outside_the_main_thread_signals_are_left_alone(clock: list[float]) -> N
     found: list[Any] = []
 
     def run() -> None:
-        with listening() as stop:
+        with listen() as stop:
             found.extend([signal.getsignal(signal.SIGINT), stop.asked()])
 
     thread = threading.Thread(target=run)

@@ -34,10 +34,8 @@ def sizes(n: int) -> np.ndarray:
     return np.full((n, 2), 12)
 
 
-def augment(
-    images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray, repeat: int = 0
-) -> np.ndarray:
-    return apply(images, choose(sizes(len(ids)), rules, draws, ids, repeat), FILL[: images.shape[1]])
+def augment(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
+    return apply(images, choose(sizes(len(ids)), rules, draws, ids), FILL[: images.shape[1]])
 
 
 def by_loop(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
@@ -75,7 +73,6 @@ def test_a_sample_is_the_same_in_any_company() -> None:
     assert np.array_equal(np.concatenate(parts), whole[order])
     assert not np.array_equal(whole, augment(images, rules, Draws(1, 2), ids))  # another epoch
     assert not np.array_equal(whole, augment(images, rules, Draws(2, 1), ids))  # another seed
-    assert not np.array_equal(whole, augment(images, rules, Draws(1, 1), ids, repeat=1))
 
 
 def test_an_empty_batch_stays_empty() -> None:

@@ -17,13 +17,13 @@ from imclass.app.cli.options import base
 from imclass.app.cli.words import parse
 from imclass.core.codec import flatten, hints_of, to_json
 from imclass.core.config import Augment, Training
-from imclass.core.override import NONE
+from imclass.core.override import EMPTY
 from imclass.core.tables import Found
 
 NARROWEST = 40  # columns of help that can still be read
 ROW = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
 KINDS = "  --augment.KIND.X: fields of a kind of augmentation, which is added where a stage has none:"
-RATES = "  --rates.LAYER: a factor on the learning rate of layers whose names match; the last match wins, 0 freezes"
+RATES = "  --rates.LAYER: factor on the learning rate of layers whose names match; the last match wins, 0 freezes"
 
 
 def explain(kind: type, program: str) -> None:
@@ -54,7 +54,7 @@ def explain_train(words: Sequence[str]) -> None:
     explain(Train, "imclass train")
     if own.recipe is None:
         return
-    from imclass.training.kinds import kinds_in  # with the recipe's own imports, which plain help can do without
+    from imclass.training.kinds import kinds_in  # it imports torch, which help without a recipe can do without
 
     context = context_of(own.common)
     training, execution = base(own, context)
@@ -75,20 +75,20 @@ def option_lines(value: Any, training: Training) -> list[str]:
         if now is None or key in ("recipe", "split.kind") or key.startswith("model.row"):
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
-        shown = (" ".join(map(str, now)) or NONE) if isinstance(now, list) else str(now)
+        shown = (" ".join(map(str, now)) or EMPTY) if isinstance(now, list) else str(now)
         lines.append(f"{f'  --{name} {shown}':44} {comment(value, key.split('.'))}".rstrip())
     return lines
 
 
-def entry_of(values: tuple[Any, ...], name: str) -> Any:
-    """Return the value of a tuple that a number or, of several kinds, a kind's name stands for."""
+def item_named(values: tuple[Any, ...], name: str) -> Any:
+    """Return the value of a tuple at a number or, in a list of kinds, the one of the kind of this name."""
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 
 def comment(value: Any, names: Sequence[str]) -> str:
     """Return the comment beside the field that dotted names lead to; "" where there is none."""
     for name in names[:-1]:
-        value = entry_of(value, name) if isinstance(value, tuple) else getattr(value, name)
+        value = item_named(value, name) if isinstance(value, tuple) else getattr(value, name)
     for kind in type(value).__mro__[:-1]:
         found = re.search(rf"^    {names[-1]}: .*?  # (.*)$", inspect.getsource(kind), re.MULTILINE)
         if found:

@@ -19,7 +19,7 @@ from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERB
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
 from imclass.app.cli.streams import flush, safe_streams
 from imclass.app.cli.words import no_option, option_hints, parse
-from imclass.app.runs.signals import ending
+from imclass.app.runs.signals import interrupt_at_signals
 from imclass.app.runs.single import check_single, wait_for_first
 from imclass.core.errors import UserError
 from imclass.core.text import nearest, printable
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    atexit.register(gc.freeze)  # Python would look through all of torch for cycles, half a second for nothing
-    with safe_streams(), ending():
+    atexit.register(gc.freeze)  # else Python searches all of torch for cycles at exit, which takes half a second
+    with safe_streams(), interrupt_at_signals():
         try:
             code = dispatch(words)
             sys.stdout.flush()  # here, where a full disk or a reader that has left can still be met

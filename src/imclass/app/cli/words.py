@@ -58,7 +58,7 @@ def parse(kind: type, words: Sequence[str], program: str) -> tuple[Any, dict[str
         if negative:
             key, given = path + dot + last.removeprefix("no_"), ["false", *given]
         if key not in hints:
-            others.pop(key, None)  # what is given twice stands where it is given last
+            others.pop(key, None)  # an option that is given twice counts where it is given last
             others[key] = Words(given)
             continue
         room = 0 if hints[key] is bool and not negative else 1

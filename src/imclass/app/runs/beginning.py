@@ -1,4 +1,4 @@
-"""What a run begins from where `init` names a model: its network and preprocess, then its weights."""
+"""A run begun from the model that `init` names: from its network and preprocess, then from its weights."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt64
 from torch import Tensor
 
-from imclass.app.load import load_network, spelled
+from imclass.app.load import load_network, spelling
 from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
@@ -22,17 +22,17 @@ from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Context
 from imclass.training.plan import Leg
 
-KEPT = ("name", "path", "licence", "digest")  # facts of the data of the source
+KEPT = ("name", "path", "licence", "digest")  # of the facts of the data that the source was trained on
 
 
 @dataclass(frozen=True)
-class Source:
+class InitModel:
     """The model that `init` names, and the SHA-256 of its tensors."""
 
     name: str
     classifier: NetworkClassifier
     digest: str
-    notes: tuple[str, ...]  # what the user should know of it
+    notes: tuple[str, ...]  # for the user, a sentence each
 
     @property
     def mean_image(self) -> Tensor | None:
@@ -42,7 +42,7 @@ class Source:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What a model file that began from this one says of it: fields of its header."""
+        """The fields that this model adds to the header of one that begins from it."""
         header = self.classifier.file_header
         data = {key: header.data[key] for key in KEPT if header.data.get(key)}
         found = {
@@ -58,11 +58,11 @@ class Source:
         return {"licence": header.licence, "init": {key: value for key, value in found.items() if value}}
 
 
-def open_source(training: Training, context: Context) -> Source | None:
-    """Return the model that a config's `init` names, verified; `None` where it names none."""
+def open_init(training: Training, context: Context) -> InitModel | None:
+    """Return the model that a config's `init` names, verified; `None` if that is empty."""
     if not training.init:
         return None
-    name, notes = spelled(training.init), list[str]()
+    name, notes = spelling(training.init), list[str]()
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
@@ -71,34 +71,32 @@ def open_source(training: Training, context: Context) -> Source | None:
     if training.init_digest not in ("", digest):
         raise UserError(
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
-            f"{digest[:12]}; leave --init-digest out, or configure the run again, to begin from what it is now"
+            f"{digest[:12]}; to begin from what it is now, leave --init-digest out, or configure the run again"
         )
-    return Source(name, classifier, digest, tuple(notes))
+    return InitModel(name, classifier, digest, tuple(notes))
 
 
 def adopt(training: Training, context: Context) -> Training:
     """Return a config with network, row, normalisation and preprocess of the model that `init` names.
 
-    Where the digest of that model stands in the config, this has been done, and what was set since is kept.
+    If the config has the digest of that model, this was done before, and what was set since then is kept.
     """
-    if not training.init or training.init_digest:
-        return training
-    source = open_source(training, context)
+    source = None if training.init_digest else open_init(training, context)
     if source is None:
         return training
     made = source.classifier
-    model = Model(made.name, dict(made.row), values(made.network.mean), values(made.network.std))
+    model = Model(made.name, dict(made.row), channel_means(made.network.mean), channel_means(made.network.std))
     model = replace(model, mean_image=source.mean_image is not None)
     return replace(training, init=source.name, init_digest=source.digest, model=model, preprocess=made.preprocess)
 
 
-def values(buffer: Tensor) -> tuple[float, ...]:
+def channel_means(buffer: Tensor) -> tuple[float, ...]:
     """Return the mean of each channel, as the shortest decimals that are the same float32."""
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
-def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs with the first one's network made and filled from the source, and what was taken in words."""
+def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
+    """Return the legs, the first with its network made and filled from the source, and notes on what was taken."""
     first = legs[0].make()
     begun = (replace(legs[0], drawn=first), *legs[1:])
     if source is None:
@@ -108,16 +106,16 @@ def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, 
     return begun, taken
 
 
-def contents_with(train: Dataset, source: Source | None) -> UInt64[np.ndarray, "_"]:
-    """Return the contents of all images that the weights will have been trained on, those of the source included."""
+def contents_with(train: Dataset, source: InitModel | None) -> UInt64[np.ndarray, "_"]:
+    """Return the contents of all images that the weights will be trained on or were, by the source."""
     before = source.classifier.trained_on if source is not None else None
     return train.contents() if before is None else np.union1d(train.contents(), before.numpy())
 
 
-def facts_of(legs: Sequence[Leg], source: Source | None) -> dict[str, Tensor]:
+def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
     """Return what is computed from the training data: the mean that each leg subtracts, once for each preprocess.
 
-    A mean image of the source's is taken where it has the size.
+    The mean image of the source is taken if it has the size.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None

@@ -2,7 +2,7 @@
 
 import sys
 
-from imclass.app.runs.progress import LeftOut, left_alone
+from imclass.app.runs.progress import LeftOut, unpaired_lines
 from imclass.core.contracts import Refused
 from imclass.core.text import printable
 from imclass.training.events import Evaluated, Event, NonFinite, Saved, StepEnd
@@ -26,7 +26,7 @@ class Book:
             case StepEnd():
                 self.write(book_step(event))
                 self.refuse(event.refused)
-                for line in left_alone(event):
+                for line in unpaired_lines(event):
                     self.write(f"\n{line}\n")
             case Evaluated():
                 self.write(book_test(event))

@@ -1,4 +1,4 @@
-"""A recipe's config with what a user chose instead, the network and preprocess of `init` included."""
+"""A recipe's config with the user's choices, and with the network and preprocess of `init`."""
 # Tested in tests/app/cli/test_options.py
 
 import inspect
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_type_hints
 
-from imclass.app.load import spelled
+from imclass.app.load import spelling
 from imclass.app.runs.beginning import adopt
 from imclass.app.runs.elsewhere import check_fields
 from imclass.core.codec import from_json, hints_of, to_json
 from imclass.core.config import Model, Training
 from imclass.core.errors import UnknownKey, UserError
-from imclass.core.override import Words, override, typed
+from imclass.core.override import Words, option_of, override, typed
 from imclass.core.tables import Found
 from imclass.core.text import nearest
 from imclass.models.classifier import networks
 from imclass.store.context import Context, find_in, open_context
 from imclass.training.kinds import kinds_in
 
-STAGED = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of what a stage has for itself
+STAGED = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of the model and the preprocess of a stage
 
 
 def recipes(context: Context | None = None) -> Found:
-    """Every recipe there is, by name."""
+    """Return the table of all recipes."""
     return find_in(context, "imclass.recipes", "RECIPES", "recipe")
 
 
@@ -34,45 +34,51 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
         return overridden(recipe, choices, context)
     make = recipes(context)[recipe]
     hints = get_type_hints(make)
-    own = [name for name in choices if name in inspect.signature(make).parameters]
-    made = make(**{n: from_json(hints.get(n, Any), typed(object, choices.pop(n), n), f"--{n}") for n in own})
+    names = [name for name in choices if name in inspect.signature(make).parameters]
+    made = make(**{n: from_json(hints.get(n, Any), typed(object, choices.pop(n), n), f"--{n}") for n in names})
     if not isinstance(made, Training):
         raise UserError(f"the recipe {recipe!r} returns {type(made).__name__} and not a Training; change its function")
     return overridden(made, choices, context)
 
 
 def overridden(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
-    """Return a config with other values at dotted keys; after "model.", a field of the network's row is one, too.
+    """Return a config with other values at dotted keys. Fields of the network's row follow "model." directly.
 
-    Another network begins with its own row. With `init`, the model and the preprocess that are changed are those of the
-    model that it names. A stage's own model and preprocess begin as the run's.
+    Another network begins with its row in the table. With `init`, the changes are made to the model and preprocess of
+    the MODEL that it names. The model and preprocess of a stage begin as copies of the run's.
     """
     fields, kinds = hints_of(Training), kinds_in(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
-    if isinstance(init := typed(str, changes.get("init", training.init), "init"), str):
-        changes |= {"init": spelled(init)} if "init" in changes else {}
-        if spelled(init) != training.init:
-            training = replace(training, init=spelled(init), init_digest="")
+    init = typed(str, changes.get("init", training.init), "init")
+    if isinstance(init, str):  # any other value is refused below, like that of every field
+        changes |= {"init": spelling(init)} if "init" in changes else {}
+        if spelling(init) != training.init:
+            training = replace(training, init=spelling(init), init_digest="")
         training = adopt(training, context or open_context())
     staged = {key: changes.pop(key) for key in [*changes] if STAGED.match(key)}
     model, changes = with_row(training.model, "model", changes, context)
-    training = override(replace(training, model=model), changes, kinds)
+    return override_stages(override(replace(training, model=model), changes, kinds), staged, context)
+
+
+def override_stages(training: Training, changes: dict[str, Any], context: Context | None) -> Training:
+    """Return a config with other values in the models and preprocesses of stages."""
     stages = list(training.stages)
-    for i, field in sorted({(int(m[1]), m[2]) for m in map(STAGED.match, staged) if m and int(m[1]) < len(stages)}):
+    places = {(int(match[1]), match[2]) for match in map(STAGED.match, changes) if match}
+    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` refuses other numbers
         begun = getattr(stages[i], field) or getattr(training, field)
         if field == "model":
-            begun, staged = with_row(begun, f"stages.{i}.model", staged, context)
+            begun, changes = with_row(begun, f"stages.{i}.model", changes, context)
         stages[i] = replace(stages[i], **{field: begun})
-    return override(replace(training, stages=tuple(stages)), staged, kinds)
+    return override(replace(training, stages=tuple(stages)), changes, kinds_in(context))
 
 
 def with_row(
     model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
 ) -> tuple[Model, dict[str, Any]]:
-    """Return the model that the changes under `prefix` begin from, and all changes with fields of its row under "row".
+    """Return the model that the changes under `prefix` are made to, and all changes with fields of its row under "row".
 
-    Another network begins with its own row.
+    Another network begins with its row in the table.
     """
     changed, common = dict(changes), hints_of(Model)
     network = str(typed(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))
@@ -88,5 +94,5 @@ def with_row(
             message = f"{network} has no field {name!r}{nearest(name, known)}"
             raise UnknownKey(message, key, [f"{prefix}.{field}" for field in known])
         value = to_json(typed(hints[name], changed.pop(key), key))
-        changed[f"{prefix}.row.{name}"] = from_json(hints[name], value, f"--{key.replace('_', '-')}")
+        changed[f"{prefix}.row.{name}"] = from_json(hints[name], value, option_of(key))
     return model, changed

@@ -78,10 +78,10 @@ class Run:
                 ) from None
             yield
 
-    def plan(self, training: Training, execution: Execution, usual: Any, data: Mapping[str, Any]) -> "Plan":
-        """Return what will stand in config.json; a directory that is not for this very run is a `UserError`.
+    def plan(self, training: Training, execution: Execution, default: Any, data: Mapping[str, Any]) -> "Plan":
+        """Return what config.json will hold. Raise `UserError` for a directory that is not for this very run.
 
-        `usual` is the network's row in its table, `data` the facts of the data.
+        `default` is the network's row in its table, `data` the facts of the data.
         """
         record = {
             "format": FORMAT,
@@ -98,7 +98,7 @@ class Run:
                 )
             return Plan(record)
         begun = read_begun(self.config, self.kinds)
-        lines = begun.difference(training, to_json(usual))
+        lines = begun.difference(training, to_json(default))
         if self.worked:
             self.compare(begun, lines, execution, data)
         if lines or not self.worked:  # before there is work, the data may have changed
@@ -106,7 +106,7 @@ class Run:
         return Plan(record, begun.runtime, read_facts(self.facts, begun.facts) if begun.facts else {})
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NOTHING) -> None:
-        """Make the directory, the facts of its data and its config.json, unless there is work in it already."""
+        """Write the facts of its data and its config.json into the directory, unless there is work in it already."""
         if self.worked:
             return
         try:
@@ -119,7 +119,7 @@ class Run:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
     def compare(self, begun: "Begun", lines: list[str], execution: Execution, data: Mapping[str, Any]) -> None:
-        """A `UserError` with every difference, unless this is the run that the folder was made for."""
+        """Raise `UserError` with every difference, unless this is the run that the folder was made for."""
         if not lines and begun.digest != data.get("digest"):
             lines = [f"the content of the data {data.get('path')}"]
         changed = [] if execution.plugins_changed else begun.changed(data.get("plugins", {}))
@@ -165,7 +165,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will stand in a run's config.json; and of this very run, if it has begun, its runtime and data's facts."""
+    """The content of a new config.json; and the runtime and facts of the run, if this very run has begun."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
@@ -179,9 +179,9 @@ class Begun:
     training: Training
     execution: Execution
     digest: str
-    digests: Mapping[str, str]  # SHA-256 of the user's own files that defined what it uses, such as "network tiny"
+    digests: Mapping[str, str]  # SHA-256 of the plugin files that defined what it uses, such as "network tiny"
     runtime: Runtime
-    facts: str  # the digest of what was computed from its data; empty where nothing was
+    facts: str  # the digest of what was computed from its data; empty if there is nothing
 
     def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that is not what it was."""
@@ -189,14 +189,14 @@ class Begun:
         states = {key: (self.digests.get(key, "ours")[:12], digests.get(key, "ours")[:12]) for key in keys}
         return [f"{key}: its file was {old}, and is {new}" for key, (old, new) in states.items() if old != new]
 
-    def difference(self, training: Training, usual: Mapping[str, Any]) -> list[str]:
-        """Return a line for each field that `training` has otherwise.
+    def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
+        """Return a line for each field that differs in `training`.
 
-        A field that the network's row did not have yet when the run began counts as `usual`, as it does in model files.
+        A field that the network's row did not have when the run began has its `default`, as it has in model files.
         A device or a precision is compared with what the run uses; "auto" agrees with anything.
         """
         model = self.training.model
-        row = {**usual, **model.row} if model.network == training.model.network else model.row
+        row = {**default, **model.row} if model.network == training.model.network else model.row
         before = replace(
             self.training,
             model=replace(model, row=row),
@@ -205,11 +205,11 @@ class Begun:
         )
         used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
         wishes = {key: wish for key in used if (wish := getattr(training, key)) != "auto"}
-        return difference(before, training) + reordered(before, training) + difference(used, used | wishes)
+        return difference(before, training) + rate_orders(before, training) + difference(used, used | wishes)
 
 
-def reordered(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage whose rates are the same in another order, which decides which one wins."""
+def rate_orders(before: Training, after: Training) -> list[str]:
+    """Return a line for each stage whose rates are equal but in another order, as the last that matches wins."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
         f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"

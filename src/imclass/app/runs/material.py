@@ -1,4 +1,4 @@
-"""What a run is made from: the images that it learns from, those that it is judged by, and the facts of both."""
+"""The images that a run learns from, those that it is judged by, and the facts of both."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,7 +89,7 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
 
 
 def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield a sentence for what is likely to disappoint: a long warm-up, few images."""
+    """Yield a sentence for each choice that is likely to disappoint: a long warm-up, few images."""
     for leg in legs:
         steps, taken = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
         if 3 * taken > steps:
@@ -100,7 +100,7 @@ def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
     images = len(legs[0].loader.dataset)
     if images < FEW and not config.init:
         yield (
-            f"{images:,} training images are few to begin at random with; trained weights serve better: "
+            f"{images:,} training images are few for random weights; trained ones are a better beginning: "
             "--init googlenet:bvlc, or another of `imclass weights`, or a model of yours"
         )
 
@@ -138,5 +138,5 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
 
 
 def models_of(config: Training) -> list[Model]:
-    """Return the networks of a config, those of stages with one of their own included."""
+    """Return the models of a config and of its stages."""
     return [config.model, *(stage.model for stage in config.stages if stage.model)]

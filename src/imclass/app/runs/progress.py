@@ -30,8 +30,8 @@ def counting(what: str, unit: str = "images") -> Iterator[Callable[[int, int], N
 
         def show(done: int, total: int) -> None:
             rate = done / max(1e-9, time.monotonic() - began)
-            said = f"{what}: {done:,} of {total:,}, {rate:,.1f} {unit}/s"
-            bar.update(task, completed=done, total=total, description=said)
+            text = f"{what}: {done:,} of {total:,}, {rate:,.1f} {unit}/s"
+            bar.update(task, completed=done, total=total, description=text)
 
         yield show
 
@@ -79,8 +79,8 @@ def means(main: float, top1: float, total: float) -> str:
     return f"loss {main:.4f}{more}  top-1 {100 * top1:.2f} %"
 
 
-def left_alone(event: StepEnd) -> Iterator[str]:
-    """Yield a line that names the images a step left out because batch norm had nothing to normalise them with."""
+def unpaired_lines(event: StepEnd) -> Iterator[str]:
+    """Yield a line that names the images that a step left out, each the only one left of its part, if there are any."""
     if event.alone:
         names = printable(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, as batch norm needs two images of a part: {names}"
@@ -129,7 +129,7 @@ class Screen:
                 self.sums.add(event)
                 self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
                 self.refuse(event.refused)
-                for line in left_alone(event):
+                for line in unpaired_lines(event):
                     self.say(line)
             case Evaluated():
                 self.sums.held_out.append(f"{event.split} {100 * event.result.top1:.2f} %" + (" (best)" * event.best))

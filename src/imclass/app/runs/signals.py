@@ -11,8 +11,8 @@ from types import FrameType
 from imclass.core.errors import Interrupted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Seconds in which signals count as one. A terminal that closes, `timeout`, and wrappers that pass Ctrl-C on while the
-# terminal sends it to all of its processes deliver it twice, which must not cost the steps since the last checkpoint.
+# Seconds within which signals count as one. A terminal that closes, `timeout`, and wrappers that pass on a Ctrl-C which
+# the terminal sends to all of its processes deliver it twice, which must not cost the steps since the last checkpoint.
 AS_ONE = 0.5
 
 Acknowledge = Callable[[str], None]
@@ -20,9 +20,9 @@ Acknowledge = Callable[[str], None]
 
 @dataclass
 class Stop:
-    """What signals have asked of a run, and what the run says of itself.
+    """Whether signals have asked a run to stop, and whether the run has started.
 
-    `started` is set once there is something new to save: until then the first signal ends the run at once.
+    The run sets `started` once there is something new to save. Until then the first signal ends it at once.
     """
 
     asked_at: float | None = None
@@ -34,12 +34,12 @@ class Stop:
 
 
 @contextlib.contextmanager
-def listening(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = str) -> Iterator[Stop]:
-    """Yield a `Stop` that Ctrl-C, SIGTERM and SIGHUP set, for the time of a block.
+def listen(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = str) -> Iterator[Stop]:
+    """Yield a `Stop` that Ctrl-C, SIGTERM and SIGHUP set while the block runs.
 
-    Raise `Interrupted` from the handler for a first signal before the run has `started`, and for one that comes more
-    than half a second after the first; `kept()` says then what there is of the run. `acknowledge` is called, in the
-    handler, with a line for the user.
+    The handler raises `Interrupted` for a first signal before the run has `started`, and for one that comes more than
+    half a second after the first; `kept()` is added to the message. For any other signal it calls `acknowledge` with a
+    line for the user.
     """
     stop = Stop()
 
@@ -54,18 +54,18 @@ def listening(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = 
         if not first:
             raise Interrupted("; ".join(filter(None, ("stopped at once", kept()))))
         if acknowledge is not None:
-            acknowledge(line(number))
+            acknowledge(acknowledgement(number))
 
-    with answered(answer):
+    with handle_signals(answer):
         yield stop
 
 
 @contextlib.contextmanager
-def ending() -> Iterator[None]:
-    """Raise `Interrupted` at Ctrl-C, SIGTERM and SIGHUP, for the time of a block.
+def interrupt_at_signals() -> Iterator[None]:
+    """Raise `Interrupted` at Ctrl-C, SIGTERM and SIGHUP while the block runs.
 
     A plain `KeyboardInterrupt` would do for Ctrl-C, but where one passes through `exec`, as it does while dataclasses
-    are made, Python ends with the signal although it was caught.
+    are made, Python dies of the signal even though it was caught.
     """
     asked_at = -AS_ONE
 
@@ -76,15 +76,15 @@ def ending() -> Iterator[None]:
             asked_at = now
             raise Interrupted("interrupted")
 
-    with answered(answer):
+    with handle_signals(answer):
         yield
 
 
 @contextlib.contextmanager
-def answered(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `answer` handle the signals that end a run, for the time of a block.
+def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let `answer` handle the signals that end a run while the block runs.
 
-    A signal that is ignored already stays so: `nohup` and shells that start something in the background ask for it.
+    A signal that is already ignored stays ignored, as `nohup` and shells with background jobs ask for.
     Outside the main thread signals are left alone.
     """
     here = threading.current_thread() is threading.main_thread()
@@ -97,8 +97,8 @@ def answered(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def line(number: int) -> str:
-    """Return what a user reads at the first signal."""
+def acknowledgement(number: int) -> str:
+    """Return the line that the user reads at the first signal."""
     if number == signal.SIGINT:
         return "Ctrl-C: saving after this step; press it again to stop at once without saving"
     return f"{signal.Signals(number).name}: saving after this step; a second signal stops at once without saving"

@@ -4,19 +4,19 @@ import contextlib
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_source, with_means
+from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
 from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
 from imclass.app.runs.expendable import Expendable
 from imclass.app.runs.log import Log
 from imclass.app.runs.material import doubts, open_training_data
 from imclass.app.runs.settle import settle
-from imclass.app.runs.signals import Acknowledge, listening
+from imclass.app.runs.signals import Acknowledge, listen
 from imclass.app.runs.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Execution, Training
-from imclass.core.contracts import Evaluation
+from imclass.core.contracts import Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import ModelHeader
 from imclass.evaluation.score import described, evaluate
@@ -30,16 +30,16 @@ from imclass.training.keeper import Keeper
 from imclass.training.kinds import kinds_in
 from imclass.training.loop import train
 from imclass.training.parallel import Alone
-from imclass.training.plan import Leg, Material, Watch, plan, resolve_models
+from imclass.training.plan import Leg, Splits, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT = Execution()
-VIEWS = 256  # scored at a time, at most; a processor is as fast with fewer large ones, and answers a signal sooner
+VIEWS = 256  # scored at a time, at most; with fewer large ones a processor is as fast, and answers a signal sooner
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that has passed every check and can begin or go on."""
+    """A run that has passed every check, and can begin or go on."""
 
     run: Run
     config: Training
@@ -47,7 +47,7 @@ class Job:
     legs: tuple[Leg, ...]
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
-    notes: tuple[str, ...]  # what a user should know before it begins
+    notes: tuple[str, ...]  # for the user, before it begins
 
     @property
     def steps(self) -> int:
@@ -72,11 +72,11 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
-    """Everything that can go wrong, before the first step: data, classes, sizes, device, directory, checkpoint.
+    """Return a run that can begin or go on. Raise `UserError` for anything wrong with it before the first step.
 
-    `dry` writes nothing. `given` are the keys of the config that the user set, where a recipe's value would give way.
+    `dry` writes nothing. `given` are the keys of the config that the user set: only a recipe's values may give way.
     """
-    run, source = replace(run, kinds=kinds_in(context)), open_source(config, context)
+    run, source = replace(run, kinds=kinds_in(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, context)
@@ -91,8 +91,8 @@ def prepare(
     config = resolve_models(config, context)
     origin = source.origin if source else {}
     header = ModelHeader("", {}, data.train.classes, config.preprocess, to_json(config), data.facts, **origin)
-    material = Material(data.train, tuple(data.held_out), contents_with(data.train, source))
-    legs = plan(config, material, header, execution, context, score)
+    splits = Splits(data.train, tuple(data.held_out), contents_with(data.train, source))
+    legs = plan(config, splits, header, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     tried: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def prepare(
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
         legs, taken = begin_first(with_means(legs, facts), source)
         first = legs[0].make()
-        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # frozen layers are tried as such
+        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the trial is of these
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
         used, tried = settle(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
@@ -114,7 +114,7 @@ def prepare(
 def perform(
     job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
 ) -> Generator[Event, None, None]:
-    """Iterate over the run's events, showing each to the log, TensorBoard, the curves and the given consumers.
+    """Yield the run's events, after showing each to the log, TensorBoard, the curves and the given consumers.
 
     A signal saves and stops; `acknowledge` is called at once, in its handler, with a line for the user.
     """
@@ -123,7 +123,7 @@ def perform(
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
         keeper, state = job.keeper(), job.state()
-        stop = stack.enter_context(listening(acknowledge, lambda: last_kept(keeper.checkpoints)))
+        stop = stack.enter_context(listen(acknowledge, lambda: last_kept(keeper.checkpoints)))
         keeper.asked_to_stop = stop.asked
         runtime.apply(job.runtime)
         job.run.cut(job.checkpoint)
@@ -153,6 +153,6 @@ def perform(
 
 
 def last_kept(checkpoints: Checkpoints) -> str:
-    """Return which checkpoint there is to go on from, if any."""
+    """Return a sentence on the checkpoint to go on from, if there is one."""
     names = checkpoints.names()
     return f"the last checkpoint is {names[-1]}" if names else ""

@@ -19,7 +19,7 @@ from imclass.store.context import Context
 
 
 def model_info(path: Path, context: Context) -> dict[str, Any]:
-    """Return all that a model file holds beside its tensors, how many values these have, and of how many images."""
+    """Return a model's header, with its file, the count of its parameters and that of the images it was trained on."""
     opened = open_model(path, context)
     say(opened.notes)
     found = unpack.networks_of(opened.classifier)

@@ -12,7 +12,7 @@ from imclass.core.randomness import Draws
 from imclass.data.augment.window import Image, scoped
 
 
-class Colour(Protocol):
+class ColourKind(Protocol):
     """A kind of augmentation that changes colours."""
 
     kind: ClassVar[str]
@@ -22,7 +22,7 @@ class Colour(Protocol):
         ...
 
 
-def is_colour(rule: object) -> TypeGuard[Colour]:
+def changes_colours(rule: object) -> TypeGuard[ColourKind]:
     """Return whether a rule changes colours."""
     return hasattr(rule, "colour")
 
@@ -31,14 +31,14 @@ def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
     """Return views in the colours that the rules give them, in their order; where none does, the views themselves."""
-    if not any(map(is_colour, rules)):
+    if not any(map(changes_colours, rules)):
         return views
-    chosen = [(rule, own) for rule, own in scoped(rules, draws) if is_colour(rule)]
+    chosen = [(rule, its_draws) for rule, its_draws in scoped(rules, draws) if changes_colours(rule)]
     painted = np.empty_like(views)
     for k, id in enumerate(ids.tolist()):
         view = np.array(views[k].transpose(1, 2, 0), order="C")  # sums over pixels depend on how they lie
-        for rule, own in chosen:
-            changed = rule.colour(view, own, id)
+        for rule, its_draws in chosen:
+            changed = rule.colour(view, its_draws, id)
             if changed.shape != view.shape or changed.dtype != np.uint8:
                 is_now, was = f"{changed.shape} {changed.dtype}", f"{view.shape} uint8"
                 raise UserError(f"the augmentation {rule.kind} made {is_now} of an image {was}; change its method")

@@ -21,15 +21,10 @@ class Flip(Augment):
     probability: Annotated[float, AtLeast(0), AtMost(1)] = 0.5
 
     def windows(
-        self,
-        before: Windows,
-        sizes: Int64[np.ndarray, "N 2"],
-        draws: Draws,
-        ids: Int64[np.ndarray, "N"],
-        repeat: int = 0,
+        self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
         """Return the windows, mirrored at random."""
-        return before.mirror(draws.uniform(ids, "mirror", repeat) < self.probability)
+        return before.mirror(draws.uniform(ids, "mirror") < self.probability)
 
 
 AUGMENTS = {"flip": Flip}

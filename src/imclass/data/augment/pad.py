@@ -21,16 +21,11 @@ class Pad(Augment):
     pixels: Annotated[int, AtLeast(0)] = 4  # on each side
 
     def windows(
-        self,
-        before: Windows,
-        sizes: Int64[np.ndarray, "N 2"],
-        draws: Draws,
-        ids: Int64[np.ndarray, "N"],
-        repeat: int = 0,
+        self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
         """Return the windows, each moved by up to `pixels` in both directions."""
         span = 2 * self.pixels + 1
-        top, left = ((draws.uniform(ids, way, repeat) * span).astype(np.int64) for way in ("top", "left"))
+        top, left = ((draws.uniform(ids, way) * span).astype(np.int64) for way in ("top", "left"))
         return before.move(top - self.pixels, left - self.pixels)
 
 

@@ -21,11 +21,11 @@ Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # as in the contracts, which impo
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """What is seen of each of N images.
+    """The part of each of N images that is shown.
 
     `boxes` are parts of the sources, resized to the network's size: left, top, right, bottom in pixels, not rounded.
-    Where there are none the preprocess decides. In the view that comes of it a window of the same size begins at (top,
-    left), which may lie outside, and is mirrored left-right where `mirrored` is true.
+    Without them the preprocess decides. In the resulting view a window of the same size begins at (top, left), which
+    may lie outside, and is mirrored left-right where `mirrored` is true.
     """
 
     top: Int64[np.ndarray, "N"]
@@ -49,44 +49,35 @@ class Windows:
         return np.stack([zeros, zeros, sizes[:, 1], sizes[:, 0]], axis=1)
 
 
-class Geometry(Protocol):
-    """A kind of augmentation that chooses windows. It sets `boxes` for all images or for none, whatever the draws."""
+class WindowKind(Protocol):
+    """A kind of augmentation that chooses windows. It sets `boxes` for all images or for none, for any draws."""
 
     def windows(
-        self,
-        before: Windows,
-        sizes: Int64[np.ndarray, "N 2"],
-        draws: Draws,
-        ids: Int64[np.ndarray, "N"],
-        repeat: int = 0,
+        self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return the windows that come of those chosen `before`; `sizes` are the sources' heights and widths."""
+        """Return the windows chosen `before`, changed; `sizes` are the sources' heights and widths."""
         ...
 
 
-def is_geometry(rule: object) -> TypeGuard[Geometry]:
-    """Return whether a rule chooses windows; a test that a `Protocol` itself makes takes longer than the choice."""
+def chooses_windows(rule: object) -> TypeGuard[WindowKind]:
+    """Return whether a rule chooses windows; `isinstance` with a `Protocol` would take longer than the choice."""
     return hasattr(rule, "windows")
 
 
 def choose(
-    sizes: Int64[np.ndarray, "N 2"],
-    rules: Sequence[Augment],
-    draws: Draws,
-    ids: Int64[np.ndarray, "N"],
-    repeat: int = 0,
+    sizes: Int64[np.ndarray, "N 2"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> Windows:
     """Return the windows that the rules choose, in their order, for images of these heights and widths."""
     zeros = np.zeros(len(ids), np.int64)
     windows = Windows(zeros, zeros, zeros.astype(bool))
-    for rule, own in scoped(rules, draws):
-        if is_geometry(rule):
-            windows = rule.windows(windows, sizes, own, ids, repeat)
+    for rule, its_draws in scoped(rules, draws):
+        if chooses_windows(rule):
+            windows = rule.windows(windows, sizes, its_draws, ids)
     return windows
 
 
 def scoped(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
-    """Yield each rule with the draws that are for it: two of a kind differ, and no other rule changes them."""
+    """Yield each rule with its draws: those of two rules of a kind differ, and no other rule changes them."""
     seen = Counter[str]()
     for rule in rules:
         yield rule, draws.within(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
@@ -94,7 +85,7 @@ def scoped(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Dr
 
 
 def takes_parts(rules: Sequence[Augment]) -> bool:
-    """Return whether the rules choose parts of the sources, so that views cannot be kept from epoch to epoch."""
+    """Return whether the rules choose parts of the sources: views cannot then be kept from epoch to epoch."""
     return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
@@ -109,7 +100,7 @@ def view(image: Image, windows: Windows, preprocess: Preprocess) -> Image:
 def apply(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return what the windows show of views, `fill` where they leave them; the views are not written to."""
+    """Return what the windows show of views, and `fill` outside of them. The views are not written to."""
     moves = windows.top.any() or windows.left.any()
     if not windows.mirrored.any():
         return shift(views, windows, fill) if moves else np.ascontiguousarray(views)
@@ -123,7 +114,7 @@ def shift(
 ) -> UInt8[np.ndarray, "N C H W"]:
     """Return the windows of views, not mirrored."""
     n, channels, height, width = views.shape
-    # What lies farther out than the view is large shows nothing of it, too, and need not be padded for.
+    # A window further out than the size of the view shows none of it either, and needs no more padding.
     top = np.minimum(np.maximum(windows.top, -height), height)
     left = np.minimum(np.maximum(windows.left, -width), width)
     tall, wide = abs(top).max(), abs(left).max()

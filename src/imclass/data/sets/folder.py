@@ -58,7 +58,7 @@ class FolderDataset:
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, "N"]:
-        """Return the hash of each name."""
+        """The id of each image: the hash of its name."""
         return ids_of(self.files)
 
     def __len__(self) -> int:
@@ -74,15 +74,15 @@ class FolderDataset:
 
     @cached_property
     def hashes(self) -> UInt64[np.ndarray, "N"]:
-        """Return 64 bits for each file."""
+        """64 bits for each file."""
         return contents_of_files([Path(self.origin.path) / file for file in self.files], self.digests)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return 64 bits for each file, which is read when they are first asked for, unless its digest is kept."""
+        """Return 64 bits for each file. At the first call, files without a kept digest are read."""
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 over names and contents; a file that cannot be read counts by the reason."""
+        """Return the SHA-256 over names and contents; one that cannot be read counts by the code of its refusal."""
         return digest_of(self)
 
 

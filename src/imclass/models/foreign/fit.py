@@ -15,10 +15,9 @@ from imclass.core.text import nearest, printable
 from imclass.models.classifier import row_of, shape
 from imclass.models.entry import Foreign, NetworkEntry
 from imclass.models.layers.sizes import map_side
-from imclass.models.network import Network
+from imclass.models.network import NORMALISATION, Network
 
 OWN = "imclass"  # the library whose names are our own
-NORMALISATION = ("mean", "std")  # buffers that no other library has
 COUNTER = "num_batches_tracked"  # of a batch norm; files from before PyTorch 0.4 have none
 SIDES = "sides."
 NOTHING: Mapping[str, Any] = MappingProxyType({})
