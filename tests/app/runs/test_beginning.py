@@ -139,7 +139,10 @@ def test_a_mean_image_is_kept(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("init", "message"),
     [
-        ("nowhere", "--init there is no model file nowhere"),
+        (
+            "nowhere",
+            "--init: there is no model file nowhere; give a run, one of its legs or checkpoints, or a model file",
+        ),
         ("lenet-5:none", "no published weights are called 'lenet-5:none'"),
         (3, "--init is 3; it must be text"),
     ],

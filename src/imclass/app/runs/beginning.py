@@ -61,12 +61,14 @@ class Source:
 def open_source(training: Training, context: Context) -> Source | None:
     """Return the model that a config's `init` names, verified; `None` where it names none."""
     if not training.init:
+        if len(training.stages) == 1 and training.stages[0].begin == "first-and-last":
+            raise UserError("--begin first-and-last takes layers of a model, and there is none; name one with --init")
         return None
     name, notes = spelled(training.init), list[str]()
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
-        raise UserError(f"--init {error}") from None
+        raise UserError(f"--init: {error}") from None
     digest = tensors_digest(classifier.network.state_dict())
     if training.init_digest not in ("", digest):
         raise UserError(
