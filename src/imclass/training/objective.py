@@ -110,7 +110,7 @@ class Learner:
             form = " x ".join(map(str, losses.shape)) or "one number"
             why = f"the loss of objective {self.objective.kind} is {form} for {len(targets)} images"
             raise UserError(f"{why}; return one number an image, not yet added or averaged")
-        if not losses.requires_grad:
+        if scores.requires_grad and not losses.requires_grad:  # scores have none where all that leads to them is frozen
             why = f"the loss of objective {self.objective.kind} has no gradient"
             raise UserError(f"{why}; compute it from the scores as they come, without `detach` or numpy")
         return losses
