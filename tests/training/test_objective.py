@@ -99,12 +99,12 @@ def test_what_is_not_finite_is_named() -> None:
 
 def total(scores: Tensor, targets: OneOf) -> Tensor:
     """What a kind may not give: one number for a batch."""
-    return functional.cross_entropy(scores, targets.labels)
+    return functional.cross_entropy(scores, torch.as_tensor(targets.labels))
 
 
 def apart(scores: Tensor, targets: OneOf) -> Tensor:
     """What a kind may not give: losses without a gradient."""
-    return functional.cross_entropy(scores.detach(), targets.labels, reduction="none")
+    return functional.cross_entropy(scores.detach(), torch.as_tensor(targets.labels), reduction="none")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,8 @@ def test_a_kind_that_gives_no_loss_an_image_is_refused(
 
 
 def test_frozen_heads_have_losses_without_gradients() -> None:
-    leg = leg_of(noise(4, 80), Model("googlenet", {"size": 80, "width": 0.125}), 80, batch=4, rates={"*": 0, "head": 1})
+    rates = {"*": 0.0, "head": 1.0}
+    leg = leg_of(noise(4, 80), Model("googlenet", {"size": 80, "width": 0.125}), 80, batch=4, rates=rates)
     learner = entered(leg).learner
     found = gradients(leg, learner)
     assert found.total > found.main and len(found.values) == 2

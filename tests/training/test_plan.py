@@ -80,7 +80,7 @@ def test_a_pattern_of_no_layer_is_found_before_anything_is_made() -> None:
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"preprocess": Preprocess(32, "grey", "squash")}, "stage late: --stages.1.preprocess.size is 32, and --stages.1"),
+        ({"preprocess": Preprocess(32, "grey", "squash")}, "stage late: --stages.1.preprocess.size is 32, and"),
         ({"rates": {"fc": 1.0}}, "stage late: --stages.1.rates.fc matches no layer"),
         ({"model": Model("resnet-cifar-20"), "preprocess": Preprocess(32, "grey"), "begin": "fresh", "batch": 1},
          "stage late: --stages.1.batch 1 is too small"),

@@ -25,7 +25,7 @@ from tests.support.small import tree
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
 OTHERS = {
     "stages.0.name": "first",
-    "begin": "first-and-last",
+    "begin": "fresh",
     "patience": "4 --validation 0.25",
     "keep-start": "--keep-start",
     "epochs": "3",

@@ -113,9 +113,7 @@ def test_another_model_of_that_name_is_refused_when_the_run_goes_on(folder: Path
     next(iter(train(config, "run")))
     Path("run/checkpoints").mkdir(exist_ok=True)  # as if it had saved something
     create(Model("lenet-5", ROW), ("dog", "emu", "cat"), VIEW, seed=8).save(folder / "old.safetensors")
-    with pytest.raises(
-        UserError, match=r"\n  init: the SHA-256 of the tensors of old.safetensors was \w{12}, and is \w{12}\n"
-    ):
+    with pytest.raises(UserError, match=r"\n  init: the SHA-256 of the tensors of old.safetensors was \w{12}, and is"):
         train("mnist-lenet", "run", data="pets", batch=8, epochs=2, init="old.safetensors")
     with pytest.raises(UserError, match=r"--init old.safetensors has changed: the SHA-256 of its tensors was"):
         train(config, "run")
@@ -163,7 +161,7 @@ def test_an_ensemble_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["evaluate", *words]) == 0
     capsys.readouterr()
     assert main(["train", "mnist-lenet", "--init", "both.safetensors", "--dry-run"]) == 2
-    assert "--init both.safetensors is not one network" in capsys.readouterr().err
+    assert "--init: both.safetensors is not one network" in capsys.readouterr().err
 
 
 def test_a_home_and_a_pinned_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
