@@ -178,6 +178,10 @@ def test_difference_says_before_and_now() -> None:
     ]
 
 
+def test_difference_names_what_is_empty() -> None:
+    assert difference(CONFIG, replace(CONFIG, init="run")) == ["init: empty before, run now"]
+
+
 def test_difference_sees_another_stage() -> None:
     assert "stages.1.epochs: absent before, 1 now" in difference(CONFIG, TWO_STAGES)
 

@@ -1,13 +1,16 @@
 """What is minimised: parts that sum to the whole, auxiliary heads, dropout that follows seed, step and part."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from imclass.core.config import CrossEntropy, Model
+from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.models.layers.dropout import Dropout
 from imclass.training.finite import finite, first_nonfinite
@@ -92,3 +95,35 @@ def test_what_is_not_finite_is_named() -> None:
     fine, huge, bad = torch.ones(3), torch.full((3,), 1e30), torch.tensor([1.0, float("nan")])
     assert finite([fine, huge]) and not finite([fine, bad])  # the norm of huge ones overflows, and they are finite
     assert first_nonfinite([("a", fine), ("b", bad)]) == "b" and first_nonfinite([("a", huge)]) is None
+
+
+def total(scores: Tensor, targets: OneOf) -> Tensor:
+    """What a kind may not give: one number for a batch."""
+    return functional.cross_entropy(scores, torch.as_tensor(targets.labels))
+
+
+def apart(scores: Tensor, targets: OneOf) -> Tensor:
+    """What a kind may not give: losses without a gradient."""
+    return functional.cross_entropy(scores.detach(), torch.as_tensor(targets.labels), reduction="none")
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [(total, "cross-entropy is one number for 8 images; return one"), (apart, "cross-entropy has no gradient")],
+)
+def test_a_kind_that_gives_no_loss_an_image_is_refused(
+    loss: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean would be divided by the images a second time, and learn at a fraction of the rate, unnoticed."""
+    monkeypatch.setattr(CrossEntropy, "loss", lambda self, scores, targets: loss(scores, targets))
+    leg = leg_of(noise(8, 28, 1), Model("lenet-5"), 28, "grey")
+    with pytest.raises(UserError, match=message):
+        gradients(leg, entered(leg).learner)
+
+
+def test_frozen_heads_have_losses_without_gradients() -> None:
+    rates = {"*": 0.0, "head": 1.0}
+    leg = leg_of(noise(4, 80), Model("googlenet", {"size": 80, "width": 0.125}), 80, batch=4, rates=rates)
+    learner = entered(leg).learner
+    found = gradients(leg, learner)
+    assert found.total > found.main and len(found.values) == 2

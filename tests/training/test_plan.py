@@ -1,5 +1,7 @@
 """Stages as legs: what each inherits, what is checked, and which images of a batch can be learned from."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +75,18 @@ def test_under_batch_norm_a_part_of_one_image_cannot_be_learned_from(
 def test_a_pattern_of_no_layer_is_found_before_anything_is_made() -> None:
     with pytest.raises(UserError, match="matches no layer"):
         leg_of(noise(16, 28, 1), LENET, 28, "grey", rates={"tail": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"preprocess": Preprocess(32, "grey", "squash")}, "stage late: --stages.1.preprocess.size is 32, and"),
+        ({"rates": {"fc": 1.0}}, "stage late: --stages.1.rates.fc matches no layer"),
+        ({"model": Model("resnet-cifar-20"), "preprocess": Preprocess(32, "grey"), "begin": "fresh", "batch": 1},
+         "stage late: --stages.1.batch 1 is too small"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_later_stage_names_its_options(second: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        legs_of(noise(16, 28, 1), (stage(), stage(name="late", **second)), LENET, Preprocess(28, "grey", "squash"))
+    assert str(caught.value).startswith(message)

@@ -164,6 +164,8 @@ def described(kind: Any) -> str:
         names = ", ".join(f.name for f in dataclasses.fields(kind))
         return f"an object with the fields of {getattr(kind, '__name__', kind)}: {names}"
     arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is dict:
+        return f"names, each with {described(arguments[1])}"
     if typing.get_origin(kind) is tuple and arguments:
         many = "numbers" if arguments[0] in (int, float) else "values"
         return f"any number of {many}" if arguments[-1] is ... else f"{len(arguments)} {many}"
@@ -219,4 +221,5 @@ def difference(before: Any, after: Any) -> list[str]:
     """Return a line for each field in which two configs differ: "schedule.rate: 0.1 before, 0.2 now"."""
     old, new = flatten(to_json(before)), flatten(to_json(after))
     keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
-    return [f"{k}: {old.get(k, 'absent')} before, {new.get(k, 'absent')} now" for k in keys]
+    was, now = ({k: "empty" if v == "" else v for k, v in values.items()} for values in (old, new))
+    return [f"{k}: {was.get(k, 'absent')} before, {now.get(k, 'absent')} now" for k in keys]

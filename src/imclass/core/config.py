@@ -146,7 +146,7 @@ class Stage:
     kind: Literal["descend"] = "descend"  # how weights are found: by gradient descent
     model: Model | None = None  # another network from here on
     preprocess: Preprocess | None = None  # another size or scale from here on
-    begin: Literal["continue", "fresh", "first-and-last"] = "continue"
+    begin: Literal["continue", "fresh", "first-and-last"] = "continue"  # with all weights that fit, none, or VGG's
     rates: dict[str, float] = field(default_factory=dict)  # factor by layer pattern, the last match wins; 0 freezes
     patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement that end the stage; 0: none do
     keep_start: bool = False  # the weights that it begins from are scored as well, and may be chosen

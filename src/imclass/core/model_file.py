@@ -111,7 +111,7 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
         why = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no whole checkpoint"
         raise UserError(f"{why}; give its `imclass train` command again, and then this one")
     if not path.is_file():
-        raise UserError(f"there is no model file {path}; give the directory of a finished run, or a model file")
+        raise UserError(f"there is no model file {path}; give a run, one of its legs or checkpoints, or a model file")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)

@@ -184,6 +184,8 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
         raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {known_kinds(item, kinds)}")
     if tuple(words) == (EMPTY,):
         return []
+    if EMPTY in words:
+        raise UserError(f"{option} is {' '.join(words)}; none stands alone, so leave out it or the others")
     unused, entries = list(before), []
     for word in words:
         class_of(item, {"kind": word}, option, kinds)
@@ -218,6 +220,8 @@ def typed(kind: Any, value: Any, key: str) -> Any:
         if len(each) != len(value):
             raise UserError(f"{option_of(key)} is {' '.join(value)!r}; it must be {described(kind)}")
         return tuple(typed(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
+    if origin is dict:
+        raise UserError(f"{option_of(key)} itself takes no value; set one by name: {option_of(key)}.NAME VALUE")
     if kind is bool and not value:
         return True
     if not value:

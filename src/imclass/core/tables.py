@@ -62,6 +62,7 @@ class Found:
 
 
 NONE = Plugins()
+PLUGINS = "imclass_plugins"  # how the names of plugins' modules begin
 
 
 def find(package: str, table: str, what: str, plugins: Plugins = NONE) -> Found:
@@ -120,7 +121,7 @@ def load_plugin(path: Path) -> Plugin:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    name = f"imclass_plugins.{path.stem}_{place[:8]}_{digest[:8]}"  # two folders may both have a file of this name
+    name = f"{PLUGINS}.{path.stem}_{place[:8]}_{digest[:8]}"  # two folders may both have a file of this name
     if name in sys.modules:
         return Plugin(path, digest, sys.modules[name])
     try:

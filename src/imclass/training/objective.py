@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from imclass.core.config import Objective
+from imclass.core.errors import UserError
 from imclass.core.randomness import part_seed
 from imclass.core.runtime import Arithmetic, reseed
 from imclass.core.targets import OneOf
@@ -98,8 +99,20 @@ class Learner:
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: OneOf, images: int) -> tuple[Tensor, Tensor]:
         """Return a part's main loss, and the total with each auxiliary head's, weighted, over the step's images."""
-        main = self.objective.loss(scores.float(), targets).sum() / images
+        main = self.each(scores, targets).sum() / images
         if not sides:
             return main, main
-        auxiliary = torch.stack([self.objective.loss(side.float(), targets).sum() for side in sides]).sum()
+        auxiliary = torch.stack([self.each(side, targets).sum() for side in sides]).sum()
         return main, main + self.network.side_weight * auxiliary / images
+
+    def each(self, scores: Tensor, targets: OneOf) -> Tensor:
+        """Return the loss of each image; raise `UserError` for a kind that gives something else."""
+        losses = self.objective.loss(scores.float(), targets)
+        if losses.shape != (len(targets),):
+            form = " x ".join(map(str, losses.shape)) or "one number"
+            why = f"the loss of objective {self.objective.kind} is {form} for {len(targets)} images"
+            raise UserError(f"{why}; return one number an image, not yet added or averaged")
+        if scores.requires_grad and not losses.requires_grad:  # scores have none where all that leads to them is frozen
+            why = f"the loss of objective {self.objective.kind} has no gradient"
+            raise UserError(f"{why}; compute it from the scores as they come, without `detach` or numpy")
+        return losses

@@ -1,6 +1,8 @@
 """Stages as legs: each with its network, its images, and where its weights begin."""
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -22,6 +24,7 @@ from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
+STAGED = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule)\b)")  # options of one stage
 Score: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
 
 
@@ -111,12 +114,13 @@ def plan(
     model, preprocess = config.model, config.preprocess
     for number, stage in enumerate(config.stages):
         model, preprocess = stage.model or model, stage.preprocess or preprocess
-        outline = sketch(model, splits.train.classes, preprocess, context)
-        if before is not None:
-            begin(outline, before, stage.begin)  # outlines have no weights: this only checks
-        layer_rates(outline.network, stage.rates)
-        pairs = has_batch_norm(outline.network)
-        check_batch(stage, model.network, pairs)
+        with in_stage(number, stage.name or model.network):
+            outline = sketch(model, splits.train.classes, preprocess, context)
+            if before is not None:
+                begin(outline, before, stage.begin)  # outlines have no weights: this only checks
+            layer_rates(outline.network, stage.rates)
+            pairs = has_batch_norm(outline.network)
+            check_batch(stage, model.network, pairs)
         leg = Leg(
             number=number,
             name=stage.name or model.network,
@@ -137,6 +141,17 @@ def plan(
         legs.append(leg)
         before = outline
     return tuple(legs)
+
+
+@contextlib.contextmanager
+def in_stage(number: int, name: str) -> Iterator[None]:
+    """Let a `UserError` of a block name the stage, where it is not the first, and the options of that stage alone."""
+    try:
+        yield
+    except UserError as error:
+        if number == 0:
+            raise
+        raise UserError(f"stage {name}: {STAGED.sub(f'--stages.{number}.', str(error))}") from None
 
 
 def check_batch(stage: Stage, network: str, pairs: bool) -> None:

@@ -533,3 +533,16 @@ def test_a_full_standard_output_is_said() -> None:
         done = command("recipes", "mnist-lenet", stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "disk is full" in done.stderr
+
+
+def test_a_fault_of_a_plugin_is_the_plugins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However deep in a library it is met."""
+    monkeypatch.chdir(tmp_path)
+    Path("plugins").mkdir()
+    Path("plugins/mine.py").write_text("import json\ndef mine():\n    json.loads('{')\nRECIPES = {'mine': mine}\n")
+    assert main(["train", "mine", "--plugins", "plugins"]) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"JSONDecodeError: .* \(\S*plugins/mine.py:3\)\. This is a fault of the plugin \S*mine.py: ", told)
+    assert "fault of imclass" not in told and told.count("\n") == 1

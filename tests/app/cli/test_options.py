@@ -25,7 +25,7 @@ from tests.support.small import tree
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
 OTHERS = {
     "stages.0.name": "first",
-    "begin": "first-and-last",
+    "begin": "fresh",
     "patience": "4 --validation 0.25",
     "keep-start": "--keep-start",
     "epochs": "3",
@@ -310,6 +310,8 @@ def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]
     assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
     assert "  --augment pad                              kinds in order, such as flip and pad" in shown
     assert "  --augment.pad.pixels 2                     on each side" in shown and "  # " not in shown
+    assert "--name " not in shown  # of a folder that a run of one stage does not have; it is refused
+    assert "--begin continue                           with all weights" in shown
     assert "--augment.KIND.X" in shown and "    area.aspect\n" in shown
     assert "--model.X" in shown and "imclass models NETWORK" in shown
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from imclass.core.model_file import tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import create
 from imclass.store.context import open_context
+from imclass.training.events import Saved
 from tests.support.command import shown
 from tests.support.small import tree
 
@@ -111,7 +113,7 @@ def test_another_model_of_that_name_is_refused_when_the_run_goes_on(folder: Path
     next(iter(train(config, "run")))
     Path("run/checkpoints").mkdir(exist_ok=True)  # as if it had saved something
     create(Model("lenet-5", ROW), ("dog", "emu", "cat"), VIEW, seed=8).save(folder / "old.safetensors")
-    with pytest.raises(UserError, match=r"init_digest: \w+ before, \w+ now"):
+    with pytest.raises(UserError, match=r"\n  init: the SHA-256 of the tensors of old.safetensors was \w{12}, and is"):
         train("mnist-lenet", "run", data="pets", batch=8, epochs=2, init="old.safetensors")
     with pytest.raises(UserError, match=r"--init old.safetensors has changed: the SHA-256 of its tensors was"):
         train(config, "run")
@@ -139,7 +141,10 @@ def test_a_mean_image_is_kept(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("init", "message"),
     [
-        ("nowhere", "--init there is no model file nowhere"),
+        (
+            "nowhere",
+            "--init: there is no model file nowhere; give a run, one of its legs or checkpoints",
+        ),
         ("lenet-5:none", "no published weights are called 'lenet-5:none'"),
         (3, "--init is 3; it must be text"),
     ],
@@ -156,7 +161,7 @@ def test_an_ensemble_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["evaluate", *words]) == 0
     capsys.readouterr()
     assert main(["train", "mnist-lenet", "--init", "both.safetensors", "--dry-run"]) == 2
-    assert "--init both.safetensors is not one network" in capsys.readouterr().err
+    assert "--init: both.safetensors is not one network" in capsys.readouterr().err
 
 
 def test_a_home_and_a_pinned_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,3 +172,22 @@ def test_a_home_and_a_pinned_digest(folder: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="has changed"):
         prepared(init="old.safetensors", init_digest="0" * 64)
     json.dumps(config.model.row)  # as config.json keeps it
+
+
+def test_first_and_last_layers_are_those_of_a_model(folder: Path) -> None:
+    with pytest.raises(UserError, match="--begin first-and-last takes layers of a model, and there is none"):
+        prepared(override={"begin": "first-and-last"})
+    assert prepared(override={"begin": "fresh"}).notes
+
+
+def test_a_run_that_goes_on_or_is_finished_does_not_begin_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split("train mnist-lenet --data pets --batch 8 --epochs 2 --init old.safetensors --out run")
+    for event in train("mnist-lenet", "run", data="pets", batch=8, epochs=2, init="old.safetensors"):
+        if isinstance(event, Saved):
+            break
+    for line in ("goes on", "finished"):
+        assert main(words) == 0
+        shown = "".join(capsys.readouterr())
+        assert line in shown and "begins from" not in shown and "few to begin" not in shown

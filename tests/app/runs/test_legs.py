@@ -266,7 +266,7 @@ def test_a_name_that_is_no_folders_is_refused() -> None:
 def test_what_does_not_fit_in_a_later_leg_is_found_before_the_first_step(tmp_path: Path) -> None:
     photos = tree(tmp_path / "photos", per_class=20)
     for second, message in (
-        (narrow(model=Model("vgg-a", {"size": 32})), "--preprocess.size is 28"),
+        (narrow(model=Model("vgg-a", {"size": 32})), "stage vgg-a: --stages.1.preprocess.size is 28"),
         (narrow(rates={"haed.*": 0.0}), "matches no layer"),
         (narrow(model=Model("lenet-5", {"widths": (3, 5)}), begin="first-and-last"), "does not fit"),
     ):

@@ -72,7 +72,8 @@ def option_lines(value: Any, training: Training) -> list[str]:
     """Return a line for each option of a config: its name, its value and the comment that stands beside its field."""
     lines, single = [], len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
-        if now is None or key in ("recipe", "split.kind") or key.startswith("model.row"):
+        unset = key in ("recipe", "split.kind") or key.startswith("model.row") or (single and key == "stages.0.name")
+        if now is None or unset:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = (" ".join(map(str, now)) or EMPTY) if isinstance(now, list) else str(now)

@@ -22,6 +22,7 @@ from imclass.app.cli.words import no_option, option_hints, parse
 from imclass.app.runs.signals import interrupt_at_signals
 from imclass.app.runs.single import check_single, wait_for_first
 from imclass.core.errors import UserError
+from imclass.core.tables import PLUGINS
 from imclass.core.text import nearest, printable
 
 # Turns that a thread waits awake for the next parallel loop; set before torch is imported. OpenMP's 300,000 keep the
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def explain_failure(error: Exception) -> int:
-    """Print what went wrong in one message: a mistake of the user's, a disk, too little memory, or a fault of ours."""
+    """Print what went wrong in one message: a mistake of the user's, a plugin's fault, a disk, ..."""
     if isinstance(error, UserError):
         return say(str(error), USER_ERROR)
     if isinstance(error, OSError) and (error.errno in DISK or error.filename is not None):
@@ -80,6 +81,14 @@ def explain_failure(error: Exception) -> int:
         return say("there is not enough memory for this; take smaller batches or smaller images", USER_ERROR)
     if os.environ.get("IMCLASS_TRACEBACK"):
         traceback.print_exception(error)
+    trace = list(traceback.walk_tb(error.__traceback__))
+    for frame, line in reversed(trace):
+        if frame.f_globals.get("__name__", "").startswith(f"{PLUGINS}."):
+            file = frame.f_code.co_filename
+            why = f"{what.splitlines()[0]} ({file}:{line}). This is a fault of the plugin {file}"
+            return say(
+                f"{why}: change it; the environment variable IMCLASS_TRACEBACK=1 shows the traceback", USER_ERROR
+            )
     last = traceback.extract_tb(error.__traceback__)[-1]
     return say(
         f"{what.splitlines()[0]} ({last.filename}:{last.lineno}). This is a fault of imclass. Report it {address()}, "

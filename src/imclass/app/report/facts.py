@@ -155,7 +155,8 @@ def check_finished(run: Run) -> None:
     if not run.config.is_file():
         beside = run.folder.parent
         runs = [p.parent.name for p in beside.glob("*/config.json")] if beside.is_dir() else []
-        raise UserError(f"there is no run in {run.folder}{nearest(run.folder.name, runs)}")
+        fix = nearest(run.folder.name, runs) or "; give the directory of a finished run"
+        raise UserError(f"there is no run in {run.folder}{fix}")
     if not run.finished:
         raise UserError(
             f"the run in {run.folder} is not finished: it has no {run.model.name} yet; "

@@ -61,12 +61,14 @@ class InitModel:
 def open_init(training: Training, context: Context) -> InitModel | None:
     """Return the model that a config's `init` names, verified; `None` if that is empty."""
     if not training.init:
+        if len(training.stages) == 1 and training.stages[0].begin == "first-and-last":
+            raise UserError("--begin first-and-last takes layers of a model, and there is none; name one with --init")
         return None
     name, notes = spelling(training.init), list[str]()
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
-        raise UserError(f"--init {error}") from None
+        raise UserError(f"--init: {error}") from None
     digest = tensors_digest(classifier.network.state_dict())
     if training.init_digest not in ("", digest):
         raise UserError(

@@ -200,12 +200,22 @@ class Begun:
         before = replace(
             self.training,
             model=replace(model, row=row),
+            init_digest=training.init_digest,
             device=training.device,
             precision=training.precision,
         )
         used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
         wishes = {key: wish for key in used if (wish := getattr(training, key)) != "auto"}
-        return difference(before, training) + rate_orders(before, training) + difference(used, used | wishes)
+        lines = difference(before, training) + rate_orders(before, training) + other_weights(self.training, training)
+        return lines + difference(used, used | wishes)
+
+
+def other_weights(before: Training, after: Training) -> list[str]:
+    """Return a line where a run would begin from the same name and not from the same weights."""
+    old, new = before.init_digest, after.init_digest
+    if before.init != after.init or old == new:
+        return []
+    return [f"init: the SHA-256 of the tensors of {after.init} was {old[:12]}, and is {new[:12]}"]
 
 
 def rate_orders(before: Training, after: Training) -> list[str]:

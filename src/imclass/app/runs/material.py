@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imclass.core.codec import to_json
-from imclass.core.config import Augment, Model, Objective, Optimiser, Schedule, Training
+from imclass.core.config import Augment, Model, Objective, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import folder_not_read, open_data, sources
@@ -14,7 +14,7 @@ from imclass.data.subset import VALIDATION, with_validation
 from imclass.models.classifier import networks
 from imclass.store.context import Context
 from imclass.training.kinds import kinds_in
-from imclass.training.plan import Leg
+from imclass.training.plan import Leg, in_stage
 
 FEW = 1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
 
@@ -113,16 +113,23 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
     if config.validation and len(splits[VALIDATION]) == 0:
         why = f"{train.origin.path} has one training image a class, so there is none to spare for validation"
         raise UserError(f"{why}; leave out --validation, or add images")
-    for stage in config.stages:
-        if stage.batch > len(train):
-            raise UserError(f"--batch {stage.batch} is more than the {len(train)} training images; set it lower")
-        wanting = f"--schedule.kind {stage.schedule.kind}" if stage.schedule.needs_validation else ""
-        wanting = wanting or (f"--patience {stage.patience}" if stage.patience else "")
-        if wanting and VALIDATION not in splits:
-            raise UserError(
-                f"{wanting} needs a validation split, and {config.data} has only "
-                f"{', '.join(splits)}; cut one from train with --validation 0.1, or go without"
-            )
+    for number, stage in enumerate(config.stages):
+        with in_stage(number, stage.name or (stage.model or config.model).network):
+            check_stage(stage, config.data, splits)
+
+
+def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
+    """Raise `UserError` for data that a stage cannot be trained on."""
+    images = len(splits["train"])
+    if stage.batch > images:
+        raise UserError(f"--batch {stage.batch} is more than the {images} training images; set it lower")
+    wanting = f"--schedule.kind {stage.schedule.kind}" if stage.schedule.needs_validation else ""
+    wanting = wanting or (f"--patience {stage.patience}" if stage.patience else "")
+    if wanting and VALIDATION not in splits:
+        raise UserError(
+            f"{wanting} needs a validation split, and {data} has only "
+            f"{', '.join(splits)}; cut one from train with --validation 0.1, or go without"
+        )
 
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:

@@ -107,7 +107,8 @@ def prepare(
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
         used, tried = settle(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
-    notes = (*data.notes, *doubts(config, legs), *inside, *problems, *taken, *tried)
+    beginning = () if run.finished or checkpoint else (*doubts(config, legs), *taken)
+    notes = (*data.notes, *beginning, *inside, *problems, *tried)
     return Job(run, config, execution, legs, used, checkpoint, notes)
 
 
