@@ -17,7 +17,7 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.data.facts import mean_image
-from imclass.models.beginning import begin
+from imclass.models.beginning import How, begin
 from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Context
 from imclass.training.plan import Leg
@@ -110,9 +110,9 @@ def begin_first(legs: Sequence[Leg], source: Source | None) -> tuple[tuple[Leg, 
     return begun, taken
 
 
-def contents_with(train: Dataset, source: Source | None) -> UInt64[np.ndarray, "_"]:
-    """Return the contents of all images that the weights will have been trained on, those of the source included."""
-    before = source.classifier.trained_on if source is not None else None
+def contents_with(train: Dataset, source: Source | None, how: How) -> UInt64[np.ndarray, "_"]:
+    """Return the contents of all images that the weights will have been trained on, those of weights taken included."""
+    before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before.numpy())
 
 

@@ -91,7 +91,7 @@ def prepare(
     config = resolve_models(config, context)
     origin = source.origin if source else {}
     header = ModelHeader("", {}, data.train.classes, config.preprocess, to_json(config), data.facts, **origin)
-    material = Material(data.train, tuple(data.held_out), contents_with(data.train, source))
+    material = Material(data.train, tuple(data.held_out), contents_with(data.train, source, config.stages[0].begin))
     legs = plan(config, material, header, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
