@@ -376,6 +376,8 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.Capture
     assert not (run / "report.html").exists()
     with pytest.raises(UserError, match=r"no run in rum; did you mean 'run'\?"):
         write_report(Run(Path("rum")), Path("page.html"), open_context())
+    with pytest.raises(UserError, match="no run in run/tensorboard; give the directory of a finished run"):
+        write_report(Run(Path("run/tensorboard")), Path("page.html"), open_context())
 
 
 def test_a_page_that_cannot_be_written_is_said_before_any_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

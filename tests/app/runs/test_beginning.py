@@ -191,3 +191,16 @@ def test_a_run_that_goes_on_or_is_finished_does_not_begin_again(
         assert main(words) == 0
         shown = "".join(capsys.readouterr())
         assert line in shown and "begins from" not in shown and "few to begin" not in shown
+
+
+def test_who_begins_fresh_was_not_trained_on_the_images_of_the_source(folder: Path) -> None:
+    """Otherwise `evaluate` would leave images out that these weights have never seen."""
+    tree(folder / "zoo", classes=("emu", "gnu"), side=20)
+    list(train("mnist-lenet", "first", data="zoo", batch=8, epochs=1))
+    counts = {}
+    for how in ("continue", "fresh"):
+        list(train("mnist-lenet", how, data="pets", batch=8, epochs=1, init="first", override={"begin": how}))
+        counts[how] = load_network(how, open_context()).trained_on
+    alone = load_network("first", open_context()).trained_on
+    assert alone is not None and counts["continue"] is not None and counts["fresh"] is not None
+    assert len(counts["continue"]) == len(counts["fresh"]) + len(alone)

@@ -17,7 +17,7 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.data.facts import mean_colour, mean_image
-from imclass.models.beginning import begin
+from imclass.models.beginning import How, begin
 from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Context
 from imclass.training.plan import Leg
@@ -108,9 +108,9 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
     return begun, taken
 
 
-def contents_with(train: Dataset, source: InitModel | None) -> UInt64[np.ndarray, "_"]:
-    """Return the contents of all images that the weights will be trained on or were, by the source."""
-    before = source.classifier.trained_on if source is not None else None
+def contents_with(train: Dataset, source: InitModel | None, how: How) -> UInt64[np.ndarray, "_"]:
+    """Return the contents of all images that the weights will be trained on or were, where weights are taken."""
+    before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before.numpy())
 
 
