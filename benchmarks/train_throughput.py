@@ -32,6 +32,7 @@ from imclass.app.runs.configure import configure
 from imclass.app.runs.directory import Run
 from imclass.app.runs.settle import PROBED
 from imclass.app.runs.train import Job, prepare
+from imclass.core import runtime
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import create
 from imclass.models.layers.dropout import Dropout
@@ -97,6 +98,7 @@ def serve(name: str, side: str, store: Path, batch: int) -> None:
         config = configure(RECIPES[name], batch=batch, precision="auto" if side == "imclass" else "fp32")
         job = prepare(config, Run(store / f"{name} {side}"), Context(Store(store, offline=True)))
         job = job if side == "imclass" else without_bf16(job)
+        runtime.apply(job.runtime)  # as the command does: its threads, and memory that is kept
         steps, told = ours(job), str(job.runtime.arithmetic)
     for _ in range(WARM):
         next(steps)
