@@ -201,8 +201,7 @@ GEOMETRY = """
 """
 
 
-@pytest.mark.parametrize("memory", [0, 2048])
-@pytest.mark.parametrize(("kind", "source"), [("brightness", COLOUR), ("slide", GEOMETRY)])
+@pytest.mark.parametrize(("kind", "source", "memory"), [("brightness", COLOUR, 0), ("slide", GEOMETRY, 2048)])
 def test_a_plugins_augmentation_trains_and_goes_on_with_the_same_bits(
     plugins: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str, memory: int
 ) -> None:

@@ -131,7 +131,7 @@ def first_row(record: Any) -> Any:
 def test_a_chain_that_was_stopped_ends_with_the_same_bits(chain: str, tmp_path: Path) -> None:
     assert main(shlex.split(f"{chain} whole")) == 0
     config = Path("whole/config.json")
-    for after in (1, 6, 7, 9):
+    for after in (1, 7):  # in the first leg, and in the second
         saved = 0
         for event in train(training(tmp_path), tmp_path / f"{after}", save_every=0):
             saved += isinstance(event, Saved)
