@@ -15,6 +15,7 @@ from imclass.data.threads import in_order
 from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
 
 THREADS = 4  # reading waits for the disk, and hashing gives up the interpreter's lock
+FEW = 256  # files that one thread has read before it would pay to start others
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
@@ -26,8 +27,9 @@ def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray
     found = kept.read(stamps)
     unread = {stamp: path for stamp, path in zip(stamps, paths, strict=True) if stamp not in found}
     lasting: dict[Stamp, bytes] = {}
+    threads = THREADS if len(unread) > FEW else 0
     try:
-        for stamp, digest, settled in in_order(hash_file, unread.items(), THREADS, ahead=4 * THREADS):
+        for stamp, digest, settled in in_order(hash_file, unread.items(), threads, ahead=4 * THREADS):
             found[stamp] = digest
             if settled:
                 lasting[stamp] = digest
