@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from imclass.core.contracts import Classifier, Evaluation, ViewClassifier
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import OneOf
 from imclass.evaluation import ensemble as room
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse, mean_posterior
 from imclass.evaluation.measures.single_label import cross_entropy, measured
@@ -191,7 +192,7 @@ def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Eva
     labels = np.random.default_rng(0).integers(0, k, n)
     scores = np.random.default_rng(seed).normal(size=(n, k)).astype(np.float32)
     scores[np.arange(n), labels] += good
-    return measured(tuple("abcdefgh"[:k]), labels, scores, np.arange(n) + 7, n)
+    return measured(tuple("abcdefgh"[:k]), OneOf(labels), scores, np.arange(n) + 7, n)
 
 
 def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,23 +205,26 @@ def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(room, "ROWS", rows)
         found = fuse(parts, (1.0, 3.0), 0.7)
         assert_near(found.scores, expected.scores)
-        assert (found.top1, found.top5) == (expected.top1, expected.top5)
-        assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+        assert (found.measures["top1"], found.measures["top5"]) == (
+            expected.measures["top1"],
+            expected.measures["top5"],
+        )
+        assert found.measures["loss"] == pytest.approx(expected.measures["loss"], rel=1e-5)
         assert found.classes == SEVEN and (found.ids == data.ids).all()
 
 
 def test_scores_of_other_images_are_not_fused() -> None:
     one, other = random_scores(1), random_scores(2)
     with pytest.raises(UserError, match=r"scores 1 and 2 are of different images \(200 and 199, 199 in both\)"):
-        fuse([one, measured(one.classes, one.labels[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
+        fuse([one, measured(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
     with pytest.raises(UserError, match="do not give the same images the same classes"):
-        fuse([one, replace(other, labels=other.labels[::-1].copy())], (1.0, 1.0))
+        fuse([one, replace(other, targets=other.targets[::-1])], (1.0, 1.0))
     with pytest.raises(UserError, match="only member 2 has 'z'"):
         fuse([one, replace(other, classes=("a", "b", "c", "z"))], (1.0, 1.0))
 
 
 def loss_of(parts: list[Evaluation], weights: np.ndarray) -> float:
-    return cross_entropy(fuse(parts, tuple(weights.tolist())).scores, parts[0].labels)
+    return cross_entropy(fuse(parts, tuple(weights.tolist())).scores, parts[0].targets.numpy())
 
 
 def test_fitted_weights_have_the_least_loss() -> None:
@@ -245,7 +249,9 @@ def test_a_useless_member_gets_no_weight_and_twins_share() -> None:
 
 def test_certain_mistakes_do_not_break_the_fit() -> None:
     sure = random_scores(1, n=50)
-    wrong = replace(sure, scores=np.where(np.arange(4) == (sure.labels[:, None] + 1) % 4, 0, -1e4).astype(np.float32))
+    wrong = replace(
+        sure, scores=np.where(np.arange(4) == (sure.targets.numpy()[:, None] + 1) % 4, 0, -1e4).astype(np.float32)
+    )
     weights = fit_weights([wrong, wrong, sure])
     assert np.isfinite(weights).all() and weights[2] > 0.9
 

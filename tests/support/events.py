@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from imclass.core.contracts import Evaluation, Refused
+from imclass.core.targets import OneOf
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
@@ -13,7 +14,15 @@ REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
 def evaluation(top1: float = 0.5) -> Evaluation:
     """Of one image, beside one that was refused."""
     one = np.zeros(1, np.int64)
-    return Evaluation(("a", "b"), one, np.zeros((1, 2), np.float32), one, 2, (REFUSED,), loss=0.25, top1=top1, top5=1.0)
+    return Evaluation(
+        ("a", "b"),
+        OneOf(one),
+        np.zeros((1, 2), np.float32),
+        one,
+        2,
+        (REFUSED,),
+        {"loss": 0.25, "top1": top1, "top5": 1.0},
+    )
 
 
 def at(step: int, batch: int, epoch: int = 0) -> At:

@@ -458,7 +458,7 @@ def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> Non
     events = list(train(config, tmp_path / "run"))
     seen = [e for e in events if isinstance(e, Evaluated)]
     assert {e.split for e in seen} == {"validation", "test"} and not any(e.best for e in seen if e.split == "test")
-    tops = [e.result.top1 for e in seen if e.split == "validation"]
+    tops = [e.result.measures["top1"] for e in seen if e.split == "validation"]
     assert [e.best for e in seen if e.split == "validation"] == [
         t > max(tops[:i], default=-1) for i, t in enumerate(tops)
     ]

@@ -5,7 +5,7 @@ D descriptors.
 """
 # Tested in tests/evaluation/test_score.py
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
-from imclass.core.text import listed, percent
+from imclass.core.text import listed
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
 Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; what it raises ends the scoring
@@ -139,24 +139,20 @@ class Evaluation:
     """What is known after scoring a split; `accounted` is "9,997 of 10,000 evaluated, 3 refused"."""
 
     classes: tuple[str, ...]
-    labels: Int64[np.ndarray, "N"]
+    targets: OneOf
     scores: Float[np.ndarray, "N K"]
     ids: Int64[np.ndarray, "N"]
     total: int
     refused: tuple[Refused, ...] = ()
-    loss: float = field(default=float("nan"))  # mean cross-entropy over samples, nats
-    top1: float = field(default=float("nan"))  # accuracy in [0, 1]
-    top5: float = field(default=float("nan"))
+    measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats an image; top1 and top5 in [0, 1]
+    main: str = "top1"  # the measure that models are chosen by; higher is better
 
     def __repr__(self) -> str:
         """Return counts and measures on a line, without the scores."""
-        top5 = f", top-5 {percent(self.top5)}" if len(self.classes) > 5 else ""
-        return (
-            f"Evaluation({self.accounted}: top-1 {percent(self.top1)}{top5}, {self.loss:.4f} nats; "
-            f"{len(self.classes):,} classes: {listed(self.classes, 3)})"
-        )
+        measures = ", ".join(f"{name} {value:.4f}" for name, value in self.measures.items())
+        return f"Evaluation({self.accounted}: {measures}; {len(self.classes):,} classes: {listed(self.classes, 3)})"
 
     @property
     def accounted(self) -> str:
-        kept = f"{len(self.labels):,} of {self.total:,} evaluated"
+        kept = f"{len(self.targets):,} of {self.total:,} evaluated"
         return f"{kept}, {len(self.refused)} refused" if self.refused else kept

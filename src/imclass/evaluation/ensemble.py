@@ -152,7 +152,7 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
         rows = slice(start, start + ROWS)
         some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
         scores[rows] = mean_posterior(some, weights, temperature).numpy()
-    return measured(first.classes, first.labels, scores, first.ids, first.total, first.refused)
+    return measured(first.classes, first.targets, scores, first.ids, first.total, first.refused)
 
 
 def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
@@ -165,7 +165,7 @@ def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
                 f"scores 1 and {i} are of different images ({len(first.ids):,} and {len(other.ids):,}, "
                 f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
             )
-        if not np.array_equal(order.numpy()[first.labels], other.labels):
+        if not np.array_equal(order.numpy()[first.targets.numpy()], other.targets.numpy()):
             raise UserError(f"scores 1 and {i} do not give the same images the same classes; evaluate both again")
     return orders
 
@@ -189,6 +189,6 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
 
 def own_posterior(evaluation: Evaluation) -> Float64[np.ndarray, "N"]:
     """The posterior of each image's own class, at least 1e-30."""
-    labels = evaluation.labels[:, None]
+    labels = evaluation.targets.numpy()[:, None]
     own = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posteriors(evaluation.scores)]
     return np.concatenate(own)[:, 0].clip(1e-30)

@@ -203,7 +203,7 @@ def weights_of(trials: Sequence[Row], n: int) -> tuple[float, ...]:
 def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
     """The same with the temperature that is best on the validation split."""
     trial = blend.of(trials).evaluation
-    temperature = fit_temperature(trial.scores, trial.labels)
+    temperature = fit_temperature(trial.scores, trial.targets.numpy())
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)
 
 

@@ -18,6 +18,7 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
+from imclass.core.targets import OneOf
 from imclass.core.text import listed
 from imclass.evaluation.ensemble import check_alike
 from imclass.evaluation.measures.single_label import measured, ranks
@@ -53,7 +54,7 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
             file,
             ids=evaluation.ids,
             names=np.array(names, dtype=np.str_),
-            labels=evaluation.labels,
+            labels=evaluation.targets.numpy(),
             scores=evaluation.scores,
             classes=np.array(evaluation.classes, dtype=np.str_),
             json=np.array(json.dumps(told)),
@@ -119,7 +120,7 @@ def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
     classes = tuple(arrays["classes"].tolist())
     total = from_json(int, record["total"], "total")
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
-    evaluation = measured(classes, arrays["labels"], arrays["scores"], arrays["ids"], total, refused)
+    evaluation = measured(classes, OneOf(arrays["labels"]), arrays["scores"], arrays["ids"], total, refused)
     return Saved(evaluation, tuple(arrays["names"].tolist()), record)
 
 
@@ -172,7 +173,7 @@ def check_images(rows: Sequence[Row]) -> None:
 def changed(first: Row, last: Row, most: int) -> list[dict[str, Any]]:
     """At most so many images whose own class ranks differently: name, rank in the first and in the last row."""
     check_alike([first.evaluation, last.evaluation])
-    before, after = (ranks(row.evaluation.scores, row.evaluation.labels) for row in (first, last))
+    before, after = (ranks(row.evaluation.scores, row.evaluation.targets.numpy()) for row in (first, last))
     order = np.argsort(-np.abs(after - before), kind="stable")[:most]
     return [
         {"image": last.images[i], "before": int(before[i]), "after": int(after[i])}

@@ -84,7 +84,7 @@ def evaluate_each(
     """
     need(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
-    labels = [targets.join(join(dataset.classes, m.classes, mapping, path)).numpy() for m in members]
+    each = [targets.join(join(dataset.classes, m.classes, mapping, path)) for m in members]
     for member in members:
         member.check()
     mine: Part | UserError
@@ -101,13 +101,13 @@ def evaluate_each(
     return [
         measured(
             member.classes,
-            own[kept],
+            joined_targets[kept],
             joined([part.scores[i] for part in shares]),
             dataset.ids[kept],
             len(dataset),
             tuple(refused),
         )
-        for i, (member, own) in enumerate(zip(members, labels, strict=True))
+        for i, (member, joined_targets) in enumerate(zip(members, each, strict=True))
     ]
 
 

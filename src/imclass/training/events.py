@@ -103,10 +103,10 @@ Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochE
 def summary(result: Evaluation) -> dict[str, int | float]:
     """Return the numbers of an evaluation that a log and a model file keep."""
     return {
-        "top1": result.top1,
-        "top5": result.top5,
-        "loss": result.loss,
-        "evaluated": len(result.labels),
+        "top1": result.measures["top1"],
+        "top5": result.measures["top5"],
+        "loss": result.measures["loss"],
+        "evaluated": len(result.targets),
         "total": result.total,
     }
 

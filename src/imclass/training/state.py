@@ -168,10 +168,10 @@ class State:
         if split != VALIDATION:
             self.metrics[split] = summary(result)
             return False
-        self.history.append(result.top1)
-        better = result.top1 > self.best_top1
+        self.history.append(result.measures["top1"])
+        better = result.measures["top1"] > self.best_top1
         if better:
-            self.best_top1 = result.top1
+            self.best_top1 = result.measures["top1"]
             self.metrics[split] = summary(result)
             self.best = {k: v.detach().cpu().clone() for k, v in self.learner.network.state_dict().items()}
         return better

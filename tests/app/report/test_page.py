@@ -29,12 +29,13 @@ from imclass.app.report.markup import Html, element, escaped, picture
 from imclass.app.report.write import write_report
 from imclass.app.runs.directory import Run
 from imclass.app.verbs.predict import as_csv
-from imclass.core.contracts import Evaluation, Refused
+from imclass.core.contracts import Refused
 from imclass.core.errors import UserError
 from imclass.core.model_file import read_model
+from imclass.core.targets import OneOf
 from imclass.core.text import printable
 from imclass.data.images.decode import decode
-from imclass.evaluation.measures.single_label import cross_entropy, top_k
+from imclass.evaluation.measures.single_label import measured
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.network import Network
 from imclass.serving.predict import Prediction
@@ -238,7 +239,7 @@ def test_the_gallery_shows_the_surest_mistakes_as_the_network_saw_them(run: Path
     classifier, page = load(run), reported(run)
     assert found.result is not None
     expected = []
-    for scores, label in zip(found.result.scores.astype(float), found.result.labels, strict=True):
+    for scores, label in zip(found.result.scores.astype(float), found.result.targets.numpy(), strict=True):
         raised = [math.exp(score - max(scores)) for score in scores]
         if (best := int(np.argmax(scores))) != label:
             expected.append((max(raised) / sum(raised), classifier.classes[label], classifier.classes[best]))
@@ -400,9 +401,7 @@ def many(found: report_facts.Material, k: int) -> report_facts.Material:
     scores = np.random.default_rng(0).normal(size=(10 * k, k)).astype(np.float32)
     scores[np.arange(10 * k), labels] += 4
     scores[-10:, -1] = -9
-    result = Evaluation(
-        names, labels, scores, labels, 10 * k, (), cross_entropy(scores, labels), top_k(scores, labels, 1) / len(labels)
-    )
+    result = measured(names, OneOf(labels), scores, labels, 10 * k)
     return replace(found, result=result, counts={}, header=replace(found.header, classes=names))
 
 

@@ -12,6 +12,7 @@ import pytest
 from imclass.app.cli.main import main
 from imclass.app.runs.book import Book
 from imclass.core.contracts import Evaluation, Refused
+from imclass.core.targets import OneOf
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, NonFinite, Saved, StepEnd
 from tests.support.small import tree
 
@@ -29,7 +30,9 @@ def evaluated(
     epoch: int, loss: float, top1: float, split: str = "test", refused: tuple[Refused, ...] = ()
 ) -> Evaluated:
     nothing = np.zeros(0, np.int64)
-    result = Evaluation(("a", "b"), nothing, np.zeros((0, 2), np.float32), nothing, 0, refused, loss, top1, 1.0)
+    result = Evaluation(
+        ("a", "b"), OneOf(nothing), np.zeros((0, 2), np.float32), nothing, 0, refused, {"loss": loss, "top1": top1}
+    )
     return Evaluated(At(0, epoch, STEPS), result, split)
 
 

@@ -172,7 +172,11 @@ def test_best_weights_and_history_belong_to_one_leg(tmp_path: Path) -> None:
     second = narrow(model=other, begin="fresh", schedule=Constant(rate=1e-9), epochs=2)
     events = list(train(configured(photos, narrow(epochs=6), second), tmp_path / "run"))
     first, last = (event for event in events if isinstance(event, LegEnd))
-    found = [e.result.top1 for e in events if isinstance(e, Evaluated) and e.split == "validation" and e.at.stage == 1]
+    found = [
+        e.result.measures["top1"]
+        for e in events
+        if isinstance(e, Evaluated) and e.split == "validation" and e.at.stage == 1
+    ]
     assert len(found) == 2 and max(found) < first.metrics["validation"]["top1"]
     assert last.metrics["validation"]["top1"] == max(found)
     tensors, header = read_model(tmp_path / "run" / "model.safetensors")

@@ -64,7 +64,7 @@ def test_without_a_share_test_is_scored_each_epoch_and_not_again() -> None:
     seen = [event for event in events if isinstance(event, Evaluated)]
     assert [event.split for event in seen] == ["test", "test"]
     kept = read_model(Path("run/model.safetensors"))[1].metrics
-    assert kept["test"]["loss"] == seen[-1].result.loss and kept["test"]["total"] == 8
+    assert kept["test"]["loss"] == seen[-1].result.measures["loss"] and kept["test"]["total"] == 8
 
 
 def test_the_kept_weights_are_those_that_are_scored_on_test() -> None:
@@ -72,9 +72,9 @@ def test_the_kept_weights_are_those_that_are_scored_on_test() -> None:
     events = [e for e in train("mnist-lenet", "run", data="pets", batch=8, epochs=4, validation=0.25)]
     seen = [event for event in events if isinstance(event, Evaluated)]
     assert [event.split for event in seen] == ["validation"] * 4 + ["test"]
-    best = max(event.result.top1 for event in seen[:-1])
+    best = max(event.result.measures["top1"] for event in seen[:-1])
     kept = read_model(Path("run/model.safetensors"))[1].metrics
-    assert kept["validation"]["top1"] == best and kept["test"]["loss"] == seen[-1].result.loss
+    assert kept["validation"]["top1"] == best and kept["test"]["loss"] == seen[-1].result.measures["loss"]
 
 
 def test_what_was_scored_before_a_kill_is_in_the_log_once() -> None:

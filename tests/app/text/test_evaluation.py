@@ -8,6 +8,7 @@ import pytest
 
 from imclass.app.text.evaluation import class_table, confusion_table, record, summary
 from imclass.core.contracts import Evaluation, Refused
+from imclass.core.targets import OneOf
 from imclass.core.text import columns
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.measures.single_label import brier, confusion, per_class, predictions
@@ -21,7 +22,13 @@ def evaluation(
     hits = float(np.mean(np.array(predicted) == np.array(labels)))
     n = len(labels)
     return Evaluation(
-        classes, np.array(labels), scores, np.arange(n), n + len(refused), refused, loss=0.25, top1=hits, top5=0.9995
+        classes,
+        OneOf(np.array(labels)),
+        scores,
+        np.arange(n),
+        n + len(refused),
+        refused,
+        {"loss": 0.25, "top1": hits, "top5": 0.9995},
     )
 
 
@@ -124,9 +131,9 @@ def test_record_is_json_and_holds_what_was_counted() -> None:
     labels, predicted = random.integers(0, 5, (2, 50)).tolist()
     found = evaluation(predicted, labels, SIX, (Refused("x/\udcff.jpg", "empty", "0 bytes"),))
     held = json.loads(json.dumps(record(found), allow_nan=False))
-    assert (held["top1"], held["top5"], held["loss"]) == (found.top1, 0.9995, 0.25)
+    assert (held["top1"], held["top5"], held["loss"]) == (found.measures["top1"], 0.9995, 0.25)
     assert (held["evaluated"], held["refused"], held["total"]) == (50, 1, 51)
-    counts = confusion(predictions(found.scores), found.labels, 6)
+    counts = confusion(predictions(found.scores), found.targets.numpy(), 6)
     assert held["confusion"] == counts.tolist()
     assert held["refused_files"] == [{"path": "x/\udcff.jpg", "code": "empty", "detail": "0 bytes"}]
     assert [row["class"] for row in held["per_class"]] == list(SIX)
@@ -139,20 +146,20 @@ def test_record_holds_intervals_and_calibration() -> None:
     labels, predicted = random.integers(0, 6, (2, 50)).tolist()
     found = evaluation(predicted, labels, SIX)
     held = json.loads(json.dumps(record(found), allow_nan=False))
-    assert held["top1_interval"] == list(wilson(round(50 * found.top1), 50))
+    assert held["top1_interval"] == list(wilson(round(50 * found.measures["top1"]), 50))
     assert held["top5_interval"] == list(wilson(50, 50))
     low, high = held["mean_class_recall_interval"]
     assert low < held["mean_class_recall"] < high
-    recalls = [row.recall for row in per_class(confusion(predictions(found.scores), found.labels, 6))]
+    recalls = [row.recall for row in per_class(confusion(predictions(found.scores), found.targets.numpy(), 6))]
     assert held["mean_class_recall"] == pytest.approx(np.nanmean(recalls), rel=1e-12)
     assert held["nll"] == held["loss"] == 0.25
-    assert held["brier"] == brier(found.scores, found.labels)
+    assert held["brier"] == brier(found.scores, found.targets.numpy())
     bins = held["reliability"]
     assert len(bins) == 15 and sum(b["images"] for b in bins) == 50 and bins[0]["accuracy"] is None
     gaps = [b["images"] / 50 * abs(b["confidence"] - b["accuracy"]) for b in bins if b["images"]]
     assert held["ece"] == pytest.approx(sum(gaps), rel=1e-12)
     worst = held["most_confused"][0]
-    counts = confusion(predictions(found.scores), found.labels, 6)
+    counts = confusion(predictions(found.scores), found.targets.numpy(), 6)
     assert worst["images"] == (counts - np.diag(counts.diagonal())).max()
     assert counts[SIX.index(worst["true"]), SIX.index(worst["predicted"])] == worst["images"]
 

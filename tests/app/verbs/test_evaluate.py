@@ -84,12 +84,12 @@ def test_several_models_are_shown_and_fused(place: Path, capsys: pytest.CaptureF
     assert names == [*MODELS, "fused"]
     for row, path in zip(record["rows"], MODELS, strict=False):
         alone = evaluate(load(path), split("test"))
-        assert (row["top1"], row["models"]) == (alone.top1, [path])
-        assert row["loss"] == pytest.approx(alone.loss, rel=1e-5)
+        assert (row["top1"], row["models"]) == (alone.measures["top1"], [path])
+        assert row["loss"] == pytest.approx(alone.measures["loss"], rel=1e-5)
         assert row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
     members = [evaluate(load(path), split("test")) for path in MODELS]
     means = [
-        np.mean([np.exp(e.scores[i] - np.logaddexp.reduce(e.scores[i]))[e.labels[i]] for e in members])
+        np.mean([np.exp(e.scores[i] - np.logaddexp.reduce(e.scores[i]))[e.targets.numpy()[i]] for e in members])
         for i in range(12)
     ]
     assert record["loss"] == pytest.approx(-np.mean(np.log(means)), rel=1e-5)
@@ -132,7 +132,7 @@ def test_a_temperature_is_fitted_on_validation_and_saved(place: Path, capsys: py
     record = told(capsys, *words)
     before, after = record["rows"]
     scores = evaluate(load(MODELS[0]), split("validation"), protocols()["flip"])
-    assert after["temperature"] == pytest.approx(fit_temperature(scores.scores, scores.labels), rel=1e-4)
+    assert after["temperature"] == pytest.approx(fit_temperature(scores.scores, scores.targets.numpy()), rel=1e-4)
     assert after["name"].startswith("a.safetensors, temperature ")
     assert before["top1"] == after["top1"] and before["loss"] != pytest.approx(after["loss"], rel=1e-3)
     assert told(capsys, "calm.safetensors", *PETS)["loss"] == pytest.approx(after["loss"], rel=1e-5)
@@ -195,7 +195,7 @@ def test_a_papers_table_is_printed(place: Path, capsys: pytest.CaptureFixture[st
 def test_images_that_rank_differently_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = told(capsys, *MODELS[:2], *PETS, "--changed", "100")
     first, last = (evaluate(load(path), split("test")) for path in MODELS[:2])
-    hits = [e.scores.argmax(1) == e.labels for e in (first, last)]
+    hits = [e.scores.argmax(1) == e.targets.numpy() for e in (first, last)]
     assert len(record["changed"]) <= int((hits[0] != hits[1]).sum())
     for change in record["changed"]:
         assert {change["before"], change["after"]} == {1, 2} and change["image"].endswith(".png")

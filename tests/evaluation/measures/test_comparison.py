@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from imclass.core.errors import UserError
+from imclass.core.targets import OneOf
 from imclass.evaluation.measures.comparison import Judged, changes, compare, mcnemar, pair
 from imclass.evaluation.measures.single_label import measured
 
@@ -17,7 +18,7 @@ def judged(
     """Whose confident predictions are these."""
     scores = 9 * np.eye(len(classes), dtype=np.float32)[predicted]
     n = len(labels)
-    return Judged(name, measured(classes, np.array(labels), scores, np.arange(n), n), tuple(images))
+    return Judged(name, measured(classes, OneOf(np.array(labels)), scores, np.arange(n), n), tuple(images))
 
 
 def random_pair(n: int = 400) -> tuple[Judged, Judged]:
@@ -44,7 +45,7 @@ def test_the_comparison_counts_image_by_image() -> None:
     a, b = random_pair()
     pairs = pair(a, b)
     found = compare(pairs)
-    hits_a, hits_b = (j.evaluation.scores.argmax(1) == j.evaluation.labels for j in (a, b))
+    hits_a, hits_b = (j.evaluation.scores.argmax(1) == j.evaluation.targets.numpy() for j in (a, b))
     cells = [[int(((hits_a == x) & (hits_b == y)).sum()) for y in (True, False)] for x in (True, False)]
     assert [[found.both_right, found.a_alone_right], [found.b_alone_right, found.both_wrong]] == cells
     assert (found.top1_a, found.top1_b) == (hits_a.mean(), hits_b.mean())
@@ -99,7 +100,7 @@ def test_changes_are_the_largest_moves_and_no_others() -> None:
     first = np.array([[3, 2, 1], [1, 3, 2], [1, 3, 2], [3, 2, 1]], np.float32)
     second = np.array([[6, 2, 1], [2, 3, 1], [1, 2, 3], [1, 2, 3]], np.float32)
     a, b = (
-        Judged(name, measured(CLASSES, labels, s, np.arange(4), 4), images)
+        Judged(name, measured(CLASSES, OneOf(labels), s, np.arange(4), 4), images)
         for name, s in zip("ab", (first, second), strict=True)
     )
     pairs = pair(a, b)

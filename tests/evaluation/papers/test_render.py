@@ -10,6 +10,7 @@ import pytest
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import OneOf
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.measures.single_label import measured
 from imclass.evaluation.papers import resnet, vgg
@@ -221,14 +222,17 @@ def test_an_unknown_table_is_named_with_its_neighbours() -> None:
 def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
     random = np.random.default_rng(0)
     scores, labels = random.normal(size=(80, 6)).astype(np.float32), random.integers(0, 6, 80)
-    found = measured(tuple("abcdef"), labels, scores, np.arange(80), 82)
+    found = measured(tuple("abcdef"), OneOf(labels), scores, np.arange(80), 82)
     row = as_measured(found, D_256, "photos")
     misses = int((scores.argmax(1) != labels).sum())
     assert row.top1.error == pytest.approx(100 * misses / 80)
     assert (row.top1.low, row.top1.high) == tuple(100 * end for end in wilson(misses, 80))
     assert (row.evaluated, row.total, row.data, row.tested) == (80, 82, "photos", D_256)
-    assert row.top5 is not None and row.top5.error == pytest.approx(100 * (1 - found.top5))
-    assert as_measured(measured(tuple("abcde"), labels % 5, scores[:, :5], np.arange(80), 80), D_256, "x").top5 is None
+    assert row.top5 is not None and row.top5.error == pytest.approx(100 * (1 - found.measures["top5"]))
+    assert (
+        as_measured(measured(tuple("abcde"), OneOf(labels % 5), scores[:, :5], np.arange(80), 80), D_256, "x").top5
+        is None
+    )
 
 
 def test_a_network_tells_its_scales() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
+from imclass.app.cli.heap import share_heap
 from imclass.app.cli.streams import flush, safe_streams
 from imclass.app.cli.words import no_option, option_hints, parse
 from imclass.app.runs.signals import interrupt_at_signals
@@ -47,6 +48,7 @@ NO_MEMORY = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    share_heap()
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     atexit.register(gc.freeze)  # else Python searches all of torch for cycles at exit, which takes half a second
     with safe_streams(), interrupt_at_signals():

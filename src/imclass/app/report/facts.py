@@ -200,7 +200,14 @@ def recorded_score(header: ModelHeader, split: str) -> Score | None:
 
 def score_of(split: str, result: Evaluation) -> Score:
     """The numbers of an evaluation."""
-    return Score(split, result.top1, result.top5, result.loss, len(result.labels), result.total)
+    return Score(
+        split,
+        result.measures["top1"],
+        result.measures["top5"],
+        result.measures["loss"],
+        len(result.targets),
+        result.total,
+    )
 
 
 def costs(log: Sequence[Mapping[str, Any]]) -> list[Epoch]:
@@ -236,13 +243,13 @@ def worst(classifier: NetworkClassifier, dataset: Dataset, result: Evaluation, m
     """The mistakes that the model was surest of."""
     predicted = predictions(result.scores)
     sure = confidence(result.scores)
-    wrong = np.flatnonzero(predicted != result.labels)
+    wrong = np.flatnonzero(predicted != result.targets.numpy())
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
     return [
         Mistake(
             seen(classifier, dataset, position),
             dataset.name(position),
-            classifier.classes[result.labels[i]],
+            classifier.classes[result.targets.numpy()[i]],
             classifier.classes[predicted[i]],
             float(sure[i]),
         )

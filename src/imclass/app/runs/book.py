@@ -62,4 +62,5 @@ def book_step(event: StepEnd) -> str:
 def book_test(event: Evaluated) -> str:
     """A split after an epoch, to two significant digits."""
     result = event.result
-    return f"\n{event.split.capitalize()} with Pass {event.at.epoch}, Loss {result.loss:2.2}, Acc {result.top1:2.2}"
+    loss, top1 = result.measures["loss"], result.measures["top1"]
+    return f"\n{event.split.capitalize()} with Pass {event.at.epoch}, Loss {loss:2.2}, Acc {top1:2.2}"

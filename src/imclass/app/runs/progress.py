@@ -132,7 +132,9 @@ class Screen:
                 for line in unpaired_lines(event):
                     self.say(line)
             case Evaluated():
-                self.sums.held_out.append(f"{event.split} {100 * event.result.top1:.2f} %" + (" (best)" * event.best))
+                self.sums.held_out.append(
+                    f"{event.split} {100 * event.result.measures['top1']:.2f} %" + (" (best)" * event.best)
+                )
                 self.refuse(event.result.refused)
             case EpochEnd():
                 self.say(self.line(event))

@@ -44,7 +44,9 @@ class TensorBoard:
                 self.add(event.at.step, {"train/top1": event.top1})
             case Evaluated():
                 result, split = event.result, event.split
-                self.add(event.at.step, {f"{split}/top1": result.top1, f"{split}/loss": result.loss})
+                self.add(
+                    event.at.step, {f"{split}/top1": result.measures["top1"], f"{split}/loss": result.measures["loss"]}
+                )
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
         """Points of several curves."""

@@ -27,13 +27,13 @@ SHORT = 4  # terminal columns of a class name that can head a column itself
 
 def summary(evaluation: Evaluation) -> str:
     """Accuracies with their 95 % intervals, loss, calibration, and what was counted and refused, a line each."""
-    top1, recall = share_interval(evaluation, evaluation.top1), mean_class_recall(matrix(evaluation))
-    squared, sureness = brier(evaluation.scores, evaluation.labels), bins_of(evaluation).error
+    top1, recall = share_interval(evaluation, evaluation.measures["top1"]), mean_class_recall(matrix(evaluation))
+    squared, sureness = brier(evaluation.scores, evaluation.targets.numpy()), bins_of(evaluation).error
     lines = [
-        f"top-1 {percent(evaluation.top1)} {bracketed(top1)}{top5(evaluation, ', ')}",
+        f"top-1 {percent(evaluation.measures['top1'])} {bracketed(top1)}{top5(evaluation, ', ')}",
         f"mean class recall {percent(recall)} {bracketed(class_interval(evaluation))}; "
         "in brackets 95 % intervals, Wilson's and the bootstrap's",
-        f"cross-entropy {evaluation.loss:.4f} nats an image, Brier score {squared:.4f}, "
+        f"cross-entropy {evaluation.measures['loss']:.4f} nats an image, Brier score {squared:.4f}, "
         f"calibration error {percent(sureness)}",
         evaluation.accounted,
         *(f"  refused: {printable(f'{r.path}: {r.detail} ({r.code})')}" for r in evaluation.refused[:FILES]),
@@ -46,24 +46,25 @@ def top5(evaluation: Evaluation, before: str = "") -> str:
     """Return top-5 accuracy in words, after `before`; "" for up to five classes, where it says nothing."""
     if len(evaluation.classes) <= 5:
         return ""
-    return f"{before}top-5 {percent(evaluation.top5)} {bracketed(share_interval(evaluation, evaluation.top5))}"
+    share = evaluation.measures["top5"]
+    return f"{before}top-5 {percent(share)} {bracketed(share_interval(evaluation, share))}"
 
 
 def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
     """Wilson's 95 % interval of an accuracy over the evaluated images; of one that is not known, all there is."""
-    n = len(evaluation.labels)
+    n = len(evaluation.targets)
     return (0.0, 1.0) if math.isnan(share) else wilson(round(share * n), n)
 
 
 def class_interval(evaluation: Evaluation) -> tuple[float, float]:
     """The bootstrap's 95 % interval of the mean class recall."""
-    right = predictions(evaluation.scores) == evaluation.labels
-    return recall_interval(right, evaluation.labels, len(evaluation.classes))
+    right = predictions(evaluation.scores) == evaluation.targets.numpy()
+    return recall_interval(right, evaluation.targets.numpy(), len(evaluation.classes))
 
 
 def bins_of(evaluation: Evaluation) -> Reliability:
     """How sure the model was and how often it was right, in 15 bins."""
-    return reliability(evaluation.scores, evaluation.labels)
+    return reliability(evaluation.scores, evaluation.targets.numpy())
 
 
 def bracketed(interval: tuple[float, float]) -> str:
@@ -122,18 +123,18 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
     counts = matrix(evaluation)
     known_top5 = len(evaluation.classes) > 5
     return {
-        "top1": evaluation.top1,
-        "top1_interval": list(share_interval(evaluation, evaluation.top1)),
-        "top5": evaluation.top5,
-        "top5_interval": list(share_interval(evaluation, evaluation.top5)) if known_top5 else None,
+        "top1": evaluation.measures["top1"],
+        "top1_interval": list(share_interval(evaluation, evaluation.measures["top1"])),
+        "top5": evaluation.measures["top5"],
+        "top5_interval": list(share_interval(evaluation, evaluation.measures["top5"])) if known_top5 else None,
         "mean_class_recall": known(mean_class_recall(counts)),
         "mean_class_recall_interval": [known(end) for end in class_interval(evaluation)],
-        "evaluated": len(evaluation.labels),
+        "evaluated": len(evaluation.targets),
         "refused": len(evaluation.refused),
         "total": evaluation.total,
-        "loss": evaluation.loss,
-        "nll": evaluation.loss,
-        "brier": brier(evaluation.scores, evaluation.labels),
+        "loss": evaluation.measures["loss"],
+        "nll": evaluation.measures["loss"],
+        "brier": brier(evaluation.scores, evaluation.targets.numpy()),
         "ece": bins_of(evaluation).error,
         "reliability": reliability_record(bins_of(evaluation)),
         "per_class": class_record(counts, evaluation.classes),
@@ -168,7 +169,7 @@ def reliability_record(bins: Reliability) -> list[dict[str, Any]]:
 
 def matrix(evaluation: Evaluation) -> Int64[np.ndarray, "K K"]:
     """The evaluation's confusion matrix."""
-    return confusion(predictions(evaluation.scores), evaluation.labels, len(evaluation.classes))
+    return confusion(predictions(evaluation.scores), evaluation.targets.numpy(), len(evaluation.classes))
 
 
 def known(value: float) -> float | None:

@@ -129,7 +129,7 @@ def write_files(own: Evaluate, result: Scored, context: Context) -> None:
     if own.plot:
         confusion_png(tables.matrix(evaluation), evaluation.classes, own.plot)
     if own.reliability:
-        reliability_png(reliability(evaluation.scores, evaluation.labels), own.reliability)
+        reliability_png(reliability(evaluation.scores, evaluation.targets.numpy()), own.reliability)
     if own.save_scores:
         for path, row in zip(score_files(own.save_scores, result.rows), result.rows, strict=True):
             save_scores(path, row.evaluation, row.images, to_json(row.facts))
@@ -160,7 +160,12 @@ def record(own: Evaluate, result: Scored) -> dict[str, Any]:
     """The last row as JSON, and all rows in short."""
     last = result.rows[-1]
     rows = [
-        {"name": row.name, "top1": row.evaluation.top1, "top5": row.evaluation.top5, "loss": row.evaluation.loss}
+        {
+            "name": row.name,
+            "top1": row.evaluation.measures["top1"],
+            "top5": row.evaluation.measures["top5"],
+            "loss": row.evaluation.measures["loss"],
+        }
         | {"top1_interval": list(interval(row)), **to_json(row.facts)}
         for row in result.rows
     ]
@@ -201,17 +206,17 @@ def row_table(rows: Sequence[Row]) -> str:
     wide = max(map(tables.columns, names))
     lines = []
     for name, row in zip(names, rows, strict=True):
-        shares = f"top-1 {tables.percent(row.evaluation.top1)} {tables.bracketed(interval(row))}"
-        lines.append(
-            f"{tables.padded(name, wide)}  {shares}{tables.top5(row.evaluation, ', ')}, {row.evaluation.loss:.4f} nats"
-        )
+        measures = row.evaluation.measures
+        shares = f"top-1 {tables.percent(measures['top1'])} {tables.bracketed(interval(row))}"
+        five = tables.top5(row.evaluation, ", ")
+        lines.append(f"{tables.padded(name, wide)}  {shares}{five}, {measures['loss']:.4f} nats")
     return "\n".join(lines)
 
 
 def interval(row: Row) -> tuple[float, float]:
     """Wilson's 95 % interval of the top-1 accuracy."""
-    n = len(row.evaluation.labels)
-    return wilson(round(row.evaluation.top1 * n), n)
+    n = len(row.evaluation.targets)
+    return wilson(round(row.evaluation.measures["top1"] * n), n)
 
 
 def run(own: Evaluate) -> int:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, Integer
 
 from imclass.core.contracts import Evaluation, Refused
+from imclass.core.targets import OneOf
 from imclass.models.scores import posterior
 
 ROWS = 4096  # images whose posteriors are held at a time
@@ -116,21 +117,17 @@ def ratio(part: int, whole: int) -> float:
 
 def measured(
     classes: tuple[str, ...],
-    labels: Int64[np.ndarray, "N"],
+    targets: OneOf,
     scores: Float[np.ndarray, "N K"],
     ids: Int64[np.ndarray, "N"],
     total: int,
     refused: tuple[Refused, ...] = (),
 ) -> Evaluation:
-    """The `Evaluation` of scores: its loss and accuracies are counted here."""
-    return Evaluation(
-        classes=classes,
-        labels=labels,
-        scores=scores,
-        ids=ids,
-        total=total,
-        refused=refused,
-        loss=cross_entropy(scores, labels),
-        top1=top_k(scores, labels, 1) / len(labels),
-        top5=top_k(scores, labels, 5) / len(labels),
-    )
+    """Return the `Evaluation` of scores, with its measures: `loss`, `top1` and `top5`."""
+    labels = targets.numpy()
+    measures = {
+        "loss": cross_entropy(scores, labels),
+        "top1": top_k(scores, labels, 1) / len(labels),
+        "top5": top_k(scores, labels, 5) / len(labels),
+    }
+    return Evaluation(classes, targets, scores, ids, total, refused, measures, "top1")

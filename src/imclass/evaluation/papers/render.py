@@ -58,14 +58,14 @@ class Measured:
 
 def as_measured(evaluation: Evaluation, tested: Tested, data: str) -> Measured:
     """An evaluation as a row for the tables; `data` names data set and split, such as "cifar10 test"."""
-    n = len(evaluation.labels)
+    n = len(evaluation.targets)
 
     def share(accuracy: float) -> Share:
         low, high = wilson(n - round(accuracy * n), n)
         return Share(100 - 100 * accuracy, 100 * low, 100 * high)
 
-    top5 = share(evaluation.top5) if len(evaluation.classes) > 5 else None
-    return Measured(tested, data, n, evaluation.total, share(evaluation.top1), top5)
+    top5 = share(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
+    return Measured(tested, data, n, evaluation.total, share(evaluation.measures["top1"]), top5)
 
 
 def net_of(classifier: NetworkClassifier, protocol: ViewProtocol | None) -> Net:
