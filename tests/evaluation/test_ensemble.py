@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from imclass.core.contracts import Classifier, Evaluation, ViewClassifier
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import OneOf
+from imclass.core.targets import Link, OneOf
 from imclass.evaluation import ensemble as room
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse, mean_posterior
 from imclass.evaluation.measures.single_label import cross_entropy, measured
@@ -33,6 +33,7 @@ class Fixed:
     seed: int = 0
     classes: tuple[str, ...] = CLASSES
     preprocess: Preprocess = field(default_factory=lambda: Preprocess(4, scale=4))
+    link: Link = "softmax"
 
     def row(self, value: float) -> torch.Tensor:
         scores = 4 * np.random.default_rng([self.seed, int(value)]).normal(size=len(CLASSES))

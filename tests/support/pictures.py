@@ -10,7 +10,7 @@ import torch
 from imclass.core.contracts import Origin
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import OneOf
+from imclass.core.targets import Link, OneOf
 from imclass.models.views.batches import to_batch
 
 SIZE = 8
@@ -69,6 +69,7 @@ class Linear:
     classes: tuple[str, ...] = CLASSES
     preprocess: Preprocess = LARGER
     constant: float | None = None
+    link: Link = "softmax"
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         if self.constant is not None:

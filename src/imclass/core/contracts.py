@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import OneOf
+from imclass.core.targets import Link, OneOf
 from imclass.core.text import listed
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
@@ -79,10 +79,15 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Anything that turns images into scores over named classes; the softmax of the scores is the posterior."""
+    """Anything that turns images into scores over named classes; `link` turns scores into probabilities."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def link(self) -> Link:
+        """Return "softmax", whose scores are log-scores, or "sigmoid", whose scores are logits."""
+        ...
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Log-scores of images of any sizes, looked at in the classifier's own way; float32 on the CPU."""

@@ -16,6 +16,7 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.errors import UserError
 from imclass.core.files import write
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import Link
 
 FORMAT = 1
 MAGIC_KEY = "imclass"
@@ -62,6 +63,7 @@ class ModelHeader:
     licence: str = ""
     members: tuple[MemberHeader, ...] = ()  # of an ensemble
     temperature: float = 1.0  # that an ensemble's log-scores are divided by
+    link: Link = "softmax"
     format: int = FORMAT
 
 

@@ -1,12 +1,14 @@
 """Labels of images, which can be indexed and joined to other classes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+Link: TypeAlias = Literal["softmax", "sigmoid"]  # from scores to probabilities: of one class, or of each by itself
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from imclass.core.contracts import Classifier, Evaluation, Image, ViewClassifier
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
 from imclass.core.preprocess import check_images
+from imclass.core.targets import Link
 from imclass.core.text import listed
 from imclass.evaluation.measures.single_label import ROWS, measured, posteriors
 from imclass.models.scores import best, posterior
@@ -35,6 +36,10 @@ class Member:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.classifier.classes
+
+    @property
+    def link(self) -> Link:
+        return self.classifier.link
 
     def check(self) -> None:
         """Raise `UserError` for what the protocol cannot do with the classifier, or a member of it with its own."""
@@ -84,6 +89,10 @@ class Ensemble:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.members[0].classes
+
+    @property
+    def link(self) -> Link:
+        return self.members[0].classifier.link
 
     @cached_property
     def orders(self) -> list[Int64[Tensor, "K"]]:

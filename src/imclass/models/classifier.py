@@ -20,6 +20,7 @@ from imclass.core.model_file import TRAINED_ON, ModelHeader, read_model, save_mo
 from imclass.core.preprocess import Preprocess, check_images
 from imclass.core.runtime import Arithmetic
 from imclass.core.tables import Found
+from imclass.core.targets import Link
 from imclass.core.text import listed
 from imclass.models.arithmetic.precision import laid_out
 from imclass.models.entry import NetworkEntry, native_size
@@ -55,6 +56,7 @@ class NetworkClassifier:
     preprocess: Preprocess
     header: ModelHeader | None = None  # of the file it was loaded from
     trained_on: UInt64[Tensor, "N"] | None = field(default=None, repr=False, compare=False)  # sorted; None: not known
+    link: Link = "softmax"
 
     def __repr__(self) -> str:
         """Return network, classes and image size on a line; the layers are those of `network`."""

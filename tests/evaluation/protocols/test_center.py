@@ -11,6 +11,7 @@ from PIL import Image
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import Link
 from imclass.evaluation.protocols.center import PROTOCOLS, Center, Resize
 from imclass.models.views.batches import one_view
 from tests.support.tolerance import near
@@ -28,6 +29,7 @@ class Pixels:
     classes: tuple[str, ...] = ("a", "b", "c")
     preprocess: Preprocess = LARGER
     seen: list[torch.Tensor] = field(default_factory=list)
+    link: Link = "softmax"
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         self.seen.append(images)
