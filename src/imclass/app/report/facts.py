@@ -14,8 +14,8 @@ from torch import Tensor
 from imclass.app.draw.grid import grid
 from imclass.app.load import load_network
 from imclass.app.runs.configure import recipes
-from imclass.app.runs.curves import history, within_epochs
 from imclass.app.runs.directory import Run, read_begun
+from imclass.app.runs.watchers.curves import history, within_epochs
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import Training
 from imclass.core.contracts import Dataset, Evaluation, Refused

@@ -5,14 +5,14 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
-from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
-from imclass.app.runs.expendable import Expendable
-from imclass.app.runs.log import Log
 from imclass.app.runs.material import doubts, open_training_data
 from imclass.app.runs.settle import settle
 from imclass.app.runs.signals import Acknowledge, listen
-from imclass.app.runs.tensorboard import TensorBoard
+from imclass.app.runs.watchers.curves import Curves
+from imclass.app.runs.watchers.expendable import Expendable
+from imclass.app.runs.watchers.log import Log
+from imclass.app.runs.watchers.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Execution, Training

@@ -9,11 +9,11 @@ from typing import Any
 from imclass.app.cli.answer import Told, say, tell
 from imclass.app.cli.arguments import Evaluate
 from imclass.app.cli.checks import check_target, check_workers, context_of, mapping_in
+from imclass.app.cli.progress import counting
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.draw.confusion import confusion_png
 from imclass.app.draw.reliability import reliability_png
 from imclass.app.load import load
-from imclass.app.runs.progress import counting
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need

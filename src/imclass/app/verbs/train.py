@@ -9,15 +9,15 @@ from typing import Any
 
 from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
+from imclass.app.cli.book import Book
 from imclass.app.cli.options import Order
+from imclass.app.cli.progress import Screen
 from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import write_report
-from imclass.app.runs.book import Book
 from imclass.app.runs.directory import Run
-from imclass.app.runs.expendable import Expendable, note_failure
-from imclass.app.runs.progress import Screen
 from imclass.app.runs.train import Job, perform, prepare
+from imclass.app.runs.watchers.expendable import Expendable, note_failure
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.text import printable

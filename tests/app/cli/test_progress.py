@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from imclass.app.runs import progress
-from imclass.app.runs.progress import Screen, Sums, counting
+from imclass.app.cli import progress
+from imclass.app.cli.progress import Screen, Sums, counting
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Saved, StepEnd
 from tests.support.events import at, evaluation, events
 
