@@ -1,13 +1,13 @@
 """A request to score classifiers: a row for each model and protocol, from one pass over the images; rows of fusions."""
 # Tested in tests/app/verbs/test_evaluate.py
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from functools import partial
+from typing import Literal, Protocol, TypeAlias
 
-from imclass.core.contracts import Classifier, ViewProtocol
-from imclass.core.errors import UserError
+from imclass.core.contracts import Classifier, Dataset, ViewProtocol
+from imclass.core.errors import UserError, need
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
@@ -15,15 +15,38 @@ from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.papers.render import net_of
 from imclass.evaluation.papers.table import Net, Tested
 from imclass.evaluation.results import Facts, Row, check_images, names_of
-from imclass.evaluation.score import Report, evaluate_each, protocols
+from imclass.evaluation.score import evaluate_each, protocols
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.scales import with_scales
 from imclass.store.context import Context
 
 AS_TRAINED = "as trained"  # where no protocol is named
+ONE_ROW = "{} is of one row; name one --protocol, and one model or --weights mean or fit"
+
+Weights: TypeAlias = Literal["mean", "fit", "none"]
 
 
-Progress: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # of a split's name
+class Progress(Protocol):
+    """Anything that watches an evaluation."""
+
+    def note(self, text: str) -> None:
+        """Take a sentence that the user should know."""
+
+    def begin(self, what: str) -> None:
+        """Take what is about to be scored: which images, and how they are shown."""
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Take how many images of a split are done."""
+
+
+class Quiet:
+    """Progress that nobody sees."""
+
+    def note(self, text: str) -> None: ...
+
+    def begin(self, what: str) -> None: ...
+
+    def count(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +54,73 @@ class Request:
     """What is to be scored and fused; `order` has the names of `models` and `saved` as the user gave them.
 
     `protocols` are by name, {"": None} for each model's own preprocess. Without `data` it is what the models were
-    trained from, without `split` what was held out of that. With `temperature` the last row is calibrated.
+    trained from, without `split` what was held out of that; a `Dataset` is one split. With `temperature` the last row
+    is calibrated.
     """
 
     models: Mapping[str, Classifier]
     saved: tuple[Row, ...]
     order: tuple[str, ...]
     protocols: Mapping[str, ViewProtocol | None]
-    data: str | None = None
+    data: str | Dataset | None = None
     split: str | None = None
-    weights: Literal["mean", "fit", "none"] = "mean"
+    weights: Weights = "mean"
     temperature: bool = False
     mapping: Mapping[str, str] | None = None  # the data's class names to the models'
     batch: int = 256
     workers: int = 0
     strict: bool = False
+    precision: str = "fp32"
+    device: str = "cpu"  # where the networks are
 
     @property
     def fitting(self) -> str:
         """The options that fit something on the validation split, as messages name them."""
         return " and ".join(["--weights fit"] * (self.weights == "fit") + ["--temperature"] * self.temperature)
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one row is last, so that none of them is the result."""
+        return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
+
+    def check(self) -> None:
+        """Raise `UserError` for what cannot be together, before any model is loaded or image scored."""
+        need(self.batch >= 1, "batch", self.batch, "at least 1")
+        need(self.workers >= 0, "workers", self.workers, "0 or more threads")
+        need(self.weights in ("mean", "fit", "none"), "weights", repr(self.weights), "mean, fit or none")
+        need(self.precision in ("fp32", "bf16"), "precision", repr(self.precision), "fp32 or bf16")
+        if self.several and self.temperature:
+            raise UserError(ONE_ROW.format("--temperature"))
+        if isinstance(self.data, Dataset):
+            self.check_dataset(self.data)
+        if self.saved:
+            self.check_saved(self.saved[0].name)
+
+    def check_dataset(self, data: Dataset) -> None:
+        """Raise `UserError` for what cannot be done with one split that is given as it is."""
+        if self.split not in (None, data.split):
+            raise UserError(f"the data is the split {data.split!r}; leave out split, or give the other split as data")
+        if self.fitting:
+            raise UserError(f"{self.fitting} fits to a validation split; give data as a name or a folder that has one")
+
+    def check_saved(self, first: str) -> None:
+        """Raise `UserError` for what saved scores cannot give."""
+        if self.weights == "fit" or self.temperature:
+            raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
+        if len(self.protocols) > 1:
+            raise UserError(f"{first} was scored under one protocol; name one --protocol for models and saved scores")
+        models = len(self.order) > len(self.saved)
+        if not models and (any(self.protocols) or self.data is not None or self.split):
+            raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
+
+    def check_savable(self) -> None:
+        """Raise `UserError` where the last row is not of models that a file can hold."""
+        if self.precision != "fp32":
+            raise UserError("--save keeps float32 weights; go without --precision bf16")
+        if self.several:
+            raise UserError(ONE_ROW.format("--save"))
+        if self.saved:
+            raise UserError(f"{self.saved[0].name} holds scores and no model, so it cannot be part of --save")
 
 
 @dataclass(frozen=True)
@@ -75,25 +145,35 @@ def nets_of(member: Member) -> list[Net]:
     return [net_of(network, member.protocol)] if isinstance(network, NetworkClassifier) else []
 
 
-def looks(names: str | None, scales: str | None, context: Context | None = None) -> dict[str, ViewProtocol | None]:
-    """Return the protocols of "center,flip" by name, at the scales of "256,384"; raise `UserError` for unknown ones."""
-    if names is None:
+def select_protocols(
+    protocol: str | ViewProtocol | Sequence[str | ViewProtocol] | None,
+    scales: str | Sequence[int] | None,
+    context: Context | None = None,
+) -> dict[str, ViewProtocol | None]:
+    """Return protocols by name, {"": None} where none is given; "center,flip" and "256,384" name several.
+
+    Raise `UserError` for unknown ones, and for scales of a protocol that has none.
+    """
+    if protocol is None:
         if scales is not None:
             raise UserError("--scales needs a --protocol that takes scales, such as dense or vgg-multicrop")
         return {"": None}
-    found, each = protocols(context), names.split(",")
-    if len(set(each)) < len(each):
-        raise UserError(f"--protocol {names} names one twice; name each once")
-    chosen: dict[str, ViewProtocol | None] = {name: found[name] for name in each}
+    found = protocols(context)
+    several = [protocol] if isinstance(protocol, str) or not isinstance(protocol, Sequence) else protocol
+    each = [one for item in several for one in (item.split(",") if isinstance(item, str) else [item])]
+    chosen = [found[one] if isinstance(one, str) else one for one in each]
+    names = [one.name for one in chosen]
+    if len(set(names)) < len(names):
+        raise UserError(f"--protocol {','.join(names)} names one twice; name each once")
     if scales is not None:
-        chosen = {name: with_scales(found[name], sides(scales)) for name in each}
-    return chosen
+        chosen = [with_scales(one, sides(scales)) for one in chosen]
+    return dict(zip(names, chosen, strict=True))
 
 
-def sides(scales: str) -> tuple[int, ...]:
-    """The numbers in "256,384,512"; anything else is a `UserError`."""
-    words = scales.split(",")
-    if not all(word.isdecimal() for word in words):
+def sides(scales: str | Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers in "256,384,512", or in a list; raise `UserError` for anything else."""
+    words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
+    if not words or not all(word.isdecimal() for word in words):
         raise UserError(f"--scales is {scales!r}; it must be whole numbers of pixels with commas between: 256,384,512")
     return tuple(int(word) for word in words)
 
@@ -118,12 +198,11 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
 def scored(ways: Sequence[Way], chosen: Chosen, request: Request, everyone: Processes, progress: Progress) -> list[Row]:
     """A row for each way, in one pass over the images; in processes other than the first, none."""
     dataset = chosen.dataset
-    with progress(dataset.split) as report:
-        members = [way.member for way in ways]
-        shown = report if everyone.rank == 0 else None
-        found = evaluate_each(
-            members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
-        )
+    members = [way.member for way in ways]
+    shown = partial(progress.count, dataset.split) if everyone.rank == 0 else None
+    found = evaluate_each(
+        members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
+    )
     several = len({way.protocol for way in ways}) > 1
     images = names_of(dataset, found[0]) if found else ()
     rows = []
@@ -170,12 +249,19 @@ class Blend:
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scoring:
     """Every row, those of single models first; what was fused, and from which ways of looking."""
 
-    rows: list[Row]
-    blends: list[Blend]
-    ways: list[Way]
+    rows: tuple[Row, ...]
+    blends: tuple[Blend, ...]
+    ways: tuple[Way, ...]
+    dataset: Dataset | None = None  # that was scored; None where all scores were saved before
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The classifier that gives the scores of the last row."""
+        blend = self.blends[-1] if self.blends else Blend("", (len(self.rows) - 1,), (1.0,))
+        return blend.ensemble(self.ways)
 
 
 def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list[Blend]:
@@ -207,21 +293,33 @@ def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)
 
 
-def score(request: Request, context: Context, announce: Callable[[str], None], progress: Progress) -> Scored | None:
-    """Return every row in the first process, `None` in the others; `announce` is told what is about to be scored."""
+def score(request: Request, context: Context, progress: Progress) -> Scoring:
+    """Return every row in the first process, and none in the others that torchrun started."""
     keep_memory()
     ways, rows, trials = ways_of(request), list[Row](), list[Row]()
+    chosen: Chosen | None = None
     with processes() as everyone:
         if ways:
-            chosen = split_for(request.models, request.data, request.split, context)
+            chosen = judged_by(request, context)
             if everyone.rank == 0:
-                announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
+                protocol = ",".join(filter(None, request.protocols)) or AS_TRAINED
+                progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
             if asked := request.fitting:
                 trials = scored(ways, validation_for(chosen, asked, context), request, everyone, progress)
             rows = scored(ways, chosen, request, everyone, progress)
     if everyone.rank:
-        return None
+        return Scoring((), (), tuple(ways))
     if request.saved:  # as they were named; each model then has one row
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     fused = blends(rows, trials, request)
-    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
+    rows += [blend.of(rows) for blend in fused]
+    return Scoring(tuple(rows), tuple(fused), tuple(ways), chosen.dataset if chosen else None)
+
+
+def judged_by(request: Request, context: Context) -> Chosen:
+    """Return the images that the models are judged by."""
+    data = request.data
+    if isinstance(data, Dataset):
+        name = data.origin.name or data.origin.path
+        return Chosen(data, f"split {data.split} of {name}", name)
+    return split_for(request.models, data, request.split, context)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from imclass.app.cli.answer import say, show
-from imclass.app.cli.arguments import DONE, Info
+from imclass.app.cli.answer import Answer, say
+from imclass.app.cli.arguments import Info
 from imclass.app.cli.checks import context_of
 from imclass.app.load import is_published, open_model, open_published
 from imclass.app.text.columns import plain
@@ -43,12 +43,11 @@ def published_info(model: str, context: Context) -> dict[str, Any]:
     return {"file": str(path), "sha256": file_digest(path), "parameters": parameters, **known}
 
 
-def run(own: Info) -> int:
+def run(arguments: Info) -> Answer:
     """Say what a model file holds."""
-    context = context_of(own.common)
-    record = published_info(str(own.model), context) if is_published(own.model) else model_info(own.model, context)
-    show(record) if own.common.json else print(text(record))
-    return DONE
+    context, model = context_of(arguments.common), arguments.model
+    record = published_info(str(model), context) if is_published(model) else model_info(model, context)
+    return Answer(record, text(record))
 
 
 def text(record: dict[str, Any]) -> str:
