@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError, need
@@ -26,6 +26,7 @@ ONE_ROW = "{} is of one row; name one --protocol, and one model or --weights mea
 Weights: TypeAlias = Literal["mean", "fit", "none"]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Anything that watches an evaluation."""
 
