@@ -382,7 +382,10 @@ def test_any_model_is_evaluated_into_a_folder(run: Path, capsys: pytest.CaptureF
     page = read((folder / "report.html").read_text("utf-8"))
     assert [s.attributes["id"] for s in page.all("section")] == [s for s in SECTIONS if s not in OF_A_RUN]
     assert page.one("header").one("strong").text == f"{100 * known['top1']:.2f} %"
-    assert "Model lone.safetensors" in page.one("header").text and "Scored was split all of pets" in page.text
+    assert (
+        "Model lone.safetensors" in page.one("header").text
+        and "Scored: split all of pets, protocol as trained." in page.text
+    )
     assert page.one("section", id="mistakes").all("img") and len(page.one("section", id="inside").all("img")) == 3
     assert dangers(page) == []
     assert main(["report", *words]) == 0  # its own folder may be written again

@@ -67,7 +67,8 @@ def test_a_disk_that_is_full_from_some_moment_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     calls = calls_of_a_run(pets, tmp_path / "counted", monkeypatch)
-    assert calls == 2 + EPOCHS * 5 + 2 + 2 + 2  # file and folder: config, each checkpoint, model, curves, report
+    # File and folder: config; each epoch's scores and checkpoint; model, curves, report.
+    assert calls == 2 + EPOCHS * (2 + 5) + 2 + 2 + 2
     for full_from in range(1, calls - 3, every):
         out = tmp_path / f"full-{full_from}"
         with monkeypatch.context() as patched:

@@ -26,6 +26,7 @@ from imclass.core.files import file_digest
 from imclass.core.model_file import ModelHeader
 from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
+from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import Saved, read_scores
 from imclass.evaluation.unpack import networks_of
 from imclass.models.analysis.activations import find_layer, output_of
@@ -155,7 +156,7 @@ def gather_model(name: str, opened: Opened, folder: Path, split: str, counts: Ma
         refused=all_refused((), saved.evaluation, str(saved.record["data"])),
         counts=counts,
         score=score_of(split, saved.evaluation),
-        scored=str(saved.record["said"]),
+        scored=f"{saved.record['said']}, protocol {saved.record['tested']['protocol'] or AS_TRAINED}",
         result=saved.evaluation,
         problem="",
         **shown(classifier, folder, saved),

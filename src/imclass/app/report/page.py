@@ -63,7 +63,7 @@ def headline(m: Material) -> Html:
     if m.score is None:
         said = "The data has no held-out part, so nothing is known of images that the network has not seen."
         return element("header", begin, title, element("p", said), doubts(m))
-    honest = element("p", honesty(m, m.score.split) if m.run else f"Scored was {m.scored}.", class_="honest")
+    honest = element("p", honesty(m, m.score.split) if m.run else f"Scored: {m.scored}.", class_="honest")
     return element("header", begin, title, result(m, m.score), doubts(m), honest)
 
 
@@ -173,18 +173,20 @@ def classes(m: Material) -> Html:
     lines = [
         (
             name(m.result.classes[i]),
-            f"{trained[i]:,}" if trained is not None else "-",
+            *([f"{trained[i]:,}"] if trained is not None else []),
             f"{row.support:,}",
             *(percent(share).removesuffix(" %") for share in (row.precision, row.recall, row.f1)),
         )
         for i, row in rows
     ]
-    head = ("Class", "Trained", "Scored", "Precision", "Recall", "F1")
+    head = ("Class", *(["Trained"] if trained is not None else []), "Scored", "Precision", "Recall", "F1")
     long = any(columns(label) > 10 for label in m.result.classes)
-    said = "The worst by F1 first. " * many + "How many images it was trained on and how many were scored; precision: "
-    said += "of the images taken for the class, the % that are; recall: of its images, the % found; F1: the harmonic "
-    said += "mean of both."
-    return together([table(head, lines, "numbers" + " long" * long), element("p", said, class_="small")])
+    said = "The worst by F1 first. " if many else ""
+    said += "How many images it was trained on and how many were scored; " if trained is not None else ""
+    said += "precision: of the images taken for the class, the % that are; recall: of its images, the % found; F1: the "
+    said += "harmonic mean of both."
+    said = said[0].upper() + said[1:]
+    return together([table(head, lines, "numbers long" if long else "numbers"), element("p", said, class_="small")])
 
 
 def gallery(m: Material) -> Html:

@@ -75,8 +75,7 @@ class Job:
 
     def keepsakes(self, keeper: Keeper) -> list[Consumer]:
         """Return what keeps scores and pictures; training can do without either."""
-        data = self.config.data
-        kept: list[Consumer] = [Expendable("scores", lambda: Scores(keeper, self.legs, self.held_out, data))]
+        kept: list[Consumer] = [Expendable("scores", lambda: Scores(keeper, self.legs, self.held_out, self.config))]
         return [*kept, Expendable("pictures", self.pictures)] if self.execution.pictures else kept
 
 

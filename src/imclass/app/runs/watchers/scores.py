@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imclass.core.codec import to_json
+from imclass.core.config import Training
 from imclass.core.contracts import Dataset
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.papers.table import Net, Tested
@@ -26,8 +27,8 @@ class Scores:
     could not be written is removed and tried again at the next event.
     """
 
-    def __init__(self, keeper: Keeper, legs: Sequence[Leg], held_out: Mapping[str, Dataset], data: str) -> None:
-        self.keeper, self.legs, self.held_out, self.data = keeper, legs, held_out, data
+    def __init__(self, keeper: Keeper, legs: Sequence[Leg], held_out: Mapping[str, Dataset], config: Training) -> None:
+        self.keeper, self.legs, self.held_out, self.config = keeper, legs, held_out, config
         self.pending: dict[Path, tuple[Evaluated, Facts]] = {}
 
     def see(self, event: Event) -> None:
@@ -52,12 +53,12 @@ class Scores:
             del self.pending[path]
 
     def facts(self, leg: Leg, split: str) -> Facts:
-        """Return what is kept next to the scores. It does not depend on where the run lies."""
-        name, scale = self.keeper.folder.name, (own_scale(leg.preprocess),)
+        """Return what is kept next to the scores; nothing of it depends on where the run lies."""
+        name, data, scale = self.config.recipe, self.config.data, (own_scale(leg.preprocess),)
         name = name if len(self.legs) == 1 else f"{name}, leg {leg.name}"
         tested = Tested((Net(leg.model.network, scale, scale),), "", name)
         rule = self.held_out[split].origin.rule
-        return Facts((name,), tested, f"split {split} of {self.data} (held out of training: {rule})", self.data, split)
+        return Facts((name,), tested, f"split {split} of {data} (held out of training: {rule})", data, split)
 
     def close(self) -> None:
         """Write what is left."""
