@@ -132,7 +132,7 @@ def newest_step(out: Path) -> int:
     return int(found.record["at"]["step"]) if found else -1
 
 
-@pytest.mark.parametrize("moment", [3, 7])
+@pytest.mark.parametrize("moment", [5, 9])
 def test_a_checkpoint_that_cannot_be_written_is_passed_over(
     moment: int, pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
