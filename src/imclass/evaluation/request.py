@@ -2,8 +2,9 @@
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
@@ -16,7 +17,6 @@ from imclass.evaluation.papers.render import net_of
 from imclass.evaluation.papers.table import Net, Tested
 from imclass.evaluation.results import Facts, Row, check_images, names_of
 from imclass.evaluation.score import evaluate_each, protocols
-from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.scales import with_scales
 from imclass.store.context import Context
 
@@ -73,6 +73,7 @@ class Request:
     strict: bool = False
     precision: str = "fp32"
     device: str = "cpu"  # where the networks are
+    files: Mapping[str, Path] = field(default_factory=dict)  # that models were read from, by name
 
     @property
     def fitting(self) -> str:
@@ -140,10 +141,8 @@ class Way:
 
 def nets_of(member: Member) -> list[Net]:
     """The networks of a member, each with its S and Q."""
-    if isinstance(member.classifier, Ensemble):
-        return [net for inner in member.classifier.members for net in nets_of(inner)]
-    network = member.classifier
-    return [net_of(network, member.protocol)] if isinstance(network, NetworkClassifier) else []
+    shown = member.protocols()
+    return [net_of(network, shown.get(name)) for name, network in member.networks().items()]
 
 
 def select_protocols(

@@ -332,7 +332,7 @@ def test_a_number_that_no_network_takes_is_named(capsys: pytest.CaptureFixture[s
 def test_what_is_read_is_what_the_recipe_says() -> None:
     order = read_train(["mnist-lenet", "--out", "here"])
     config = configure("mnist-lenet")
-    assert order.own.out == Path("here")
+    assert order.arguments.out == Path("here")
     assert order.training.stages == config.stages and order.training.preprocess == config.preprocess
 
 

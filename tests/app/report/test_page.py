@@ -33,7 +33,7 @@ from imclass.app.runs.watchers.pictures import Mistake, seen
 from imclass.app.verbs.predict import as_csv
 from imclass.core.contracts import Refused
 from imclass.core.errors import UserError
-from imclass.core.model_file import read_model
+from imclass.core.model_file import DataFacts, Provenance, read_model
 from imclass.core.targets import OneOf
 from imclass.core.text import printable
 from imclass.data import catalog
@@ -382,10 +382,7 @@ def test_any_model_is_evaluated_into_a_folder(run: Path, capsys: pytest.CaptureF
     page = read((folder / "report.html").read_text("utf-8"))
     assert [s.attributes["id"] for s in page.all("section")] == [s for s in SECTIONS if s not in OF_A_RUN]
     assert page.one("header").one("strong").text == f"{100 * known['top1']:.2f} %"
-    assert (
-        "Model lone.safetensors" in page.one("header").text
-        and "Scored: split all of pets, protocol as trained." in page.text
-    )
+    assert "Model lone.safetensors" in page.one("header").text and "Scored: split all of pets" in page.text
     assert page.one("section", id="mistakes").all("img") and len(page.one("section", id="inside").all("img")) == 3
     assert dangers(page) == []
     assert main(["report", *words]) == 0  # its own folder may be written again
@@ -497,7 +494,7 @@ def many(found: report_facts.Material, k: int) -> report_facts.Material:
     scores[np.arange(10 * k), labels] += 4
     scores[-10:, -1] = -9
     result = measured(names, OneOf(labels), scores, labels, 10 * k)
-    return replace(found, result=result, counts={}, header=replace(found.header, classes=names))
+    return replace(found, result=result, counts={}, classes=names)
 
 
 @pytest.mark.parametrize("k", [16, 64, 65, 1000])
@@ -610,11 +607,10 @@ def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
                     refused=[Refused(payload, payload, payload)],
                     problem=payload,
                     run=replace(found.run, training=replace(found.run.training, recipe=payload, data=payload)),
-                    header=replace(
-                        found.header,
+                    versions={payload: payload},
+                    trained=Provenance(
                         chosen=payload,
-                        versions={payload: payload},
-                        data={key: payload for key in ("name", "rule", "licence", "digest")} | {"notes": [payload]},
+                        data=DataFacts(name=payload, rule=payload, licence=payload, digest=payload, notes=(payload,)),
                     ),
                 )
             )

@@ -34,8 +34,7 @@ def take_in(
     wanted = replace(wanted, classes=names, usual=usual_names(network, context))
     classifier, fit = imported(file, network, wanted, context)
     check_classes(classifier.classes, str(file))
-    header = classifier.file_header
-    classifier.save(out, chosen=header.chosen, licence=header.licence, versions=versions())
+    replace(classifier, versions=versions()).save(out)
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
     return record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}"
 

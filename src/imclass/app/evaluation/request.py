@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from imclass.app.load import load
+from imclass.app.load import open_for_evaluation
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.runtime import Arithmetic, device_of
@@ -48,16 +48,17 @@ def open_request(
     request = replace(request, device=device_of(request.device))
     arithmetic = Arithmetic(request.precision, "nhwc")
 
-    def note(notes: Sequence[str]) -> None:
-        for one in notes:
-            progress.note(one)
-
-    loaded: dict[str, Any] = {
-        name: load(path, context, arithmetic, request.device, note) for name, path in paths.items() if path not in saved
+    opened = {
+        name: open_for_evaluation(path, context, arithmetic, request.device)
+        for name, path in paths.items()
+        if path not in saved
     }
-    return replace(
-        request, models={name: (classifiers | loaded)[name] for name in given if name in classifiers | loaded}
-    )
+    for one in opened.values():
+        for text in one.notes:
+            progress.note(text)
+    ready = classifiers | {name: one.classifier for name, one in opened.items()}
+    files = {name: one.file for name, one in opened.items()}
+    return replace(request, models={name: ready[name] for name in given if name in ready}, files=files)
 
 
 def named(models: Evaluable | Sequence[Evaluable]) -> Mapping[str, Path | Classifier]:

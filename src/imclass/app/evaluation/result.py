@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
+from imclass.core.model_file import Metrics, Provenance
 from imclass.core.runtime import versions
 from imclass.core.text import percent
 from imclass.data.catalog import folder_not_read
@@ -24,10 +25,8 @@ from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.papers import render as papers
 from imclass.evaluation.request import Progress, Request, Scoring, score
 from imclass.evaluation.results import Row, changed, is_scores, save_scores
-from imclass.evaluation.unpack import save as save_ensemble
+from imclass.evaluation.unpack import save as save_model
 from imclass.store.context import Context
-
-KEPT = ("top1", "top5", "loss", "evaluated", "total")  # of an evaluation, in the header of a model file
 
 
 @dataclass(frozen=True)
@@ -113,10 +112,10 @@ class Result:
     def save_model(self, path: str | Path) -> Path:
         """Write what the last row was scored by (model and protocol, fusion, temperature) as one model file."""
         self.request.check_savable()
-        path, last = target(path, ".safetensors"), self.rows[-1]
-        record = tables.record(last.evaluation)
-        measures = {last.facts.split: {key: value for key, value in record.items() if key in KEPT}}
-        save_ensemble(path, self.scoring.ensemble, self.context, metrics=measures, versions=versions())
+        path, last = target(path, ".safetensors"), self.evaluation
+        metrics = Metrics(dict(last.measures), len(last.targets), last.total, last.main)
+        trained = Provenance(metrics={self.rows[-1].facts.split: metrics})
+        save_model(path, replace(self.scoring.ensemble, trained=trained, versions=versions()), self.context)
         return path
 
     def _repr_html_(self) -> str:

@@ -15,22 +15,22 @@ FILES = 200  # refused files named
 
 def data(m: Material) -> Html:
     """Return what the model was trained from, or scored on, and what of it was left out."""
-    known = m.header.data
+    known = m.known
     if m.run is None:
-        trained = [("Trained on", name(str(known["name"]), 60))] if known.get("name") else []
+        trained = [("Trained on", name(known.name, 60))] if known.name else []
         scored = [(f"Images, {split}", f"{counts.sum():,}") for split, counts in m.counts.items()]
-        pairs_ = [("Name", name(m.data, 60)), ("Classes", f"{len(m.header.classes):,}"), *scored, *trained]
+        pairs_ = [("Name", name(m.data, 60)), ("Classes", f"{len(m.classes):,}"), *scored, *trained]
         return together([facts(pairs_), left_out(m.refused)])
     pairs_ = [
         ("Name", name(m.data, 60)),
-        ("Classes", f"{len(m.header.classes):,}"),
+        ("Classes", f"{len(m.classes):,}"),
         *((f"Images, {split}", f"{counts.sum():,}") for split, counts in m.counts.items()),
-        ("Split", str(known.get("rule", "not described"))),
-        ("Licence", str(known.get("licence") or "not stated")),
-        ("Digest of training", element("code", str(known.get("digest", "")))),
+        ("Split", known.rule or "not described"),
+        ("Licence", known.licence or "not stated"),
+        ("Digest of training", element("code", known.digest)),
     ]
-    notes = element("ul", *(element("li", str(note)) for note in known.get("notes", ())))
-    return together([facts(pairs_), notes if known.get("notes") else "", left_out(m.refused)])
+    notes = element("ul", *(element("li", note) for note in known.notes))
+    return together([facts(pairs_), notes if known.notes else "", left_out(m.refused)])
 
 
 def left_out(refused: Sequence[Refused]) -> Html:
@@ -118,7 +118,7 @@ def environment(m: Material) -> Html:
             ("Threads", str(runtime.threads)),
             ("Seed", str(m.run.training.seed)),
         ]
-    versions = [(library, version) for library, version in m.header.versions.items()]
+    versions = [(library, version) for library, version in m.versions.items()]
     return facts(
         [*used, ("Parameters", f"{m.parameters:,}"), *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))]
     )

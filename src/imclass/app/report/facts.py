@@ -23,12 +23,12 @@ from imclass.core.config import Training
 from imclass.core.contracts import Classifier, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
 from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import Saved, read_scores
-from imclass.evaluation.unpack import networks_of
+from imclass.evaluation.unpack import sole_network
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier, resolve
 from imclass.models.views.batches import to_batch
@@ -89,7 +89,9 @@ class Material:
     name: str  # of the run, or of the model as the user gave it
     network: str
     data: str  # what the data is called: a data set's name, or a folder's without the way to it
-    header: ModelHeader
+    classes: tuple[str, ...]
+    trained: Provenance
+    versions: Mapping[str, str]  # of the libraries that it was made with
     digest: str  # SHA-256 of the model file
     parameters: int
     size: int  # pixels a side of the network's images; 0 where there is not one network
@@ -104,26 +106,33 @@ class Material:
     problem: str  # why there are no scores
     run: RunFacts | None = None
 
+    @property
+    def known(self) -> DataFacts:
+        """What the model file says of the data that the model was trained on."""
+        return self.trained.data or DataFacts()
+
 
 def gather_run(run: Run, context: Context) -> Material:
     """Return all that a finished run's folder holds; raise `UserError` for any other folder. The data is not opened."""
     check_finished(run)
     begun, classifier = read_begun(run.config, kinds_in(context)), load_network(run.model, context)
-    header, log, training = classifier.file_header, run.events(), begun.training
-    split = next((s for s in REPORTED if s in header.metrics), "")
+    trained, log, training = classifier.trained or Provenance(), run.events(), begun.training
+    split = next((s for s in REPORTED if s in trained.metrics), "")
     saved, problem = saved_scores(last_leg(run) / SCORES / f"{split}.npz") if split else (None, "")
     result = saved.evaluation if saved else None
     return Material(
         name=run.folder.name or "run",
         network=training.model.network,
-        data=str(header.data.get("name") or training.data),
-        header=header,
+        data=(trained.data and trained.data.name) or training.data,
+        classes=classifier.classes,
+        trained=trained,
+        versions=classifier.versions,
         digest=file_digest(run.model),
         parameters=sum(p.numel() for p in classifier.network.parameters()),
         size=training.preprocess.size,
         refused=all_refused(log, result, training.data),
         counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
-        score=score_of(split, result) if result else recorded_score(header, split),
+        score=score_of(split, result) if result else recorded_score(trained, split),
         scored="",
         result=result,
         problem=problem,
@@ -142,18 +151,18 @@ def gather_run(run: Run, context: Context) -> Material:
 def gather_model(name: str, opened: Opened, folder: Path, split: str, counts: Mapping[str, Any]) -> Material:
     """Return all there is to tell of a model that was evaluated into a folder."""
     saved, classifier = read_scores(folder / SCORES / f"{split}.npz"), opened.classifier
-    networks = networks_of(classifier)
-    one = classifier if isinstance(classifier, NetworkClassifier) else None
-    header: ModelHeader = one.file_header if one else getattr(classifier, "header")  # noqa: B009
+    networks, sole, data = list(classifier.networks().values()), sole_network(classifier), str(saved.record["data"])
     return Material(
         name=name,
-        network=header.network,
-        data=Path(str(saved.record["data"])).name,
-        header=header,
+        network=" + ".join(network.name for network in networks) or type(classifier).__name__,
+        data=Path(data).name,
+        classes=classifier.classes,
+        trained=classifier.trained or Provenance(),
+        versions=classifier.pack()[1].versions,
         digest=file_digest(opened.file),
         parameters=sum(p.numel() for network in networks for p in network.network.parameters()),
-        size=one.preprocess.size if one else 0,
-        refused=all_refused((), saved.evaluation, str(saved.record["data"])),
+        size=sole.preprocess.size if sole else 0,
+        refused=all_refused((), saved.evaluation, data),
         counts=counts,
         score=score_of(split, saved.evaluation),
         scored=f"{saved.record['said']}, protocol {saved.record['tested']['protocol'] or AS_TRAINED}",
@@ -168,7 +177,8 @@ def shown(classifier: Classifier, folder: Path, saved: Saved | None) -> dict[str
     pictures = read_pictures(folder)
     mistakes = worst(saved.evaluation, saved.names) if saved else []
     first = saved.names[0] if saved and saved.names[0] in pictures else ""
-    inside = look_inside(classifier, first, pictures.get(first)) if isinstance(classifier, NetworkClassifier) else None
+    network = sole_network(classifier)
+    inside = look_inside(network, first, pictures.get(first)) if network else None
     return {"mistakes": mistakes, "pictures": pictures, "inside": inside}
 
 
@@ -208,10 +218,13 @@ def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
     return flatten(to_json(replace(made, model=resolve(made.model, context))))
 
 
-def recorded_score(header: ModelHeader, split: str) -> Score | None:
-    """What the model file says of a split."""
-    known = header.metrics.get(split)
-    return Score(split, *(known[key] for key in ("top1", "top5", "loss", "evaluated", "total"))) if known else None
+def recorded_score(trained: Provenance, split: str) -> Score | None:
+    """Return what the model file says of a split."""
+    known = trained.metrics.get(split)
+    if known is None:
+        return None
+    top1, top5, loss = (known.measures[key] for key in ("top1", "top5", "loss"))
+    return Score(split, top1, top5, loss, known.evaluated, known.total)
 
 
 def score_of(split: str, result: Evaluation) -> Score:

@@ -7,7 +7,7 @@ from typing import Any
 
 from imclass.app.evaluation.request import open_request
 from imclass.app.evaluation.result import Result, perform
-from imclass.app.load import is_published, open_model, spelling
+from imclass.app.load import Opened, is_published, spelling
 from imclass.app.report.facts import gather_model, gather_run
 from imclass.app.report.page import GENERATOR, page
 from imclass.app.runs.directory import Run
@@ -21,7 +21,6 @@ from imclass.core.errors import UserError
 from imclass.core.files import begins, write
 from imclass.evaluation.request import Progress
 from imclass.evaluation.results import read_scores, save_scores
-from imclass.evaluation.unpack import networks_of
 from imclass.store.context import Context
 
 PAGE = "report.html"
@@ -68,7 +67,6 @@ def report_model(
     """
     folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", spelling(model)).strip("-.") or "model")
     check_folder(folder)
-    opened = open_model(model, context)
     request = open_request(model, data, protocol, None, context, progress, **options)
     result = perform(request, context, progress)
     if not result.rows:
@@ -79,6 +77,8 @@ def report_model(
     keep(folder, result, result.scoring.dataset)
     split = result.rows[-1].facts.split
     counts = {split: class_counts(result.scoring.dataset)}
+    ((name, classifier),) = request.models.items()
+    opened = Opened(classifier, request.files[name])
     write(folder / PAGE, page(gather_model(model, opened, folder, split, counts)))
     return folder / PAGE
 
@@ -99,5 +99,5 @@ def keep(folder: Path, result: Result, dataset: Dataset) -> None:
     path.parent.mkdir(exist_ok=True)
     save_scores(path, row.evaluation, row.images, to_json(row.facts))
     (classifier,) = result.request.models.values()
-    networks = networks_of(classifier)
-    write_pictures(folder, read_scores(path), dataset, networks[0].preprocess if networks else None)
+    preprocess = next((network.preprocess for network in classifier.networks().values()), None)
+    write_pictures(folder, read_scores(path), dataset, preprocess)

@@ -19,6 +19,7 @@ from imclass.app.runs.watchers.expendable import Expendable, note_failure
 from imclass.app.text.training import stopped, summary
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
+from imclass.core.model_file import Provenance
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
@@ -83,13 +84,14 @@ def screen(style: str, steps: int, done: int) -> Consumer:
 def answer(run: Run, context: Context) -> Answer:
     """Return what a finished run came to."""
     refused = {one["path"] for event in run.events() if event["event"] in TAKEN_FROM for one in event["refused"]}
-    header = load_network(run.model, context).file_header
+    trained = load_network(run.model, context).trained or Provenance()
+    metrics = {split: found.numbers for split, found in trained.metrics.items()}
     record = {
         "run": str(run.folder),
         "model": str(run.model),
-        "chosen": header.chosen,
-        "metrics": header.metrics,
+        "chosen": trained.chosen,
+        "metrics": metrics,
         "refused": sorted(refused),
     }
-    left_out = any(result["evaluated"] < result["total"] for result in header.metrics.values())
+    left_out = any(result["evaluated"] < result["total"] for result in metrics.values())
     return Answer(record, summary(record), SOME_REFUSED if refused or left_out else DONE)

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 
 import imclass
 from imclass.app.cli.main import main
+from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers import scores as watchers
-from imclass.app.runs.watchers.scores import Scores, files
+from imclass.app.runs.watchers.scores import files
 from imclass.core.config import Cut
 from imclass.data.catalog import open_split
 from imclass.evaluation.results import read_scores
@@ -62,10 +62,11 @@ def test_with_validation_the_best_and_the_last_are_kept(pets: Path) -> None:
     cut = Cut(validation=0.2)
     for split in ("validation", "test"):
         same(f"run/scores/{split}.npz", evaluate(load("run"), open_split("pets", split, open_context(), cut)))
-    header = load("run").file_header
+    trained = load("run").trained
+    assert trained is not None
     for split in ("validation", "test"):  # the model file says the same
         result = read_scores(Path(f"run/scores/{split}.npz")).evaluation
-        assert result.measures["top1"] == header.metrics[split]["top1"]
+        assert result.measures["top1"] == trained.metrics[split].measures["top1"]
 
 
 def test_saved_scores_of_a_run_stand_for_its_model(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,8 +130,7 @@ def test_scores_of_an_earlier_beginning_go(pets: Path) -> None:
     for folder in ("scores", "pictures", "legs/01-old/scores"):
         Path("run", folder).mkdir(parents=True)
     Path("run/scores/validation.npz").write_bytes(b"old")
-    run_folder = imclass.app.runs.directory.Run(Path("run"))
-    run_folder.cut(None)
+    Run(Path("run")).cut(None)
     assert not any(Path("run").iterdir())
 
 
@@ -139,4 +139,3 @@ def test_scores_need_no_place(pets: Path) -> None:
     run()
     list(imclass.train("mnist-lenet", "deep/down/other", **WORDS))
     assert Path("run/scores/test.npz").read_bytes() == Path("deep/down/other/scores/test.npz").read_bytes()
-    assert isinstance(Scores, type) and replace is not None
