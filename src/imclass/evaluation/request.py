@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError, need
@@ -65,7 +65,7 @@ class Request:
     protocols: Mapping[str, ViewProtocol | None]
     data: str | Dataset | None = None
     split: str | None = None
-    weights: Weights = "mean"
+    weights: str = "mean"  # or fit, or none
     temperature: bool = False
     mapping: Mapping[str, str] | None = None  # the data's class names to the models'
     batch: int = 256
@@ -170,7 +170,7 @@ def select_protocols(
     return dict(zip(names, chosen, strict=True))
 
 
-def sides(scales: str | Sequence[int]) -> tuple[int, ...]:
+def sides(scales: Any) -> tuple[int, ...]:
     """Return the numbers in "256,384,512", or in a list; raise `UserError` for anything else."""
     words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
     if not words or not all(word.isdecimal() for word in words):

@@ -1,7 +1,7 @@
 """A request to evaluate, from what a user gives: paths or classifiers, names of protocols, options."""
 # Tested in tests/app/evaluation/test_request.py
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ Evaluable: TypeAlias = str | Path | Classifier  # a MODEL, a file of saved score
 
 
 def open_request(
-    models: Evaluable | Sequence[Evaluable],
+    models: Any,
     data: Any,
     protocol: Any,
     scales: Any,
@@ -26,7 +26,7 @@ def open_request(
     progress: Progress,
     **options: Any,
 ) -> Request:
-    """Return a request with its models and saved scores loaded. Raise `UserError` for what cannot be together.
+    """Return a request with its models (of `Evaluable`, one or several) and saved scores loaded. Raise `UserError` for what cannot be together.
 
     `options` are the other fields of a `Request`. Everything that needs no model is checked before one is loaded.
     """
@@ -61,7 +61,7 @@ def open_request(
     return replace(request, models={name: ready[name] for name in given if name in ready}, files=files)
 
 
-def named(models: Evaluable | Sequence[Evaluable]) -> Mapping[str, Path | Classifier]:
+def named(models: Any) -> Mapping[str, Path | Classifier]:
     """Return models by their names: paths as they are given, classifiers by their network or kind, numbered if equal.
 
     Raise `UserError` where there is none, where one is given twice, and for what is not a model.
