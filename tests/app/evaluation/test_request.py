@@ -103,7 +103,7 @@ def test_mistakes_are_found_before_a_model_is_loaded(case: str, place: Path, mon
     ("key", "value", "said"),
     [("weights", "even", "--weights is 'even'; it must be mean, fit or none"), ("precision", "fp16", "fp32 or bf16")],
 )
-def test_words_that_are_none_of_a_few_are_refused(key: str, value: str, said: str) -> None:
+def test_words_that_are_none_of_a_few_are_refused(key: str, value: Any, said: str) -> None:
     request = Request(models={}, saved=(), order=("a",), protocols={"": None})
     request.check()
     with pytest.raises(UserError, match=said):
