@@ -28,7 +28,8 @@ def open_request(
 ) -> Request:
     """Return a request with its models and saved scores loaded. Raise `UserError` for what cannot be together.
 
-    `models` is an `Evaluable` or several. `options` are the other fields of a `Request`. Everything that needs no model is checked before one is loaded.
+    `models` is an `Evaluable` or several, `options` are the other fields of a `Request`. What needs no model is checked
+    before one is loaded.
     """
     given = named(models)
     paths = {name: model for name, model in given.items() if isinstance(model, Path)}
