@@ -30,6 +30,7 @@ from imclass.core.preprocess import Preprocess, check_images
 from imclass.core.tables import Found
 from imclass.core.targets import Link
 from imclass.core.text import listed
+from imclass.models.analysis.surgery import fold
 from imclass.models.arithmetic.eager import Eager
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
@@ -63,6 +64,7 @@ class NetworkBody:
     network: str
     row: dict[str, Any]
     preprocess: Preprocess
+    folded: bool = False  # batch norms into the layers that they follow
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class NetworkClassifier:
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
     versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that it was made with
     licence: str = ""
+    folded: bool = False
 
     def __post_init__(self) -> None:
         if not self.engine:
@@ -100,6 +103,10 @@ class NetworkClassifier:
     def with_network(self, network: Network) -> "NetworkClassifier":
         """Return the classifier of another network, with an engine as it has now."""
         return replace(self, network=network, engine=self.engine.of(network))
+
+    def fold(self) -> "NetworkClassifier":
+        """Return a classifier for inference, in which batch norms are part of the layers that they follow."""
+        return replace(self.with_network(fold(self.network)), folded=True)
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
         """Return itself, under the empty name."""
@@ -135,7 +142,7 @@ class NetworkClassifier:
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file: the network's, and the images it was trained on."""
-        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess)
+        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
             kind=NETWORK,
@@ -275,6 +282,7 @@ def restored(
         classifier = sketch(Model(body.network, body.row), header.classes, body.preprocess, context)
     except UserError as error:
         raise UserError(f"{path}: {error}\nThis imclass cannot build it; {writer(header.versions)}") from None
+    classifier = classifier.fold() if body.folded else classifier
     weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)

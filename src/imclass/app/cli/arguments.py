@@ -247,12 +247,13 @@ class Data:
 class Weights:
     """Weights of other libraries: the published ones there are; `weights import FILE --as NETWORK --out MODEL` makes a
     model file of one, `weights verify FILE --as NETWORK` says how it fits, `weights export MODEL --format LIBRARY --out
-    FILE` writes a state dict that the library loads."""
+    FILE` writes a state dict that the library loads, `weights fold MODEL --out FILE` a model with batch norms in the
+    layers before them."""
 
     what: Positional[Entry] = None
-    """a published file (NETWORK:WEIGHTS), or import, verify, export"""
+    """a published file (NETWORK:WEIGHTS), or import, verify, export, fold"""
     file: Positional[Entry] = None
-    """.safetensors, .npz, .pth, .pt or .th; export: a MODEL"""
+    """.safetensors, .npz, .pth, .pt or .th; export, fold: a MODEL"""
     as_: Annotated[str | None, arg(name="as", metavar="NETWORK", help_behavior_hint="")] = None
     """the network that the weights are of"""
     out: File = None
