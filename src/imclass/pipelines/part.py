@@ -1,7 +1,7 @@
 """What a part of a pipeline is, and the table of parts.
 
-A part follows scikit-learn's contract: its constructor stores its arguments, `fit` returns the part, what it learned are
-arrays with names that end in "_", and `get_params()` are the arguments. It is a dataclass; its fields are the arguments.
+A part follows scikit-learn's contract: its constructor stores its arguments, `get_params()` are these, `fit` returns
+the part, and what it learned are arrays with names that end in "_". It is a dataclass with the arguments as fields.
 """
 # Tested in tests/pipelines/test_pipeline.py
 
