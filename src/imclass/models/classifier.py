@@ -55,6 +55,7 @@ def not_weights(name: str) -> str:
 
 
 NETWORK = "network"  # the kind in a model file
+UNBUILDABLE = (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError)  # raised for a row that cannot be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +220,7 @@ def sketch(
     try:
         with torch.device("meta"):
             network = entry.build(row, len(classes), preprocess.w_in)
-    except (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError) as error:
+    except UNBUILDABLE as error:
         why = str(error).splitlines()[0]
         raise UserError(f"{model.network} cannot be built with {chosen(entry, row)}: {why}") from None
     check_forward(network, model.network, size, preprocess.w_in, len(classes))
@@ -272,7 +273,7 @@ def restored(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
     """The classifier with the tensors and the header that were read from `path`, which messages name."""
-    body: NetworkBody = header.body_of(NetworkBody, path)
+    body, contents = header.body_of(NetworkBody, path), contents_in(tensors, path)
     try:
         networks(context)[body.network]
     except UserError as unknown:
@@ -291,7 +292,7 @@ def restored(
         classifier,
         link=header.link,
         trained=header.trained,
-        trained_on=contents_in(tensors, path),
+        trained_on=contents,
         versions=header.versions,
         licence=header.licence,
     )
