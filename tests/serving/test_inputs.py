@@ -38,8 +38,8 @@ def test_what_is_passed_over_is_counted(many: Path) -> None:
     assert other == ".: ignored 1 files that are no images by name (1 .txt): 'c.txt'"
     assert gather(["b"]).notes == ()
     (many / "text").mkdir()
-    (many / "text" / "c.ppm").touch()
-    with pytest.raises(UserError, match=r"no image files in text\ntext: ignored 1 files .*1 \.ppm"):
+    (many / "text" / "c.svg").touch()
+    with pytest.raises(UserError, match=r"no image files in text\ntext: ignored 1 files .*1 \.svg"):
         gather(["text"])
 
 

@@ -10,7 +10,7 @@ from jaxtyping import UInt8, UInt64
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage
 from imclass.core.text import composed
-from imclass.data.images.decode import read
+from imclass.data.images.decode import hash_of
 from imclass.data.threads import in_order
 from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
 
@@ -42,7 +42,7 @@ def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
     """Return the stamp of a file, its SHA-256 or that of its refusal's code, and whether the digest may be kept."""
     stamp, path = file
     try:
-        digest = hashlib.sha256(read(path)).digest()
+        digest = hash_of(path)
     except BadImage as refused:
         return stamp, hashlib.sha256(refused.code.encode()).digest(), False
     return stamp, digest, is_settled(stamp, path)

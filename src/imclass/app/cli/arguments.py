@@ -99,6 +99,8 @@ class Evaluate:
     """decoding threads"""
     strict: bool = False
     """a refused image is an error"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -125,6 +127,8 @@ class Compare:
     """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -145,6 +149,8 @@ class Predict:
     """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -166,6 +172,8 @@ class Features:
     """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -240,6 +248,8 @@ class Data:
     """decides which images of a folder without train/ are held out"""
     workers: int = 2
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 

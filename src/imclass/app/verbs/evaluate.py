@@ -221,7 +221,7 @@ def interval(row: Row) -> tuple[float, float]:
 
 def run(own: Evaluate) -> int:
     """Score models on a split, alone and fused."""
-    context = context_of(own.common)
+    context = context_of(own.common, own.max_megapixels)
     result = evaluate(own, context)
     try:
         return tell(told_of(own, result) if result else None, own.common)

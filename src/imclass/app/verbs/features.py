@@ -25,7 +25,7 @@ def run(own: Features) -> int:
     check_target(own.grid, "--grid", ".png", is_drawn)
     files = gather(own.paths)
     say(files.notes)
-    classifier = load_network(own.model, context_of(own.common), own.device, say)
+    classifier = load_network(own.model, context_of(own.common, own.max_megapixels), own.device, say)
     found = features(classifier, files, own.layer, workers=own.workers)
     for refused in found.refused:
         print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)

@@ -53,7 +53,7 @@ def run(own: Predict) -> int:
         raise UserError(f"--protocol {own.protocol} names several; an image is named under one")
     check_workers(own.workers)
     files = gather(own.paths)
-    context = context_of(own.common)
+    context = context_of(own.common, own.max_megapixels)
     classifier = load(own.model, context, device=own.device, note=say)
     protocol = protocols(context)[own.protocol] if own.protocol else None
     member = member_of(str(own.model), classifier, protocol)
