@@ -14,11 +14,10 @@ from imclass.core.classes import join
 from imclass.core.contracts import Classifier, Evaluation, Image, ViewClassifier, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader
-from imclass.core.preprocess import check_images
 from imclass.core.targets import Link
 from imclass.core.text import listed
 from imclass.evaluation.measures.single_label import ROWS, measured, posteriors
-from imclass.models.scores import best, posterior
+from imclass.models.scores import posterior
 
 
 @dataclass(frozen=True)
@@ -103,11 +102,6 @@ class Ensemble:
         """Log of the weighted mean of the members' posteriors, over the temperature; float32 on the CPU."""
         scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature)
-
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
-        check_images(images)
-        return best(self.classify(images), self.classes, top)
 
 
 def mean_posterior(

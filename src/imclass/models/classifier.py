@@ -17,7 +17,7 @@ from imclass.core.config import Model
 from imclass.core.contracts import Image
 from imclass.core.errors import UserError, need
 from imclass.core.model_file import TRAINED_ON, ModelHeader, read_model, save_model, writer
-from imclass.core.preprocess import Preprocess, check_images
+from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Arithmetic
 from imclass.core.tables import Found
 from imclass.core.targets import Link
@@ -27,7 +27,6 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
-from imclass.models.scores import best
 from imclass.store.context import Context, find_in
 
 
@@ -93,11 +92,6 @@ class NetworkClassifier:
             return torch.zeros(0, len(self.classes))
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
-
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
-        check_images(images)
-        return best(self.classify(images), self.classes, top)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors of a model file: the network's, and `trained_on` where it is known."""

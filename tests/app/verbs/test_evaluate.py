@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import imclass
 from imclass.app.api import load as load_any
 from imclass.app.cli.main import main
 from imclass.core.codec import to_json
@@ -237,13 +238,11 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     told(capsys, *MODELS, *PETS, "--protocol", "flip", "--save", "fused.safetensors")
     found = load_any("fused.safetensors")
     assert isinstance(found, Ensemble)
-    image = picture(1, side=30)
     capsys.readouterr()
     assert main(["predict", "fused.safetensors", "pets/test/cat/000.png", "--json"]) == 0
     classes = json.loads(capsys.readouterr().out)[0]["classes"]
-    with Image.open("pets/test/cat/000.png") as opened:
-        assert [(c["class"], c["probability"]) for c in classes] == found.predict([np.asarray(opened)])[0]
-    assert len(found.predict([image])[0]) == 2
+    (again,) = imclass.predict(found, "pets/test/cat/000.png")
+    assert tuple((c["class"], c["probability"]) for c in classes) == again.classes
     assert main(["info", "fused.safetensors", "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     assert about["network"] == "ensemble" and len(about["members"]) == 3 and about["parameters"] == 3 * 43_746

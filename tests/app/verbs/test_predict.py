@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import imclass
 from imclass.app.cli.main import main
 from imclass.app.verbs.predict import as_csv
 from imclass.core.text import harmless, printable
-from imclass.data.images.decode import decode
 from imclass.models.classifier import load
 from imclass.serving.predict import Prediction
 from tests.support.small import lock, picture, tree, untrained
@@ -79,7 +79,8 @@ def test_probabilities_are_those_of_the_api(model: Path, pets: Path, capsys: pyt
     assert len(found) == 8
     loaded = load(model)
     for record in found:
-        (expected,) = loaded.predict([decode(Path(record["path"]))])
+        (found_alone,) = imclass.predict(loaded, record["path"])
+        expected = found_alone.classes
         assert [c["class"] for c in record["classes"]] == [name for name, _ in expected]
         probabilities = [c["probability"] for c in record["classes"]]
         assert probabilities == pytest.approx([p for _, p in expected], rel=1e-5)
