@@ -149,7 +149,7 @@ def test_a_model_that_diverged_is_an_error() -> None:
 
 @pytest.mark.parametrize("value", [-1, 0, 1.5, "1", True, None])
 def test_a_number_is_whole_and_large_enough(value: Any) -> None:
-    with pytest.raises(UserError, match="top is .*; it must be wanted"):
+    with pytest.raises(UserError, match=r"top is .*; it must be wanted"):
         check_number("top", value, 1, "wanted")
     check_number("top", np.int64(1), 1, "wanted")
 

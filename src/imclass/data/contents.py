@@ -66,3 +66,7 @@ def digest_of(dataset: Dataset) -> str:
     for name, label, content in sorted(zip(names, classes, dataset.contents().tolist(), strict=True)):
         total.update(f"{name}\0{label}\0{content:016x}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
+
+
+# What stands for a file that has no content: the codes of its refusals, and no bytes.
+UNREADABLE = words(hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file"))

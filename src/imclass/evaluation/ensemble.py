@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -155,7 +155,8 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
         rows = slice(start, start + ROWS)
         some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
         scores[rows] = mean_posterior(some, weights, temperature).numpy()
-    return measured(first.classes, first.targets, scores, first.ids, first.total, first.refused)
+    fused = measured(first.classes, first.targets, scores, first.ids, first.total, first.refused)
+    return replace(fused, left_out=first.left_out, trained_on=first.trained_on)
 
 
 def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:

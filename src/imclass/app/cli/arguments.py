@@ -66,6 +66,9 @@ class Evaluate:
     """a data set's name or a folder with one folder per class (default: what the model was trained from)"""
     split: Name = None
     """train, validation, test or all (default: the held-out part; all of a folder that the model has not seen)"""
+    trained: Literal["leave-out", "include"] = "leave-out"
+    """images that a MODEL was trained on, wherever they now lie, are left out of its score and counted, or included;
+    they are included in --split train, and in a test split as it was published"""
     protocol: Names = None
     """how an image is looked at: center, tencrop, dense ... (default: as the model was trained); several, with commas
     between, are scored in one pass over the images"""

@@ -92,6 +92,7 @@ def requested(own: Evaluate, context: Context) -> Request:
         batch=own.batch,
         workers=own.workers,
         strict=own.strict,
+        trained=own.trained,
     )
     check_saved(request, own.save)
     return request
@@ -192,11 +193,11 @@ def text(own: Evaluate, result: Scored) -> str:
 
 def paper_table(name: str, own: Evaluate, result: Scored) -> str:
     """The table of a paper with our rows in it."""
-    facts = [row.facts for row in result.rows]
-    measured = [
-        papers.as_measured(row.evaluation, f.tested, f"{f.data} {f.split}")
-        for row, f in zip(result.rows, facts, strict=True)
-    ]
+    measured = []
+    for row in result.rows:
+        where = f"{row.facts.data} {row.facts.split}"
+        seen = ", which the model was trained on" if row.evaluation.trained_on else ""
+        measured.append(papers.as_measured(row.evaluation, row.facts.tested, where + seen))
     return papers.render(name, measured, own.table_format)
 
 
