@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from imclass.app.cli.main import main
 from imclass.core.contracts import Origin
@@ -30,7 +29,7 @@ TRAIN = "train mnist-lenet --epochs 1 --batch 8"
 def model(tmp_path: Path, *seen: int, name: str = "a") -> NetworkClassifier:
     """A model file that says which contents it was trained on."""
     classifier = untrained(tmp_path / name, CLASSES)
-    return replace(classifier, trained_on=torch.tensor(sorted(seen), dtype=torch.uint64))
+    return replace(classifier, trained_on=np.array(sorted(seen), np.uint64))
 
 
 class TestSift:

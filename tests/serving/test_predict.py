@@ -12,19 +12,18 @@ from PIL import Image as Pillow
 
 from imclass.core.contracts import Image
 from imclass.core.errors import UserError
-from imclass.core.targets import Link
 from imclass.data.images.decode import decode
 from imclass.serving import inputs
 from imclass.serving.inputs import Files
 from imclass.serving.predict import Prediction, check_number, predict
 from tests.support.small import picture, tree
+from tests.support.stubs import Stub
 
 
-class ByBrightness:
+class ByBrightness(Stub):
     """Scores that follow from an image's mean; it notes how many images came at a time."""
 
     classes = ("dark", "grey", "light")
-    link: Link = "softmax"
 
     def __init__(self) -> None:
         self.batches: list[int] = []

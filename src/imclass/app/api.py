@@ -18,7 +18,7 @@ from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
-from imclass.evaluation.request import member_of
+from imclass.evaluation.ensemble import Member
 from imclass.evaluation.score import protocols
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
@@ -125,7 +125,7 @@ def predict(
         model = models.load(os.path.expanduser(model), context, device=str(device))
     if not isinstance(model, Classifier):
         raise UserError(f"the model is of the type {type(model).__name__}; give its path, or what load returned")
-    member = member_of("the model", model, known)
+    member = Member(model, known)
     member.check()
     return predictions(member, named(images), top, batch, workers, context.most_pixels)
 

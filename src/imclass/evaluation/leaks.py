@@ -11,7 +11,6 @@ from imclass.core.contracts import Classifier, Dataset, Evaluation
 from imclass.core.errors import UserError
 from imclass.data.contents import UNREADABLE
 from imclass.data.subset import Subset
-from imclass.evaluation.unpack import networks_of
 
 Trained: TypeAlias = Literal["leave-out", "include"]
 NONE = np.zeros(0, np.int64)
@@ -56,8 +55,7 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: Trained) 
 
 def trained_on(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_"]:
     """Return the contents of all images that any of the classifiers is known to have been trained on, sorted."""
-    tensors = (network.trained_on for classifier in classifiers for network in networks_of(classifier))
-    known = [tensor.numpy() for tensor in tensors if tensor is not None]
+    known = [found for classifier in classifiers if (found := classifier.trained_on) is not None]
     return np.unique(np.concatenate([np.zeros(0, np.uint64), *known]))
 
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from imclass.core.contracts import Image, ViewClassifier
+from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
 from imclass.models.scores import log_scores, posterior
 from imclass.models.views.batches import Batch, Images, Owned, portions, same_shape, to_batch
@@ -24,7 +24,7 @@ from imclass.models.views.scales import check_scales, own_scale, proportional
 
 WINDOW = 64 * 2**20  # bytes of rescaled images held at a time
 
-Look: TypeAlias = Callable[[ViewClassifier, Images], Float64[Tensor, "N K"]]  # posteriors of rescaled images
+Look: TypeAlias = Callable[[NetworkBacked, Images], Float64[Tensor, "N K"]]  # posteriors of rescaled images
 Boxes: TypeAlias = Callable[[int, int, int], Sequence[Box]]  # of height, width and native size
 
 
@@ -34,7 +34,7 @@ def both_ways(posteriors: Callable[[Tensor], Tensor], batch: Batch) -> Float64[T
 
 
 def over_scales(
-    classifier: ViewClassifier, images: Images, scales: Sequence[int], looks: Sequence[Look]
+    classifier: NetworkBacked, images: Images, scales: Sequence[int], looks: Sequence[Look]
 ) -> Float[Tensor, "N K"]:
     """Return the log of the posteriors' mean over scales and looks; no images give no rows."""
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
@@ -45,7 +45,7 @@ def over_scales(
     return log_scores(total / (len(scales) * len(looks)))
 
 
-def check_maps(classifier: ViewClassifier, side: int, looks: Sequence[Look]) -> None:
+def check_maps(classifier: NetworkBacked, side: int, looks: Sequence[Look]) -> None:
     """Raise the `UserError` of a network that cannot be applied to whole images, by trying one black image."""
     black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
     for look in looks:
@@ -66,7 +66,7 @@ class Crops:
 
     boxes: Boxes
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float64[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
         """Crops are batched across images."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         size = classifier.preprocess.size
@@ -95,7 +95,7 @@ class Maps:
 
     reduce: Callable[[Tensor], Tensor]
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float64[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
         """Images of one shape go together; none is padded."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         for owners, batch in same_shape(images):
@@ -128,13 +128,13 @@ class MeanPosterior:
         """Return the sides in pixels to which the shorter side of an image is rescaled."""
         return self.scales or proportional(self.paper, self.native, preprocess.size) or (own_scale(preprocess),)
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for a Q below the native size, or a network that takes its native size alone."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(classifier, min(sides), self.looks)
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
         """Return log-scores of uint8 H W C images of any sizes; raise `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
