@@ -253,7 +253,7 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
     assert "fused.safetensors is not one network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
-    assert "fused.safetensors: the model is not one network and takes no protocol" in capsys.readouterr().err
+    assert "the model is not one network and takes no protocol" in capsys.readouterr().err
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
