@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from imclass.core.contracts import Classifier, ViewProtocol
+from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
@@ -191,6 +191,7 @@ class Scored:
     rows: list[Row]
     blends: list[Blend]
     ways: list[Way]
+    dataset: Dataset | None = None  # that was scored; None where all scores were saved before
 
 
 def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list[Blend]:
@@ -242,4 +243,5 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
     if request.saved:  # as they were named; each model then has one row
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     fused = blends(rows, trials, request)
-    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
+    dataset = images.dataset if ways else None
+    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways, dataset)

@@ -87,6 +87,8 @@ class Evaluate:
     table_format: Literal["text", "markdown", "csv"] = "text"
     changed: int = 0
     """name so many of the images whose class ranks differently in the last row than in the first"""
+    mistakes: File = None
+    """write every image that the last row took for another class into this .csv or .html file; a page shows them"""
     plot: File = None
     """draw the confusion matrix into this PNG file"""
     reliability: File = None

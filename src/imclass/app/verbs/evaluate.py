@@ -14,6 +14,7 @@ from imclass.app.draw.canvas import is_drawn
 from imclass.app.draw.confusion import confusion_png
 from imclass.app.draw.reliability import reliability_png
 from imclass.app.load import load
+from imclass.app.report.mistakes import KINDS, is_mistakes, write_mistakes
 from imclass.app.runs.progress import counting
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
@@ -54,9 +55,12 @@ def check(own: Evaluate, context: Context) -> None:
     need(own.changed >= 0, "changed", own.changed, "0 or more images")
     check_target(own.plot, "--plot", ".png", is_drawn)
     check_target(own.reliability, "--reliability", ".png", is_drawn)
+    if own.mistakes is not None:
+        need(own.mistakes.suffix.lower() in KINDS, "mistakes", own.mistakes, "a file whose name ends in .csv or .html")
+        check_target(own.mistakes, "--mistakes", ours=is_mistakes)
     check_target(own.save, "--save", ".safetensors")
     check_target(own.save_scores, "--save-scores", ".npz", is_scores)
-    given = [*own.models, *filter(None, (own.plot, own.reliability, own.save, own.save_scores))]
+    given = [*own.models, *filter(None, (own.plot, own.reliability, own.save, own.save_scores, own.mistakes))]
     places = [model_file(path).resolve() for path in given]
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
     if twice is not None and own.models.count(twice) < 2:
@@ -133,6 +137,8 @@ def write_files(own: Evaluate, result: Scored, context: Context) -> None:
         confusion_png(tables.matrix(evaluation), evaluation.classes, own.plot)
     if own.reliability:
         reliability_png(reliability(evaluation.scores, evaluation.targets.numpy()), own.reliability)
+    if own.mistakes:
+        write_mistakes(own.mistakes, last, result.dataset, own.workers)
     if own.save_scores:
         for path, row in zip(score_files(own.save_scores, result.rows), result.rows, strict=True):
             save_scores(path, row.evaluation, row.images, to_json(row.facts))
