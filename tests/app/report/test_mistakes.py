@@ -65,7 +65,7 @@ def test_no_name_is_a_formula_or_markup() -> None:
         found = wrong_images(row.evaluation, row.images)
         (line,) = list(csv.reader(as_csv(found).splitlines(keepends=True)))[1:]
         assert not line[0].startswith(("=", "+", "-", "@", "\t", "\r"))
-            assert line[0] in (payload, f"'{payload}")
+        assert line[0] in (payload, f"'{payload}")
         page = read(as_page(row, found, None))
         assert not page.all("script") and not page.all("img")
 
