@@ -248,7 +248,15 @@ def without_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(State, "restore", forgetful)
 
 
-@pytest.mark.parametrize("sabotage", [without_reseeding, without_position, without_momentum, without_history])
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        without_reseeding,
+        without_position,
+        pytest.param(without_momentum, marks=pytest.mark.slow),
+        pytest.param(without_history, marks=pytest.mark.slow),
+    ],
+)
 def test_each_guard_of_resume_is_needed(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None]
 ) -> None:

@@ -26,7 +26,7 @@ from tests.support.tolerance import assert_near, near
 ENTRIES: dict[str, NetworkEntry] = networks().entries
 FORMATS = [(name, library) for name, entry in ENTRIES.items() for library in entry.foreign]
 CLASSES = ("cat", "dog", "n01440764 tench", "Zürich")
-LARGE = ("inception-v3", "inception-v4", "inception-resnet-v2")
+LARGE = ("inception-v3", "inception-v4", "inception-resnet-v2", "googlenet-bn")
 MEAN, STD = (0.41, 0.32, 0.17), (0.21, 0.22, 0.25)  # of nobody's weights
 
 
