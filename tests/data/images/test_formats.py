@@ -1,6 +1,7 @@
 """TIFF, AVIF, HEIC and PPM: what the corpus of files does not show."""
 
 import io
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import AvifImagePlugin, Image
 
+from imclass.app.cli.main import main
 from imclass.core.errors import BadImage
 from imclass.data.images import decode as images
 from imclass.data.images.decode import decode, pixels_of, read
 from imclass.data.images.heif import sequence_size, sequence_sizes
 from tests.support.corpus import jpeg, noisy, outcome, picture, rgb_png, saved
 from tests.support.formats import avifs, huge, netpbms, tiffs, wide_header
+from tests.support.small import tree, untrained
 
 
 def test_pillow_alone_shows_sixteen_bits_with_white_at_zero_inverted() -> None:
@@ -107,3 +110,42 @@ class TestPicturesOfPillow:
             pixels_of(Image.new("F", (2, 2)), "a")
         with pytest.raises(BadImage, match="0 x 3 pixels"):
             pixels_of(Image.new("RGB", (0, 3)), "a")
+
+
+class TestCommandLine:
+    def test_a_tree_of_ppm_trains_and_is_checked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for path in sorted(tree(tmp_path / "signs", per_class=4).rglob("*.png")):
+            Image.open(path).save(path.with_suffix(".ppm"))
+            path.unlink()
+        assert main(["data", "check", "signs"]) == 0
+        assert "all is well: each of the 8 images of 2 classes can be read" in capsys.readouterr().out
+        assert main(shlex.split("train mnist-lenet --data signs --epochs 1 --batch 4 --out run")) == 0
+        assert main(["evaluate", "run"]) == 0
+        assert "2 of 2 evaluated" in capsys.readouterr().out
+
+    def test_every_verb_that_reads_images_can_raise_the_cap(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(images, "MOST_PIXELS", 100)  # images have 144
+        tree(tmp_path / "pets", per_class=4)
+        untrained(tmp_path / "m.safetensors")
+        verbs = [
+            "data check pets",
+            "predict m.safetensors pets",
+            "features m.safetensors pets --out f.npy",
+            "evaluate m.safetensors --data pets",
+            "train mnist-lenet --data pets --epochs 1 --batch 4 --out run",
+        ]
+        for verb in verbs:
+            assert main([*shlex.split(verb), "--max-megapixels", "0.000143"]) in (1, 2)
+            assert "12 x 12 pixels" in "".join(capsys.readouterr())
+            assert main([*shlex.split(verb), "--max-megapixels", "0.000144"]) == 0, verb
+        capsys.readouterr()
+        assert main(["predict", "m.safetensors", "pets", "--max-megapixels", "0"]) == 2
+        assert "--max-megapixels is 0.0; it must be a number above 0" in capsys.readouterr().err
+        assert main([*shlex.split(verbs[-1]), "--max-megapixels", "9"]) == 2  # a run goes on with what it began with
+        assert "max_megapixels: 0.000144 before, 9.0 now" in capsys.readouterr().err
