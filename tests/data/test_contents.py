@@ -13,7 +13,7 @@ from imclass.core.config import Cut
 from imclass.data import contents
 from imclass.data.catalog import open_split
 from imclass.data.contents import contents_of_array, contents_of_files
-from imclass.data.images.decode import read
+from imclass.data.images.decode import hash_of
 from imclass.models.classifier import load
 from imclass.store.context import Context, open_context
 from imclass.store.digests import open_digests
@@ -30,9 +30,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def counting(path: Path) -> bytes:
         counted[f"{path.parent.name}/{path.name}"] += 1
-        return read(path)
+        return hash_of(path)
 
-    monkeypatch.setattr(contents, "read", counting)
+    monkeypatch.setattr(contents, "hash_of", counting)
     return counted
 
 
@@ -112,10 +112,10 @@ def test_what_was_hashed_before_a_failure_is_kept(
     def stopped(path: Path) -> bytes:
         if path.name == "4.png":
             raise KeyboardInterrupt
-        return read(path)
+        return hash_of(path)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(contents, "read", stopped)
+        patch.setattr(contents, "hash_of", stopped)
         contents_of_files(found, kept)
     contents_of_files(found, kept)
     assert reads == {"a/4.png": 1}

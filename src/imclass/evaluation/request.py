@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from imclass.core.contracts import Classifier, ViewProtocol
+from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
+from imclass.evaluation.leaks import Sifted, Trained, is_published, sift
 from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.papers.render import net_of
 from imclass.evaluation.papers.table import Net, Tested
@@ -45,6 +46,7 @@ class Request:
     batch: int = 256
     workers: int = 0
     strict: bool = False
+    trained: Trained = "leave-out"  # images that a model was trained on
 
     @property
     def fitting(self) -> str:
@@ -112,9 +114,25 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
         raise UserError(f"{name}: {error}") from None
 
 
-def scored(ways: Sequence[Way], chosen: Chosen, request: Request, everyone: Processes, progress: Progress) -> list[Row]:
-    """A row for each way, in one pass over the images; in processes other than the first, none."""
-    dataset = chosen.dataset
+def sifted(chosen: Chosen, request: Request) -> Sifted:
+    """Return what is scored of the images chosen: none that a model was trained on, unless these are asked for.
+
+    They are by `--split train`, and they stay in a test split that was published, which is scored as the papers did.
+    """
+    asked = request.split == "train" or is_published(chosen.dataset)
+    return sift(chosen.dataset, request.models.values(), "include" if asked else request.trained)
+
+
+def scored(
+    ways: Sequence[Way],
+    chosen: Chosen,
+    images: Sifted,
+    request: Request,
+    everyone: Processes,
+    progress: Progress,
+) -> list[Row]:
+    """Return a row for each way, in one pass over the images; in processes other than the first, none."""
+    dataset = images.dataset
     with progress(dataset.split) as report:
         members = [way.member for way in ways]
         shown = report if everyone.rank == 0 else None
@@ -122,12 +140,12 @@ def scored(ways: Sequence[Way], chosen: Chosen, request: Request, everyone: Proc
             members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
         )
     several = len({way.protocol for way in ways}) > 1
-    images = names_of(dataset, found[0]) if found else ()
+    names = names_of(dataset, found[0]) if found else ()
     rows = []
     for way, evaluation in zip(ways, found, strict=False):  # nothing is found in other processes
         name = f"{way.model}, {way.protocol}" if several else way.model
         facts = Facts((way.model,), way.tested, chosen.said, chosen.data, dataset.split)
-        rows.append(Row(name, evaluation, images, facts))
+        rows.append(Row(name, images.count(evaluation), names, facts))
     return rows
 
 
@@ -173,6 +191,7 @@ class Scored:
     rows: list[Row]
     blends: list[Blend]
     ways: list[Way]
+    dataset: Dataset | None = None  # that was scored; None where all scores were saved before
 
 
 def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list[Blend]:
@@ -211,14 +230,18 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
     with processes() as everyone:
         if ways:
             chosen = split_for(request.models, request.data, request.split, context)
+            images = sifted(chosen, request)
             if everyone.rank == 0:
                 announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
             if asked := request.fitting:
-                trials = scored(ways, validation_for(chosen, asked, context), request, everyone, progress)
-            rows = scored(ways, chosen, request, everyone, progress)
+                fitted = validation_for(chosen, asked, context)
+                unseen = sift(fitted.dataset, request.models.values(), "leave-out")
+                trials = scored(ways, fitted, unseen, request, everyone, progress)
+            rows = scored(ways, chosen, images, request, everyone, progress)
     if everyone.rank:
         return None
     if request.saved:  # as they were named; each model then has one row
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     fused = blends(rows, trials, request)
-    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
+    dataset = images.dataset if ways else None
+    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways, dataset)

@@ -26,7 +26,7 @@ from imclass.core.model_file import (
     shape,
     writer,
 )
-from imclass.core.preprocess import Preprocess, check_images
+from imclass.core.preprocess import Preprocess
 from imclass.core.tables import Found
 from imclass.core.targets import Link
 from imclass.core.text import listed
@@ -36,7 +36,6 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
-from imclass.models.scores import best
 from imclass.store.context import Context, find_in
 
 
@@ -135,11 +134,6 @@ class NetworkClassifier:
             return torch.zeros(0, len(self.classes))
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
-
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
-        check_images(images)
-        return best(self.classify(images), self.classes, top)
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file: the network's, and the images it was trained on."""

@@ -33,7 +33,7 @@ def compared(own: Compare) -> Told | None:
         workers=own.workers,
         common=own.common,
     )
-    context = context_of(own.common)
+    context = context_of(own.common, own.max_megapixels)
     check(asked, context)
     result = perform(requested(asked, context), context, own.device)
     if result is None:
