@@ -15,10 +15,8 @@ from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in
-from imclass.core.preprocess import check_images
 from imclass.core.tables import Found
 from imclass.core.targets import Link, OneOf
-from imclass.models.scores import best
 from imclass.pipelines.part import Feature, PipelinePart, Scorer
 
 PIPELINE = "pipeline"  # the kind in a model file
@@ -89,11 +87,6 @@ class Pipeline:
             wanted = f"{len(images)} x {len(self.classes)}"
             raise UserError(f"the part {self.scorer.kind} gives scores of shape {scores.shape}; they must be {wanted}")
         return torch.from_numpy(scores)
-
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """Return for each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
-        check_images(images)
-        return best(self.classify(images), self.classes, top)
 
     def members(self) -> dict[str, Classifier]:
         """Return the classifiers that parts hold: "0.eyes" is that of part 0 of this name."""
