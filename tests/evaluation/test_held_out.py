@@ -69,6 +69,13 @@ def test_data_that_is_gone_is_named(place: Path, capsys: pytest.CaptureFixture[s
     assert f"run was trained from {place / 'pets'}, which is not there now; give --data" in capsys.readouterr().err
 
 
+def test_what_was_passed_over_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "others" / "cat" / "notes.svg").touch()
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--data", "others"]) == 0
+    assert "note: ignored 1 files that are no images by name (1 .svg): 'cat/notes.svg'" in capsys.readouterr().err
+
+
 def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "pets").rename(place / "moved")
     record = evaluated(capsys, "run", "--data", "moved")

@@ -230,9 +230,9 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
     with processes() as everyone:
         if ways:
             chosen = split_for(request.models, request.data, request.split, context)
-            images = sifted(chosen, request)
             if everyone.rank == 0:
                 announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
+            images = sifted(chosen, request)  # their files are hashed, which takes less than decoding them will
             if asked := request.fitting:
                 fitted = validation_for(chosen, asked, context)
                 unseen = sift(fitted.dataset, request.models.values(), "leave-out")

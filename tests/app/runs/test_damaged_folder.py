@@ -99,7 +99,7 @@ def test_counts_add_up(run: Path, tree: Path, bad: set[str]) -> None:
 
 
 def test_evaluation_names_them_all(run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = record(capsys, "evaluate", str(run), "--split", "all", "--workers", "2")
+    told = record(capsys, "evaluate", str(run), "--split", "all", "--trained", "include", "--workers", "2")
     assert (told["evaluated"], told["refused"], told["total"]) == (200, 20, 220)
     assert {entry["path"] for entry in told["refused_files"]} == bad
     assert sum(map(sum, told["confusion"])) == 200

@@ -42,6 +42,7 @@ def evaluate(own: Evaluate, context: Context) -> Scored | None:
 def told_of(own: Evaluate, result: Scored) -> Told:
     """The last row in full and all rows in short, or the paper's table that was asked for."""
     last = result.rows[-1].evaluation
+    say(result.dataset.origin.notes if result.dataset else ())
     if own.table is None:
         return Told(record(own, result), text(own, result), bool(last.refused))
     table = paper_table(own.table, own, result)
