@@ -23,9 +23,15 @@ from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
+from imclass.evaluation.ensemble import Member
+from imclass.evaluation.leaks import Trained
 from imclass.evaluation.request import Progress, Quiet, Weights
+from imclass.evaluation.score import protocols
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
+from imclass.serving.inputs import named
+from imclass.serving.predict import Prediction
+from imclass.serving.predict import predict as predictions
 from imclass.store.context import Location, open_context
 from imclass.store.store import Store
 from imclass.training.events import Consumer, Event
@@ -99,11 +105,44 @@ def load(
     return models.load(os.path.expanduser(model), open_context(store, plugins), device=str(device))
 
 
+def predict(
+    model: Location | Classifier,
+    images: Any,
+    *,
+    top: int = 5,
+    protocol: str | None = None,
+    batch: int = 32,
+    workers: int = 0,
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+) -> Iterator[Prediction]:
+    """Yield what `model` sees in each image, in order: its `top` classes with their probabilities.
+
+    `model` is what `load` takes, or what it returned. `images` is a path, a folder or a pattern; the bytes of an image
+    file; a uint8 array H W C with C of 1 or 3; a Pillow image; or any iterable of these or of pairs (name, image), such
+    as a uint8 array N H W C or a generator, from which they are taken as they are needed. `batch` images go through the
+    model at a time, decoded by `workers` threads. An image that cannot be used is a `Prediction` with `refused`.
+    Raise `UserError` for anything else that is wrong, here and not while iterating. `device` is for a model by name.
+    """
+    context = open_context(store, plugins, max_megapixels)
+    known = protocols(context)[protocol] if protocol is not None else None
+    if isinstance(model, str | Path):
+        model = models.load(os.path.expanduser(model), context, device=str(device))
+    if not isinstance(model, Classifier):
+        raise UserError(f"the model is of the type {type(model).__name__}; give its path, or what load returned")
+    member = Member(model, known)
+    member.check()
+    return predictions(member, named(images), top, batch, workers, context.most_pixels)
+
+
 def evaluate(
     models: Evaluable | Sequence[Evaluable],
     data: Location | Dataset | None = None,
     *,
     split: str | None = None,
+    trained: Trained = "leave-out",
     protocol: str | ViewProtocol | Sequence[str | ViewProtocol] | None = None,
     scales: str | Sequence[int] | None = None,
     weights: Weights = "mean",
@@ -116,17 +155,19 @@ def evaluate(
     device: str = "cpu",
     store: Location | Store | None = None,
     plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Score one model or several on the images of a split; return a row for each model and protocol, and fused rows.
 
     A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
     set's name, a folder, or a `Dataset` of N images; by default what the models were trained from, of which they are
-    judged by the part that none of them has seen. `protocol` says how an image is shown: "center,flip" is two rows
+    judged by the part that none of them has seen. Images that a model was `trained` on, wherever they lie, are left out
+    and counted, unless it is "include". `protocol` says how an image is shown: "center,flip" is two rows
     from one pass. `classes` maps the data's class names to the models'. `progress` is told what is going on. The
     result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
     """
-    context, watcher = open_context(store, plugins), progress or Quiet()
+    context, watcher = open_context(store, plugins, max_megapixels), progress or Quiet()
     request = open_request(
         models,
         os.path.expanduser(data) if isinstance(data, str | Path) else data,
@@ -135,6 +176,7 @@ def evaluate(
         context,
         watcher,
         split=split,
+        trained=trained,
         weights=weights,
         temperature=temperature,
         mapping=classes,
@@ -176,6 +218,7 @@ def report(
     device: str = "cpu",
     store: Location | Store | None = None,
     plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Write one page on a run or on any other model, an HTML file that needs nothing else; return its path.
@@ -187,7 +230,7 @@ def report(
         os.path.expanduser(model),
         os.path.expanduser(data) if data is not None else None,
         Path(out).expanduser() if out is not None else None,
-        open_context(store, plugins),
+        open_context(store, plugins, max_megapixels),
         progress or Quiet(),
         protocol,
         split=split,

@@ -53,13 +53,15 @@ def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
         source: Source = found[data]
         if split not in source.splits:
             raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
+        place = Place(context.store, None, cut.seed, cut.rule, context.most_pixels)
         try:
-            return source.open(Place(context.store, None, cut.seed, cut.rule), split)
+            return source.open(place, split)
         except UserError as error:  # its files are not in the store, and perhaps the folder was meant
             raise UserError("\n".join([str(error), *folder_not_read(data, context)])) from None
     if path.exists() or is_path(data):
         check_not_idx(path)
-        opened: Dataset = found[FOLDER].open(Place(context.store, path, cut.seed, cut.rule), split)
+        place = Place(context.store, path, cut.seed, cut.rule, context.most_pixels)
+        opened: Dataset = found[FOLDER].open(place, split)
         return opened
     close = nearest(data, set(found.entries) - {FOLDER})
     failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)

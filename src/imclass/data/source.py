@@ -18,6 +18,7 @@ class Place:
     path: Path | None = None
     split_seed: int = 0
     split: Share = Share()
+    most_pixels: int | None = None  # of an image file that is decoded
 
 
 @dataclass(frozen=True)

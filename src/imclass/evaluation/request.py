@@ -2,7 +2,7 @@
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -10,12 +10,11 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError, need
 from imclass.core.runtime import Processes, keep_memory, processes
-from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.fusion import Blend, Way, calibrated, weights_of
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
-from imclass.evaluation.measures.calibration import fit_temperature
-from imclass.evaluation.papers.render import net_of
-from imclass.evaluation.papers.table import Net, Tested
-from imclass.evaluation.results import Facts, Row, check_images, names_of
+from imclass.evaluation.leaks import Sifted, Trained, is_published, sift
+from imclass.evaluation.results import Facts, Row, names_of
 from imclass.evaluation.score import evaluate_each, protocols
 from imclass.models.views.scales import with_scales
 from imclass.store.context import Context
@@ -74,6 +73,7 @@ class Request:
     precision: str = "fp32"
     device: str = "cpu"  # where the networks are
     files: Mapping[str, Path] = field(default_factory=dict)  # that models were read from, by name
+    trained: Trained = "leave-out"  # images that a model was trained on
 
     @property
     def fitting(self) -> str:
@@ -123,26 +123,6 @@ class Request:
             raise UserError(ONE_ROW.format("--save"))
         if self.saved:
             raise UserError(f"{self.saved[0].name} holds scores and no model, so it cannot be part of --save")
-
-
-@dataclass(frozen=True)
-class Way:
-    """A model under a protocol, "" where it is looked at as in training: what a row is made of."""
-
-    model: str
-    protocol: str
-    member: Member
-
-    @property
-    def tested(self) -> Tested:
-        """What a paper's table would call it."""
-        return Tested(tuple(nets_of(self.member)), self.protocol, self.model)
-
-
-def nets_of(member: Member) -> list[Net]:
-    """The networks of a member, each with its S and Q."""
-    shown = member.protocols()
-    return [net_of(network, shown.get(name)) for name, network in member.networks().items()]
 
 
 def select_protocols(
@@ -195,57 +175,38 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
         raise UserError(f"{name}: {error}") from None
 
 
-def scored(ways: Sequence[Way], chosen: Chosen, request: Request, everyone: Processes, progress: Progress) -> list[Row]:
-    """A row for each way, in one pass over the images; in processes other than the first, none."""
-    dataset = chosen.dataset
+def sifted(chosen: Chosen, request: Request) -> Sifted:
+    """Return what is scored of the images chosen: none that a model was trained on, unless these are asked for.
+
+    They are by `--split train`, and they stay in a test split that was published, which is scored as the papers did.
+    """
+    asked = request.split == "train" or is_published(chosen.dataset)
+    return sift(chosen.dataset, request.models.values(), "include" if asked else request.trained)
+
+
+def scored(
+    ways: Sequence[Way],
+    chosen: Chosen,
+    images: Sifted,
+    request: Request,
+    everyone: Processes,
+    progress: Progress,
+) -> list[Row]:
+    """Return a row for each way, in one pass over the images; in processes other than the first, none."""
+    dataset = images.dataset
     members = [way.member for way in ways]
     shown = partial(progress.count, dataset.split) if everyone.rank == 0 else None
     found = evaluate_each(
         members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
     )
     several = len({way.protocol for way in ways}) > 1
-    images = names_of(dataset, found[0]) if found else ()
+    names = names_of(dataset, found[0]) if found else ()
     rows = []
     for way, evaluation in zip(ways, found, strict=False):  # nothing is found in other processes
         name = f"{way.model}, {way.protocol}" if several else way.model
         facts = Facts((way.model,), way.tested, chosen.said, chosen.data, dataset.split)
-        rows.append(Row(name, evaluation, images, facts))
+        rows.append(Row(name, images.count(evaluation), names, facts))
     return rows
-
-
-@dataclass(frozen=True)
-class Blend:
-    """Which rows are fused, with which weights and temperature; `name` is of the row that comes of it."""
-
-    name: str
-    places: tuple[int, ...]
-    weights: tuple[float, ...]
-    temperature: float = 1.0
-
-    def of(self, rows: Sequence[Row]) -> Row:
-        """The fused row."""
-        chosen = [rows[i] for i in self.places]
-        check_images(chosen)
-        evaluation = fuse([row.evaluation for row in chosen], self.weights, self.temperature)
-        facts = [row.facts for row in chosen]
-        protocols = {f.tested.protocol for f in facts}
-        fused = replace(
-            facts[0],
-            models=tuple(name for f in facts for name in f.models),
-            tested=Tested(
-                tuple(net for f in facts for net in f.tested.nets),
-                protocols.pop() if len(protocols) == 1 else "",
-                self.name,
-            ),
-            weights=self.weights,
-            temperature=self.temperature,
-        )
-        return Row(self.name, evaluation, chosen[0].images, fused)
-
-    def ensemble(self, ways: Sequence[Way]) -> Ensemble:
-        """The classifier that would have given these scores."""
-        members = zip((ways[i].member for i in self.places), self.weights, strict=True)
-        return Ensemble(tuple(Member(m.classifier, m.protocol, weight) for m, weight in members), self.temperature)
 
 
 @dataclass(frozen=True)
@@ -281,39 +242,29 @@ def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list
     return found
 
 
-def weights_of(trials: Sequence[Row], n: int) -> tuple[float, ...]:
-    """Weights fitted on the rows of the validation split, or the same for each."""
-    return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
-
-
-def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
-    """The same with the temperature that is best on the validation split."""
-    trial = blend.of(trials).evaluation
-    temperature = fit_temperature(trial.scores, trial.targets.numpy())
-    return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)
-
-
 def score(request: Request, context: Context, progress: Progress) -> Scoring:
     """Return every row in the first process, and none in the others that torchrun started."""
     keep_memory()
     ways, rows, trials = ways_of(request), list[Row](), list[Row]()
-    chosen: Chosen | None = None
     with processes() as everyone:
         if ways:
             chosen = judged_by(request, context)
             if everyone.rank == 0:
                 protocol = ",".join(filter(None, request.protocols)) or AS_TRAINED
                 progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
+            images = sifted(chosen, request)  # their files are hashed, which takes less than decoding them will
             if asked := request.fitting:
-                trials = scored(ways, validation_for(chosen, asked, context), request, everyone, progress)
-            rows = scored(ways, chosen, request, everyone, progress)
+                fitted = validation_for(chosen, asked, context)
+                unseen = sift(fitted.dataset, request.models.values(), "leave-out")
+                trials = scored(ways, fitted, unseen, request, everyone, progress)
+            rows = scored(ways, chosen, images, request, everyone, progress)
     if everyone.rank:
         return Scoring((), (), tuple(ways))
     if request.saved:  # as they were named; each model then has one row
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     fused = blends(rows, trials, request)
     rows += [blend.of(rows) for blend in fused]
-    return Scoring(tuple(rows), tuple(fused), tuple(ways), chosen.dataset if chosen else None)
+    return Scoring(tuple(rows), tuple(fused), tuple(ways), images.dataset if ways else None)
 
 
 def judged_by(request: Request, context: Context) -> Chosen:

@@ -46,9 +46,10 @@ def names_of(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
     """Write the scores of every image and the record at `path`, or leave what was there.
 
-    The record's `total` and `refused_files` are the evaluation's own.
+    The record's counts and `refused_files` are the evaluation's own.
     """
-    told = {**record, "total": evaluation.total, "refused_files": to_json(evaluation.refused)}
+    counts = {"total": evaluation.total, "left_out": evaluation.left_out, "trained_on": evaluation.trained_on}
+    told = {**record, **counts, "refused_files": to_json(evaluation.refused)}
     with replacing(path) as file:
         np.savez(
             file,
@@ -121,6 +122,8 @@ def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
     total = from_json(int, record["total"], "total")
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
     evaluation = measured(classes, OneOf(arrays["labels"]), arrays["scores"], arrays["ids"], total, refused)
+    counts = {key: from_json(int, record[key], key) for key in ("left_out", "trained_on")}
+    evaluation = dataclasses.replace(evaluation, **counts)
     return Saved(evaluation, tuple(arrays["names"].tolist()), record)
 
 

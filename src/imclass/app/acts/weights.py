@@ -1,4 +1,4 @@
-"""What `weights` does to files: foreign ones are imported and verified, models are exported."""
+"""What `weights` does to files: foreign ones are imported and verified, models are exported and folded."""
 # Tested in tests/app/verbs/test_weights.py
 
 import json
@@ -15,6 +15,7 @@ from imclass.core.files import replacing
 from imclass.core.runtime import versions
 from imclass.core.text import listed, printable
 from imclass.data.sets.cifar import CIFAR10
+from imclass.models.analysis.surgery import batch_norms
 from imclass.models.classifier import networks
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.foreign.convert import Wanted, fitted, imported, told
@@ -67,6 +68,20 @@ def give_out(
         f"{inputs.unit}, {order}, must be normalised by mean {rounded(inputs.mean)}, std {rounded(inputs.std)}"
     )
     return record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text
+
+
+def fold(model: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]) -> tuple[dict[str, Any], str]:
+    """Write a model without the batch norms that can be made part of the layers before them."""
+    check_target(out, "--out", ".safetensors")
+    classifier = load_network(model, context, note=note)
+    folded = classifier.fold()
+    before, after = (len(batch_norms(each.network)) for each in (classifier, folded))
+    if before == after:
+        why = "no batch norm that follows a convolution or a fully connected layer" if before else "no batch norm"
+        raise UserError(f"{model}: {classifier.name} has {why}, so there is nothing to fold; use it as it is")
+    replace(folded, versions=versions()).save(out)
+    record = {"model": str(out), "network": classifier.name, "folded": before - after, "left": after}
+    return record, f"{printable(str(out))}: {before - after:,} of {before:,} batch norms folded"
 
 
 def rounded(values: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from imclass.app.load import open_for_evaluation
+from imclass.app.load import computing, read_packed
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.runtime import Arithmetic, device_of
@@ -32,8 +32,7 @@ def open_request(
     before one is loaded.
     """
     given = named(models)
-    paths = {name: model for name, model in given.items() if isinstance(model, Path)}
-    saved = [path for path in paths.values() if is_scores(path)]
+    saved = [model for model in given.values() if isinstance(model, Path) and is_scores(model)]
     request = Request(
         models={},
         saved=tuple(saved_row(path) for path in saved),
@@ -43,23 +42,20 @@ def open_request(
         **options,
     )
     request.check()
-    classifiers = {name: model for name, model in given.items() if not isinstance(model, Path)}
-    if classifiers and request.precision != "fp32":
+    if request.precision != "fp32" and not all(isinstance(model, Path) for model in given.values()):
         raise UserError(f"precision {request.precision} rounds weights as they are loaded; give the model by its path")
     request = replace(request, device=device_of(request.device))
-    arithmetic = Arithmetic(request.precision, "nhwc")
-
-    opened = {
-        name: open_for_evaluation(path, context, arithmetic, request.device)
-        for name, path in paths.items()
-        if path not in saved
-    }
-    for one in opened.values():
-        for text in one.notes:
-            progress.note(text)
-    ready = classifiers | {name: one.classifier for name, one in opened.items()}
-    files = {name: one.file for name, one in opened.items()}
-    return replace(request, models={name: ready[name] for name in given if name in ready}, files=files)
+    setup = computing(Arithmetic(request.precision, "nhwc"), request.device)
+    ready, files = dict[str, Classifier](), dict[str, Path]()
+    for name, model in given.items():
+        if not isinstance(model, Path):
+            ready[name] = model
+        elif model not in saved:
+            packed = read_packed(model, context)
+            for note in packed.notes:
+                progress.note(note)
+            ready[name], files[name] = packed.unpack(context, setup), packed.file
+    return replace(request, models=ready, files=files)
 
 
 def named(models: Any) -> Mapping[str, Path | Classifier]:

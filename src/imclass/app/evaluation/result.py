@@ -11,12 +11,13 @@ from imclass.app.draw.canvas import is_drawn
 from imclass.app.draw.confusion import confusion_png
 from imclass.app.draw.reliability import reliability_png
 from imclass.app.evaluation.comparison import Contrast, contrast
+from imclass.app.report.mistakes import KINDS, is_mistakes, write_mistakes
 from imclass.app.text import evaluation as tables
 from imclass.app.text import rows as texts
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
-from imclass.core.errors import UserError
+from imclass.core.errors import UserError, need
 from imclass.core.model_file import Metrics, Provenance
 from imclass.core.runtime import versions
 from imclass.core.text import percent
@@ -83,10 +84,11 @@ class Result:
 
     def table(self, name: str, form: papers.Format = "text") -> str:
         """Return the table of a paper ("3" to "7" of VGG's, or "resnet") with these rows next to the published ones."""
-        measured = [
-            papers.as_measured(row.evaluation, row.facts.tested, f"{row.facts.data} {row.facts.split}")
-            for row in self.rows
-        ]
+        measured = []
+        for row in self.rows:
+            where = f"{row.facts.data} {row.facts.split}"
+            seen = ", which the model was trained on" if row.evaluation.trained_on else ""
+            measured.append(papers.as_measured(row.evaluation, row.facts.tested, where + seen))
         return papers.render(name, measured, form)
 
     def plot(self, path: str | Path) -> Path:
@@ -99,6 +101,14 @@ class Result:
         """Draw how often the last row is right against how sure it is into a PNG file."""
         path, last = target(path, ".png", is_drawn), self.evaluation
         reliability_png(reliability(last.scores, last.targets.numpy()), path)
+        return path
+
+    def mistakes(self, path: str | Path) -> Path:
+        """Write every image that the last row took for another class into a .csv file, or a page that shows them."""
+        path = Path(path).expanduser()
+        need(path.suffix.lower() in KINDS, "mistakes", path, "a file whose name ends in .csv or .html")
+        check_target(path, "the file", ours=is_mistakes)
+        write_mistakes(path, self.rows[-1], self.scoring.dataset, self.request.workers)
         return path
 
     def save_scores(self, path: str | Path) -> tuple[Path, ...]:
@@ -147,4 +157,6 @@ def perform(request: Request, context: Context, progress: Progress) -> Result:
         for note in folder_not_read(request.data, context):
             progress.note(note)
     scoring = score(request, context, progress)
+    for note in scoring.dataset.origin.notes if scoring.dataset else ():
+        progress.note(note)
     return Result(scoring.rows, request, scoring, context)

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from imclass.app.draw.grid import grid
-from imclass.app.load import Opened, load_network
+from imclass.app.load import count_parameters, load_network
 from imclass.app.runs.configure import recipes
 from imclass.app.runs.directory import Run, read_begun
 from imclass.app.runs.watchers.curves import history, within_epochs
-from imclass.app.runs.watchers.pictures import REPORTED, Mistake, read_pictures, worst
+from imclass.app.runs.watchers.pictures import REPORTED, read_pictures, worst
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import Training
@@ -26,6 +26,7 @@ from imclass.core.files import file_digest
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
+from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import Saved, read_scores
 from imclass.evaluation.unpack import sole_network
@@ -100,7 +101,7 @@ class Material:
     score: Score | None
     scored: str  # which images these are, and why
     result: Evaluation | None
-    mistakes: Sequence[Mistake]
+    mistakes: Sequence[WrongImage]
     pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]]  # H W C, by the name of the image
     inside: Inside | None
     problem: str  # why there are no scores
@@ -148,19 +149,21 @@ def gather_run(run: Run, context: Context) -> Material:
     )
 
 
-def gather_model(name: str, opened: Opened, folder: Path, split: str, counts: Mapping[str, Any]) -> Material:
-    """Return all there is to tell of a model that was evaluated into a folder."""
-    saved, classifier = read_scores(folder / SCORES / f"{split}.npz"), opened.classifier
+def gather_model(
+    name: str, classifier: Classifier, file: Path, folder: Path, split: str, counts: Mapping[str, Any]
+) -> Material:
+    """Return all there is to tell of a model that was evaluated into a folder; `file` has its weights."""
+    saved, header = read_scores(folder / SCORES / f"{split}.npz"), classifier.pack()[1]
     networks, sole, data = list(classifier.networks().values()), sole_network(classifier), str(saved.record["data"])
     return Material(
         name=name,
-        network=" + ".join(network.name for network in networks) or type(classifier).__name__,
+        network=" + ".join(network.name for network in networks) or header.kind,
         data=Path(data).name,
         classes=classifier.classes,
         trained=classifier.trained or Provenance(),
-        versions=classifier.pack()[1].versions,
-        digest=file_digest(opened.file),
-        parameters=sum(p.numel() for network in networks for p in network.network.parameters()),
+        versions=header.versions,
+        digest=file_digest(file),
+        parameters=count_parameters(classifier),
         size=sole.preprocess.size if sole else 0,
         refused=all_refused((), saved.evaluation, data),
         counts=counts,

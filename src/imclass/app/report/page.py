@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from importlib import resources
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -12,18 +11,15 @@ from imclass.app.draw.curves import SPLITS, panels
 from imclass.app.report.background import configuration, data, environment, time
 from imclass.app.report.facts import Material, Score
 from imclass.app.report.figures import confusion, figure
-from imclass.app.report.markup import Html, element, facts, name, picture, table, together
-from imclass.app.runs.watchers.pictures import Mistake
+from imclass.app.report.markup import Html, document, element, facts, name, picture, table, together
+from imclass.app.report.mistakes import caption
 from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
-from imclass.core.runtime import versions
 from imclass.core.text import columns, percent
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.measures.single_label import most_confused, per_class
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-GENERATOR = element("meta", name="generator", content="imclass")
 
 
 def page(material: Material) -> Html:
@@ -31,22 +27,9 @@ def page(material: Material) -> Html:
     title = f"{material.network} on {material.data}"
     told = [(id_, heading, said) for id_, heading, said in sections(material) if said]
     links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in told]
-    style = Html(resources.files("imclass.app.report").joinpath("report.css").read_text("utf-8"))
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        GENERATOR,
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", style),
-    )
     body = [headline(material), element("nav", together(links, " "))]
     body += [element("section", element("h2", heading), said, id=id_) for id_, heading, said in told]
-    end = f"Written by imclass {versions()['imclass']}. This page holds all it shows."
-    whole = element("html", head, element("body", element("main", *body, element("footer", end))), lang="en")
-    return Html(f"<!DOCTYPE html>\n{whole}\n")
+    return document(title, *body)
 
 
 def sections(m: Material) -> list[tuple[str, str, Html]]:
@@ -197,21 +180,14 @@ def gallery(m: Material) -> Html:
         return element("p", "There are none: every image was named rightly.")
     seen = f", as it saw them at {m.size} x {m.size} pixels" if m.size else ""
     said = f"The {len(m.mistakes)} that the model was surest of{seen if m.pictures else ''}: "
-    said += "what it took each for and with what probability, what it is, and its file."
-    figures = element("div", *(mistake(one, m.pictures.get(one.name)) for one in m.mistakes), class_="gallery")
+    said += "what it took each for and with what probability, what it is, with its probability and rank, and its file."
+    figures = element("div", *(mistake(one, m.pictures.get(one.image)) for one in m.mistakes), class_="gallery")
     return together([element("p", said, class_="small"), figures])
 
 
-def mistake(one: Mistake, pixels: UInt8[np.ndarray, "_ _ _"] | None) -> Html:
+def mistake(one: WrongImage, pixels: UInt8[np.ndarray, "_ _ _"] | None) -> Html:
     """Return one mistake, with its picture where that was kept."""
-    caption = element(
-        "figcaption",
-        element("p", element("b", name(one.predicted, 28)), " ", element("span", f"{100 * one.probability:.1f} %")),
-        element("p", "is ", name(one.true, 28)),
-        element("p", name(one.name, 56), class_="file"),
-    )
-    shown = Html() if pixels is None else picture(pixels, f"taken for {one.predicted}")
-    return element("figure", shown, caption)
+    return element("figure", Html() if pixels is None else picture(pixels, f"taken for {one.predicted}"), caption(one))
 
 
 def first_layer(m: Material) -> Html:

@@ -7,9 +7,10 @@ from typing import Any
 
 from imclass.app.evaluation.request import open_request
 from imclass.app.evaluation.result import Result, perform
-from imclass.app.load import Opened, is_published, spelling
+from imclass.app.load import is_published, spelling
 from imclass.app.report.facts import gather_model, gather_run
-from imclass.app.report.page import GENERATOR, page
+from imclass.app.report.markup import GENERATOR
+from imclass.app.report.page import page
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import class_counts
 from imclass.app.runs.watchers.pictures import write_pictures
@@ -78,8 +79,7 @@ def report_model(
     split = result.rows[-1].facts.split
     counts = {split: class_counts(result.scoring.dataset)}
     ((name, classifier),) = request.models.items()
-    opened = Opened(classifier, request.files[name])
-    write(folder / PAGE, page(gather_model(model, opened, folder, split, counts)))
+    write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, split, counts)))
     return folder / PAGE
 
 

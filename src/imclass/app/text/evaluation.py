@@ -131,6 +131,8 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
         "mean_class_recall_interval": [known(end) for end in class_interval(evaluation)],
         "evaluated": len(evaluation.targets),
         "refused": len(evaluation.refused),
+        "left_out": evaluation.left_out,
+        "trained_on": evaluation.trained_on,
         "total": evaluation.total,
         "loss": evaluation.measures["loss"],
         "nll": evaluation.measures["loss"],

@@ -25,6 +25,7 @@ def run(arguments: Compare) -> Answer:
             device=arguments.device,
             store=store_of(arguments.common),
             plugins=arguments.common.plugins,
+            max_megapixels=arguments.max_megapixels,
             progress=progress,
         )
     if not result.rows:  # in a process of torchrun that is not the first

@@ -33,7 +33,7 @@ def act(arguments: Data, name: str) -> tuple[dict[str, Any], str]:
     from imclass.app.acts import data  # not above, because a list needs no PyTorch
     from imclass.data.catalog import folder_not_read
 
-    context = context_of(arguments.common)
+    context = context_of(arguments.common, arguments.max_megapixels)
     if arguments.what == "get":
         record = data.get(name, context)
     elif arguments.what == "check":

@@ -9,6 +9,7 @@ from imclass.app.cli.checks import check_workers, mapping_in, store_of
 from imclass.app.cli.progress import Terminal
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.evaluation.result import Result
+from imclass.app.report.mistakes import KINDS, is_mistakes
 from imclass.app.writing import check_target
 from imclass.core.errors import UserError, need
 from imclass.evaluation.request import ONE_ROW
@@ -21,9 +22,13 @@ def check_files(arguments: Evaluate) -> None:
     save = arguments.save
     check_target(arguments.plot, "--plot", ".png", is_drawn)
     check_target(arguments.reliability, "--reliability", ".png", is_drawn)
+    if arguments.mistakes is not None:
+        suffix = arguments.mistakes.suffix.lower()
+        need(suffix in KINDS, "mistakes", arguments.mistakes, "a file whose name ends in .csv or .html")
+        check_target(arguments.mistakes, "--mistakes", ours=is_mistakes)
     check_target(save, "--save", ".safetensors")
     check_target(arguments.save_scores, "--save-scores", ".npz", is_scores)
-    files = (arguments.plot, arguments.reliability, save, arguments.save_scores)
+    files = (arguments.plot, arguments.reliability, save, arguments.save_scores, arguments.mistakes)
     given = [*arguments.models, *(file for file in files if file is not None)]
     places = [model_file(path).resolve() for path in given]
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
@@ -50,6 +55,8 @@ def write_files(arguments: Evaluate, result: Result) -> None:
         result.plot(arguments.plot)
     if arguments.reliability:
         result.reliability(arguments.reliability)
+    if arguments.mistakes:
+        result.mistakes(arguments.mistakes)
     if arguments.save_scores:
         result.save_scores(arguments.save_scores)
     if arguments.save:
@@ -66,6 +73,7 @@ def run(arguments: Evaluate) -> Answer:
             arguments.models,
             arguments.data,
             split=arguments.split,
+            trained=arguments.trained,
             protocol=arguments.protocol,
             scales=arguments.scales,
             weights=arguments.weights,
@@ -78,6 +86,7 @@ def run(arguments: Evaluate) -> Answer:
             device=arguments.device,
             store=store_of(arguments.common),
             plugins=arguments.common.plugins,
+            max_megapixels=arguments.max_megapixels,
             progress=progress,
         )
     if not result.rows:  # in a process of torchrun that is not the first

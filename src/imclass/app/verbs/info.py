@@ -8,7 +8,7 @@ import numpy as np
 from imclass.app.cli.answer import Answer, say
 from imclass.app.cli.arguments import Info
 from imclass.app.cli.checks import context_of
-from imclass.app.load import open_model
+from imclass.app.load import count_parameters, read_packed
 from imclass.app.text.columns import plain
 from imclass.core.codec import to_json
 from imclass.core.files import file_digest
@@ -17,14 +17,14 @@ from imclass.store.context import Context
 
 def model_info(model: str | Path, context: Context) -> dict[str, Any]:
     """Return a model's header, with its file, the count of its parameters and that of the images it was trained on."""
-    opened = open_model(model, context)
-    say(opened.notes)
-    classifier = opened.classifier
+    packed = read_packed(model, context)
+    say(packed.notes)
+    classifier = packed.unpack(context)
     images = classifier.trained_on
     return {
-        "file": str(opened.file),
-        "sha256": file_digest(opened.file),
-        "parameters": sum(p.numel() for each in classifier.networks().values() for p in each.network.parameters()),
+        "file": str(packed.file),
+        "sha256": file_digest(packed.file),
+        "parameters": count_parameters(classifier),
         "trained_on": None if images is None else len(np.unique(images)),
         **to_json(classifier.pack()[1]),
     }

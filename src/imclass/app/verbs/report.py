@@ -24,6 +24,7 @@ def run(arguments: Report) -> Answer:
             device=arguments.device,
             store=store_of(arguments.common),
             plugins=arguments.common.plugins,
+            max_megapixels=arguments.max_megapixels,
             progress=progress,
         )
     return Answer({"report": str(path)}, printable(str(path)))

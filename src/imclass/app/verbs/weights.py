@@ -1,4 +1,4 @@
-"""The verb `weights`: published weights listed, foreign files imported and verified, models exported."""
+"""The verb `weights`: published weights listed, foreign files imported and verified, models exported and folded."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from imclass.core.errors import UserError
 from imclass.core.tables import Found
 from imclass.store.context import Context
 
-ACTS = ("import", "verify", "export")
+ACTS = ("import", "verify", "export", "fold")
 
 
 def files(context: Context) -> Listing:
@@ -52,7 +52,7 @@ def required(value: Any, option: str, what: str | None) -> Any:
 
 
 def act(arguments: Weights, file: str) -> tuple[dict[str, Any], str]:
-    """Import, verify or export; return what was done as a record and as text."""
+    """Import, verify, export or fold; return what was done as a record and as text."""
     from imclass.app.acts import weights  # not above, because a list needs no PyTorch
     from imclass.models.foreign.convert import Wanted
 
@@ -60,6 +60,8 @@ def act(arguments: Weights, file: str) -> tuple[dict[str, Any], str]:
     if what == "export":
         library = required(arguments.format, "--format LIBRARY", what)
         return weights.give_out(file, library, required(arguments.out, "--out FILE", what), context, say)
+    if what == "fold":
+        return weights.fold(file, required(arguments.out, "--out FILE", what), context, say)
     network = required(arguments.as_, "--as NETWORK", what)
     if what == "verify":
         return weights.verify(Path(file), network, arguments.from_, arguments.key, context)
@@ -69,12 +71,12 @@ def act(arguments: Weights, file: str) -> tuple[dict[str, Any], str]:
 
 
 def run(arguments: Weights) -> Answer:
-    """List published weights, import or verify a file, or export a model."""
+    """List published weights, import or verify a file, or export or fold a model."""
     if arguments.what not in ACTS:
         found = listing("weights", arguments.common, files)
         return describe(found, arguments.what, "published file of weights", ACTS, columns)
     if arguments.file is None:
-        what = "MODEL" if arguments.what == "export" else "FILE"
+        what = "MODEL" if arguments.what in ("export", "fold") else "FILE"
         raise UserError(f"name the {what.lower()}: imclass weights {arguments.what} {what}")
     record, text = act(arguments, arguments.file)
     return Answer(record, text, DONE if record.get("loads", True) else USER_ERROR)

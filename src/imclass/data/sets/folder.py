@@ -54,6 +54,7 @@ class FolderDataset:
     split: str
     origin: Origin
     digests: Digests
+    most_pixels: int | None = None  # of a file that is decoded
     array: None = None
 
     @cached_property
@@ -66,7 +67,7 @@ class FolderDataset:
 
     def __getitem__(self, i: int) -> Image:
         file = self.files[i]
-        return decode(Path(self.origin.path) / file, str(self.root / file))
+        return decode(Path(self.origin.path) / file, str(self.root / file), self.most_pixels)
 
     def name(self, i: int) -> str:
         """The file's path relative to the tree's root."""
@@ -136,6 +137,7 @@ def open_folder(place: Place, split: str) -> FolderDataset:
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
         digests=open_digests(place.store),
+        most_pixels=place.most_pixels,
     )
 
 

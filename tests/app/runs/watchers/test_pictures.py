@@ -35,7 +35,7 @@ def test_the_worst_mistakes_and_the_first_image_are_kept(pets: Path) -> None:
     assert main(TRAIN) == 0
     saved, found = read_scores(Path("run/scores/test.npz")), read_pictures(Path("run"))
     mistakes = worst(saved.evaluation, saved.names)
-    assert mistakes and {*found} == {saved.names[0], *(mistake.name for mistake in mistakes)}
+    assert mistakes and {*found} == {saved.names[0], *(mistake.image for mistake in mistakes)}
     preprocess = load("run").preprocess
     for name, pixels in found.items():
         np.testing.assert_array_equal(pixels, preprocess(decode(pets / name)))

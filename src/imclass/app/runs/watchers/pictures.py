@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from imclass.app.runs.watchers.scores import SCORES
 from imclass.core.contracts import Dataset, Evaluation, Image
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import OneOf
 from imclass.data.subset import VALIDATION
-from imclass.evaluation.measures.single_label import confidence, predictions
+from imclass.evaluation.measures.mistakes import WrongImage, wrong_images
 from imclass.evaluation.results import Saved, read_scores
 from imclass.training.events import Event, LegEnd
 from imclass.training.plan import Leg
@@ -25,17 +25,6 @@ INDEX = "index.json"
 MISTAKES = 24  # shown, the most confident first
 REPORTED = ("test", VALIDATION)  # the first that there is, is what a report is about
 LARGEST = 512  # pixels a side of an image without a preprocess
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """An image taken for another class: its position among the scored ones, and what the model made of it."""
-
-    position: int
-    name: str
-    true: str
-    predicted: str
-    probability: float  # of the predicted class
 
 
 class Pictures:
@@ -62,19 +51,19 @@ class Pictures:
 
 def write_pictures(folder: Path, saved: Saved, dataset: Dataset, preprocess: Preprocess | None) -> None:
     """Write the folder of pictures into `folder`, whole or not at all. An image that is gone or damaged is left out."""
-    images = [0, *(mistake.position for mistake in worst(saved.evaluation, saved.names))]
-    places = positions(dataset, saved.evaluation)
+    wanted = [saved.names[0], *(mistake.image for mistake in worst(saved.evaluation, saved.names))]
+    places = dict(zip(saved.names, positions(dataset, saved.evaluation).tolist(), strict=True))
     final, working = folder / PICTURES, folder / f".{PICTURES}.part"
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir()
     try:
         index = {}
-        for number, i in enumerate(dict.fromkeys(images)):
+        for number, name in enumerate(dict.fromkeys(wanted)):
             try:
-                view = seen(dataset[int(places[i])], preprocess)
+                view = seen(dataset[places[name]], preprocess)
             except BadImage:
                 continue
-            index[saved.names[i]] = f"{number:02d}.png"
+            index[name] = f"{number:02d}.png"
             grey = view.shape[2] == 1
             Pillow.fromarray(view[:, :, 0] if grey else np.ascontiguousarray(view)).save(working / f"{number:02d}.png")
         (working / INDEX).write_text(json.dumps(index, indent=1))
@@ -99,15 +88,9 @@ def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
     return found
 
 
-def worst(result: Evaluation, names: Sequence[str], most: int = MISTAKES) -> list[Mistake]:
-    """Return the mistakes that the model was surest of."""
-    labels, predicted, sure = result.targets.numpy(), predictions(result.scores), confidence(result.scores)
-    wrong = np.flatnonzero(predicted != labels)
-    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
-    return [
-        Mistake(i, names[i], result.classes[labels[i]], result.classes[predicted[i]], float(sure[i]))
-        for i in wrong.tolist()
-    ]
+def worst(result: Evaluation, names: Sequence[str], most: int = MISTAKES) -> list[WrongImage]:
+    """Return the mistakes that the model was surest of; none where an image may have several classes."""
+    return wrong_images(result, names)[:most] if isinstance(result.targets, OneOf) else []
 
 
 def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
