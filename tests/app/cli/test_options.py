@@ -153,7 +153,8 @@ def test_an_option_sets_its_field_and_no_other(
     changed = {key for key in before if before[key] != after[key]}
     assert name in changed or value.split()[0] == before[name]
     assert changed <= {name, *(w.removeprefix("--") for w in words), *companions(name)}
-    assert shown(after[name]) == (["True"] if value.startswith("--") else value.split(" --")[0].split())
+    flag = [str(not value.startswith("--no-"))]
+    assert shown(after[name]) == (flag if value.startswith("--") else value.split(" --")[0].split())
 
 
 def companions(name: str) -> set[str]:

@@ -93,7 +93,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_mistakes_are_found_before_a_model_is_loaded(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "open_for_evaluation", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(requests, "read_packed", lambda *_: pytest.fail("a model was loaded"))
     options, said = WRONG[case]
     with pytest.raises(UserError, match=said):
         imclass.evaluate("a.safetensors", **options)

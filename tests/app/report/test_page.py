@@ -392,10 +392,11 @@ def test_any_model_is_evaluated_into_a_folder(run: Path, capsys: pytest.CaptureF
 
 
 def test_a_run_on_other_data_is_evaluated_too(run: Path) -> None:
-    tree(Path("more"), classes=("cat", "dog", "hen"), per_class=3)
+    tree(Path("more"), classes=("cat", "dog", "hen"), per_class=3, side=14)
     assert imclass.report(run, "more", "out") == Path("out/report.html")
     page = read(Path("out/report.html").read_text("utf-8"))
-    assert "all images of more, another source than the model was trained from" in page.one("header").text
+    assert "Scored: all images of more, protocol as trained." in page.one("header").text
+    assert "9 of 9 evaluated" in page.one("header").text
     assert page.one("h1").text == "lenet-5 on more"
 
 

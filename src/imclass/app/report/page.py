@@ -56,11 +56,12 @@ def result(m: Material, score: Score) -> Html:
     interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
     below = f"right of {score.evaluated:,} {score.split} images; {interval}"
     large = element("p", element("strong", percent(score.top1)), " ", element("span", below), class_="result")
-    whole = f"{score.evaluated:,} of {score.total:,} evaluated"
     refused = score.total - score.evaluated
+    counted = f"{score.evaluated:,} of {score.total:,} evaluated" + (f", {refused:,} not" if refused else "")
+    counted = m.result.accounted if m.result else counted
     five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.classes) > 5 else ""
     more = (
-        ("Counted", whole + (f", {refused:,} refused" if refused else "")),
+        ("Counted", counted),
         *([("Top 5", five.removeprefix("top-5 "))] if five else []),
         ("Cross-entropy", f"{score.loss:.4f} nats an image"),
         ("Weights", m.trained.chosen or "not said"),
