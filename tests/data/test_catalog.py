@@ -8,7 +8,7 @@ from imclass.core.config import Cut
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import check_readable, folder_not_read, open_split, sources, spelled
-from imclass.data.source import Source
+from imclass.data.source import DatasetEntry
 from imclass.store.context import Context, open_context
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png, write_corpus
@@ -31,7 +31,7 @@ def test_every_source_says_what_it_is() -> None:
     found = sources()
     assert {"mnist", "fashion-mnist", "mnist-sample", "folder"} <= set(found.entries) and found.failures == ()
     for source in found.entries.values():
-        assert isinstance(source, Source) and source.summary and "train" in source.splits
+        assert isinstance(source, DatasetEntry) and source.summary and "train" in source.splits
     assert found["mnist"].licence == "CC BY-SA 3.0"
     assert found["mnist"].get is not None and found["mnist-sample"].get is None
 
@@ -116,8 +116,8 @@ def test_the_folder_entry_itself_needs_a_path(
 def test_a_plugin_adds_a_source_and_a_broken_one_hinders_nobody(context: Context, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(
-        "from imclass.data.source import Source\nfrom imclass.data.sets.mnist_sample import open_sample\n"
-        "DATASETS = {'mine': Source(open_sample, 'mine', ('test',))}\n"
+        "from imclass.data.source import DatasetEntry\nfrom imclass.data.sets.mnist_sample import read_sample\n"
+        "DATASETS = {'mine': DatasetEntry(lambda location: {'test': read_sample('test')}, 'mine', ('test',))}\n"
     )
     (tmp_path / "plugins" / "broken.py").write_text("import nothing_of_that_name\n")
     mine = open_context(context.store, [tmp_path / "plugins"])

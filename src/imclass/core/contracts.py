@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import Link, OneOf
+from imclass.core.targets import Link, Targets
 from imclass.core.text import listed
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
@@ -54,7 +54,7 @@ class Dataset(Protocol):
     def ids(self) -> Int64[np.ndarray, "N"]: ...
 
     @property
-    def targets(self) -> OneOf: ...
+    def targets(self) -> Targets: ...
 
     @property
     def array(self) -> UInt8[np.ndarray, "N H W C"] | None: ...
@@ -144,7 +144,7 @@ class Evaluation:
     """What is known after scoring a split; `accounted` is "9,997 of 10,000 evaluated, 3 refused"."""
 
     classes: tuple[str, ...]
-    targets: OneOf
+    targets: Targets
     scores: Float[np.ndarray, "N K"]
     ids: Int64[np.ndarray, "N"]
     total: int

@@ -20,11 +20,8 @@ def check_learnable(training: Dataset) -> None:
     if len(training.classes) == 1:
         raise UserError(alone(training))
     check_classes(training.classes, training.origin.path)
-    labels = training.targets.numpy()
-    order = np.argsort(labels, kind="stable")
-    for positions in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+    for name, positions in zip(training.classes, training.targets.by_class(len(training.classes)), strict=True):
         if len(positions):
-            name = training.classes[labels[positions[0]]]
             check_one(training, positions, f"class {name!r} of {training.origin.path} cannot be learned")
 
 

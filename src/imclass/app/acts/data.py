@@ -20,33 +20,32 @@ from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
 from imclass.core.text import printable, shortened
-from imclass.data.catalog import check_readable, folder_not_read, open_split, sources
+from imclass.data.catalog import check_readable, folder_not_read, open_split, open_splits, sources, take
 from imclass.data.readable import check_learnable, check_scorable
-from imclass.data.source import Place, Source
+from imclass.data.source import DataLocation, DatasetEntry
 from imclass.evaluation.score import described
 from imclass.store.context import Context
 
 
 def get(name: str, own: Data, context: Context) -> dict[str, Any]:
     """Fetch a data set into the store."""
-    source: Source = sources(context)[name]
+    source: DatasetEntry = sources(context)[name]
     if source.get is None:
         raise UserError(
             f"{name} needs no fetching, or must be put into {context.store.folder} by hand: {source.summary}"
         )
-    source.get(Place(context.store))
+    source.get(DataLocation(context.store))
     return {"name": name, "store": str(context.store.folder)}
 
 
 def check(name: str, own: Data, context: Context) -> dict[str, Any]:
     """Decode every image of every split; name those that cannot be used, and say whether training can begin."""
     cut = Cut(seed=own.split_seed)
-    first = open_split(name, "train", context, cut)
-    opened = [first, *(open_split(name, split, context, cut) for split in first.splits if split != "train")]
+    splits = open_splits(name, context, cut)
+    first = take(splits, "train", name)
+    opened = [first, *(dataset for split, dataset in splits.items() if split != "train")]
     refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
-    counts = {
-        dataset.split: np.bincount(dataset.targets.numpy(), minlength=len(first.classes)).tolist() for dataset in opened
-    }
+    counts = {dataset.split: dataset.targets.counts(len(first.classes)).tolist() for dataset in opened}
     notes, problem = [*folder_not_read(name, context), *first.origin.notes], problem_of(opened)
     return {
         "name": name,

@@ -24,7 +24,7 @@ from imclass.core.files import file_digest
 from imclass.core.model_file import ModelHeader
 from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
-from imclass.data.catalog import open_split
+from imclass.data.catalog import open_splits
 from imclass.evaluation.measures.single_label import confidence, predictions
 from imclass.evaluation.score import evaluate
 from imclass.models.analysis.activations import find_layer, output_of
@@ -167,15 +167,15 @@ def check_finished(run: Run) -> None:
 def opened(training: Training, header: ModelHeader, context: Context) -> tuple[dict[str, Dataset], str]:
     """The splits of the data, by name; or none, and why."""
     try:
-        names = header.data.get("splits", ())
-        return {name: open_split(training.data, name, context, training.cut) for name in names}, ""
+        found = open_splits(training.data, context, training.cut)
+        return {name: found[name] for name in header.data.get("splits", ()) if name in found}, ""
     except UserError as error:
         return {}, told(str(error), context.store)
 
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
     """Images of each class."""
-    return np.bincount(dataset.targets.numpy(), minlength=len(dataset.classes)).astype(np.int64)
+    return dataset.targets.counts(len(dataset.classes))
 
 
 def told(message: str, store: Store) -> str:

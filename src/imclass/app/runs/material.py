@@ -8,7 +8,7 @@ from imclass.core.codec import to_json
 from imclass.core.config import Augment, Model, Objective, Optimiser, Schedule, Stage, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import folder_not_read, open_data, sources
+from imclass.data.catalog import folder_not_read, open_splits, sources, spelled, take
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.models.classifier import networks
@@ -36,10 +36,11 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     and gives way where a recipe did. So is data that cannot be trained on as configured.
     """
     unread = folder_not_read(config.data, context)
-    data, whole = open_data(config.data, context, replace(config.cut, validation=0.0))
-    config, notes = settle_validation(replace(config, data=data), whole, given)
+    whole = open_splits(config.data, context, replace(config.cut, validation=0.0))
+    config = replace(config, data=spelled(config.data, context))
+    config, notes = settle_validation(config, whole, given)
     splits = with_validation(whole, config.cut)
-    train = splits["train"]
+    train = take(splits, "train", config.data)
     check_learnable(train)
     config, batches = settle_batches(config, len(train), given)
     check_data(config, splits)
