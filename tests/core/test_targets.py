@@ -15,7 +15,7 @@ def test_targets_are_indexed_as_their_images_are() -> None:
 
 
 def test_targets_join_other_classes() -> None:
-    assert TARGETS.join(np.array([7, 5, 0])).labels.tolist() == [0, 7, 5, 0]
+    assert TARGETS.join(np.array([7, 5, 0]), 8).labels.tolist() == [0, 7, 5, 0]
 
 
 def test_correct_counts_the_highest_scores() -> None:

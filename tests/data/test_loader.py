@@ -27,7 +27,7 @@ from imclass.data.augment.pad import Pad
 from imclass.data.augment.window import apply, choose, view
 from imclass.data.loader import Batch, Loader, Part, untouched
 from imclass.data.order import cut, divide
-from imclass.data.sets.folder import FolderDataset, open_folder
+from imclass.data.sets.folder import open_folder
 from imclass.data.source import DataLocation
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png
@@ -88,7 +88,7 @@ def loader(
 
 def same_part(a: Part, b: Part) -> bool:
     return (
-        torch.equal(a.images, b.images) and np.array_equal(a.targets.labels, b.targets.labels)
+        torch.equal(a.images, b.images) and np.array_equal(a.targets.numpy(), b.targets.numpy())
         and np.array_equal(a.ids, b.ids) and np.array_equal(a.positions, b.positions) and a.refused == b.refused
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ def test_batches_are_what_a_plain_loop_gives(folder: Dataset, kind: str, rules: 
         for part, (kept, views) in zip(batch.parts.values(), plain, strict=True):
             assert part.positions.tolist() == kept
             assert np.array_equal(part.images.numpy(), views)
-            assert part.targets.labels.tolist() == dataset.targets[kept].labels.tolist()
+            assert part.targets.numpy().tolist() == dataset.targets[kept].numpy().tolist()
             assert part.ids.tolist() == dataset.ids[kept].tolist()
         assert batch.waited >= 0
 
@@ -190,7 +190,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
     return tree, twin_of(tree, np.stack([tree[i] for i in range(14)]))
 
 
-def twin_of(tree: FolderDataset, pixels: np.ndarray) -> ArrayDataset:
+def twin_of(tree: Dataset, pixels: np.ndarray) -> ArrayDataset:
     """Return the images of a folder, by the same names, as an array."""
 
     class Twin(ArrayDataset):

@@ -1,19 +1,20 @@
 """Splits that are made when they are first asked for."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
+from imclass.core.contracts import Dataset
+from imclass.data.sets.mnist_sample import read_sample
 from imclass.data.source import LazySplits
 
 
 def test_a_split_is_made_once_and_only_when_it_is_asked_for() -> None:
     made: list[str] = []
 
-    def make(split: str) -> Any:
+    def make(split: str) -> Dataset:
         made.append(split)
-        return object()
+        return read_sample(split)
 
     splits = LazySplits(("train", "test"), make)
     assert isinstance(splits, Mapping) and list(splits) == ["train", "test"] and len(splits) == 2

@@ -15,7 +15,8 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link, OneOf
 from imclass.evaluation import ensemble as room
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse, mean_posterior
-from imclass.evaluation.measures.single_label import cross_entropy, measured
+from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.single_label import cross_entropy
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import evaluate
 from tests.support.pictures import CLASSES as SEVEN
@@ -34,6 +35,7 @@ class Fixed:
     classes: tuple[str, ...] = CLASSES
     preprocess: Preprocess = field(default_factory=lambda: Preprocess(4, scale=4))
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
 
     def row(self, value: float) -> torch.Tensor:
         scores = 4 * np.random.default_rng([self.seed, int(value)]).normal(size=len(CLASSES))
@@ -193,7 +195,7 @@ def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Eva
     labels = np.random.default_rng(0).integers(0, k, n)
     scores = np.random.default_rng(seed).normal(size=(n, k)).astype(np.float32)
     scores[np.arange(n), labels] += good
-    return measured(tuple("abcdefgh"[:k]), OneOf(labels), scores, np.arange(n) + 7, n)
+    return evaluation_of(tuple("abcdefgh"[:k]), OneOf(labels), scores, np.arange(n) + 7, n)
 
 
 def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +219,7 @@ def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None
 def test_scores_of_other_images_are_not_fused() -> None:
     one, other = random_scores(1), random_scores(2)
     with pytest.raises(UserError, match=r"scores 1 and 2 are of different images \(200 and 199, 199 in both\)"):
-        fuse([one, measured(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
+        fuse([one, evaluation_of(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
     with pytest.raises(UserError, match="do not give the same images the same classes"):
         fuse([one, replace(other, targets=other.targets[::-1])], (1.0, 1.0))
     with pytest.raises(UserError, match="only member 2 has 'z'"):

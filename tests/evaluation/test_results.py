@@ -14,7 +14,7 @@ from imclass.core.contracts import Evaluation, Origin, Refused
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.results import is_scores, names_of, read_scores, save_scores
 
 NAMES = ("a/1.png", "b/\udcff.png", "c/\u732b 3.png", "c/4.png")
@@ -24,7 +24,7 @@ def evaluation() -> Evaluation:
     random = np.random.default_rng(0)
     scores = random.normal(size=(4, 3)).astype(np.float32)
     refused = (Refused("x/\udcff.jpg", "empty", "0 bytes"),)
-    return measured(("a", "b", "c"), OneOf(np.array([0, 1, 2, 2])), scores, np.array([5, 3, 9, 0]), 5, refused)
+    return evaluation_of(("a", "b", "c"), OneOf(np.array([0, 1, 2, 2])), scores, np.array([5, 3, 9, 0]), 5, refused)
 
 
 def written(path: Path) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ class ByBrightness:
 
     classes = ("dark", "grey", "light")
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
 
     def __init__(self) -> None:
         self.batches: list[int] = []

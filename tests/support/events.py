@@ -38,7 +38,7 @@ def events() -> list[Event]:
         ),
         NonFinite(at(2, 2), "the loss", ("a.png",), "skip"),
         Evaluated(at(2, 2), evaluation(), "test"),
-        EpochEnd(at(2, 2), main=0.75, top1=0.5, images=7, refused=1, total=0.75),
+        EpochEnd(at(2, 2), main=0.75, measures={"top1": 0.5}, images=7, refused=1, total=0.75),
         Saved(at(2, 0, 1), Path("checkpoints/step-2"), "the disk is full"),
         LegEnd(At(1, 1, 0, 2), "lenet-5", Path("run/model.safetensors"), "last step", {"test": {"top1": 0.5}}),
     ]

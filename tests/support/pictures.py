@@ -70,6 +70,7 @@ class Linear:
     preprocess: Preprocess = LARGER
     constant: float | None = None
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         if self.constant is not None:

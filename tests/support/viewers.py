@@ -32,6 +32,7 @@ class Linear:
     gain: float = 1.0
     seen: list[torch.Tensor] = field(default_factory=list)
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
 
     @cached_property
     def weights(self) -> torch.Tensor:
@@ -60,6 +61,7 @@ class Constant:
     value: tuple[float, ...] = (1.0, -2.0, 0.5)
     classes: tuple[str, ...] = ("a", "b", "c")
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         return torch.tensor(self.value).expand(len(images), -1)

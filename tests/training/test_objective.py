@@ -63,7 +63,7 @@ def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
         if isinstance(layer, Dropout):
             layer.p = 0.0
     whole = next(leg_of(noise(7, 80), model, 80, batch=7).loader.batches(0)).parts[0]
-    labels = torch.as_tensor(whole.targets.labels)
+    labels = torch.as_tensor(whole.targets.numpy())
     losses = [functional.cross_entropy(scores, labels) for scores in network(whole.images)]
     total = losses[0] + network.side_weight * (losses[1] + losses[2])
     expected = torch.autograd.grad(total, list(learner.parameters))

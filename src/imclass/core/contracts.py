@@ -89,6 +89,11 @@ class Classifier(Protocol):
         """Return "softmax", whose scores are log-scores, or "sigmoid", whose scores are logits."""
         ...
 
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Return the probability from which an image has each class, under "sigmoid"; none: 0.5 each."""
+        ...
+
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Log-scores of images of any sizes, looked at in the classifier's own way; float32 on the CPU."""
         ...
@@ -149,8 +154,9 @@ class Evaluation:
     ids: Int64[np.ndarray, "N"]
     total: int
     refused: tuple[Refused, ...] = ()
-    measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats an image; top1 and top5 in [0, 1]
+    measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats an image; all else in [0, 1]
     main: str = "top1"  # the measure that models are chosen by; higher is better
+    thresholds: tuple[float, ...] = ()  # of the classes' probabilities, for several labels; none: 0.5 each
 
     def __repr__(self) -> str:
         """Return counts and measures on a line, without the scores."""

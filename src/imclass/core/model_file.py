@@ -64,6 +64,7 @@ class ModelHeader:
     members: tuple[MemberHeader, ...] = ()  # of an ensemble
     temperature: float = 1.0  # that an ensemble's log-scores are divided by
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     format: int = FORMAT
 
 

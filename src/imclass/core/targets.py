@@ -23,6 +23,7 @@ class OneOf:
     labels: Int64[np.ndarray, "N"] | Int64[Tensor, "N"]
 
     link: ClassVar[Link] = "softmax"
+    counted: ClassVar[str] = "top1"  # the measure that is the share of correct images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,6 +73,7 @@ class AnyOf:
     marks: Int8[np.ndarray, "N K"] | Int8[Tensor, "N K"]
 
     link: ClassVar[Link] = "sigmoid"
+    counted: ClassVar[str] = "exact"  # the measure that is the share of correct images
 
     def __len__(self) -> int:
         return len(self.marks)
@@ -118,9 +120,9 @@ class AnyOf:
         return ["\0".join(prefixes[m] + c for m, c in zip(row, classes, strict=True) if m) for row in rows]
 
     def correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return for how many images every judged class has a probability above 0.5 where it is yes, and else not."""
+        """Return of how many images every judged class has a probability of at least 0.5 where it is yes, else less."""
         marks = torch.as_tensor(self.marks)
-        return int(((scores > 0).eq(marks == 1) | (marks < 0)).all(1).sum())
+        return int(((scores >= 0).eq(marks == 1) | (marks < 0)).all(1).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ class Soft:
     rows: Float32[np.ndarray, "N K"] | Float32[Tensor, "N K"]
 
     link: ClassVar[Link] = "softmax"
+    counted: ClassVar[str] = "top1"  # the measure that is the share of correct images
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -141,7 +144,8 @@ class Soft:
     def join(self, ranks: Int64[np.ndarray, "K"], classes: int) -> "Soft":
         """Return the targets over `classes` other classes, in which class k is class `ranks[k]`; shares are added."""
         rows = np.zeros((len(self), classes), np.float32)
-        np.add.at(rows, (slice(None), ranks), self.numpy())
+        for k, rank in enumerate(ranks.tolist()):
+            rows[:, rank] += self.numpy()[:, k]
         return Soft(rows)
 
     def numpy(self) -> Float32[np.ndarray, "N K"]:
@@ -161,15 +165,15 @@ Targets: TypeAlias = OneOf | AnyOf  # of a data set
 StepTargets: TypeAlias = OneOf | AnyOf | Soft  # of a step: mixing makes soft ones
 
 
-def labels_of(targets: Targets, what: str) -> Int64[np.ndarray, "N"]:
-    """Return the one label of each image, for `what` needs that. Raise `UserError` where images may have several."""
+def labels_of(targets: Targets, what: str, fix: str = "leave it out") -> Int64[np.ndarray, "N"]:
+    """Return the one label of each image, which `what` needs. Raise `UserError` where images may have several."""
     if not isinstance(targets, OneOf):
-        raise UserError(f"{what} is of images with one label each, and these may have several; leave it out")
+        raise UserError(f"{what} needs images with one label each, and these may have several; {fix}")
     return targets.numpy()
 
 
-def marks_of(targets: Targets, what: str) -> Int8[np.ndarray, "N K"]:
-    """Return the marks of each image, for `what` needs these. Raise `UserError` where each image has one label."""
+def marks_of(targets: Targets, what: str, fix: str = "leave it out") -> Int8[np.ndarray, "N K"]:
+    """Return the marks of each image, which `what` needs. Raise `UserError` where each image has one label."""
     if not isinstance(targets, AnyOf):
-        raise UserError(f"{what} is of images that may have several labels, and these have one each; leave it out")
+        raise UserError(f"{what} needs images that may have several labels, and these have one each; {fix}")
     return targets.numpy()

@@ -57,6 +57,7 @@ class NetworkClassifier:
     header: ModelHeader | None = None  # of the file it was loaded from
     trained_on: UInt64[Tensor, "N"] | None = field(default=None, repr=False, compare=False)  # sorted; None: not known
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
 
     def __repr__(self) -> str:
         """Return network, classes and image size on a line; the layers are those of `network`."""
@@ -97,7 +98,7 @@ class NetworkClassifier:
     def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
         """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
         check_images(images)
-        return best(self.classify(images), self.classes, top)
+        return best(self.classify(images), self.classes, top, self.link)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors of a model file: the network's, and `trained_on` where it is known."""
@@ -110,7 +111,8 @@ class NetworkClassifier:
         `trained` are the contents of the images it was trained on, as `Dataset.contents()` gives them; by default those
         that the classifier was loaded with.
         """
-        header = ModelHeader(self.name, self.row, self.classes, self.preprocess, **facts)
+        links: dict[str, Any] = {"link": self.link, "thresholds": self.thresholds}
+        header = ModelHeader(self.name, self.row, self.classes, self.preprocess, **links, **facts)
         known = self if trained is None else replace(self, trained_on=torch.from_numpy(np.sort(trained)))
         save_model(path, known.tensors(), header)
 
@@ -131,8 +133,11 @@ def create(
     preprocess: Preprocess | None = None,
     seed: int = 0,
     context: Context | None = None,
+    link: Link = "softmax",
 ) -> NetworkClassifier:
     """A fresh classifier: the network of this name, with weights drawn from `seed`, for these class names.
+
+    With the link "sigmoid" an image may have several of the classes, each with a probability by itself.
 
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Whether everything fits is found out before anything is allocated.
@@ -147,7 +152,7 @@ def create(
         if model.initialiser:
             INITIALISERS[model.initialiser](network)
     network.normalise(model.mean, model.std)
-    return replace(outline, network=network)
+    return replace(outline, network=network, link=link)
 
 
 def sketch(
@@ -253,7 +258,16 @@ def restored(
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)
     classifier.network.eval()
-    return replace(classifier, header=header, trained_on=trained_on)
+    check_thresholds(header, path)
+    links: dict[str, Any] = {"link": header.link, "thresholds": header.thresholds}
+    return replace(classifier, header=header, trained_on=trained_on, **links)
+
+
+def check_thresholds(header: ModelHeader, path: Path) -> None:
+    """Raise `UserError` unless there is a threshold for each class, or none."""
+    if len(header.thresholds) not in (0, len(header.classes)):
+        n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
+        raise UserError(f"{path} has {n}; train again")
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:

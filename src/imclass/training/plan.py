@@ -54,7 +54,7 @@ class Leg:
         """Return the leg's classifier with random weights, and with its mean image if it subtracts one."""
         if self.drawn is not None:
             return self.drawn
-        classifier = create(self.model, self.header.classes, self.preprocess, self.seed, self.context)
+        classifier = create(self.model, self.header.classes, self.preprocess, self.seed, self.context, self.header.link)
         if self.mean is not None:
             classifier.network.normalise(self.mean, self.model.std)
         return classifier
@@ -72,6 +72,11 @@ class Leg:
     def watched(self) -> tuple[str, ...]:
         """The splits scored after each epoch: validation alone if there is one, as it chooses the weights; else all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
+
+    @property
+    def counted(self) -> str:
+        """The measure that is the share of the images that a step counts as correct."""
+        return self.loader.dataset.targets.counted
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
         """Return the names of the images in parts."""

@@ -76,7 +76,7 @@ def test_what_the_book_does_not_know_is_said_once_on_a_line_of_its_own() -> None
     out = printed(
         EpochStart(at, 1, 2), step(0, refused=(torn,)), step(1, refused=(torn,)),
         evaluated(0, 1.0, 0.5, refused=(torn,)),
-        EpochEnd(at, 1.0, 0.5, 2, 1, 1.0), Saved(at, Path("x")), Saved(at, Path("x"), "disk full"),
+        EpochEnd(at, 1.0, {"top1": 0.5}, 2, 1, 1.0), Saved(at, Path("x")), Saved(at, Path("x"), "disk full"),
         NonFinite(at, "loss", ("a",), "skip"),
     )  # fmt: skip
     assert out.count("\nleft out: cat/\\x1b[2J.png: it ends early (truncated)\n") == 1

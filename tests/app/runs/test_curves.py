@@ -33,7 +33,7 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
         run,
         record(StepEnd(at(1, 1), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0)),
         record(Evaluated(at(2, 2), evaluation(0.75), "test")),
-        record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.5)),
+        record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)),
         record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
     )
     assert history(run.events()) == [
@@ -42,7 +42,7 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
 
 
 def test_the_history_names_what_auxiliary_heads_add(run: Run) -> None:
-    write_log(run, record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.625)))
+    write_log(run, record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.625)))
     assert history(run.events())[0]["train_auxiliary"] == 0.125
 
 
@@ -86,7 +86,7 @@ def test_there_is_no_history_without_a_log(run: Run) -> None:
 def test_curves_are_drawn_now_and_then(run: Run) -> None:
     picture = run.folder / "curves.png"
     rare, eager = Curves(run), Curves(run, every=0.0)
-    end = EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.5)
+    end = EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)
     eager.see(end)
     assert not picture.exists()  # there is nothing in the log to draw
     write_log(run, record(end))

@@ -66,7 +66,7 @@ def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch
     screen.see(EpochStart(at(0, 0, 9), epochs=30, batches=30))
     screen.see(StepEnd(at(300, 30, 9), 0.12, 0.12, 7711, 8000, 0.1, 0.09, 0.9))
     screen.see(Evaluated(at(300, 30, 9), evaluation(0.9705), "test"))
-    line, beside = screen.line(EpochEnd(at(300, 30, 9), 0.12, 7711 / 8000, 8000, 0, 0.12)), screen.now(9)
+    line, beside = screen.line(EpochEnd(at(300, 30, 9), 0.12, {"top1": 7711 / 8000}, 8000, 0, 0.12)), screen.now(9)
     screen.close()
     assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39 %  test 97.05 %")
     assert all((word in line) == (word in more) for word in ("images/s", "waited"))
@@ -82,7 +82,7 @@ def test_an_epoch_that_was_interrupted_is_shown_whole(steps: int) -> None:
     if steps:
         screen.see(StepEnd(at(4, 4), 9.0, 9.0, 0, 4, 0.1, 0.0, 0.5))
     screen.see(Evaluated(at(4, 4), evaluation(0.5), "test"))
-    line = screen.line(EpochEnd(at(4, 4), 0.75, 0.625, 16, 0, 0.75))
+    line = screen.line(EpochEnd(at(4, 4), 0.75, {"top1": 0.625}, 16, 0, 0.75))
     screen.close()
     assert line.startswith("epoch  1/10  loss 0.7500  top-1 62.50 %  test 50.00 %")
     assert ("images/s" in line) == ("left" in line) == bool(steps)  # without a step there is no pace

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import composed
-from imclass.data.images.decode import decode
 from imclass.data.catalog import take
+from imclass.data.images.decode import decode
 from imclass.data.sets.folder import DATASETS, FolderDataset, held_out, open_folder
 from imclass.data.source import DataLocation
 from imclass.store.store import Store

@@ -30,6 +30,7 @@ class Pixels:
     preprocess: Preprocess = LARGER
     seen: list[torch.Tensor] = field(default_factory=list)
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         self.seen.append(images)

@@ -11,7 +11,7 @@ from imclass.core.contracts import ViewProtocol
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import protocols
-from imclass.models.scores import log_scores, posterior
+from imclass.models.scores import posterior, scores_of
 from imclass.models.views import batches as views
 from imclass.models.views.scales import with_scales
 from tests.support.narrowed import REAL, small
@@ -103,9 +103,9 @@ def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol)
 def test_a_posterior_of_nothing_keeps_a_finite_score() -> None:
     certain = posterior(torch.tensor([[2000.0, 0.0, 1999.0]]))
     assert certain[0, 1] == 0 and certain.log()[0, 1] == -torch.inf
-    scores = log_scores(certain)
+    scores = scores_of(certain)
     assert scores.isfinite().all() and near(scores.softmax(1).double(), certain)
 
 
 def test_what_is_no_number_stays_none() -> None:
-    assert log_scores(posterior(torch.tensor([[torch.nan, 0.0]]))).isnan().all()
+    assert scores_of(posterior(torch.tensor([[torch.nan, 0.0]]))).isnan().all()

@@ -144,7 +144,7 @@ def learning(m: Material) -> Html:
     """Loss and error over epochs."""
     if not m.history:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in m.history[0])
+    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_loss" in m.history[0])
     said = "The training line shows means over parts of an epoch, the number below it the mean over the last one: both "
     said += "while the weights were still changing and, where the recipe says so, of altered images"
     said += f"; {held_out} after each epoch." if held_out else "."

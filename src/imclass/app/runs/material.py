@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imclass.core.codec import to_json
-from imclass.core.config import Augment, Model, Objective, Optimiser, Schedule, Stage, Training
+from imclass.core.config import (
+    Augment,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Model,
+    Objective,
+    Optimiser,
+    Schedule,
+    Stage,
+    Training,
+)
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.catalog import folder_not_read, open_splits, sources, spelled, take
@@ -43,6 +53,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     train = take(splits, "train", config.data)
     check_learnable(train)
     config, batches = settle_batches(config, len(train), given)
+    config, objectives = settle_objectives(config, train, given)
     check_data(config, splits)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
@@ -55,7 +66,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
         "split": to_json(config.split),
         **to_json(train.origin),
     }
-    notes = (*unread, *train.origin.notes, *notes, *batches)
+    notes = (*unread, *train.origin.notes, *notes, *batches, *objectives)
     return config, TrainingData(train, held_out, facts, notes)
 
 
@@ -87,6 +98,27 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
             stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
             notes.append(f"the recipe's batch of {stage.batch} gives way to all {images} training images")
     return replace(config, stages=tuple(stages)), tuple(notes)
+
+
+def settle_objectives(
+    config: Training, train: Dataset, given: Collection[str]
+) -> tuple[Training, tuple[str, ...]]:  # fmt: skip
+    """Return the config with binary cross-entropy for images that may have several labels, and a sentence on that.
+
+    It takes the place of cross-entropy where the user did not give that. Raise `UserError` for an objective that is
+    for the other kind of images.
+    """
+    stages, swapped, several = list(config.stages), False, train.targets.link == "sigmoid"
+    for i, stage in enumerate(config.stages):
+        mine = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
+        if several and stage.objective == CrossEntropy() and not mine & set(given):
+            stages[i], swapped = replace(stage, objective=BinaryCrossEntropy()), True
+        elif stage.objective.link != train.targets.link:
+            whose = "may have several labels" if several else "have one label each"
+            why = f"--objective.kind {stage.objective.kind} is for other images than those of {config.data}"
+            raise UserError(f"{why}, which {whose}; leave it out")
+    note = f"the images of {config.data} may have several labels, so binary cross-entropy is minimised"
+    return replace(config, stages=tuple(stages)), (note,) if swapped else ()
 
 
 def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:

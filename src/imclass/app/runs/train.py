@@ -89,9 +89,11 @@ def prepare(
         return evaluate(trained, data.held_out[split], batch=batch, workers=workers, strict=strict, watch=watch)
 
     config = resolve_models(config, context)
-    how = config.stages[0].begin
+    how, link = config.stages[0].begin, data.train.targets.link
     origin = source.origin if source and how != "fresh" else {}  # what takes no weights is nobody's but the user's
-    header = ModelHeader("", {}, data.train.classes, config.preprocess, to_json(config), data.facts, **origin)
+    header = ModelHeader(
+        "", {}, data.train.classes, config.preprocess, to_json(config), data.facts, link=link, **origin
+    )
     splits = Splits(data.train, tuple(data.held_out), contents_with(data.train, source, how))
     legs = plan(config, splits, header, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
