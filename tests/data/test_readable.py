@@ -38,7 +38,7 @@ def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rul
     splits = ("train", "test")
     origin = Origin("pets", "/pets", rule)
     facts = (OneOf(labels), classes, splits, split, origin, Digests(Path("nowhere")))
-    return Planted(Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
+    return Planted(Path("/pets"), Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
 
 
 FILES = [f"{name}/{i}.png" for i in range(3) for name in ("cat", "dog")]

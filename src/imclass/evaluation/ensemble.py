@@ -19,8 +19,8 @@ from imclass.core.targets import AnyOf, Link
 from imclass.core.text import listed
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import ROWS, posteriors
-from imclass.models.scores import best, posterior, scores_of
-from imclass.models.thresholds import probabilities
+from imclass.models.scores import posterior, scores_of
+from imclass.models.thresholds import answer, probabilities
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class Ensemble:
         scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
+    def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
+        """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
-        return best(self.classify(images), self.classes, top, self.link)
+        return answer(self, self.classify(images), top)
 
 
 def mean_posterior(

@@ -167,7 +167,7 @@ def data_of(known: list[Known], context: Context) -> str:
         if named is not None and (path is None or named in sources(context).entries):
             return str(named)
         if path is not None:
-            if not Path(path).is_dir():
+            if not Path(path).exists():
                 raise UserError(f"{one.model} was trained from {path}, which is not there now; give --data")
             return str(path)
     raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")

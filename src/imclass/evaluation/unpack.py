@@ -54,6 +54,8 @@ def packed(classifier: Classifier) -> tuple[dict[str, Tensor], ModelHeader]:
             row=classifier.row,
             classes=classifier.classes,
             preprocess=classifier.preprocess,
+            link=classifier.link,
+            thresholds=classifier.thresholds,
         )
         return classifier.tensors(), header
     if not isinstance(classifier, Ensemble):
@@ -65,7 +67,14 @@ def packed(classifier: Classifier) -> tuple[dict[str, Tensor], ModelHeader]:
     tensors = {f"{i}.{name}": t for i, (own, _) in enumerate(parts) for name, t in own.items()}
     preprocess = members[0].header.preprocess  # a header has one; an ensemble's members each go by their own
     header = ModelHeader(
-        ENSEMBLE, {}, classifier.classes, preprocess, members=members, temperature=classifier.temperature
+        ENSEMBLE,
+        {},
+        classifier.classes,
+        preprocess,
+        members=members,
+        temperature=classifier.temperature,
+        link=classifier.link,
+        thresholds=classifier.thresholds,
     )
     return tensors, header
 
@@ -110,7 +119,7 @@ def unpacked(
         where = Path(f"{path}, member {i + 1}")
         classifier = unpacked(own, member.header, where, found, context)
         members.append(Member(classifier, protocol_of(member, found, where), member.weight))
-    return Ensemble(tuple(members), header.temperature, header)
+    return Ensemble(tuple(members), header.temperature, header, header.thresholds)
 
 
 def protocol_of(member: MemberHeader, found: Found, path: Path) -> ViewProtocol | None:

@@ -27,7 +27,7 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
-from imclass.models.scores import best
+from imclass.models.thresholds import answer
 from imclass.store.context import Context, find_in
 
 
@@ -95,10 +95,10 @@ class NetworkClassifier:
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
+    def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
+        """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
-        return best(self.classify(images), self.classes, top, self.link)
+        return answer(self, self.classify(images), top)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors of a model file: the network's, and `trained_on` where it is known."""

@@ -19,6 +19,7 @@ from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
+from imclass.core.targets import labels_of
 from imclass.core.text import printable, shortened
 from imclass.data.catalog import check_readable, folder_not_read, open_split, open_splits, sources, take
 from imclass.data.readable import check_learnable, check_scorable
@@ -102,8 +103,9 @@ def export(name: str, own: Data, context: Context) -> dict[str, Any]:
     if own.out.resolve().is_relative_to(dataset.origin.path):
         where = f"--out {own.out} lies inside the data {dataset.origin.path}"
         raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
+    labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the files that the table names")
     say(folder_not_read(name, context))
-    taken = balanced(dataset.targets.numpy())[: own.most].tolist()
+    taken = balanced(labels)[: own.most].tolist()
     refused = [bad for i in taken if (bad := write_png(dataset, i, own.out)) is not None]
     return {"name": name, "out": str(own.out), "images": len(taken) - len(refused), "refused": to_json(refused)}
 
@@ -122,7 +124,7 @@ def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
         image = dataset[i]
     except BadImage as bad:
         return Refused(bad.path, bad.code, bad.detail)
-    folder = out / dataset.classes[dataset.targets.numpy()[i]].replace("/", "-")
+    folder = out / dataset.targets[[i]].words(dataset.classes)[0].replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")

@@ -23,7 +23,8 @@ from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.model_file import ModelHeader
 from imclass.core.runtime import Runtime
-from imclass.core.text import nearest
+from imclass.core.targets import OneOf
+from imclass.core.text import main_of, nearest
 from imclass.data.catalog import open_splits
 from imclass.evaluation.measures.single_label import confidence, predictions
 from imclass.evaluation.score import evaluate
@@ -54,7 +55,8 @@ class Score:
     """The numbers of the headline."""
 
     split: str
-    top1: float
+    measure: str  # the main one: top1, or map for several labels
+    main: float
     top5: float
     loss: float
     evaluated: int
@@ -195,19 +197,17 @@ def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
 def recorded_score(header: ModelHeader, split: str) -> Score | None:
     """What the model file says of a split."""
     known = header.metrics.get(split)
-    return Score(split, *(known[key] for key in ("top1", "top5", "loss", "evaluated", "total"))) if known else None
+    if not known:
+        return None
+    main, five = main_of(known), float(known.get("top5", math.nan))
+    return Score(split, main, known[main], five, known["loss"], known["evaluated"], known["total"])
 
 
 def score_of(split: str, result: Evaluation) -> Score:
     """The numbers of an evaluation."""
-    return Score(
-        split,
-        result.measures["top1"],
-        result.measures["top5"],
-        result.measures["loss"],
-        len(result.targets),
-        result.total,
-    )
+    m = result.measures
+    five = m.get("top5", math.nan)
+    return Score(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
 
 
 def costs(log: Sequence[Mapping[str, Any]]) -> list[Epoch]:
@@ -240,7 +240,9 @@ def all_refused(log: Sequence[Mapping[str, Any]], result: Evaluation | None, dat
 
 
 def worst(classifier: NetworkClassifier, dataset: Dataset, result: Evaluation, most: int = MISTAKES) -> list[Mistake]:
-    """The mistakes that the model was surest of."""
+    """The mistakes that the model was surest of; none where images may have several labels."""
+    if not isinstance(result.targets, OneOf):
+        return []
     predicted = predictions(result.scores)
     sure = confidence(result.scores)
     wrong = np.flatnonzero(predicted != result.targets.numpy())

@@ -39,7 +39,7 @@ def summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
     """Return mean average precision, F1 with precision and recall, and loss, a line each."""
     m, scored = evaluation.measures, sum(row.positives > 0 for row in rows)
     left_out = f"; {len(rows) - scored:,} without images left out" if scored < len(rows) else ""
-    fitted = "thresholds fitted on validation" if evaluation.thresholds else "a probability of 0.5"
+    fitted = "the model's thresholds" if evaluation.thresholds else "a probability of 0.5"
     lines = [f"mean average precision (mAP) {percent(m['map'])} over {scored:,} classes{left_out}"]
     lines.append(f"at eleven recalls, as VOC 2007: {percent(m['map11'])}")
     every = micro(evaluation.scores, marks(evaluation), evaluation.thresholds)
@@ -83,7 +83,7 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def plain(numbers: dict[str, float]) -> dict[str, float | None]:
+def plain(numbers: dict[str, Any]) -> dict[str, Any]:
     """Return numbers by name as JSON can hold them."""
     return {name: known(value) for name, value in numbers.items()}
 

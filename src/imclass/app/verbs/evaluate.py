@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ def requested(own: Evaluate, context: Context) -> Request:
     if twice:
         raise UserError(f"{twice[0]} is named twice; name each model once")
     saved = [path for path in own.models if is_scores(path)]
+    single = {"--changed": own.changed, "--plot": own.plot, "--reliability": own.reliability, "--table": own.table}
+    single["--temperature"] = own.temperature
     arithmetic = Arithmetic(own.precision, "nhwc")
     request = Request(
         models={
@@ -88,6 +91,8 @@ def requested(own: Evaluate, context: Context) -> Request:
         split=own.split,
         weights=own.weights,
         temperature=own.temperature,
+        thresholds=own.thresholds,
+        of_one_label=dict.fromkeys((option for option, given in single.items() if given), "leave it out"),
         mapping=mapping_in(own.classes),
         batch=own.batch,
         workers=own.workers,
@@ -102,7 +107,7 @@ def check_saved(request: Request, save: Path | None) -> None:
     if not request.saved:
         return
     first = request.saved[0].name
-    if request.weights == "fit" or request.temperature:
+    if request.fitting:
         raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
     if save:
         raise UserError(f"{first} holds scores and no model, so it cannot be part of --save {save}")
@@ -138,7 +143,7 @@ def write_files(own: Evaluate, result: Scored, context: Context) -> None:
         counted = {**evaluation.measures, "evaluated": len(evaluation.targets), "total": evaluation.total}
         save_ensemble(
             own.save,
-            blend.ensemble(result.ways),
+            replace(blend.ensemble(result.ways), thresholds=evaluation.thresholds),
             context,
             metrics={last.facts.split: counted},
             versions=versions(),

@@ -46,7 +46,8 @@ RUNS = "runs"  # where training writes unless it is given a folder
 class FolderDataset:
     """One split of a tree of image files; a `Dataset`."""
 
-    root: Path
+    root: Path  # as the user gave it, for messages
+    base: Path  # the same, whatever the working folder is
     files: tuple[str, ...]  # relative to the root, with slashes
     targets: Targets
     classes: tuple[str, ...]
@@ -66,7 +67,7 @@ class FolderDataset:
 
     def __getitem__(self, i: int) -> Image:
         file = self.files[i]
-        return decode(Path(self.origin.path) / file, str(self.root / file))
+        return decode(self.base / file, str(self.root / file))
 
     def name(self, i: int) -> str:
         """The file's path relative to the tree's root."""
@@ -75,7 +76,7 @@ class FolderDataset:
     @cached_property
     def hashes(self) -> UInt64[np.ndarray, "N"]:
         """64 bits for each file."""
-        return contents_of_files([Path(self.origin.path) / file for file in self.files], self.digests)
+        return contents_of_files([self.base / file for file in self.files], self.digests)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
         """Return 64 bits for each file. At the first call, files without a kept digest are read."""
@@ -131,6 +132,7 @@ def split_of_tree(root: Path, tree: Tree, digests: Digests, split: str) -> Folde
     taken = sorted(label, key=lambda file: (composed(file), file))
     return FolderDataset(
         root=root,
+        base=root.resolve(),
         files=tuple(taken),
         targets=OneOf(np.array([label[file] for file in taken], np.int64)),
         classes=tree.classes,
