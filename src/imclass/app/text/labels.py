@@ -85,7 +85,7 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
 
 def plain(numbers: dict[str, Any]) -> dict[str, Any]:
     """Return numbers by name as JSON can hold them."""
-    return {name: known(value) for name, value in numbers.items()}
+    return {name: known(value) if isinstance(value, float) else value for name, value in numbers.items()}
 
 
 def known(value: float) -> float | None:
