@@ -16,7 +16,8 @@ from torch import Tensor
 
 from imclass.app.load import CHANNELS_LAST
 from imclass.models.analysis.surgery import batch_norms, fold
-from imclass.models.classifier import create, suit
+from imclass.models.arithmetic.precision import laid_out
+from imclass.models.classifier import create
 from imclass.models.network import Network
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     original = create(given.network, [f"class {k}" for k in range(10)]).network.eval()
     sides = {"as trained": original, "folded": fold(original)}
     for network in sides.values():
-        suit(network, CHANNELS_LAST)
+        laid_out(network, CHANNELS_LAST)
     images = torch.rand(given.batch, original.w_in, original.size, original.size)
     images = images.contiguous(memory_format=CHANNELS_LAST.memory_format)
     found: dict[str, list[float]] = {side: [] for side in sides}

@@ -34,8 +34,9 @@ from imclass.core.runtime import PLAIN, Arithmetic
 from imclass.data.images.decode import decode
 from imclass.evaluation.protocols.dense import DENSE
 from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
+from imclass.models.arithmetic.eager import eager
 from imclass.models.arithmetic.precision import BF16, FP32
-from imclass.models.classifier import NetworkClassifier, create, networks, suit
+from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.models.network import Network
 from imclass.models.views.crops import grid
 
@@ -45,9 +46,8 @@ Side = Callable[[], Tensor]
 
 def within(classifier: NetworkClassifier, arithmetic: Arithmetic) -> NetworkClassifier:
     """A copy of a classifier in this arithmetic."""
-    copied = replace(classifier, network=copy.deepcopy(classifier.network).eval())
-    suit(copied.network, arithmetic)
-    return copied
+    network = copy.deepcopy(classifier.network).eval()
+    return replace(classifier, network=network, engine=eager(network, arithmetic))
 
 
 def each_by_itself(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]:

@@ -10,7 +10,7 @@ import pytest
 
 import imclass
 from imclass.app.cli.main import main
-from imclass.core.model_file import read_model
+from imclass.core.model_file import Metrics, ModelHeader, read_model
 from imclass.core.targets import AnyOf
 from imclass.data.catalog import open_split
 from imclass.data.images.decode import decode
@@ -45,6 +45,12 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def asked(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     assert main([*words, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def metrics_of(header: ModelHeader) -> dict[str, Metrics]:
+    """What a model file says of each split."""
+    assert header.trained is not None
+    return header.trained.metrics
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -89,7 +95,7 @@ def test_curves_log_and_history_have_the_main_measure(place: Path) -> None:
 def test_evaluation_shows_each_class(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = asked(capsys, "evaluate", "run")
     header = read_model(place / "run" / "model.safetensors")[1]
-    assert found["map"] == pytest.approx(header.metrics["test"]["map"]) and found["total"] == 16
+    assert found["map"] == pytest.approx(metrics_of(header)["test"].measures["map"]) and found["total"] == 16
     assert found["map"] == pytest.approx(np.mean([row["ap"] for row in found["per_class"]]))
     assert found["thresholds"] == list(header.thresholds) and found["classes_scored"] == 3
     assert main(["evaluate", "run"]) == 0
@@ -147,7 +153,7 @@ def test_a_run_goes_on_where_it_stopped(place: Path, capsys: pytest.CaptureFixtu
     assert main([*words, "--out", "half", "--keep-checkpoints"]) == 0
     one, other = (read_model(place / run / "model.safetensors") for run in ("whole", "half"))
     assert all(np.array_equal(one[0][name], other[0][name]) for name in one[0])
-    assert one[1].thresholds == other[1].thresholds and one[1].metrics == other[1].metrics
+    assert one[1].thresholds == other[1].thresholds and metrics_of(one[1]) == metrics_of(other[1])
 
 
 def test_weights_of_a_model_of_one_label_are_taken(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,8 +206,9 @@ def test_parts_of_the_file_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     context = open_context()
     assert [len(open_split(data, split, context)) for split in ("train", "validation", "test")] == [24, 8, 8]
     assert main(["train", "folder", "--data", data, "--epochs", "1", *FEW]) == 0
-    metrics = read_model(Path("runs/folder/model.safetensors"))[1].metrics
-    assert {split: scored["total"] for split, scored in metrics.items()} == {"validation": 8, "test": 8}
+    metrics = metrics_of(read_model(Path("runs/folder/model.safetensors"))[1])
+    assert {split: scored.total for split, scored in metrics.items()} == {"validation": 8, "test": 8}
+    assert {scored.main for scored in metrics.values()} == {"map"}
 
 
 def test_probabilities_are_of_each_class_by_itself(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

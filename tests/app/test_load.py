@@ -47,7 +47,7 @@ def test_an_unfinished_run_is_its_newest_checkpoint_with_a_note(
     found = load_network(run, open_context())
     tensors = read(newest(run)).tensors
     assert all(torch.equal(t, tensors[f"model.{name}"]) for name, t in found.network.state_dict().items())
-    assert found.classes == ("cat", "dog") and found.file_header.chosen == "step 8"
+    assert found.classes == ("cat", "dog") and found.trained is not None and found.trained.chosen == "step 8"
     assert main(["predict", str(run), str(half / "pets" / "cat" / "000.png")]) == 0
     assert capsys.readouterr().err.startswith(f"note: {run} is not finished: these are the weights of step 8\n")
 
@@ -57,8 +57,9 @@ def test_each_verb_takes_a_checkpoint(
 ) -> None:
     older, last = sorted((run / "checkpoints").iterdir())
     record = shown(capsys, "info", str(older))
-    assert record["chosen"] == "step 4" and record["file"] == str(older / "tensors.safetensors")
-    assert record["data"]["path"] == str(half / "pets") and record["recipe"]["recipe"] == "mnist-lenet"
+    assert record["trained"]["chosen"] == "step 4" and record["file"] == str(older / "tensors.safetensors")
+    trained = record["trained"]
+    assert trained["data"]["path"] == str(half / "pets") and trained["recipe"]["recipe"] == "mnist-lenet"
     assert shown(capsys, "evaluate", str(last), "--workers", "0")["total"] == 4  # held out by the run's own split
     words = [str(half / "pets"), "--layer", "head.1", "--out", str(tmp_path / "f.npy")]
     assert shown(capsys, "features", str(last), *words)["shape"][0] == 20

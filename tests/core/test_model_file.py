@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import Cut
 from imclass.core.errors import UserError
 from imclass.core.model_file import (
     FORMAT,
     MAGIC_KEY,
+    Ancestor,
+    DataFacts,
+    Metrics,
     ModelHeader,
+    Provenance,
+    RecipeNames,
     read_model,
     read_record,
     save_model,
@@ -28,8 +36,29 @@ from imclass.core.model_file import (
 )
 from imclass.core.preprocess import Preprocess
 
+
+@dataclass(frozen=True)
+class Body:
+    """The body of a made-up kind."""
+
+    widths: tuple[int, ...]
+    preprocess: Preprocess = Preprocess(28)
+
+
 HEADER = ModelHeader(
-    "lenet-5", {"size": 28, "widths": (6, 16)}, ("cat", "dog"), Preprocess(28), metrics={"top1": 0.5}, licence="CC0"
+    kind="made-up",
+    classes=("cat", "dog"),
+    link="sigmoid",
+    body=from_json(dict[str, Any], to_json(Body((6, 16)))),
+    trained=Provenance(
+        data=DataFacts(name="pets", path="/pets", cut=Cut(seed=3, validation=0.1), plugins={"network tiny": "ab"}),
+        recipe={"recipe": "mine", "data": "pets", "stages": ({"epochs": 3},)},
+        metrics={"test": Metrics({"top1": 0.5, "loss": 1.0}, 9, 10)},
+        chosen="last step",
+        init=Ancestor(model="old", digest="cd", network="lenet-5", trained=Provenance(chosen="last step")),
+    ),
+    versions={"torch": "2"},
+    licence="CC0",
 )
 
 
@@ -171,8 +200,34 @@ def test_another_format_number_is_said(model: Path, number: object) -> None:
 
 
 def test_a_wrong_field_is_named_even_when_the_digest_fits(model: Path) -> None:
-    sealed(model, lambda record: record["preprocess"].update(sice=3))
-    assert "no field 'preprocess.sice'; did you mean 'size'" in refused(model)
+    sealed(model, lambda record: record["trained"]["data"].update(pathh="x"))
+    assert "no field 'trained.data.pathh'; did you mean 'path'" in refused(model)
+
+
+def test_a_wrong_field_of_the_body_is_named(model: Path) -> None:
+    assert read_model(model)[1].body_of(Body, model) == Body((6, 16))
+    sealed(model, lambda record: record["body"]["preprocess"].update(sice=3))
+    with pytest.raises(UserError, match=r"model.safetensors: .*'body.preprocess.sice'; did you mean 'size'"):
+        read_model(model)[1].body_of(Body, model)
+
+
+def test_a_file_of_format_1_is_refused_with_what_makes_a_new_one(model: Path) -> None:
+    sealed(model, lambda record: record.update(format=1, network="lenet-5"))
+    assert refused(model) == (
+        f"{model} has model format 1, and this imclass reads format 2; make it again, with imclass train, imclass "
+        "weights import or imclass evaluate --save"
+    )
+
+
+def test_provenance_knows_the_names_in_its_recipe() -> None:
+    assert HEADER.trained is not None
+    assert HEADER.trained.names == RecipeNames("mine", "pets") and Provenance().names == RecipeNames()
+
+
+def test_metrics_are_the_numbers_they_were_made_of() -> None:
+    numbers = {"top1": 0.5, "loss": 1.25, "evaluated": 9, "total": 10}
+    assert Metrics.of(numbers) == Metrics({"top1": 0.5, "loss": 1.25}, 9, 10)
+    assert Metrics.of(numbers).numbers == numbers
 
 
 @pytest.mark.parametrize("change", [{"format": FORMAT + 1}, {"engine": "later"}], ids=["format", "field"])

@@ -146,4 +146,4 @@ def test_a_run_reads_no_training_file_twice_to_hash_it(
     assert main(["evaluate", "run"]) == 0 and not reads
     train = open_split("pets", "train", open_context(), Cut(validation=0.2))
     known = load("run").trained_on
-    assert known is not None and known.numpy().tolist() == sorted(train.contents().tolist()) and len(known) == 12
+    assert known is not None and known.tolist() == sorted(train.contents().tolist()) and len(known) == 12

@@ -241,7 +241,7 @@ def test_memory_and_decoding_anew_give_the_same_bits(folder: Dataset) -> None:
         assert_same(list(kept.batches(epoch)), list(anew.batches(epoch)))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rules", [SHIFTS, PARTS])
 def test_an_epoch_taken_up_anywhere_goes_on_as_if_never_left(folder: Dataset, rules: Rules, workers: int) -> None:
     whole = list(loader(folder, rules).batches(2))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imclass.app.cli.main import main
-from tests.support.small import picture, trained_on, tree, untrained
+from tests.support.small import picture, provenance, trained_on, tree, untrained
 
 
 @pytest.fixture
@@ -41,9 +41,7 @@ def test_the_part_held_out_of_training_is_scored(place: Path, capsys: pytest.Cap
     assert "trained on" in evaluated(capsys, "run", "--split", "all")["data"]
     assert "trained on" not in evaluated(capsys, "run", "--split", "test")["data"]
     assert "trained on" not in evaluated(capsys, "run", "--data", "others", "--split", "all")["data"]
-    from imclass.core.model_file import read_model
-
-    kept = read_model(place / "run" / "model.safetensors")[1].metrics["test"]
+    kept = provenance(place / "run").metrics["test"].numbers
     assert {key: record[key] for key in ("top1", "loss", "total")} == {k: kept[k] for k in ("top1", "loss", "total")}
 
 

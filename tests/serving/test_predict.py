@@ -8,18 +8,16 @@ import pytest
 import torch
 
 from imclass.core.contracts import Image
-from imclass.core.targets import Link
 from imclass.serving.inputs import Files
 from imclass.serving.predict import predict
 from tests.support.small import tree
+from tests.support.stubs import Stub
 
 
-class ByBrightness:
+class ByBrightness(Stub):
     """Scores that follow from an image's mean; it notes how many images came at a time."""
 
     classes = ("dark", "grey", "light")
-    link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()
 
     def __init__(self) -> None:
         self.batches: list[int] = []

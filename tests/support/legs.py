@@ -7,7 +7,7 @@ import numpy as np
 
 from imclass.core.config import Execution, Model, Stage, Training
 from imclass.core.contracts import Dataset, Origin
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Runtime
 from imclass.core.targets import OneOf
@@ -32,12 +32,11 @@ def noise(count: int, side: int, channels: int = 3, classes: int = 4) -> ArrayDa
 def legs_of(data: Dataset, stages: tuple[Stage, ...], model: Model, preprocess: Preprocess) -> tuple[Leg, ...]:
     """The legs of a run on a data set with nothing held out."""
     config = Training("test", model, stages, preprocess, "noise")
-    header = ModelHeader("", {}, data.classes, preprocess)
 
     def nothing(*_: Any) -> Any:
         raise AssertionError("there is nothing to score")
 
-    return plan(config, Splits(data, ()), header, Execution(workers=0), open_context(), nothing)
+    return plan(config, Splits(data, ()), Provenance(), Execution(workers=0), open_context(), nothing)
 
 
 def leg_of(data: Dataset, model: Model, side: int, colour: Any = "rgb", **changes: Any) -> Leg:

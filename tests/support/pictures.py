@@ -10,8 +10,9 @@ import torch
 from imclass.core.contracts import Origin
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import Link, OneOf
+from imclass.core.targets import OneOf
 from imclass.models.views.batches import to_batch
+from tests.support.stubs import StubNetwork
 
 SIZE = 8
 LARGER = Preprocess(size=SIZE, scale=10)
@@ -63,14 +64,12 @@ class Pictures:
 
 
 @dataclass
-class Linear:
+class Linear(StubNetwork):
     """Scores linear in the pixels."""
 
     classes: tuple[str, ...] = CLASSES
     preprocess: Preprocess = LARGER
     constant: float | None = None
-    link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         if self.constant is not None:

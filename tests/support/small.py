@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 
 from imclass.core.config import Cut, Model
-from imclass.core.model_file import read_model, tensors_digest
+from imclass.core.model_file import Provenance, read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import NetworkClassifier, create
 
@@ -52,14 +53,22 @@ def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(os, "scandir", refuse)
 
 
-def untrained(path: Path, classes: Sequence[str] = CLASSES, **facts: Any) -> NetworkClassifier:
-    """A model file of a LeNet-5 that has learnt nothing; `facts` go into its header."""
+def untrained(path: Path, classes: Sequence[str] = CLASSES, **known: Any) -> NetworkClassifier:
+    """A model file of a LeNet-5 that has learnt nothing; `known` are fields of its `Provenance`."""
     classifier = create(Model("lenet-5", mean=(0.4,), std=(0.25,)), tuple(classes), SQUASH)
     with torch.no_grad():  # fresh weights hardly tell images apart
         for parameter in classifier.network.parameters():
             parameter.mul_(2)
-    classifier.save(path, **facts)
+    classifier = replace(classifier, trained=Provenance(**known)) if known else classifier
+    classifier.save(path)
     return classifier
+
+
+def provenance(path: Path) -> Provenance:
+    """What the model file of a run, or at a path, says of how it came about."""
+    found = read_model(path / "model.safetensors" if path.is_dir() else path)[1].trained
+    assert found is not None
+    return found
 
 
 def fingerprint(folder: Path) -> str:

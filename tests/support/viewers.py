@@ -11,6 +11,7 @@ from torch.nn import functional
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
 from imclass.models.views.batches import one_view
+from tests.support.stubs import StubNetwork
 
 
 def ragged(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
@@ -24,15 +25,13 @@ def ragged(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(StubNetwork):
     """Scores are a fixed random linear function of the view, in float64, at every second pixel of a larger image."""
 
     preprocess: Preprocess
     classes: tuple[str, ...] = ("a", "b", "c")
     gain: float = 1.0
     seen: list[torch.Tensor] = field(default_factory=list)
-    link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()
 
     @cached_property
     def weights(self) -> torch.Tensor:
@@ -54,14 +53,13 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(StubNetwork):
     """The same scores for whatever it is shown."""
 
     preprocess: Preprocess
     value: tuple[float, ...] = (1.0, -2.0, 0.5)
     classes: tuple[str, ...] = ("a", "b", "c")
     link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         return torch.tensor(self.value).expand(len(images), -1)

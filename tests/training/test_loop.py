@@ -43,6 +43,7 @@ from imclass.training.schedules.cosine import Cosine
 from imclass.training.schedules.discrete_exponential import DiscreteExponential
 from imclass.training.schedules.plateau import Plateau
 from imclass.training.state import State
+from tests.support.small import provenance
 from tests.support.tolerance import assert_near
 
 STEPS = 6  # an epoch: 48 training images, 8 at a time
@@ -247,7 +248,15 @@ def without_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(State, "restore", forgetful)
 
 
-@pytest.mark.parametrize("sabotage", [without_reseeding, without_position, without_momentum, without_history])
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        without_reseeding,
+        without_position,
+        pytest.param(without_momentum, marks=pytest.mark.slow),
+        pytest.param(without_history, marks=pytest.mark.slow),
+    ],
+)
 def test_each_guard_of_resume_is_needed(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
@@ -462,8 +471,9 @@ def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> Non
     assert [e.best for e in seen if e.split == "validation"] == [
         t > max(tops[:i], default=-1) for i, t in enumerate(tops)
     ]
-    _, header = read_model(tmp_path / "run" / "model.safetensors")
-    assert header.chosen.startswith("best on validation") and header.metrics["validation"]["top1"] == max(tops)
+    known = provenance(tmp_path / "run")
+    assert known.chosen.startswith("best on validation")
+    assert known.metrics["validation"].measures["top1"] == max(tops)
     stopped(config, tmp_path / "again", 11)
     assert run(config, tmp_path / "again") == tensors_digest(read_model(tmp_path / "run" / "model.safetensors")[0])
 

@@ -31,8 +31,8 @@ def test_a_stage_without_a_network_or_preprocess_takes_those_before_it() -> None
     assert [leg.preprocess.size for leg in legs] == [leg.loader.preprocess.size for leg in legs] == [28, 32, 32]
     assert [leg.name for leg in legs] == ["lenet-5", "lenet-5-32", "again"]
     assert [leg.last_epoch for leg in legs] == [1, 2, 5] and [leg.steps for leg in legs] == [2, 2, 6]
-    assert [leg.header.network for leg in legs] == [leg.model.network for leg in legs]
-    assert tuple(legs[2].header.row["widths"]) == (3, 4)
+    assert [leg.make().name for leg in legs] == [leg.model.network for leg in legs]
+    assert tuple(legs[2].make().row["widths"]) == (3, 4)
 
 
 def test_padding_takes_the_mean_of_the_legs_network() -> None:

@@ -1,20 +1,19 @@
 """A MODEL of the command line as a classifier: a run, one of its legs or checkpoints, a file, NETWORK:WEIGHTS."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imclass.core.codec import from_json
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import header_of, read_model
 from imclass.core.runtime import Arithmetic, device_of
 from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
-from imclass.models.classifier import NetworkClassifier, model_file, restored, suit
+from imclass.models.arithmetic.eager import eager
+from imclass.models.classifier import NetworkClassifier, model_file
 from imclass.models.foreign.convert import Wanted, imported
 from imclass.models.foreign.published import PUBLISHED, obtained, published
 from imclass.store.context import Context
@@ -46,14 +45,15 @@ def load(
 ) -> Classifier:
     """Return the classifier that `model` names, verified. Raise `UserError` for anything that is wrong with it.
 
-    It is for evaluation in this arithmetic: in bf16 its weights are rounded, and it is not to be saved. `note` gets
-    what the user should know.
+    Its networks are evaluated in this arithmetic, on this device. `note` gets what the user should know.
     """
     place = device_of(device)
-    opened = open_model(model, context)
+
+    def setup(classifier: NetworkClassifier) -> NetworkClassifier:
+        return replace(classifier, engine=eager(classifier.network.to(place), arithmetic))
+
+    opened = open_model(model, context, setup)
     note(opened.notes)
-    for member in unpack.networks_of(opened.classifier):
-        suit(member.network.to(place), arithmetic)
     return opened.classifier
 
 
@@ -64,28 +64,29 @@ def load_network(
     note: Callable[[Sequence[str]], None] = ignore,
 ) -> NetworkClassifier:
     """Return the same where one network is needed, with its layers. Raise `UserError` for any other classifier."""
-    found = load(model, context, device=device, note=note)
-    if not isinstance(found, NetworkClassifier):
+    found = unpack.sole_network(load(model, context, device=device, note=note))
+    if found is None:
         raise UserError(f"{model} is not one network and has no layers; name one of its members")
     return found
 
 
-def open_model(model: str | Path, context: Context) -> Opened:
-    """Return the classifier that `model` names, on the CPU, as its file has it."""
+def open_model(model: str | Path, context: Context, setup: unpack.Setup = unpack.unchanged) -> Opened:
+    """Return the classifier that `model` names, on the CPU and as its file has it; `setup` gives networks an engine."""
     check_has_weights(model)
     if is_published(model):
-        classifier = open_published(str(model), context)
+        classifier = setup(open_published(str(model), context))
         return Opened(classifier, obtained(published(str(model)), context.store))
     path = Path(model)
     if is_checkpoint(path):
-        return open_checkpoint(read_checkpoint(path), context)
+        return open_checkpoint(read_checkpoint(path), context, setup)
     if (path / "config.json").is_file() and not model_file(path).exists():
         newest, problems = Checkpoints(path / "checkpoints").newest()
         if newest is not None:
-            opened = open_checkpoint(newest, context)
+            opened = open_checkpoint(newest, context, setup)
             weights = f"these are the weights of step {newest.record['at']['step']:,}"
             return replace(opened, notes=(*problems, f"{path} is not finished: {weights}"))
-    return Opened(unpack.load(path, context), model_file(path))
+    file = model_file(path)
+    return Opened(unpack.unpack(*read_model(file), file, context, setup), file)
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -102,27 +103,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"{why}; name another one, or the run, whose newest whole one is then taken") from None
 
 
-def open_checkpoint(found: Checkpoint, context: Context) -> Opened:
-    """Return the classifier whose weights a checkpoint holds; the run's config has the recipe and data."""
+def open_checkpoint(found: Checkpoint, context: Context, setup: unpack.Setup) -> Opened:
+    """Return the classifier whose weights a checkpoint holds."""
     file = found.path / checkpoint.TENSORS
-    try:
-        header = from_json(ModelHeader, found.record["model"])
-    except KeyError:
-        raise UserError(f"{found.path} does not record its network; go on with its run") from None
-    except UserError as error:
-        raise UserError(f"{found.path}: {error}") from None
-    header = with_origins(header, found.path.parents[1] / "config.json")
+    if "model" not in found.record:
+        raise UserError(f"{found.path} does not record its network; go on with its run")
+    header = header_of(found.record["model"], found.path)
     weights = checkpoint.without_prefix(found.tensors, checkpoint.MODEL)
-    return Opened(restored(weights, header, file, context), file)
-
-
-def with_origins(header: ModelHeader, config: Path) -> ModelHeader:
-    """Return a header that lacks recipe or data with those of the run's config, if it can be read."""
-    try:
-        record = json.loads(config.read_bytes())
-        return replace(header, recipe=header.recipe or record["training"], data=header.data or record["data"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return header
+    return Opened(unpack.unpack(weights, header, file, context, setup), file)
 
 
 def spelling(model: str) -> str:

@@ -7,12 +7,13 @@ D descriptors.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8, UInt64
 from torch import Tensor
 
+from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link, Targets
 from imclass.core.text import listed
@@ -78,8 +79,66 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
+class Engine(Protocol):
+    """What computes the scores of one network's views: the network itself, or a program made of it."""
+
+    def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
+        """Return log-scores of views at the native size, float32 on the CPU."""
+        ...
+
+    def dense(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
+        """Return log-scores at every position of larger views, float32 on the CPU."""
+        ...
+
+    def of(self, network: Any) -> "Engine":
+        """Return the same engine of another network."""
+        ...
+
+
+@runtime_checkable
+class NetworkBacked(Protocol):
+    """A network that a classifier consists of: what dense protocols, layers' outputs and exports need of it."""
+
+    @property
+    def name(self) -> str:
+        """Return the network's name in its table."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def link(self) -> Link: ...
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+    @property
+    def network(self) -> Any:  # a Network: the class stands above
+        ...
+
+    @property
+    def engine(self) -> Engine: ...
+
+    def with_network(self, network: Any) -> "NetworkBacked":
+        """Return the same of another network, whose engine computes as this one's does."""
+        ...
+
+    def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
+        """Return the engine's log-scores of views at the native size."""
+        ...
+
+    def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
+        """Return the engine's log-scores at every position of larger images."""
+        ...
+
+
+@runtime_checkable
 class Classifier(Protocol):
-    """Anything that turns images into scores over named classes; `link` turns scores into probabilities."""
+    """Anything that turns images into scores over named classes; `link` turns scores into probabilities.
+
+    Nobody asks which kind it is: what a kind has and others lack is empty in the others.
+    """
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -94,24 +153,34 @@ class Classifier(Protocol):
         """Return the probability from which an image has each class, under "sigmoid"; none: 0.5 each."""
         ...
 
-    def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Log-scores of images of any sizes, looked at in the classifier's own way; float32 on the CPU."""
+    @property
+    def trained(self) -> Provenance | None:
+        """Return how it came about, if that is known."""
         ...
-
-
-@runtime_checkable
-class ViewClassifier(Classifier, Protocol):
-    """A classifier of views, which a test protocol can show whatever it likes: a network."""
 
     @property
-    def preprocess(self) -> Preprocess: ...
-
-    def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Log-scores of views at the native size, float32 on the CPU."""
+    def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
+        """Return the contents of the images that it or any part of it was trained on, sorted; None: not known."""
         ...
 
-    def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Log-scores at every position of larger images, float32 on the CPU."""
+    def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
+        """Return scores of images of any sizes, shown to the classifier as it was trained; float32 on the CPU."""
+        ...
+
+    def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
+        """Return the tensors and the header of its model file."""
+        ...
+
+    def networks(self) -> Mapping[str, NetworkBacked]:
+        """Return the networks that it consists of, by names such as "2.0"; a network has itself, under ""."""
+        ...
+
+    def protocols(self) -> "Mapping[str, ViewProtocol]":
+        """Return the protocols through which it shows images to its networks, by the networks' names."""
+        ...
+
+    def lineage(self) -> tuple[Provenance | None, ...]:
+        """Return how each model that it consists of came about; None for one that does not say."""
         ...
 
 
@@ -128,11 +197,11 @@ class ViewProtocol(Protocol):
         """Return the sides Q in pixels of an image's shorter side; none where the preprocess alone decides."""
         ...
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for what the classifier cannot do, before any image is opened."""
         ...
 
-    def __call__(self, classifier: ViewClassifier, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
+    def __call__(self, classifier: NetworkBacked, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,27 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import safetensors.torch
 import torch
+from jaxtyping import UInt64
 from torch import Tensor
 
 from imclass.core.codec import from_json, to_json
+from imclass.core.config import Cut
 from imclass.core.errors import UserError
 from imclass.core.files import write
-from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
+from imclass.core.text import main_of
 
-FORMAT = 1
+FORMAT = 2
+Body = TypeVar("Body")
 MAGIC_KEY = "imclass"
-TRAINED_ON = "trained_on"  # the tensor of the images that a network was trained on: 64 bits of each one's SHA-256
+TRAINED_ON = "trained_on"  # the tensor of the images that a model was trained on: 64 bits of each one's SHA-256
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -33,39 +37,106 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-@dataclass(frozen=True)
-class MemberHeader:
-    """A member of an ensemble: its own header, the protocol it is looked through (name and fields), its weight.
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """The data that a model was trained on: where it lay, how it was cut, and the digest of its training split."""
 
-    The tensors of member 3 of the file are called "3." and their name in a file of their own.
+    name: str = ""
+    path: str = ""
+    rule: str = ""  # how its splits came about, in words
+    digest: str = ""
+    splits: tuple[str, ...] = ()
+    cut: Cut = Cut()
+    plugins: dict[str, str] = field(default_factory=dict)  # SHA-256 of the user's files in use, such as "network tiny"
+    licence: str = ""
+    notes: tuple[str, ...] = ()  # what was passed over in its folders, a sentence each
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What was measured on a split. `main` is the measure that models are chosen by."""
+
+    measures: dict[str, float]
+    evaluated: int
+    total: int
+    main: str = "top1"
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, int | float]) -> "Metrics":
+        """Return the metrics of a flat record: measures by name, and how many images were evaluated, of how many."""
+        counts = {"evaluated", "total"}
+        measures = {name: float(value) for name, value in numbers.items() if name not in counts}
+        return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_of(measures))
+
+    @property
+    def numbers(self) -> dict[str, int | float]:
+        """Return the flat record."""
+        return {**self.measures, "evaluated": self.evaluated, "total": self.total}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ancestor:
+    """The model that weights began from: its name, the SHA-256 of its tensors, and how it came about."""
+
+    model: str
+    digest: str
+    network: str
+    licence: str = ""
+    trained: "Provenance | None" = None
+
+
+@dataclass(frozen=True)
+class RecipeNames:
+    """The recipe that a run was configured by, and its data as the user named it; "" where it is not known."""
+
+    recipe: str = ""
+    data: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How a model came about. `chosen` says which step its weights are of, or the file that they were imported from.
+
+    `recipe` is the resolved config as JSON, because its kinds stand in tables of the rooms above; `names` reads it.
     """
 
-    header: "ModelHeader"
-    protocol: str = ""  # none: the member's own way
-    fields: dict[str, Any] = field(default_factory=dict)
-    weight: float = 1.0
+    data: DataFacts | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Metrics] = field(default_factory=dict)  # by split
+    chosen: str = ""
+    init: Ancestor | None = None
+
+    @property
+    def names(self) -> RecipeNames:
+        """Return the names in the recipe."""
+        return RecipeNames(*(str(self.recipe.get(field.name, "")) for field in fields(RecipeNames)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelHeader:
-    """Everything a model file holds beside its tensors. An ensemble's `network` is "ensemble", its row is empty."""
+    """Everything in a model file besides its tensors.
 
-    network: str
-    row: dict[str, Any]
+    `body` is what the kind is built from again: the JSON of a dataclass that stands where the kind does. Member 3 of an
+    ensemble has its tensors under "3." and their names in a file of its own.
+    """
+
+    kind: str  # network, ensemble or pipeline
     classes: tuple[str, ...]
-    preprocess: Preprocess
-    recipe: dict[str, Any] = field(default_factory=dict)  # the resolved config it was trained with
-    data: dict[str, Any] = field(default_factory=dict)  # name, path, split rule, digest
-    metrics: dict[str, Any] = field(default_factory=dict)
-    init: dict[str, Any] = field(default_factory=dict)  # the model that the weights began from: digest, data, licence
-    chosen: str = ""  # which step these weights are: the last, or the best on validation
-    versions: dict[str, str] = field(default_factory=dict)
-    licence: str = ""
-    members: tuple[MemberHeader, ...] = ()  # of an ensemble
-    temperature: float = 1.0  # that an ensemble's log-scores are divided by
+    body: dict[str, Any]
     link: Link = "softmax"
     thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
+    trained: Provenance | None = None
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
+    licence: str = ""
     format: int = FORMAT
+
+    def body_of(self, kind: type[Body], path: Path) -> Body:
+        """Return the body as a value of the dataclass `kind`; a wrong field is a `UserError` that names `path`."""
+        try:
+            body: Body = from_json(kind, self.body, "body")
+        except UserError as error:
+            raise UserError(f"{path}: {error}\nThis imclass cannot read it; {writer(self.versions)}") from None
+        return body
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -> None:
@@ -85,21 +156,35 @@ def seal(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
 def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
     """Tensors and header, verified against the digest; a file that is not whole is a `UserError` that says why."""
     record, digest = read_record(path)
-    if record.get("format") != FORMAT:
-        raise UserError(
-            f"{path} has model format {record.get('format')}, and this imclass reads format {FORMAT}; "
-            f"{writer(record.get('versions'))}"
-        )
+    check_format(record, path)
     try:
         tensors = safetensors.torch.load(path.read_bytes())
     except Exception as error:
         raise UserError(f"{path} is damaged ({error}); restore it from a copy, or train again") from None
     if seal(record, tensors) != digest:
         raise UserError(f"{path} is damaged: it does not match its own digest; restore it from a copy, or train again")
+    return tensors, header_of(record, path)
+
+
+def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
+    """Return the header of which `path` holds the JSON. Raise `UserError` for another format or a wrong field."""
+    check_format(record, path)
     try:
-        return tensors, from_json(ModelHeader, record)
+        header: ModelHeader = from_json(ModelHeader, record)
     except UserError as error:
         raise UserError(f"{path}: {error}\nThis imclass cannot read it; {writer(record.get('versions'))}") from None
+    return header
+
+
+def check_format(record: Mapping[str, Any], path: Path) -> None:
+    """Raise `UserError` for another format than this imclass reads, with what makes a file of this one."""
+    number = record.get("format")
+    if number == FORMAT:
+        return
+    earlier = isinstance(number, int) and 0 < number < FORMAT
+    again = "make it again, with imclass train, imclass weights import or imclass evaluate --save"
+    fix = again if earlier else writer(record.get("versions"))
+    raise UserError(f"{path} has model format {number}, and this imclass reads format {FORMAT}; {fix}")
 
 
 def writer(versions: Any) -> str:
@@ -133,3 +218,24 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
     if not isinstance(record, dict) or not isinstance(digest, str):
         raise unreadable
     return record, digest
+
+
+def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray, "N"] | None:
+    """Return the contents of the images that a model was trained on, from its tensors; None where they are not known.
+
+    A tensor of that name that does not hold such contents is a `UserError`.
+    """
+    known = tensors.get(TRAINED_ON)
+    if known is None:
+        return None
+    if known.dtype != torch.uint64 or known.dim() != 1:
+        raise UserError(f"{path}: tensor {TRAINED_ON!r} is {shape(known)}, not a list of uint64; train again")
+    return known.numpy()
+
+
+def shape(tensor: Tensor | None) -> str:
+    """Return a tensor's type and shape in words."""
+    if tensor is None:
+        return "absent"
+    form = " x ".join(map(str, tensor.shape)) or "a single value"
+    return form if tensor.dtype == torch.float32 else f"{form} {str(tensor.dtype).removeprefix('torch.')}"

@@ -1,19 +1,22 @@
 """Several classifiers, or several scores of the same images, as one: the weighted mean of their posteriors."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, UInt64
 from torch import Tensor
 
 from imclass.core.classes import join
-from imclass.core.contracts import Classifier, Evaluation, Image, ViewClassifier, ViewProtocol
+from imclass.core.codec import to_json
+from imclass.core.contracts import Classifier, Evaluation, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.preprocess import check_images
 from imclass.core.targets import AnyOf, Link
 from imclass.core.text import listed
@@ -22,18 +25,40 @@ from imclass.evaluation.measures.single_label import ROWS, posteriors
 from imclass.models.scores import posterior, scores_of
 from imclass.models.thresholds import answer, probabilities
 
+T = TypeVar("T")
+ENSEMBLE = "ensemble"  # the kind in a model file
+LABELS = ("name", "about")  # fields of a protocol that decide nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberBody:
+    """A member in a model file: its own header, the protocol by name and fields, its weight."""
+
+    header: ModelHeader
+    protocol: str = ""  # none: images as the member itself shows them
+    fields: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleBody:
+    """What an ensemble is built from again, in a model file."""
+
+    members: tuple[MemberBody, ...]
+    temperature: float = 1.0
+
 
 @dataclass(frozen=True)
 class Member:
-    """A classifier, the protocol that shows it an image (its own way where there is none), its share of a mean."""
+    """A `Classifier` that is shown images through a protocol, if it has one; and its share of a mean."""
 
     classifier: Classifier
     protocol: ViewProtocol | None = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.protocol is not None and not isinstance(self.classifier, ViewClassifier):
-            raise UserError("an ensemble shows each member its own views and takes no protocol; leave out --protocol")
+        if self.protocol is not None and self.network is None:
+            raise UserError("the model is not one network and takes no protocol; leave out --protocol")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -47,19 +72,68 @@ class Member:
     def thresholds(self) -> tuple[float, ...]:
         return self.classifier.thresholds
 
+    @property
+    def trained(self) -> Provenance | None:
+        return self.classifier.trained
+
+    @property
+    def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
+        return self.classifier.trained_on
+
+    @property
+    def network(self) -> NetworkBacked | None:
+        """Return the classifier if it is a network itself."""
+        return self.networks().get("")
+
+    def networks(self) -> Mapping[str, NetworkBacked]:
+        """Return the classifier's networks."""
+        return self.classifier.networks()
+
+    def lineage(self) -> tuple[Provenance | None, ...]:
+        """Return the classifier's."""
+        return self.classifier.lineage()
+
+    def protocols(self) -> Mapping[str, ViewProtocol]:
+        """Return the protocols through which images are shown to these networks, by the networks' names."""
+        return self.classifier.protocols() if self.protocol is None else {"": self.protocol}
+
     def check(self) -> None:
-        """Raise `UserError` for what the protocol cannot do with the classifier, or a member of it with its own."""
-        if isinstance(self.classifier, Ensemble):
-            for member in self.classifier.members:
-                member.check()
-        elif self.protocol is not None and isinstance(self.classifier, ViewClassifier):
-            self.protocol.check(self.classifier)
+        """Raise `UserError` for what a protocol cannot do with its network."""
+        for name, protocol in self.protocols().items():
+            protocol.check(self.networks()[name])
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Log-scores of images of any sizes, float32 on the CPU."""
-        if self.protocol is None or not isinstance(self.classifier, ViewClassifier):
+        if self.protocol is None or self.network is None:
             return self.classifier.classify(images)
-        return self.protocol(self.classifier, images)
+        return self.protocol(self.network, images)
+
+    def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
+        """Return the tensors and the header of the file of an ensemble of it alone."""
+        return Ensemble((self,)).pack()
+
+    def body(self) -> tuple[dict[str, Tensor], MemberBody]:
+        """Return the classifier's tensors and what an ensemble's file holds of the member."""
+        tensors, header = self.classifier.pack()
+        if self.protocol is None:
+            return tensors, MemberBody(header=header, weight=self.weight)
+        fields = fields_of(self.protocol)
+        return tensors, MemberBody(header=header, protocol=self.protocol.name, fields=fields, weight=self.weight)
+
+
+def fields_of(protocol: Any) -> dict[str, Any]:
+    """Return the fields of a protocol that JSON can hold, its name and text apart: those that a model file keeps."""
+    if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
+        return {}
+    values = {f.name: getattr(protocol, f.name) for f in dataclasses.fields(protocol) if f.name not in LABELS}
+    return {name: to_json(value) for name, value in values.items() if is_plain(value)}
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether JSON can hold a value."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 @dataclass(frozen=True)
@@ -73,8 +147,10 @@ class Ensemble:
 
     members: tuple[Member, ...]
     temperature: float = 1.0
-    header: ModelHeader | None = None  # of the file it was loaded from
     thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
+    trained: Provenance | None = None
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -107,6 +183,41 @@ class Ensemble:
         """For each member the positions of the ensemble's classes among its own."""
         return join_members([member.classes for member in self.members])
 
+    @property
+    def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
+        """Return the contents of the images that any member was trained on, sorted; None where no member knows."""
+        known = [found for member in self.members if (found := member.trained_on) is not None]
+        return np.unique(np.concatenate(known)) if known else None
+
+    def networks(self) -> dict[str, NetworkBacked]:
+        """Return the members' networks; "2.0" is the first of member 2 if that is an ensemble."""
+        return prefixed(member.networks() for member in self.members)
+
+    def protocols(self) -> dict[str, ViewProtocol]:
+        """Return the protocols through which images are shown to these networks."""
+        return prefixed(member.protocols() for member in self.members)
+
+    def lineage(self) -> tuple[Provenance | None, ...]:
+        """Return how each model that the members consist of came about."""
+        return tuple(known for member in self.members for known in member.lineage())
+
+    def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
+        """Return the tensors and the header of a model file."""
+        parts = [member.body() for member in self.members]
+        body = EnsembleBody(members=tuple(member for _, member in parts), temperature=self.temperature)
+        # A network may be two members, each under a protocol, and no two tensors of a file may share memory.
+        tensors = {f"{i}.{name}": t.clone() for i, (tensors, _) in enumerate(parts) for name, t in tensors.items()}
+        return tensors, ModelHeader(
+            kind=ENSEMBLE,
+            classes=self.classes,
+            link=self.link,
+            thresholds=self.thresholds,
+            body=to_json(body),
+            trained=self.trained,
+            versions=self.versions,
+            licence=self.licence,
+        )
+
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Return the scores of the weighted mean of the members' probabilities, over the temperature; float32."""
         scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
@@ -116,6 +227,11 @@ class Ensemble:
         """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
         return answer(self, self.classify(images), top)
+
+
+def prefixed(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
+    """Return the entries of all mappings, with the position of its mapping before each name: "2", "2.0"."""
+    return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}
 
 
 def mean_posterior(

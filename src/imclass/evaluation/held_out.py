@@ -4,33 +4,33 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from imclass.core.codec import from_json
-from imclass.core.config import Cut, Share
+from imclass.core.codec import to_json
+from imclass.core.config import Cut
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import DataFacts, Provenance
 from imclass.data.catalog import open_split, sources
 from imclass.data.subset import VALIDATION
-from imclass.evaluation.unpack import networks_of
 from imclass.store.context import Context
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the file of the model called `model` says of its training data."""
+    """What the file of the model called `model` says of how it came about."""
 
     model: str
-    facts: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    chosen: str = ""  # how the weights were chosen
+    trained: Provenance = Provenance()
+
+    @property
+    def data(self) -> DataFacts:
+        """Return the facts of the data that it was trained on, all empty where they are not known."""
+        return self.trained.data or DataFacts()
 
     @property
     def cut(self) -> Cut:
         """How the model's own data was cut into splits."""
-        rule = from_json(Share, self.facts["split"], "split") if "split" in self.facts else Share()
-        return Cut(rule, int(self.facts.get("split_seed", 0)), float(self.facts.get("validation", 0)))
+        return self.data.cut
 
     def open(self, data: str, split: str, context: Context) -> Dataset:
         """Return a split of `data`, cut as the model's own data was; of other data no share of train is cut off."""
@@ -50,15 +50,15 @@ class Known:
     @property
     def key(self) -> str:
         """Equal where everything that decides the split is."""
-        return json.dumps([dict(self.facts), self.recipe.get("data")], sort_keys=True, default=str)
+        return json.dumps([to_json(self.trained.data), self.trained.names.data])
 
     def is_at(self, training: Dataset) -> bool:
         """Whether this training part lies where the model's own did."""
-        return training.origin.path == self.facts.get("path")
+        return self.trained.data is not None and training.origin.path == self.data.path
 
     def is_same(self, training: Dataset) -> bool:
         """Whether this training part has the content of the model's own, wherever it lies."""
-        return training.digest() == self.facts.get("digest")
+        return self.trained.data is not None and training.digest() == self.data.digest
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,8 @@ def same_images(one: Dataset, other: Dataset) -> bool:
 
 
 def knowledge(name: str, model: Classifier) -> list[Known]:
-    """What the files of a model's networks say; one that says nothing where there is none."""
-    headers = [network.header for network in networks_of(model)] or [None]
-    return [known_of(name, header) for header in headers]
-
-
-def known_of(name: str, header: ModelHeader | None) -> Known:
-    """What one header says."""
-    return Known(name, header.data, header.recipe, header.chosen) if header else Known(name, {}, {})
+    """Return what the file says of each model that this one consists of."""
+    return [Known(name, trained or Provenance()) for trained in model.lineage()]
 
 
 def split_for_one(known: Known, data: str, split: str | None, context: Context) -> Chosen:
@@ -155,7 +149,7 @@ def split_for_one(known: Known, data: str, split: str | None, context: Context) 
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
     said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
-    if trained_from and held_out in known.chosen:
+    if trained_from and held_out in known.trained.chosen:
         said += "; the weights were chosen on these images"
     return Chosen(known.open(data, held_out, context), said, data)
 
@@ -163,13 +157,13 @@ def split_for_one(known: Known, data: str, split: str | None, context: Context) 
 def data_of(known: list[Known], context: Context) -> str:
     """The data set or folder that the first model that says so was trained from."""
     for one in known:
-        named, path = one.recipe.get("data"), one.facts.get("path")
-        if named is not None and (path is None or named in sources(context).entries):
-            return str(named)
-        if path is not None:
-            if not Path(path).exists():
-                raise UserError(f"{one.model} was trained from {path}, which is not there now; give --data")
-            return str(path)
+        named, data = one.trained.names.data, one.trained.data
+        if named and (data is None or named in sources(context).entries):
+            return named
+        if data is not None:
+            if not Path(data.path).exists():
+                raise UserError(f"{one.model} was trained from {data.path}, which is not there now; give --data")
+            return data.path
     raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")
 
 

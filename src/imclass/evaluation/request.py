@@ -18,7 +18,6 @@ from imclass.evaluation.papers.render import net_of
 from imclass.evaluation.papers.table import Net, Tested
 from imclass.evaluation.results import Facts, Row, check_images, names_of
 from imclass.evaluation.score import Report, evaluate_each, protocols
-from imclass.models.classifier import NetworkClassifier
 from imclass.models.thresholds import fit_thresholds
 from imclass.models.views.scales import with_scales
 from imclass.store.context import Context
@@ -77,10 +76,8 @@ class Way:
 
 def nets_of(member: Member) -> list[Net]:
     """The networks of a member, each with its S and Q."""
-    if isinstance(member.classifier, Ensemble):
-        return [net for inner in member.classifier.members for net in nets_of(inner)]
-    network = member.classifier
-    return [net_of(network, member.protocol)] if isinstance(network, NetworkClassifier) else []
+    shown = member.protocols()
+    return [net_of(network, shown.get(name)) for name, network in member.networks().items()]
 
 
 def looks(names: str | None, scales: str | None, context: Context | None = None) -> dict[str, ViewProtocol | None]:

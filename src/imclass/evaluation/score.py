@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from imclass.core.classes import join
-from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Refused, ViewClassifier, ViewProtocol, Watch
+from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, NetworkBacked, Refused, ViewProtocol, Watch
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.runtime import Processes
 from imclass.core.tables import Found
@@ -192,13 +192,13 @@ def parts(
 
 def looks_often(member: Member) -> bool:
     """Whether an image may be many views to a member."""
-    return member.protocol is not None or not isinstance(member.classifier, ViewClassifier)
+    return bool(member.protocols()) or member.network is None
 
 
-def direct(member: Member, array: UInt8[np.ndarray, "N H W C"]) -> ViewClassifier | None:
+def direct(member: Member, array: UInt8[np.ndarray, "N H W C"]) -> NetworkBacked | None:
     """The member's network, where what it is shown of the images of an array is these images themselves."""
-    network = member.classifier
-    if member.protocol is not None or not isinstance(network, ViewClassifier):
+    network = member.network
+    if member.protocol is not None or network is None:
         return None
     return network if untouched(network.preprocess, array.shape[1:]) else None
 

@@ -1,128 +1,72 @@
-"""Model files of networks and ensembles: written, and turned into the classifier they hold."""
+"""Model files as the classifiers that they hold, by kind: the only place that knows which kinds there are."""
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, cast, get_type_hints
 
 from torch import Tensor
 
-from imclass.core.codec import from_json, to_json
+from imclass.core.codec import from_json
 from imclass.core.contracts import Classifier, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.model_file import MemberHeader, ModelHeader, read_model, save_model
+from imclass.core.model_file import ModelHeader, read_model, save_model
 from imclass.core.tables import Found
-from imclass.core.text import nearest
-from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.core.text import listed, nearest
+from imclass.evaluation.ensemble import ENSEMBLE, Ensemble, EnsembleBody, Member, MemberBody
 from imclass.evaluation.score import protocols
-from imclass.models.classifier import NetworkClassifier, model_file, restored
+from imclass.models.classifier import NETWORK, NetworkClassifier, model_file, restored
 from imclass.store.context import Context
 
-ENSEMBLE = "ensemble"  # the network that an ensemble's header names
-LABELS = ("name", "about")  # fields of a protocol that decide nothing
-Loaded: TypeAlias = NetworkClassifier | Ensemble
+Tensors: TypeAlias = Mapping[str, Tensor]
+Setup: TypeAlias = Callable[[NetworkClassifier], NetworkClassifier]  # gives each network its engine
+Unpacker: TypeAlias = Callable[[Tensors, ModelHeader, Path, Context | None, Setup], Classifier]
 
 
-def save(path: Path, ensemble: Ensemble, context: Context | None = None, **facts: Any) -> None:
-    """Write the ensemble as one model file; `facts` fill the other fields of its header (data, metrics ...).
-
-    Raise `UserError` for a protocol that is in no table, because nobody could read the file.
-    """
-    check_protocols(ensemble, protocols(context))
-    tensors, header = packed(ensemble)
-    own = {name: tensor.clone() for name, tensor in tensors.items()}  # a network may be two members, each by its way
-    save_model(path, own, replace(header, **facts))
+def unchanged(classifier: NetworkClassifier) -> NetworkClassifier:
+    """Return the classifier with the engine that it has."""
+    return classifier
 
 
-def check_protocols(ensemble: Ensemble, found: Found) -> None:
-    """Raise `UserError` unless the table has every protocol of the members, by name."""
-    for member in ensemble.members:
-        if isinstance(member.classifier, Ensemble):
-            check_protocols(member.classifier, found)
-        if member.protocol is not None and member.protocol.name not in found.entries:
-            raise UserError(f"{member.protocol.name} is in no table of protocols, so a file cannot name it")
-
-
-def packed(classifier: Classifier) -> tuple[dict[str, Tensor], ModelHeader]:
-    """The tensors and the header of a classifier, as they stand in a model file."""
-    if isinstance(classifier, NetworkClassifier):
-        own = classifier.header or ModelHeader("", {}, classifier.classes, classifier.preprocess)
-        header = replace(
-            own,
-            network=classifier.name,
-            row=classifier.row,
-            classes=classifier.classes,
-            preprocess=classifier.preprocess,
-            link=classifier.link,
-            thresholds=classifier.thresholds,
-        )
-        return classifier.tensors(), header
-    if not isinstance(classifier, Ensemble):
-        raise UserError(f"a {type(classifier).__name__} cannot be saved in an ensemble; networks and ensembles can")
-    parts = [packed(member.classifier) for member in classifier.members]
-    members = tuple(
-        member_header(header, member) for member, (_, header) in zip(classifier.members, parts, strict=True)
-    )
-    tensors = {f"{i}.{name}": t for i, (own, _) in enumerate(parts) for name, t in own.items()}
-    preprocess = members[0].header.preprocess  # a header has one; an ensemble's members each go by their own
-    header = ModelHeader(
-        ENSEMBLE,
-        {},
-        classifier.classes,
-        preprocess,
-        members=members,
-        temperature=classifier.temperature,
-        link=classifier.link,
-        thresholds=classifier.thresholds,
-    )
-    return tensors, header
-
-
-def member_header(header: ModelHeader, member: Member) -> MemberHeader:
-    """Return what an ensemble's file says of a member, next to the member's own header."""
-    if member.protocol is None:
-        return MemberHeader(header, weight=member.weight)
-    return MemberHeader(header, member.protocol.name, fields_of(member.protocol), member.weight)
-
-
-def fields_of(protocol: Any) -> dict[str, Any]:
-    """Return the fields of a protocol that JSON can hold, its name and text apart: those that a model file keeps."""
-    if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
-        return {}
-    values = {f.name: getattr(protocol, f.name) for f in dataclasses.fields(protocol) if f.name not in LABELS}
-    return {name: to_json(value) for name, value in values.items() if is_plain(value)}
-
-
-def is_plain(value: Any) -> bool:
-    """Return whether JSON can hold a value."""
-    if isinstance(value, tuple):
-        return all(map(is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def load(path: str | Path, context: Context | None = None) -> Loaded:
-    """The network or the ensemble in a model file or a run directory; anything amiss is a `UserError` naming it."""
+def load(path: str | Path, context: Context | None = None) -> Classifier:
+    """Return the classifier in a model file or a run directory; anything amiss is a `UserError` naming it."""
     path = model_file(path)
-    return unpacked(*read_model(path), path, protocols(context), context)
+    return unpack(*read_model(path), path, context)
 
 
-def unpacked(
-    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, found: Found, context: Context | None
-) -> Loaded:
-    """The inverse of `packed`; `path` is where both were read from."""
-    if header.network != ENSEMBLE:
-        return restored(tensors, header, path, context)
+def unpack(
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: Setup = unchanged
+) -> Classifier:
+    """Return the classifier that `pack` made these tensors and this header of; `path` is where they were read from."""
+    if header.kind not in UNPACKERS:
+        known = listed(tuple(UNPACKERS))
+        raise UserError(f"{path} holds a model of kind {header.kind!r}, and this imclass knows {known}")
+    return UNPACKERS[header.kind](tensors, header, path, context, setup)
+
+
+def unpack_network(
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: Setup
+) -> NetworkClassifier:
+    """Return a network with its class names."""
+    return setup(restored(tensors, header, path, context))
+
+
+def unpack_ensemble(
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: Setup
+) -> Ensemble:
+    """Return an ensemble of the members that its file holds."""
+    body, found = header.body_of(EnsembleBody, path), protocols(context)
     members = []
-    for i, member in enumerate(header.members):
-        own = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
+    for i, member in enumerate(body.members):
+        theirs = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
         where = Path(f"{path}, member {i + 1}")
-        classifier = unpacked(own, member.header, where, found, context)
+        classifier = unpack(theirs, member.header, where, context, setup)
         members.append(Member(classifier, protocol_of(member, found, where), member.weight))
-    return Ensemble(tuple(members), header.temperature, header, header.thresholds)
+    facts = (header.trained, header.versions, header.licence)
+    return Ensemble(tuple(members), body.temperature, header.thresholds, *facts)
 
 
-def protocol_of(member: MemberHeader, found: Found, path: Path) -> ViewProtocol | None:
+def protocol_of(member: MemberBody, found: Found, path: Path) -> ViewProtocol | None:
     """Return the protocol that a member's header names, with its fields."""
     if not member.protocol:
         return None
@@ -140,8 +84,19 @@ def protocol_of(member: MemberHeader, found: Found, path: Path) -> ViewProtocol 
         raise UserError(f"{path}: {error}") from None
 
 
-def networks_of(classifier: Classifier) -> list[NetworkClassifier]:
-    """The networks that a classifier consists of."""
-    if isinstance(classifier, Ensemble):
-        return [network for member in classifier.members for network in networks_of(member.classifier)]
-    return [classifier] if isinstance(classifier, NetworkClassifier) else []
+UNPACKERS: Mapping[str, Unpacker] = {NETWORK: unpack_network, ENSEMBLE: unpack_ensemble}
+
+
+def save(path: Path, classifier: Classifier, context: Context | None = None) -> None:
+    """Write the classifier as one model file. Raise `UserError` for one that could not be read again.
+
+    It could not if the tables have no network or protocol of a name that the file would hold.
+    """
+    tensors, header = classifier.pack()
+    unpack(tensors, header, path, context)
+    save_model(path, tensors, header)
+
+
+def sole_network(classifier: Classifier) -> NetworkClassifier | None:
+    """Return the classifier if it is one network."""
+    return classifier if isinstance(classifier, NetworkClassifier) else None

@@ -1,6 +1,6 @@
 """A network with its class names and preprocess: what is trained, saved, loaded, evaluated and asked."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,21 +8,29 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8, UInt64
-from torch import Tensor, nn
+from torch import Tensor
 
 from imclass.core.bounds import check
 from imclass.core.classes import check_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
-from imclass.core.contracts import Image
+from imclass.core.contracts import Engine, Image, ViewProtocol
 from imclass.core.errors import UserError, need
-from imclass.core.model_file import TRAINED_ON, ModelHeader, read_model, save_model, writer
+from imclass.core.model_file import (
+    TRAINED_ON,
+    ModelHeader,
+    Provenance,
+    contents_in,
+    read_model,
+    save_model,
+    shape,
+    writer,
+)
 from imclass.core.preprocess import Preprocess, check_images
-from imclass.core.runtime import Arithmetic
 from imclass.core.tables import Found
 from imclass.core.targets import Link
 from imclass.core.text import listed
-from imclass.models.arithmetic.precision import laid_out
+from imclass.models.arithmetic.eager import Eager
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
@@ -45,19 +53,41 @@ def not_weights(name: str) -> str:
     )
 
 
+NETWORK = "network"  # the kind in a model file
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkBody:
+    """What a network is built from again, in a model file."""
+
+    network: str
+    row: dict[str, Any]
+    preprocess: Preprocess
+
+
 @dataclass(frozen=True)
 class NetworkClassifier:
-    """A CNN as a `Classifier`. `name` and `row` say how to build the network again."""
+    """A CNN as a `Classifier`. `name` and `row` say how to build the network again.
+
+    The engine computes scores; by default it is the network itself in plain float32. `with_network` changes both.
+    """
 
     name: str
     row: dict[str, Any]
     network: Network
     classes: tuple[str, ...]
     preprocess: Preprocess
-    header: ModelHeader | None = None  # of the file it was loaded from
-    trained_on: UInt64[Tensor, "N"] | None = field(default=None, repr=False, compare=False)  # sorted; None: not known
     link: Link = "softmax"
     thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
+    engine: Engine = field(default=None, repr=False, compare=False)  # type: ignore[assignment] # see __post_init__
+    trained: Provenance | None = field(default=None, repr=False)
+    trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
+    versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that it was made with
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.engine:
+            object.__setattr__(self, "engine", Eager(self.network))
 
     def __repr__(self) -> str:
         """Return network, classes and image size on a line; the layers are those of `network`."""
@@ -68,25 +98,29 @@ class NetworkClassifier:
             f"{listed(self.classes, 3)}; images {size} x {size} {colour})"
         )
 
-    @property
-    def file_header(self) -> ModelHeader:
-        """The header of the file it was loaded from, or one without facts."""
-        return self.header or ModelHeader(self.name, self.row, self.classes, self.preprocess)
+    def with_network(self, network: Network) -> "NetworkClassifier":
+        """Return the classifier of another network, with an engine as it has now."""
+        return replace(self, network=network, engine=self.engine.of(network))
+
+    def networks(self) -> dict[str, "NetworkClassifier"]:
+        """Return itself, under the empty name."""
+        return {"": self}
+
+    def protocols(self) -> dict[str, ViewProtocol]:
+        """Return no protocol: it is shown images as `preprocess` says."""
+        return {}
+
+    def lineage(self) -> tuple[Provenance | None, ...]:
+        """Return what is known of its training."""
+        return (self.trained,)
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Log-scores of views at the native size, float32 on the CPU; the network is left in evaluation mode."""
-        return self.run(self.network, images)
+        return self.engine.scores(images)
 
     def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
         """Log-scores at every position of larger images, at the network's final stride; float32 on the CPU."""
-        return self.run(self.network.dense, images)
-
-    def run(self, verb: Callable[[Tensor], Tensor], images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
-        """A verb of the network in evaluation mode, without gradients."""
-        network = self.network.eval()
-        order = network.arithmetic.memory_format
-        with torch.inference_mode():
-            return verb(images.to(network.mean.device).contiguous(memory_format=order)).float().cpu()
+        return self.engine.dense(images)
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Log-scores of images of any sizes, each as `preprocess` shows it."""
@@ -100,21 +134,24 @@ class NetworkClassifier:
         check_images(images)
         return answer(self, self.classify(images), top)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of a model file: the network's, and `trained_on` where it is known."""
-        known = {} if self.trained_on is None else {TRAINED_ON: self.trained_on}
-        return {**self.network.state_dict(), **known}
+    def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
+        """Return the tensors and the header of a model file: the network's, and the images it was trained on."""
+        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess)
+        known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
+        return {**self.network.state_dict(), **known}, ModelHeader(
+            kind=NETWORK,
+            classes=self.classes,
+            link=self.link,
+            thresholds=self.thresholds,
+            body=to_json(body),
+            trained=self.trained,
+            versions=self.versions,
+            licence=self.licence,
+        )
 
-    def save(self, path: Path, *, trained: UInt64[np.ndarray, "N"] | None = None, **facts: Any) -> None:
-        """Write the one-file model; `facts` fill the other fields of its header (recipe, data, metrics ...).
-
-        `trained` are the contents of the images it was trained on, as `Dataset.contents()` gives them; by default those
-        that the classifier was loaded with.
-        """
-        links: dict[str, Any] = {"link": self.link, "thresholds": self.thresholds}
-        header = ModelHeader(self.name, self.row, self.classes, self.preprocess, **links, **facts)
-        known = self if trained is None else replace(self, trained_on=torch.from_numpy(np.sort(trained)))
-        save_model(path, known.tensors(), header)
+    def save(self, path: Path) -> None:
+        """Write the one-file model."""
+        save_model(path, *self.pack())
 
 
 def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
@@ -152,7 +189,7 @@ def create(
         if model.initialiser:
             INITIALISERS[model.initialiser](network)
     network.normalise(model.mean, model.std)
-    return replace(outline, network=network, link=link)
+    return replace(outline.with_network(network), link=link)
 
 
 def sketch(
@@ -223,15 +260,6 @@ def load(path: str | Path, context: Context | None = None) -> NetworkClassifier:
     return restored(*read_model(path), path, context)
 
 
-def suit(network: Network, arithmetic: Arithmetic) -> None:
-    """Lay a network out for being evaluated so, in place; in bf16 weights of convolutions and linear layers are cut."""
-    laid_out(network, arithmetic)
-    for layer in network.modules():
-        if arithmetic.precision == "bf16" and isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.bfloat16()
-    network.arithmetic = arithmetic
-
-
 def model_file(path: str | Path) -> Path:
     """The model file that is meant by a path: itself, or a run directory's."""
     path = Path(path)
@@ -242,25 +270,30 @@ def restored(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
     """The classifier with the tensors and the header that were read from `path`, which messages name."""
+    body: NetworkBody = header.body_of(NetworkBody, path)
     try:
-        networks(context)[header.network]
+        networks(context)[body.network]
     except UserError as unknown:
         why = f"{path}: {unknown}\nIf it is your own, give the --plugins DIR it was trained with"
         raise UserError(why) from None
     try:
-        classifier = sketch(Model(header.network, header.row), header.classes, header.preprocess, context)
+        classifier = sketch(Model(body.network, body.row), header.classes, body.preprocess, context)
     except UserError as error:
         raise UserError(f"{path}: {error}\nThis imclass cannot build it; {writer(header.versions)}") from None
     weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
-    trained_on = tensors.get(TRAINED_ON)
-    if trained_on is not None and (trained_on.dtype != torch.uint64 or trained_on.dim() != 1):
-        raise UserError(f"{path}: tensor {TRAINED_ON!r} is {shape(trained_on)}, not a list of uint64; train again")
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)
     classifier.network.eval()
     check_thresholds(header, path)
-    links: dict[str, Any] = {"link": header.link, "thresholds": header.thresholds}
-    return replace(classifier, header=header, trained_on=trained_on, **links)
+    return replace(
+        classifier,
+        link=header.link,
+        thresholds=header.thresholds,
+        trained=header.trained,
+        trained_on=contents_in(tensors, path),
+        versions=header.versions,
+        licence=header.licence,
+    )
 
 
 def check_thresholds(header: ModelHeader, path: Path) -> None:
@@ -283,11 +316,3 @@ def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], 
                 f"{path}: tensor {name!r} is {shape(theirs)} in the file and {shape(ours)} in {classifier.name}; "
                 "the file was written for another network"
             )
-
-
-def shape(tensor: Tensor | None) -> str:
-    """A tensor's type and shape in words."""
-    if tensor is None:
-        return "absent"
-    form = " x ".join(map(str, tensor.shape)) or "a single value"
-    return form if tensor.dtype == torch.float32 else f"{form} {str(tensor.dtype).removeprefix('torch.')}"

@@ -2,19 +2,23 @@
 # Tested in tests/training/test_loop.py
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
+from imclass.core.model_file import Metrics
 from imclass.core.runtime import versions
+from imclass.models.classifier import NetworkClassifier
 from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import LegEnd, Saved
 from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
 from imclass.training.state import State
+
+Metered: TypeAlias = Mapping[str, Mapping[str, int | float]]  # numbers by split
 
 
 @dataclass
@@ -39,7 +43,7 @@ class Keeper:
         path, tensors = self.checkpoints.folder / name, state.tensors()
         broken = first_nonfinite(tensors.items())
         problem = f"{broken} is not finite" if broken else ""
-        header = replace(leg.header, metrics=dict(state.metrics), chosen=f"step {state.at.step:,}", versions=versions())
+        header = self.trained(leg, state, state.metrics, f"step {state.at.step:,}").pack()[1]
         try:
             if not problem:
                 self.checkpoints.save(name, tensors, state.record() | {"model": to_json(header)})
@@ -47,6 +51,17 @@ class Keeper:
             problem = str(error)
         self.saved = time.monotonic()
         return Saved(state.at, path, problem)
+
+    def trained(self, leg: Leg, state: State, metrics: Metered, chosen: str) -> NetworkClassifier:
+        """Return the classifier with what its file says of how it came about."""
+        scores = {split: Metrics.of(numbers) for split, numbers in metrics.items()}
+        return replace(
+            state.learner.classifier,
+            trained=replace(leg.trained, metrics=scores, chosen=chosen),
+            trained_on=leg.contents,
+            versions=versions(),
+            licence=leg.trained.init.licence if leg.trained.init else "",
+        )
 
     @property
     def model(self) -> Path:
@@ -64,12 +79,11 @@ class Keeper:
         path, chosen = self.model_of(leg), state.chosen
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}
-        known = {name: getattr(leg.header, name) for name in ("recipe", "data", "licence", "init")}
-        facts: dict[str, Any] = {**known, "metrics": metrics, "chosen": chosen, "versions": versions()}
+        classifier = self.trained(leg, state, metrics, chosen)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             for file in dict.fromkeys([path, self.model] if last else [path]):  # the run's last: it marks the end
-                state.learner.classifier.save(file, trained=leg.contents, **facts)
+                classifier.save(file)
         except OSError as error:
             why = f"the model {path} could not be written: {error.strerror or error}"
             raise UserError(f"{why}; make room and give the same command again") from None

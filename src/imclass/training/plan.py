@@ -14,7 +14,7 @@ from torch import Tensor
 from imclass.core.config import Execution, Model, Stage, Training
 from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
 from imclass.data.loader import Batch, Loader, Part
 from imclass.data.subset import VALIDATION
@@ -45,7 +45,7 @@ class Leg:
     last_epoch: int  # finished epochs of the run when it ends, counted as if no earlier leg ended early
     skips: bool = False  # whether a step that is not finite is skipped; otherwise it stops the run
     pairs: bool = False  # whether a part needs two images, because batch norm takes its statistics from them
-    header: ModelHeader  # of its model file, without the scores
+    trained: Provenance  # of its model, without the scores
     mean: Float[Tensor, "C H W"] | None = None  # of the training images, where the network subtracts that
     contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights were trained on
     drawn: NetworkClassifier | None = None  # made in advance, for `make` to return
@@ -54,7 +54,8 @@ class Leg:
         """Return the leg's classifier with random weights, and with its mean image if it subtracts one."""
         if self.drawn is not None:
             return self.drawn
-        classifier = create(self.model, self.header.classes, self.preprocess, self.seed, self.context, self.header.link)
+        data = self.loader.dataset
+        classifier = create(self.model, data.classes, self.preprocess, self.seed, self.context, data.targets.link)
         if self.mean is not None:
             classifier.network.normalise(self.mean, self.model.std)
         return classifier
@@ -108,7 +109,7 @@ def resolve_models(config: Training, context: Context) -> Training:
 
 
 def plan(
-    config: Training, splits: Splits, header: ModelHeader, execution: Execution, context: Context, score: Score
+    config: Training, splits: Splits, trained: Provenance, execution: Execution, context: Context, score: Score
 ) -> tuple[Leg, ...]:
     """Return the legs of a run. Raise `UserError` for anything in them that does not fit together.
 
@@ -141,7 +142,7 @@ def plan(
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
             skips=config.nonfinite == "skip",
             pairs=pairs,
-            header=replace(header, network=model.network, row=outline.row, preprocess=preprocess),
+            trained=trained,
         )
         legs.append(leg)
         before = outline

@@ -23,6 +23,7 @@ from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
 from imclass.app.cli.main import address, main
 from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
+from imclass.core.model_file import DataFacts
 from tests.support.small import fingerprint, tree, untrained
 
 DRY = "train mnist-lenet --dry-run --data pets --batch 8"
@@ -149,7 +150,7 @@ MISTAKES = {
     "info relabelled.safetensors": ["relabelled.safetensors is damaged"],
     "info empty.safetensors": ["empty.safetensors", "0 bytes"],
     "info stranger.safetensors": ["stranger.safetensors", "no readable imclass header"],
-    "info newer.safetensors": ["newer.safetensors has model format 2", "format 1"],
+    "info newer.safetensors": ["newer.safetensors has model format 3", "format 2"],
     "info reshaped.safetensors": ["reshaped.safetensors", "another network"],
     "info pickle.safetensors": ["pickle.safetensors"],
     "predict weights.pt pets": ["weights.pt"],
@@ -262,7 +263,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_models(world: Path) -> None:
     """One good model file, and what may befall it."""
-    untrained(world / "model.safetensors", recipe={"data": "pets"}, data={"path": str(world / "pets")})
+    untrained(world / "model.safetensors", recipe={"data": "pets"}, data=DataFacts(path=str(world / "pets")))
     untrained(world / OTHER)
     untrained(world / "digits.safetensors", tuple("0123456789"), recipe={"data": "mnist-sample"})
     whole = (world / "model.safetensors").read_bytes()
@@ -290,9 +291,10 @@ def write_odd_models(world: Path) -> None:
     from imclass.core.model_file import read_model, save_model
 
     tensors, header = read_model(world / "model.safetensors")
-    save_model(world / "newer.safetensors", tensors, replace(header, format=2))
+    save_model(world / "newer.safetensors", tensors, replace(header, format=3))
     save_model(world / "reshaped.safetensors", tensors, replace(header, classes=("cat", "dog", "hen")))
-    cropping = replace(header, preprocess=replace(header.preprocess, resize="none"))
+    preprocess = header.body["preprocess"] | {"resize": "none"}
+    cropping = replace(header, body=header.body | {"preprocess": preprocess})
     save_model(world / "cropping.safetensors", tensors, cropping)
 
 

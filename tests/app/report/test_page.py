@@ -31,7 +31,7 @@ from imclass.app.runs.directory import Run
 from imclass.app.verbs.predict import as_csv
 from imclass.core.contracts import Refused
 from imclass.core.errors import UserError
-from imclass.core.model_file import read_model
+from imclass.core.model_file import DataFacts, Provenance, read_model
 from imclass.core.targets import OneOf
 from imclass.core.text import printable
 from imclass.data.images.decode import decode
@@ -402,7 +402,7 @@ def many(found: report_facts.Material, k: int) -> report_facts.Material:
     scores[np.arange(10 * k), labels] += 4
     scores[-10:, -1] = -9
     result = evaluation_of(names, OneOf(labels), scores, labels, 10 * k)
-    return replace(found, result=result, counts={}, header=replace(found.header, classes=names))
+    return replace(found, result=result, counts={}, classes=names)
 
 
 @pytest.mark.parametrize("k", [16, 64, 65, 1000])
@@ -510,11 +510,10 @@ def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
                     refused=[Refused(payload, payload, payload)],
                     problem=payload,
                     training=replace(found.training, recipe=payload, data=payload),
-                    header=replace(
-                        found.header,
+                    versions={payload: payload},
+                    trained=Provenance(
                         chosen=payload,
-                        versions={payload: payload},
-                        data={key: payload for key in ("name", "rule", "licence", "digest")} | {"notes": [payload]},
+                        data=DataFacts(name=payload, rule=payload, licence=payload, digest=payload, notes=(payload,)),
                     ),
                 )
             )

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from imclass.app.runs.train import prepare
 from imclass.core.codec import to_json
 from imclass.core.config import Model
 from imclass.core.errors import UserError
-from imclass.core.model_file import tensors_digest
+from imclass.core.model_file import Ancestor, DataFacts, Provenance, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import create
 from imclass.store.context import open_context
 from imclass.training.events import Saved
 from tests.support.command import shown
-from tests.support.small import tree
+from tests.support.small import provenance, tree
 
 VIEW = Preprocess(28, "grey", "squash", channels="rgb")
 ROW = {"widths": (3, 5), "hidden": (7, 6), "dropout": 0.25}
@@ -35,11 +36,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets", classes=("cat", "dog", "owl"))
     found = create(Model("lenet-5", ROW, mean=(0.3,), std=(0.2,)), ("dog", "emu", "cat"), VIEW, seed=7)
-    facts: dict[str, Any] = {
-        "data": {"name": "zoo", "licence": "CC-BY-4.0", "path": "/zoo"},
-        "recipe": {"recipe": "keeper"},
-    }
-    found.save(tmp_path / "old.safetensors", licence="BSD-2-Clause", **facts)
+    data = DataFacts(name="zoo", licence="CC-BY-4.0", path="/zoo")
+    trained = Provenance(data=data, recipe={"recipe": "keeper"})
+    replace(found, trained=trained, licence="BSD-2-Clause").save(tmp_path / "old.safetensors")
     return tmp_path
 
 
@@ -95,17 +94,21 @@ def test_the_model_file_says_what_it_began_from(folder: Path, capsys: pytest.Cap
     assert "note: begins from old.safetensors: 8 of 10 tensors taken" in capsys.readouterr().err
     record = shown(capsys, "info", "run")
     digest = tensors_digest(load_network("old.safetensors", open_context()).network.state_dict())
-    assert record["licence"] == "BSD-2-Clause" and record["recipe"]["init_digest"] == digest
-    assert record["init"] == {
-        "model": "old.safetensors", "digest": digest, "network": "lenet-5", "recipe": "keeper",
-        "data": {"name": "zoo", "path": "/zoo", "licence": "CC-BY-4.0"}, "licence": "BSD-2-Clause",
-    }  # fmt: skip
+    assert record["licence"] == "BSD-2-Clause" and record["trained"]["recipe"]["init_digest"] == digest
+    old = Ancestor(
+        model="old.safetensors",
+        digest=digest,
+        network="lenet-5",
+        licence="BSD-2-Clause",
+        trained=provenance(Path("old.safetensors")),
+    )
+    assert provenance(Path("run")).init == old
     now, before = (load_network(m, open_context()).network.state_dict() for m in ("run", "old.safetensors"))
     assert torch.equal(now["features.0.weight"], before["features.0.weight"])  # frozen
     assert not torch.equal(now["head.1.weight"], before["head.1.weight"])
     assert main([*words[:-1], "more", "--init", "run"]) == 0
     capsys.readouterr()
-    assert shown(capsys, "info", "more")["init"]["init"]["model"] == "old.safetensors"
+    assert shown(capsys, "info", "more")["trained"]["init"]["trained"]["init"]["model"] == "old.safetensors"
 
 
 def test_another_model_of_that_name_is_refused_when_the_run_goes_on(folder: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_second_process_is_refused(pets: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 6])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_like_one_that_never_was(
     step: int, number: int, whole: Path, pets: Path, tmp_path: Path
 ) -> None:

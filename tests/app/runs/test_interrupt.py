@@ -206,7 +206,14 @@ def test_a_second_signal_stops_at_once(place: Path, whole: Path) -> None:
     assert main([*WORDS, "--out", "hung"]) == 0 and digest(place / "hung") == digest(whole)
 
 
-@pytest.mark.parametrize("at", ["tensors.safetensors", "state.json", "manifest.json", "renamed"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "tensors.safetensors",
+        *(pytest.param(at, marks=pytest.mark.slow) for at in ("state.json", "manifest.json")),
+        "renamed",
+    ],
+)
 def test_a_second_signal_while_saving_leaves_whole_checkpoints(
     at: str, place: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,9 +267,9 @@ SPLITS = {"test": ["--epochs", "2"], "validation": ["--epochs", "2", "--validati
     ("split", "epoch", "number"),
     [
         ("test", 1, signal.SIGINT),
-        ("test", 2, signal.SIGHUP),
+        pytest.param("test", 2, signal.SIGHUP, marks=pytest.mark.slow),
         ("validation", 1, signal.SIGTERM),
-        ("validation", 2, signal.SIGINT),
+        pytest.param("validation", 2, signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_between_batches_of_held_out_images(

@@ -26,7 +26,7 @@ from imclass.training.optimisers.sgd import SGD
 from imclass.training.plan import Leg
 from imclass.training.schedules.constant import Constant
 from imclass.training.state import State
-from tests.support.small import digest, tree
+from tests.support.small import digest, provenance, tree
 
 SEVEN = [
     "features.conv1_1",
@@ -103,8 +103,7 @@ def test_a_deeper_vgg_begins_with_the_first_and_last_layers_of_a_shallow_one(
         assert load_network(model, open_context()).name == network
         assert main(shlex.split(f"evaluate {model} --json")) == 0
         row = json.loads(capsys.readouterr().out)
-        _, header = read_model(Path(model) / "model.safetensors")
-        assert header.metrics["test"]["top1"] == pytest.approx(first_row(row)["top1"])
+        assert provenance(Path(model)).metrics["test"].measures["top1"] == pytest.approx(first_row(row)["top1"])
 
 
 def test_the_first_stage_may_begin_so_from_a_finished_run(
@@ -180,8 +179,8 @@ def test_best_weights_and_history_belong_to_one_leg(tmp_path: Path) -> None:
     assert len(found) == 2 and max(found) < first.metrics["validation"]["top1"]
     assert last.metrics["validation"]["top1"] == max(found)
     tensors, header = read_model(tmp_path / "run" / "model.safetensors")
-    assert tuple(header.row["widths"]) == (3, 5) and len(tensors["features.0.weight"]) == 3
-    assert header.metrics["validation"]["top1"] == max(found)
+    assert tuple(header.body["row"]["widths"]) == (3, 5) and len(tensors["features.0.weight"]) == 3
+    assert provenance(tmp_path / "run").metrics["validation"].measures["top1"] == max(found)
 
 
 def test_the_next_leg_begins_from_the_chosen_weights(tmp_path: Path, begun: Begun) -> None:
@@ -190,7 +189,7 @@ def test_the_next_leg_begins_from_the_chosen_weights(tmp_path: Path, begun: Begu
     events = list(train(configured(photos, steep, narrow(optimiser=Adam())), tmp_path / "run"))
     (_, _), (_, start) = begun
     chosen, header = read_model(tmp_path / "run" / "legs" / "01-lenet-5" / "model.safetensors")
-    assert header.chosen.startswith("best on validation")
+    assert header.trained is not None and header.trained.chosen.startswith("best on validation")
     assert all(torch.equal(start[key], chosen[key]) for key in start)
     assert next(e.at.samples for e in events if isinstance(e, StepEnd) and e.at.stage == 1) == 8
 
@@ -284,4 +283,5 @@ def test_a_leg_is_a_model_in_python(tmp_path: Path) -> None:
     list(train(configured(photos, narrow(name="one"), narrow(name="two")), tmp_path / "run"))
     classifier = load(tmp_path / "run" / "legs" / "01-one")
     assert isinstance(classifier, NetworkClassifier)
-    assert classifier.file_header.data["path"] == str(photos)
+    assert classifier.trained is not None and classifier.trained.data is not None
+    assert classifier.trained.data.path == str(photos)

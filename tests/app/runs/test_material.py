@@ -10,9 +10,8 @@ import pytest
 from imclass.app.api import train
 from imclass.app.cli.main import main
 from imclass.core.errors import UserError
-from imclass.core.model_file import read_model
 from imclass.training.events import Evaluated
-from tests.support.small import digest, tree
+from tests.support.small import digest, provenance, tree
 
 RUN = "train mnist-lenet --data pets --batch 8 --epochs 2 --out run"
 # A recipe of its own share, as a plugin
@@ -49,12 +48,13 @@ def test_validation_is_scored_each_epoch_and_test_once(capsys: pytest.CaptureFix
     assert scored() == [(0, "validation"), (1, "validation"), (2, "test")]
     printed = capsys.readouterr().out
     assert "validation, which chose the weights: top-1" in printed and "8 of 8 evaluated" in printed
-    header = read_model(Path("run/model.safetensors"))[1]
-    assert header.data["validation"] == 0.25 and tuple(header.data["splits"]) == ("train", "validation", "test")
+    header = provenance(Path("run"))
+    assert header.data is not None and header.data.cut.validation == 0.25
+    assert header.data.splits == ("train", "validation", "test")
     assert header.chosen.startswith("best on validation") and set(header.metrics) == {"validation", "test"}
     assert main(["evaluate", "run", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["data"].startswith("split test of") and record["top1"] == header.metrics["test"]["top1"]
+    assert record["data"].startswith("split test of") and record["top1"] == header.metrics["test"].measures["top1"]
     assert "chosen on these images" not in record["data"]
 
 
@@ -63,8 +63,8 @@ def test_without_a_share_test_is_scored_each_epoch_and_not_again() -> None:
     events = list(train("mnist-lenet", "run", data="pets", batch=8, epochs=2))
     seen = [event for event in events if isinstance(event, Evaluated)]
     assert [event.split for event in seen] == ["test", "test"]
-    kept = read_model(Path("run/model.safetensors"))[1].metrics
-    assert kept["test"]["loss"] == seen[-1].result.measures["loss"] and kept["test"]["total"] == 8
+    kept = provenance(Path("run")).metrics
+    assert kept["test"].measures["loss"] == seen[-1].result.measures["loss"] and kept["test"].total == 8
 
 
 def test_the_kept_weights_are_those_that_are_scored_on_test() -> None:
@@ -73,19 +73,22 @@ def test_the_kept_weights_are_those_that_are_scored_on_test() -> None:
     seen = [event for event in events if isinstance(event, Evaluated)]
     assert [event.split for event in seen] == ["validation"] * 4 + ["test"]
     best = max(event.result.measures["top1"] for event in seen[:-1])
-    kept = read_model(Path("run/model.safetensors"))[1].metrics
-    assert kept["validation"]["top1"] == best and kept["test"]["loss"] == seen[-1].result.measures["loss"]
+    kept = provenance(Path("run")).metrics
+    assert (
+        kept["validation"].measures["top1"] == best
+        and kept["test"].measures["loss"] == seen[-1].result.measures["loss"]
+    )
 
 
 def test_what_was_scored_before_a_kill_is_in_the_log_once() -> None:
     tree(Path("pets"), per_class=20)
     command = shlex.split(f"{RUN} --validation 0.25")
     assert main(command) == 0
-    before, header = digest(Path("run")), read_model(Path("run/model.safetensors"))[1]
+    before, header = digest(Path("run")), provenance(Path("run"))
     Path("run/model.safetensors").unlink()  # as if the process had been killed before the model was written
     assert main(command) == 0
     assert scored() == [(0, "validation"), (1, "validation"), (2, "test")]
-    assert digest(Path("run")) == before and read_model(Path("run/model.safetensors"))[1].metrics == header.metrics
+    assert digest(Path("run")) == before and provenance(Path("run")).metrics == header.metrics
 
 
 def test_another_share_is_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,9 @@ from imclass.app.api import configure, train
 from imclass.app.load import load
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import prepare
-from imclass.core.config import Share
+from imclass.core.config import Cut, Share
 from imclass.core.errors import UserError
+from imclass.core.model_file import DataFacts
 from imclass.data.augment.pad import Pad
 from imclass.evaluation.held_out import split_for
 from imclass.store.context import open_context
@@ -42,17 +43,19 @@ def test_users_may_watch_too(tmp_path: Path) -> None:
 def test_the_split_seed_alone_decides_what_is_held_out(tmp_path: Path) -> None:
     pets = tree(tmp_path / "pets")
 
-    def facts(**choices: Any) -> dict[str, Any]:
+    def facts(**choices: Any) -> DataFacts:
         config = configure("mnist-lenet", data=str(pets), batch=8, **choices)
-        return prepare(config, Run(tmp_path / "run"), open_context(), dry=True).legs[0].header.data
+        found = prepare(config, Run(tmp_path / "run"), open_context(), dry=True).legs[0].trained.data
+        assert found is not None
+        return found
 
     first = facts()
     assert all(facts(seed=seed) == first for seed in (1, 2))
     other = facts(split_seed=1)
-    assert other["digest"] != first["digest"] and other["rule"] == "hash 80/20, seed 1"
-    assert (other["split"], other["split_seed"]) == ({"kind": "share", "test": 0.2}, 1)
+    assert other.digest != first.digest and other.rule == "hash 80/20, seed 1"
+    assert other.cut == Cut(Share(test=0.2), 1)
     half = facts(split=Share(test=0.5))
-    assert half["digest"] != first["digest"] and half["rule"] == "hash 50/50, seed 0"
+    assert half.digest != first.digest and half.rule == "hash 50/50, seed 0"
 
 
 def test_a_model_is_scored_on_what_its_own_split_held_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from PIL import Image
 
 from imclass.app.api import load as load_any
 from imclass.app.cli.main import main
-from imclass.core.codec import to_json
 from imclass.core.config import Cut, Model
+from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
 from imclass.evaluation.ensemble import Ensemble, fit_weights
@@ -32,7 +33,7 @@ RULE = Preprocess(size=28, colour="grey", scale=28)
 
 
 def model(
-    path: Path, seed: int, classes: tuple[str, ...] = CLASSES, mean_image: bool = False, **facts: Any
+    path: Path, seed: int, classes: tuple[str, ...] = CLASSES, mean_image: bool = False, **known: Any
 ) -> NetworkClassifier:
     """A model file of a LeNet-5 whose weights are drawn from `seed` and tell images apart."""
     classifier = create(Model("lenet-5", mean=(0.4,), std=(0.25,)), classes, RULE, seed)
@@ -41,7 +42,8 @@ def model(
             parameter.mul_(2)
     if mean_image:
         classifier.network.normalise(torch.full((1, 28, 28), 0.4), (0.25,))
-    classifier.save(path, **facts)
+    classifier = replace(classifier, trained=Provenance(**known)) if known else classifier
+    classifier.save(path)
     return classifier
 
 
@@ -246,12 +248,13 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     assert len(found.predict([image])[0]) == 2
     assert main(["info", "fused.safetensors", "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert about["network"] == "ensemble" and len(about["members"]) == 3 and about["parameters"] == 3 * 43_746
-    assert [member["protocol"] for member in about["members"]] == ["flip"] * 3
+    members = about["body"]["members"]
+    assert about["kind"] == "ensemble" and len(members) == 3 and about["parameters"] == 3 * 43_746
+    assert [member["protocol"] for member in members] == ["flip"] * 3
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
     assert "fused.safetensors is not one network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
-    assert "fused.safetensors: an ensemble shows each member its own views" in capsys.readouterr().err
+    assert "fused.safetensors: the model is not one network and takes no protocol" in capsys.readouterr().err
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -321,8 +324,16 @@ def test_what_saved_scores_cannot_give(
 def trained_from(path: Path, seed: int, data: Path) -> None:
     """A model file that says it was trained from a folder whose split was made by `seed`."""
     training = open_split(str(data), "train", open_context(), Cut(seed=seed))
-    facts = {**to_json(training.origin), "digest": training.digest(), "splits": list(training.splits)}
-    model(path, seed, data=facts | {"split_seed": seed}, recipe={"data": str(data)})
+    origin = training.origin
+    facts = DataFacts(
+        name=origin.name,
+        path=origin.path,
+        rule=origin.rule,
+        digest=training.digest(),
+        splits=training.splits,
+        cut=Cut(seed=seed),
+    )
+    model(path, seed, data=facts, recipe={"data": str(data)})
 
 
 def test_members_are_judged_by_what_none_was_trained_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

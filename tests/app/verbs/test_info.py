@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from imclass.core.files import file_digest
+from imclass.core.model_file import Metrics
 from imclass.evaluation.ensemble import Ensemble, Member
 from imclass.evaluation.unpack import save
 from tests.support.command import shown, text
@@ -16,14 +16,15 @@ from tests.support.small import untrained
 
 def test_a_model_file_tells_what_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.safetensors"
-    classifier = untrained(path, recipe={"seed": 3}, metrics={"test": {"top1": 0.5}}, chosen="last step")
+    classifier = untrained(path, recipe={"seed": 3}, metrics={"test": Metrics({"top1": 0.5}, 1, 2)}, chosen="last step")
     record = shown(capsys, "info", str(path))
     assert record["file"] == str(path) and record["sha256"] == file_digest(path)
     assert record["parameters"] == sum(p.numel() for p in classifier.network.parameters())
-    assert (record["network"], record["classes"], record["chosen"]) == ("lenet-5", ["cat", "dog"], "last step")
-    assert record["preprocess"]["resize"] == "squash" and record["recipe"] == {"seed": 3}
+    assert (record["kind"], record["classes"], record["link"]) == ("network", ["cat", "dog"], "softmax")
+    assert record["body"]["network"] == "lenet-5" and record["body"]["preprocess"]["resize"] == "squash"
+    assert record["trained"]["chosen"] == "last step" and record["trained"]["recipe"] == {"seed": 3}
     assert shown(capsys, "info", str(tmp_path)) == record  # a run's directory stands for its model
-    assert "metrics.test.top1: 0.5" in text(capsys, "info", str(path)).splitlines()
+    assert "trained.metrics.test.measures.top1: 0.5" in text(capsys, "info", str(path)).splitlines()
 
 
 def test_it_says_how_many_images_a_model_was_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,9 +32,9 @@ def test_it_says_how_many_images_a_model_was_trained_on(tmp_path: Path, capsys: 
     classifier = untrained(path)
     assert shown(capsys, "info", str(path))["trained_on"] is None
     assert "trained on" not in text(capsys, "info", str(path))
-    classifier.save(path, trained=np.arange(1200, dtype=np.uint64))
+    replace(classifier, trained_on=np.arange(1200, dtype=np.uint64)).save(path)
     assert shown(capsys, "info", str(path))["trained_on"] == 1200
     assert text(capsys, "info", str(path)).splitlines()[-1] == "trained on 1,200 images"
-    members = [replace(classifier, trained_on=torch.arange(n).to(torch.uint64)) for n in (5, 8)]
+    members = [replace(classifier, trained_on=np.arange(n, dtype=np.uint64)) for n in (5, 8)]
     save(path, Ensemble(tuple(map(Member, members))))
     assert shown(capsys, "info", str(path))["trained_on"] == 8  # an image counts once

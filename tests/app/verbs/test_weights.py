@@ -191,7 +191,7 @@ def test_a_photo_is_classified_with_published_weights(in_store: Path, capsys: py
 def test_info_tells_of_published_weights(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--store", str(in_store), "--offline", "--json")
     record = json.loads(run(capsys, "info", f"{NET}:akamaster", *words))
-    assert (record["network"], record["licence"], record["parameters"]) == (NET, "BSD-2-Clause", 269_722)
+    assert (record["body"]["network"], record["licence"], record["parameters"]) == (NET, "BSD-2-Clause", 269_722)
     assert record["sha256"] == file_digest(Path("theirs.th")) and record["classes"][0] == "airplane"
 
 

@@ -21,7 +21,7 @@ RULES = [
     (Flip(),),
     (Pad(pixels=3),),
     (Flip(), Pad(pixels=2)),
-    (Pad(pixels=2), Flip()),
+    pytest.param((Pad(pixels=2), Flip()), marks=pytest.mark.slow),
     (Pad(pixels=1), Pad(pixels=30)),
 ]
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import Link
 from imclass.evaluation.protocols.center import PROTOCOLS, Center, Resize
 from imclass.models.views.batches import one_view
+from tests.support.stubs import StubNetwork
 from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged
 
@@ -23,14 +23,12 @@ Rules = Literal["none", "squash", "shorter"]
 
 
 @dataclass
-class Pixels:
+class Pixels(StubNetwork):
     """Scores are the first pixels of the view, so that a test sees what the classifier saw."""
 
     classes: tuple[str, ...] = ("a", "b", "c")
     preprocess: Preprocess = LARGER
     seen: list[torch.Tensor] = field(default_factory=list)
-    link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         self.seen.append(images)

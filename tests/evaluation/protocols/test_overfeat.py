@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from imclass.core.errors import UserError
-from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.overfeat import OverFeat
 from imclass.models.analysis.surgery import fine
 from imclass.models.views.posteriors import highest
 from tests.support.narrowed import small
 from tests.support.tolerance import near
-from tests.support.viewers import Linear, ragged
+from tests.support.viewers import ragged
 
 
 def test_it_is_the_highest_posterior_of_the_finer_map() -> None:
@@ -48,11 +47,6 @@ def test_the_classifier_itself_is_left_as_it_was() -> None:
     before = classifier.classify(images)
     OverFeat()(classifier, images)
     assert torch.equal(before, classifier.classify(images))
-
-
-def test_what_is_not_one_network_is_told() -> None:
-    with pytest.raises(UserError, match=r"protocol overfeat .* is not one network"):
-        OverFeat()(Linear(Preprocess(size=8, scale=10)), [])
 
 
 def test_a_network_without_pooling_is_told_before_any_image_is_seen() -> None:

@@ -169,8 +169,12 @@ def test_vgg_sees(name: str, pool5: int, fc6: int) -> None:
 @pytest.mark.parametrize(
     ("name", "pixels"),
     [
-        ("alexnet", 195), ("vgg-d", 212), ("inception-bn", 699), ("inception-v3", 1311), ("inception-v4", 2071),
-        ("inception-resnet-v2", 3039), ("resnet-50", 483), ("resnet-101", 1027), ("resnet-152", 1507),
+        ("alexnet", 195), ("vgg-d", 212), ("inception-bn", 699), ("inception-v3", 1311), ("resnet-50", 483),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow) for case in (
+                ("inception-v4", 2071), ("inception-resnet-v2", 3039), ("resnet-101", 1027), ("resnet-152", 1507),
+            )
+        ),
     ],
 )  # fmt: skip
 def test_networks_see_what_googles_library_computed(name: str, pixels: int) -> None:

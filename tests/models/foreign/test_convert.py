@@ -92,9 +92,10 @@ def test_another_variant_is_named_where_the_network_has_no_foreign_names(tmp_pat
 def test_a_model_file_keeps_what_was_imported(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
     found, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, licence="BSD-2-Clause"))
-    assert found.header is not None
-    found.save(tmp_path / "model.safetensors", chosen=found.header.chosen, licence=found.header.licence)
+    found.save(tmp_path / "model.safetensors")
     again = load(tmp_path / "model.safetensors")
     assert tensors_digest(again.network.state_dict()) == tensors_digest(found.network.state_dict())
-    assert again.header is not None and again.header.licence == "BSD-2-Clause"
-    assert again.header.chosen.startswith("imported from a.th (akamaster's names), SHA-256 ")
+    assert again.licence == "BSD-2-Clause"
+    assert again.trained is not None and again.trained.chosen.startswith(
+        "imported from a.th (akamaster's names), SHA-256 "
+    )

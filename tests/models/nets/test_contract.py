@@ -53,6 +53,17 @@ def forms() -> Iterator[Any]:
 every_form = pytest.mark.parametrize("name", list(forms()))
 
 
+def by_file() -> Iterator[Any]:
+    """Yield every network, and mark slow all but one of each file: for what costs much and depends on no switch."""
+    seen = set()
+    for name, entry in sorted(ENTRIES.items()):
+        yield pytest.param(name, marks=[pytest.mark.slow] if entry.build.__module__ in seen else [])
+        seen.add(entry.build.__module__)
+
+
+one_of_each_file = pytest.mark.parametrize("name", list(by_file()))
+
+
 def made(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
     return create(Model(name, narrow(ENTRIES[name])), [f"class {k}" for k in range(classes)], seed=seed)
 
@@ -124,7 +135,7 @@ def test_its_row_can_be_written_down(name: str) -> None:
 
 
 @every_form
-@pytest.mark.parametrize("classes", [2, 1000])
+@pytest.mark.parametrize("classes", [2, pytest.param(1000, marks=pytest.mark.slow)])
 def test_one_image_has_a_score_a_class(name: str, classes: int) -> None:
     found = made(name, classes)
     assert found.scores(pictures(found.network, n=1)).shape == (1, classes)
@@ -146,7 +157,7 @@ def test_the_gradient_reaches_every_parameter(name: str) -> None:
     assert [name for name, largest in gradients(network).items() if not largest > 0] == []
 
 
-@every_form
+@one_of_each_file
 def test_the_gradient_of_training_is_finite(name: str) -> None:
     network = classifier(name).network.train()
     learn(network, pictures(network, 8))
@@ -164,7 +175,7 @@ def test_a_parameter_without_a_gradient_would_be_seen() -> None:
     assert [name for name, largest in gradients(network).items() if not largest > 0] == ["spare"]
 
 
-@every_form
+@one_of_each_file
 def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
     found = classifier(name)
     images = pictures(trained(found.network))
@@ -202,14 +213,14 @@ def test_embed_is_a_vector_an_image(name: str) -> None:
         assert_near(network.head[-1](embedded), network(pictures(network)))
 
 
-@every_form
+@one_of_each_file
 def test_the_seed_decides_the_weights(name: str) -> None:
     three = (original(name), made(name), made(name, seed=4))
     one, same, other = (tensors_digest(found.network.state_dict()) for found in three)
     assert one == same != other
 
 
-@every_form
+@one_of_each_file
 def test_gradients_keep_channels_last(name: str) -> None:
     """One layer that hands back another memory order slows whatever came before it."""
     arithmetic, wrong = Arithmetic("bf16", "nhwc"), []
@@ -268,7 +279,7 @@ def test_an_image_that_is_too_small_is_an_error(name: str) -> None:
         network(torch.zeros(1, network.w_in, side, side))
 
 
-@every_form
+@one_of_each_file
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_other_arithmetic_gives_nearly_the_same_scores_and_every_gradient(name: str, precision: str) -> None:
     """Channels last; in bf16 the convolutions' and linear layers' weights are rounded copies, the rest is float32."""

@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,7 @@ def take_in(own: Weights, file: str, context: Context) -> Outcome:
     wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess, key=own.key)
     classifier, fit = imported(Path(file), network, wanted, context)
     check_classes(classifier.classes, file)
-    header = classifier.file_header
-    classifier.save(out, chosen=header.chosen, licence=header.licence, versions=versions())
+    replace(classifier, versions=versions()).save(out)
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
     return Outcome(record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}")
 

@@ -15,17 +15,17 @@ FILES = 200  # refused files named
 
 def data(m: Material) -> Html:
     """What it was trained from, and what of it was left out."""
-    known = m.header.data
+    known = m.known
     pairs_: list[tuple[str, str]] = [
         ("Name", name(m.data, 60)),
-        ("Classes", f"{len(m.header.classes):,}"),
+        ("Classes", f"{len(m.classes):,}"),
         *((f"Images, {split}", f"{counts.sum():,}") for split, counts in m.counts.items()),
-        ("Split", str(known.get("rule", "not described"))),
-        ("Licence", str(known.get("licence") or "not stated")),
-        ("Digest of training", element("code", str(known.get("digest", "")))),
+        ("Split", known.rule or "not described"),
+        ("Licence", known.licence or "not stated"),
+        ("Digest of training", element("code", known.digest)),
     ]
-    notes = element("ul", *(element("li", str(note)) for note in known.get("notes", ())))
-    return together([facts(pairs_), notes if known.get("notes") else "", left_out(m.refused)])
+    notes = element("ul", *(element("li", note) for note in known.notes))
+    return together([facts(pairs_), notes if known.notes else "", left_out(m.refused)])
 
 
 def left_out(refused: Sequence[Refused]) -> Html:
@@ -106,6 +106,6 @@ def environment(m: Material) -> Html:
         ("Precision", str(m.runtime.arithmetic)),
         ("Threads", str(m.runtime.threads)),
     ]
-    versions = [(library, version) for library, version in m.header.versions.items()]
+    versions = [(library, version) for library, version in m.versions.items()]
     size = [("Parameters", f"{m.parameters:,}"), ("Seed", str(m.training.seed))]
     return facts([*used, *size, *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))])

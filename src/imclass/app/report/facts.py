@@ -21,10 +21,10 @@ from imclass.core.config import Training
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
 from imclass.core.targets import OneOf
-from imclass.core.text import main_of, nearest
+from imclass.core.text import nearest
 from imclass.data.catalog import open_splits
 from imclass.evaluation.measures.single_label import confidence, predictions
 from imclass.evaluation.score import evaluate
@@ -92,7 +92,9 @@ class Material:
     run: str
     training: Training
     usual: Mapping[str, Any] | None  # the recipe's own values by dotted key; None where the recipe is not here
-    header: ModelHeader
+    classes: tuple[str, ...]
+    trained: Provenance
+    versions: Mapping[str, str]  # of the libraries that it was trained with
     digest: str  # SHA-256 of the model file
     parameters: int
     runtime: Runtime
@@ -112,28 +114,35 @@ class Material:
     @property
     def data(self) -> str:
         """What the data is called: a data set's name, or a folder's without the way to it."""
-        return str(self.header.data.get("name") or self.training.data)
+        return self.known.name or self.training.data
+
+    @property
+    def known(self) -> DataFacts:
+        """Return what the model file says of the data."""
+        return self.trained.data or DataFacts()
 
 
 def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") -> Material:
     """All that there is to tell of a finished run; otherwise a `UserError`."""
     check_finished(run)
     begun, classifier = read_begun(run.config, kinds_in(context)), load_network(run.model, context, device)
-    header = classifier.file_header
+    trained = classifier.trained or Provenance()
     log = run.events()
-    splits, problem = opened(begun.training, header, context)
-    split = next((s for s in HELD_OUT if s in header.metrics or s in splits), "")
+    splits, problem = opened(begun.training, trained, context)
+    split = next((s for s in HELD_OUT if s in trained.metrics or s in splits), "")
     result = None
     try:
         result = evaluate(classifier, splits[split], workers=workers) if split in splits else None
     except UserError as error:
         problem = told(str(error), context.store)
-    recorded = recorded_score(header, split)
+    recorded = recorded_score(trained, split)
     return Material(
         run=run.folder.name or "run",
         training=begun.training,
         usual=recipes_own(begun.training, context),
-        header=header,
+        classes=classifier.classes,
+        trained=trained,
+        versions=classifier.versions,
         digest=file_digest(run.model),
         parameters=sum(p.numel() for p in classifier.network.parameters()),
         runtime=begun.runtime,
@@ -141,14 +150,14 @@ def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") ->
         within_epochs=within_epochs(log),
         epochs=costs(log),
         refused=all_refused(log, result, begun.training.data),
-        counts={s: class_counts(d) for s, d in splits.items() if d.classes == header.classes},
+        counts={s: class_counts(d) for s, d in splits.items() if d.classes == classifier.classes},
         score=score_of(split, result) if result else recorded,
         recorded=recorded,
         result=result,
         mistakes=worst(classifier, splits[split], result) if result else [],
         inside=look_inside(classifier, splits[split] if result else None, result),
         problem=problem,
-        changed="train" in splits and splits["train"].digest() != header.data.get("digest"),
+        changed="train" in splits and splits["train"].digest() != (trained.data or DataFacts()).digest,
     )
 
 
@@ -166,11 +175,11 @@ def check_finished(run: Run) -> None:
         )
 
 
-def opened(training: Training, header: ModelHeader, context: Context) -> tuple[dict[str, Dataset], str]:
+def opened(training: Training, trained: Provenance, context: Context) -> tuple[dict[str, Dataset], str]:
     """The splits of the data, by name; or none, and why."""
     try:
         found = open_splits(training.data, context, training.cut)
-        return {name: found[name] for name in header.data.get("splits", ()) if name in found}, ""
+        return {name: found[name] for name in (trained.data.splits if trained.data else ()) if name in found}, ""
     except UserError as error:
         return {}, told(str(error), context.store)
 
@@ -194,13 +203,13 @@ def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
     return flatten(to_json(replace(made, model=resolve(made.model, context))))
 
 
-def recorded_score(header: ModelHeader, split: str) -> Score | None:
+def recorded_score(trained: Provenance, split: str) -> Score | None:
     """What the model file says of a split."""
-    known = header.metrics.get(split)
-    if not known:
+    known = trained.metrics.get(split)
+    if known is None:
         return None
-    main, five = main_of(known), float(known.get("top5", math.nan))
-    return Score(split, main, known[main], five, known["loss"], known["evaluated"], known["total"])
+    m = known.measures
+    return Score(split, known.main, m[known.main], m.get("top5", math.nan), m["loss"], known.evaluated, known.total)
 
 
 def score_of(split: str, result: Evaluation) -> Score:

@@ -90,12 +90,12 @@ def result(m: Material, score: Score) -> Html:
     refused = score.total - score.evaluated
     five = ""
     if score.measure == "top1":
-        five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.header.classes) > 5 else ""
+        five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.classes) > 5 else ""
     more = (
         ("Counted", whole + (f", {refused:,} refused" if refused else "")),
         *([("Top 5", five.removeprefix("top-5 "))] if five else []),
         ("Cross-entropy", f"{score.loss:.4f} nats an image"),
-        ("Weights", m.header.chosen or "not said"),
+        ("Weights", m.trained.chosen or "not said"),
     )
     return together([large, facts(more)])
 
@@ -125,14 +125,14 @@ def doubts(m: Material) -> Html:
 
 def honesty(m: Material, split: str) -> str:
     """What the held-out part is, and what it chose."""
-    rule = str(m.header.data.get("rule", ""))
+    rule = m.known.rule
     what = {
         "published": f"the {split} part that the data set was published with",
         "folders": f"the data's own {split} folder",
     }
     hashed = f"a part of each class that a hash of the file names took out of training ({rule})"
     part = what.get(rule, hashed if rule.startswith("hash") else rule or "not described")
-    share = float(m.header.data.get("validation", 0))
+    share = m.known.cut.validation
     if share and split == "test" and rule == "folders":
         part = "the data's own held-out folder"
     if share and split == VALIDATION:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt64
@@ -15,14 +14,12 @@ from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.core.model_file import tensors_digest
+from imclass.core.model_file import Ancestor, tensors_digest
 from imclass.data.facts import mean_colour, mean_image
 from imclass.models.beginning import How, begin
 from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Context
 from imclass.training.plan import Leg
-
-KEPT = ("name", "path", "licence", "digest")  # of the facts of the data that the source was trained on
 
 
 @dataclass(frozen=True)
@@ -41,21 +38,15 @@ class InitModel:
         return mean if mean.shape[-1] > 1 else None
 
     @property
-    def origin(self) -> dict[str, Any]:
-        """The fields that this model adds to the header of one that begins from it."""
-        header = self.classifier.file_header
-        data = {key: header.data[key] for key in KEPT if header.data.get(key)}
-        found = {
-            "model": self.name,
-            "digest": self.digest,
-            "network": self.classifier.name,
-            "recipe": header.recipe.get("recipe", ""),
-            "data": data,
-            "chosen": header.chosen,
-            "licence": header.licence,
-            "init": header.init,
-        }
-        return {"licence": header.licence, "init": {key: value for key, value in found.items() if value}}
+    def ancestor(self) -> Ancestor:
+        """Return what the file of a model that begins from this one says of it."""
+        return Ancestor(
+            model=self.name,
+            digest=self.digest,
+            network=self.classifier.name,
+            licence=self.classifier.licence,
+            trained=self.classifier.trained,
+        )
 
 
 def open_init(training: Training, context: Context) -> InitModel | None:
@@ -111,7 +102,7 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
 def contents_with(train: Dataset, source: InitModel | None, how: How) -> UInt64[np.ndarray, "_"]:
     """Return the contents of all images that the weights will be trained on or were, where weights are taken."""
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
-    return train.contents() if before is None else np.union1d(train.contents(), before.numpy())
+    return train.contents() if before is None else np.union1d(train.contents(), before)
 
 
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:

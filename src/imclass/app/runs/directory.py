@@ -16,6 +16,7 @@ from imclass.core.config import FORMAT, Execution, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import write
+from imclass.core.model_file import DataFacts
 from imclass.core.runtime import Runtime
 from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
@@ -78,7 +79,7 @@ class Run:
                 ) from None
             yield
 
-    def plan(self, training: Training, execution: Execution, default: Any, data: Mapping[str, Any]) -> "Plan":
+    def plan(self, training: Training, execution: Execution, default: Any, data: DataFacts) -> "Plan":
         """Return what config.json will hold. Raise `UserError` for a directory that is not for this very run.
 
         `default` is the network's row in its table, `data` the facts of the data.
@@ -87,7 +88,7 @@ class Run:
             "format": FORMAT,
             "training": to_json(training),
             "execution": to_json(execution),
-            "data": dict(data),
+            "data": to_json(data),
         }
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
@@ -118,11 +119,11 @@ class Run:
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
-    def compare(self, begun: "Begun", lines: list[str], execution: Execution, data: Mapping[str, Any]) -> None:
+    def compare(self, begun: "Begun", lines: list[str], execution: Execution, data: DataFacts) -> None:
         """Raise `UserError` with every difference, unless this is the run that the folder was made for."""
-        if not lines and begun.digest != data.get("digest"):
-            lines = [f"the content of the data {data.get('path')}"]
-        changed = [] if execution.plugins_changed else begun.changed(data.get("plugins", {}))
+        if not lines and begun.digest != data.digest:
+            lines = [f"the content of the data {data.path}"]
+        changed = [] if execution.plugins_changed else begun.changed(data.plugins)
         if changed and not lines:
             raise UserError(
                 f"{self.folder} was begun with other plugins:\n  "

@@ -2,9 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from imclass.core.codec import to_json
 from imclass.core.config import (
     Augment,
     BinaryCrossEntropy,
@@ -18,6 +16,7 @@ from imclass.core.config import (
 )
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
+from imclass.core.model_file import DataFacts
 from imclass.data.catalog import folder_not_read, open_splits, sources, spelled, take
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
@@ -35,7 +34,7 @@ class TrainingData:
 
     train: Dataset
     held_out: Mapping[str, Dataset]
-    facts: dict[str, Any]
+    facts: DataFacts
     notes: tuple[str, ...]
 
 
@@ -57,15 +56,18 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     check_data(config, splits)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
-    facts = {
-        "plugins": plugins_of(config, context),
-        "digest": train.digest(),
-        "splits": list(splits),
-        "split_seed": config.split_seed,
-        "validation": config.validation,
-        "split": to_json(config.split),
-        **to_json(train.origin),
-    }
+    origin = train.origin
+    facts = DataFacts(
+        name=origin.name,
+        path=origin.path,
+        rule=origin.rule,
+        digest=train.digest(),
+        splits=tuple(splits),
+        cut=config.cut,
+        plugins=plugins_of(config, context),
+        licence=origin.licence,
+        notes=origin.notes,
+    )
     notes = (*unread, *train.origin.notes, *notes, *batches, *objectives)
     return config, TrainingData(train, held_out, facts, notes)
 

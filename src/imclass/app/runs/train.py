@@ -18,7 +18,7 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.config import Execution, Training
 from imclass.core.contracts import Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import Provenance
 from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
 from imclass.models.rates import layer_rates
@@ -89,13 +89,11 @@ def prepare(
         return evaluate(trained, data.held_out[split], batch=batch, workers=workers, strict=strict, watch=watch)
 
     config = resolve_models(config, context)
-    how, link = config.stages[0].begin, data.train.targets.link
-    origin = source.origin if source and how != "fresh" else {}  # what takes no weights is nobody's but the user's
-    header = ModelHeader(
-        "", {}, data.train.classes, config.preprocess, to_json(config), data.facts, link=link, **origin
-    )
+    how = config.stages[0].begin
+    ancestor = source.ancestor if source and how != "fresh" else None  # none where no weights are taken
+    trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     splits = Splits(data.train, tuple(data.held_out), contents_with(data.train, source, how))
-    legs = plan(config, splits, header, execution, context, score)
+    legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     tried: tuple[str, ...] = ()

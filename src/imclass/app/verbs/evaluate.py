@@ -18,6 +18,7 @@ from imclass.app.runs.progress import counting
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need
+from imclass.core.model_file import Metrics, Provenance
 from imclass.core.runtime import Arithmetic, device_of, versions
 from imclass.core.targets import labels_of
 from imclass.core.text import printable
@@ -26,7 +27,7 @@ from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.papers import render as papers
 from imclass.evaluation.request import AS_TRAINED, Blend, Request, Scored, looks, score
 from imclass.evaluation.results import Row, changed, is_scores, save_scores, saved_row
-from imclass.evaluation.unpack import save as save_ensemble
+from imclass.evaluation.unpack import save as save_model
 from imclass.models.classifier import model_file
 from imclass.store.context import Context
 
@@ -140,14 +141,11 @@ def write_files(own: Evaluate, result: Scored, context: Context) -> None:
             save_scores(path, row.evaluation, row.images, to_json(row.facts))
     if own.save:
         blend = result.blends[-1] if result.blends else Blend("", (len(result.rows) - 1,), (1.0,))
-        counted = {**evaluation.measures, "evaluated": len(evaluation.targets), "total": evaluation.total}
-        save_ensemble(
-            own.save,
-            replace(blend.ensemble(result.ways), thresholds=evaluation.thresholds),
-            context,
-            metrics={last.facts.split: counted},
-            versions=versions(),
-        )
+        metrics = Metrics(dict(evaluation.measures), len(evaluation.targets), evaluation.total, evaluation.main)
+        trained = Provenance(metrics={last.facts.split: metrics})
+        fused = replace(blend.ensemble(result.ways), trained=trained, versions=versions())
+        fused = replace(fused, thresholds=evaluation.thresholds)
+        save_model(own.save, fused, context)
 
 
 def score_files(path: Path, rows: Sequence[Row]) -> list[Path]:

@@ -36,7 +36,7 @@ def about(protocol: Any) -> str:
 
 def detail(name: str, protocol: Any) -> dict[str, Any]:
     """Return what a protocol does, and its fields that a model file keeps."""
-    from imclass.evaluation.unpack import fields_of
+    from imclass.evaluation.ensemble import fields_of
 
     return {"about": about(protocol), "fields": fields_of(protocol)}
 

@@ -20,6 +20,7 @@ from imclass.app.runs.progress import Screen
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
+from imclass.core.model_file import Provenance
 from imclass.core.text import main_of, printable, title
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
@@ -96,27 +97,28 @@ def stopped(event: NonFinite, run: Run) -> str:
 def report_run(run: Run, common: Common, context: Context) -> int:
     """Print what a finished run came to."""
     refused = {one["path"] for event in run.events() if event["event"] in TAKEN_FROM for one in event["refused"]}
-    header = load_network(run.model, context).file_header
+    trained = load_network(run.model, context).trained or Provenance()
+    metrics = {split: found.numbers for split, found in trained.metrics.items()}
     if common.json:
         show(
             {
                 "run": str(run.folder),
                 "model": str(run.model),
-                "chosen": header.chosen,
-                "metrics": header.metrics,
+                "chosen": trained.chosen,
+                "metrics": metrics,
                 "refused": sorted(refused),
             }
         )
     else:
-        for split, result in header.metrics.items():
+        for split, result in metrics.items():
             counted, loss, main = accounted(result), f"{result['loss']:.4f}", main_of(result)
             entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
-            chose = ", which chose the weights" if split in header.chosen else ""
+            chose = ", which chose the weights" if split in trained.chosen else ""
             print(f"{split}{chose}: {title(main)} {100 * result[main]:.2f} %, {entropy} {loss}; {counted}")
         if refused:
             print(f"refused in all: {len(refused):,} {'file' if len(refused) == 1 else 'files'}")
-        print(f"finished: {run.model} ({header.chosen})")
-    left_out = any(result["evaluated"] < result["total"] for result in header.metrics.values())
+        print(f"finished: {run.model} ({trained.chosen})")
+    left_out = any(result["evaluated"] < result["total"] for result in metrics.values())
     return SOME_REFUSED if refused or left_out else DONE
 
 

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from imclass.core.contracts import Evaluation, ViewProtocol
+from imclass.core.contracts import Evaluation, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.text import columns, harmless, nearest, padded, printable
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.papers import resnet, vgg
 from imclass.evaluation.papers.table import Net, Row, Table, Tested, testing, training
-from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.scales import own_scale
 
 TABLES: dict[str, tuple[Table, ...]] = {
@@ -68,7 +67,7 @@ def as_measured(evaluation: Evaluation, tested: Tested, data: str) -> Measured:
     return Measured(tested, data, n, evaluation.total, share(evaluation.measures["top1"]), top5)
 
 
-def net_of(classifier: NetworkClassifier, protocol: ViewProtocol | None) -> Net:
+def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
     """Describe a network for a paper's table: training scale S from its preprocess, test scales Q from the protocol."""
     trained = (own_scale(classifier.preprocess),)
     return Net(classifier.name, trained, protocol.scales_for(classifier.preprocess) if protocol else trained)

@@ -10,7 +10,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from imclass.core.contracts import ViewClassifier
+from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
 from imclass.models.scores import posterior, scores_of
 from imclass.models.views.batches import Images, one_view
@@ -34,11 +34,11 @@ class Center:
         """Return Q."""
         return (self.scale or own_scale(preprocess),)
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for a Q below the native size."""
         check_scales(self.name, self.scales_for(classifier.preprocess), classifier.preprocess)
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image; a Q below the native size is a `UserError`."""
         self.check(classifier)
         (scale,) = self.scales_for(classifier.preprocess)
@@ -59,10 +59,10 @@ class Resize:
         """Return no Q: the aspect is not kept."""
         return ()
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
         return one_view(classifier, images, replace(classifier.preprocess, resize="squash"))
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from imclass.core.contracts import ViewClassifier
+from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
 from imclass.models.views.batches import Batch, Images, one_view
 
@@ -26,10 +26,10 @@ class Flip:
         """Return no Q: the view is the network's own."""
         return ()
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
         return one_view(classifier, images, classifier.preprocess, lambda views: mirrored(classifier, views))
 
@@ -47,10 +47,10 @@ class Shift6:
         """Return no Q: the view is the network's own."""
         return ()
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
 
         def score(views: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Shift6:
         return one_view(classifier, images, classifier.preprocess, score)
 
 
-def mirrored(classifier: ViewClassifier, views: Batch) -> Float[Tensor, "N K"]:
+def mirrored(classifier: NetworkBacked, views: Batch) -> Float[Tensor, "N K"]:
     """The mean of the scores of views and of their mirrors."""
     return (classifier.scores(views) + classifier.scores(views.flip(3))) / 2
 

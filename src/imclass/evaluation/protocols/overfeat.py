@@ -4,16 +4,14 @@ The last pooling is done at every position, so that the class map is as many tim
 class the highest posterior counts, and these are averaged over scales and mirrors.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from imclass.core.contracts import ViewClassifier
-from imclass.core.errors import UserError
+from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
 from imclass.models.analysis.surgery import fine
-from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.batches import Images
 from imclass.models.views.posteriors import Maps, check_maps, highest, over_scales
 from imclass.models.views.scales import check_scales, proportional
@@ -37,24 +35,22 @@ class OverFeat:
         """Return the sides in pixels to which the shorter side of an image is rescaled."""
         return self.scales or proportional((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for another model than one network with pooling, or a Q below its native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(finer(classifier), min(sides), (HIGHEST,))
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
         """Return log-scores of uint8 H W C images; raise `UserError` as `check` does."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return over_scales(finer(classifier), images, sides, (HIGHEST,))
 
 
-def finer(classifier: ViewClassifier) -> NetworkClassifier:
+def finer(classifier: NetworkBacked) -> NetworkBacked:
     """Return the classifier with the last pooling of its network done at every position."""
-    if not isinstance(classifier, NetworkClassifier):
-        raise UserError("protocol overfeat changes a pooling of a network, and this model is not one network")
-    return replace(classifier, network=fine(classifier.network))
+    return classifier.with_network(fine(classifier.network))
 
 
 PROTOCOLS = {"overfeat": OverFeat()}

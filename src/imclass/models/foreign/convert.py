@@ -8,14 +8,13 @@ and standard deviation are put into the units of images in [0, 1].
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.core.model_file import ModelHeader
+from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.text import listed
-from imclass.models.classifier import NetworkClassifier, networks, restored
+from imclass.models.classifier import NETWORK, NetworkBody, NetworkClassifier, networks, restored
 from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.export import Record, record_in, turned
 from imclass.models.foreign.fit import OWN, Fit, best_fit, outlined, taken
@@ -35,7 +34,6 @@ class Wanted:
     usual: Mapping[int, Sequence[str]] = field(default_factory=dict)  # names by number of classes, beside ImageNet's
     inputs: str | Path | None = None  # a name of `INPUTS`, or a JSON file
     licence: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)  # other fields of the model file's header
     key: str | None = None  # the entry of a checkpoint that holds the tensors, where several do
 
 
@@ -70,10 +68,15 @@ def imported(path: Path, network: str, wanted: Wanted, context: Context | None =
     if inputs.preprocess.channels == "bgr" and fit.w_in == 3:
         tensors = turned(tensors)
     licence = wanted.licence or (record.licence if record else "")
+    preprocess = replace(inputs.preprocess, channels="rgb")
+    chosen = f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}"
     header = ModelHeader(
-        network, to_json(fit.row), names, replace(inputs.preprocess, channels="rgb"), licence=licence,
-        chosen=f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}", **wanted.facts,
-    )  # fmt: skip
+        kind=NETWORK,
+        classes=names,
+        body=to_json(NetworkBody(network=network, row=to_json(fit.row), preprocess=preprocess)),
+        trained=Provenance(chosen=chosen),
+        licence=licence,
+    )
     return restored(tensors, header, path, context), replace(fit, notes=(*fit.notes, note))
 
 

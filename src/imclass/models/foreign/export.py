@@ -58,7 +58,7 @@ def exported(found: NetworkClassifier, library: str, context: Context | None = N
     values = {"mean": inputs.mean, "std": inputs.std, "unit": inputs.unit}
     expected = to_json(values) | to_json(inputs.preprocess)
     return Export(
-        tensors, inputs, Record(found.name, found.row, found.classes, expected, found.file_header.licence)
+        tensors, inputs, Record(found.name, found.row, found.classes, expected, found.licence)
     )  # fmt: skip
 
 

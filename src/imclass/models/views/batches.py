@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from imclass.core.contracts import Image, ViewClassifier
+from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
 
 # Bytes of uint8 pixels that a network sees at once: 14 views of 224 x 224. With more of them maps no longer fit a
@@ -57,7 +57,7 @@ def same_shape(images: Images) -> Iterator[tuple[list[int], Batch]]:
 
 
 def one_view(
-    classifier: ViewClassifier,
+    classifier: NetworkBacked,
     images: Images,
     preprocess: Preprocess,
     score: Callable[[Tensor], Tensor] | None = None,

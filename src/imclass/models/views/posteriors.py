@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from imclass.core.contracts import Image, ViewClassifier
+from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
 from imclass.models.scores import posterior, scores_of
@@ -25,7 +25,7 @@ from imclass.models.views.scales import check_scales, own_scale, proportional
 
 WINDOW = 64 * 2**20  # bytes of rescaled images held at a time
 
-Look: TypeAlias = Callable[[ViewClassifier, Images], Float64[Tensor, "N K"]]  # posteriors of rescaled images
+Look: TypeAlias = Callable[[NetworkBacked, Images], Float64[Tensor, "N K"]]  # posteriors of rescaled images
 Boxes: TypeAlias = Callable[[int, int, int], Sequence[Box]]  # of height, width and native size
 
 
@@ -35,7 +35,7 @@ def both_ways(posteriors: Callable[[Tensor], Tensor], batch: Batch) -> Float64[T
 
 
 def over_scales(
-    classifier: ViewClassifier, images: Images, scales: Sequence[int], looks: Sequence[Look]
+    classifier: NetworkBacked, images: Images, scales: Sequence[int], looks: Sequence[Look]
 ) -> Float[Tensor, "N K"]:
     """Return the log of the posteriors' mean over scales and looks; no images give no rows."""
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
@@ -46,7 +46,7 @@ def over_scales(
     return scores_of(total / (len(scales) * len(looks)), classifier.link).float()
 
 
-def check_maps(classifier: ViewClassifier, side: int, looks: Sequence[Look]) -> None:
+def check_maps(classifier: NetworkBacked, side: int, looks: Sequence[Look]) -> None:
     """Raise the `UserError` of a network that cannot be applied to whole images, by trying one black image."""
     black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
     for look in looks:
@@ -67,7 +67,7 @@ class Crops:
 
     boxes: Boxes
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float64[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
         """Crops are batched across images."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         size, link = classifier.preprocess.size, classifier.link
@@ -96,7 +96,7 @@ class Maps:
 
     reduce: Callable[[Tensor, Link], Tensor]
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float64[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
         """Images of one shape go together; none is padded."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         for owners, batch in same_shape(images):
@@ -129,13 +129,13 @@ class MeanPosterior:
         """Return the sides in pixels to which the shorter side of an image is rescaled."""
         return self.scales or proportional(self.paper, self.native, preprocess.size) or (own_scale(preprocess),)
 
-    def check(self, classifier: ViewClassifier) -> None:
+    def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for a Q below the native size, or a network that takes its native size alone."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(classifier, min(sides), self.looks)
 
-    def __call__(self, classifier: ViewClassifier, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
         """Return log-scores of uint8 H W C images of any sizes; raise `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)

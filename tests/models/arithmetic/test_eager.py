@@ -1,0 +1,72 @@
+"""The engine that a network has by default: the network itself, and in bf16 a copy of it with rounded weights."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from imclass.core.config import Model
+from imclass.core.model_file import tensors_digest
+from imclass.core.runtime import PLAIN, Arithmetic
+from imclass.models.arithmetic.eager import Eager, eager
+from imclass.models.classifier import create
+from imclass.models.network import Network
+
+BF16 = Arithmetic("bf16", "nhwc")
+CHANNELS_LAST = Arithmetic("fp32", "nhwc")
+
+
+def network(seed: int = 0) -> Network:
+    return create(Model("resnet-cifar-20"), ("cat", "dog"), seed=seed).network
+
+
+def views(side: int = 32) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (5, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+def by_hand(original: Network) -> Network:
+    """A copy whose convolutions and linear layers are in bf16, in channels last."""
+    rounded = copy.deepcopy(original).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    for layer in rounded.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.bfloat16()
+    assert isinstance(rounded, Network)
+    return rounded
+
+
+@pytest.mark.parametrize("arithmetic", [PLAIN, CHANNELS_LAST])
+def test_it_is_the_network_in_evaluation_mode(arithmetic: Arithmetic) -> None:
+    original = network().train()
+    engine = eager(original, arithmetic)
+    found, maps = engine.scores(views()), engine.dense(views(40))
+    assert not original.training and not found.requires_grad and found.dtype == torch.float32
+    with torch.no_grad():
+        laid_out = (views(side).contiguous(memory_format=arithmetic.memory_format) for side in (32, 40))
+        assert torch.equal(found, original(next(laid_out))) and torch.equal(maps, original.dense(next(laid_out)))
+
+
+def test_in_bf16_a_copy_computes_and_the_network_keeps_its_weights() -> None:
+    original = network()
+    before = tensors_digest(original.state_dict())
+    found = eager(original, BF16).scores(views())
+    with torch.no_grad():
+        expected = by_hand(original)(views().contiguous(memory_format=torch.channels_last)).float()
+    assert torch.equal(found, expected) and tensors_digest(original.state_dict()) == before
+    assert not torch.equal(found, eager(original, CHANNELS_LAST).scores(views()))
+
+
+def test_the_engine_of_another_network_computes_in_the_same_arithmetic() -> None:
+    first, other = network(), network(1)
+    for arithmetic in (PLAIN, BF16):
+        engine = eager(first, arithmetic).of(other)
+        assert engine.arithmetic == arithmetic
+        assert torch.equal(engine.scores(views()), eager(other, arithmetic).scores(views()))
+
+
+def test_a_classifier_keeps_to_its_network() -> None:
+    classifier = create(Model("resnet-cifar-20"), ("cat", "dog"))
+    assert isinstance(classifier.engine, Eager) and classifier.engine.network is classifier.network
+    other = classifier.with_network(network(1))
+    assert torch.equal(other.scores(views()), Eager(network(1)).scores(views()))

@@ -1,0 +1,61 @@
+"""What a test's own classifier inherits, so that it states only its classes and scores."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imclass.core.contracts import NetworkBacked, ViewProtocol
+from imclass.core.model_file import ModelHeader, Provenance
+from imclass.core.targets import Link
+
+
+class Stub:
+    """A classifier without a network, of which nothing is known."""
+
+    link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
+    trained: Provenance | None = None
+    trained_on = None
+
+    def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
+        raise NotImplementedError
+
+    def networks(self) -> Mapping[str, NetworkBacked]:
+        return {}
+
+    def protocols(self) -> Mapping[str, ViewProtocol]:
+        return {}
+
+    def lineage(self) -> tuple[Provenance | None, ...]:
+        return (self.trained,)
+
+
+class StubNetwork(Stub):
+    """A classifier that is one network, its own engine; it has the same scores at the only position of its map."""
+
+    name = "stub"
+
+    @property
+    def network(self) -> Any:
+        return self
+
+    @property
+    def engine(self) -> Any:
+        return self
+
+    def of(self, network: Any) -> Any:
+        return self
+
+    def with_network(self, network: Any) -> Any:
+        return self
+
+    def networks(self) -> Mapping[str, Any]:
+        return {"": self}
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def dense(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores(images)[..., None, None]
