@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from imclass.core.contracts import Evaluation, Refused
-from imclass.core.targets import OneOf
+from imclass.core.targets import AnyOf, OneOf
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
@@ -23,6 +23,13 @@ def evaluation(top1: float = 0.5) -> Evaluation:
         (REFUSED,),
         {"loss": 0.25, "top1": top1, "top5": 1.0},
     )
+
+
+def labelled(mean: float = 0.5) -> Evaluation:
+    """Of two images that may have several labels, without scores."""
+    marks, none = np.zeros((2, 2), np.int8), np.zeros((2, 2), np.float32)
+    measures = {"loss": 0.25, "map": mean, "map11": mean, "micro_f1": 0.5, "macro_f1": 0.5, "exact": 0.5}
+    return Evaluation(("a", "b"), AnyOf(marks), none, np.arange(2), 2, (), measures, "map")
 
 
 def at(step: int, batch: int, epoch: int = 0) -> At:

@@ -32,6 +32,7 @@ class Linear(StubNetwork):
     classes: tuple[str, ...] = ("a", "b", "c")
     gain: float = 1.0
     seen: list[torch.Tensor] = field(default_factory=list)
+    link: Link = "softmax"
 
     @cached_property
     def weights(self) -> torch.Tensor:

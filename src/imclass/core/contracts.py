@@ -34,6 +34,17 @@ class Origin:
 
 
 @runtime_checkable
+class ImageSource(Protocol):
+    """Images by position, each with a name: enough to predict. `[i]` raises `BadImage`. A `Dataset` is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> Image: ...
+
+    def name(self, i: int) -> str: ...
+
+
+@runtime_checkable
 class Dataset(Protocol):
     """One split of a data set: images and their targets, by position.
 

@@ -26,8 +26,11 @@ def check_learnable(training: Dataset) -> None:
 
 
 def check_scorable(held_out: Sequence[Dataset]) -> None:
-    """Raise `UserError` unless each split has an image that can be read."""
+    """Raise `UserError` unless each split has an image that can be read, and one that has a class."""
     for part in held_out:
+        if len(part) and not part.targets.counts(len(part.classes)).any():
+            why = f"split {part.split!r} of {part.origin.path} cannot be scored: no image of it has a label"
+            raise UserError(f"{why}; add some that have")
         check_one(part, np.arange(len(part)), f"split {part.split!r} of {part.origin.path} cannot be scored")
 
 

@@ -11,7 +11,7 @@ from imclass.app.runs.curves import POINTS, Curves, history, within_epochs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.log import record
 from imclass.training.events import At, Consumer, EpochEnd, EpochStart, Evaluated, StepEnd
-from tests.support.events import at, evaluation
+from tests.support.events import at, evaluation, labelled
 
 
 @pytest.fixture
@@ -105,3 +105,19 @@ def test_an_epoch_that_was_not_finished_is_drawn(run: Run) -> None:
     steps(run, epochs=1, batches=2)
     Curves(run).close()
     assert (run.folder / "curves.png").is_file()
+
+
+def test_images_of_several_labels_have_a_mean_average_precision_and_no_error(run: Run) -> None:
+    write_log(
+        run,
+        record(EpochStart(at(0, 0), 1, 2, "exact")),
+        record(StepEnd(at(1, 1), 1.0, 1.0, 4, 8, 0.1, 0.0, 1.0)),
+        record(StepEnd(at(2, 2), 0.5, 0.5, 4, 8, 0.1, 0.0, 1.0)),
+        record(Evaluated(at(2, 2), labelled(0.75), "validation")),
+        record(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75)),
+    )
+    log = run.events()
+    (row,) = history(log)
+    assert row == {"epoch": 1, "train_loss": 0.75, "validation_loss": 0.25, "validation_map": 0.75}
+    assert [set(part) for part in within_epochs(log)] == [{"epoch", "train_loss"}] * 2
+    assert log[0]["counted"] == "exact" and log[-1]["exact"] == 0.5 and log[-2]["map11"] == 0.75

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from imclass.app.runs import progress
 from imclass.app.runs.progress import Screen, Sums, counting
-from imclass.training.events import EpochEnd, EpochStart, Evaluated, Saved, StepEnd
-from tests.support.events import at, evaluation, events
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, LegEnd, Saved, StepEnd
+from tests.support.events import at, evaluation, events, labelled
 
 
 def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,3 +114,18 @@ def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
         report(1000, 1000)
     assert "test: 1,000 of 1,000, " in terminal.getvalue() and "images/s" in terminal.getvalue()
     assert "100 %" in terminal.getvalue()
+
+
+def test_images_of_several_labels_have_their_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(2, 0)
+    screen.see(EpochStart(at(0, 0), 1, 1, "exact"))
+    screen.see(StepEnd(at(1, 1), 0.75, 0.75, 2, 8, 0.1, 0.0, 0.5))
+    assert "all labels right 25.00 %" in screen.now(0)
+    screen.see(Evaluated(at(1, 1), labelled(0.625), "validation", best=True))
+    screen.see(EpochEnd(at(1, 1), 0.75, {"exact": 0.25}, 8, 0, 0.75))
+    scores = {"test": {"map": 0.5, "exact": 0.25, "loss": 1.0}}
+    screen.see(LegEnd(at(1, 1), "vgg-11", Path("run/legs/01-vgg-11/model.safetensors"), "last step", scores))
+    screen.close()
+    shown = capsys.readouterr().err
+    assert "loss 0.7500  all labels right 25.00 %  validation mAP 62.50 % (best)" in shown
+    assert "leg vgg-11 ended: test mAP 50.00 %" in shown and "top-1" not in shown

@@ -40,6 +40,17 @@ def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: View
     assert near(found, torch.tensor(classifier.value).softmax(0).expand_as(found))
 
 
+def test_logits_of_several_labels_stay_logits(protocol: ViewProtocol) -> None:
+    """Probabilities of each class by itself are averaged; a softmax would make them add up to 1."""
+    classifier = Constant(RULE, link="sigmoid")
+    found = protocol(classifier, ragged(*SHAPES))
+    assert near(found, torch.tensor(classifier.value).expand_as(found))
+    images = ragged(*SHAPES)
+    one, other = Linear(RULE, gain=4, link="sigmoid"), Linear(RULE, gain=4)
+    assert not near(protocol(one, images).sigmoid().sum(1), torch.ones(len(SHAPES)), 0.05)
+    assert near(protocol(other, images).softmax(1).sum(1), torch.ones(len(SHAPES)))  # the twin
+
+
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
 def test_posteriors_sum_to_one(protocol: ViewProtocol, colour: str) -> None:
     rule = Preprocess(size=14, scale=17, colour="grey" if colour == "grey" else "rgb")

@@ -105,21 +105,23 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
 def settle_objectives(
     config: Training, train: Dataset, given: Collection[str]
 ) -> tuple[Training, tuple[str, ...]]:  # fmt: skip
-    """Return the config with binary cross-entropy for images that may have several labels, and a sentence on that.
+    """Return the config with the cross-entropy that goes with the images' labels, and a sentence where that is changed.
 
-    It takes the place of cross-entropy where the user did not give that. Raise `UserError` for an objective that is
+    It takes the place of the other one where the user did not give that. Raise `UserError` for an objective that is
     for the other kind of images.
     """
-    stages, swapped, several = list(config.stages), False, train.targets.link == "sigmoid"
+    stages, swapped, link = list(config.stages), False, train.targets.link
+    plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
+    whose = "may have several labels" if link == "sigmoid" else "have one label each"
     for i, stage in enumerate(config.stages):
+        if stage.objective.link == link:
+            continue
         mine = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
-        if several and stage.objective == CrossEntropy() and not mine & set(given):
-            stages[i], swapped = replace(stage, objective=BinaryCrossEntropy()), True
-        elif stage.objective.link != train.targets.link:
-            whose = "may have several labels" if several else "have one label each"
+        if mine & set(given) or stage.objective not in plain.values():
             why = f"--objective.kind {stage.objective.kind} is for other images than those of {config.data}"
-            raise UserError(f"{why}, which {whose}; leave it out")
-    note = f"the images of {config.data} may have several labels, so binary cross-entropy is minimised"
+            raise UserError(f"{why}, which {whose}; give --objective.kind {plain[link].kind}")
+        stages[i], swapped = replace(stage, objective=plain[link]), True
+    note = f"the images of {config.data} {whose}, so {plain[link].kind} is minimised"
     return replace(config, stages=tuple(stages)), (note,) if swapped else ()
 
 
