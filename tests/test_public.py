@@ -96,8 +96,8 @@ def test_create_makes_a_classifier_of_several_labels(tmp_path: Path) -> None:
     replace(classifier, thresholds=(0.5,)).save(tmp_path / "m.safetensors")
     with pytest.raises(UserError, match=r"m\.safetensors has 1 thresholds for 3 classes"):
         imclass.load(tmp_path / "m.safetensors")
-    with pytest.raises(UserError, match="--link is 'sigmiod'; it must be softmax, or sigmoid"):
-        imclass.create("lenet-5", ["a", "b"], link="sigmiod")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the link is 'sigmiod'; it must be softmax, or sigmoid"):
+        imclass.create("lenet-5", ["a", "b"], link="sigmiod")
 
 
 def test_create_predicts_named_classes() -> None:

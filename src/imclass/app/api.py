@@ -71,7 +71,7 @@ def create(
     preprocess: Preprocess | None = None,
     seed: int = 0,
     plugins: Location | Sequence[Location] = (),
-    link: Link = "softmax",
+    link: str = "softmax",
 ) -> NetworkClassifier:
     """Return a fresh classifier: the network of this name, weights drawn from `seed`, these K class names.
 
@@ -81,7 +81,7 @@ def create(
     network was published. Raise `UserError` for what does not fit, before anything is allocated.
     """
     check_names(classes)
-    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link)
+    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link_of(link))
 
 
 def load(
@@ -100,6 +100,15 @@ def load(
 def written(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return choices with paths as text, which is how a config keeps them."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
+
+
+def link_of(name: str) -> Link:
+    """Return a link by its name. Raise `UserError` for any other."""
+    if name == "softmax":
+        return "softmax"
+    if name == "sigmoid":
+        return "sigmoid"
+    raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels an image")
 
 
 def check_names(classes: Any) -> None:

@@ -179,7 +179,6 @@ def create(
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Whether everything fits is found out before anything is allocated.
     """
-    need(link in ("softmax", "sigmoid"), "link", repr(link), "softmax, or sigmoid for several labels an image")
     model = Model(model) if isinstance(model, str) else model
     outline = sketch(model, classes, preprocess, context)
     entry: NetworkEntry = networks(context)[model.network]
