@@ -298,7 +298,7 @@ def test_logits_are_fused_by_the_mean_of_probabilities() -> None:
 
 def test_members_of_both_kinds_are_refused() -> None:
     kinds = [Member(Fixed(1)), Member(Fixed(2, link="sigmoid"))]
-    with pytest.raises(UserError, match="members 1 and 2 of an ensemble do not answer alike"):
+    with pytest.raises(UserError, match="members 1 and 2 of an ensemble are of two kinds"):
         Ensemble(tuple(kinds))
 
 

@@ -7,7 +7,7 @@ from sklearn import metrics as oracle
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
-from imclass.models.thresholds import answer, best_threshold, decide, fit_thresholds, present, probabilities
+from imclass.models.thresholds import best_threshold, decide, fit_thresholds, name_classes, present, probabilities
 from tests.support.viewers import Constant
 
 SCORES = torch.tensor([[0.0, 2.0, -1.0], [-2.0, -3.0, -4.0]])
@@ -48,10 +48,10 @@ def test_an_image_has_the_classes_that_reach_their_thresholds() -> None:
 
 def test_the_answer_follows_the_link_unless_a_number_is_given() -> None:
     several = Constant(Preprocess(8), link="sigmoid")
-    assert [len(row) for row in answer(several, SCORES)] == [2, 0]
-    assert [name for name, _ in answer(several, SCORES, 3)[1]] == ["a", "b", "c"]
+    assert [len(row) for row in name_classes(several, SCORES)] == [2, 0]
+    assert [name for name, _ in name_classes(several, SCORES, 3)[1]] == ["a", "b", "c"]
     one = Constant(Preprocess(8))
-    assert [len(row) for row in answer(one, SCORES)] == [3, 3]
-    assert sum(p for _, p in answer(one, SCORES)[0]) == pytest.approx(1)
+    assert [len(row) for row in name_classes(one, SCORES)] == [3, 3]
+    assert sum(p for _, p in name_classes(one, SCORES)[0]) == pytest.approx(1)
     with pytest.raises(UserError, match="top is 0"):
-        answer(several, SCORES, 0)
+        name_classes(several, SCORES, 0)

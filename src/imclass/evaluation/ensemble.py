@@ -23,7 +23,7 @@ from imclass.core.text import listed
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import ROWS, posteriors
 from imclass.models.scores import posterior, scores_of
-from imclass.models.thresholds import answer, probabilities
+from imclass.models.thresholds import name_classes, probabilities
 
 T = TypeVar("T")
 ENSEMBLE = "ensemble"  # the kind in a model file
@@ -226,7 +226,7 @@ class Ensemble:
     def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
         """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
-        return answer(self, self.classify(images), top)
+        return name_classes(self, self.classify(images), top)
 
 
 def prefixed(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
@@ -260,7 +260,7 @@ def check_links(links: Sequence[Link]) -> None:
     if len(set(links)) > 1:
         raise UserError(
             f"members 1 and {links.index('softmax' if links[0] == 'sigmoid' else 'sigmoid') + 1} of an ensemble "
-            "do not answer alike: one gives each image one class, the other any number; fuse models of one kind"
+            "are of two kinds: one gives each image one class, the other any number; fuse models of one kind"
         )
 
 

@@ -28,8 +28,8 @@ from imclass.evaluation.papers.table import Tested
 from imclass.store.untrusted import DAMAGE
 
 FORM = {"ids": "int64 N", "names": "str N", "scores": "float32 N K", "classes": "str K"}
-LABELS = {"labels": "int64 N"}
-MARKS = {"marks": "int8 N K"}
+OF_ONE = {"labels": "int64 N"}
+OF_SEVERAL = {"marks": "int8 N K"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_scores(path: Path) -> Saved:
     try:
         check_stored(path)
         with np.load(path, allow_pickle=False) as archive:
-            form = FORM | (MARKS if "marks" in archive else LABELS)
+            form = FORM | (OF_SEVERAL if "marks" in archive else OF_ONE)
             arrays = {name: archive[name] for name in (*form, "json")}
         record = json.loads(str(arrays["json"][()]))
         check_arrays(arrays, form)

@@ -35,7 +35,7 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
-from imclass.models.thresholds import answer
+from imclass.models.thresholds import name_classes
 from imclass.store.context import Context, find_in
 
 
@@ -132,7 +132,7 @@ class NetworkClassifier:
     def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
         """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
-        return answer(self, self.classify(images), top)
+        return name_classes(self, self.classify(images), top)
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file: the network's, and the images it was trained on."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from imclass.core.contracts import Classifier
 from imclass.models.scores import Named, best, posterior
 
-PLAIN = 0.5  # the threshold of a class for which none was fitted
+UNFITTED = 0.5  # the threshold of a class for which none was fitted
 MARGIN = 0.01  # of a logit, below the lowest
 TOP = 5  # classes named of an image that has one
 
@@ -24,11 +24,11 @@ def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"
 
 def decide(chances: Float64[np.ndarray, "N K"], thresholds: Sequence[float] = ()) -> Bool[np.ndarray, "N K"]:
     """Return which classes each image has: those whose probability is at least their threshold."""
-    found: np.ndarray = chances >= (np.asarray(thresholds) if len(thresholds) else PLAIN)
+    found: np.ndarray = chances >= (np.asarray(thresholds) if len(thresholds) else UNFITTED)
     return found
 
 
-def answer(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[Named]:
+def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[Named]:
     """Return what a classifier answers to images with these scores: classes with probabilities, the highest first.
 
     They are the `top` most probable. Without a number they are five, or the classes that the image has where it may
@@ -76,7 +76,7 @@ def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N 
 def best_threshold(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
     """Return the threshold of the highest F1 of one class."""
     if not positive.any():
-        return PLAIN
+        return UNFITTED
     precision, recall, ends = ranked(scores, positive)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     at = int(f1.argmax())

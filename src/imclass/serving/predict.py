@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from imclass.core.contracts import Classifier, Refused
 from imclass.core.errors import BadImage
-from imclass.models.thresholds import answer
+from imclass.models.thresholds import name_classes
 from imclass.serving.inputs import Files, in_batches
 
 
@@ -27,7 +27,7 @@ def predict(
     """
     for several in in_batches(files, batch, workers):
         images = [item for _, item in several if not isinstance(item, BadImage)]
-        found = iter(answer(classifier, classifier.classify(images), top) if images else [])
+        found = iter(name_classes(classifier, classifier.classify(images), top) if images else [])
         for name, item in several:
             if isinstance(item, BadImage):
                 yield Prediction(name, refused=Refused(name, item.code, item.detail))

@@ -15,7 +15,7 @@ from imclass.app.report.figures import confusion, figure
 from imclass.app.report.markup import Html, element, facts, name, picture, table, together
 from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
-from imclass.app.text.labels import rows_of
+from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
 from imclass.core.runtime import versions
 from imclass.core.targets import OneOf
@@ -225,7 +225,7 @@ def mistakes(m: Material) -> Html:
 def labelled(m: Material, result: Evaluation) -> Html:
     """Return each class's average precision and F1, for images that may have several; the worst first."""
     trained = m.counts.get("train")
-    rows = sorted(enumerate(rows_of(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
+    rows = sorted(enumerate(label_measures(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
     lines = [
         (
             name(result.classes[i]),

@@ -81,7 +81,7 @@ def means(main: float, measures: Mapping[str, float], total: float) -> str:
     return "  ".join([f"loss {main:.4f}{more}", *shares])
 
 
-def held_out(split: str, measures: Mapping[str, float]) -> str:
+def main_share(split: str, measures: Mapping[str, float]) -> str:
     """Return the main measure of a split in words; top-1 accuracy, of which each line begins, is not named again."""
     main = main_of(measures)
     name = "" if main == "top1" else f"{title(main)} "
@@ -141,12 +141,12 @@ class Screen:
                 for line in unpaired_lines(event):
                     self.say(line)
             case Evaluated():
-                self.sums.held_out.append(held_out(event.split, event.result.measures) + " (best)" * event.best)
+                self.sums.held_out.append(main_share(event.split, event.result.measures) + " (best)" * event.best)
                 self.refuse(event.result.refused)
             case EpochEnd():
                 self.say(self.line(event))
             case LegEnd(name=name, metrics=metrics, path=path) if path.parent.parent.name == "legs":
-                scores = ", ".join(held_out(split, scored) for split, scored in metrics.items())
+                scores = ", ".join(main_share(split, scored) for split, scored in metrics.items())
                 self.say(f"leg {printable(name)} ended: {scores}; {printable(str(path))}")
             case NonFinite():
                 names = printable(", ".join(event.names[:10]))

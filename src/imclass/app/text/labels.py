@@ -1,4 +1,4 @@
-"""An evaluation of images that may have several labels, as plain text and as the record that `--json` prints."""
+"""An evaluation of images that may have several labels, as as_numbers text and as the record that `--json` prints."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from imclass.core.text import columns, padded, percent, shortened
 from imclass.evaluation.measures.multi_label import LabelRow, label_rows, macro, micro
 
 
-def rows_of(evaluation: Evaluation) -> tuple[LabelRow, ...]:
+def label_measures(evaluation: Evaluation) -> tuple[LabelRow, ...]:
     """Return the measures of each class."""
     return label_rows(evaluation.scores, marks(evaluation), evaluation.thresholds)
 
@@ -31,7 +31,7 @@ def headline(evaluation: Evaluation) -> str:
 
 def in_full(evaluation: Evaluation) -> list[str]:
     """Return the means over the classes, then each class."""
-    rows = rows_of(evaluation)
+    rows = label_measures(evaluation)
     return [summary(evaluation, rows), class_table(evaluation, rows)]
 
 
@@ -69,21 +69,21 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
 
     `map`, `map11` and `macro` are over the classes that have images; `classes_scored` is how many these are.
     """
-    rows = rows_of(evaluation)
+    rows = label_measures(evaluation)
     every = micro(evaluation.scores, marks(evaluation), evaluation.thresholds)
     return {
         **{name: known(value) for name, value in evaluation.measures.items()},
         "classes_scored": sum(row.positives > 0 for row in rows),
-        "micro": plain(to_json(every)),
-        "macro": plain(to_json(macro(rows))),
+        "micro": as_numbers(to_json(every)),
+        "macro": as_numbers(to_json(macro(rows))),
         "thresholds": [row.threshold for row in rows],
         "per_class": [
-            {"class": name} | plain(to_json(row)) for name, row in zip(evaluation.classes, rows, strict=True)
+            {"class": name} | as_numbers(to_json(row)) for name, row in zip(evaluation.classes, rows, strict=True)
         ],
     }
 
 
-def plain(numbers: dict[str, Any]) -> dict[str, Any]:
+def as_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
     """Return numbers by name as JSON can hold them."""
     return {name: known(value) if isinstance(value, float) else value for name, value in numbers.items()}
 

@@ -29,7 +29,7 @@ from imclass.data.source import ALL, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
 from imclass.store.digests import Digests, open_digests
 
-COLUMNS = ("image", "label", "labels", "split")
+KNOWN_COLUMNS = ("image", "label", "labels", "split")
 SEPARATORS = ",;\t"  # of columns: Excel writes semicolons where the comma is a decimal point
 NOT_JUDGED = "?"
 
@@ -45,7 +45,7 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class ImageTable:
     """A file of images and labels. `several` is whether an image may have any number of labels."""
 
     path: Path
@@ -79,7 +79,7 @@ def open_table(location: DataLocation) -> LazySplits:
     return LazySplits(tuple(table.parts), partial(split_of_table, table, open_digests(location.store)))
 
 
-def split_of_table(table: Table, digests: Digests, split: str) -> FolderDataset:
+def split_of_table(table: ImageTable, digests: Digests, split: str) -> FolderDataset:
     """Return the images of one split of a table."""
     positions = table.parts[split]
     return FolderDataset(
@@ -95,29 +95,29 @@ def split_of_table(table: Table, digests: Digests, split: str) -> FolderDataset:
     )
 
 
-def read_table(path: Path, location: DataLocation) -> Table:
+def read_table(path: Path, location: DataLocation) -> ImageTable:
     """Return the content of a CSV file. Raise `UserError` for anything wrong with it."""
     lines = lines_of(path)
     _, header = next(lines, (1, []))
     heads = [cell.strip().lower() for cell in header]
     check_header(path, heads)
     several = "labels" in heads
-    rows = tuple(sorted(rows_of(path, heads, lines), key=lambda row: (composed(row.image), row.image)))
+    rows = tuple(sorted(image_rows(path, heads, lines), key=lambda row: (composed(row.image), row.image)))
     check_rows(path, rows)
     classes = tuple(sorted({name for row in rows for name in row.marks}))
     if len(classes) < 2:
         found = listed(classes) or "none"
         raise UserError(f"{path}: a classifier needs at least two classes, and its labels name {found}; add some")
-    unread = [head for head in heads if head not in COLUMNS]
+    unread = [head for head in heads if head not in KNOWN_COLUMNS]
     notes = [f"columns that are not read: {listed(unread)}"] if unread else []
-    whole = Table(path, rows, several, classes)
+    whole = ImageTable(path, rows, several, classes)
     if "split" in heads:
         table = replace(whole, parts=named_parts(path, rows), rule="table")
     else:
         share = 100 * location.split.test
         rule = f"hash {100 - share:g}/{share:g}, seed {location.split_seed}"
         table = replace(whole, parts=hashed_parts(whole, location), rule=rule)
-    return replace(table, notes=(*notes, *describe(table)))
+    return replace(table, notes=(*notes, *surprises(table)))
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -143,7 +143,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
 def check_header(path: Path, heads: Sequence[str]) -> None:
     """Raise `UserError` unless the first line names the columns."""
     wanted = "the first line must name the columns image and label, or image and labels for any number of them"
-    twice = [head for head in COLUMNS if heads.count(head) > 1]
+    twice = [head for head in KNOWN_COLUMNS if heads.count(head) > 1]
     if twice:
         raise UserError(f"{path}, line 1: the column {twice[0]} is there twice; keep one")
     if "image" not in heads or not {"label", "labels"} & set(heads):
@@ -152,7 +152,7 @@ def check_header(path: Path, heads: Sequence[str]) -> None:
         raise UserError(f"{path}, line 1: there are both columns label and labels; keep one")
 
 
-def rows_of(path: Path, heads: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[TableRow]:
+def image_rows(path: Path, heads: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[TableRow]:
     """Yield the rows of a table. Raise `UserError` for a line that does not fit the header."""
     spellings: dict[str, tuple[str, int]] = {}
     for line, cells in lines:
@@ -160,7 +160,7 @@ def rows_of(path: Path, heads: Sequence[str], lines: Iterator[tuple[int, list[st
         if len(cells) != len(heads):
             quotes = "put several labels into one cell, with | between them, and quote what holds a separator"
             raise UserError(f"{at}: there are {len(cells)} cells, and the header has {len(heads)} columns; {quotes}")
-        named = {head: cell.strip() for head, cell in zip(heads, cells, strict=True) if head in COLUMNS}
+        named = {head: cell.strip() for head, cell in zip(heads, cells, strict=True) if head in KNOWN_COLUMNS}
         marks = marks_in(named["labels"], at) if "labels" in named else {one_label(named["label"], at): 1}
         for name in marks:
             check_spelling(name, line, spellings, at)
@@ -245,7 +245,7 @@ def named_parts(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ..
     return {split: positions for split, positions in parts.items() if positions}
 
 
-def hashed_parts(whole: Table, location: DataLocation) -> dict[str, tuple[int, ...]]:
+def hashed_parts(whole: ImageTable, location: DataLocation) -> dict[str, tuple[int, ...]]:
     """Return the positions of the rows of train and test, cut by a hash, and of all."""
     names, out = [row.image for row in whole.rows], set[int]()
     for positions in whole.targets(range(len(names))).strata(len(whole.classes)):
@@ -255,7 +255,7 @@ def hashed_parts(whole: Table, location: DataLocation) -> dict[str, tuple[int, .
     return {"train": train, "test": tuple(sorted(out)), ALL: tuple(range(len(names)))}
 
 
-def describe(table: Table) -> Iterator[str]:
+def surprises(table: ImageTable) -> Iterator[str]:
     """Yield a sentence for each thing that may surprise: classes without images in a split, images without labels."""
     for split, positions in ((name, rows) for name, rows in table.parts.items() if name != ALL):
         held = {name for i in positions for name, mark in table.rows[i].marks.items() if mark == 1}

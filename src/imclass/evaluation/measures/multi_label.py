@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from imclass.evaluation.measures.single_label import ratio
-from imclass.models.thresholds import PLAIN, decide, probabilities, ranked
+from imclass.models.thresholds import UNFITTED, decide, probabilities, ranked
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def label_rows(
                 judged=len(positive),
                 ap=average_precision(some, positive),
                 ap11=average_precision_11(some, positive),
-                threshold=thresholds[k] if len(thresholds) else PLAIN,
+                threshold=thresholds[k] if len(thresholds) else UNFITTED,
                 precision=ratio(hits, taken),
                 recall=ratio(hits, held),
                 f1=ratio(2 * hits, taken + held),
