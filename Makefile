@@ -15,7 +15,7 @@ $(STAMP):
 		echo "imclass needs Python 3.11 or newer, and '$(PYTHON)' is older or not there; name one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,heic]'
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 

@@ -1,6 +1,7 @@
 """The Python face of the package."""
 
 import importlib.util
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import imclass
 from imclass.app.api import check_consumers, check_names, train
 from imclass.core.errors import UserError
-from imclass.core.preprocess import check_images
 from imclass.models.scores import best
 from imclass.training import events
-from tests.support.small import tree
+from tests.support.small import picture, tree, untrained
 
 
 def test_the_verbs_are_names_of_the_package() -> None:
@@ -39,20 +40,6 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         imclass.trian  # type: ignore[attr-defined]  # noqa: B018
-
-
-@pytest.mark.parametrize(
-    ("image", "found"),
-    [
-        (np.zeros((0, 5, 3), np.uint8), "an image is 0 x 5 x 3 uint8"),
-        (np.zeros((5, 5), np.uint8), "an image is 5 x 5 uint8"),
-        (np.zeros((5, 5, 3)), "an image is 5 x 5 x 3 float64"),
-        ("x.jpg", "an image is of the type str"),
-    ],
-)
-def test_what_is_no_image_is_refused(image: object, found: str) -> None:
-    with pytest.raises(UserError, match=f"{found}; it must be a uint8 array, height x width x 1 or 3 channels"):
-        check_images([image])
 
 
 @pytest.mark.parametrize("top", [-1, 0, 1.5, "1"])
@@ -101,10 +88,38 @@ def test_create_makes_a_classifier_of_several_labels(tmp_path: Path) -> None:
 
 
 def test_create_predicts_named_classes() -> None:
-    classifier = imclass.create("lenet-5", classes=["a", "b", "c"])
-    found = classifier.predict([np.zeros((28, 28, 1), np.uint8), np.full((40, 50, 3), 200, np.uint8)], top=5)
-    assert [len(row) for row in found] == [3, 3] and {name for name, _ in found[1]} == {"a", "b", "c"}
-    assert sum(p for _, p in found[0]) == pytest.approx(1, rel=1e-5)
+    classifier = imclass.create("lenet-5", classes=["a", "b", "c"], seed=3)
+    images = [np.zeros((28, 28, 1), np.uint8), np.full((40, 50, 3), 200, np.uint8)]
+    found = list(imclass.predict(classifier, images, top=5))
+    assert [len(p.classes) for p in found] == [3, 3] and {name for name, _ in found[1].classes} == {"a", "b", "c"}
+    chances = classifier.classify(images).double().softmax(1).numpy()
+    for prediction, row in zip(found, chances, strict=True):
+        assert [p for _, p in prediction.classes] == pytest.approx(sorted(row, reverse=True), rel=1e-5)
+        assert [name for name, _ in prediction.classes] == ["abc"[k] for k in np.argsort(-row)]
+
+
+def test_predict_takes_a_model_by_its_path_under_a_protocol(tmp_path: Path) -> None:
+    classifier = untrained(tmp_path / "model.safetensors")
+    wide = np.concatenate([picture(1), picture(2, True), picture(3)], axis=1)
+    squashed, central = (
+        next(iter(imclass.predict(tmp_path / "model.safetensors", wide, protocol=protocol))).classes
+        for protocol in ("resize", "center")
+    )
+    assert next(iter(imclass.predict(classifier, wide))).classes == squashed != central
+    (bad,) = imclass.predict(classifier, ["x.jpg"])
+    assert bad.refused is not None and bad.refused.code == "missing"
+    (large,) = imclass.predict(classifier, wide_png(wide), max_megapixels=1e-4)
+    assert large.refused is not None and "--max-megapixels above 0.0001" in large.refused.detail
+    with pytest.raises(UserError, match="did you mean 'center'"):
+        imclass.predict(classifier, wide, protocol="centre")
+    with pytest.raises(UserError, match=r"--max-megapixels is 0\.0; it must be a number above 0"):
+        imclass.predict(classifier, wide, max_megapixels=0.0)
+
+
+def wide_png(levels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,12 +129,6 @@ def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     list(imclass.train("mnist-lenet", "~/run", data="~/pets", epochs=1, batch=8))
     assert (tmp_path / "home" / "run" / "model.safetensors").is_file() and not Path("~").exists()
     assert imclass.load("~/run").classes == ("cat", "dog")
-
-
-@pytest.mark.parametrize("images", [None, 3, np.zeros((5, 5, 3), np.uint8)])
-def test_one_image_is_no_list_of_images(images: object) -> None:
-    with pytest.raises(UserError, match="give a list of them"):
-        check_images(images)
 
 
 @pytest.mark.parametrize("classes", ["cat", 10, None])

@@ -35,6 +35,8 @@ KINDS = (
 )  # folders of entries, which may grow without end
 FINDERS = ("core/tables.py", "app/cli/main.py", "__init__.py")  # these import modules by a computed name
 CONTAINERS = ("list", "dict", "set", "defaultdict", "Counter", "OrderedDict", "deque")
+CLASSIFIERS = ("NetworkClassifier", "Ensemble", "Pipeline", "NetworkBacked")  # kinds that only a model file decides
+UNPACK = "evaluation/unpack.py"  # asks which kind a classifier is; everything else uses its contract
 # What to import of a distribution, where that is not its name.
 MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 MUTATORS = ("append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear")
@@ -193,6 +195,21 @@ def annotations(path: str, text: str) -> Iterator[str]:
             yield f"{f.name} does not annotate its result"
 
 
+def no_kinds(path: str, text: str) -> Iterator[str]:
+    """Nothing asks which kind of classifier it has: by `isinstance`, by its type, or in a `case`."""
+    for node in ast.walk(ast.parse(text)):
+        asked: list[ast.AST] = []
+        if isinstance(node, ast.Call) and last_name(node.func) in ("isinstance", "issubclass"):
+            asked = list(node.args[1:])
+        elif isinstance(node, ast.Compare):
+            asked = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchClass):
+            asked = [node.cls]
+        names = {last_name(n) for each in asked for n in ast.walk(each) if isinstance(n, ast.expr)}
+        if path != UNPACK and names & set(CLASSIFIERS):
+            yield f"line {getattr(node, 'lineno', 0)}: asks whether it has a {sorted(names & set(CLASSIFIERS))[0]}"
+
+
 def has_test(path: str, text: str) -> Iterator[str]:
     """A file has a test file of its name, or says in a line of its own where it is tested."""
     if Path(path).name == "__init__.py":
@@ -217,6 +234,7 @@ RULES: dict[str, Rule] = {
     "no assert": no_assert,
     "docstrings": docstrings,
     "annotations": annotations,
+    "no kinds": no_kinds,
     "has test": has_test,
 }
 
@@ -343,6 +361,10 @@ PLANTED = [
     ("annotations", "core/a.py", "def f(a: int): ..."),
     ("annotations", "core/a.py", "class A:\n    def f(self, *, b) -> None: ..."),
     ("annotations", "core/a.py", "def f(*args, **kwargs: int) -> None: ..."),
+    ("no kinds", "serving/a.py", "def f(c):\n    return isinstance(c, NetworkClassifier)"),
+    ("no kinds", "serving/a.py", "def f(c):\n    return isinstance(c, int | ensemble.Ensemble)"),
+    ("no kinds", "serving/a.py", "def f(c):\n    return type(c) is Pipeline"),
+    ("no kinds", "serving/a.py", "def f(c):\n    match c:\n        case Ensemble(members=m):\n            return m"),
     ("has test", "core/a.py", "x = 1"),
     ("has test", "core/a.py", "# Tested in tests/core/test_a.py"),
 ]  # fmt: skip
@@ -365,6 +387,8 @@ ALLOWED = [
     ("no assert", "core/a.py", "def f(x):\n    if x <= 0:\n        raise ValueError('assert x > 0')"),
     ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    '''A function.'''\ndef _g(): ..."),
     ("annotations", "core/a.py", "class A:\n    def f(self, a: int = 1, *b: int, **c: int) -> None: ..."),
+    ("no kinds", "evaluation/unpack.py", "def f(c):\n    return isinstance(c, NetworkClassifier)"),
+    ("no kinds", "serving/a.py", "def f(c: Ensemble):\n    return isinstance(c.members, tuple), Ensemble(c.members)"),
     ("has test", "core/files.py", "x = 1"),
     ("has test", "core/a.py", "# Tested in tests/core/test_files.py"),
 ]  # fmt: skip

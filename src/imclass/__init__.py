@@ -1,7 +1,7 @@
 """Image classification from bag of words to residual networks.
 
 for event in imclass.train("mnist-lenet", out="runs/lenet"): ...
-imclass.load("runs/lenet").predict(images)
+for prediction in imclass.predict("runs/lenet", "photos"): ...
 imclass.create("lenet-5", classes=[...])
 """
 
@@ -16,6 +16,7 @@ HOMES: Mapping[str, str] = MappingProxyType(
         "configure": "imclass.app.api",
         "create": "imclass.app.api",
         "load": "imclass.app.api",
+        "predict": "imclass.app.api",
         "train": "imclass.app.api",
         "BadImage": "imclass.core.errors",
         "Interrupted": "imclass.core.errors",

@@ -10,7 +10,7 @@ import torch
 from imclass.app.api import load as load_public
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.load import load_network, open_model, spelling
+from imclass.app.load import load_network, read_packed, spelling
 from imclass.core.errors import UserError
 from imclass.store.context import open_context
 from imclass.training.checkpoint import read
@@ -71,16 +71,16 @@ def test_each_verb_takes_a_checkpoint(
 def test_a_damaged_checkpoint_is_passed_over_by_the_run_and_refused_by_name(run: Path) -> None:
     last = newest(run)
     (last / "tensors.safetensors").write_bytes(b"0")
-    opened = open_model(run, open_context())
-    assert "is damaged and was passed over" in opened.notes[0] and opened.notes[1].endswith("the weights of step 4")
+    packed = read_packed(run, open_context())
+    assert "is damaged and was passed over" in packed.notes[0] and packed.notes[1].endswith("the weights of step 4")
     with pytest.raises(UserError, match=f"the checkpoint {last} is damaged: tensors.safetensors does not match"):
-        open_model(last, open_context())
+        read_packed(last, open_context())
 
 
 def test_a_run_without_a_checkpoint_has_no_weights(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(UserError, match=r"is not finished: it has no model.safetensors yet, and no whole checkpoint"):
-        open_model(run, open_context())
+        read_packed(run, open_context())
 
 
 def test_a_checkpoint_that_names_no_network_is_refused(run: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_checkpoint_that_names_no_network_is_refused(run: Path) -> None:
     record = {key: value for key, value in found.record.items() if key != "model"}
     Checkpoints(run / "checkpoints").save(newest(run).name, found.tensors, record)
     with pytest.raises(UserError, match="does not record its network"):
-        open_model(run, open_context())
+        read_packed(run, open_context())
 
 
 def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
     leg.mkdir(parents=True)
     (tmp_path / "run" / "config.json").write_text(json.dumps({}))
     untrained(leg / "model.safetensors")
-    assert open_model(leg, open_context()).notes == ()
+    assert read_packed(leg, open_context()).notes == ()
 
 
 def test_a_model_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from imclass.core.config import Cut
 from imclass.data import contents
 from imclass.data.catalog import open_split
 from imclass.data.contents import contents_of_array, contents_of_files
-from imclass.data.images.decode import read
+from imclass.data.images.decode import hash_of
 from imclass.models.classifier import load
 from imclass.store.context import Context, open_context
 from imclass.store.digests import open_digests
@@ -30,9 +30,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def counting(path: Path) -> bytes:
         counted[f"{path.parent.name}/{path.name}"] += 1
-        return read(path)
+        return hash_of(path)
 
-    monkeypatch.setattr(contents, "read", counting)
+    monkeypatch.setattr(contents, "hash_of", counting)
     return counted
 
 
@@ -112,10 +112,10 @@ def test_what_was_hashed_before_a_failure_is_kept(
     def stopped(path: Path) -> bytes:
         if path.name == "4.png":
             raise KeyboardInterrupt
-        return read(path)
+        return hash_of(path)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(contents, "read", stopped)
+        patch.setattr(contents, "hash_of", stopped)
         contents_of_files(found, kept)
     contents_of_files(found, kept)
     assert reads == {"a/4.png": 1}
@@ -133,7 +133,7 @@ def test_the_digest_follows_names_classes_and_contents(tmp_path: Path) -> None:
     assert by_name == {name: word((tmp_path / "pets" / name).read_bytes()) for name in by_name}
 
 
-def test_a_run_reads_no_training_file_twice_to_hash_it(
+def test_a_run_reads_no_file_twice_to_hash_it(
     tmp_path: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -141,7 +141,7 @@ def test_a_run_reads_no_training_file_twice_to_hash_it(
         grow_old(file)
     options = ["--epochs", "1", "--validation", "0.2", "--precision", "fp32", "--device", "cpu"]
     assert main(["train", "mnist-lenet", "--data", "pets", "--out", "run", *options]) == 0
-    assert len(reads) == 16 and set(reads.values()) == {1}
+    assert len(reads) == 20 and set(reads.values()) == {1}
     reads.clear()
     assert main(["evaluate", "run"]) == 0 and not reads
     train = open_split("pets", "train", open_context(), Cut(validation=0.2))

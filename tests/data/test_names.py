@@ -23,8 +23,9 @@ def test_hidden_names(name: str) -> None:
 
 def test_image_names() -> None:
     named = ["a.jpg", "a.JPEG", "a.jpe", "a.jfif", "a.png", "a.webp", "a.gif", "a.bmp", "a.tif", "a.heic", "a.avif"]
+    named += ["a.TIFF", "a.ppm", "a.pgm", "a.pbm"]
     assert all(map(is_image, named))
-    assert not any(map(is_image, ("a", "a.txt", "jpg", "a.jpg.txt", ".png", "a.ppm")))
+    assert not any(map(is_image, ("a", "a.txt", "jpg", "a.jpg.txt", ".png", "a.svg")))
 
 
 @pytest.mark.parametrize(

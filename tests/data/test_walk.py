@@ -24,12 +24,12 @@ def plant_run(folder: Path) -> None:
 
 
 def test_images_come_in_order_and_the_rest_is_noted(tmp_path: Path) -> None:
-    plant(tmp_path, "b.png", "a/2.JPG", "a/b/1.gif", "a/x.ppm", "a/notes", ".git/x.png", "c/@eaDir/t.jpg", "c/y.png")
+    plant(tmp_path, "b.png", "a/2.JPG", "a/b/1.gif", "a/x.svg", "a/notes", ".git/x.png", "c/@eaDir/t.jpg", "c/y.png")
     walk = Walk(tmp_path)
     assert list(walk.images()) == ["a/2.JPG", "a/b/1.gif", "b.png", "c/y.png"]
     hidden, other = walk.notes()
     assert hidden == "ignored 2 hidden files or folders: '.git', 'c/@eaDir'"
-    assert other.startswith("ignored 2 files that are no images by name (1 .ppm, 1 without a suffix): 'a/notes', 'a/x")
+    assert other.startswith("ignored 2 files that are no images by name (1 .svg, 1 without a suffix): 'a/notes', 'a/x")
 
 
 def test_folders_come_without_what_stands_beside_them(tmp_path: Path) -> None:

@@ -179,19 +179,6 @@ def test_no_images_give_no_rows() -> None:
     assert Ensemble(THREE).classify([]).shape == (0, 4)
 
 
-def test_predict_names_the_best() -> None:
-    found = Ensemble(THREE).predict(IMAGES, top=2)
-    chances = by_hand(THREE)
-    for row, own in zip(found, chances, strict=True):
-        best = np.argsort(-own)[:2]
-        assert [name for name, _ in row] == [CLASSES[k] for k in best]
-        assert [p for _, p in row] == pytest.approx(own[best].tolist(), rel=1e-5)
-    with pytest.raises(
-        UserError, match="an image is 4 x 4 x 2 uint8; it must be a uint8 array, height x width x 1 or 3 channels"
-    ):
-        Ensemble(THREE).predict([np.zeros((4, 4, 2), np.uint8)])
-
-
 def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Evaluation:
     """Scores of `n` images, the same labels whatever the seed; the more `good`, the more often right."""
     labels = np.random.default_rng(0).integers(0, k, n)

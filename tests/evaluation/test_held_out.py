@@ -18,7 +18,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand beside a model that was trained on the folder "pets", and another folder."""
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets")
-    tree(tmp_path / "others", per_class=5)
+    tree(tmp_path / "others", per_class=5, side=16)
     assert main(shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out run")) == 0
     return tmp_path
 
@@ -36,11 +36,15 @@ def test_the_part_held_out_of_training_is_scored(place: Path, capsys: pytest.Cap
     assert record["data"] == f"split test of {place / 'pets'} (held out of training: hash 80/20, seed 3)"
     for data in ("pets", "./pets", str(place / "pets")):
         assert evaluated(capsys, "run", "--data", data)["confusion"] == record["confusion"]
-    learned = evaluated(capsys, "run", "--split", "train")
-    assert learned["total"] == 16 and "images that the model was trained on" in learned["data"]
-    assert "trained on" in evaluated(capsys, "run", "--split", "all")["data"]
-    assert "trained on" not in evaluated(capsys, "run", "--split", "test")["data"]
-    assert "trained on" not in evaluated(capsys, "run", "--data", "others", "--split", "all")["data"]
+    for words, counts in (
+        (("--split", "train"), (16, 0, 16, 16)),  # of the model's training images, by name: they are asked for
+        (("--split", "all"), (4, 16, 0, 20)),
+        (("--split", "test"), (4, 0, 0, 4)),
+        (("--split", "all", "--trained", "include"), (20, 0, 16, 20)),
+        (("--data", "others", "--split", "all"), (10, 0, 0, 10)),
+    ):
+        found = evaluated(capsys, "run", *words)
+        assert tuple(found[key] for key in ("evaluated", "left_out", "trained_on", "total")) == counts
     kept = provenance(place / "run").metrics["test"].numbers
     assert {key: record[key] for key in ("top1", "loss", "total")} == {k: kept[k] for k in ("top1", "loss", "total")}
 
@@ -48,7 +52,7 @@ def test_the_part_held_out_of_training_is_scored(place: Path, capsys: pytest.Cap
 def test_all_of_a_folder_that_was_not_trained_from_is_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = evaluated(capsys, "run", "--data", "others")
     assert record["total"] == 10
-    assert record["data"] == "all images of others, another source than the model was trained from"
+    assert record["data"] == "all images of others"
 
 
 def test_the_data_is_found_from_another_folder(
@@ -65,18 +69,25 @@ def test_data_that_is_gone_is_named(place: Path, capsys: pytest.CaptureFixture[s
     assert f"run was trained from {place / 'pets'}, which is not there now; give --data" in capsys.readouterr().err
 
 
+def test_what_was_passed_over_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "others" / "cat" / "notes.svg").touch()
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--data", "others"]) == 0
+    assert "note: ignored 1 files that are no images by name (1 .svg): 'cat/notes.svg'" in capsys.readouterr().err
+
+
 def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "pets").rename(place / "moved")
     record = evaluated(capsys, "run", "--data", "moved")
     assert record["total"] == 4
     assert record["data"].startswith("split test of moved (held out of training") and "it holds" in record["data"]
-    assert "trained on" in evaluated(capsys, "run", "--data", "moved", "--split", "train")["data"]
     held_out = set((place / "moved").rglob("*.png")) - trained_on(place / "moved")
     for path in held_out:
         path.write_bytes(picture_bytes(1_001))
     assert evaluated(capsys, "run", "--data", "moved")["total"] == 4  # what was learned is all there still
     min(trained_on(place / "moved")).write_bytes(picture_bytes(1_000))  # a picture that is nowhere else
-    assert evaluated(capsys, "run", "--data", "moved")["total"] == 20  # the twin: another content, other data
+    record = evaluated(capsys, "run", "--data", "moved")  # another content, other data, but for what was learned
+    assert (record["data"], record["evaluated"], record["left_out"]) == ("all images of moved", 5, 15)
 
 
 def picture_bytes(seed: int) -> bytes:
@@ -86,9 +97,15 @@ def picture_bytes(seed: int) -> bytes:
     return stream.getvalue()
 
 
-def test_data_that_has_changed_since_training_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(picture(99)).save(place / "pets" / "cat" / "new.png")
-    assert "the data has changed since training" in evaluated(capsys, "run")["data"]
+def test_images_removed_since_training_put_no_trained_one_into_the_score(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = trained_on(place / "pets")
+    for path in set((place / "pets" / "cat").iterdir()) - before:
+        path.unlink()
+    moved = before - trained_on(place / "pets")  # now held out by the rule
+    record = evaluated(capsys, "run")
+    assert len(moved) == 2 and (record["left_out"], record["evaluated"], record["total"]) == (2, 2, 4)
 
 
 def test_a_validation_part_is_scored_where_there_is_no_test(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,6 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     found = load(tmp_path / "fused.safetensors")
     assert isinstance(found, Ensemble)
     assert_near(found.classify(images()), whole.classify(images()))
-    assert found.predict(images()) == whole.predict(images())
     assert found.members[1].protocol == Center(40) and found.temperature == 0.5
     assert (found.trained, found.licence) == (trained, "none")
     assert list(found.networks()) == ["0.0", "0.1", "1"]

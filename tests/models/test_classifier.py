@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -61,24 +60,6 @@ def test_scores_leave_dropout_off() -> None:
     classifier = create(Model("lenet-5", {"dropout": 0.5}), DIGITS)
     classifier.network.train()
     assert torch.equal(classifier.scores(views(2)), classifier.scores(views(2)))
-
-
-def test_predict_is_the_sorted_softmax_of_the_scores() -> None:
-    classifier = create("lenet-5", DIGITS, seed=3)
-    images = pictures(4)
-    batch = np.stack([classifier.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
-    scores = classifier.scores(torch.from_numpy(batch.copy())).double().numpy()
-    posteriors = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    for answer, row in zip(classifier.predict(images, top=3), posteriors, strict=True):
-        best = np.argsort(-row)[:3]
-        assert [name for name, _ in answer] == [DIGITS[k] for k in best]
-        assert [p for _, p in answer] == pytest.approx(row[best].tolist(), rel=1e-5)
-
-
-def test_predict_gives_no_more_than_there_are() -> None:
-    answer = create("lenet-5", ["a", "b"]).predict(pictures(1), top=5)[0]
-    assert len(answer) == 2
-    assert sum(p for _, p in answer) == pytest.approx(1)
 
 
 def test_a_file_keeps_the_scores(tmp_path: Path) -> None:
@@ -233,14 +214,6 @@ def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: 
         create(Model("broken", {"wide": 99}), ["a", "b"], context=open_context(plugins=[tmp_path]))
     with pytest.raises(UserError, match="gives 2 scores an image; 3 are wanted"):
         create(Model("broken"), ["a", "b", "c"], context=open_context(plugins=[tmp_path]))
-
-
-@pytest.mark.parametrize("image", [np.zeros((28, 28, 1), np.float32), np.zeros((28, 28, 4), np.uint8)])
-def test_predict_says_what_an_image_must_be(image: np.ndarray) -> None:
-    classifier = create("lenet-5", ["a", "b"])
-    assert classifier.predict([]) == []
-    with pytest.raises((UserError, jaxtyping.TypeCheckError), match=r"uint8|UInt8|28 x 28 x 4"):
-        classifier.predict([image])
 
 
 def test_a_classifier_describes_itself_on_a_line() -> None:

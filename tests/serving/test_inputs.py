@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from imclass.core.errors import UserError
-from imclass.serving.inputs import gather
+from imclass.serving.inputs import gather, named
 
 
 @pytest.fixture
@@ -38,8 +41,8 @@ def test_what_is_passed_over_is_counted(many: Path) -> None:
     assert other == ".: ignored 1 files that are no images by name (1 .txt): 'c.txt'"
     assert gather(["b"]).notes == ()
     (many / "text").mkdir()
-    (many / "text" / "c.ppm").touch()
-    with pytest.raises(UserError, match=r"no image files in text\ntext: ignored 1 files .*1 \.ppm"):
+    (many / "text" / "c.svg").touch()
+    with pytest.raises(UserError, match=r"no image files in text\ntext: ignored 1 files .*1 \.svg"):
         gather(["text"])
 
 
@@ -75,3 +78,32 @@ def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
 def test_what_is_not_there_is_named(named: list[str], many: Path) -> None:
     with pytest.raises(UserError, match=r"no file or folder|name at least one|a name is empty"):
         gather(named)
+
+
+class TestNamed:
+    def test_paths_folders_and_patterns(self, many: Path) -> None:
+        pairs = [("b/2.png", Path("b/2.png")), ("b/a/1.JPG", Path("b/a/1.JPG"))]
+        for images in ("b", Path("b"), ["b"], [Path("b")], iter(["b/2.png", Path("b/a/1.JPG")]), gather(["b"])):
+            assert list(named(images)) == pairs
+        assert list(named("b/*.png")) == pairs[:1]
+        assert list(named(["lost.png"])) == [("lost.png", Path("lost.png"))]  # refused by name later
+        with pytest.raises(UserError, match=r"there is no file or folder lost\.png"):
+            named("lost.png")
+
+    def test_one_image_is_one(self) -> None:
+        one: tuple[Any, ...] = (b"bytes", np.zeros((4, 5, 3), np.uint8), Image.new("L", (2, 2)))
+        for image in one:
+            ((name, found),) = named(image)
+            assert name == "image 0" and found is image
+        assert [name for name, _ in named(one)] == ["image 0", "image 1", "image 2"]
+        assert [image.shape for _, image in named(np.zeros((2, 4, 5, 3), np.uint8))] == [(4, 5, 3)] * 2
+
+    def test_pairs_bring_their_names(self) -> None:
+        pairs = [("a", b"1"), ("b", "c.png")]
+        assert list(named(pairs)) == [("a", b"1"), ("b", Path("c.png"))]
+        assert list(named({"a": b"1"}.items())) == [("a", b"1")]
+
+    @pytest.mark.parametrize("images", [None, 3, {"a": b""}])
+    def test_what_can_be_no_images_is_an_error(self, images: Any) -> None:
+        with pytest.raises(UserError, match=r"the images are .*; give a path, the bytes of an image file"):
+            named(images)

@@ -330,7 +330,7 @@ def refused() -> dict[str, tuple[bytes, Expected]]:
 
 
 def foreign() -> dict[str, bytes]:
-    """What is no image of the five formats, whatever its name."""
+    """What is no image of a format that is read, whatever its name."""
     return {
         "text.jpg": b"this is not an image\n",
         "page.jpg": b"\n<!DOCTYPE html><html><body>404 Not Found</body></html>",
@@ -340,10 +340,8 @@ def foreign() -> dict[str, bytes]:
         "postscript.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         "telescope.jpg": b"SIMPLE  =                    T / conforms".ljust(80),
         "photoshop.jpg": b"8BPS\0\1" + bytes(20),
-        "phone.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-        "new.avif": b"\0\0\0\x18ftypavif\0\0\0\0avifmif1",
-        "scan.tif": saved(picture(), "TIFF"),
-        "float.tiff": saved(picture()[:, :, 0].astype(np.float32), "TIFF"),
+        "film.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "old.ico": saved(picture()[:16, :16], "ICO", sizes=[(16, 16)]),
         "pointer.png": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
         "zeros.png": bytes(100),
     }

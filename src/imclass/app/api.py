@@ -19,8 +19,13 @@ from imclass.core.errors import UserError
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
+from imclass.evaluation.ensemble import Member
+from imclass.evaluation.score import protocols
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
+from imclass.serving.inputs import named
+from imclass.serving.predict import Prediction
+from imclass.serving.predict import predict as predictions
 from imclass.store.context import Location, open_context
 from imclass.store.store import Store
 from imclass.training.events import Consumer, Event
@@ -95,6 +100,40 @@ def load(
     It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N, mps).
     """
     return models.load(os.path.expanduser(model), open_context(store, plugins), device=str(device))
+
+
+def predict(
+    model: Location | Classifier,
+    images: Any,
+    *,
+    top: int | None = None,
+    protocol: str | None = None,
+    batch: int = 32,
+    workers: int = 0,
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+) -> Iterator[Prediction]:
+    """Yield what `model` sees in each image, in order: its `top` classes with their probabilities.
+
+    Without a number they are five, or those that the image has where it may have several labels.
+
+    `model` is what `load` takes, or what it returned. `images` is a path, a folder or a pattern; the bytes of an image
+    file; a uint8 array H W C with C of 1 or 3; a Pillow image; or any iterable of these or of pairs (name, image), such
+    as a uint8 array N H W C or a generator, from which they are taken as they are needed. `batch` images go through the
+    model at a time, decoded by `workers` threads. An image that cannot be used is a `Prediction` with `refused`.
+    Raise `UserError` for anything else that is wrong, here and not while iterating. `device` is for a model by name.
+    """
+    context = open_context(store, plugins, max_megapixels)
+    known = protocols(context)[protocol] if protocol is not None else None
+    if isinstance(model, str | Path):
+        model = models.load(os.path.expanduser(model), context, device=str(device))
+    if not isinstance(model, Classifier):
+        raise UserError(f"the model is of the type {type(model).__name__}; give its path, or what load returned")
+    member = Member(model, known)
+    member.check()
+    return predictions(member, named(images), top, batch, workers, context.most_pixels)
 
 
 def written(choices: Mapping[str, Any]) -> dict[str, Any]:

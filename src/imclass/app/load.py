@@ -2,19 +2,21 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.model_file import header_of, read_model
+from imclass.core.model_file import ModelHeader, header_of, read_model
 from imclass.core.runtime import Arithmetic, device_of
 from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
 from imclass.models.arithmetic.eager import eager
 from imclass.models.classifier import NetworkClassifier, model_file
-from imclass.models.foreign.convert import Wanted, imported
+from imclass.models.foreign.convert import Wanted, convert
 from imclass.models.foreign.published import PUBLISHED, obtained, published
 from imclass.store.context import Context
 from imclass.training import checkpoint
@@ -24,12 +26,17 @@ CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; be
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A classifier, the file that its weights are in, and what the user should know of it."""
+class Packed:
+    """What a MODEL's file holds: the file, its tensors and header, and what the user should know of it."""
 
-    classifier: Classifier
     file: Path
+    tensors: Mapping[str, Tensor]
+    header: ModelHeader
     notes: tuple[str, ...] = ()
+
+    def unpack(self, context: Context, setup: unpack.Setup = unpack.unchanged) -> Classifier:
+        """Return the classifier, on the CPU as its file has it; `setup` gives its networks another engine."""
+        return unpack.unpack(self.tensors, self.header, self.file, context, setup)
 
 
 def ignore(notes: Sequence[str]) -> None:
@@ -52,9 +59,9 @@ def load(
     def setup(classifier: NetworkClassifier) -> NetworkClassifier:
         return replace(classifier, engine=eager(classifier.network.to(place), arithmetic))
 
-    opened = open_model(model, context, setup)
-    note(opened.notes)
-    return opened.classifier
+    packed = read_packed(model, context)
+    note(packed.notes)
+    return packed.unpack(context, setup)
 
 
 def load_network(
@@ -70,23 +77,20 @@ def load_network(
     return found
 
 
-def open_model(model: str | Path, context: Context, setup: unpack.Setup = unpack.unchanged) -> Opened:
-    """Return the classifier that `model` names, on the CPU and as its file has it; `setup` gives networks an engine."""
+def read_packed(model: str | Path, context: Context) -> Packed:
+    """Return what the file of `model` holds, verified. Raise `UserError` for anything that is wrong with it."""
     check_has_weights(model)
     if is_published(model):
-        classifier = setup(open_published(str(model), context))
-        return Opened(classifier, obtained(published(str(model)), context.store))
+        return read_published(str(model), context)
     path = Path(model)
     if is_checkpoint(path):
-        return open_checkpoint(read_checkpoint(path), context, setup)
+        return in_checkpoint(read_checkpoint(path))
     if (path / "config.json").is_file() and not model_file(path).exists():
         newest, problems = Checkpoints(path / "checkpoints").newest()
         if newest is not None:
-            opened = open_checkpoint(newest, context, setup)
             weights = f"these are the weights of step {newest.record['at']['step']:,}"
-            return replace(opened, notes=(*problems, f"{path} is not finished: {weights}"))
-    file = model_file(path)
-    return Opened(unpack.unpack(*read_model(file), file, context, setup), file)
+            return replace(in_checkpoint(newest), notes=(*problems, f"{path} is not finished: {weights}"))
+    return Packed(model_file(path), *read_model(model_file(path)))
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -103,14 +107,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"{why}; name another one, or the run, whose newest whole one is then taken") from None
 
 
-def open_checkpoint(found: Checkpoint, context: Context, setup: unpack.Setup) -> Opened:
-    """Return the classifier whose weights a checkpoint holds."""
-    file = found.path / checkpoint.TENSORS
+def in_checkpoint(found: Checkpoint) -> Packed:
+    """Return what a checkpoint holds of the model."""
     if "model" not in found.record:
         raise UserError(f"{found.path} does not record its network; go on with its run")
-    header = header_of(found.record["model"], found.path)
     weights = checkpoint.without_prefix(found.tensors, checkpoint.MODEL)
-    return Opened(unpack.unpack(weights, header, file, context, setup), file)
+    return Packed(found.path / checkpoint.TENSORS, weights, header_of(found.record["model"], found.path))
 
 
 def spelling(model: str) -> str:
@@ -131,17 +133,16 @@ def check_has_weights(model: str | Path) -> None:
         raise UserError(f"{model} is a network without weights; published ones are {', '.join(own)}, or train your own")
 
 
-def open_published(model: str, context: Context) -> NetworkClassifier:
-    """The classifier that NETWORK:WEIGHTS names; what cannot be found or does not fit is a `UserError`.
+def read_published(model: str, context: Context) -> Packed:
+    """Return what NETWORK:WEIGHTS names, converted; what cannot be found or does not fit is a `UserError`.
 
     The file is taken in anew each time: that costs what reading and checking a converted copy would.
     """
     file = published(model)
     path = obtained(file, context.store, shown)
-    wanted = Wanted(
-        file.naming, CIFAR10.classes if file.classes == "cifar10" else None, inputs=file.inputs, licence=file.licence
-    )
-    return imported(path, file.network, wanted, context)[0]
+    classes = CIFAR10.classes if file.classes == "cifar10" else None
+    wanted = Wanted(file.naming, classes, inputs=file.inputs, licence=file.licence)
+    return Packed(path, *convert(path, file.network, wanted, context)[:2])
 
 
 def shown(held: int, size: int) -> None:

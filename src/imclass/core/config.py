@@ -228,6 +228,7 @@ class Training:
     device: str = "auto"  # cpu, cuda, cuda:N or mps; auto takes CUDA where there is one
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: what is fastest here and computes the same
     nonfinite: Literal["stop", "skip"] = "stop"
+    max_megapixels: Annotated[float, Above(0)] = 50.0  # of an image file; larger ones are refused
 
     def __post_init__(self) -> None:
         check(self)

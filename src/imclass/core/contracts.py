@@ -237,6 +237,8 @@ class Evaluation:
     measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats an image; all else in [0, 1]
     main: str = "top1"  # the measure that models are chosen by; higher is better
     thresholds: tuple[float, ...] = ()  # of the classes' probabilities, for several labels; none: 0.5 each
+    left_out: int = 0  # images of the split that a model was trained on, and that were not scored
+    trained_on: int = 0  # images that a model was trained on, and that were scored all the same
 
     def __repr__(self) -> str:
         """Return counts and measures on a line, without the scores."""
@@ -245,5 +247,12 @@ class Evaluation:
 
     @property
     def accounted(self) -> str:
-        kept = f"{len(self.targets):,} of {self.total:,} evaluated"
-        return f"{kept}, {len(self.refused)} refused" if self.refused else kept
+        """Return how many images were scored, refused and left out; the model was trained on those left out."""
+        parts = [f"{len(self.targets):,} of {self.total:,} evaluated"]
+        if self.trained_on:
+            parts.append(f"{self.trained_on:,} of these images that the model was trained on")
+        if self.refused:
+            parts.append(f"{len(self.refused):,} refused")
+        if self.left_out:
+            parts.append(f"{self.left_out:,} left out: the model was trained on them")
+        return ", ".join(parts)

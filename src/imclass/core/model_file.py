@@ -14,7 +14,7 @@ import torch
 from jaxtyping import UInt64
 from torch import Tensor
 
-from imclass.core.codec import from_json, to_json
+from imclass.core.codec import NO_KINDS, Kinds, from_json, to_json
 from imclass.core.config import Cut
 from imclass.core.errors import UserError
 from imclass.core.files import write
@@ -130,10 +130,10 @@ class ModelHeader:
     licence: str = ""
     format: int = FORMAT
 
-    def body_of(self, kind: type[Body], path: Path) -> Body:
+    def body_of(self, kind: type[Body], path: Path, kinds: Kinds = NO_KINDS) -> Body:
         """Return the body as a value of the dataclass `kind`; a wrong field is a `UserError` that names `path`."""
         try:
-            body: Body = from_json(kind, self.body, "body")
+            body: Body = from_json(kind, self.body, "body", kinds)
         except UserError as error:
             raise UserError(f"{path}: {error}\nThis imclass cannot read it; {writer(self.versions)}") from None
         return body

@@ -1,8 +1,7 @@
 """How an image becomes a network's input: one frozen value, stored in every model file and used by every verb alike."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,18 +18,6 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-
-def check_images(images: Any) -> None:
-    """Raise `UserError` unless they are a list of uint8 arrays H W C with pixels, of one channel or three."""
-    wanted = "it must be a uint8 array, height x width x 1 or 3 channels"
-    if not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim == 3):
-        raise UserError(f"the images are one {type(images).__name__}; give a list of them, each a uint8 array")
-    for image in images:
-        if not isinstance(image, np.ndarray):
-            raise UserError(f"an image is of the type {type(image).__name__}; {wanted}")
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or image.size == 0:
-            raise UserError(f"an image is {' x '.join(map(str, image.shape))} {image.dtype}; {wanted}")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def open_whole(data: str, context: Context, cut: Cut) -> LazySplits:
         entry = found[FOLDER]
     if path.exists() or is_path(data) or (entry.suffix and path.suffix):
         check_not_idx(path)
-        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule))
+        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule, context.most_pixels))
         return LazySplits(tuple(opened), opened.__getitem__)
     close = nearest(data, {name for name, entry in found.entries.items() if not is_for_paths(name, entry)})
     failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
@@ -77,7 +77,7 @@ def open_named(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> La
         except UserError as error:  # its files are not in the store, and perhaps the folder was meant
             raise UserError("\n".join([str(error), *folder_not_read(data, context)])) from None
 
-    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule))
+    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule, context.most_pixels))
     return LazySplits(tuple(opened), read)
 
 

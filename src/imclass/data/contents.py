@@ -10,7 +10,7 @@ from jaxtyping import UInt8, UInt64
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage
 from imclass.core.text import composed
-from imclass.data.images.decode import read
+from imclass.data.images.decode import hash_of
 from imclass.data.threads import in_order
 from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
 
@@ -42,7 +42,7 @@ def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
     """Return the stamp of a file, its SHA-256 or that of its refusal's code, and whether the digest may be kept."""
     stamp, path = file
     try:
-        digest = hashlib.sha256(read(path)).digest()
+        digest = hash_of(path)
     except BadImage as refused:
         return stamp, hashlib.sha256(refused.code.encode()).digest(), False
     return stamp, digest, is_settled(stamp, path)
@@ -66,3 +66,7 @@ def digest_of(dataset: Dataset) -> str:
     for name, label, content in sorted(zip(names, classes, dataset.contents().tolist(), strict=True)):
         total.update(f"{name}\0{label}\0{content:016x}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
+
+
+# What stands for a file that has no content: the codes of its refusals, and no bytes.
+UNREADABLE = words(hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file"))

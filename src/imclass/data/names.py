@@ -11,8 +11,10 @@ from jaxtyping import Int64
 
 from imclass.core.text import composed
 
-READ = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")
-REFUSED = ("tif", "tiff", "heic", "heif", "avif")  # images all the same: refused by name rather than passed over
+READ = (
+    *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm"),
+    *("heic", "heif"),  # with the extra `heic`; refused by name without it, rather than passed over
+)
 LITTER = frozenset(
     {
         "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",  # desktops
@@ -45,7 +47,7 @@ def is_address(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     """Return whether a file is an image by the end of its name."""
-    return PurePath(name).suffix[1:].lower() in READ + REFUSED
+    return PurePath(name).suffix[1:].lower() in READ
 
 
 def split_of(name: str) -> str | None:

@@ -20,6 +20,7 @@ class DataLocation:
     path: Path | None = None
     split_seed: int = 0
     split: Share = Share()
+    most_pixels: int | None = None  # of an image file that is decoded
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,13 +17,12 @@ from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Evaluation, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader, Provenance
-from imclass.core.preprocess import check_images
 from imclass.core.targets import AnyOf, Link
 from imclass.core.text import listed
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import ROWS, posteriors
 from imclass.models.scores import posterior, scores_of
-from imclass.models.thresholds import name_classes, probabilities
+from imclass.models.thresholds import probabilities
 
 T = TypeVar("T")
 ENSEMBLE = "ensemble"  # the kind in a model file
@@ -223,11 +222,6 @@ class Ensemble:
         scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
-    def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
-        """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
-        check_images(images)
-        return name_classes(self, self.classify(images), top)
-
 
 def prefixed(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
     """Return the entries of all mappings, with the position of its mapping before each name: "2", "2.0"."""
@@ -295,7 +289,8 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
         rows = slice(start, start + ROWS)
         some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
         scores[rows] = mean_posterior(some, weights, temperature, link).numpy()
-    return evaluation_of(first.classes, first.targets, scores, first.ids, first.total, first.refused)
+    fused = evaluation_of(first.classes, first.targets, scores, first.ids, first.total, first.refused)
+    return replace(fused, left_out=first.left_out, trained_on=first.trained_on)
 
 
 def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:

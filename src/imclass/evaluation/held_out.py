@@ -21,6 +21,7 @@ class Known:
 
     model: str
     trained: Provenance = Provenance()
+    recognises: bool = False  # the images that it was trained on, wherever they lie: `leaks` keeps them out
 
     @property
     def data(self) -> DataFacts:
@@ -34,6 +35,9 @@ class Known:
 
     def open(self, data: str, split: str, context: Context) -> Dataset:
         """Return a split of `data`, cut as the model's own data was; of other data no share of train is cut off."""
+        whole = replace(self.cut, validation=0.0)
+        if split == "all" or (split == "test" and split in open_split(data, "train", context, whole).splits):
+            return open_split(data, split, context, whole)  # a share of train is no part of it
         return open_split(data, split, context, self.cut_of(data, context))
 
     def cut_of(self, data: str, context: Context) -> Cut:
@@ -130,7 +134,8 @@ def same_images(one: Dataset, other: Dataset) -> bool:
 
 def knowledge(name: str, model: Classifier) -> list[Known]:
     """Return what the file says of each model that this one consists of."""
-    return [Known(name, trained or Provenance()) for trained in model.lineage()]
+    recognises = model.trained_on is not None
+    return [Known(name, trained or Provenance(), recognises) for trained in model.lineage()]
 
 
 def split_for_one(known: Known, data: str, split: str | None, context: Context) -> Chosen:
@@ -138,20 +143,43 @@ def split_for_one(known: Known, data: str, split: str | None, context: Context) 
     if split is not None:
         said = f"split {split} of {data}"
         chosen = known.open(data, split, context)
-        asked_for = split in ("train", "all")
+        asked_for = split in ("train", "all") and not known.recognises
         return Chosen(chosen, said + (learned(known, data, context) if asked_for else ""), data)
+    if (plain := parts_of_another(known, data, context)) is not None:
+        return plain
     first = known.open(data, "train", context)
     trained_from = known.is_at(first) or known.is_same(first)
     if first.origin.rule.startswith("hash") and not trained_from:
         every = known.open(data, "all", context)
-        return Chosen(every, f"all images of {data}, another source than the model was trained from", data)
-    held_out = next((s for s in ("test", VALIDATION) if s in first.splits), None)
+        other = "" if known.recognises else ", another source than the model was trained from"
+        return Chosen(every, f"all images of {data}{other}", data)
+    held_out = held_out_of(first)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
     said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
     if trained_from and held_out in known.trained.chosen:
         said += "; the weights were chosen on these images"
     return Chosen(known.open(data, held_out, context), said, data)
+
+
+def parts_of_another(known: Known, data: str, context: Context) -> Chosen | None:
+    """Return the held-out part of a tree with parts of its own that lies elsewhere than the model's; else `None`.
+
+    It may be a copy of the model's tree. To know that, all of its training part would have to be read, and nothing
+    depends on it, unless the part that was held out has chosen the weights.
+    """
+    whole = open_split(data, "train", context, replace(known.cut, validation=0.0))
+    if not known.recognises or known.is_at(whole) or whole.origin.rule.startswith("hash"):
+        return None
+    held_out = held_out_of(whole)
+    if held_out is None or (held_out == VALIDATION and VALIDATION in known.trained.chosen):
+        return None
+    return Chosen(known.open(data, held_out, context), f"split {held_out} of {data}", data)
+
+
+def held_out_of(training: Dataset) -> str | None:
+    """Return the split of this data that models are judged by, if there is one."""
+    return next((split for split in ("test", VALIDATION) if split in training.splits), None)
 
 
 def data_of(known: list[Known], context: Context) -> str:
@@ -180,4 +208,4 @@ def reason(known: Known, training: Dataset) -> str:
     if not known.is_at(training):  # known by its content, then
         return f"{why}; it holds the images that the model was trained from"
     changed = "; the data has changed since training, so the held-out part may not be what it was"
-    return why if known.is_same(training) else why + changed
+    return why if known.recognises or known.is_same(training) else why + changed

@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from imclass.core.contracts import Classifier, ViewProtocol
+from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.core.targets import Targets, labels_of, marks_of
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
+from imclass.evaluation.leaks import Sifted, Trained, is_published, sift
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.papers.render import net_of
@@ -51,6 +52,7 @@ class Request:
     batch: int = 256
     workers: int = 0
     strict: bool = False
+    trained: Trained = "leave-out"  # images that a model was trained on
 
     @property
     def fitting(self) -> str:
@@ -120,9 +122,25 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
         raise UserError(f"{name}: {error}") from None
 
 
-def scored(ways: Sequence[Way], chosen: Chosen, request: Request, everyone: Processes, progress: Progress) -> list[Row]:
-    """A row for each way, in one pass over the images; in processes other than the first, none."""
-    dataset = chosen.dataset
+def sifted(chosen: Chosen, request: Request) -> Sifted:
+    """Return what is scored of the images chosen: none that a model was trained on, unless these are asked for.
+
+    They are by `--split train`, and they stay in a test split that was published, which is scored as the papers did.
+    """
+    asked = request.split == "train" or is_published(chosen.dataset)
+    return sift(chosen.dataset, request.models.values(), "include" if asked else request.trained)
+
+
+def scored(
+    ways: Sequence[Way],
+    chosen: Chosen,
+    images: Sifted,
+    request: Request,
+    everyone: Processes,
+    progress: Progress,
+) -> list[Row]:
+    """Return a row for each way, in one pass over the images; in processes other than the first, none."""
+    dataset = images.dataset
     with progress(dataset.split) as report:
         members = [way.member for way in ways]
         shown = report if everyone.rank == 0 else None
@@ -130,12 +148,12 @@ def scored(ways: Sequence[Way], chosen: Chosen, request: Request, everyone: Proc
             members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
         )
     several = len({way.protocol for way in ways}) > 1
-    images = names_of(dataset, found[0]) if found else ()
+    names = names_of(dataset, found[0]) if found else ()
     rows = []
     for way, evaluation in zip(ways, found, strict=False):  # nothing is found in other processes
         name = f"{way.model}, {way.protocol}" if several else way.model
         facts = Facts((way.model,), way.tested, chosen.said, chosen.data, dataset.split)
-        rows.append(Row(name, evaluation, images, facts))
+        rows.append(Row(name, images.count(evaluation), names, facts))
     return rows
 
 
@@ -181,6 +199,7 @@ class Scored:
     rows: list[Row]
     blends: list[Blend]
     ways: list[Way]
+    dataset: Dataset | None = None  # that was scored; None where all scores were saved before
 
 
 def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list[Blend]:
@@ -222,9 +241,12 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
             check_targets(request, chosen.dataset.targets)
             if everyone.rank == 0:
                 announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
+            images = sifted(chosen, request)  # their files are hashed, which takes less than decoding them will
             if asked := request.fitting:
-                trials = scored(ways, validation_for(chosen, asked, context), request, everyone, progress)
-            rows = scored(ways, chosen, request, everyone, progress)
+                fitted = validation_for(chosen, asked, context)
+                unseen = sift(fitted.dataset, request.models.values(), "leave-out")
+                trials = scored(ways, fitted, unseen, request, everyone, progress)
+            rows = scored(ways, chosen, images, request, everyone, progress)
     if everyone.rank:
         return None
     for row in request.saved:
@@ -236,7 +258,7 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
     if request.thresholds == "fit":
         trials = [*trials, *(blend.of(trials) for blend in fused)]
         rows = [with_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
-    return Scored(rows, fused, ways)
+    return Scored(rows, fused, ways, images.dataset if ways else None)
 
 
 def with_thresholds(row: Row, trial: Row) -> Row:
@@ -244,7 +266,7 @@ def with_thresholds(row: Row, trial: Row) -> Row:
     e, judged = row.evaluation, trial.evaluation
     thresholds = fit_thresholds(judged.scores, marks_of(judged.targets, FIT))
     evaluation = evaluation_of(e.classes, e.targets, e.scores, e.ids, e.total, e.refused, thresholds)
-    return replace(row, evaluation=evaluation)
+    return replace(row, evaluation=replace(evaluation, left_out=e.left_out, trained_on=e.trained_on))
 
 
 def check_targets(request: Request, targets: Targets) -> None:

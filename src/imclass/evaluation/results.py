@@ -50,9 +50,10 @@ def names_of(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
     """Write the scores of every image and the record at `path`, or leave what was there.
 
-    The record's `total` and `refused_files` are the evaluation's own.
+    The record's counts and `refused_files` are the evaluation's own.
     """
-    told = {**record, "total": evaluation.total, "refused_files": to_json(evaluation.refused)}
+    counts = {"total": evaluation.total, "left_out": evaluation.left_out, "trained_on": evaluation.trained_on}
+    told = {**record, **counts, "refused_files": to_json(evaluation.refused)}
     told |= {"thresholds": list(evaluation.thresholds)} if evaluation.thresholds else {}
     known: dict[str, Any] = {"labels" if isinstance(evaluation.targets, OneOf) else "marks": evaluation.targets.numpy()}
     with replacing(path) as file:
@@ -134,6 +135,8 @@ def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
         raise UserError(f"it has {len(thresholds)} thresholds for {len(classes)} classes")
     targets = AnyOf(arrays["marks"]) if "marks" in arrays else OneOf(arrays["labels"])
     evaluation = evaluation_of(classes, targets, arrays["scores"], arrays["ids"], total, refused, thresholds)
+    counts = {key: from_json(int, record[key], key) for key in ("left_out", "trained_on")}
+    evaluation = dataclasses.replace(evaluation, **counts)
     return Saved(evaluation, tuple(arrays["names"].tolist()), record)
 
 

@@ -16,6 +16,8 @@ from imclass.core.text import listed, nearest
 from imclass.evaluation.ensemble import ENSEMBLE, Ensemble, EnsembleBody, Member, MemberBody
 from imclass.evaluation.score import protocols
 from imclass.models.classifier import NETWORK, NetworkClassifier, model_file, restored
+from imclass.pipelines.part import pipeline_parts
+from imclass.pipelines.pipeline import PIPELINE, Pipeline, unpack_parts
 from imclass.store.context import Context
 
 Tensors: TypeAlias = Mapping[str, Tensor]
@@ -84,13 +86,24 @@ def protocol_of(member: MemberBody, found: Found, path: Path) -> ViewProtocol | 
         raise UserError(f"{path}: {error}") from None
 
 
-UNPACKERS: Mapping[str, Unpacker] = {NETWORK: unpack_network, ENSEMBLE: unpack_ensemble}
+def unpack_pipeline(
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: Setup
+) -> Pipeline:
+    """Return a pipeline of the fitted parts that its file holds."""
+
+    def unpack_member(theirs: Tensors, inner: ModelHeader, where: Path) -> Classifier:
+        return unpack(theirs, inner, where, context, setup)
+
+    return unpack_parts(tensors, header, path, pipeline_parts(context), unpack_member)
+
+
+UNPACKERS: Mapping[str, Unpacker] = {NETWORK: unpack_network, ENSEMBLE: unpack_ensemble, PIPELINE: unpack_pipeline}
 
 
 def save(path: Path, classifier: Classifier, context: Context | None = None) -> None:
     """Write the classifier as one model file. Raise `UserError` for one that could not be read again.
 
-    It could not if the tables have no network or protocol of a name that the file would hold.
+    It could not if the tables have no network, protocol or part of a name that the file would hold.
     """
     tensors, header = classifier.pack()
     unpack(tensors, header, path, context)

@@ -26,16 +26,16 @@ from imclass.core.model_file import (
     shape,
     writer,
 )
-from imclass.core.preprocess import Preprocess, check_images
+from imclass.core.preprocess import Preprocess
 from imclass.core.tables import Found
 from imclass.core.targets import Link
 from imclass.core.text import listed
+from imclass.models.analysis.surgery import fold
 from imclass.models.arithmetic.eager import Eager
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
-from imclass.models.thresholds import name_classes
 from imclass.store.context import Context, find_in
 
 
@@ -54,6 +54,7 @@ def not_weights(name: str) -> str:
 
 
 NETWORK = "network"  # the kind in a model file
+UNBUILDABLE = (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError)  # raised for a row that cannot be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class NetworkBody:
     network: str
     row: dict[str, Any]
     preprocess: Preprocess
+    folded: bool = False  # batch norms into the layers that they follow
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class NetworkClassifier:
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
     versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that it was made with
     licence: str = ""
+    folded: bool = False
 
     def __post_init__(self) -> None:
         if not self.engine:
@@ -101,6 +104,10 @@ class NetworkClassifier:
     def with_network(self, network: Network) -> "NetworkClassifier":
         """Return the classifier of another network, with an engine as it has now."""
         return replace(self, network=network, engine=self.engine.of(network))
+
+    def fold(self) -> "NetworkClassifier":
+        """Return a classifier for inference, in which batch norms are part of the layers that they follow."""
+        return replace(self.with_network(fold(self.network)), folded=True)
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
         """Return itself, under the empty name."""
@@ -129,14 +136,9 @@ class NetworkClassifier:
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
-    def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
-        """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
-        check_images(images)
-        return name_classes(self, self.classify(images), top)
-
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file: the network's, and the images it was trained on."""
-        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess)
+        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
             kind=NETWORK,
@@ -217,7 +219,7 @@ def sketch(
     try:
         with torch.device("meta"):
             network = entry.build(row, len(classes), preprocess.w_in)
-    except (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError) as error:
+    except UNBUILDABLE as error:
         why = str(error).splitlines()[0]
         raise UserError(f"{model.network} cannot be built with {chosen(entry, row)}: {why}") from None
     check_forward(network, model.network, size, preprocess.w_in, len(classes))
@@ -270,7 +272,7 @@ def restored(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
     """The classifier with the tensors and the header that were read from `path`, which messages name."""
-    body: NetworkBody = header.body_of(NetworkBody, path)
+    body, contents = header.body_of(NetworkBody, path), contents_in(tensors, path)
     try:
         networks(context)[body.network]
     except UserError as unknown:
@@ -280,6 +282,7 @@ def restored(
         classifier = sketch(Model(body.network, body.row), header.classes, body.preprocess, context)
     except UserError as error:
         raise UserError(f"{path}: {error}\nThis imclass cannot build it; {writer(header.versions)}") from None
+    classifier = classifier.fold() if body.folded else classifier
     weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)
@@ -290,7 +293,7 @@ def restored(
         link=header.link,
         thresholds=header.thresholds,
         trained=header.trained,
-        trained_on=contents_in(tensors, path),
+        trained_on=contents,
         versions=header.versions,
         licence=header.licence,
     )

@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from imclass.core.errors import UserError
-from imclass.core.runtime import PLAIN
-from imclass.models.layers.heads import slide, spread_mean
+from imclass.models.layers.heads import penultimate, slide_head
 from imclass.models.layers.sizes import map_side, smallest
 
 Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
@@ -31,8 +29,6 @@ class Network(nn.Module):
     mean: Tensor
     std: Tensor
     side_weight = 0.3
-    arithmetic = PLAIN  # in which it is evaluated; training has its own
-    dilation = 1  # of the window that the head looks at in `dense`: above 1 in OverFeat's fine form, see surgery.py
 
     def __init__(self, size: int, w_in: int = 3) -> None:
         super().__init__()
@@ -68,7 +64,7 @@ class Network(nn.Module):
         self.check_size(images, exactly=True)
         maps = self.prepare(images)
         if not (self.training and self.sides):
-            return self.head(self.coarse(self.features(maps)))
+            return self.head(self.features(maps))
         scores = []
         for name, layer in self.features.named_children():
             maps = layer(maps)
@@ -79,9 +75,7 @@ class Network(nn.Module):
     def embed(self, images: Images) -> Float[Tensor, "N D"]:
         """The penultimate vector: what the last layer with weights sees, its mean where that is a map."""
         self.check_size(images, exactly=True)
-        last = max(i for i, layer in enumerate(self.head) if any(True for _ in layer.parameters()))
-        vector = self.head[:last](self.coarse(self.features(self.prepare(images))))
-        return vector if vector.dim() == 2 else vector.mean((2, 3))
+        return penultimate(self.head, self.features(self.prepare(images)))
 
     def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
         """The class map of larger images at the final stride: the head applied at every position of the maps.
@@ -90,17 +84,7 @@ class Network(nn.Module):
         done at stride 1. At the native size it is `forward`, as 1 x 1 maps.
         """
         self.check_size(images, exactly=False)
-        maps, dilation = self.features(self.prepare(images)), self.dilation
-        for layer in self.head:
-            if isinstance(layer, nn.Linear):
-                maps, dilation = slide(maps, layer, dilation), 1
-            elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
-                maps, dilation = spread_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
-            elif isinstance(layer, nn.BatchNorm1d):
-                maps = layer(maps.flatten(2)).view_as(maps)
-            elif not isinstance(layer, nn.Flatten):
-                maps = layer(maps)
-        return maps
+        return slide_head(self.head, self.features(self.prepare(images)))
 
     def class_tensors(self) -> Mapping[str, int]:
         """Return the names of the tensors that have an entry for each class, with the axis of these entries.
@@ -109,10 +93,6 @@ class Network(nn.Module):
         """
         heads: dict[str, nn.Module] = {"head": self.head} | {f"sides.{name}": side for name, side in self.sides.items()}
         return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}
-
-    def coarse(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C h w"]:
-        """Of maps in the fine form, those positions that the head is made for."""
-        return maps if self.dilation == 1 else maps[:, :, :: self.dilation, :: self.dilation]
 
     def check_size(self, images: Images, exactly: bool) -> None:
         """Images of a size that the network cannot take are a `UserError` that says which it can."""

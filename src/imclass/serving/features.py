@@ -10,7 +10,7 @@ from imclass.core.errors import BadImage, UserError
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.batches import to_batch
-from imclass.serving.inputs import Files, in_batches
+from imclass.serving.inputs import Files, decoded, in_batches
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,17 @@ class Features:
 
 
 def features(
-    classifier: NetworkClassifier, files: Files, layer: str | None = None, batch: int = 32, workers: int = 0
+    classifier: NetworkClassifier,
+    files: Files,
+    layer: str | None = None,
+    batch: int = 32,
+    workers: int = 0,
+    most_pixels: int | None = None,
 ) -> Features:
-    """Outputs of `layer` (by default the first convolution) as float32 N ...; a wrong name is a `UserError`."""
+    """Return outputs of `layer`, by default the first convolution, float32 N ...; a wrong name is a `UserError`."""
     name, module = find_layer(classifier.network, layer)
     outputs, paths, refused = [], [], []
-    for several in in_batches(files, batch, workers):
+    for several in in_batches(decoded(files, workers, most_pixels), batch):
         refused += [Refused(n, b.code, b.detail) for n, b in several if isinstance(b, BadImage)]
         kept = [(n, image) for n, image in several if not isinstance(image, BadImage)]
         if kept:

@@ -1,24 +1,29 @@
-"""The images a user names: files, folders and globs, in the order given."""
+"""The images a user names: files, folders and globs, in the order given; bytes, arrays and Pillow images in Python."""
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from PIL import Image as Pillow
 
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
-from imclass.data.images.decode import decode
+from imclass.data.images.decode import decode, pixels_of
 from imclass.data.names import is_address
-from imclass.data.threads import ordered
+from imclass.data.threads import in_order
 from imclass.data.walk import Walk
+
+AT_ONCE = 256 * 2**20  # bytes of decoded images held at a time, whatever the batch
+KINDS = "a path, the bytes of an image file, a uint8 array of height x width x channels, or a Pillow image"
 
 
 @dataclass(frozen=True)
 class Files:
-    """Image files, as the decoding threads walk them."""
+    """Image files, as pairs of the path that the user gave and the file."""
 
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)  # what was passed over in folders, a sentence each
@@ -26,12 +31,8 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> Image:
-        return decode(Path(self.paths[i]), self.paths[i])
-
-    def name(self, i: int) -> str:
-        """The path as the user gave it."""
-        return self.paths[i]
+    def __iter__(self) -> Iterator[tuple[str, Path]]:
+        return ((path, Path(path)) for path in self.paths)
 
 
 def gather(named: Sequence[str]) -> Files:
@@ -72,13 +73,104 @@ def stands_for(name: str) -> list[str]:
     return [str(there / match) for match in found]
 
 
-def in_batches(files: Files, batch: int, workers: int) -> Iterator[list[tuple[str, Image | BadImage]]]:
-    """Names and decoded images in order, `batch` at a time; a refused one is its `BadImage`."""
-    several: list[tuple[str, Image | BadImage]] = []
-    for name, item in zip(files.paths, ordered(files, np.arange(len(files)), workers), strict=True):
-        several.append((name, item))
-        if len(several) == batch:
+def named(images: Any) -> Iterable[tuple[str, Any]]:
+    """Return images of any kind as pairs of a name and an image; those without a name are "image 0", "image 1" ...
+
+    One path, folder or pattern stands for its files, an array of four axes for the images in it. Anything else is one
+    image, or yields images, pairs of a name and an image, or paths, of which a folder stands for the images in it.
+    Raise `UserError` for what can be none of these, and for a single path that is not there.
+    """
+    if isinstance(images, Files):
+        return images
+    if isinstance(images, str | Path):
+        return gather([os.path.expanduser(images)])
+    if isinstance(images, bytes | Pillow.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        return [("image 0", images)]
+    if not isinstance(images, Iterable) or isinstance(images, dict):
+        raise UserError(f"the images are {a_kind(images)}; give {KINDS}, or a list of these")
+    return each(images)
+
+
+def each(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield a name and an image for each item; a folder stands for the images in it."""
+    for i, item in enumerate(images):
+        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+            name, image = item
+            yield name, Path(image) if isinstance(image, str) else image
+        elif isinstance(item, str | Path):
+            path = os.path.expanduser(item)
+            if not os.path.isdir(path):
+                yield str(item), Path(path)
+                continue
+            walk = Walk(Path(path))
+            yield from ((str(walk.root / file), walk.root / file) for file in walk.images())
+        else:
+            yield f"image {i}", item
+
+
+def loaded(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the items with Pillow images decoded: one of them may come several times, and threads would share it."""
+    for name, source in images:
+        if not isinstance(source, Pillow.Image):
+            yield name, source
+            continue
+        try:
+            source.load()
+            yield name, source
+        except Exception as error:  # decoders raise whatever they like
+            yield name, BadImage("damaged", name, f"the image cannot be decoded: {error}")
+
+
+def image_of(source: Any, name: str, most_pixels: int | None = None) -> Image:
+    """Return the pixels of an image of any kind, which messages call `name`; `BadImage` for what cannot be used."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode(bytes(source), name, most_pixels)
+    if isinstance(source, str | Path):
+        return decode(Path(source), name, most_pixels)
+    if isinstance(source, Pillow.Image):
+        return pixels_of(source, name, most_pixels)
+    if not isinstance(source, np.ndarray):
+        raise BadImage("no-image", name, f"this is {a_kind(source)}; give {KINDS}")
+    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (1, 3) or source.size == 0:
+        shape = " x ".join(map(str, source.shape)) or "a single value"
+        wanted = "it must be uint8, height x width x 1 or 3 channels"
+        raise BadImage("no-image", name, f"the array is {shape} of {source.dtype}; {wanted}")
+    return source
+
+
+def a_kind(value: Any) -> str:
+    """Return what a value is, such as "of the type list"."""
+    return "nothing" if value is None else f"of the type {type(value).__name__}"
+
+
+Named: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its pixels or why it is refused
+
+
+def decoded(
+    images: Iterable[tuple[str, Any]], workers: int, most_pixels: int | None = None
+) -> Generator[Named, None, None]:
+    """Yield names and decoded images in order; a refused one is its `BadImage`."""
+
+    def look(item: tuple[str, Any]) -> Named:
+        name, source = item
+        try:
+            return name, source if isinstance(source, BadImage) else image_of(source, name, most_pixels)
+        except BadImage as refused:
+            # A new one: the traceback of this one would keep the file's bytes in memory.
+            return name, BadImage(refused.code, refused.path, refused.detail)
+
+    return in_order(look, loaded(images), workers, ahead=4 * workers)
+
+
+def in_batches(items: Iterable[Named], batch: int) -> Iterator[list[Named]]:
+    """Yield the items at most `batch` at a time, and fewer where the images are large."""
+    several: list[Named] = []
+    held = 0
+    for item in items:
+        several.append(item)
+        held += 0 if isinstance(item[1], BadImage) else item[1].nbytes
+        if len(several) == batch or held >= AT_ONCE:
             yield several
-            several = []
+            several, held = [], 0
     if several:
         yield several

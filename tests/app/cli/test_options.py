@@ -43,6 +43,7 @@ OTHERS = {
     "save-every": "9",
     "keep": "4",
     "nonfinite": "skip",
+    "max-megapixels": "60.5",
     "keep-checkpoints": "--keep-checkpoints",
     "strict": "--strict",
     "plugins-changed": "--plugins-changed",

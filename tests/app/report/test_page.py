@@ -545,7 +545,7 @@ def test_evaluate_says_every_name_in_json_as_it_is(hostile: Path, capsys: pytest
     for model, more, classes in ((hostile / "run", [], names), (hostile / "raw.safetensors", words, PAYLOADS)):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(hostile)
-            assert main(["evaluate", str(model), *(more or ["--json"])]) == 1
+            assert main(["evaluate", str(model), *(more or ["--json", "--trained", "include"])]) == 1
         out = capsys.readouterr().out
         assert {row["class"] for row in json.loads(out)["per_class"]} == set(classes)
         assert all(c.isprintable() or c == "\n" for c in out)

@@ -20,7 +20,7 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # come with scikit-i
 A_CLASS = 50
 KINDS = (
     "cut at 50 %.jpg", "cut at 90 %.png", "cut at 10 %.gif", "empty.jpg", "text.jpg", "page.jpg", "huge.png",
-    "huge.jpg", "no frame.jpg", "scan.tif",
+    "huge.jpg", "no frame.jpg", "one byte.jpg",
 )  # fmt: skip
 TRAIN = ["train", "mnist-lenet", "--preprocess.colour", "rgb", "--epochs", "2", "--batch", "32", "--workers", "2"]
 
@@ -99,7 +99,7 @@ def test_counts_add_up(run: Path, tree: Path, bad: set[str]) -> None:
 
 
 def test_evaluation_names_them_all(run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = record(capsys, "evaluate", str(run), "--split", "all", "--workers", "2")
+    told = record(capsys, "evaluate", str(run), "--split", "all", "--trained", "include", "--workers", "2")
     assert (told["evaluated"], told["refused"], told["total"]) == (200, 20, 220)
     assert {entry["path"] for entry in told["refused_files"]} == bad
     assert sum(map(sum, told["confusion"])) == 200

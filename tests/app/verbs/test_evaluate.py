@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+import imclass
 from imclass.app.api import load as load_any
 from imclass.app.cli.main import main
 from imclass.core.config import Cut, Model
@@ -239,13 +240,11 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     told(capsys, *MODELS, *PETS, "--protocol", "flip", "--save", "fused.safetensors")
     found = load_any("fused.safetensors")
     assert isinstance(found, Ensemble)
-    image = picture(1, side=30)
     capsys.readouterr()
     assert main(["predict", "fused.safetensors", "pets/test/cat/000.png", "--json"]) == 0
     classes = json.loads(capsys.readouterr().out)[0]["classes"]
-    with Image.open("pets/test/cat/000.png") as opened:
-        assert [(c["class"], c["probability"]) for c in classes] == found.predict([np.asarray(opened)])[0]
-    assert len(found.predict([image])[0]) == 2
+    (again,) = imclass.predict(found, "pets/test/cat/000.png")
+    assert tuple((c["class"], c["probability"]) for c in classes) == again.classes
     assert main(["info", "fused.safetensors", "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     members = about["body"]["members"]
@@ -254,7 +253,7 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
     assert "fused.safetensors is not one network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
-    assert "fused.safetensors: the model is not one network and takes no protocol" in capsys.readouterr().err
+    assert "the model is not one network and takes no protocol" in capsys.readouterr().err
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import imclass
 from imclass.app.cli.main import main
 from imclass.app.verbs.predict import as_csv
 from imclass.core.text import harmless, printable
-from imclass.data.images.decode import decode
 from imclass.models.classifier import load
 from imclass.serving.predict import Prediction
 from tests.support.small import lock, picture, tree, untrained
@@ -79,7 +79,8 @@ def test_probabilities_are_those_of_the_api(model: Path, pets: Path, capsys: pyt
     assert len(found) == 8
     loaded = load(model)
     for record in found:
-        (expected,) = loaded.predict([decode(Path(record["path"]))])
+        (found_alone,) = imclass.predict(loaded, record["path"])
+        expected = found_alone.classes
         assert [c["class"] for c in record["classes"]] == [name for name, _ in expected]
         probabilities = [c["probability"] for c in record["classes"]]
         assert probabilities == pytest.approx([p for _, p in expected], rel=1e-5)
@@ -119,10 +120,10 @@ def test_what_is_passed_over_is_said_and_a_locked_folder_is_refused(
     model: Path, pets: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pets / "bird").symlink_to(pets / "cat")
-    (pets / "notes.ppm").touch()
+    (pets / "notes.svg").touch()
     assert len(records(capsys, str(model), "pets")) == 12
     assert main(["predict", str(model), "pets", "--json"]) == 0
-    assert "note: pets: ignored 1 files that are no images by name (1 .ppm): 'notes.ppm'" in capsys.readouterr().err
+    assert "note: pets: ignored 1 files that are no images by name (1 .svg): 'notes.svg'" in capsys.readouterr().err
     lock(monkeypatch, "dog")
     found = records(capsys, str(model), "pets", code=1)
     assert [r["path"] for r in found if "refused" in r] == ["pets/dog"] and len(found) == 9

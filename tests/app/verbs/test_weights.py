@@ -13,11 +13,19 @@ from PIL import Image
 
 from imclass.app import load as opened
 from imclass.app.cli.main import main
+from imclass.core.config import Model
+from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.core.model_file import tensors_digest
-from imclass.models.classifier import NetworkClassifier, create, load
+from imclass.core.model_file import Provenance, save_model, tensors_digest
+from imclass.evaluation.results import read_scores
+from imclass.evaluation.unpack import load as load_any
+from imclass.models.analysis.surgery import batch_norms
+from imclass.models.classifier import NetworkClassifier, create, load, networks
 from imclass.models.foreign import published
 from imclass.models.foreign.export import exported
+from tests.support.narrow import narrow, trained
+from tests.support.small import tree
+from tests.support.tolerance import assert_near
 
 NET = "resnet-cifar-20"
 
@@ -33,8 +41,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def published_row() -> Any:
     """The network with the row that akamaster's weights want."""
-    from imclass.core.config import Model
-
     return Model(NET, {"zeros": "both"})
 
 
@@ -233,3 +239,65 @@ def test_help_does_not_import_torch(capsys: pytest.CaptureFixture[str]) -> None:
     code += "assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "--as NETWORK" in done.stdout and "--from LIBRARY" in done.stdout
+
+
+@pytest.fixture
+def normed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand beside photos and a model with batch norms that have seen some training."""
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets" / "test", per_class=4, side=40)
+    tree(tmp_path / "pets" / "train", per_class=2, side=40)
+    found = create(Model("vgg-bn-drop", narrow(networks()["vgg-bn-drop"])), ("cat", "dog"))
+    trained(found.network)
+    known = Provenance(chosen="last step")
+    replace(found, trained=known, trained_on=np.arange(3, dtype=np.uint64), licence="CC0").save(
+        tmp_path / "m.safetensors"
+    )
+    return tmp_path
+
+
+def test_a_folded_model_is_saved_and_read_back_with_the_same_scores(
+    normed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
+    assert said == "f.safetensors: 14 of 14 batch norms folded\n"
+    original, folded = load("m.safetensors"), load("f.safetensors")
+    assert folded.folded and not original.folded and batch_norms(folded.network) == ()
+    assert (folded.trained, folded.licence) == (original.trained, "CC0")
+    assert folded.trained_on is not None and folded.trained_on.tolist() == [0, 1, 2]
+    scores = []
+    for model in ("m.safetensors", "f.safetensors"):
+        for protocol in ("center", "dense"):
+            words = ("--data", "pets", "--protocol", protocol, "--workers", "0", "--save-scores", f"{protocol}.npz")
+            assert main(["evaluate", model, *words]) == 0
+            scores.append(read_scores(Path(f"{protocol}.npz")).evaluation.scores)
+            Path(f"{protocol}.npz").unlink()
+    assert_near(scores[2], scores[0])
+    assert_near(scores[3], scores[1])
+    assert json.loads(run(capsys, "info", "f.safetensors", "--json"))["body"]["folded"] is True
+
+
+def test_a_folded_model_may_be_a_member(normed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
+    run(capsys, "evaluate", "m.safetensors", "f.safetensors", "--data", "pets", "--save", "both.safetensors")
+    members = load_any("both.safetensors").networks()
+    assert [len(batch_norms(member.network)) for member in members.values()] == [14, 0]
+
+
+def test_the_tensors_of_a_folded_network_are_not_those_of_its_row(normed: Path) -> None:
+    """The twin: if the body did not say that it is folded, the file could not be read."""
+    tensors, header = load("m.safetensors").fold().pack()
+    save_model(normed / "x.safetensors", tensors, replace(header, body=header.body | {"folded": False}))
+    with pytest.raises(UserError, match="the file was written for another network"):
+        load("x.safetensors")
+
+
+def test_what_cannot_be_folded_or_begun_from_is_told(normed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
+    assert "has no batch norm, so there is nothing to fold" in run(
+        capsys, "weights", "fold", "f.safetensors", "--out", "g.safetensors", code=2
+    )
+    assert "imclass weights fold needs --out FILE" in run(capsys, "weights", "fold", "m.safetensors", code=2)
+    words = ("train", "folder", "--data", "pets", "--init", "f.safetensors", "--dry-run")
+    assert "--init f.safetensors is folded for inference and cannot be trained" in run(capsys, *words, code=2)
+    assert not Path("g.safetensors").exists()

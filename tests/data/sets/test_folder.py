@@ -334,8 +334,8 @@ class TestMistakes:
         assert "no images in the class folders 'c', 'd'" in said and "only other files (1 .txt): what is read" in said
 
     def test_classes_of_a_kind_that_is_not_read(self, tmp_path: Path) -> None:
-        tree(tmp_path, "train/a/1.ppm", "train/a/2.ppm", "train/b/1.PPM", "test/a/1.ppm", "notes.md")
-        assert "only other files (3 .ppm): what is read is jpg, jpeg, jpe, jfif, png" in message(tmp_path)
+        tree(tmp_path, "train/a/1.svg", "train/a/2.svg", "train/b/1.SVG", "test/a/1.svg", "notes.md")
+        assert "only other files (3 .svg): what is read is jpg, jpeg, jpe, jfif, png" in message(tmp_path)
 
     def test_empty_class_in_training(self, tmp_path: Path) -> None:
         tree(tmp_path, *numbered("train/a", "train/b", "test/a"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from imclass.models.entry import NetworkEntry
 from imclass.models.foreign import convert, export
 from imclass.models.foreign.convert import Wanted, imported
 from imclass.models.foreign.export import Record, exported, record_in, write_export
+from imclass.models.foreign.readers import RECORD
 from tests.support.foreign_weights import TEN, akamaster_state
 from tests.support.narrow import narrow, trained
 from tests.support.tolerance import assert_near, near
@@ -146,9 +148,12 @@ def test_choices_win_over_the_record(tmp_path: Path) -> None:
     '"inputs": {}}', '{"network": "lenet-5", "row": {}, "classes": ["a", "a"], "inputs": {}}',
     '{"network": "lenet-5", "row": {"size": -5}, "classes": ["a", "b"], "inputs": {}}'],
 )  # fmt: skip
-def test_a_record_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"a\.pth: what the export says of its model cannot be read"):
-        record_in(text, Path("a.pth"), "lenet-5")
+def test_a_record_that_cannot_be_is_refused(text: str, tmp_path: Path) -> None:
+    state = create("lenet-5", TEN).network.state_dict()
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file({name: tensor for name, tensor in state.items()}, path, {RECORD: text})
+    with pytest.raises(UserError, match=r"a\.safetensors: what the export says of its model cannot be read"):
+        imported(path, "lenet-5", Wanted())
 
 
 def test_the_record_of_another_network_says_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What `weights` does to files: foreign ones are imported and verified, models are exported."""
+"""What `weights` does to files: foreign ones are imported and verified, models are exported and folded."""
 # Tested in tests/app/verbs/test_weights.py
 
 import json
@@ -17,6 +17,7 @@ from imclass.core.files import replacing
 from imclass.core.runtime import versions
 from imclass.core.text import listed, printable
 from imclass.data.sets.cifar import CIFAR10
+from imclass.models.analysis.surgery import batch_norms
 from imclass.models.classifier import networks
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.foreign.convert import Wanted, fitted, imported, told
@@ -37,11 +38,11 @@ class Outcome:
 
 
 def act(own: Weights) -> Outcome:
-    """Import, verify or export, as the words say."""
+    """Import, verify, export or fold, as the words say."""
     if own.file is None:
-        what = "MODEL" if own.what == "export" else "FILE"
+        what = "MODEL" if own.what in ("export", "fold") else "FILE"
         raise UserError(f"name the {what.lower()}: imclass weights {own.what} {what}")
-    return {"import": take_in, "verify": verify, "export": give_out}[str(own.what)](
+    return {"import": take_in, "verify": verify, "export": give_out, "fold": write_folded}[str(own.what)](
         own, own.file, context_of(own.common)
     )
 
@@ -84,6 +85,21 @@ def give_out(own: Weights, model: str, context: Context) -> Outcome:
         f"{inputs.unit}, {order}, must be normalised by mean {rounded(inputs.mean)}, std {rounded(inputs.std)}"
     )
     return Outcome(record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text)
+
+
+def write_folded(own: Weights, model: str, context: Context) -> Outcome:
+    """Write a model without the batch norms that can be made part of the layers before them."""
+    out = required(own.out, "--out FILE", own)
+    check_target(out, "--out", ".safetensors")
+    classifier = load_network(model, context, note=say)
+    folded = classifier.fold()
+    before, after = (len(batch_norms(each.network)) for each in (classifier, folded))
+    if before == after:
+        why = "no batch norm that follows a convolution or a fully connected layer" if before else "no batch norm"
+        raise UserError(f"{model}: {classifier.name} has {why}, so there is nothing to fold; use it as it is")
+    replace(folded, versions=versions()).save(out)
+    record = {"model": str(out), "network": classifier.name, "folded": before - after, "left": after}
+    return Outcome(record, f"{printable(str(out))}: {before - after:,} of {before:,} batch norms folded")
 
 
 def rounded(values: Sequence[float]) -> list[float]:

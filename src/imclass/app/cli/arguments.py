@@ -67,6 +67,9 @@ class Evaluate:
     """a data set's name or a folder with one folder per class (default: what the model was trained from)"""
     split: Name = None
     """train, validation, test or all (default: the held-out part; all of a folder that the model has not seen)"""
+    trained: Literal["leave-out", "include"] = "leave-out"
+    """images that a MODEL was trained on, wherever they now lie, are left out of its score and counted, or included;
+    they are included in --split train, and in a test split as it was published"""
     protocol: Names = None
     """how an image is looked at: center, tencrop, dense ... (default: as the model was trained); several, with commas
     between, are scored in one pass over the images"""
@@ -87,6 +90,8 @@ class Evaluate:
     table_format: Literal["text", "markdown", "csv"] = "text"
     changed: int = 0
     """name so many of the images whose class ranks differently in the last row than in the first"""
+    mistakes: File = None
+    """write every image that the last row took for another class into this .csv or .html file; a page shows them"""
     plot: File = None
     """draw the confusion matrix into this PNG file"""
     reliability: File = None
@@ -102,6 +107,8 @@ class Evaluate:
     """decoding threads"""
     strict: bool = False
     """a refused image is an error"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -128,6 +135,8 @@ class Compare:
     """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -148,6 +157,8 @@ class Predict:
     """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -169,6 +180,8 @@ class Features:
     """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -243,6 +256,8 @@ class Data:
     """decides which images of a folder without train/ are held out"""
     workers: int = 2
     """decoding threads"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
     common: OmitArgPrefixes[Common] = Common()
 
 
@@ -250,12 +265,13 @@ class Data:
 class Weights:
     """Weights of other libraries: the published ones there are; `weights import FILE --as NETWORK --out MODEL` makes a
     model file of one, `weights verify FILE --as NETWORK` says how it fits, `weights export MODEL --format LIBRARY --out
-    FILE` writes a state dict that the library loads."""
+    FILE` writes a state dict that the library loads, `weights fold MODEL --out FILE` a model with batch norms in the
+    layers before them."""
 
     what: Positional[Entry] = None
-    """a published file (NETWORK:WEIGHTS), or import, verify, export"""
+    """a published file (NETWORK:WEIGHTS), or import, verify, export, fold"""
     file: Positional[Entry] = None
-    """.safetensors, .npz, .pth, .pt or .th; export: a MODEL"""
+    """.safetensors, .npz, .pth, .pt or .th; export, fold: a MODEL"""
     as_: Annotated[str | None, arg(name="as", metavar="NETWORK", help_behavior_hint="")] = None
     """the network that the weights are of"""
     out: File = None

@@ -11,9 +11,9 @@ from imclass.store.context import Context, open_context
 from imclass.store.store import open_store
 
 
-def context_of(common: Common) -> Context:
-    """Return the context that the options name: the store, and the plugins."""
-    return open_context(open_store(common.store, common.offline), common.plugins)
+def context_of(common: Common, max_megapixels: float | None = None) -> Context:
+    """Return the context that the options name: the store, the plugins, and the largest image."""
+    return open_context(open_store(common.store, common.offline), common.plugins, max_megapixels)
 
 
 def check_workers(workers: int) -> None:

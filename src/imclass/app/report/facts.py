@@ -31,7 +31,7 @@ from imclass.evaluation.score import evaluate
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier, resolve
 from imclass.models.views.batches import to_batch
-from imclass.store.context import Context
+from imclass.store.context import Context, pixels_in
 from imclass.store.store import Store
 from imclass.training.kinds import kinds_in
 
@@ -177,6 +177,7 @@ def check_finished(run: Run) -> None:
 
 def opened(training: Training, trained: Provenance, context: Context) -> tuple[dict[str, Dataset], str]:
     """The splits of the data, by name; or none, and why."""
+    context = replace(context, most_pixels=pixels_in(training.max_megapixels))
     try:
         found = open_splits(training.data, context, training.cut)
         return {name: found[name] for name in (trained.data.splits if trained.data else ()) if name in found}, ""

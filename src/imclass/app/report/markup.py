@@ -5,15 +5,18 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Sequence
+from importlib import resources
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from imclass.core.runtime import versions
 from imclass.core.text import printable, shortened
 
 VOID = ("br", "img", "meta")  # elements that have no end tag
 CRISP = 64  # pixels a side up to which a picture is shown enlarged, each of its pixels a sharp square
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 LARGEST = 1024  # pixels a side of any embedded picture
 
 
@@ -21,6 +24,24 @@ class Html(str):
     """Markup that is safe as it stands. Only `escaped` and `element` make it, and the package's own literals."""
 
     __slots__ = ()
+
+
+def document(title: str, *body: str) -> Html:
+    """Return a whole HTML file that needs and runs nothing else."""
+    style = Html(resources.files("imclass.app.report").joinpath("report.css").read_text("utf-8"))
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        GENERATOR,
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("style", style),
+    )
+    end = f"Written by imclass {versions()['imclass']}. This page holds all it shows."
+    whole = element("html", head, element("body", element("main", *body, element("footer", end))), lang="en")
+    return Html(f"<!DOCTYPE html>\n{whole}\n")
 
 
 def escaped(text: str) -> Html:
@@ -82,3 +103,6 @@ def encoded(image: Image.Image) -> tuple[str, bytes]:
     image.thumbnail((LARGEST, LARGEST))
     image.save(file, "JPEG", quality=90)
     return "jpeg", file.getvalue()
+
+
+GENERATOR = element("meta", name="generator", content="imclass")

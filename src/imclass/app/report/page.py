@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from importlib import resources
 
 import numpy as np
 from jaxtyping import Int64
@@ -12,20 +11,16 @@ from imclass.app.draw.curves import SPLITS, panels
 from imclass.app.report.background import configuration, data, environment, time
 from imclass.app.report.facts import Material, Mistake, Score
 from imclass.app.report.figures import confusion, figure
-from imclass.app.report.markup import Html, element, facts, name, picture, table, together
+from imclass.app.report.markup import Html, document, element, facts, name, picture, table, together
 from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
 from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
-from imclass.core.runtime import versions
 from imclass.core.targets import OneOf
 from imclass.core.text import columns, percent
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.measures.single_label import most_confused, per_class
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-GENERATOR = element("meta", name="generator", content="imclass")
 
 
 def page(material: Material) -> Html:
@@ -33,22 +28,9 @@ def page(material: Material) -> Html:
     title = f"{material.training.model.network} on {material.data}"
     told = [(id_, heading, said) for id_, heading, said in sections(material) if said]
     links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in told]
-    style = Html(resources.files("imclass.app.report").joinpath("report.css").read_text("utf-8"))
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        GENERATOR,
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", style),
-    )
     body = [headline(material), element("nav", together(links, " "))]
     body += [element("section", element("h2", heading), said, id=id_) for id_, heading, said in told]
-    end = f"Written by imclass {versions()['imclass']}. This page holds all it shows."
-    whole = element("html", head, element("body", element("main", *body, element("footer", end))), lang="en")
-    return Html(f"<!DOCTYPE html>\n{whole}\n")
+    return document(title, *body)
 
 
 def sections(m: Material) -> list[tuple[str, str, Html]]:

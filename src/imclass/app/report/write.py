@@ -4,7 +4,8 @@
 from pathlib import Path
 
 from imclass.app.report.facts import gather
-from imclass.app.report.page import GENERATOR, page
+from imclass.app.report.markup import GENERATOR
+from imclass.app.report.page import page
 from imclass.app.runs.directory import Run
 from imclass.core.files import begins, write
 from imclass.store.context import Context

@@ -60,6 +60,8 @@ def open_init(training: Training, context: Context) -> InitModel | None:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
         raise UserError(f"--init: {error}") from None
+    if classifier.folded:
+        raise UserError(f"--init {name} is folded for inference and cannot be trained; name the model it was made from")
     digest = tensors_digest(classifier.network.state_dict())
     if training.init_digest not in ("", digest):
         raise UserError(

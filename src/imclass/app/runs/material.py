@@ -20,6 +20,7 @@ from imclass.core.model_file import DataFacts
 from imclass.data.catalog import folder_not_read, open_splits, sources, spelled, take
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
+from imclass.evaluation.leaks import in_training
 from imclass.models.classifier import networks
 from imclass.store.context import Context
 from imclass.training.kinds import kinds_in
@@ -56,6 +57,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     check_data(config, splits)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
+    shared = in_training(train, tuple(held_out.values()))
     origin = train.origin
     facts = DataFacts(
         name=origin.name,
@@ -68,7 +70,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
         licence=origin.licence,
         notes=origin.notes,
     )
-    notes = (*unread, *train.origin.notes, *notes, *batches, *objectives)
+    notes = (*unread, *train.origin.notes, *notes, *batches, *objectives, *shared)
     return config, TrainingData(train, held_out, facts, notes)
 
 

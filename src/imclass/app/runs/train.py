@@ -23,7 +23,7 @@ from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
 from imclass.models.rates import layer_rates
 from imclass.models.views.batches import views_at_once
-from imclass.store.context import Context
+from imclass.store.context import Context, pixels_in
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.keeper import Keeper
@@ -76,6 +76,7 @@ def prepare(
 
     `dry` writes nothing. `given` are the keys of the config that the user set: only a recipe's values may give way.
     """
+    context = replace(context, most_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kinds_in(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)

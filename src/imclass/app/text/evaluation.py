@@ -188,6 +188,8 @@ def counts_record(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "evaluated": len(evaluation.targets),
         "refused": len(evaluation.refused),
+        "left_out": evaluation.left_out,
+        "trained_on": evaluation.trained_on,
         "total": evaluation.total,
         "refused_files": to_json(evaluation.refused),
     }

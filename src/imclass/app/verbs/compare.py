@@ -35,7 +35,7 @@ def compared(own: Compare) -> Told | None:
         workers=own.workers,
         common=own.common,
     )
-    context = context_of(own.common)
+    context = context_of(own.common, own.max_megapixels)
     check(asked, context)
     request = replace(requested(asked, context), of_one_label={"a comparison": BOTH})
     result = perform(request, context, own.device)

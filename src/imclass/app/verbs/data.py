@@ -29,4 +29,4 @@ def run(own: Data) -> int:
         return answer(listing("data", own.common, datasets), own.what, "data set", own.common, ACTS)
     from imclass.app.acts.data import act
 
-    return act(own, context_of(own.common))
+    return act(own, context_of(own.common, own.max_megapixels))

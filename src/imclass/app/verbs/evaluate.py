@@ -14,6 +14,7 @@ from imclass.app.draw.canvas import is_drawn
 from imclass.app.draw.confusion import confusion_png
 from imclass.app.draw.reliability import reliability_png
 from imclass.app.load import load
+from imclass.app.report.mistakes import KINDS, is_mistakes, write_mistakes
 from imclass.app.runs.progress import counting
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
@@ -41,6 +42,7 @@ def evaluate(own: Evaluate, context: Context) -> Scored | None:
 def told_of(own: Evaluate, result: Scored) -> Told:
     """The last row in full and all rows in short, or the paper's table that was asked for."""
     last = result.rows[-1].evaluation
+    say(result.dataset.origin.notes if result.dataset else ())
     if own.table is None:
         return Told(record(own, result), text(own, result), bool(last.refused))
     table = paper_table(own.table, own, result)
@@ -54,9 +56,12 @@ def check(own: Evaluate, context: Context) -> None:
     need(own.changed >= 0, "changed", own.changed, "0 or more images")
     check_target(own.plot, "--plot", ".png", is_drawn)
     check_target(own.reliability, "--reliability", ".png", is_drawn)
+    if own.mistakes is not None:
+        need(own.mistakes.suffix.lower() in KINDS, "mistakes", own.mistakes, "a file whose name ends in .csv or .html")
+        check_target(own.mistakes, "--mistakes", ours=is_mistakes)
     check_target(own.save, "--save", ".safetensors")
     check_target(own.save_scores, "--save-scores", ".npz", is_scores)
-    given = [*own.models, *filter(None, (own.plot, own.reliability, own.save, own.save_scores))]
+    given = [*own.models, *filter(None, (own.plot, own.reliability, own.save, own.save_scores, own.mistakes))]
     places = [model_file(path).resolve() for path in given]
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
     if twice is not None and own.models.count(twice) < 2:
@@ -79,7 +84,7 @@ def requested(own: Evaluate, context: Context) -> Request:
         raise UserError(f"{twice[0]} is named twice; name each model once")
     saved = [path for path in own.models if is_scores(path)]
     single = {"--changed": own.changed, "--plot": own.plot, "--reliability": own.reliability, "--table": own.table}
-    single["--temperature"] = own.temperature
+    single |= {"--mistakes": own.mistakes, "--temperature": own.temperature}
     arithmetic = Arithmetic(own.precision, "nhwc")
     request = Request(
         models={
@@ -98,6 +103,7 @@ def requested(own: Evaluate, context: Context) -> Request:
         batch=own.batch,
         workers=own.workers,
         strict=own.strict,
+        trained=own.trained,
     )
     check_saved(request, own.save)
     return request
@@ -136,6 +142,8 @@ def write_files(own: Evaluate, result: Scored, context: Context) -> None:
         confusion_png(tables.matrix(evaluation), evaluation.classes, own.plot)
     if own.reliability:
         reliability_png(reliability(evaluation.scores, labels_of(evaluation.targets, "--reliability")), own.reliability)
+    if own.mistakes:
+        write_mistakes(own.mistakes, last, result.dataset, own.workers)
     if own.save_scores:
         for path, row in zip(score_files(own.save_scores, result.rows), result.rows, strict=True):
             save_scores(path, row.evaluation, row.images, to_json(row.facts))
@@ -184,11 +192,11 @@ def text(own: Evaluate, result: Scored) -> str:
 
 def paper_table(name: str, own: Evaluate, result: Scored) -> str:
     """The table of a paper with our rows in it."""
-    facts = [row.facts for row in result.rows]
-    measured = [
-        papers.as_measured(row.evaluation, f.tested, f"{f.data} {f.split}")
-        for row, f in zip(result.rows, facts, strict=True)
-    ]
+    measured = []
+    for row in result.rows:
+        where = f"{row.facts.data} {row.facts.split}"
+        seen = ", which the model was trained on" if row.evaluation.trained_on else ""
+        measured.append(papers.as_measured(row.evaluation, row.facts.tested, where + seen))
     return papers.render(name, measured, own.table_format)
 
 
@@ -204,7 +212,7 @@ def row_table(rows: Sequence[Row]) -> str:
 
 def run(own: Evaluate) -> int:
     """Score models on a split, alone and fused."""
-    context = context_of(own.common)
+    context = context_of(own.common, own.max_megapixels)
     result = evaluate(own, context)
     try:
         return tell(told_of(own, result) if result else None, own.common)

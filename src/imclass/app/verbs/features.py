@@ -25,8 +25,9 @@ def run(own: Features) -> int:
     check_target(own.grid, "--grid", ".png", is_drawn)
     files = gather(own.paths)
     say(files.notes)
-    classifier = load_network(own.model, context_of(own.common), own.device, say)
-    found = features(classifier, files, own.layer, workers=own.workers)
+    context = context_of(own.common, own.max_megapixels)
+    classifier = load_network(own.model, context, own.device, say)
+    found = features(classifier, files, own.layer, workers=own.workers, most_pixels=context.most_pixels)
     for refused in found.refused:
         print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
     picture = grid(maps(found)) if own.grid else None

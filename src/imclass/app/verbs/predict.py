@@ -5,42 +5,38 @@ import io
 import sys
 from typing import Any
 
+from imclass.app.api import predict
 from imclass.app.cli.answer import say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Predict
 from imclass.app.cli.checks import check_workers, context_of
 from imclass.app.load import load
 from imclass.core.errors import UserError
 from imclass.core.text import harmless, printable
-from imclass.evaluation.request import member_of
-from imclass.evaluation.score import protocols
 from imclass.serving.inputs import gather
 from imclass.serving.predict import Prediction
-from imclass.serving.predict import predict as predictions
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as a JSON object: `path` and `classes`, or `path` and `refused`."""
+    """Return a prediction as a JSON object: `path` and `classes`, or `path` and `refused`."""
     if prediction.refused:
-        return {
-            "path": prediction.path,
-            "refused": {"code": prediction.refused.code, "detail": prediction.refused.detail},
-        }
-    return {"path": prediction.path, "classes": [{"class": c, "probability": p} for c, p in prediction.classes]}
+        refused = {"code": prediction.refused.code, "detail": prediction.refused.detail}
+        return {"path": prediction.name, "refused": refused}
+    return {"path": prediction.name, "classes": [{"class": c, "probability": p} for c, p in prediction.classes]}
 
 
 def as_csv(prediction: Prediction) -> str:
-    """Lines `path,rank,class,probability`; what a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Return lines `path,rank,class,probability`; a formula in a name gets a leading apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
     for rank, (name, probability) in enumerate(prediction.classes, 1):
-        writer.writerow([harmless(prediction.path), rank, harmless(name), round(probability, 6)])
+        writer.writerow([harmless(prediction.name), rank, harmless(name), round(probability, 6)])
     return text.getvalue()
 
 
 def as_table(prediction: Prediction) -> str:
-    """The path, then its classes: "  98.31 %  seven"."""
+    """Return the path, then its classes: "  98.31 %  seven"."""
     lines = [f"  {100 * p:6.2f} %  {printable(name)}" for name, p in prediction.classes] or ["  no class"]
-    return "\n".join([printable(prediction.path), *lines])
+    return "\n".join([printable(prediction.name), *lines])
 
 
 def run(own: Predict) -> int:
@@ -53,20 +49,27 @@ def run(own: Predict) -> int:
         raise UserError(f"--protocol {own.protocol} names several; an image is named under one")
     check_workers(own.workers)
     files = gather(own.paths)
-    context = context_of(own.common)
+    context = context_of(own.common, own.max_megapixels)
     classifier = load(own.model, context, device=own.device, note=say)
-    protocol = protocols(context)[own.protocol] if own.protocol else None
-    member = member_of(str(own.model), classifier, protocol)
     form = "json" if own.common.json else own.format
     say(files.notes)
-    found = predictions(member, files, own.top, workers=own.workers)
+    found = predict(
+        classifier,
+        files,
+        top=own.top,
+        protocol=own.protocol,
+        workers=own.workers,
+        store=context.store,
+        plugins=own.common.plugins,
+        max_megapixels=own.max_megapixels,
+    )
     if form == "csv":
         print("path,rank,class,probability")
     refused, gathered = 0, []
     for prediction in found:
         if prediction.refused:
             refused += 1
-            print(f"refused: {printable(prediction.path)}: {printable(prediction.refused.detail)}", file=sys.stderr)
+            print(f"refused: {printable(prediction.name)}: {printable(prediction.refused.detail)}", file=sys.stderr)
         if form == "json":
             gathered.append(as_json(prediction))
         elif form == "csv":

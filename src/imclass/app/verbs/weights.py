@@ -1,4 +1,4 @@
-"""The verb `weights`: published weights listed, foreign files imported and verified, models exported."""
+"""The verb `weights`: published weights listed, foreign files imported and verified, models exported and folded."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from imclass.app.cli.lists import Listing, answer, describe_all, listing
 from imclass.core.tables import Found
 from imclass.store.context import Context
 
-ACTS = ("import", "verify", "export")
+ACTS = ("import", "verify", "export", "fold")
 
 
 def files(context: Context) -> Listing:
@@ -42,7 +42,7 @@ def columns(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(own: Weights) -> int:
-    """List published weights, import or verify a file, or export a model."""
+    """List published weights, import or verify a file, or export or fold a model."""
     if own.what not in ACTS:
         found = listing("weights", own.common, files)
         return answer(found, own.what, "published file of weights", own.common, ACTS, columns)

@@ -7,12 +7,15 @@ Sizes are read from every header that a decoder would allocate by.
 
 import re
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from imclass.core.errors import BadImage
+from imclass.data.images.container import MOST_PIECES, Container
+from imclass.data.images.heif import heif, kind_of
+from imclass.data.images.netpbm import BEGINS, netpbm
+from imclass.data.images.tiff import tiff
 
-MOST_PIECES = 1_000_000  # segments, chunks and blocks of one file
 MOST_SCANS = 100  # of a progressive JPEG; each may touch every pixel again, and encoders write about ten
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # FF 00 is a byte of data, FF D0 to FF D7 restart within it
 JPEG_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -25,16 +28,13 @@ KNOWN = (
     (0, b"GIF87a", "GIF"),
     (0, b"GIF89a", "GIF"),
     (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
 )
+READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and PPM are read"
 FOREIGN = (
-    (0, b"II*\0", "a TIFF image"),
-    (0, b"MM\0*", "a TIFF image"),
-    (0, b"II+\0", "a TIFF image"),
-    (0, b"MM\0+", "a TIFF image"),
-    (4, b"ftypavi", "an AVIF image"),
-    (4, b"ftyphei", "an HEIC image"),
-    (4, b"ftyphev", "an HEIC image"),
-    (4, b"ftypmif1", "an HEIC or AVIF image"),
     (4, b"ftyp", "a video"),
     (0, b"8BPS", "a Photoshop document"),
     (0, b"%PDF", "a PDF document"),
@@ -51,26 +51,21 @@ FOREIGN = (
 )
 
 
-@dataclass(frozen=True)
-class Container:
-    """The first frame of an image file, still compressed."""
-
-    format: str  # JPEG, PNG, WebP, GIF or BMP
-    width: int  # pixels, as the headers say: the largest of them where there are several
-    height: int
-    exif: bytes  # the EXIF block, a TIFF structure; empty where there is none
-    content: bytes  # a file of this format with that frame and no metadata
-
-
 def take_apart(content: bytes, path: str) -> Container:
     """What `content` holds; `BadImage` "unsupported", "damaged" or "too-complex" where it cannot be used."""
-    found = next((name for at, magic, name in KNOWN if content.startswith(magic, at)), None)
-    if found is None:
-        raise BadImage("unsupported", path, f"this is {resemblance(content)}; JPEG, PNG, WebP, GIF and BMP are read")
+    found = format_of(content)
+    if not found:
+        raise BadImage("unsupported", path, f"this is {resemblance(content)}; {READ}")
     try:
         return WALKS[found](content, path)
     except (struct.error, IndexError):
         raise BadImage("truncated", path, f"the {found} file ends within its header") from None
+
+
+def format_of(content: bytes) -> str:
+    """Return the format that a file's first bytes name, a key of `WALKS`; "" where it is another."""
+    found = next((name for at, magic, name in KNOWN if content.startswith(magic, at)), "")
+    return found or kind_of(content) or ("PPM" if BEGINS.match(content) else "")
 
 
 def resemblance(content: bytes) -> str:
@@ -224,22 +219,16 @@ def webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-WALKS: dict[str, Callable[[bytes, str], Container]] = {"JPEG": jpeg, "PNG": png, "GIF": gif, "BMP": bmp, "WebP": webp}
-
-
-def orientation(exif: bytes) -> int:
-    """The EXIF orientation, 1 to 8, from the first directory; 1 where the block is missing or makes no sense."""
-    block = exif[6:] if exif.startswith(b"Exif\0") else exif
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
-    try:
-        (at,) = struct.unpack_from(f"{order}4xI", block)
-        (entries,) = struct.unpack_from(f"{order}H", block, at)
-        for i in range(entries):
-            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", block, at + 2 + 12 * i)
-            if tag == 0x0112:
-                return value if (kind, count) == (3, 1) and 1 <= value <= 8 else 1
-    except struct.error:
-        return 1
-    return 1
+WALKS: Mapping[str, Callable[[bytes, str], Container]] = MappingProxyType(
+    {
+        "JPEG": jpeg,
+        "PNG": png,
+        "GIF": gif,
+        "BMP": bmp,
+        "WebP": webp,
+        "TIFF": tiff,
+        "AVIF": heif,
+        "HEIC": heif,
+        "PPM": netpbm,
+    }
+)

@@ -3,70 +3,114 @@
 Training, evaluation, prediction and serving all see images through it, from any number of threads.
 """
 
+import contextlib
+import hashlib
+import importlib
 import io
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
+from PIL import AvifImagePlugin, ImageFile
 from PIL import Image as Pillow
-from PIL import ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage
-from imclass.data.images.containers import Container, orientation, take_apart
+from imclass.data.images.container import Container
+from imclass.data.images.containers import take_apart
+from imclass.data.images.netpbm import netpbm_pixels
+from imclass.data.images.tiff import ORIENTATION, orientation
 
+# The three caps are raised together, by the number of pixels: --max-megapixels.
 MOST_BYTES = 100_000_000
 MOST_PIXELS = 50_000_000
 LONGEST_SIDE = 16_384  # pixels
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 
-# Readers are called by name rather than through `PIL.Image.open`: no other format is tried, and nothing warns.
+
+class TiffFile(TiffImageFile):
+    """A TIFF whose size has been checked: Pillow's global limit, which warns, is not asked."""
+
+    def load_prepare(self) -> None:
+        ImageFile.ImageFile.load_prepare(self)
+
+
+def avif_file(file: io.BytesIO) -> ImageFile.ImageFile:
+    """Return an AVIF file as a picture, if this Pillow can."""
+    if not AvifImagePlugin.SUPPORTED:
+        raise ImportError("this Pillow was built without AVIF; install one with it: pip install --upgrade pillow")
+    return AvifImagePlugin.AvifImageFile(file)
+
+
+def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
+    """Return an HEIC file as a picture, if the library for it is there."""
+    try:
+        plugin = importlib.import_module("pillow_heif")
+    except ImportError:
+        raise ImportError("HEIC needs another library; install it with: pip install 'imclass[heic]'") from None
+    opened: ImageFile.ImageFile = plugin.HeifImageFile(file)
+    return opened
+
+
+# Readers are called by name rather than through `PIL.Image.open`: no other format is tried, and nothing warns. One that
+# is missing here raises a `ImportError` with the way to get it.
 READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
-    {"JPEG": JpegImageFile, "PNG": PngImageFile, "GIF": GifImageFile, "BMP": BmpImageFile, "WebP": WebPImageFile}
+    {
+        "JPEG": JpegImageFile,
+        "PNG": PngImageFile,
+        "GIF": GifImageFile,
+        "BMP": BmpImageFile,
+        "WebP": WebPImageFile,
+        "TIFF": TiffFile,
+        "AVIF": avif_file,
+        "HEIC": heic_file,
+    }
 )
 
 
-def decode(source: Path | bytes, name: str | None = None) -> Image:
+def decode(source: Path | bytes, name: str | None = None, most_pixels: int | None = None) -> Image:
     """The first frame of an image file as uint8 H W 3: upright, RGB, transparent parts on white.
 
     CMYK is converted, palettes expanded, 16 bits scaled to 8 (the upper byte is kept). `name` is what errors call the
-    image; the path unless given. Raises `BadImage` with code "missing", "unreadable", "not-a-file", "too-large",
-    "empty", "unsupported", "too-many-pixels", "too-complex", "truncated" or "damaged".
+    image; the path unless given. At most `most_pixels` are decoded, by default 50 million. Raises `BadImage` with code
+    "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported", "too-many-pixels", "too-complex",
+    "truncated" or "damaged".
     """
+    most = most_pixels or MOST_PIXELS
     if isinstance(source, bytes):
         path, content = name or "<bytes>", source
     else:
-        path, content = name or str(source), read(source, name)
+        path, content = name or str(source), read(source, name, most)
     if not content:
         raise BadImage("empty", path, "the file has 0 bytes")
-    if len(content) > MOST_BYTES:
-        raise BadImage("too-large", path, f"{len(content):,} bytes; at most {MOST_BYTES:,} are read")
+    check_bytes(len(content), path, most)
     container = take_apart(content, path)
-    check_size(container.width, container.height, path)
-    return upright(pixels(container, path), orientation(container.exif))
+    check_size(container.width, container.height, path, most)
+    return pixels(container, path, most)
 
 
-def read(source: Path, name: str | None = None) -> bytes:
-    """The bytes of a regular file of at most `MOST_BYTES`; `BadImage` for anything else. Never waits on a pipe."""
+@contextlib.contextmanager
+def opened(source: Path, name: str | None = None) -> Iterator[io.BufferedReader]:
+    """Open a regular file to read; `BadImage` for anything else. Never waits on a pipe."""
     path = name or str(source)
     try:
         handle = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise BadImage("not-a-file", path, "this is a folder, pipe or device, not a file")
-            if found.st_size > MOST_BYTES:
-                raise BadImage("too-large", path, f"{found.st_size:,} bytes; at most {MOST_BYTES:,} are read")
             with open(handle, "rb", closefd=False) as file:
-                return file.read(found.st_size)
+                yield file
         finally:
             os.close(handle)
     except FileNotFoundError:
@@ -75,47 +119,109 @@ def read(source: Path, name: str | None = None) -> bytes:
         raise BadImage("unreadable", path, getattr(error, "strerror", None) or str(error)) from None
 
 
-def check_size(width: int, height: int, path: str) -> None:
-    """`BadImage` for sizes that are no sizes or are not worth their memory."""
+def read(source: Path, name: str | None = None, most: int | None = None) -> bytes:
+    """Return the bytes of a regular file that is not larger than one of `most` pixels may be."""
+    with opened(source, name) as file:
+        size = os.fstat(file.fileno()).st_size
+        check_bytes(size, name or str(source), most or MOST_PIXELS)
+        return file.read(size)
+
+
+def hash_of(source: Path) -> bytes:
+    """Return the SHA-256 of a regular file of any size; `BadImage` for anything else."""
+    with opened(source) as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def check_bytes(size: int, path: str, most: int) -> None:
+    """Raise `BadImage` for a file that is not worth its memory."""
+    largest = max(MOST_BYTES, MOST_BYTES * most // MOST_PIXELS)
+    if size > largest:
+        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read, {advice(most)}")
+
+
+def advice(most: int) -> str:
+    """Return how to raise the caps."""
+    return f"and more with --max-megapixels above {most / 1e6:g}"
+
+
+def check_size(width: int, height: int, path: str, most: int) -> None:
+    """Raise `BadImage` for sizes that are no sizes or are not worth their memory."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header says {width} x {height} pixels")
-    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
-        limits = f"at most {MOST_PIXELS:,} in all and {LONGEST_SIDE:,} a side are decoded"
+    longest = max(LONGEST_SIDE, LONGEST_SIDE * most // MOST_PIXELS)
+    if width * height > most or max(width, height) > longest:
+        limits = f"at most {most:,} in all and {longest:,} a side are decoded, {advice(most)}"
         raise BadImage("too-many-pixels", path, f"{width:,} x {height:,} pixels; {limits}")
 
 
-def pixels(container: Container, path: str) -> Image:
-    """The decoded frame as it lies in the file."""
+def pixels(container: Container, path: str, most: int) -> Image:
+    """Return the decoded frame, upright."""
+    if container.format == "PPM":
+        return netpbm_pixels(container, path)
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # global: where another library set it, missing parts would come out grey
     try:
         with READERS[container.format](io.BytesIO(container.content)) as picture:
-            check_size(*picture.size, path)
+            check_size(*picture.size, path, most)
+            check_mode(picture, path)
             picture.load()
-            return rgb(picture)
+            check_size(*picture.size, path, most)  # an HEIC's may be another now
+            return upright(rgb(picture), orientation(container.exif or picture.info.get("exif") or b""))
     except BadImage:
         raise
+    except ImportError as missing:
+        raise BadImage("unsupported", path, str(missing)) from None
     except Exception as error:  # decoders raise whatever they like, MemoryError and SyntaxError among it
         why = str(error) or type(error).__name__
         code = "truncated" if "truncated" in why.lower() else "damaged"
         raise BadImage(code, path, f"the {container.format} cannot be decoded: {why}") from None
 
 
+def pixels_of(picture: Pillow.Image, name: str, most_pixels: int | None = None) -> Image:
+    """Return the pixels of a Pillow image as `decode` gives them: upright, RGB, transparent parts on white."""
+    check_size(*picture.size, name, most_pixels or MOST_PIXELS)
+    try:
+        check_mode(picture, name)
+        picture.load()  # a TIFF is turned by this
+        turn = picture.getexif().get(ORIENTATION, 1)
+        return upright(rgb(picture), turn if isinstance(turn, int) else 1)
+    except BadImage:
+        raise
+    except Exception as error:  # an image that is opened is decoded only now
+        raise BadImage("damaged", name, f"the image cannot be decoded: {str(error) or type(error).__name__}") from None
+
+
+def check_mode(picture: Pillow.Image, path: str) -> None:
+    """Raise `BadImage` for pixels that have no agreed way to become 8 bits: floats, 32 bits, CIE L*a*b*."""
+    if picture.mode in ("F", "I", "LAB"):
+        kind = {"F": "floating-point numbers", "I": "numbers of 32 bits or with a sign"}.get(picture.mode, "CIE L*a*b*")
+        raise BadImage("unsupported", path, f"its pixels are {kind}; convert it to 8 or 16 bits a channel")
+
+
 def rgb(picture: Pillow.Image) -> Image:
-    """Any mode that the readers give, as RGB on white."""
+    """Return any mode that the readers give as RGB on white."""
     clear = picture.info.get("transparency")
     if picture.mode.startswith("I;16"):
         deep = np.asarray(picture)
-        grey = (deep >> 8).astype(np.uint8)
+        grey = eight_bits(deep, getattr(picture, "tag_v2", {}))
         if isinstance(clear, int):
             grey[deep == clear] = 255
         return np.repeat(grey[:, :, None], 3, axis=2)
     if isinstance(clear, tuple) and max(clear) > 255:  # of 16-bit RGB, which has been read as 8-bit
+        picture = picture.copy()
         picture.info["transparency"] = tuple(level >> 8 for level in clear)
     if picture.has_transparency_data:
         sheet = Pillow.new("RGBA", picture.size, "white")
         sheet.alpha_composite(picture.convert("RGBA"))
         picture = sheet
     return np.array(picture.convert("RGB"))
+
+
+def eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
+    """Return the upper 8 bits; a TIFF's fields say how many there are, 12 for some, and whether 0 is white."""
+    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+    levels = (deep >> (bits - 8)).astype(np.uint8)
+    return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
 
 
 def upright(image: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.ndarray, "h w C"]:

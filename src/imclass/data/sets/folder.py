@@ -55,6 +55,7 @@ class FolderDataset:
     split: str
     origin: Origin
     digests: Digests
+    most_pixels: int | None = None  # of a file that is decoded
     array: None = None
 
     @cached_property
@@ -67,7 +68,7 @@ class FolderDataset:
 
     def __getitem__(self, i: int) -> Image:
         file = self.files[i]
-        return decode(self.base / file, str(self.root / file))
+        return decode(self.base / file, str(self.root / file), self.most_pixels)
 
     def name(self, i: int) -> str:
         """The file's path relative to the tree's root."""
@@ -123,10 +124,10 @@ def open_folder(location: DataLocation) -> LazySplits:
     walk = Walk(root)
     folders = walk.folders("")
     tree = own_parts(walk, folders) if has_parts(root, folders) else by_hash(walk, folders, location)
-    return LazySplits(tuple(tree.parts), partial(split_of_tree, root, tree, open_digests(location.store)))
+    return LazySplits(tuple(tree.parts), partial(split_of_tree, root, tree, location))
 
 
-def split_of_tree(root: Path, tree: Tree, digests: Digests, split: str) -> FolderDataset:
+def split_of_tree(root: Path, tree: Tree, location: DataLocation, split: str) -> FolderDataset:
     """Return the images of one part of a tree."""
     label = {file: k for k, name in enumerate(tree.classes) for file in tree.parts[split].files.get(name, ())}
     taken = sorted(label, key=lambda file: (composed(file), file))
@@ -139,7 +140,8 @@ def split_of_tree(root: Path, tree: Tree, digests: Digests, split: str) -> Folde
         splits=tuple(name for name in tree.parts if name != ALL),
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
-        digests=digests,
+        digests=open_digests(location.store),
+        most_pixels=location.most_pixels,
     )
 
 

@@ -27,7 +27,7 @@ from imclass.data.names import SPLITS, is_address, split_of
 from imclass.data.sets.folder import FolderDataset
 from imclass.data.source import ALL, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
-from imclass.store.digests import Digests, open_digests
+from imclass.store.digests import open_digests
 
 KNOWN_COLUMNS = ("image", "label", "labels", "split")
 SEPARATORS = ",;\t"  # of columns: Excel writes semicolons where the comma is a decimal point
@@ -76,10 +76,10 @@ def open_table(location: DataLocation) -> LazySplits:
     if location.path is None:
         raise UserError("'csv' is read from a path; give the path of the file as --data")
     table = read_table(location.path, location)
-    return LazySplits(tuple(table.parts), partial(split_of_table, table, open_digests(location.store)))
+    return LazySplits(tuple(table.parts), partial(split_of_table, table, location))
 
 
-def split_of_table(table: ImageTable, digests: Digests, split: str) -> FolderDataset:
+def split_of_table(table: ImageTable, location: DataLocation, split: str) -> FolderDataset:
     """Return the images of one split of a table."""
     positions = table.parts[split]
     return FolderDataset(
@@ -91,7 +91,8 @@ def split_of_table(table: ImageTable, digests: Digests, split: str) -> FolderDat
         splits=tuple(name for name in table.parts if name != ALL),
         split=split,
         origin=Origin(table.path.name, str(table.path.resolve()), table.rule, notes=table.notes),
-        digests=digests,
+        digests=open_digests(location.store),
+        most_pixels=location.most_pixels,
     )
 
 

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from imclass.core.errors import UserError
 from imclass.models.analysis.flow import Step, flow
 from imclass.models.analysis.geometry import Axis, Field, last_field
-from imclass.models.network import Network
+from imclass.models.layers.heads import penultimate, slide_head
+from imclass.models.network import Images, Network
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 Weighted = nn.Conv2d | nn.Linear
@@ -74,21 +76,49 @@ def absorb(layer: nn.Module, norm: nn.Module) -> None:
     layer.bias = nn.Parameter(shift.to(dtype))
 
 
-def fine(network: Network) -> Network:
-    """A copy for inference whose `dense` map is finer by the stride of the last pooling among the features.
+class Fine(Network):
+    """A network for inference whose maps are `dilation` times finer than its head was made for; see `fine`."""
+
+    def __init__(self, network: Network, dilation: int) -> None:
+        super().__init__(network.size, network.w_in)
+        self.features, self.head, self.dilation = network.features, network.head, dilation
+        self.mean, self.std = network.mean, network.std
+
+    def coarse(self, images: Images) -> Float[Tensor, "N c h w"]:
+        """Return the maps at those positions that the head was made for."""
+        self.check_size(images, exactly=True)
+        return self.features(self.prepare(images))[:, :, :: self.dilation, :: self.dilation]
+
+    def forward(self, images: Images) -> Float[Tensor, "N K"]:
+        """Return scores of images at the native size."""
+        scores: Tensor = self.head(self.coarse(images))
+        return scores
+
+    def embed(self, images: Images) -> Float[Tensor, "N D"]:
+        """Return the penultimate vector."""
+        return penultimate(self.head, self.coarse(images))
+
+    def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
+        """Return the class map of larger images at the finer stride."""
+        self.check_size(images, exactly=False)
+        return slide_head(self.head, self.features(self.prepare(images)), self.dilation)
+
+
+def fine(network: Network) -> Fine:
+    """Return a copy for inference whose `dense` map is finer by the stride of the last pooling among the features.
 
     That pooling runs at stride 1, and what follows looks at positions as far apart as the stride was: the offset
     poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) as one map. At (i, j) of the dense map stands what
     `network` gives if its last pooling begins i rows down and j columns along; `forward` and `embed` are unchanged. A
     network that has no pooling through which everything goes is a `UserError`.
     """
-    if network.dilation > 1:
+    if isinstance(network, Fine):
         raise UserError("the network is in its fine form already")
-    copy, steps = deepcopy(network).eval(), flow(network)
+    steps = flow(network)
     pools = [step for step in steps if pool_stride(network, step) > 1]
     if not pools:
         raise UserError("the network has no pooling of stride 2 or more among its features, so it has no fine form")
-    copy.sides, copy.dilation = nn.ModuleDict(), pool_stride(network, pools[-1])
+    copy = Fine(deepcopy(network), pool_stride(network, pools[-1])).eval()
     copy.set_submodule(pools[-1].layer, unstrided(pools[-1], network.get_submodule(pools[-1].layer)))
     for name in sorted(behind(steps, pools[-1])):
         copy.set_submodule(name, spread(copy.get_submodule(name), copy.dilation))
@@ -152,7 +182,7 @@ def spread(layer: nn.Module, factor: int) -> nn.Module:
     return layer
 
 
-def check_fine(copy: Network, before: Field, name: str) -> None:
+def check_fine(copy: Fine, before: Field, name: str) -> None:
     """A `UserError` unless each position of the maps sees as much as before, and they lie closer by the factor."""
     try:
         after = last_field(flow(copy))

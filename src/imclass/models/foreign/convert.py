@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.text import listed
-from imclass.models.classifier import NETWORK, NetworkBody, NetworkClassifier, networks, restored
+from imclass.models.classifier import NETWORK, UNBUILDABLE, NetworkBody, NetworkClassifier, networks, restored
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.export import Record, record_in, turned
+from imclass.models.foreign.export import Record, record_in, unreadable_record
 from imclass.models.foreign.fit import OWN, Fit, best_fit, outlined, taken
-from imclass.models.foreign.inputs import inputs_for
+from imclass.models.foreign.inputs import inputs_for, turned
 from imclass.models.foreign.readers import NamedTensors, read_tensors
 from imclass.store.context import Context
 
@@ -43,13 +45,26 @@ def fitted(
     """Return how the tensors in a file fit a network, whether they do or not, and what else the file holds."""
     entry: NetworkEntry = networks(context)[network]
     held = read_tensors(path, key)
-    record = record_in(held.record, path, network, context)
-    fit = best_fit(network, entry, held.tensors, library, record.row if record else {})
+    record = record_in(held.record, path, network)
+    try:
+        fit = best_fit(network, entry, held.tensors, library, record.row if record else {})
+    except (UserError, *UNBUILDABLE) as error:
+        if record is None or library is not None:
+            raise
+        raise unreadable_record(path, error) from None
     return replace(fit, notes=(*held.notes, *fit.notes)), held, record
 
 
 def imported(path: Path, network: str, wanted: Wanted, context: Context | None = None) -> tuple[NetworkClassifier, Fit]:
-    """Return the classifier that a file's tensors make of a network, and how they fitted; else raise `UserError`.
+    """Return the classifier that a file's tensors make of a network, and how they fitted; else raise `UserError`."""
+    tensors, header, fit = convert(path, network, wanted, context)
+    return restored(tensors, header, path, context), fit
+
+
+def convert(
+    path: Path, network: str, wanted: Wanted, context: Context | None = None
+) -> tuple[dict[str, Tensor], ModelHeader, Fit]:
+    """Return what a model file of a foreign file's tensors holds, and how they fitted; else raise `UserError`.
 
     What is not given is taken from the file's record, if it is an export of ours, else from the library's convention.
     """
@@ -77,7 +92,7 @@ def imported(path: Path, network: str, wanted: Wanted, context: Context | None =
         trained=Provenance(chosen=chosen),
         licence=licence,
     )
-    return restored(tensors, header, path, context), replace(fit, notes=(*fit.notes, note))
+    return tensors, header, replace(fit, notes=(*fit.notes, note))
 
 
 def told(fit: Fit) -> str:

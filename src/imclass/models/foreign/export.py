@@ -3,7 +3,6 @@
 import io
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from imclass.core.classes import check_classes
 from imclass.core.codec import from_json, to_json
-from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.text import nearest
 from imclass.models.analysis.flow import Step, flow
-from imclass.models.classifier import NetworkClassifier, networks, row_of, sketch
+from imclass.models.classifier import NetworkClassifier, networks, row_of
 from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.fit import given, outlined
-from imclass.models.foreign.inputs import INPUTS, Inputs
+from imclass.models.foreign.inputs import INPUTS, Inputs, turned
 from imclass.models.foreign.readers import RECORD
 from imclass.models.network import Network
 from imclass.store.context import Context
@@ -98,17 +97,6 @@ def inputs_of(found: NetworkClassifier, library: str) -> Inputs:
     return Inputs(preprocess, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), unit)
 
 
-def turned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors for images whose channels come in the other order: the first convolution's are turned round.
-
-    A network that does not begin with a convolution is a `UserError`.
-    """
-    name, first = next(((n, t) for n, t in tensors.items() if t.dim() > 1), ("", torch.zeros(0)))
-    if first.dim() != 4 or first.shape[1] != 3:
-        raise UserError("the network does not begin with a convolution of three channels, so their order stays rgb")
-    return {**tensors, name: first.flip(1).contiguous()}
-
-
 def write_export(export: Export, suffix: str) -> bytes:
     """Return a state dict's file: safetensors, or PyTorch's pickle, with the record where the library looks past it."""
     record = json.dumps(to_json(export.record))
@@ -121,7 +109,7 @@ def write_export(export: Export, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def record_in(text: str, path: Path, network: str, context: Context | None = None) -> Record | None:
+def record_in(text: str, path: Path, network: str) -> Record | None:
     """Return the record in an export of this network, None where there is none; one that is wrong is a `UserError`."""
     if not text:
         return None
@@ -129,9 +117,13 @@ def record_in(text: str, path: Path, network: str, context: Context | None = Non
         record: Record = from_json(Record, json.loads(text))
         if record.network != network:
             return None
-        sketch(Model(network, record.row), record.classes, context=context)
+        check_classes(record.classes, network)
     except (ValueError, RecursionError, UserError) as error:
-        raise UserError(
-            f"{path}: what the export says of its model cannot be read ({error}); install the imclass that wrote it"
-        ) from None
+        raise unreadable_record(path, error) from None
     return record
+
+
+def unreadable_record(path: Path, error: Exception) -> UserError:
+    """Return the error for an export whose record is wrong."""
+    what = "what the export says of its model cannot be read"
+    return UserError(f"{path}: {what} ({str(error).splitlines()[0]}); install the imclass that wrote it")

@@ -128,3 +128,14 @@ def json_object(path: Path) -> Mapping[str, Any]:
         example = '{"mean": [0.5], "std": [0.5]}'
         raise UserError(f"--preprocess {path} must be a JSON object, such as {example}")
     return record
+
+
+def turned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors for images whose channels come in the other order: the first convolution's are turned round.
+
+    A network that does not begin with a convolution is a `UserError`.
+    """
+    name, first = next(((n, t) for n, t in tensors.items() if t.dim() > 1), ("", torch.zeros(0)))
+    if first.dim() != 4 or first.shape[1] != 3:
+        raise UserError("the network does not begin with a convolution of three channels, so their order stays rgb")
+    return {**tensors, name: first.flip(1).contiguous()}

@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,18 @@ from torch._subclasses import FakeTensorMode
 from torch.serialization import safe_globals
 
 from imclass.core.errors import UserError
-from imclass.core.text import printable
+from imclass.core.text import listed, nearest, printable
 
 MOST_NAMES = 100  # of other libraries that one checkpoint asks for; each costs a reading of the pickle up to it
 ASKED = re.compile(r"GLOBAL (\S+)")  # in PyTorch's message of a name that it does not know
 # Builtins, which that message names without their module, that other objects are made of.
 PLAIN = ("bool", "bytes", "dict", "float", "frozenset", "int", "list", "object", "range", "slice", "str", "tuple")
+
+# Keys under which training scripts keep the weights. An average of them ("ema") is another set of weights.
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "params",
+    "state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema",
+)  # fmt: skip
 
 
 class StandIn:
@@ -111,3 +118,34 @@ def tensors_in(held: Any) -> list[Tensor]:
 def entries(held: dict[Any, Any]) -> dict[Any, Any]:
     """Return a dictionary's entries as a plain one: attributes that a pickle gave it could stand for its methods."""
     return dict(dict.items(held))
+
+
+def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
+    """Return the entry that holds the tensors, "" where the file itself does; raise `UserError` where it is unclear.
+
+    An entry of a name that scripts use for weights comes before other tensors, such as a best accuracy.
+    """
+    holders = [name for name, value in held.items() if has_tensors(value)]
+    if key is not None and key not in holders:
+        raise UserError(f"--key {key}: {path} has no tensors under that name{nearest(key, holders)}")
+    found = [key] if key is not None else [name for name in holders if name in WRAPPERS]
+    plain = has_tensors(held)
+    if not found and not plain:
+        found = holders
+    if len(found) > 1:
+        raise UserError(f"{path} holds several sets of weights, {listed(found)}; take one with --key {found[0]}")
+    if not found and not plain:
+        contents = ", ".join(f"{printable(name)!r} ({kind_of(value)})" for name, value in [*held.items()][:10])
+        objects = f"objects of {listed(stand_ins, 5)}" if stand_ins else "nothing"
+        raise UserError(f"{path} holds no tensors by name, but {contents or objects}; save model.state_dict()")
+    return found[0] if found else ""
+
+
+def has_tensors(value: Any) -> bool:
+    """Return whether this is a dictionary with tensors in it, by name."""
+    return isinstance(value, dict) and any(isinstance(inner, Tensor) for inner in entries(value).values())
+
+
+def kind_of(value: Any) -> str:
+    """Return what an entry of a checkpoint is, in a word."""
+    return f"a dictionary of {len(value):,}" if isinstance(value, dict) else type(value).__name__

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
@@ -22,15 +21,10 @@ from torch import Tensor
 
 from imclass.core.errors import UserError
 from imclass.core.text import listed, nearest, printable
-from imclass.models.foreign.pickles import entries, read_pickle
+from imclass.models.foreign.pickles import entries, entry_of, read_pickle
 from imclass.store.untrusted import GRACE, RATIO
 
 RECORD = "imclass_export"  # the key of what our export says of the model, see export.py
-# Keys under which training scripts keep the weights. An average of them ("ema") is another set of weights.
-WRAPPERS = (
-    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "params",
-    "state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema",
-)  # fmt: skip
 # DataParallel's, torch.compile's, and those of modules that hold the network as an attribute, such as Lightning's.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 # The first spelling of torchvision's DenseNet, which is still the one in its files.
@@ -162,37 +156,6 @@ def in_pickle(path: Path, key: str | None = None) -> NamedTensors:
     metadata = vars(whole).get("_metadata") if isinstance(whole, OrderedDict) else None
     record = metadata.get(RECORD, "") if isinstance(metadata, dict) else ""
     return NamedTensors(tensors, tuple(notes), str(record))
-
-
-def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
-    """Return the entry that holds the tensors, "" where the file itself does; raise `UserError` where it is unclear.
-
-    An entry of a name that scripts use for weights comes before other tensors, such as a best accuracy.
-    """
-    holders = [name for name, value in held.items() if has_tensors(value)]
-    if key is not None and key not in holders:
-        raise UserError(f"--key {key}: {path} has no tensors under that name{nearest(key, holders)}")
-    found = [key] if key is not None else [name for name in holders if name in WRAPPERS]
-    plain = has_tensors(held)
-    if not found and not plain:
-        found = holders
-    if len(found) > 1:
-        raise UserError(f"{path} holds several sets of weights, {listed(found)}; take one with --key {found[0]}")
-    if not found and not plain:
-        contents = ", ".join(f"{printable(name)!r} ({kind_of(value)})" for name, value in [*held.items()][:10])
-        objects = f"objects of {listed(stand_ins, 5)}" if stand_ins else "nothing"
-        raise UserError(f"{path} holds no tensors by name, but {contents or objects}; save model.state_dict()")
-    return found[0] if found else ""
-
-
-def has_tensors(value: Any) -> bool:
-    """Return whether this is a dictionary with tensors in it, by name."""
-    return isinstance(value, dict) and any(isinstance(inner, Tensor) for inner in entries(value).values())
-
-
-def kind_of(value: Any) -> str:
-    """Return what an entry of a checkpoint is, in a word."""
-    return f"a dictionary of {len(value):,}" if isinstance(value, dict) else type(value).__name__
 
 
 def passed_over(taken: str, others: Sequence[str]) -> list[str]:

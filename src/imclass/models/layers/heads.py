@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,6 +12,30 @@ from torch.nn import functional
 from imclass.models.layers.dropout import Dropout
 
 COLUMNS = 1 << 24  # elements of the windows that `slide` lays out at a time
+
+
+def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
+    """Return the scores of a head at every position of maps.
+
+    The first layer that looks at more than one position takes positions that lie `dilation` apart.
+    """
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            maps, dilation = slide(maps, layer, dilation), 1
+        elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
+            maps, dilation = spread_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
+        elif isinstance(layer, nn.BatchNorm1d):
+            maps = layer(maps.flatten(2)).view_as(maps)
+        elif not isinstance(layer, nn.Flatten):
+            maps = layer(maps)
+    return maps
+
+
+def penultimate(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+    """Return what the last layer with weights of a head sees, its mean where that is a map."""
+    last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
+    vector = head[:last](maps)
+    return vector if vector.dim() == 2 else vector.mean((2, 3))
 
 
 def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -> Float[Tensor, "N D h w"]:

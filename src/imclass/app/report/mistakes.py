@@ -1,0 +1,127 @@
+"""Every image that a model took for another class: a table for a spreadsheet, or a page that shows the images."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image as Pillow
+
+from imclass.app.report.markup import GENERATOR, Html, document, element, name, picture, together
+from imclass.core.contracts import Dataset, Evaluation
+from imclass.core.errors import BadImage
+from imclass.core.files import begins, replacing, write
+from imclass.core.targets import labels_of
+from imclass.core.text import harmless
+from imclass.data.threads import ordered
+from imclass.evaluation.measures.single_label import posteriors, predictions, ranks
+from imclass.evaluation.results import Row
+
+HEAD = ("image", "true", "predicted", "probability", "probability_of_true", "rank_of_true")
+THUMBNAIL = 160  # pixels of the longer side, at most
+KINDS = (".csv", ".html")
+
+
+@dataclass(frozen=True)
+class WrongImage:
+    """An image taken for another class."""
+
+    id: int
+    image: str  # its name
+    true: str
+    predicted: str
+    probability: float  # of the predicted class
+    probability_of_true: float
+    rank: int  # of the true class, from 2
+
+
+def is_mistakes(path: Path) -> bool:
+    """Return whether a file begins as one that `write_mistakes` wrote does."""
+    return begins(path, GENERATOR.encode()) or begins(path, ",".join(f'"{key}"' for key in HEAD).encode())
+
+
+def write_mistakes(path: Path, row: Row, dataset: Dataset | None, workers: int = 0) -> None:
+    """Write a row's mistakes as CSV or HTML, by the end of the path's name; images are shown if `dataset` has them."""
+    found = wrong_images(row.evaluation, row.images)
+    if path.suffix.lower() == ".csv":
+        with replacing(path) as file:
+            file.write(as_csv(found).encode())
+    else:
+        write(path, as_page(row, found, dataset, workers))
+
+
+def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongImage]:
+    """Return the images whose highest score is not their class's, the most confident mistake first."""
+    labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
+    places = ranks(evaluation.scores, labels)
+    sure, own = np.empty(len(labels)), np.empty(len(labels))
+    for part, chances in posteriors(evaluation.scores):
+        each = np.arange(len(chances))
+        sure[part], own[part] = chances[each, predicted[part]], chances[each, labels[part]]
+    wrong = np.flatnonzero(predicted != labels)
+    return [
+        WrongImage(
+            int(evaluation.ids[i]),
+            images[i],
+            evaluation.classes[labels[i]],
+            evaluation.classes[predicted[i]],
+            float(sure[i]),
+            float(own[i]),
+            int(places[i]),
+        )
+        for i in wrong[np.argsort(-sure[wrong], kind="stable")].tolist()
+    ]
+
+
+def as_csv(found: Sequence[WrongImage]) -> str:
+    """Return a line for each mistake; a formula in a name gets a leading apostrophe."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
+    writer.writerow(HEAD)
+    for m in found:
+        shares = (round(m.probability, 6), round(m.probability_of_true, 6))
+        writer.writerow([harmless(m.image), harmless(m.true), harmless(m.predicted), *shares, m.rank])
+    return text.getvalue().encode("utf-8", "backslashreplace").decode()
+
+
+def as_page(row: Row, found: Sequence[WrongImage], dataset: Dataset | None, workers: int = 0) -> Html:
+    """Return one HTML file that needs nothing else, with a thumbnail of each image."""
+    n = len(row.evaluation.targets)
+    lead = f"{len(found):,} of {n:,} images were taken for another class, the most confident first."
+    parts = [element("p", "Model ", name(row.name, 60), class_="run"), element("h1", "Mistakes")]
+    parts += [element("p", lead), element("p", row.facts.said, ". ", row.evaluation.accounted, ".", class_="small")]
+    if dataset is None:
+        parts.append(element("p", "There are no pictures: the scores were saved, and the images were not at hand."))
+    shown = thumbnails(found, dataset, workers) if dataset is not None else (Html() for _ in found)
+    figures = [element("figure", image, caption(m)) for m, image in zip(found, shown, strict=True)]
+    return document("Mistakes", element("header", *parts), element("div", *figures, class_="gallery"))
+
+
+def caption(m: WrongImage) -> Html:
+    """Return what an image was taken for, what it is, and its file."""
+    taken = (element("b", name(m.predicted, 28)), " ", element("span", f"{100 * m.probability:.1f} %"))
+    ranked = f"{100 * m.probability_of_true:.1f} %, rank {m.rank:,}"
+    true = ("is ", name(m.true, 28), " ", element("span", ranked))
+    file = element("p", name(m.image, 56), class_="file")
+    return element("figcaption", element("p", *taken), element("p", *true), file)
+
+
+def thumbnails(found: Sequence[WrongImage], dataset: Dataset, workers: int) -> Iterator[Html]:
+    """Yield a thumbnail for each mistake, or why there is none."""
+    places = {image: i for i, image in enumerate(dataset.ids.tolist())}
+    positions = np.array([places[m.id] for m in found], np.int64)
+    for m, item in zip(found, ordered(dataset, positions, workers), strict=True):
+        if isinstance(item, BadImage):
+            yield element("p", f"cannot be shown: {item.detail}", class_="small")
+        else:
+            yield picture(thumbnail(item), together(["taken for ", m.predicted]))
+
+
+def thumbnail(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w ..."]:
+    """Return an image whose sides are at most `THUMBNAIL` pixels, in proportion."""
+    small = Pillow.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.asarray(small)

@@ -1,0 +1,185 @@
+"""AVIF and HEIC: boxes of ISO/IEC 14496-12, whose sizes are read before anything is decoded.
+
+The primary picture is the first frame. An AVIF decoder allocates by the AV1 stream's header (AV1 specification, section
+5.5), not by the sizes in the boxes, so both are read. libheif holds HEVC streams to limits that it has.
+"""
+# Tested in tests/data/images/test_formats.py
+
+import struct
+from collections.abc import Iterator
+
+from imclass.core.errors import BadImage
+from imclass.data.images.container import MOST_PIECES, Container
+
+AVIF = frozenset({b"avif", b"avis"})
+HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+GENERAL = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # of either; the further brands say which
+
+
+def kind_of(content: bytes) -> str:
+    """Return "AVIF" or "HEIC" by the brands of the first box, the main one first; "" for any other file."""
+    if content[4:8] != b"ftyp":
+        return ""
+    (length,) = struct.unpack_from(">I", content)
+    brands = [content[8:12], *(content[at : at + 4] for at in range(16, min(length, len(content), 1024), 4))]
+    for brand in brands if brands[0] in AVIF | HEIC | GENERAL else ():
+        if brand in AVIF:
+            return "AVIF"
+        if brand in HEIC:
+            return "HEIC"
+    return ""
+
+
+def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, beginning and end of the body of each box between two positions."""
+    for _ in range(MOST_PIECES):
+        if at + 8 > end:
+            return
+        length, kind = struct.unpack_from(">I4s", content, at)
+        begin = at + 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", content, begin)
+            begin += 8
+        stop = at + length if length else end
+        if stop < begin or stop > end:
+            raise BadImage("truncated", path, f"its box {kind.decode('latin-1')!r} ends beyond the file")
+        yield kind, begin, stop
+        at = stop
+    raise BadImage("too-complex", path, f"the file has more than {MOST_PIECES:,} boxes")
+
+
+def heif(content: bytes, path: str) -> Container:
+    """Return an AVIF or HEIC file as it is, with the largest size that any of its headers says.
+
+    An AVIF animation is named a still picture, so that the picture and not its track is decoded.
+    """
+    kind = kind_of(content)
+    meta = dict((k, (a, b)) for k, a, b in boxes(content, 0, len(content), path)).get(b"meta")
+    if meta is None:
+        raise BadImage("unsupported", path, f"this {kind} is a video without a still picture")
+    inside = {k: (a, b) for k, a, b in boxes(content, meta[0] + 4, meta[1], path)}
+    sizes = [(0, 0), *announced(content, inside, path)]
+    if kind == "AVIF":
+        sizes += streamed(content, inside, path)
+        content = content[:8] + b"avif" + content[12:] if content[8:12] == b"avis" else content
+    return Container(kind, max(w for w, _ in sizes), max(h for _, h in sizes), b"", content)
+
+
+Inside = dict[bytes, tuple[int, int]]  # beginning and end of the boxes in "meta"
+
+
+def announced(content: bytes, inside: Inside, path: str) -> Iterator[tuple[int, int]]:
+    """Yield width and height of each property "ispe"."""
+    for kind, begin, end in boxes(content, *inside.get(b"iprp", (0, 0)), path):
+        if kind == b"ipco":
+            for inner, at, _ in boxes(content, begin, end, path):
+                if inner == b"ispe":
+                    yield struct.unpack_from(">4xII", content, at)
+
+
+def streamed(content: bytes, inside: Inside, path: str) -> Iterator[tuple[int, int]]:
+    """Yield width and height of each sequence header in the AV1 streams."""
+    pictures, held = av1_items(content, inside, path), 0
+    for item, extents in located(content, inside):
+        held += sum(length for _, length in extents)
+        if held > len(content):  # a decoder joins the pieces of an item, each a copy
+            raise BadImage("too-complex", path, "the pieces of the AVIF overlap")
+        if item in pictures:
+            yield from sequence_sizes(b"".join(content[at : at + length] for at, length in extents))
+
+
+def av1_items(content: bytes, inside: Inside, path: str) -> set[int]:
+    """Return the ids of the items that are AV1 pictures."""
+    begin, end = inside.get(b"iinf", (0, 0))
+    found = set()
+    for kind, at, _ in boxes(content, begin + (6 if content[begin : begin + 1] == b"\0" else 8), end, path):
+        version = content[at]
+        if kind == b"infe" and version >= 2:
+            number, name = struct.unpack_from(">4xH2x4s" if version == 2 else ">4xI2x4s", content, at)
+            if name == b"av01":
+                found.add(number)
+    return found
+
+
+def located(content: bytes, inside: Inside) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Yield each item's id, and position and length of its pieces in the file, as the box "iloc" has them."""
+    at, end = inside.get(b"iloc", (0, 0))
+    if at == end:
+        return
+    version, sizes, bases = struct.unpack_from(">B3xBB", content, at)
+    wide = "H" if version < 2 else "I"
+    (items,) = struct.unpack_from(f">{wide}", content, at + 6)
+    at += 6 + struct.calcsize(f">{wide}")
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        return int.from_bytes(content[at - size : at], "big")
+
+    for _ in range(min(items, MOST_PIECES)):
+        item = number(4 if version == 2 else 2)
+        method = number(2) & 15 if version else 0
+        number(2)  # which file; 0 is this one
+        base, extents = number(bases >> 4), []
+        for _ in range(number(2)):
+            number(bases & 15 if version else 0)
+            place, length = number(sizes >> 4), number(sizes & 15)
+            start = inside.get(b"idat", (0, 0))[0] if method == 1 else 0
+            extents.append((start + base + place, length or len(content)))
+            if at > end:
+                return
+        yield item, extents
+
+
+def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the largest width and height of each sequence header among a stream's open bitstream units."""
+    at = 0
+    while at < len(stream):
+        head = stream[at]
+        at += 2 if head & 4 else 1
+        length, shift = len(stream) - at, 0
+        if head & 2:
+            length = 0
+            while at < len(stream) and shift < 56:
+                length |= (stream[at] & 127) << shift
+                at, shift = at + 1, shift + 7
+                if stream[at - 1] < 128:
+                    break
+        if head >> 3 & 15 == 1:
+            yield sequence_size(stream[at : at + length])
+        at += length
+
+
+def sequence_size(header: bytes) -> tuple[int, int]:
+    """Return the largest width and height that an AV1 sequence header allows."""
+    bits, at = "".join(f"{byte:08b}" for byte in header[:256]).ljust(4096, "0"), 4
+
+    def number(n: int) -> int:
+        nonlocal at
+        at += n
+        return int(bits[at - n : at], 2) if n else 0
+
+    if number(1):  # a reduced header of a still picture
+        number(5)
+    else:
+        delay = 0
+        if timed := number(1):
+            number(64)
+            if number(1):  # the picture's duration, in Exp-Golomb code
+                zeros = bits.index("1", at) - at
+                number(2 * zeros + 1)
+        modelled = number(1) if timed else 0
+        if modelled:
+            delay = number(5) + 1
+            number(42)
+        displayed = number(1)
+        for _ in range(number(5) + 1):
+            number(12)
+            if number(5) > 7:
+                number(1)
+            if modelled and number(1):
+                number(2 * delay + 1)
+            if displayed and number(1):
+                number(4)
+    across, down = number(4) + 1, number(4) + 1
+    return number(across) + 1, number(down) + 1

@@ -1,0 +1,86 @@
+"""PPM, PGM and PBM: a line of numbers, then pixels (https://netpbm.sourceforge.net/doc/). NumPy decodes them.
+
+Pillow scales levels other than 255 in a Python loop over pixels, seconds for a photo.
+"""
+# Tested in tests/data/images/test_formats.py
+
+import re
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from imclass.core.errors import BadImage
+from imclass.data.images.container import Container
+
+SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"  # a comment counts as the end of its line
+BEGINS = re.compile(rb"P[1-6](?:\s|#)")
+HEADER = re.compile(rb"P([1-6])" + SPACE + rb"(\d{1,9})" + SPACE + rb"(\d{1,9})(?=\s|#)")
+LEVELS = re.compile(SPACE + rb"(\d{1,5})(?=\s|#)")
+COMMENT = re.compile(rb"#[^\r\n]*")
+
+
+def netpbm(content: bytes, path: str) -> Container:
+    """Return a PPM, PGM or PBM file as it is."""
+    found = HEADER.match(content)
+    if found is None:
+        raise BadImage("damaged", path, "the PPM does not say its width and height")
+    return Container("PPM", int(found[2]), int(found[3]), b"", content)
+
+
+def netpbm_pixels(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the pixels of the first image in a file whose size has been checked."""
+    content, height, width = container.content, container.height, container.width
+    found = HEADER.match(content)
+    kind, at = int(found[1]) if found else 0, found.end() if found else 0
+    most = 1
+    if kind not in (1, 4):
+        levels = LEVELS.match(content, at)
+        if levels is None or not 0 < int(levels[1]) < 65536:
+            raise BadImage("damaged", path, "the PPM does not say how many levels it has, from 1 to 65535")
+        most, at = int(levels[1]), levels.end()
+    channels = 3 if kind in (3, 6) else 1
+    if kind == 4:
+        row = -(-width // 8)
+        packed = taken(content, at + 1, np.dtype(np.uint8), height * row, path).reshape(height, row)
+        values = 1 - np.unpackbits(packed, axis=1, count=width)  # 1 is black
+    elif kind > 4:
+        form = np.dtype(">u2" if most > 255 else np.uint8)
+        values = taken(content, at + 1, form, height * width * channels, path)
+    else:
+        values = written(content[at:], kind, height * width * channels, most, path)
+    return np.broadcast_to(
+        scaled(values, most).reshape(height, width, channels), (height, width, 3)
+    ).copy()  # fmt: skip
+
+
+def taken(content: bytes, at: int, form: np.dtype, count: int, path: str) -> np.ndarray:
+    """Return `count` numbers of this form from a position on."""
+    if len(content) - at < count * form.itemsize:
+        raise BadImage("truncated", path, f"the PPM has {max(0, len(content) - at):,} bytes of pixels, fewer than said")
+    return np.frombuffer(content, form, count, at)
+
+
+def written(text: bytes, kind: int, count: int, most: int, path: str) -> Int64[np.ndarray, "N"]:
+    """Return the first `count` numbers of a file that has them in digits; of a PBM each digit is one, 1 for black."""
+    text = COMMENT.sub(b"", text)
+    if kind == 1:
+        digits = np.frombuffer(re.sub(rb"\s+", b"", text), np.uint8)[:count].astype(np.int64) - ord("0")
+        values = np.where((digits == 0) | (digits == 1), 1 - digits, -1)
+    else:
+        plain = re.match(rb"[\d\s]*", text)
+        values = np.fromstring(plain[0].decode() if plain and plain[0].strip() else "", np.int64, sep=" ")[:count]
+    if len(values) < count:
+        raise BadImage("truncated", path, f"the PPM has {len(values):,} numbers of {count:,}")
+    if len(values) and not 0 <= values.min() <= values.max() <= most:
+        raise BadImage("damaged", path, f"a number in the PPM is not one of its levels, 0 to {most}")
+    return values
+
+
+def scaled(values: np.ndarray, most: int) -> np.ndarray:
+    """Return levels of 0 to `most` as 0 to 255; of 16 bits the upper byte is kept."""
+    if most == 255:
+        return values.astype(np.uint8)
+    if most == 65535:
+        return (values >> 8).astype(np.uint8)
+    table = (np.arange(65536, dtype=np.int64).clip(0, most) * 255 + most // 2) // most
+    return table.astype(np.uint8)[values]

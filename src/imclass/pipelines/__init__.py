@@ -1,0 +1,1 @@
+"""Chains of fitted parts: features, then a scorer."""

@@ -1,0 +1,1 @@
+"""Parts of pipelines, one file each, in its table `PARTS`."""

@@ -1,0 +1,199 @@
+"""Images that a model was trained on: recognised by content wherever they lie, left out of its score, and counted."""
+
+import json
+import shlex
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imclass.app.cli.main import main
+from imclass.core.contracts import Origin
+from imclass.core.errors import UserError
+from imclass.data import contents
+from imclass.data.images.decode import hash_of
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.leaks import in_training, recognise, sift, trained_on
+from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.models.classifier import NetworkClassifier
+from tests.support.pictures import CLASSES, pictures
+from tests.support.small import tree, untrained
+
+TRAIN = "train mnist-lenet --epochs 1 --batch 8"
+
+
+def model(tmp_path: Path, *seen: int, name: str = "a") -> NetworkClassifier:
+    """A model file that says which contents it was trained on."""
+    classifier = untrained(tmp_path / name, CLASSES)
+    return replace(classifier, trained_on=np.array(sorted(seen), np.uint64))
+
+
+class TestSift:
+    def test_what_any_model_was_trained_on_is_left_out_and_counted(self, tmp_path: Path) -> None:
+        data = pictures(10)  # image i has the content i
+        one, two = model(tmp_path, 3, 5, 99), model(tmp_path, 5, 0)
+        both = Ensemble((Member(one), Member(two)))
+        for classifiers in ((one, two), (both,), (untrained(tmp_path / "b", CLASSES), both)):
+            found = sift(data, classifiers, "leave-out")
+            assert [found.dataset.name(i) for i in range(7)] == [data.name(i) for i in (1, 2, 4, 6, 7, 8, 9)]
+            assert found.left_out == 3 and not len(found.included)
+        scores = np.zeros((7, len(CLASSES)), np.float32)
+        evaluation = found.count(evaluation_of(CLASSES, found.dataset.targets, scores, found.dataset.ids, 7))
+        assert evaluation.accounted == "7 of 10 evaluated, 3 left out: the model was trained on them"
+
+    def test_they_are_scored_and_counted_where_that_is_asked_for(self, tmp_path: Path) -> None:
+        data = pictures(10)
+        found = sift(data, [model(tmp_path, 3, 5)], "include")
+        assert found.dataset is data and found.left_out == 0 and found.included.tolist() == data.ids[[3, 5]].tolist()
+        scores, kept = np.zeros((9, len(CLASSES)), np.float32), np.delete(np.arange(10), 5)  # image 5 was refused
+        evaluation = found.count(evaluation_of(CLASSES, data.targets[kept], scores, data.ids[kept], 10))
+        assert evaluation.accounted == "9 of 10 evaluated, 1 of these images that the model was trained on"
+
+    def test_nothing_is_read_for_a_model_that_does_not_say(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = pictures(4)
+        monkeypatch.setattr(type(data), "contents", lambda self: pytest.fail("images were read"))
+        assert sift(data, [untrained(tmp_path / "a", CLASSES)], "leave-out").dataset is data
+        assert sift(data, [model(tmp_path)], "leave-out").dataset is data
+
+    def test_nothing_left_is_an_error_with_the_option(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"trained on each of the 4 images .*--trained include"):
+            sift(pictures(4), [model(tmp_path, *range(9))], "leave-out")
+
+    def test_files_that_cannot_be_read_are_nobodys_content(self, tmp_path: Path) -> None:
+        found = contents.contents_of_files([tmp_path / "lost.png"], contents_store(tmp_path))
+        assert not recognise(found, found).any()
+        (tmp_path / "empty.png").touch()
+        empty = contents.contents_of_files([tmp_path / "empty.png"], contents_store(tmp_path))
+        assert not recognise(empty, empty).any()
+
+    def test_the_contents_of_all_models_are_joined(self, tmp_path: Path) -> None:
+        assert trained_on([model(tmp_path, 5, 2), model(tmp_path, 2, 9)]).tolist() == [2, 5, 9]
+        assert trained_on([]).tolist() == []
+
+
+def contents_store(folder: Path) -> Any:
+    from imclass.store.digests import open_digests
+    from imclass.store.store import Store
+
+    return open_digests(Store(folder / "store"))
+
+
+def test_images_that_are_in_train_as_well_are_noted() -> None:
+    train, test, other = pictures(10), pictures(12), pictures(3, origin=Origin("a", "b", "folders"))
+    assert in_training(train, [test])[0].startswith("10 of 12 test images are in train as well; they are scored while")
+    assert in_training(pictures(0), [other]) == ()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets")
+    assert main(shlex.split(f"{TRAIN} --data pets --out run")) == 0
+    return tmp_path
+
+
+def evaluated(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """What is counted of an evaluation, and its record."""
+    capsys.readouterr()
+    assert main(["evaluate", *words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    return tuple(record[key] for key in ("evaluated", "left_out", "trained_on", "total")), record
+
+
+class TestCommandLine:
+    def test_a_copy_is_recognised_without_the_run(self, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        shutil.copytree("pets", "copy")
+        (place / "copy/cat/000.png").rename(place / "copy/cat/renamed.png")
+        min((place / "copy/dog").iterdir()).unlink()
+        shutil.move("run/model.safetensors", "alone.safetensors")
+        shutil.rmtree("run")
+        counts, _ = evaluated(capsys, "alone.safetensors", "--data", "copy")
+        assert counts[0] + counts[1] == counts[3] == 19 and counts[0] in (3, 4) and counts[2] == 0
+        assert main(["evaluate", "alone.safetensors", "--data", "copy"]) == 0
+        text = capsys.readouterr().out
+        assert f"{counts[0]} of 19 evaluated, {counts[1]} left out: the model was trained on them" in text
+
+    def test_duplicates_inside_a_tree_are_recognised_and_noted_before_training(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        tree(tmp_path / "own/train")
+        tree(tmp_path / "own/test", per_class=3, side=14)
+        shutil.copy("own/train/dog/000.png", "own/test/dog/same.png")
+        assert main(shlex.split(f"{TRAIN} --data own --out run --dry-run")) == 0
+        assert "note: 1 of 7 test images are in train as well" in capsys.readouterr().err
+        assert main(shlex.split(f"{TRAIN} --data own --out run")) == 0
+        assert evaluated(capsys, "run")[0] == (6, 1, 0, 7)
+        assert evaluated(capsys, "run", "--trained", "include")[0] == (7, 0, 1, 7)
+        (tmp_path / "own/test/dog/same.png").unlink()
+        assert evaluated(capsys, "run")[0] == (6, 0, 0, 6)
+
+    def test_nothing_but_trained_images_is_refused(self, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name in ("cat", "dog"):
+            (place / "seen" / name).mkdir(parents=True)
+        from imclass.data.catalog import open_split
+        from imclass.store.context import open_context
+
+        training = open_split("pets", "train", open_context())
+        for i in range(len(training)):
+            shutil.copy(place / "pets" / training.name(i), place / "seen" / training.name(i))
+        assert main(["evaluate", "run", "--data", "seen"]) == 2
+        assert "trained on each of the 16 images" in capsys.readouterr().err
+        counts, _ = evaluated(capsys, "run", "--data", "seen", "--trained", "include", "--save-scores", "s.npz")
+        assert counts == (16, 0, 16, 16)
+        assert evaluated(capsys, "s.npz")[0] == counts
+        assert main(["evaluate", "run", "--data", "seen", "--trained", "include", "--table", "resnet"]) == 0
+        assert "which the model was trained on" in capsys.readouterr().out
+
+    def test_several_models_are_scored_on_what_none_was_trained_on(
+        self, place: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree("pets", "others")
+        for i, name in enumerate(("cat", "dog")):
+            shutil.rmtree(place / "others" / name)
+            tree(place / "others", classes=(name,), per_class=6, side=16 + i)
+        assert main(shlex.split(f"{TRAIN} --data others --out second --split-seed 1")) == 0
+        tree(place / "new", per_class=5, side=20)
+        for name in ("cat", "dog"):
+            for source in ("pets", "others"):
+                shutil.copy(place / source / name / "000.png", place / "new" / name / f"{source}.png")
+        alone = [evaluated(capsys, run, "--data", "new")[0] for run in ("run", "second")]
+        both, record = evaluated(capsys, "run", "second", "--data", "new")
+        assert both[1] == sum(counts[1] for counts in alone) > 0 and both[3] == 14
+        assert len(record["rows"]) == 3
+
+    def test_a_small_test_split_beside_much_training_data_is_read_alone(
+        self, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tree(place / "large/train", per_class=20, side=16)
+        tree(place / "large/test", per_class=2, side=18)
+        read: Counter[str] = Counter()
+
+        def counting(path: Path) -> bytes:
+            read[str(path.relative_to(place / "large").parts[0])] += 1
+            return hash_of(path)
+
+        monkeypatch.setattr(contents, "hash_of", counting)
+        assert evaluated(capsys, "run", "--data", "large")[0] == (4, 0, 0, 4)
+        assert read == {"test": 4}
+
+    def test_what_is_fitted_is_not_fitted_to_trained_images(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for i, part in enumerate(("train", "validation", "test")):
+            tree(tmp_path / "own" / part, per_class=8, side=12 + i)
+        for name in ("cat", "dog"):
+            shutil.copy(f"own/train/{name}/000.png", f"own/validation/{name}/same.png")
+        assert main(shlex.split(f"{TRAIN} --data own --out run")) == 0
+        with_copies = evaluated(capsys, "run", "--temperature")[1]
+        for name in ("cat", "dog"):
+            (tmp_path / f"own/validation/{name}/same.png").unlink()
+        without = evaluated(capsys, "run", "--temperature")[1]
+        assert with_copies["rows"][-1]["temperature"] == without["rows"][-1]["temperature"]

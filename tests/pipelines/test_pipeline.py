@@ -1,0 +1,192 @@
+"""A chain of parts from a plugin: fitted, saved, and read back from its file alone."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.app.cli.main import main
+from imclass.core.contracts import Classifier
+from imclass.core.errors import UserError
+from imclass.core.model_file import Metrics, Provenance, read_model, save_model
+from imclass.core.targets import OneOf
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.unpack import load, save
+from imclass.models.classifier import NetworkClassifier
+from imclass.pipelines.part import PipelinePart, pipeline_parts
+from imclass.pipelines.pipeline import Pipeline
+from imclass.store.context import Context, open_context
+from tests.support import parts as plugin
+from tests.support.parts import Colours, NearestMean, NetworkScores
+from tests.support.small import CLASSES, picture, tree, untrained
+from tests.support.tolerance import assert_near
+
+LABELS = np.arange(12) % 2
+IMAGES = [picture(i, bool(label), 10 + i) for i, label in enumerate(LABELS)]
+TRAINED = Provenance(recipe={"recipe": "mine"}, metrics={"test": Metrics({"top1": 0.5}, 9, 10)}, chosen="fitted")
+
+
+def fitted(*parts: PipelinePart) -> Pipeline:
+    return Pipeline(parts or (Colours(3), NearestMean(0.5)), CLASSES).fit(IMAGES, OneOf(LABELS))
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """The context of a folder with the plugin; the test stands beside it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plugins").mkdir()
+    shutil.copy(str(plugin.__file__), tmp_path / "plugins" / "parts.py")
+    return open_context(plugins=tmp_path / "plugins")
+
+
+def by_hand() -> np.ndarray:
+    """The scores of a 3-bin histogram and the nearest mean, an image and a value at a time."""
+    shares = [[sum(3 * int(v) // 256 == b for v in image.flatten()) / image.size for b in range(3)] for image in IMAGES]
+    rows = np.array(shares)
+    rows = rows / (np.sqrt(((rows - rows.mean(0)) ** 2).mean(0)) + 1e-3)
+    means = [np.mean([row for row, label in zip(rows, LABELS, strict=True) if label == k], axis=0) for k in (0, 1)]
+    return np.array([[-sum((row - mean) ** 2) / 0.5 for mean in means] for row in rows])
+
+
+def test_a_pipeline_is_its_parts_one_after_another() -> None:
+    pipeline = Pipeline((Colours(3), NearestMean(0.5)), CLASSES)
+    assert pipeline.fit(IMAGES, OneOf(LABELS)) is pipeline and isinstance(pipeline, Classifier)
+    assert_near(pipeline.classify(IMAGES), by_hand().astype(np.float32))
+    assert pipeline.classify([]).shape == (0, 2)
+    assert pipeline.link == "softmax" and pipeline.networks() == {} and pipeline.protocols() == {}
+    assert [part.get_params() for part in pipeline.parts] == [{"bins": 3}, {"temperature": 0.5}]
+    assert Colours(3).fit(IMAGES, OneOf(LABELS), 2).arrays().keys() == {"spread_"}
+    assert (pipeline.classify(IMAGES).argmax(1) == 1).any()
+
+
+def test_it_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Context) -> None:
+    path, contents = tmp_path / "p.safetensors", np.array([9, 3], np.uint64)
+    pipeline = replace(fitted(), trained=TRAINED, contents=contents, licence="CC0", versions={"numpy": "2"})
+    save(path, pipeline, plugins)
+    found = load(path, plugins)
+    assert isinstance(found, Pipeline)
+    assert torch.equal(found.classify(IMAGES), pipeline.classify(IMAGES))
+    assert (found.trained, found.licence, found.versions) == (TRAINED, "CC0", {"numpy": "2"})
+    assert found.trained_on is not None and found.trained_on.tolist() == [3, 9]
+    tensors, header = read_model(path)
+    assert tensors.keys() == {"0.spread_", "1.means_", "trained_on"}
+    assert [each["part"] for each in header.body["parts"]] == [
+        {"kind": "colours", "bins": 3},
+        {"kind": "nearest-mean", "temperature": 0.5},
+    ]
+
+
+def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
+    eyes = replace(untrained(tmp_path / "n.safetensors"), trained=TRAINED, trained_on=np.array([5], np.uint64))
+    seeing = NetworkScores()
+    seeing.hold({"eyes": eyes})
+    pipeline = replace(fitted(seeing, NearestMean()), contents=np.array([4], np.uint64))
+    save(tmp_path / "p.safetensors", pipeline, plugins)
+    found = load(tmp_path / "p.safetensors", plugins)
+    assert torch.equal(found.classify(IMAGES), pipeline.classify(IMAGES))
+    (network,) = found.networks().values()
+    assert list(found.networks()) == ["0.eyes"] and isinstance(network, NetworkClassifier)
+    assert found.lineage() == (None, TRAINED)
+    assert found.trained_on is not None and found.trained_on.tolist() == [4, 5]
+
+
+def test_it_may_be_a_member_beside_a_network(tmp_path: Path, plugins: Context) -> None:
+    network = untrained(tmp_path / "n.safetensors", CLASSES[::-1])
+    whole = Ensemble((Member(fitted(), weight=0.3), Member(network)))
+    save(tmp_path / "both.safetensors", whole, plugins)
+    found = load(tmp_path / "both.safetensors", plugins)
+    assert torch.equal(found.classify(IMAGES), whole.classify(IMAGES)) and list(found.networks()) == ["1"]
+    with pytest.raises(UserError, match="the model is not one network and takes no protocol"):
+        Member(fitted(), plugin_protocol())
+
+
+def plugin_protocol() -> Any:
+    from imclass.evaluation.protocols.center import Center
+
+    return Center()
+
+
+def test_parts_of_the_users_own_are_asked_for(tmp_path: Path, plugins: Context) -> None:
+    save(tmp_path / "p.safetensors", fitted(), plugins)
+    with pytest.raises(UserError, match=r"p.safetensors: no part is named 'colours'; .* give the --plugins DIR"):
+        load(tmp_path / "p.safetensors")
+    with pytest.raises(UserError, match="no part is named 'colours'"):
+        save(tmp_path / "q.safetensors", fitted())  # what nobody could read
+    assert not Path("q.safetensors").exists()
+    assert set(pipeline_parts(plugins).entries) == {"colours", "network-scores", "nearest-mean"}
+
+
+CHANGES: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "argument": ({"kind": "colours", "bin": 3}, "Colours has no field 'body.parts.0.part.bin'; did you mean 'bins'"),
+    "type": ({"kind": "colours", "bins": "x"}, "body.parts.0.part.bins is 'x'; it must be a whole number"),
+    "kind": ({"kind": "colour"}, "no part is named 'colour'; did you mean 'colours'"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_body_that_no_part_has_is_refused(change: str, tmp_path: Path, plugins: Context) -> None:
+    part, message = CHANGES[change]
+    tensors, header = fitted().pack()
+    bodies = [{"part": part, "members": {}}, *header.body["parts"][1:]]
+    save_model(tmp_path / "p.safetensors", tensors, replace(header, body={"parts": bodies}))
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "p.safetensors", plugins)
+    assert message in str(caught.value) and str(caught.value).startswith(f"{tmp_path / 'p.safetensors'}: ")
+
+
+def test_arrays_that_the_part_does_not_learn_are_named(tmp_path: Path, plugins: Context) -> None:
+    tensors, header = fitted().pack()
+    save_model(tmp_path / "p.safetensors", {"0.mean_": tensors.pop("0.spread_"), **tensors}, header)
+    with pytest.raises(UserError, match=r"part 1: the part colours learns spread_, and the file has mean_"):
+        load(tmp_path / "p.safetensors", plugins)
+
+
+def test_what_is_not_a_chain_or_not_fitted_is_told() -> None:
+    for parts in ((), (Colours(),), (NearestMean(), NearestMean())):
+        with pytest.raises(UserError, match="a pipeline is parts that transform, then one that scores; these parts"):
+            Pipeline(parts, CLASSES)
+    with pytest.raises(UserError, match="the part colours has no spread_: it is not fitted"):
+        Pipeline((Colours(), NearestMean()), CLASSES).pack()
+    with pytest.raises(UserError, match=r"nearest-mean gives scores of shape \(12, 2\); they must be 12 x 3"):
+        replace(fitted(), classes=("cat", "dog", "owl")).classify(IMAGES)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    capsys.readouterr()
+    assert main([*words, "--plugins", "plugins", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_command_line_takes_a_pipeline(
+    tmp_path: Path, plugins: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree(tmp_path / "pets" / "train", per_class=2)
+    tree(tmp_path / "pets" / "test", per_class=5)
+    pipeline = replace(fitted(), trained=replace(TRAINED, recipe={"data": "pets"}))
+    save(tmp_path / "p.safetensors", pipeline, plugins)
+    untrained(tmp_path / "n.safetensors", CLASSES[::-1])
+    about = shown(capsys, "info", "p.safetensors")
+    assert (about["kind"], about["parameters"]) == ("pipeline", 3 + 2 * 3)
+    alone = shown(capsys, "evaluate", "p.safetensors")
+    assert alone["total"] == 10 and alone["rows"][0]["name"] == "p.safetensors"
+    (seen,) = shown(capsys, "predict", "p.safetensors", "pets/test/cat/000.png")
+    assert {c["class"] for c in seen["classes"]} == set(CLASSES)
+    words = ("p.safetensors", "n.safetensors", "--data", "pets", "--save", "both.safetensors")
+    fused = shown(capsys, "evaluate", *words)
+    again = shown(capsys, "evaluate", "both.safetensors", "--data", "pets")
+    assert again["loss"] == pytest.approx(fused["loss"], rel=1e-6)
+    assert shown(capsys, "info", "both.safetensors")["parameters"] == 9 + 43_746
+    capsys.readouterr()
+    for line in (
+        "evaluate p.safetensors --protocol dense",
+        "features p.safetensors pets/test --out x.npy",
+        "train folder --data pets --init p.safetensors",
+    ):
+        assert main([*line.split(), "--plugins", "plugins"]) == 2
+        assert "p.safetensors" in (told := capsys.readouterr().err) and "is not one network" in told
