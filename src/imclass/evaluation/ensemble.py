@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -78,6 +78,10 @@ class Member:
     def network(self) -> NetworkBacked | None:
         """Return the classifier if it is a network itself."""
         return self.networks().get("")
+
+    def rename(self, names: Mapping[str, str]) -> "Member":
+        """Return the member with other names for some classes."""
+        return replace(self, classifier=self.classifier.rename(names))
 
     def networks(self) -> Mapping[str, NetworkBacked]:
         """Return the classifier's networks."""
@@ -180,6 +184,10 @@ class Ensemble:
         """Return the contents of the images that any member was trained on, sorted; None where no member knows."""
         known = [found for member in self.members if (found := member.trained_on) is not None]
         return np.unique(np.concatenate(known)) if known else None
+
+    def rename(self, names: Mapping[str, str]) -> "Ensemble":
+        """Return an ensemble in which some classes have other names, in every member."""
+        return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
         """Return the members' networks; "2.0" is the first of member 2 if that is an ensemble."""

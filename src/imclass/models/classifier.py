@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.bounds import check
-from imclass.core.classes import check_classes
+from imclass.core.classes import check_classes, rename_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
 from imclass.core.contracts import Engine, Image, ViewProtocol
@@ -108,6 +108,10 @@ class NetworkClassifier:
     def fold(self) -> "NetworkClassifier":
         """Return a classifier for inference, in which batch norms are part of the layers that they follow."""
         return replace(self.with_network(fold(self.network)), folded=True)
+
+    def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
+        """Return the classifier with other names for some of its classes."""
+        return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
         """Return itself, under the empty name."""

@@ -1,7 +1,7 @@
 """A chain of fitted parts as one classifier, saved without pickle: arrays as tensors, arguments as JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt64
 from torch import Tensor
 
+from imclass.core.classes import rename_classes
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
@@ -94,6 +95,10 @@ class Pipeline:
         """Return for each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
         check_images(images)
         return best(self.classify(images), self.classes, top)
+
+    def rename(self, names: Mapping[str, str]) -> "Pipeline":
+        """Return the pipeline with other names for some of its classes; its members' classes are their own."""
+        return replace(self, classes=rename_classes(self.classes, names))
 
     def members(self) -> dict[str, Classifier]:
         """Return the classifiers that parts hold: "0.eyes" is that of part 0 of this name."""
