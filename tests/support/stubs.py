@@ -15,6 +15,7 @@ class Stub:
     """A classifier without a network, of which nothing is known."""
 
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
     trained: Provenance | None = None
     trained_on = None
 

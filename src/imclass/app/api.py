@@ -18,6 +18,7 @@ from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import Link
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Location, open_context
@@ -70,14 +71,17 @@ def create(
     preprocess: Preprocess | None = None,
     seed: int = 0,
     plugins: Location | Sequence[Location] = (),
+    link: str = "softmax",
 ) -> NetworkClassifier:
     """Return a fresh classifier: the network of this name, weights drawn from `seed`, these K class names.
+
+    With the link "sigmoid" an image may have several of the classes.
 
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Raise `UserError` for what does not fit, before anything is allocated.
     """
     check_names(classes)
-    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins))
+    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link_of(link))
 
 
 def load(
@@ -96,6 +100,15 @@ def load(
 def written(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return choices with paths as text, which is how a config keeps them."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
+
+
+def link_of(name: str) -> Link:
+    """Return a link by its name. Raise `UserError` for any other."""
+    if name == "softmax":
+        return "softmax"
+    if name == "sigmoid":
+        return "sigmoid"
+    raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels an image")
 
 
 def check_names(classes: Any) -> None:

@@ -18,10 +18,12 @@ from imclass.core.contracts import Classifier, Evaluation, Image, NetworkBacked,
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.preprocess import check_images
-from imclass.core.targets import Link
+from imclass.core.targets import AnyOf, Link
 from imclass.core.text import listed
-from imclass.evaluation.measures.single_label import ROWS, measured, posteriors
-from imclass.models.scores import best, posterior
+from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.single_label import ROWS, posteriors
+from imclass.models.scores import posterior, scores_of
+from imclass.models.thresholds import answer, probabilities
 
 T = TypeVar("T")
 ENSEMBLE = "ensemble"  # the kind in a model file
@@ -65,6 +67,10 @@ class Member:
     @property
     def link(self) -> Link:
         return self.classifier.link
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        return self.classifier.thresholds
 
     @property
     def trained(self) -> Provenance | None:
@@ -145,6 +151,7 @@ class Ensemble:
 
     members: tuple[Member, ...]
     temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     trained: Provenance | None = None
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
     licence: str = ""
@@ -156,6 +163,7 @@ class Ensemble:
         if not 0 < self.temperature < math.inf:
             raise UserError(f"an ensemble's temperature is {self.temperature}; it must be a positive number")
         join_members([member.classes for member in self.members])
+        check_links([member.link for member in self.members])
 
     def __repr__(self) -> str:
         """Return a line, then one for each member: its weight, the classifier, the protocol."""
@@ -211,6 +219,7 @@ class Ensemble:
             kind=ENSEMBLE,
             classes=self.classes,
             link=self.link,
+            thresholds=self.thresholds,
             body=to_json(body),
             trained=self.trained,
             versions=self.versions,
@@ -218,14 +227,14 @@ class Ensemble:
         )
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Log of the weighted mean of the members' posteriors, over the temperature; float32 on the CPU."""
+        """Return the scores of the weighted mean of the members' probabilities, over the temperature; float32."""
         scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
-        return mean_posterior(scores, [member.weight for member in self.members], self.temperature)
+        return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
+    def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
+        """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
-        return best(self.classify(images), self.classes, top)
+        return answer(self, self.classify(images), top)
 
 
 def prefixed(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
@@ -234,17 +243,17 @@ def prefixed(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
 
 
 def mean_posterior(
-    scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0
+    scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Log of the weighted mean of the posteriors whose log-scores are given, over the temperature; in float64 within.
+    """Return the scores of the weighted mean of the probabilities, over the temperature; in float64 within.
 
     The weights need not add up to one. A class to which every member gives no chance keeps a finite score.
     """
     check_weights(weights)
     total = torch.zeros(scores[0].shape, dtype=torch.float64)
     for some, weight in zip(scores, weights, strict=True):
-        total += posterior(some) * (weight / math.fsum(weights))
-    return (total.clamp_min(torch.finfo(torch.float64).tiny).log() / temperature).float()
+        total += posterior(some, link) * (weight / math.fsum(weights))
+    return (scores_of(total, link) / temperature).float()
 
 
 def check_weights(weights: Sequence[float]) -> None:
@@ -252,6 +261,15 @@ def check_weights(weights: Sequence[float]) -> None:
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         shown = ", ".join(f"{weight:g}" for weight in weights)
         raise UserError(f"the weights of an ensemble are {shown}; they must be at least 0, and one above it")
+
+
+def check_links(links: Sequence[Link]) -> None:
+    """Raise `UserError` for members of one label an image and members of several."""
+    if len(set(links)) > 1:
+        raise UserError(
+            f"members 1 and {links.index('softmax' if links[0] == 'sigmoid' else 'sigmoid') + 1} of an ensemble "
+            "do not answer alike: one gives each image one class, the other any number; fuse models of one kind"
+        )
 
 
 def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]:
@@ -279,25 +297,28 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
     The evaluations are of the same images; where they are not, or name other classes, it is a `UserError`.
     """
     first, orders = evaluations[0], check_alike(evaluations)
+    link = first.targets.link
     scores = np.empty_like(first.scores)
     for start in range(0, len(scores), ROWS):
         rows = slice(start, start + ROWS)
         some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
-        scores[rows] = mean_posterior(some, weights, temperature).numpy()
-    return measured(first.classes, first.targets, scores, first.ids, first.total, first.refused)
+        scores[rows] = mean_posterior(some, weights, temperature, link).numpy()
+    return evaluation_of(first.classes, first.targets, scores, first.ids, first.total, first.refused)
 
 
 def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
     """A `UserError` unless all are of the same images with the same labels; where each has the first one's classes."""
     first = evaluations[0]
     orders = join_members([evaluation.classes for evaluation in evaluations])
+    check_links([evaluation.targets.link for evaluation in evaluations])
     for i, (other, order) in enumerate(zip(evaluations, orders, strict=True), 1):
         if not np.array_equal(first.ids, other.ids):
             raise UserError(
                 f"scores 1 and {i} are of different images ({len(first.ids):,} and {len(other.ids):,}, "
                 f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
             )
-        if not np.array_equal(order.numpy()[first.targets.numpy()], other.targets.numpy()):
+        joined = first.targets.join(order.numpy(), len(other.classes))
+        if not np.array_equal(joined.numpy(), other.targets.numpy()):
             raise UserError(f"scores 1 and {i} do not give the same images the same classes; evaluate both again")
     return orders
 
@@ -308,8 +329,10 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
     It is convex in the weights. Each round of expectation-maximisation gives a member the mean share that it has in
     the posterior of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
     """
-    check_alike(evaluations)
-    own = np.stack([own_posterior(evaluation) for evaluation in evaluations], axis=1)
+    own = np.stack(
+        [own_posterior(e, order.numpy()) for e, order in zip(evaluations, check_alike(evaluations), strict=True)],
+        axis=1,
+    )
     weights = np.full(len(evaluations), 1 / len(evaluations))
     for _ in range(ROUNDS):
         shares = own * weights
@@ -319,8 +342,14 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
     return tuple(weights.tolist())
 
 
-def own_posterior(evaluation: Evaluation) -> Float64[np.ndarray, "N"]:
-    """The posterior of each image's own class, at least 1e-30."""
+def own_posterior(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
+    """Return the probability of each image's class, or of each judged mark, class by class in `order`; at least 1e-30.
+
+    Where images have several labels, each judged mark counts as an observation.
+    """
+    if isinstance(evaluation.targets, AnyOf):
+        marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]
+        return np.where(marks == 1, chances, 1 - chances)[marks >= 0].clip(1e-30)
     labels = evaluation.targets.numpy()[:, None]
     own = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posteriors(evaluation.scores)]
     return np.concatenate(own)[:, 0].clip(1e-30)

@@ -3,23 +3,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from imclass.core.contracts import Classifier, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes, keep_memory, processes
+from imclass.core.targets import Targets, labels_of, marks_of
 from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.papers.render import net_of
 from imclass.evaluation.papers.table import Net, Tested
 from imclass.evaluation.results import Facts, Row, check_images, names_of
 from imclass.evaluation.score import Report, evaluate_each, protocols
+from imclass.models.thresholds import fit_thresholds
 from imclass.models.views.scales import with_scales
 from imclass.store.context import Context
 
 AS_TRAINED = "as trained"  # where no protocol is named
+FIT = "--thresholds fit"
 
 
 Progress: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # of a split's name
@@ -41,6 +45,8 @@ class Request:
     split: str | None = None
     weights: Literal["mean", "fit", "none"] = "mean"
     temperature: bool = False
+    thresholds: Literal["model", "fit"] = "model"
+    of_one_label: Mapping[str, str] = field(default_factory=dict)  # what needs one label an image: what else to do
     mapping: Mapping[str, str] | None = None  # the data's class names to the models'
     batch: int = 256
     workers: int = 0
@@ -49,7 +55,9 @@ class Request:
     @property
     def fitting(self) -> str:
         """The options that fit something on the validation split, as messages name them."""
-        return " and ".join(["--weights fit"] * (self.weights == "fit") + ["--temperature"] * self.temperature)
+        options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
+        options[FIT] = self.thresholds == "fit"
+        return " and ".join(option for option, given in options.items() if given)
 
 
 @dataclass(frozen=True)
@@ -200,7 +208,7 @@ def weights_of(trials: Sequence[Row], n: int) -> tuple[float, ...]:
 def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
     """The same with the temperature that is best on the validation split."""
     trial = blend.of(trials).evaluation
-    temperature = fit_temperature(trial.scores, trial.targets.numpy())
+    temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)
 
 
@@ -211,6 +219,7 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
     with processes() as everyone:
         if ways:
             chosen = split_for(request.models, request.data, request.split, context)
+            check_targets(request, chosen.dataset.targets)
             if everyone.rank == 0:
                 announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
             if asked := request.fitting:
@@ -218,7 +227,29 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
             rows = scored(ways, chosen, request, everyone, progress)
     if everyone.rank:
         return None
+    for row in request.saved:
+        check_targets(request, row.evaluation.targets)
     if request.saved:  # as they were named; each model then has one row
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     fused = blends(rows, trials, request)
-    return Scored([*rows, *(blend.of(rows) for blend in fused)], fused, ways)
+    rows = [*rows, *(blend.of(rows) for blend in fused)]
+    if request.thresholds == "fit":
+        trials = [*trials, *(blend.of(trials) for blend in fused)]
+        rows = [with_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
+    return Scored(rows, fused, ways)
+
+
+def with_thresholds(row: Row, trial: Row) -> Row:
+    """Return the row with the thresholds that are best on the validation split."""
+    e, judged = row.evaluation, trial.evaluation
+    thresholds = fit_thresholds(judged.scores, marks_of(judged.targets, FIT))
+    evaluation = evaluation_of(e.classes, e.targets, e.scores, e.ids, e.total, e.refused, thresholds)
+    return replace(row, evaluation=evaluation)
+
+
+def check_targets(request: Request, targets: Targets) -> None:
+    """Raise `UserError` for options that do not go with the images' labels."""
+    for option, fix in request.of_one_label.items():
+        labels_of(targets, option, fix)
+    if request.thresholds == "fit":
+        marks_of(targets, FIT)

@@ -64,7 +64,8 @@ def unpack_ensemble(
         where = Path(f"{path}, member {i + 1}")
         classifier = unpack(theirs, member.header, where, context, setup)
         members.append(Member(classifier, protocol_of(member, found, where), member.weight))
-    return Ensemble(tuple(members), body.temperature, header.trained, header.versions, header.licence)
+    facts = (header.trained, header.versions, header.licence)
+    return Ensemble(tuple(members), body.temperature, header.thresholds, *facts)
 
 
 def protocol_of(member: MemberBody, found: Found, path: Path) -> ViewProtocol | None:

@@ -36,7 +36,7 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import Unnormalised
 from imclass.models.network import Network
-from imclass.models.scores import best
+from imclass.models.thresholds import answer
 from imclass.store.context import Context, find_in
 
 
@@ -81,6 +81,7 @@ class NetworkClassifier:
     classes: tuple[str, ...]
     preprocess: Preprocess
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     engine: Engine = field(default=None, repr=False, compare=False)  # type: ignore[assignment] # see __post_init__
     trained: Provenance | None = field(default=None, repr=False)
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
@@ -140,10 +141,10 @@ class NetworkClassifier:
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """For each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
+    def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
+        """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
-        return best(self.classify(images), self.classes, top)
+        return answer(self, self.classify(images), top)
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file: the network's, and the images it was trained on."""
@@ -153,6 +154,7 @@ class NetworkClassifier:
             kind=NETWORK,
             classes=self.classes,
             link=self.link,
+            thresholds=self.thresholds,
             body=to_json(body),
             trained=self.trained,
             versions=self.versions,
@@ -180,8 +182,11 @@ def create(
     preprocess: Preprocess | None = None,
     seed: int = 0,
     context: Context | None = None,
+    link: Link = "softmax",
 ) -> NetworkClassifier:
     """A fresh classifier: the network of this name, with weights drawn from `seed`, for these class names.
+
+    With the link "sigmoid" an image may have several of the classes, each with a probability by itself.
 
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Whether everything fits is found out before anything is allocated.
@@ -196,7 +201,7 @@ def create(
         if model.initialiser:
             INITIALISERS[model.initialiser](network)
     network.normalise(model.mean, model.std)
-    return outline.with_network(network)
+    return replace(outline.with_network(network), link=link)
 
 
 def sketch(
@@ -292,14 +297,23 @@ def restored(
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)
     classifier.network.eval()
+    check_thresholds(header, path)
     return replace(
         classifier,
         link=header.link,
+        thresholds=header.thresholds,
         trained=header.trained,
         trained_on=contents,
         versions=header.versions,
         licence=header.licence,
     )
+
+
+def check_thresholds(header: ModelHeader, path: Path) -> None:
+    """Raise `UserError` unless there is a threshold for each class, or none."""
+    if len(header.thresholds) not in (0, len(header.classes)):
+        n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
+        raise UserError(f"{path} has {n}; train again")
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -35,7 +35,7 @@ from imclass.core.model_file import DataFacts, Provenance, read_model
 from imclass.core.targets import OneOf
 from imclass.core.text import printable
 from imclass.data.images.decode import decode
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.network import Network
 from imclass.serving.predict import Prediction
@@ -401,7 +401,7 @@ def many(found: report_facts.Material, k: int) -> report_facts.Material:
     scores = np.random.default_rng(0).normal(size=(10 * k, k)).astype(np.float32)
     scores[np.arange(10 * k), labels] += 4
     scores[-10:, -1] = -9
-    result = measured(names, OneOf(labels), scores, labels, 10 * k)
+    result = evaluation_of(names, OneOf(labels), scores, labels, 10 * k)
     return replace(found, result=result, counts={}, classes=names)
 
 

@@ -23,8 +23,9 @@ from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
+from imclass.core.targets import OneOf
 from imclass.core.text import nearest
-from imclass.data.catalog import open_split
+from imclass.data.catalog import open_splits
 from imclass.evaluation.measures.single_label import confidence, predictions
 from imclass.evaluation.score import evaluate
 from imclass.models.analysis.activations import find_layer, output_of
@@ -54,7 +55,8 @@ class Score:
     """The numbers of the headline."""
 
     split: str
-    top1: float
+    measure: str  # the main one: top1, or map for several labels
+    main: float
     top5: float
     loss: float
     evaluated: int
@@ -176,15 +178,15 @@ def check_finished(run: Run) -> None:
 def opened(training: Training, trained: Provenance, context: Context) -> tuple[dict[str, Dataset], str]:
     """The splits of the data, by name; or none, and why."""
     try:
-        names = trained.data.splits if trained.data else ()
-        return {name: open_split(training.data, name, context, training.cut) for name in names}, ""
+        found = open_splits(training.data, context, training.cut)
+        return {name: found[name] for name in (trained.data.splits if trained.data else ()) if name in found}, ""
     except UserError as error:
         return {}, told(str(error), context.store)
 
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
     """Images of each class."""
-    return np.bincount(dataset.targets.numpy(), minlength=len(dataset.classes)).astype(np.int64)
+    return dataset.targets.counts(len(dataset.classes))
 
 
 def told(message: str, store: Store) -> str:
@@ -206,20 +208,15 @@ def recorded_score(trained: Provenance, split: str) -> Score | None:
     known = trained.metrics.get(split)
     if known is None:
         return None
-    top1, top5, loss = (known.measures[key] for key in ("top1", "top5", "loss"))
-    return Score(split, top1, top5, loss, known.evaluated, known.total)
+    m = known.measures
+    return Score(split, known.main, m[known.main], m.get("top5", math.nan), m["loss"], known.evaluated, known.total)
 
 
 def score_of(split: str, result: Evaluation) -> Score:
     """The numbers of an evaluation."""
-    return Score(
-        split,
-        result.measures["top1"],
-        result.measures["top5"],
-        result.measures["loss"],
-        len(result.targets),
-        result.total,
-    )
+    m = result.measures
+    five = m.get("top5", math.nan)
+    return Score(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
 
 
 def costs(log: Sequence[Mapping[str, Any]]) -> list[Epoch]:
@@ -252,7 +249,9 @@ def all_refused(log: Sequence[Mapping[str, Any]], result: Evaluation | None, dat
 
 
 def worst(classifier: NetworkClassifier, dataset: Dataset, result: Evaluation, most: int = MISTAKES) -> list[Mistake]:
-    """The mistakes that the model was surest of."""
+    """The mistakes that the model was surest of; none where images may have several labels."""
+    if not isinstance(result.targets, OneOf):
+        return []
     predicted = predictions(result.scores)
     sure = confidence(result.scores)
     wrong = np.flatnonzero(predicted != result.targets.numpy())

@@ -15,7 +15,10 @@ from imclass.app.report.figures import confusion, figure
 from imclass.app.report.markup import Html, element, facts, name, picture, table, together
 from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
+from imclass.app.text.labels import rows_of
+from imclass.core.contracts import Evaluation
 from imclass.core.runtime import versions
+from imclass.core.targets import OneOf
 from imclass.core.text import columns, percent
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.intervals import wilson
@@ -54,7 +57,7 @@ def sections(m: Material) -> list[tuple[str, str, Html]]:
         ("curves", "Learning", learning(m)),
         ("confusion", "Confusion", confused(m)),
         ("classes", "Classes", classes(m)),
-        ("mistakes", "Mistakes", gallery(m.mistakes, m.training.preprocess.size) if m.result else Html()),
+        ("mistakes", "Mistakes", mistakes(m)),
         ("inside", "First layer", first_layer(m)),
         ("data", "Data", data(m)),
         ("time", "Time", time(m.epochs)),
@@ -76,13 +79,18 @@ def headline(m: Material) -> Html:
 
 def result(m: Material, score: Score) -> Html:
     """The accuracy with its interval, and what stands behind it."""
-    low, high = wilson(round(score.top1 * score.evaluated), score.evaluated)
-    interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
-    below = f"right of {score.evaluated:,} {score.split} images; {interval}"
-    large = element("p", element("strong", percent(score.top1)), " ", element("span", below), class_="result")
+    if score.measure == "top1":
+        low, high = wilson(round(score.main * score.evaluated), score.evaluated)
+        interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+        below = f"right of {score.evaluated:,} {score.split} images; {interval}"
+    else:
+        below = f"mean average precision on {score.evaluated:,} {score.split} images"
+    large = element("p", element("strong", percent(score.main)), " ", element("span", below), class_="result")
     whole = f"{score.evaluated:,} of {score.total:,} evaluated"
     refused = score.total - score.evaluated
-    five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.classes) > 5 else ""
+    five = ""
+    if score.measure == "top1":
+        five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.classes) > 5 else ""
     more = (
         ("Counted", whole + (f", {refused:,} refused" if refused else "")),
         *([("Top 5", five.removeprefix("top-5 "))] if five else []),
@@ -103,12 +111,14 @@ def doubts(m: Material) -> Html:
     said = ""
     if m.changed:
         said += "The data has changed since training, so what is held out now may hold images that were learned from. "
-    if then and now and (then.evaluated, then.total, then.top1) != (now.evaluated, now.total, now.top1):
+    if then and now and (then.evaluated, then.total, then.main) != (now.evaluated, now.total, now.main):
         said += (
             "These are not the numbers of when training ended, for the held-out images or this machine's arithmetic "
         )
         said += (
-            f"are not the same: then, these weights were right on {percent(then.top1)} of {then.evaluated:,} images."
+            f"are not the same: then, these weights were right on {percent(then.main)} of {then.evaluated:,} images."
+            if then.measure == "top1"
+            else f"are not the same: then, the mean average precision was {percent(then.main)}."
         )
     return element("p", said, class_="note") if said else Html()
 
@@ -144,7 +154,7 @@ def learning(m: Material) -> Html:
     """Loss and error over epochs."""
     if not m.history:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in m.history[0])
+    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_loss" in m.history[0])
     said = "The training line shows means over parts of an epoch, the number below it the mean over the last one: both "
     said += "while the weights were still changing and, where the recipe says so, of altered images"
     said += f"; {held_out} after each epoch." if held_out else "."
@@ -156,7 +166,7 @@ def learning(m: Material) -> Html:
 
 def confused(m: Material) -> Html:
     """Return the matrix and the pairs confused most."""
-    if m.result is None:
+    if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     counts = counted(m.result)
     shown = matrix(counts, m.result.classes)
@@ -181,6 +191,8 @@ def classes(m: Material) -> Html:
     """Each class's counts and ratios; the worst first where there are many."""
     if m.result is None:
         return Html()
+    if not isinstance(m.result.targets, OneOf):
+        return labelled(m, m.result)
     trained = m.counts.get("train")
     rows = list(enumerate(per_class(counted(m.result))))
     many = len(rows) > NUMBERED
@@ -201,6 +213,35 @@ def classes(m: Material) -> Html:
     said += "of the images taken for the class, the % that are; recall: of its images, the % found; F1: the harmonic "
     said += "mean of both."
     return together([table(head, lines, "numbers" + " long" * long), element("p", said, class_="small")])
+
+
+def mistakes(m: Material) -> Html:
+    """Return the mistakes, where each image has one label."""
+    if m.result is None or not isinstance(m.result.targets, OneOf):
+        return Html()
+    return gallery(m.mistakes, m.training.preprocess.size)
+
+
+def labelled(m: Material, result: Evaluation) -> Html:
+    """Return each class's average precision and F1, for images that may have several; the worst first."""
+    trained = m.counts.get("train")
+    rows = sorted(enumerate(rows_of(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
+    lines = [
+        (
+            name(result.classes[i]),
+            f"{trained[i]:,}" if trained is not None else "-",
+            f"{row.positives:,}",
+            percent(row.ap).removesuffix(" %"),
+            f"{row.threshold:.3f}",
+            *(percent(share).removesuffix(" %") for share in (row.precision, row.recall, row.f1)),
+        )
+        for i, row in rows
+    ]
+    head = ("Class", "Trained", "Scored", "AP", "From", "Precision", "Recall", "F1")
+    said = "The worst by average precision (AP) first. How many images with it were trained on and scored; from which "
+    said += "probability an image is taken to have it; precision: of the images taken to have it, the % that do; "
+    said += "recall: of the images that have it, the % found; F1: the harmonic mean of both."
+    return together([table(head, lines, "numbers long"), element("p", said, class_="small")])
 
 
 def gallery(mistakes: Sequence[Mistake], size: int) -> Html:

@@ -1,6 +1,6 @@
 """The verb `compare`: two models or saved scores on the same images, and whether the difference could be chance."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from imclass.app.cli.answer import Told, tell
@@ -14,6 +14,8 @@ from imclass.core.text import columns, padded, percent, printable
 from imclass.evaluation.measures.comparison import CHANCE, Change, Comparison, Judged, changes, compare, pair
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.results import Row
+
+BOTH = "imclass evaluate A B --weights none shows the average precision of both"
 
 
 def compared(own: Compare) -> Told | None:
@@ -35,7 +37,8 @@ def compared(own: Compare) -> Told | None:
     )
     context = context_of(own.common)
     check(asked, context)
-    result = perform(requested(asked, context), context, own.device)
+    request = replace(requested(asked, context), of_one_label={"a comparison": BOTH})
+    result = perform(request, context, own.device)
     if result is None:
         return None
     rows = {row.name: row for row in result.rows}

@@ -20,10 +20,10 @@ from imclass.core.codec import to_json
 from imclass.core.errors import UserError, need
 from imclass.core.model_file import Metrics, Provenance
 from imclass.core.runtime import Arithmetic, device_of, versions
+from imclass.core.targets import labels_of
 from imclass.core.text import printable
 from imclass.data.catalog import folder_not_read
 from imclass.evaluation.measures.calibration import reliability
-from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.papers import render as papers
 from imclass.evaluation.request import AS_TRAINED, Blend, Request, Scored, looks, score
 from imclass.evaluation.results import Row, changed, is_scores, save_scores, saved_row
@@ -78,6 +78,8 @@ def requested(own: Evaluate, context: Context) -> Request:
     if twice:
         raise UserError(f"{twice[0]} is named twice; name each model once")
     saved = [path for path in own.models if is_scores(path)]
+    single = {"--changed": own.changed, "--plot": own.plot, "--reliability": own.reliability, "--table": own.table}
+    single["--temperature"] = own.temperature
     arithmetic = Arithmetic(own.precision, "nhwc")
     request = Request(
         models={
@@ -90,6 +92,8 @@ def requested(own: Evaluate, context: Context) -> Request:
         split=own.split,
         weights=own.weights,
         temperature=own.temperature,
+        thresholds=own.thresholds,
+        of_one_label=dict.fromkeys((option for option, given in single.items() if given), "leave it out"),
         mapping=mapping_in(own.classes),
         batch=own.batch,
         workers=own.workers,
@@ -104,7 +108,7 @@ def check_saved(request: Request, save: Path | None) -> None:
     if not request.saved:
         return
     first = request.saved[0].name
-    if request.weights == "fit" or request.temperature:
+    if request.fitting:
         raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
     if save:
         raise UserError(f"{first} holds scores and no model, so it cannot be part of --save {save}")
@@ -131,7 +135,7 @@ def write_files(own: Evaluate, result: Scored, context: Context) -> None:
     if own.plot:
         confusion_png(tables.matrix(evaluation), evaluation.classes, own.plot)
     if own.reliability:
-        reliability_png(reliability(evaluation.scores, evaluation.targets.numpy()), own.reliability)
+        reliability_png(reliability(evaluation.scores, labels_of(evaluation.targets, "--reliability")), own.reliability)
     if own.save_scores:
         for path, row in zip(score_files(own.save_scores, result.rows), result.rows, strict=True):
             save_scores(path, row.evaluation, row.images, to_json(row.facts))
@@ -140,6 +144,7 @@ def write_files(own: Evaluate, result: Scored, context: Context) -> None:
         metrics = Metrics(dict(evaluation.measures), len(evaluation.targets), evaluation.total, evaluation.main)
         trained = Provenance(metrics={last.facts.split: metrics})
         fused = replace(blend.ensemble(result.ways), trained=trained, versions=versions())
+        fused = replace(fused, thresholds=evaluation.thresholds)
         save_model(own.save, fused, context)
 
 
@@ -155,16 +160,7 @@ def score_files(path: Path, rows: Sequence[Row]) -> list[Path]:
 def record(own: Evaluate, result: Scored) -> dict[str, Any]:
     """The last row as JSON, and all rows in short."""
     last = result.rows[-1]
-    rows = [
-        {
-            "name": row.name,
-            "top1": row.evaluation.measures["top1"],
-            "top5": row.evaluation.measures["top5"],
-            "loss": row.evaluation.measures["loss"],
-        }
-        | {"top1_interval": list(interval(row)), **to_json(row.facts)}
-        for row in result.rows
-    ]
+    rows = [{"name": row.name} | tables.short_record(row.evaluation) | to_json(row.facts) for row in result.rows]
     told = tables.record(last.evaluation) | {
         "data": last.facts.said,
         "protocol": last.facts.tested.protocol or AS_TRAINED,
@@ -176,7 +172,7 @@ def record(own: Evaluate, result: Scored) -> dict[str, Any]:
 def text(own: Evaluate, result: Scored) -> str:
     """The rows beside each other, then the last in full."""
     last = result.rows[-1].evaluation
-    parts = [tables.summary(last), tables.class_table(last), tables.confusion_table(last)]
+    parts = tables.in_full(last)
     if len(result.rows) > 1:
         parts = [row_table(result.rows), f"{printable(result.rows[-1].name)}:", *parts]
     if own.changed:
@@ -197,22 +193,13 @@ def paper_table(name: str, own: Evaluate, result: Scored) -> str:
 
 
 def row_table(rows: Sequence[Row]) -> str:
-    """Each row's accuracies with Wilson's 95 % interval, and its cross-entropy."""
+    """Return each row's measures on a line: accuracies with Wilson's 95 % interval, or mean average precision."""
     names = [printable(row.name) for row in rows]
     wide = max(map(tables.columns, names))
     lines = []
     for name, row in zip(names, rows, strict=True):
-        measures = row.evaluation.measures
-        shares = f"top-1 {tables.percent(measures['top1'])} {tables.bracketed(interval(row))}"
-        five = tables.top5(row.evaluation, ", ")
-        lines.append(f"{tables.padded(name, wide)}  {shares}{five}, {measures['loss']:.4f} nats")
+        lines.append(f"{tables.padded(name, wide)}  {tables.headline(row.evaluation)}")
     return "\n".join(lines)
-
-
-def interval(row: Row) -> tuple[float, float]:
-    """Wilson's 95 % interval of the top-1 accuracy."""
-    n = len(row.evaluation.targets)
-    return wilson(round(row.evaluation.measures["top1"] * n), n)
 
 
 def run(own: Evaluate) -> int:

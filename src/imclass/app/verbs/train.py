@@ -21,7 +21,7 @@ from imclass.app.runs.train import Job, perform, prepare
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
-from imclass.core.text import printable
+from imclass.core.text import main_of, printable, title
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
@@ -111,9 +111,10 @@ def report_run(run: Run, common: Common, context: Context) -> int:
         )
     else:
         for split, result in metrics.items():
-            counted, loss = accounted(result), f"{result['loss']:.4f}"
+            counted, loss, main = accounted(result), f"{result['loss']:.4f}", main_of(result)
+            entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
             chose = ", which chose the weights" if split in trained.chosen else ""
-            print(f"{split}{chose}: top-1 {100 * result['top1']:.2f} %, cross-entropy {loss}; {counted}")
+            print(f"{split}{chose}: {title(main)} {100 * result[main]:.2f} %, {entropy} {loss}; {counted}")
         if refused:
             print(f"refused in all: {len(refused):,} {'file' if len(refused) == 1 else 'files'}")
         print(f"finished: {run.model} ({trained.chosen})")
