@@ -297,7 +297,6 @@ def restored(
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)
     classifier.network.eval()
-    check_thresholds(header, path)
     return replace(
         classifier,
         link=header.link,
@@ -307,13 +306,6 @@ def restored(
         versions=header.versions,
         licence=header.licence,
     )
-
-
-def check_thresholds(header: ModelHeader, path: Path) -> None:
-    """Raise `UserError` unless there is a threshold for each class, or none."""
-    if len(header.thresholds) not in (0, len(header.classes)):
-        n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
-        raise UserError(f"{path} has {n}; train again")
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -18,8 +18,8 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in
 from imclass.core.preprocess import check_images
 from imclass.core.tables import Found
-from imclass.core.targets import Link, OneOf
-from imclass.models.scores import best
+from imclass.core.targets import Link, Targets
+from imclass.models.thresholds import answer
 from imclass.pipelines.part import Feature, PipelinePart, Scorer
 
 PIPELINE = "pipeline"  # the kind in a model file
@@ -47,6 +47,7 @@ class Pipeline:
 
     parts: tuple[PipelinePart, ...]
     classes: tuple[str, ...]
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     trained: Provenance | None = None
     contents: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # of training images
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
@@ -70,7 +71,7 @@ class Pipeline:
     def link(self) -> Link:
         return self.scorer.link
 
-    def fit(self, images: Sequence[Image], targets: OneOf) -> "Pipeline":
+    def fit(self, images: Sequence[Image], targets: Targets) -> "Pipeline":
         """Fit each part to what those before it make of the images; return the pipeline."""
         x = images
         for part in self.parts:
@@ -91,10 +92,10 @@ class Pipeline:
             raise UserError(f"the part {self.scorer.kind} gives scores of shape {scores.shape}; they must be {wanted}")
         return torch.from_numpy(scores)
 
-    def predict(self, images: Sequence[Image], top: int = 5) -> list[list[tuple[str, float]]]:
-        """Return for each uint8 H W C image its `top` classes and their probabilities, the most probable first."""
+    def predict(self, images: Sequence[Image], top: int | None = None) -> list[list[tuple[str, float]]]:
+        """Return the answer to each uint8 H W C image: classes with probabilities, the most probable first."""
         check_images(images)
-        return best(self.classify(images), self.classes, top)
+        return answer(self, self.classify(images), top)
 
     def rename(self, names: Mapping[str, str]) -> "Pipeline":
         """Return the pipeline with other names for some of its classes; its members' classes are their own."""
@@ -142,6 +143,7 @@ class Pipeline:
             kind=PIPELINE,
             classes=self.classes,
             link=self.link,
+            thresholds=self.thresholds,
             body=to_json(PipelineBody(parts=tuple(bodies))),
             trained=self.trained,
             versions=self.versions,
@@ -163,6 +165,7 @@ def unpack_parts(
     return Pipeline(
         tuple(each.part for each in body.parts),
         header.classes,
+        header.thresholds,
         header.trained,
         contents_in(tensors, path),
         header.versions,
