@@ -27,10 +27,10 @@ LABELS = ("name", "about")  # fields of a protocol that decide nothing
 
 @dataclass(frozen=True, kw_only=True)
 class MemberBody:
-    """A member in a model file: its own header, the protocol by name and fields, its weight."""
+    """A member in a model file: the header of its classifier, the protocol by name and fields, its weight."""
 
     header: ModelHeader
-    protocol: str = ""  # none: images as the member itself shows them
+    protocol: str = ""  # none: images are shown as the classifier was trained
     fields: dict[str, Any] = field(default_factory=dict)
     weight: float = 1.0
 

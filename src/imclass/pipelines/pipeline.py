@@ -98,7 +98,7 @@ class Pipeline:
         return answer(self, self.classify(images), top)
 
     def rename(self, names: Mapping[str, str]) -> "Pipeline":
-        """Return the pipeline with other names for some of its classes; its members' classes are their own."""
+        """Return the pipeline with other names for some of its classes; members of its parts keep theirs."""
         return replace(self, classes=rename_classes(self.classes, names))
 
     def members(self) -> dict[str, Classifier]:
