@@ -20,7 +20,10 @@ from pathlib import Path
 LISTS = ("models", "recipes", "weights", "data", "protocols")
 HELP = (["--version"], ["--help"], ["models", "--help"], ["train", "mnist-lenet", "--help"])
 IMCLASS, PEER = [sys.executable, "-m", "imclass"], [sys.executable, "-c", "import torch"]
-PLUGIN = "import torch\nfrom imclass.data.source import Source\nDATASETS = {'mine': Source(print, 'of my own')}\n"
+PLUGIN = (
+    "import torch\nfrom imclass.data.source import DatasetEntry\n"
+    "DATASETS = {'mine': DatasetEntry(print, 'of my own')}\n"
+)
 
 
 def seconds(command: Sequence[str], rounds: int, environment: dict[str, str]) -> tuple[float, float]:

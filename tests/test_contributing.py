@@ -11,7 +11,7 @@ from imclass.core.config import Training
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.contracts import ViewProtocol as Protocol
 from imclass.core.tables import find, load_plugins
-from imclass.data.source import Place
+from imclass.data.source import DataLocation
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.store.context import open_context
 from imclass.store.store import Store
@@ -52,7 +52,7 @@ def test_the_network_has_the_parameters_it_says(plugins: list[Path]) -> None:
 
 def test_the_data_set_keeps_the_contract(plugins: list[Path], tmp_path: Path) -> None:
     source = entry("DATASETS", "stripes", plugins)
-    data = source.open(Place(Store(tmp_path)), "train")
+    data = source.open(DataLocation(Store(tmp_path)))["train"]
     assert isinstance(data, Dataset)
     assert len(data) == len(data.ids) == len(data.targets)
     first, second = data[0], data[1]
@@ -63,7 +63,7 @@ def test_the_data_set_keeps_the_contract(plugins: list[Path], tmp_path: Path) ->
 def test_the_protocol_scores(plugins: list[Path], tmp_path: Path) -> None:
     protocol = entry("PROTOCOLS", "whole", plugins)
     assert isinstance(protocol, Protocol)
-    data = entry("DATASETS", "stripes", plugins).open(Place(Store(tmp_path)), "test")
+    data = entry("DATASETS", "stripes", plugins).open(DataLocation(Store(tmp_path)))["test"]
     scores = protocol(linear(plugins), [data[0], data[1]])
     assert scores.shape == (2, 10)
     assert not torch.equal(scores[0], scores[1])

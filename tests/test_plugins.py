@@ -35,10 +35,13 @@ DATA = """
     import numpy as np
     from imclass.core.contracts import Origin
     from imclass.core.targets import OneOf
-    from imclass.data.source import Source
+    from imclass.data.source import DatasetEntry
     from imclass.data.arrays import ArrayDataset
 
-    def halves(place, split):
+    def halves(location):
+        return {split: draw(split) for split in ("train", "test")}
+
+    def draw(split):
         generator = np.random.default_rng(0 if split == "train" else 1)
         images = generator.integers(0, 120, (64, 8, 8, 3), dtype=np.uint8)
         labels = np.arange(64) % 2
@@ -46,7 +49,7 @@ DATA = """
         return ArrayDataset(images, OneOf(labels), ("left", "right"), ("train", "test"), split,
                             Origin("halves", "made up", "published"))
 
-    DATASETS = {"halves": Source(halves, "images whose right half is brighter, or not")}
+    DATASETS = {"halves": DatasetEntry(halves, "images whose right half is brighter, or not")}
 """
 PROTOCOL = """
     from dataclasses import dataclass

@@ -1,14 +1,16 @@
 """Data sets by name or path, and the mistakes made with either."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import check_readable, folder_not_read, open_split, sources, spelled
-from imclass.data.source import Source
+from imclass.data.catalog import check_readable, folder_not_read, open_split, open_splits, sources, spelled
+from imclass.data.source import DatasetEntry
 from imclass.store.context import Context, open_context
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png, write_corpus
@@ -31,7 +33,7 @@ def test_every_source_says_what_it_is() -> None:
     found = sources()
     assert {"mnist", "fashion-mnist", "mnist-sample", "folder"} <= set(found.entries) and found.failures == ()
     for source in found.entries.values():
-        assert isinstance(source, Source) and source.summary and "train" in source.splits
+        assert isinstance(source, DatasetEntry) and source.summary and "train" in source.splits
     assert found["mnist"].licence == "CC BY-SA 3.0"
     assert found["mnist"].get is not None and found["mnist-sample"].get is None
 
@@ -91,6 +93,43 @@ def test_a_path_that_leads_nowhere_is_told_the_nearest(context: Context, tmp_pat
         open_split(str(tmp_path / "pest"), "train", context)
 
 
+@pytest.mark.parametrize("cut", [Cut(), Cut(validation=0.25)])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_tree_is_walked_once_for_all_splits(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: Cut, own: bool
+) -> None:
+    root = tmp_path / "pets"
+    for part in ("train", "test") if own else ("",):
+        tree(root / part)
+    scanned: list[str] = []
+    scandir = os.scandir
+
+    def count(path: Path) -> Any:
+        scanned.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", count)
+    splits = open_splits(str(root), context, cut)
+    assert sum(len(dataset) for dataset in splits.values()) == (40 if own else 20)
+    classes = [path for path in scanned if path.endswith(("cat", "dog"))]
+    assert len(classes) == len(set(classes)) == (4 if own else 2)
+    open_split(str(root), "test", context)  # the twin: another opening walks again
+    assert len([path for path in scanned if path.endswith("cat")]) == (4 if own else 2)
+
+
+def test_a_csv_file_is_read_by_its_path(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path)
+    (tmp_path / "pets.CSV").write_text("image,label\ncat/0.png,cat\ncat/1.png,dog\n")
+    monkeypatch.chdir(tmp_path)
+    assert open_split("pets.CSV", "all", context).origin.name == "pets.CSV"
+    with pytest.raises(UserError, match=r"pet\.csv cannot be read"):
+        open_split("pet.csv", "train", context)
+    with pytest.raises(UserError, match="no data set is named 'csv'"):
+        open_split("csv", "train", context)
+    tree(tmp_path / "folder.csv")
+    assert open_split("folder.csv", "all", context).classes == ("cat", "dog")
+
+
 def test_a_split_that_is_not_there_is_told_what_is(context: Context, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mnist-sample has no split 'validation'; there are: test, train"):
         open_split("mnist-sample", "validation", context)
@@ -116,8 +155,8 @@ def test_the_folder_entry_itself_needs_a_path(
 def test_a_plugin_adds_a_source_and_a_broken_one_hinders_nobody(context: Context, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(
-        "from imclass.data.source import Source\nfrom imclass.data.sets.mnist_sample import open_sample\n"
-        "DATASETS = {'mine': Source(open_sample, 'mine', ('test',))}\n"
+        "from imclass.data.source import DatasetEntry\nfrom imclass.data.sets.mnist_sample import read_sample\n"
+        "DATASETS = {'mine': DatasetEntry(lambda location: {'test': read_sample('test')}, 'mine', ('test',))}\n"
     )
     (tmp_path / "plugins" / "broken.py").write_text("import nothing_of_that_name\n")
     mine = open_context(context.store, [tmp_path / "plugins"])

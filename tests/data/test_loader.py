@@ -27,8 +27,8 @@ from imclass.data.augment.pad import Pad
 from imclass.data.augment.window import apply, choose, view
 from imclass.data.loader import Batch, Loader, Part, untouched
 from imclass.data.order import cut, divide
-from imclass.data.sets.folder import FolderDataset, open_folder
-from imclass.data.source import Place
+from imclass.data.sets.folder import open_folder
+from imclass.data.source import DataLocation
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png
 
@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         Pillow.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
         if i % 9 == 4:
             path.write_bytes(path.read_bytes()[:60])
-    return open_folder(Place(Store(root), root), "train")
+    return open_folder(DataLocation(Store(root), root))["train"]
 
 
 def array(n: int = 50, size: int = 12, channels: int = 3) -> ArrayDataset:
@@ -88,7 +88,7 @@ def loader(
 
 def same_part(a: Part, b: Part) -> bool:
     return (
-        torch.equal(a.images, b.images) and np.array_equal(a.targets.labels, b.targets.labels)
+        torch.equal(a.images, b.images) and np.array_equal(a.targets.numpy(), b.targets.numpy())
         and np.array_equal(a.ids, b.ids) and np.array_equal(a.positions, b.positions) and a.refused == b.refused
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ def test_batches_are_what_a_plain_loop_gives(folder: Dataset, kind: str, rules: 
         for part, (kept, views) in zip(batch.parts.values(), plain, strict=True):
             assert part.positions.tolist() == kept
             assert np.array_equal(part.images.numpy(), views)
-            assert part.targets.labels.tolist() == dataset.targets[kept].labels.tolist()
+            assert part.targets.numpy().tolist() == dataset.targets[kept].numpy().tolist()
             assert part.ids.tolist() == dataset.ids[kept].tolist()
         assert batch.waited >= 0
 
@@ -186,11 +186,11 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
         path = root / "train" / "ab"[i % 2] / f"{i:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Pillow.fromarray(rng.integers(0, 256, (17, 21, 3), dtype=np.uint8)).save(path)
-    tree = open_folder(Place(Store(root), root), "train")
+    tree = open_folder(DataLocation(Store(root), root))["train"]
     return tree, twin_of(tree, np.stack([tree[i] for i in range(14)]))
 
 
-def twin_of(tree: FolderDataset, pixels: np.ndarray) -> ArrayDataset:
+def twin_of(tree: Dataset, pixels: np.ndarray) -> ArrayDataset:
     """Return the images of a folder, by the same names, as an array."""
 
     class Twin(ArrayDataset):
@@ -215,7 +215,7 @@ def test_an_array_of_the_networks_size_gives_the_bits_of_its_files(tmp_path: Pat
         path = tmp_path / "train" / "abcd"[i % 4] / f"{i:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Pillow.fromarray(dataset.array[i]).save(path)
-    tree = open_folder(Place(Store(tmp_path), tmp_path), "train")
+    tree = open_folder(DataLocation(Store(tmp_path), tmp_path))["train"]
     names = sorted(range(20), key=lambda i: (i % 4, i))
     twin = twin_of(tree, dataset.array[names])
     assert loader(twin, memory=0).in_memory and not loader(tree, memory=0).in_memory
@@ -268,7 +268,7 @@ def test_a_bad_image_shrinks_its_part_and_moves_nothing(tmp_path: Path, folder: 
     for path in (tmp_path / "t").rglob("*.png"):
         if path.stat().st_size == 60:
             path.write_bytes(rgb_png(picture()))
-    mended = open_folder(Place(Store(tmp_path), tmp_path / "t"), "train")
+    mended = open_folder(DataLocation(Store(tmp_path), tmp_path / "t"))["train"]
     for memory in (0, 2048):
         full = list(loader(mended, memory=memory, parts=3).batches(0))
         shrunk = list(loader(folder, memory=memory, parts=3).batches(0))
@@ -288,7 +288,7 @@ def test_a_batch_of_bad_images_is_empty_and_still_a_batch(tmp_path: Path, memory
         for name in "ab":
             (tmp_path / "train" / name).mkdir(parents=True, exist_ok=True)
             (tmp_path / "train" / name / f"{i}.png").write_bytes(b"")
-    dataset = open_folder(Place(Store(tmp_path), tmp_path), "train")
+    dataset = open_folder(DataLocation(Store(tmp_path), tmp_path))["train"]
     batches = list(loader(dataset, SHIFTS, workers, memory, batch=3).batches(0))
     assert [batch.parts[0].images.shape for batch in batches] == [(0, 3, 12, 12)] * 3
     assert [len(batch.refused) for batch in batches] == [3, 3, 2]

@@ -9,7 +9,7 @@ import pytest
 
 from imclass.core.contracts import Image, Origin
 from imclass.core.errors import BadImage, UserError
-from imclass.core.targets import OneOf
+from imclass.core.targets import AnyOf, OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.catalog import open_split
 from imclass.data.readable import check_learnable, check_scorable
@@ -38,7 +38,7 @@ def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rul
     splits = ("train", "test")
     origin = Origin("pets", "/pets", rule)
     facts = (OneOf(labels), classes, splits, split, origin, Digests(Path("nowhere")))
-    return Planted(Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
+    return Planted(Path("/pets"), Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
 
 
 FILES = [f"{name}/{i}.png" for i in range(3) for name in ("cat", "dog")]
@@ -88,3 +88,21 @@ def test_a_set_in_memory_is_not_decoded() -> None:
     check_scorable([training])
     with pytest.raises(UserError, match="it has no images"):
         check_scorable([replace(training, array=training.array[:0], targets=training.targets[:0])])
+
+
+def test_a_split_without_any_label_cannot_be_scored() -> None:
+    whole = planted(FILES, FILES, "test")
+    marks = np.zeros((len(FILES), 2), np.int8)
+    with pytest.raises(UserError, match="split 'test' of /pets cannot be scored: no image of it has a label; add"):
+        check_scorable([replace(whole, targets=AnyOf(marks))])
+    marks[-1, 0] = 1
+    check_scorable([replace(whole, targets=AnyOf(marks))])
+
+
+def test_each_class_of_several_needs_an_image_that_can_be_read() -> None:
+    marks = np.array([[1, 0], [0, 1]] * 3, np.int8)
+    check_learnable(replace(planted(FILES, FILES[:2]), targets=AnyOf(marks)))
+    with pytest.raises(UserError, match="class 'dog' of /pets cannot be learned"):
+        check_learnable(replace(planted(FILES, FILES[:1]), targets=AnyOf(marks)))
+    marks[:, 1] = 0  # nothing to be learned of dogs, which the data says in a note
+    check_learnable(replace(planted(FILES, FILES[:1]), targets=AnyOf(marks)))

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from imclass.core.config import Cut
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
+from imclass.core.targets import AnyOf
 from imclass.data.catalog import open_split
-from imclass.data.subset import lowest_ranked, rank
+from imclass.data.sets.mnist_sample import read_sample
+from imclass.data.source import LazySplits
+from imclass.data.subset import lowest_ranked, rank, with_validation
 from imclass.store.context import Context, open_context
+from tests.support.shapes import write_shapes
 from tests.support.small import tree
 
 
@@ -85,3 +90,24 @@ def test_a_validation_part_without_a_test_part_is_what_is_tested(tmp_path: Path,
 )
 def test_never_all_and_of_two_at_least_one(count: int, share: float, taken: int) -> None:
     assert len(lowest_ranked([str(i) for i in range(count)], 0, share)) == taken
+
+
+def test_images_of_several_labels_are_cut_by_hash_alone(tmp_path: Path, context: Context) -> None:
+    data, cut = str(write_shapes(tmp_path, 40)), Cut(seed=2, validation=0.25)
+    whole = names(data, "train", context, Cut(seed=2))
+    assert len(whole) == 32
+    assert names(data, "validation", context, cut) == set(sorted(whole, key=lambda name: rank(name, 2))[:8])
+    assert isinstance(open_split(data, "validation", context, cut).targets, AnyOf)
+
+
+def test_a_cut_reads_no_split_that_is_not_asked_for() -> None:
+    read: list[str] = []
+
+    def make(split: str) -> Dataset:
+        read.append(split)
+        return read_sample(split)
+
+    splits = with_validation(LazySplits(("train", "test"), make), Cut(validation=0.1))
+    assert list(splits) == ["train", "validation", "test"] and read == []
+    assert len(splits["test"]) == 2_000 and read == ["test"]
+    assert len(splits["train"]) + len(splits["validation"]) == 10_000 and read == ["test", "train"]

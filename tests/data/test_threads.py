@@ -10,7 +10,7 @@ import pytest
 from imclass.core.errors import BadImage
 from imclass.data.images.decode import decode
 from imclass.data.sets.folder import open_folder
-from imclass.data.source import Place
+from imclass.data.source import DataLocation
 from imclass.data.threads import in_order, ordered
 from imclass.store.store import Store
 from tests.support.corpus import picture, write_corpus
@@ -67,7 +67,7 @@ def test_what_nobody_foresaw_surfaces_at_its_turn_with_the_files_name(workers: i
 def test_ordered_gives_whole_images_and_refusals_in_the_order_asked_for(tmp_path: Path, workers: int) -> None:
     expected = write_corpus(tmp_path / "train" / "a")
     write_corpus(tmp_path / "train" / "b")
-    dataset = open_folder(Place(Store(tmp_path), tmp_path), "train")
+    dataset = open_folder(DataLocation(Store(tmp_path), tmp_path))["train"]
     indices = np.random.default_rng(0).permutation(len(dataset))[:90]
     found = list(ordered(dataset, indices, workers))
     assert len(found) == 90

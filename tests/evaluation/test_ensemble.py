@@ -1,5 +1,6 @@
 """The mean of posteriors against a plain numpy loop; what cannot be a mean; fused scores; fitted weights."""
 
+import decimal
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +14,12 @@ from scipy.optimize import minimize
 from imclass.core.contracts import Classifier, Evaluation, NetworkBacked
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import OneOf
-from imclass.evaluation import ensemble as room
-from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse, mean_posterior
-from imclass.evaluation.measures.single_label import cross_entropy, measured
+from imclass.core.targets import AnyOf, Link, OneOf
+from imclass.evaluation import fusion as room
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.fusion import fit_weights, fuse, mean_posterior
+from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.single_label import cross_entropy
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import evaluate
 from tests.support.pictures import CLASSES as SEVEN
@@ -35,6 +38,8 @@ class Fixed(StubNetwork):
     seed: int = 0
     classes: tuple[str, ...] = CLASSES
     preprocess: Preprocess = field(default_factory=lambda: Preprocess(4, scale=4))
+    link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
 
     def row(self, value: float) -> torch.Tensor:
         scores = 4 * np.random.default_rng([self.seed, int(value)]).normal(size=len(CLASSES))
@@ -181,7 +186,7 @@ def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Eva
     labels = np.random.default_rng(0).integers(0, k, n)
     scores = np.random.default_rng(seed).normal(size=(n, k)).astype(np.float32)
     scores[np.arange(n), labels] += good
-    return measured(tuple("abcdefgh"[:k]), OneOf(labels), scores, np.arange(n) + 7, n)
+    return evaluation_of(tuple("abcdefgh"[:k]), OneOf(labels), scores, np.arange(n) + 7, n)
 
 
 def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +210,7 @@ def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None
 def test_scores_of_other_images_are_not_fused() -> None:
     one, other = random_scores(1), random_scores(2)
     with pytest.raises(UserError, match=r"scores 1 and 2 are of different images \(200 and 199, 199 in both\)"):
-        fuse([one, measured(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
+        fuse([one, evaluation_of(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
     with pytest.raises(UserError, match="do not give the same images the same classes"):
         fuse([one, replace(other, targets=other.targets[::-1])], (1.0, 1.0))
     with pytest.raises(UserError, match="only member 2 has 'z'"):
@@ -252,3 +257,66 @@ def test_an_ensemble_describes_itself_with_a_line_for_each_member() -> None:
     assert lines[1].startswith("  0.25 x Fixed(seed=0") and lines[1].endswith(", protocol center")
     assert lines[2] == "  0.75 x Ensemble of 1, 4 classes, temperature 2"
     assert lines[3].startswith("    1 x Fixed(seed=1")
+
+
+def random_logits(seed: int, n: int = 200, k: int = 3, good: float = 1.0) -> Evaluation:
+    random = np.random.default_rng(seed)
+    marks = np.random.default_rng(0).integers(-1, 2, (n, k)).astype(np.int8)
+    scores = (random.normal(size=(n, k)) + good * marks).astype(np.float32)
+    return evaluation_of(tuple("abcdefgh"[:k]), AnyOf(marks), scores, np.arange(n) + 7, n)
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    found: np.ndarray = 1 / (1 + np.exp(-scores.astype(np.float64)))
+    return found
+
+
+def test_logits_are_fused_by_the_mean_of_probabilities() -> None:
+    one, other = random_logits(1), random_logits(2)
+    fused = fuse([one, other], (1.0, 3.0))
+    assert_near(sigmoid(fused.scores), 0.25 * sigmoid(one.scores) + 0.75 * sigmoid(other.scores), within=1e-6)
+    assert fused.main == "map" and fused.measures["map"] > max(one.measures["map"], other.measures["map"])
+    members = [Member(Fixed(1, link="sigmoid")), Member(Fixed(2, link="sigmoid"), weight=3.0)]
+    thresholds = tuple(0.1 for _ in CLASSES)
+    ensemble = Ensemble(tuple(members), thresholds=thresholds)
+    assert ensemble.link == "sigmoid" and Member(ensemble).thresholds == thresholds
+    image = [np.full((4, 4, 3), 7, np.uint8)]
+    each = [sigmoid(member.classify(image).numpy()) for member in members]
+    assert_near(sigmoid(ensemble.classify(image).numpy()), 0.25 * each[0] + 0.75 * each[1], within=1e-6)
+
+
+def fused_by_hand(scores: list[float], weights: Sequence[float], temperature: float) -> float:
+    """The logit of the weighted mean of sigmoids, over the temperature, with 60 digits."""
+    with decimal.localcontext(prec=60):
+        total = sum(map(decimal.Decimal, weights))
+        shares = [decimal.Decimal(weight) / total for weight in weights]
+        terms = [s / (1 + (-decimal.Decimal(x)).exp()) for s, x in zip(shares, scores, strict=True)]
+        mean = sum(terms, decimal.Decimal(0))
+        return float((mean / (1 - mean)).ln() / decimal.Decimal(temperature))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
+def test_fused_logits_are_exact_where_probabilities_round_to_1(temperature: float) -> None:
+    """Images of which every member is sure stay in order."""
+    random, weights = np.random.default_rng(4), (0.5, 1.25, 2.0)
+    members = (random.uniform(-60, 60, (3, 7, 2))).astype(np.float32)
+    members[:, 0], members[:, 1] = 50, 55
+    found = mean_posterior([torch.from_numpy(m) for m in members], weights, temperature, "sigmoid").numpy()
+    for n, k in np.ndindex(7, 2):
+        assert found[n, k] == pytest.approx(fused_by_hand(members[:, n, k].tolist(), weights, temperature), rel=1e-6)
+    assert (found[1] > found[0]).all()
+
+
+def test_members_of_both_kinds_are_refused() -> None:
+    kinds = [Member(Fixed(1)), Member(Fixed(2, link="sigmoid"))]
+    with pytest.raises(UserError, match="members 1 and 2 of an ensemble have different links"):
+        Ensemble(tuple(kinds))
+
+
+def test_weights_fitted_to_marks_have_the_least_loss() -> None:
+    """Each judged mark is an observation; what was not judged changes nothing."""
+    parts = [random_logits(1, good=1.0), random_logits(2, good=0.5)]
+    fitted = fit_weights(parts)
+    losses = [fuse(parts, (w, 1 - w)).measures["loss"] for w in np.linspace(0, 1, 101)]
+    assert fuse(parts, fitted).measures["loss"] <= min(losses) + 1e-5
+    assert fitted[0] == pytest.approx(np.argmin(losses) / 100, abs=0.02) and 0 < fitted[1] < 1

@@ -12,9 +12,9 @@ import pytest
 
 from imclass.core.contracts import Evaluation, Origin, Refused
 from imclass.core.errors import UserError
-from imclass.core.targets import OneOf
+from imclass.core.targets import AnyOf, OneOf
 from imclass.data.arrays import ArrayDataset
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.results import is_scores, names_of, read_scores, save_scores
 
 NAMES = ("a/1.png", "b/\udcff.png", "c/\u732b 3.png", "c/4.png")
@@ -24,7 +24,7 @@ def evaluation() -> Evaluation:
     random = np.random.default_rng(0)
     scores = random.normal(size=(4, 3)).astype(np.float32)
     refused = (Refused("x/\udcff.jpg", "empty", "0 bytes"),)
-    return measured(("a", "b", "c"), OneOf(np.array([0, 1, 2, 2])), scores, np.array([5, 3, 9, 0]), 5, refused)
+    return evaluation_of(("a", "b", "c"), OneOf(np.array([0, 1, 2, 2])), scores, np.array([5, 3, 9, 0]), 5, refused)
 
 
 def written(path: Path) -> dict[str, np.ndarray]:
@@ -161,3 +161,31 @@ def test_names_follow_the_ids_of_the_evaluation() -> None:
     dataset = ArrayDataset(np.zeros((5, 2, 2, 1), np.uint8), targets, ("a", "b", "c"), ("test",), "test", origin)
     found = replace(evaluation(), ids=dataset.ids[[2, 1, 0, 4]])
     assert names_of(dataset, found) == ("test/00002", "test/00001", "test/00000", "test/00004")
+
+
+def test_scores_of_several_labels_are_read_again(tmp_path: Path) -> None:
+    marks = AnyOf(np.array([[1, 0, -1], [0, 1, 1]], np.int8))
+    scores = np.array([[2, -1, 0], [0, 1, -3]], np.float32)
+    first = evaluation_of(("a", "b", "c"), marks, scores, np.array([5, 3]), 2, thresholds=(0.25, 0.5, 0.125))
+    save_scores(tmp_path / "s.npz", first, ("x", "y"), {})
+    again = read_scores(tmp_path / "s.npz").evaluation
+    assert isinstance(again.targets, AnyOf) and again.targets.numpy().tolist() == marks.numpy().tolist()
+    assert again.measures == first.measures and again.thresholds == first.thresholds and again.main == "map"
+
+
+@pytest.mark.parametrize(
+    ("marks", "thresholds", "words"),
+    [
+        (np.full((4, 3), 2, np.int8), [], "a mark is not 1, 0 or -1"),
+        (np.zeros((4, 2), np.int8), [], "marks has 2 entries where others have 3"),
+        (np.zeros((4, 3), np.int8), [0.5], "it has 1 thresholds for 3 classes"),
+    ],
+)
+def test_marks_that_cannot_be(marks: np.ndarray, thresholds: list[float], words: str, tmp_path: Path) -> None:
+    arrays = written(tmp_path / "s.npz")
+    del arrays["labels"]
+    told = json.loads(str(arrays["json"][()])) | {"thresholds": thresholds}
+    arrays |= {"marks": marks, "json": np.array(json.dumps(told))}
+    np.savez(tmp_path / "s.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=words):
+        read_scores(tmp_path / "s.npz")

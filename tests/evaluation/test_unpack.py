@@ -12,7 +12,7 @@ from imclass.core.model_file import Metrics, Provenance, read_model, save_model
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
 from imclass.evaluation.ensemble import Ensemble, Member
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.protocols.center import Center, Resize
 from imclass.evaluation.protocols.dense import DENSE
 from imclass.evaluation.unpack import load, save
@@ -27,7 +27,7 @@ def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Eva
     labels = np.random.default_rng(0).integers(0, k, n)
     scores = np.random.default_rng(seed).normal(size=(n, k)).astype(np.float32)
     scores[np.arange(n), labels] += good
-    return measured(tuple("abcdefgh"[:k]), OneOf(labels), scores, np.arange(n) + 7, n)
+    return evaluation_of(tuple("abcdefgh"[:k]), OneOf(labels), scores, np.arange(n) + 7, n)
 
 
 def networks() -> list[NetworkClassifier]:

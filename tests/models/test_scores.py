@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from imclass.models.scores import best, log_scores, posterior
+from imclass.models.scores import best, posterior, scores_of
 from tests.support.tolerance import assert_near
 
 CLASSES = ("ant", "bee", "cow")
@@ -44,16 +44,15 @@ def test_a_map_has_a_posterior_at_each_position() -> None:
                 assert_near(found[n, :, y, x].numpy(), by_hand(maps[n, :, y, x].tolist()), within=1e-12)
 
 
-def test_log_scores_have_their_posteriors_again() -> None:
+def test_scores_have_their_posteriors_again() -> None:
     posteriors = torch.tensor([[0.5, 0.25, 0.25], [0.9, 0.1 - 1e-30, 1e-30]], dtype=torch.float64)
-    found = log_scores(posteriors)
-    assert found.dtype == torch.float32
+    found = scores_of(posteriors).float()
     assert_near(found.numpy(), [[math.log(p) for p in row] for row in posteriors.tolist()])
     assert_near(posterior(found), posteriors)
 
 
 def test_an_exact_zero_has_a_finite_log_below_all_others() -> None:
-    found = log_scores(torch.tensor([[1.0, 0.0, 1e-300]], dtype=torch.float64))[0]
+    found = scores_of(torch.tensor([[1.0, 0.0, 1e-300]], dtype=torch.float64))[0]
     assert torch.isfinite(found).all()
     assert found[0] == 0
     assert found[1] < found[2] and found[1].item() == pytest.approx(math.log(np.finfo(np.float64).tiny))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from imclass.core.contracts import Evaluation, Refused
-from imclass.core.targets import OneOf
+from imclass.core.targets import AnyOf, OneOf
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
@@ -25,6 +25,13 @@ def evaluation(top1: float = 0.5) -> Evaluation:
     )
 
 
+def labelled(mean: float = 0.5) -> Evaluation:
+    """Of two images that may have several labels, without scores."""
+    marks, none = np.zeros((2, 2), np.int8), np.zeros((2, 2), np.float32)
+    measures = {"loss": 0.25, "map": mean, "map11": mean, "micro_f1": 0.5, "macro_f1": 0.5, "exact": 0.5}
+    return Evaluation(("a", "b"), AnyOf(marks), none, np.arange(2), 2, (), measures, "map")
+
+
 def at(step: int, batch: int, epoch: int = 0) -> At:
     return At(epoch=epoch, batch=batch, step=step, samples=8 * step)
 
@@ -38,7 +45,7 @@ def events() -> list[Event]:
         ),
         NonFinite(at(2, 2), "the loss", ("a.png",), "skip"),
         Evaluated(at(2, 2), evaluation(), "test"),
-        EpochEnd(at(2, 2), main=0.75, top1=0.5, images=7, refused=1, total=0.75),
+        EpochEnd(at(2, 2), main=0.75, measures={"top1": 0.5}, images=7, refused=1, total=0.75),
         Saved(at(2, 0, 1), Path("checkpoints/step-2"), "the disk is full"),
         LegEnd(At(1, 1, 0, 2), "lenet-5", Path("run/model.safetensors"), "last step", {"test": {"top1": 0.5}}),
     ]

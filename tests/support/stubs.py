@@ -15,10 +15,14 @@ class Stub:
     """A classifier without a network, of which nothing is known."""
 
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()
     trained: Provenance | None = None
     trained_on = None
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
+        raise NotImplementedError
+
+    def rename(self, names: Mapping[str, str]) -> Any:
         raise NotImplementedError
 
     def networks(self) -> Mapping[str, NetworkBacked]:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import Link
 from imclass.models.views.batches import one_view
 from tests.support.stubs import StubNetwork
 
@@ -31,6 +32,7 @@ class Linear(StubNetwork):
     classes: tuple[str, ...] = ("a", "b", "c")
     gain: float = 1.0
     seen: list[torch.Tensor] = field(default_factory=list)
+    link: Link = "softmax"
 
     @cached_property
     def weights(self) -> torch.Tensor:
@@ -58,6 +60,7 @@ class Constant(StubNetwork):
     preprocess: Preprocess
     value: tuple[float, ...] = (1.0, -2.0, 0.5)
     classes: tuple[str, ...] = ("a", "b", "c")
+    link: Link = "softmax"
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         return torch.tensor(self.value).expand(len(images), -1)

@@ -297,7 +297,7 @@ def test_events_come_in_order_and_positions_count(tree: Path, tmp_path: Path) ->
     ends = [e for e in events if isinstance(e, EpochEnd)]
     steps = [e for e in events if isinstance(e, StepEnd)][:STEPS]
     assert ends[0].images == 48 and ends[0].main == pytest.approx(sum(e.main * e.images for e in steps) / 48)
-    assert ends[0].top1 == pytest.approx(sum(e.correct for e in steps) / 48)
+    assert ends[0].measures["top1"] == pytest.approx(sum(e.correct for e in steps) / 48)
 
 
 def test_a_user_can_leave_the_loop_and_come_back(tree: Path, tmp_path: Path) -> None:

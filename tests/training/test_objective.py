@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imclass.core.config import CrossEntropy, Model
+from imclass.core.config import BinaryCrossEntropy, CrossEntropy, Model
 from imclass.core.errors import UserError
-from imclass.core.targets import OneOf
+from imclass.core.targets import AnyOf, OneOf, Soft
+from imclass.evaluation.measures.multi_label import binary_cross_entropy
 from imclass.models.layers.dropout import Dropout
 from imclass.training.finite import finite, first_nonfinite
 from imclass.training.objective import Gradients, Learner
@@ -39,6 +40,29 @@ def test_cross_entropy_is_the_negative_log_of_the_softmax() -> None:
     assert found.shape == (5,) and np.allclose(found.numpy(), wanted, rtol=1e-12)
 
 
+def test_cross_entropy_of_shares_is_pytorchs_and_of_whole_shares_that_of_labels() -> None:
+    scores, labels = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3))), np.array([0, 2, 1, 1, 0])
+    rows = np.random.default_rng(1).dirichlet(np.ones(3), 5).astype(np.float32)
+    soft, whole = Soft(rows).on("cpu"), Soft(np.eye(3, dtype=np.float32)[labels]).on("cpu")
+    wanted = -(torch.from_numpy(rows) * scores.log_softmax(1)).sum(1)
+    assert_near(CrossEntropy().loss(scores, soft), wanted, within=1e-6)
+    assert_near(CrossEntropy().loss(scores, whole), CrossEntropy().loss(scores, OneOf(labels).on("cpu")), within=1e-12)
+
+
+def test_binary_cross_entropy_is_the_sum_over_judged_classes() -> None:
+    """The twin: counted as no, what was not judged adds to the loss."""
+    scores = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 4))).requires_grad_()
+    marks = np.random.default_rng(1).integers(-1, 2, (6, 4)).astype(np.int8)
+    found = BinaryCrossEntropy().loss(scores, AnyOf(marks).on("cpu"))
+    chances = scores.detach().sigmoid().numpy()
+    wanted = (-np.log(np.where(marks == 1, chances, 1 - chances)) * (marks >= 0)).sum(1)
+    assert found.shape == (6,) and np.allclose(found.detach().numpy(), wanted, rtol=1e-12)
+    assert found.mean().item() == pytest.approx(binary_cross_entropy(scores.detach().numpy(), marks), rel=1e-12)
+    found.sum().backward()
+    assert scores.grad is not None and (scores.grad.numpy()[marks < 0] == 0).all()
+    assert (BinaryCrossEntropy().loss(scores, AnyOf(np.maximum(marks, 0)).on("cpu")) > found)[(marks < 0).any(1)].all()
+
+
 def test_parts_sum_to_the_whole_batch() -> None:
     """Without dropout and batch norm the gradient of 3 uneven parts is that of the whole, weighted by images."""
     found = []
@@ -63,7 +87,7 @@ def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
         if isinstance(layer, Dropout):
             layer.p = 0.0
     whole = next(leg_of(noise(7, 80), model, 80, batch=7).loader.batches(0)).parts[0]
-    labels = torch.as_tensor(whole.targets.labels)
+    labels = torch.as_tensor(whole.targets.numpy())
     losses = [functional.cross_entropy(scores, labels) for scores in network(whole.images)]
     total = losses[0] + network.side_weight * (losses[1] + losses[2])
     expected = torch.autograd.grad(total, list(learner.parameters))

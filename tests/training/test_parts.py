@@ -59,7 +59,7 @@ def test_one_part_is_a_plain_loop_bit_for_bit(name: str, tmp_path: Path) -> None
         part = next(batches).parts[0]
         optimiser.zero_grad()
         torch.manual_seed(part_seed(0, step, 0))  # of dropout
-        loss = functional.cross_entropy(network(part.images), torch.from_numpy(part.targets.labels))
+        loss = functional.cross_entropy(network(part.images), torch.from_numpy(part.targets.numpy()))
         loss.backward()
         optimiser.step()
         assert event.main == pytest.approx(loss.item(), rel=1e-6)
@@ -92,7 +92,7 @@ def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
             torch.manual_seed(part_seed(0, step, n))
             for layer in layers:
                 layer.momentum = 1.0  # leaves the part's statistics
-            labels = torch.from_numpy(part.targets.labels)
+            labels = torch.from_numpy(part.targets.numpy())
             (functional.cross_entropy(network(part.images), labels, reduction="sum") / 8).backward()
             gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
             each.append(gradients + [0.25 * value for value in running(layers)])

@@ -23,6 +23,7 @@ from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
+from imclass.core.targets import Link
 from imclass.evaluation.ensemble import Member
 from imclass.evaluation.leaks import Trained
 from imclass.evaluation.request import Progress, Quiet, Weights
@@ -82,14 +83,17 @@ def create(
     preprocess: Preprocess | None = None,
     seed: int = 0,
     plugins: Location | Sequence[Location] = (),
+    link: str = "softmax",
 ) -> NetworkClassifier:
     """Return a fresh classifier: the network of this name, weights drawn from `seed`, these K class names.
+
+    With the link "sigmoid" an image may have several of the classes.
 
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Raise `UserError` for what does not fit, before anything is allocated.
     """
     check_names(classes)
-    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins))
+    return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link_of(link))
 
 
 def load(
@@ -109,7 +113,7 @@ def predict(
     model: Location | Classifier,
     images: Any,
     *,
-    top: int = 5,
+    top: int | None = None,
     protocol: str | None = None,
     batch: int = 32,
     workers: int = 0,
@@ -119,6 +123,8 @@ def predict(
     max_megapixels: float | None = None,
 ) -> Iterator[Prediction]:
     """Yield what `model` sees in each image, in order: its `top` classes with their probabilities.
+
+    Without a number they are five, or those that the image has where it may have several labels.
 
     `model` is what `load` takes, or what it returned. `images` is a path, a folder or a pattern; the bytes of an image
     file; a uint8 array H W C with C of 1 or 3; a Pillow image; or any iterable of these or of pairs (name, image), such
@@ -147,6 +153,7 @@ def evaluate(
     scales: str | Sequence[int] | None = None,
     weights: Weights = "mean",
     temperature: bool = False,
+    thresholds: Literal["model", "fit"] = "model",
     classes: Mapping[str, str] | None = None,
     batch: int = 256,
     workers: int = 0,
@@ -156,6 +163,7 @@ def evaluate(
     store: Location | Store | None = None,
     plugins: Location | Sequence[Location] = (),
     max_megapixels: float | None = None,
+    uses: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
     """Score one model or several on the images of a split; return a row for each model and protocol, and fused rows.
@@ -164,8 +172,9 @@ def evaluate(
     set's name, a folder, or a `Dataset` of N images; by default what the models were trained from, of which they are
     judged by the part that none of them has seen. Images that a model was `trained` on, wherever they lie, are left out
     and counted, unless it is "include". `protocol` says how an image is shown: "center,flip" is two rows
-    from one pass. `classes` maps the data's class names to the models'. `progress` is told what is going on. The
-    result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
+    from one pass. `classes` maps the data's class names to the models'. `progress` is told what is going on.
+    `uses` names methods of the result, such as "plot": those that the images' labels do not allow are refused before
+    an image is scored. The result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or Quiet()
     request = open_request(
@@ -175,10 +184,12 @@ def evaluate(
         scales,
         context,
         watcher,
+        uses,
         split=split,
         trained=trained,
         weights=weights,
         temperature=temperature,
+        thresholds=thresholds,
         mapping=classes,
         batch=batch,
         workers=workers,
@@ -203,7 +214,7 @@ def compare(
     `list` is how many images that the two see differently are named. The options are those of `evaluate`.
     """
     check_comparison(protocol, list)
-    return evaluate((a, b), data, protocol=protocol, weights="none", **options).compare(list)
+    return evaluate((a, b), data, protocol=protocol, weights="none", uses=("compare",), **options).compare(list)
 
 
 def report(
@@ -243,6 +254,15 @@ def report(
 def written(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return choices with paths as text, which is how a config keeps them."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
+
+
+def link_of(name: str) -> Link:
+    """Return a link by its name. Raise `UserError` for any other."""
+    if name == "softmax":
+        return "softmax"
+    if name == "sigmoid":
+        return "sigmoid"
+    raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels an image")
 
 
 def check_names(classes: Any) -> None:

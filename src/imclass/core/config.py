@@ -94,6 +94,7 @@ class Objective(ABC):
     """A kind of objective: what is minimised."""
 
     kind: ClassVar[str] = ""  # its name in the table
+    link: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"  # of what it trains; "sigmoid" is of several labels
 
     @abstractmethod
     def loss(self, scores: Any, targets: Any) -> Any:
@@ -102,7 +103,7 @@ class Objective(ABC):
 
 @dataclass(frozen=True)
 class CrossEntropy(Objective):
-    """The negative log of the label's posterior under the softmax of the scores, in nats.
+    """The negative log of the label's posterior under the softmax of the scores, in nats; of shares, their mean.
 
     It maximises what multinomial logistic regression does (Krizhevsky et al., NIPS 2012, section 3).
     """
@@ -110,10 +111,34 @@ class CrossEntropy(Objective):
     kind: ClassVar[str] = "cross-entropy"
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return minus the log of the posterior of each image's label."""
+        """Return minus the log of the posterior of each image's label, or of each class times its share."""
         from torch.nn import functional
 
-        return functional.cross_entropy(scores, targets.labels, reduction="none")
+        from imclass.core.targets import Soft
+
+        wanted: Any = targets.rows if isinstance(targets, Soft) else targets.labels
+        return functional.cross_entropy(scores, wanted, reduction="none")
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Objective):
+    """The negative log of the probability of each mark under the sigmoid of its score, in nats, summed over classes.
+
+    The sum, as in T. Ridnik et al., "Asymmetric loss for multi-label classification", ICCV 2021, equation 1, trains
+    each class as a classifier by itself would be: how many other classes there are does not slow it down. What was not
+    judged adds nothing.
+    """
+
+    kind: ClassVar[str] = "binary-cross-entropy"
+    link: ClassVar[Literal["softmax", "sigmoid"]] = "sigmoid"
+
+    def loss(self, scores: Any, targets: Any) -> Any:
+        """Return the sum over the judged classes of each image."""
+        from torch.nn import functional
+
+        marks = targets.marks
+        each = functional.binary_cross_entropy_with_logits(scores, (marks == 1).to(scores.dtype), reduction="none")
+        return (each * (marks >= 0)).sum(1)
 
 
 @dataclass(frozen=True)

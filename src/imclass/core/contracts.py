@@ -15,7 +15,7 @@ from torch import Tensor
 
 from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import Link, OneOf
+from imclass.core.targets import Link, Targets
 from imclass.core.text import listed
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
@@ -31,6 +31,17 @@ class Origin:
     rule: str  # how its splits came about: "published", "folders", or "hash ..." with the seed
     licence: str = ""
     notes: tuple[str, ...] = ()  # what was ignored while listing, a sentence each
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Images by position, each with a name: enough to predict. `[i]` raises `BadImage`. A `Dataset` is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> Image: ...
+
+    def name(self, i: int) -> str: ...
 
 
 @runtime_checkable
@@ -55,7 +66,7 @@ class Dataset(Protocol):
     def ids(self) -> Int64[np.ndarray, "N"]: ...
 
     @property
-    def targets(self) -> OneOf: ...
+    def targets(self) -> Targets: ...
 
     @property
     def array(self) -> UInt8[np.ndarray, "N H W C"] | None: ...
@@ -108,6 +119,9 @@ class NetworkBacked(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     @property
+    def link(self) -> Link: ...
+
+    @property
     def preprocess(self) -> Preprocess: ...
 
     @property
@@ -146,6 +160,11 @@ class Classifier(Protocol):
         ...
 
     @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Return the probability from which an image has each class, under "sigmoid"; none: 0.5 each."""
+        ...
+
+    @property
     def trained(self) -> Provenance | None:
         """Return how it came about, if that is known."""
         ...
@@ -161,6 +180,10 @@ class Classifier(Protocol):
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of its model file."""
+        ...
+
+    def rename(self, names: Mapping[str, str]) -> "Classifier":
+        """Return the same with other names for some of its classes."""
         ...
 
     def networks(self) -> Mapping[str, NetworkBacked]:
@@ -210,13 +233,14 @@ class Evaluation:
     """What is known after scoring a split; `accounted` is "9,997 of 10,000 evaluated, 3 refused"."""
 
     classes: tuple[str, ...]
-    targets: OneOf
+    targets: Targets
     scores: Float[np.ndarray, "N K"]
     ids: Int64[np.ndarray, "N"]
     total: int
     refused: tuple[Refused, ...] = ()
-    measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats an image; top1 and top5 in [0, 1]
+    measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats an image; all else in [0, 1]
     main: str = "top1"  # the measure that models are chosen by; higher is better
+    thresholds: tuple[float, ...] = ()  # of the classes' probabilities, for several labels; none: 0.5 each
     left_out: int = 0  # images of the split that a model was trained on, and that were not scored
     trained_on: int = 0  # images that a model was trained on, and that were scored all the same
 

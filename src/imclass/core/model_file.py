@@ -19,6 +19,7 @@ from imclass.core.config import Cut
 from imclass.core.errors import UserError
 from imclass.core.files import write
 from imclass.core.targets import Link
+from imclass.core.text import main_of
 
 FORMAT = 2
 Body = TypeVar("Body")
@@ -65,7 +66,7 @@ class Metrics:
         """Return the metrics of a flat record: measures by name, and how many images were evaluated, of how many."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
-        return cls(measures, int(numbers["evaluated"]), int(numbers["total"]))
+        return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_of(measures))
 
     @property
     def numbers(self) -> dict[str, int | float]:
@@ -123,6 +124,7 @@ class ModelHeader:
     classes: tuple[str, ...]
     body: dict[str, Any]
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     trained: Provenance | None = None
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
     licence: str = ""

@@ -3,7 +3,7 @@
 import difflib
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 CLOSE = 0.63  # of difflib's ratio: a slip of the finger is closer, "finetune" is farther from "features"
 
@@ -41,7 +41,19 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+MEASURES = (("top1", "top-1"), ("top5", "top-5"), ("map", "mAP"), ("exact", "all labels right"))
+MAIN = ("top1", "map")  # the measures that models are chosen by, of one label an image and of several
 WIDEST = 32  # terminal columns for a class name
+
+
+def title(measure: str) -> str:
+    """Return what people call a measure: "top-1" for "top1"."""
+    return dict(MEASURES).get(measure, measure)
+
+
+def main_of(metrics: Mapping[str, object]) -> str:
+    """Return the name of the measure among `metrics` that models are chosen by."""
+    return next(name for name in MAIN if name in metrics)
 
 
 def percent(share: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
 
 from imclass.core.contracts import Image, Origin
-from imclass.core.targets import OneOf
+from imclass.core.targets import Targets
 from imclass.data.contents import contents_of_array, digest_of
 from imclass.data.names import ids_of
 
@@ -18,7 +18,7 @@ class ArrayDataset:
     """One split whose images are all of one size; a `Dataset`."""
 
     array: UInt8[np.ndarray, "N H W C"]
-    targets: OneOf
+    targets: Targets
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     split: str

@@ -10,7 +10,7 @@ from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import Found
 from imclass.core.text import nearest
-from imclass.data.source import Place, Source
+from imclass.data.source import ALL, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import with_validation
 from imclass.data.threads import ordered
 from imclass.store.context import Context, find_in
@@ -25,48 +25,65 @@ def sources(context: Context | None = None) -> Found:
 
 
 def open_split(data: str, split: str, context: Context, cut: Cut = WHOLE) -> Dataset:
-    """Return one split of a named data set or, where no set has that name, of the folder `data`.
+    """Return one split of `data`, or with "all" every image of data that has no parts of its own.
 
-    A folder without a split is cut by the rule and seed of `cut`, and any data by its share for validation, as in
-    `with_validation`. An unknown name or split is a `UserError` with the nearest one.
+    An unknown name or split is a `UserError` with the nearest one.
     """
-    if not cut.validation or split == "all":
-        return open_whole(data, split, context, cut)
-    splits = with_validation(open_data(data, context, cut)[1], cut)
+    return take(open_whole(data, context, cut) if split == ALL else open_splits(data, context, cut), split, data)
+
+
+def take(splits: LazySplits, split: str, data: str) -> Dataset:
+    """Return one of the splits of `data`. Raise `UserError` with the nearest name where it is none of them."""
     if split not in splits:
-        raise UserError(f"{data} has no split {split!r}{nearest(split, splits)}")
+        raise UserError(f"{data} has no split {split!r}{nearest(split, [name for name in splits if name != ALL])}")
     return splits[split]
 
 
-def open_data(data: str, context: Context, cut: Cut) -> tuple[str, dict[str, Dataset]]:
-    """Return the one spelling of a data set's name or path, and its splits before any share is cut off train."""
-    name, train = spelled(data, context), open_whole(data, "train", context, cut)
-    rest = {split: open_whole(data, split, context, cut) for split in train.splits if split != "train"}
-    return name, {"train": train, **rest}
+def open_splits(data: str, context: Context, cut: Cut = WHOLE) -> LazySplits:
+    """Return the splits of a named data set or, where no set has that name, of the folder or table `data`.
+
+    Its files are listed once. Data without splits is cut by the rule and seed of `cut`, and any data by its share for
+    validation, as in `with_validation`.
+    """
+    whole = open_whole(data, context, cut)
+    return with_validation(LazySplits([name for name in whole if name != ALL], whole.__getitem__), cut)
 
 
-def open_whole(data: str, split: str, context: Context, cut: Cut) -> Dataset:
-    """Return one split of `data` as it is there, before any share of train is cut off."""
+def open_whole(data: str, context: Context, cut: Cut) -> LazySplits:
+    """Return the splits of `data` as they are there, before any share of train is cut off."""
     found = sources(context)
     path = Path(os.path.expanduser(check_named(data)))
-    if data in found.entries and data != FOLDER:
-        source: Source = found[data]
-        if split not in source.splits:
-            raise UserError(f"{data} has no split {split!r}{nearest(split, source.splits)}")
-        place = Place(context.store, None, cut.seed, cut.rule, context.most_pixels)
-        try:
-            return source.open(place, split)
-        except UserError as error:  # its files are not in the store, and perhaps the folder was meant
-            raise UserError("\n".join([str(error), *folder_not_read(data, context)])) from None
-    if path.exists() or is_path(data):
+    if data in found.entries and not is_for_paths(data, found[data]):
+        return open_named(found[data], data, context, cut)
+    entry = next((e for e in found.entries.values() if e.suffix and path.suffix.lower() == e.suffix), None)
+    if path.is_dir() or entry is None:
+        entry = found[FOLDER]
+    if path.exists() or is_path(data) or (entry.suffix and path.suffix):
         check_not_idx(path)
-        place = Place(context.store, path, cut.seed, cut.rule, context.most_pixels)
-        opened: Dataset = found[FOLDER].open(place, split)
-        return opened
-    close = nearest(data, set(found.entries) - {FOLDER})
+        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule, context.most_pixels))
+        return LazySplits(tuple(opened), opened.__getitem__)
+    close = nearest(data, {name for name, entry in found.entries.items() if not is_for_paths(name, entry)})
     failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
     wanted = "or a folder with one folder per class; name one with --data"
     raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
+
+
+def open_named(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> LazySplits:
+    """Return the splits of a named data set; where it cannot be read, add that a folder of its name is there."""
+
+    def read(split: str) -> Dataset:
+        try:
+            return opened[split]
+        except UserError as error:  # its files are not in the store, and perhaps the folder was meant
+            raise UserError("\n".join([str(error), *folder_not_read(data, context)])) from None
+
+    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule, context.most_pixels))
+    return LazySplits(tuple(opened), read)
+
+
+def is_for_paths(name: str, entry: DatasetEntry) -> bool:
+    """Return whether an entry reads the user's own paths and is not opened by name."""
+    return name == FOLDER or bool(entry.suffix)
 
 
 def spelled(data: str, context: Context) -> str:

@@ -22,7 +22,7 @@ from imclass.core.contracts import Dataset, Image, Refused
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
-from imclass.core.targets import OneOf
+from imclass.core.targets import StepTargets
 from imclass.data.augment import colour, window
 from imclass.data.order import count, cut, divide
 from imclass.data.threads import attempt, in_order
@@ -37,7 +37,7 @@ class Part:
     """Images that are learned from together, possibly none. Batch norm normalises them by each other alone."""
 
     images: UInt8[Tensor, "N C H W"]
-    targets: OneOf
+    targets: StepTargets
     ids: Int64[np.ndarray, "N"]
     positions: Int64[np.ndarray, "N"]  # in the data set
     refused: tuple[Refused, ...] = ()  # images that would have been in it

@@ -20,17 +20,17 @@ def check_learnable(training: Dataset) -> None:
     if len(training.classes) == 1:
         raise UserError(alone(training))
     check_classes(training.classes, training.origin.path)
-    labels = training.targets.numpy()
-    order = np.argsort(labels, kind="stable")
-    for positions in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+    for name, positions in zip(training.classes, training.targets.by_class(len(training.classes)), strict=True):
         if len(positions):
-            name = training.classes[labels[positions[0]]]
             check_one(training, positions, f"class {name!r} of {training.origin.path} cannot be learned")
 
 
 def check_scorable(held_out: Sequence[Dataset]) -> None:
-    """Raise `UserError` unless each split has an image that can be read."""
+    """Raise `UserError` unless each split has an image that can be read, and one that has a class."""
     for part in held_out:
+        if len(part) and not part.targets.counts(len(part.classes)).any():
+            why = f"split {part.split!r} of {part.origin.path} cannot be scored: no image of it has a label"
+            raise UserError(f"{why}; add some that have")
         check_one(part, np.arange(len(part)), f"split {part.split!r} of {part.origin.path} cannot be scored")
 
 

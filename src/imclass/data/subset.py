@@ -1,19 +1,20 @@
 """Some of a data set's images as a split of their own: a share of train, cut off by a hash of names, for validation."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
-from jaxtyping import Int64, UInt8, UInt64
+from jaxtyping import Bool, Int64, UInt8, UInt64
 
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import UserError
-from imclass.core.targets import OneOf
+from imclass.core.targets import Targets
 from imclass.core.text import composed
 from imclass.data.contents import digest_of
+from imclass.data.source import LazySplits
 
 VALIDATION = "validation"
 
@@ -45,7 +46,7 @@ class Subset:
         return self.base.ids[self.positions]
 
     @cached_property
-    def targets(self) -> OneOf:
+    def targets(self) -> Targets:
         return self.base.targets[self.positions]
 
     @cached_property
@@ -72,7 +73,7 @@ class Subset:
         return digest_of(self)
 
 
-def with_validation(splits: Mapping[str, Dataset], cut: Cut) -> Mapping[str, Dataset]:
+def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     """Return the splits of a data set with a share of train as "validation", where `cut` sets one.
 
     The share is of each class, by the rule that holds out a folder's test split; a class of one image stays in train. A
@@ -80,24 +81,30 @@ def with_validation(splits: Mapping[str, Dataset], cut: Cut) -> Mapping[str, Dat
     """
     if not cut.validation:
         return splits
-    rest = {name: dataset for name, dataset in splits.items() if name not in ("train", VALIDATION)}
-    train = splits["train"]
+    bases = {name: name for name in splits if name not in ("train", VALIDATION)}
     if VALIDATION in splits:
-        if "test" in rest:
-            raise UserError(
-                f"{train.origin.path} has a validation split, so none can be cut from train; leave --validation out"
-            )
-        rest = {"test": splits[VALIDATION], **rest}
-    names = ("train", VALIDATION, *rest)
+        if "test" in bases:
+            path = splits["train"].origin.path
+            raise UserError(f"{path} has a validation split, so none can be cut from train; leave --validation out")
+        bases = {"test": VALIDATION, **bases}
+    names = ("train", VALIDATION, *bases)
+    chosen = cache(lambda: cut_off(splits["train"], cut))
+
+    def make(split: str) -> Subset:
+        base = splits[bases.get(split, "train")]
+        every = np.arange(len(base)) if split in bases else np.flatnonzero(chosen() == (split == VALIDATION))
+        return Subset(base, every, split, names)
+
+    return LazySplits(names, make)
+
+
+def cut_off(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
+    """Return which images of train are cut off for validation."""
     chosen = np.zeros(len(train), bool)
-    labels = train.targets.numpy()
-    for label in np.unique(labels):
-        positions = np.flatnonzero(labels == label)
+    for positions in train.targets.strata(len(train.classes)):
         ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
         chosen[positions[ranked]] = True
-    parts = {"train": np.flatnonzero(~chosen), VALIDATION: np.flatnonzero(chosen)}
-    cuts = {name: Subset(train, positions, name, names) for name, positions in parts.items()}
-    return cuts | {name: Subset(dataset, np.arange(len(dataset)), name, names) for name, dataset in rest.items()}
+    return chosen
 
 
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:

@@ -4,27 +4,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.core.contracts import Image
+from imclass.core.contracts import Image, ImageSource
 from imclass.core.errors import BadImage, UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@runtime_checkable
-class Images(Protocol):
-    """Images by position, each with a name; it needs no targets. `[i]` raises `BadImage`. A `Dataset` is one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int) -> Image: ...
-
-    def name(self, i: int) -> str: ...
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
@@ -49,7 +38,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def attempt(images: Images, look: Callable[[Image], R], i: int) -> R | BadImage:
+def attempt(images: ImageSource, look: Callable[[Image], R], i: int) -> R | BadImage:
     """Return `look` of image `i`, or why it is refused. Raise any other failure with the image's name."""
     try:
         return look(images[i])
@@ -62,6 +51,8 @@ def attempt(images: Images, look: Callable[[Image], R], i: int) -> R | BadImage:
         raise RuntimeError(f"{images.name(i)}: {type(error).__name__}: {error}") from error
 
 
-def ordered(dataset: Images, indices: Int64[np.ndarray, "N"], workers: int) -> Generator[Image | BadImage, None, None]:
+def ordered(
+    dataset: ImageSource, indices: Int64[np.ndarray, "N"], workers: int
+) -> Generator[Image | BadImage, None, None]:
     """Yield the decoded images at `indices`, in that order, each as itself or as the `BadImage` it was refused with."""
     return in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)

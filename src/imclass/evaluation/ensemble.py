@@ -1,4 +1,4 @@
-"""Several classifiers, or several scores of the same images, as one: the weighted mean of their posteriors."""
+"""Several classifiers as one: the weighted mean of their probabilities."""
 
 import dataclasses
 import math
@@ -8,19 +8,15 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float64, Int64, UInt64
+from jaxtyping import Float, Int64, UInt64
 from torch import Tensor
 
-from imclass.core.classes import join
 from imclass.core.codec import to_json
-from imclass.core.contracts import Classifier, Evaluation, Image, NetworkBacked, ViewProtocol
+from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.targets import Link
-from imclass.core.text import listed
-from imclass.evaluation.measures.single_label import ROWS, measured, posteriors
-from imclass.models.scores import posterior
+from imclass.evaluation.fusion import check_links, check_weights, join_members, mean_posterior
 
 T = TypeVar("T")
 ENSEMBLE = "ensemble"  # the kind in a model file
@@ -29,10 +25,10 @@ LABELS = ("name", "about")  # fields of a protocol that decide nothing
 
 @dataclass(frozen=True, kw_only=True)
 class MemberBody:
-    """A member in a model file: its own header, the protocol by name and fields, its weight."""
+    """A member in a model file: the header of its classifier, the protocol by name and fields, its weight."""
 
     header: ModelHeader
-    protocol: str = ""  # none: images as the member itself shows them
+    protocol: str = ""  # none: images are shown as the classifier was trained
     fields: dict[str, Any] = field(default_factory=dict)
     weight: float = 1.0
 
@@ -66,6 +62,10 @@ class Member:
         return self.classifier.link
 
     @property
+    def thresholds(self) -> tuple[float, ...]:
+        return self.classifier.thresholds
+
+    @property
     def trained(self) -> Provenance | None:
         return self.classifier.trained
 
@@ -77,6 +77,10 @@ class Member:
     def network(self) -> NetworkBacked | None:
         """Return the classifier if it is a network itself."""
         return self.networks().get("")
+
+    def rename(self, names: Mapping[str, str]) -> "Member":
+        """Return the member with other names for some classes."""
+        return replace(self, classifier=self.classifier.rename(names))
 
     def networks(self) -> Mapping[str, NetworkBacked]:
         """Return the classifier's networks."""
@@ -140,6 +144,7 @@ class Ensemble:
 
     members: tuple[Member, ...]
     temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     trained: Provenance | None = None
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
     licence: str = ""
@@ -151,6 +156,7 @@ class Ensemble:
         if not 0 < self.temperature < math.inf:
             raise UserError(f"an ensemble's temperature is {self.temperature}; it must be a positive number")
         join_members([member.classes for member in self.members])
+        check_links([member.link for member in self.members])
 
     def __repr__(self) -> str:
         """Return a line, then one for each member: its weight, the classifier, the protocol."""
@@ -180,6 +186,10 @@ class Ensemble:
         known = [found for member in self.members if (found := member.trained_on) is not None]
         return np.unique(np.concatenate(known)) if known else None
 
+    def rename(self, names: Mapping[str, str]) -> "Ensemble":
+        """Return an ensemble in which some classes have other names, in every member."""
+        return replace(self, members=tuple(member.rename(names) for member in self.members))
+
     def networks(self) -> dict[str, NetworkBacked]:
         """Return the members' networks; "2.0" is the first of member 2 if that is an ensemble."""
         return prefixed(member.networks() for member in self.members)
@@ -202,6 +212,7 @@ class Ensemble:
             kind=ENSEMBLE,
             classes=self.classes,
             link=self.link,
+            thresholds=self.thresholds,
             body=to_json(body),
             trained=self.trained,
             versions=self.versions,
@@ -209,105 +220,11 @@ class Ensemble:
         )
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Log of the weighted mean of the members' posteriors, over the temperature; float32 on the CPU."""
+        """Return the scores of the weighted mean of the members' probabilities, over the temperature; float32."""
         scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
-        return mean_posterior(scores, [member.weight for member in self.members], self.temperature)
+        return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
 
 def prefixed(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
     """Return the entries of all mappings, with the position of its mapping before each name: "2", "2.0"."""
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}
-
-
-def mean_posterior(
-    scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0
-) -> Float[Tensor, "N K"]:
-    """Log of the weighted mean of the posteriors whose log-scores are given, over the temperature; in float64 within.
-
-    The weights need not add up to one. A class to which every member gives no chance keeps a finite score.
-    """
-    check_weights(weights)
-    total = torch.zeros(scores[0].shape, dtype=torch.float64)
-    for some, weight in zip(scores, weights, strict=True):
-        total += posterior(some) * (weight / math.fsum(weights))
-    return (total.clamp_min(torch.finfo(torch.float64).tiny).log() / temperature).float()
-
-
-def check_weights(weights: Sequence[float]) -> None:
-    """Weights of a mean: finite, none below zero, not all zero; otherwise a `UserError`."""
-    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-        shown = ", ".join(f"{weight:g}" for weight in weights)
-        raise UserError(f"the weights of an ensemble are {shown}; they must be at least 0, and one above it")
-
-
-def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]:
-    """For each member the positions of the first one's classes among its own; other sets of names are a `UserError`."""
-    orders = []
-    for i, own in enumerate(classes, 1):
-        try:
-            orders.append(torch.from_numpy(join(classes[0], own)))
-        except UserError:
-            first, other = [c for c in classes[0] if c not in own], [c for c in own if c not in classes[0]]
-            raise UserError(
-                f"members 1 and {i} of an ensemble do not name the same classes: only member 1 has "
-                f"{listed(first) or 'none'}, only member {i} has {listed(other) or 'none'}; fuse models of the same "
-                "classes"
-            ) from None
-    return orders
-
-
-ROUNDS = 10_000  # of `fit_weights`, at most
-
-
-def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperature: float = 1.0) -> Evaluation:
-    """What an `Ensemble` of the members would have scored, from their own scores; nothing is computed twice.
-
-    The evaluations are of the same images; where they are not, or name other classes, it is a `UserError`.
-    """
-    first, orders = evaluations[0], check_alike(evaluations)
-    scores = np.empty_like(first.scores)
-    for start in range(0, len(scores), ROWS):
-        rows = slice(start, start + ROWS)
-        some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
-        scores[rows] = mean_posterior(some, weights, temperature).numpy()
-    fused = measured(first.classes, first.targets, scores, first.ids, first.total, first.refused)
-    return replace(fused, left_out=first.left_out, trained_on=first.trained_on)
-
-
-def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
-    """A `UserError` unless all are of the same images with the same labels; where each has the first one's classes."""
-    first = evaluations[0]
-    orders = join_members([evaluation.classes for evaluation in evaluations])
-    for i, (other, order) in enumerate(zip(evaluations, orders, strict=True), 1):
-        if not np.array_equal(first.ids, other.ids):
-            raise UserError(
-                f"scores 1 and {i} are of different images ({len(first.ids):,} and {len(other.ids):,}, "
-                f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
-            )
-        if not np.array_equal(order.numpy()[first.targets.numpy()], other.targets.numpy()):
-            raise UserError(f"scores 1 and {i} do not give the same images the same classes; evaluate both again")
-    return orders
-
-
-def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
-    """The weights, at least 0 and 1 in sum, whose mean posterior has the least negative log likelihood of the labels.
-
-    It is convex in the weights. Each round of expectation-maximisation gives a member the mean share that it has in
-    the posterior of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
-    """
-    check_alike(evaluations)
-    own = np.stack([own_posterior(evaluation) for evaluation in evaluations], axis=1)
-    weights = np.full(len(evaluations), 1 / len(evaluations))
-    for _ in range(ROUNDS):
-        shares = own * weights
-        last, weights = weights, (shares / shares.sum(1, keepdims=True)).mean(0)
-        if np.abs(weights - last).max() < 1e-9:
-            break
-    return tuple(weights.tolist())
-
-
-def own_posterior(evaluation: Evaluation) -> Float64[np.ndarray, "N"]:
-    """The posterior of each image's own class, at least 1e-30."""
-    labels = evaluation.targets.numpy()[:, None]
-    own = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posteriors(evaluation.scores)]
-    return np.concatenate(own)[:, 0].clip(1e-30)

@@ -189,7 +189,7 @@ def data_of(known: list[Known], context: Context) -> str:
         if named and (data is None or named in sources(context).entries):
             return named
         if data is not None:
-            if not Path(data.path).is_dir():
+            if not Path(data.path).exists():
                 raise UserError(f"{one.model} was trained from {data.path}, which is not there now; give --data")
             return data.path
     raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")

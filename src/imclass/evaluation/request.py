@@ -2,7 +2,7 @@
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -10,15 +10,19 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError, need
 from imclass.core.runtime import Processes, keep_memory, processes
+from imclass.core.targets import Targets, labels_of, marks_of
+from imclass.evaluation.blends import Blend, Way, calibrated, weights_of
 from imclass.evaluation.ensemble import Ensemble, Member
-from imclass.evaluation.fusion import Blend, Way, calibrated, weights_of
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
 from imclass.evaluation.leaks import Sifted, Trained, is_published, sift
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.results import Facts, Row, names_of
 from imclass.evaluation.score import evaluate_each, protocols
+from imclass.models.thresholds import fit_thresholds
 from imclass.models.views.scales import with_scales
 from imclass.store.context import Context
 
+FIT = "--thresholds fit"
 AS_TRAINED = "as trained"  # where no protocol is named
 ONE_ROW = "{} is of one row; name one --protocol, and one model or --weights mean or fit"
 
@@ -66,6 +70,8 @@ class Request:
     split: str | None = None
     weights: str = "mean"  # or fit, or none
     temperature: bool = False
+    thresholds: str = "model"  # or fit
+    of_one_label: Mapping[str, str] = field(default_factory=dict)  # what needs one label an image: what else to do
     mapping: Mapping[str, str] | None = None  # the data's class names to the models'
     batch: int = 256
     workers: int = 0
@@ -78,7 +84,9 @@ class Request:
     @property
     def fitting(self) -> str:
         """The options that fit something on the validation split, as messages name them."""
-        return " and ".join(["--weights fit"] * (self.weights == "fit") + ["--temperature"] * self.temperature)
+        options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
+        options[FIT] = self.thresholds == "fit"
+        return " and ".join(option for option, given in options.items() if given)
 
     @property
     def several(self) -> bool:
@@ -90,6 +98,7 @@ class Request:
         need(self.batch >= 1, "batch", self.batch, "at least 1")
         need(self.workers >= 0, "workers", self.workers, "0 or more threads")
         need(self.weights in ("mean", "fit", "none"), "weights", repr(self.weights), "mean, fit or none")
+        need(self.thresholds in ("model", "fit"), "thresholds", repr(self.thresholds), "model or fit")
         need(self.precision in ("fp32", "bf16"), "precision", repr(self.precision), "fp32 or bf16")
         if self.several and self.temperature:
             raise UserError(ONE_ROW.format("--temperature"))
@@ -107,7 +116,7 @@ class Request:
 
     def check_saved(self, first: str) -> None:
         """Raise `UserError` for what saved scores cannot give."""
-        if self.weights == "fit" or self.temperature:
+        if self.fitting:
             raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
         if len(self.protocols) > 1:
             raise UserError(f"{first} was scored under one protocol; name one --protocol for models and saved scores")
@@ -249,6 +258,7 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
     with processes() as everyone:
         if ways:
             chosen = judged_by(request, context)
+            check_targets(request, chosen.dataset.targets)
             if everyone.rank == 0:
                 protocol = ",".join(filter(None, request.protocols)) or AS_TRAINED
                 progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
@@ -260,10 +270,15 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
             rows = scored(ways, chosen, images, request, everyone, progress)
     if everyone.rank:
         return Scoring((), (), tuple(ways))
+    for row in request.saved:
+        check_targets(request, row.evaluation.targets)
     if request.saved:  # as they were named; each model then has one row
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     fused = blends(rows, trials, request)
-    rows += [blend.of(rows) for blend in fused]
+    rows = [*rows, *(blend.of(rows) for blend in fused)]
+    if request.thresholds == "fit":
+        trials = [*trials, *(blend.of(trials) for blend in fused)]
+        rows = [with_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
     return Scoring(tuple(rows), tuple(fused), tuple(ways), images.dataset if ways else None)
 
 
@@ -274,3 +289,19 @@ def judged_by(request: Request, context: Context) -> Chosen:
         name = data.origin.name or data.origin.path
         return Chosen(data, f"split {data.split} of {name}", name)
     return split_for(request.models, data, request.split, context)
+
+
+def with_thresholds(row: Row, trial: Row) -> Row:
+    """Return the row with the thresholds that are best on the validation split."""
+    e, judged = row.evaluation, trial.evaluation
+    thresholds = fit_thresholds(judged.scores, marks_of(judged.targets, FIT))
+    evaluation = evaluation_of(e.classes, e.targets, e.scores, e.ids, e.total, e.refused, thresholds)
+    return replace(row, evaluation=replace(evaluation, left_out=e.left_out, trained_on=e.trained_on))
+
+
+def check_targets(request: Request, targets: Targets) -> None:
+    """Raise `UserError` for options that do not go with the images' labels."""
+    for option, fix in request.of_one_label.items():
+        labels_of(targets, option, fix)
+    if request.thresholds == "fit":
+        marks_of(targets, FIT)

@@ -1,6 +1,7 @@
 """Scores in a file, so that a second table, a fusion or a comparison needs no second pass over the images.
 
-An uncompressed .npz of `ids`, `names`, `labels`, `scores`, `classes`, and `json`: a record of what was run.
+An uncompressed .npz of `ids`, `names`, `scores`, `classes`, `json` (a record of what was run), and `labels`, or `marks`
+where images may have several labels.
 """
 
 import dataclasses
@@ -18,14 +19,17 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
-from imclass.core.targets import OneOf
+from imclass.core.targets import AnyOf, OneOf, labels_of
 from imclass.core.text import listed
-from imclass.evaluation.ensemble import check_alike
-from imclass.evaluation.measures.single_label import measured, ranks
+from imclass.evaluation.fusion import check_alike
+from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.single_label import ranks
 from imclass.evaluation.papers.table import Tested
 from imclass.store.untrusted import DAMAGE
 
-FORM = {"ids": "int64 N", "names": "str N", "labels": "int64 N", "scores": "float32 N K", "classes": "str K"}
+FORM = {"ids": "int64 N", "names": "str N", "scores": "float32 N K", "classes": "str K"}
+OF_ONE = {"labels": "int64 N"}
+OF_SEVERAL = {"marks": "int8 N K"}
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
     """
     counts = {"total": evaluation.total, "left_out": evaluation.left_out, "trained_on": evaluation.trained_on}
     told = {**record, **counts, "refused_files": to_json(evaluation.refused)}
+    told |= {"thresholds": list(evaluation.thresholds)} if evaluation.thresholds else {}
+    known: dict[str, Any] = {"labels" if isinstance(evaluation.targets, OneOf) else "marks": evaluation.targets.numpy()}
     with replacing(path) as file:
         np.savez(
             file,
             ids=evaluation.ids,
             names=np.array(names, dtype=np.str_),
-            labels=evaluation.targets.numpy(),
+            **known,
             scores=evaluation.scores,
             classes=np.array(evaluation.classes, dtype=np.str_),
             json=np.array(json.dumps(told)),
@@ -77,9 +83,10 @@ def read_scores(path: Path) -> Saved:
     try:
         check_stored(path)
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in (*FORM, "json")}
+            form = FORM | (OF_SEVERAL if "marks" in archive else OF_ONE)
+            arrays = {name: archive[name] for name in (*form, "json")}
         record = json.loads(str(arrays["json"][()]))
-        check_arrays(arrays)
+        check_arrays(arrays, form)
         return restored(arrays, record)
     except (*DAMAGE, UserError, KeyError, TypeError, RecursionError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -96,21 +103,23 @@ def check_stored(path: Path) -> None:
                 raise ValueError(f"its member {member.filename} is compressed")
 
 
-def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
-    """A `ValueError` unless the arrays are of the types in `FORM`, fit each other, and can be labels and scores."""
+def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> None:
+    """A `ValueError` unless the arrays are of the types in `form`, fit each other, and can be targets and scores."""
     sizes: dict[str, int] = {}
-    for name, form in FORM.items():
-        (kind, *axes), array = form.split(), arrays[name]
+    for name, wanted in form.items():
+        (kind, *axes), array = wanted.split(), arrays[name]
         found = "str" if array.dtype.kind == "U" else array.dtype.name
         if found != kind or not array.dtype.isnative or array.ndim != len(axes):
-            raise ValueError(f"{name} is {found} with {array.ndim} axes, not {form}")
+            raise ValueError(f"{name} is {found} with {array.ndim} axes, not {wanted}")
         for axis, size in zip(axes, array.shape, strict=True):
             if sizes.setdefault(axis, size) != size:
                 raise ValueError(f"{name} has {size:,} entries where others have {sizes[axis]:,}")
     if not sizes["N"]:
         raise ValueError("it has no images")
-    if not ((arrays["labels"] >= 0) & (arrays["labels"] < sizes["K"])).all():
+    if "labels" in arrays and not ((arrays["labels"] >= 0) & (arrays["labels"] < sizes["K"])).all():
         raise ValueError(f"a label is not one of its {sizes['K']} classes")
+    if "marks" in arrays and not (np.abs(arrays["marks"]) <= 1).all():
+        raise ValueError("a mark is not 1, 0 or -1")
     if not np.isfinite(arrays["scores"]).all():
         raise ValueError("a score is not finite")
     check_classes(arrays["classes"].tolist(), "its list of classes")
@@ -121,7 +130,11 @@ def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
     classes = tuple(arrays["classes"].tolist())
     total = from_json(int, record["total"], "total")
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
-    evaluation = measured(classes, OneOf(arrays["labels"]), arrays["scores"], arrays["ids"], total, refused)
+    thresholds = from_json(tuple[float, ...], record.get("thresholds", []), "thresholds")
+    if len(thresholds) not in (0, len(classes)):
+        raise UserError(f"it has {len(thresholds)} thresholds for {len(classes)} classes")
+    targets = AnyOf(arrays["marks"]) if "marks" in arrays else OneOf(arrays["labels"])
+    evaluation = evaluation_of(classes, targets, arrays["scores"], arrays["ids"], total, refused, thresholds)
     counts = {key: from_json(int, record[key], key) for key in ("left_out", "trained_on")}
     evaluation = dataclasses.replace(evaluation, **counts)
     return Saved(evaluation, tuple(arrays["names"].tolist()), record)
@@ -176,7 +189,8 @@ def check_images(rows: Sequence[Row]) -> None:
 def changed(first: Row, last: Row, most: int) -> list[dict[str, Any]]:
     """At most so many images whose own class ranks differently: name, rank in the first and in the last row."""
     check_alike([first.evaluation, last.evaluation])
-    before, after = (ranks(row.evaluation.scores, row.evaluation.targets.numpy()) for row in (first, last))
+    found = (ranks(row.evaluation.scores, labels_of(row.evaluation.targets, "--changed")) for row in (first, last))
+    before, after = found
     order = np.argsort(-np.abs(after - before), kind="stable")[:most]
     return [
         {"image": last.images[i], "before": int(before[i]), "after": int(after[i])}

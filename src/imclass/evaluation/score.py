@@ -16,7 +16,7 @@ from imclass.core.text import printable
 from imclass.data.loader import untouched
 from imclass.data.threads import ordered
 from imclass.evaluation.ensemble import Member
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
@@ -53,7 +53,7 @@ def evaluate(
     strict: bool = False,
     watch: Watch | None = None,
 ) -> Evaluation:
-    """Scores of a whole split, its mean cross-entropy and its top-1 and top-5 accuracy.
+    """Return the scores of a whole split with its measures: loss and accuracies, or mean average precision and F1.
 
     Without a `protocol` each image is seen as in training, by the classifier's own preprocess ("native").
     The rest is as in `evaluate_each`.
@@ -84,7 +84,9 @@ def evaluate_each(
     """
     need(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
-    each = [targets.join(join(dataset.classes, m.classes, mapping, path)) for m in members]
+    for member in members:
+        check_link(member.link, targets, path)
+    each = [targets.join(join(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
     for member in members:
         member.check()
     mine: Part | UserError
@@ -99,13 +101,14 @@ def evaluate_each(
     refused = [r for part in shares for r in part.refused]
     check_some(len(kept), refused, dataset)
     return [
-        measured(
+        evaluation_of(
             member.classes,
             joined_targets[kept],
             joined([part.scores[i] for part in shares]),
             dataset.ids[kept],
             len(dataset),
             tuple(refused),
+            member.thresholds,
         )
         for i, (member, joined_targets) in enumerate(zip(members, each, strict=True))
     ]

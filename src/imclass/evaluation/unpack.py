@@ -43,6 +43,9 @@ def unpack(
     if header.kind not in UNPACKERS:
         known = listed(tuple(UNPACKERS))
         raise UserError(f"{path} holds a model of kind {header.kind!r}, and this imclass knows {known}")
+    if len(header.thresholds) not in (0, len(header.classes)):
+        n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
+        raise UserError(f"{path} has {n}; train again")
     return UNPACKERS[header.kind](tensors, header, path, context, setup)
 
 
@@ -64,7 +67,8 @@ def unpack_ensemble(
         where = Path(f"{path}, member {i + 1}")
         classifier = unpack(theirs, member.header, where, context, setup)
         members.append(Member(classifier, protocol_of(member, found, where), member.weight))
-    return Ensemble(tuple(members), body.temperature, header.trained, header.versions, header.licence)
+    facts = (header.trained, header.versions, header.licence)
+    return Ensemble(tuple(members), body.temperature, header.thresholds, *facts)
 
 
 def protocol_of(member: MemberBody, found: Found, path: Path) -> ViewProtocol | None:

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.bounds import check
-from imclass.core.classes import check_classes
+from imclass.core.classes import check_classes, rename_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
 from imclass.core.contracts import Engine, Image, ViewProtocol
@@ -80,6 +80,7 @@ class NetworkClassifier:
     classes: tuple[str, ...]
     preprocess: Preprocess
     link: Link = "softmax"
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     engine: Engine = field(default=None, repr=False, compare=False)  # type: ignore[assignment] # see __post_init__
     trained: Provenance | None = field(default=None, repr=False)
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
@@ -107,6 +108,10 @@ class NetworkClassifier:
     def fold(self) -> "NetworkClassifier":
         """Return a classifier for inference, in which batch norms are part of the layers that they follow."""
         return replace(self.with_network(fold(self.network)), folded=True)
+
+    def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
+        """Return the classifier with other names for some of its classes."""
+        return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
         """Return itself, under the empty name."""
@@ -143,6 +148,7 @@ class NetworkClassifier:
             kind=NETWORK,
             classes=self.classes,
             link=self.link,
+            thresholds=self.thresholds,
             body=to_json(body),
             trained=self.trained,
             versions=self.versions,
@@ -170,8 +176,11 @@ def create(
     preprocess: Preprocess | None = None,
     seed: int = 0,
     context: Context | None = None,
+    link: Link = "softmax",
 ) -> NetworkClassifier:
     """A fresh classifier: the network of this name, with weights drawn from `seed`, for these class names.
+
+    With the link "sigmoid" an image may have several of the classes, each with a probability by itself.
 
     `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
     network was published. Whether everything fits is found out before anything is allocated.
@@ -186,7 +195,7 @@ def create(
         if model.initialiser:
             INITIALISERS[model.initialiser](network)
     network.normalise(model.mean, model.std)
-    return outline.with_network(network)
+    return replace(outline.with_network(network), link=link)
 
 
 def sketch(
@@ -285,6 +294,7 @@ def restored(
     return replace(
         classifier,
         link=header.link,
+        thresholds=header.thresholds,
         trained=header.trained,
         trained_on=contents,
         versions=header.versions,

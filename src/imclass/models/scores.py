@@ -1,4 +1,8 @@
-"""Log-scores and the posteriors that they stand for."""
+"""Scores and the probabilities that they stand for.
+
+Under the link "softmax" scores are log-scores and the classes' probabilities add up to 1. Under "sigmoid" scores are
+logits, and each class has a probability by itself.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,23 +13,32 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from imclass.core.errors import UserError
+from imclass.core.targets import Link
+
+Named = list[tuple[str, float]]  # classes and their probabilities
 
 
-def posterior(scores: Float[Tensor, "N K *positions"]) -> Float64[Tensor, "N K *positions"]:
-    """Return the softmax of log-scores over the K classes, of each image or each position of its map."""
-    return scores.double().softmax(1)
+def posterior(scores: Float[Tensor, "N K *positions"], link: Link = "softmax") -> Float64[Tensor, "N K *positions"]:
+    """Return the probabilities of the K classes, of each image or each position of its map."""
+    return scores.double().sigmoid() if link == "sigmoid" else scores.double().softmax(1)
 
 
-def log_scores(posteriors: Float64[Tensor, "N K"]) -> Float[Tensor, "N K"]:
-    """The log of posteriors; 0, which has none, counts as the smallest positive number, about exp(-708)."""
-    return posteriors.clamp_min(torch.finfo(torch.float64).tiny).log().float()
+def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
+    """Return the scores of probabilities. One of 0 counts as the smallest positive number, about exp(-708)."""
+    least = torch.finfo(torch.float64).tiny
+    if link == "softmax":
+        return posteriors.clamp_min(least).log()
+    return posteriors.clamp(least, 1 - torch.finfo(torch.float64).eps / 2).logit()
 
 
-def best(scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any) -> list[list[tuple[str, float]]]:
-    """The `top` classes (all, where there are fewer) of each row of log-scores with their probabilities, best first."""
+def best(scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any, link: Link = "softmax") -> list[Named]:
+    """Return the `top` classes (all, where there are fewer) of each row of scores with their probabilities, in order.
+
+    The most probable is the first.
+    """
     if not isinstance(top, int | np.integer) or top < 1:
         raise UserError(f"top is {top!r}; it must be a whole number of classes, at least 1")
-    found = posterior(scores).float().topk(min(int(top), len(classes)), dim=1)
+    found = posterior(scores, link).float().topk(min(int(top), len(classes)), dim=1)
     return [
         [(classes[k], p) for p, k in zip(values, indices, strict=True)]
         for values, indices in zip(found.values.tolist(), found.indices.tolist(), strict=True)

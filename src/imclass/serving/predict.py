@@ -12,7 +12,7 @@ import torch
 from imclass.core.contracts import Classifier, Image, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import printable
-from imclass.models.scores import best
+from imclass.models.thresholds import name_classes
 from imclass.serving.inputs import decoded, in_batches
 
 
@@ -43,21 +43,23 @@ class Prediction:
 def predict(
     classifier: Classifier,
     images: Iterable[tuple[str, Any]],
-    top: int = 5,
+    top: int | None = None,
     batch: int = 32,
     workers: int = 0,
     most_pixels: int | None = None,
 ) -> Iterator[Prediction]:
     """Yield a `Prediction` for each named image, in order: its `top` classes, or all K where there are fewer.
 
+    Without a number they are five, or those that the image has where it may have several, possibly none.
     An image is the bytes of a file, the path of one, a uint8 array H W C with C of 1 or 3, or a Pillow image. They are
     taken from `images` as they are needed, and decoded in `workers` threads. One that cannot be used, for whatever
     reason, is refused. Raise `UserError`, at once, for a `top`, `batch` or `workers` that is no such number.
     """
-    check_number("top", top, 1, "a whole number of classes, at least 1")
+    if top is not None:
+        check_number("top", top, 1, "a whole number of classes, at least 1")
     check_number("batch", batch, 1, "a whole number of images, at least 1")
     check_number("workers", workers, 0, "a whole number of threads, 0 or more")
-    return predictions(classifier, images, int(top), int(batch), int(workers), most_pixels)
+    return predictions(classifier, images, top if top is None else int(top), int(batch), int(workers), most_pixels)
 
 
 def check_number(name: str, value: Any, least: int, wanted: str) -> None:
@@ -69,7 +71,7 @@ def check_number(name: str, value: Any, least: int, wanted: str) -> None:
 def predictions(
     classifier: Classifier,
     images: Iterable[tuple[str, Any]],
-    top: int,
+    top: int | None,
     batch: int,
     workers: int,
     most_pixels: int | None,
@@ -90,7 +92,7 @@ def predictions(
 Answer: TypeAlias = tuple[tuple[str, float], ...] | BadImage
 
 
-def classified(classifier: Classifier, images: Sequence[Image], top: int) -> list[Answer]:
+def classified(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Answer]:
     """Return the classes of each image. One that the classifier cannot look at, as too small, is a `BadImage`."""
     if not images:
         return []
@@ -105,4 +107,4 @@ def classified(classifier: Classifier, images: Sequence[Image], top: int) -> lis
             "the model's scores are not finite: its training diverged or its weights are damaged; train again with a "
             "lower learning rate, or take another model"
         )
-    return [tuple(row) for row in best(scores, classifier.classes, top)]
+    return [tuple(row) for row in name_classes(classifier, scores, top)]

@@ -27,6 +27,7 @@ class EpochStart:
     at: At
     epochs: int  # of the whole run
     batches: int  # of this epoch
+    counted: str = "top1"  # the measure that is the share of the images that its steps count as correct
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class EpochEnd:
 
     at: At
     main: float
-    top1: float
+    measures: Mapping[str, float]  # the share of correct images, by its name: top1, or exact for several labels
     images: int
     refused: int
     total: float
@@ -102,13 +103,9 @@ Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochE
 
 def summary(result: Evaluation) -> dict[str, int | float]:
     """Return the numbers of an evaluation that a log and a model file keep."""
-    return {
-        "top1": result.measures["top1"],
-        "top5": result.measures["top5"],
-        "loss": result.measures["loss"],
-        "evaluated": len(result.targets),
-        "total": result.total,
-    }
+    shares = {name: value for name, value in result.measures.items() if name != "loss"}
+    counts = {"evaluated": len(result.targets), "total": result.total}
+    return shares | {"loss": result.measures["loss"]} | counts
 
 
 @runtime_checkable

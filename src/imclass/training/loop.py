@@ -34,7 +34,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
     if leg.stage.keep_start and state.at == state.first and not state.history:
         yield from score_watched(leg, state, group, keeper)
     while not (keeper.stopped or state.done(leg)):
-        yield EpochStart(state.at, leg.last_epoch, len(leg.loader))
+        yield EpochStart(state.at, leg.last_epoch, len(leg.loader), leg.counted)
         began = time.monotonic()
         for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.mine):
             event = step(leg, state, group, batch, began)
@@ -52,7 +52,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
         yield from score_watched(leg, state, group, keeper)
         if keeper.stopped:
             return
-        yield state.next_epoch()
+        yield state.next_epoch(leg.counted)
         yield keeper.save(leg, state)
         (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.done(leg))  # one that is done is concluded
 

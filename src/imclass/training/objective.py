@@ -13,7 +13,7 @@ from imclass.core.config import Objective
 from imclass.core.errors import UserError
 from imclass.core.randomness import part_seed
 from imclass.core.runtime import Arithmetic, reseed
-from imclass.core.targets import OneOf
+from imclass.core.targets import StepTargets
 from imclass.data.loader import Part
 from imclass.models.arithmetic.precision import forward, outputs
 from imclass.models.classifier import NetworkClassifier
@@ -97,7 +97,7 @@ class Learner:
         values = [parameter.grad for parameter in self.parameters]
         return Gradients(values, moments, main.item(), total.item(), targets.correct(scores))
 
-    def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: OneOf, images: int) -> tuple[Tensor, Tensor]:
+    def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
         """Return a part's main loss, and the total with each auxiliary head's, weighted, over the step's images."""
         main = self.each(scores, targets).sum() / images
         if not sides:
@@ -105,7 +105,7 @@ class Learner:
         auxiliary = torch.stack([self.each(side, targets).sum() for side in sides]).sum()
         return main, main + self.network.side_weight * auxiliary / images
 
-    def each(self, scores: Tensor, targets: OneOf) -> Tensor:
+    def each(self, scores: Tensor, targets: StepTargets) -> Tensor:
         """Return the loss of each image; raise `UserError` for a kind that gives something else."""
         losses = self.objective.loss(scores.float(), targets)
         if losses.shape != (len(targets),):

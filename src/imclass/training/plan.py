@@ -54,7 +54,8 @@ class Leg:
         """Return the leg's classifier with random weights, and with its mean image if it subtracts one."""
         if self.drawn is not None:
             return self.drawn
-        classifier = create(self.model, self.loader.dataset.classes, self.preprocess, self.seed, self.context)
+        data = self.loader.dataset
+        classifier = create(self.model, data.classes, self.preprocess, self.seed, self.context, data.targets.link)
         if self.mean is not None:
             classifier.network.normalise(self.mean, self.model.std)
         return classifier
@@ -72,6 +73,11 @@ class Leg:
     def watched(self) -> tuple[str, ...]:
         """The splits scored after each epoch: validation alone if there is one, as it chooses the weights; else all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
+
+    @property
+    def counted(self) -> str:
+        """The measure that is the share of the images that a step counts as correct."""
+        return self.loader.dataset.targets.counted
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
         """Return the names of the images in parts."""

@@ -12,10 +12,12 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.config import Position
 from imclass.core.contracts import Evaluation
 from imclass.core.runtime import Runtime
+from imclass.core.targets import AnyOf
 from imclass.data.subset import VALIDATION
 from imclass.models.arithmetic.precision import laid_out
 from imclass.models.beginning import begin
 from imclass.models.rates import layer_rates
+from imclass.models.thresholds import fit_thresholds
 from imclass.training import norms, optimiser_state
 from imclass.training.checkpoint import MODEL, Checkpoint, without_prefix
 from imclass.training.events import At, EpochEnd, summary
@@ -36,10 +38,11 @@ class State:
     at: At = At()
     first: At = At()  # where the leg began
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
-    history: list[float] = field(default_factory=list)  # the leg's validation accuracies
+    history: list[float] = field(default_factory=list)  # the leg's main measure on validation
     errors: list[float] = field(default_factory=list)  # the leg's training errors, an epoch each
     best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
-    best_top1: float = -1.0
+    best_main: float = -1.0  # the main measure on validation when it was best
+    thresholds: tuple[float, ...] = ()  # of the classes, for several labels, fitted on validation when it was best
     metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep so far, by split
     entered: Learner | None = None  # of the leg that was entered last
 
@@ -77,8 +80,8 @@ class State:
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
         )
-        self.first, self.history, self.errors, self.best, self.best_top1 = self.at, [], [], {}, -1.0
-        self.metrics, self.totals = {}, dict.fromkeys(SUMS, 0.0)
+        self.first, self.history, self.errors, self.best, self.best_main = self.at, [], [], {}, -1.0
+        self.thresholds, self.metrics, self.totals = (), {}, dict.fromkeys(SUMS, 0.0)
         if self.checkpoint is not None:
             self.restore(self.checkpoint)
             self.checkpoint = None
@@ -100,7 +103,8 @@ class State:
             "totals": self.totals,
             "history": self.history,
             "errors": self.errors,
-            "best_top1": self.best_top1,
+            "best_main": self.best_main,
+            "thresholds": list(self.thresholds),
             "metrics": self.metrics,
             "runtime": to_json(self.runtime),
             "seed": self.seed,
@@ -111,7 +115,8 @@ class State:
         record = checkpoint.record
         self.first = from_json(At, record["first"])
         self.totals, self.metrics = dict.fromkeys(SUMS, 0.0) | record["totals"], dict(record["metrics"])
-        self.history, self.errors, self.best_top1 = list(record["history"]), list(record["errors"]), record["best_top1"]
+        self.history, self.errors, self.best_main = list(record["history"]), list(record["errors"]), record["best_main"]
+        self.thresholds = tuple(record["thresholds"])
         self.best = without_prefix(checkpoint.tensors, "best.")
         self.rewind(checkpoint.tensors)
 
@@ -168,22 +173,27 @@ class State:
         if split != VALIDATION:
             self.metrics[split] = summary(result)
             return False
-        self.history.append(result.measures["top1"])
-        better = result.measures["top1"] > self.best_top1
+        value, targets = result.measures[result.main], result.targets
+        self.history.append(value)
+        better = value > self.best_main
         if better:
-            self.best_top1 = result.measures["top1"]
+            self.best_main = value
+            self.thresholds = fit_thresholds(result.scores, targets.numpy()) if isinstance(targets, AnyOf) else ()
             self.metrics[split] = summary(result)
             self.best = {k: v.detach().cpu().clone() for k, v in self.learner.network.state_dict().items()}
         return better
 
-    def next_epoch(self) -> EpochEnd:
-        """Move to the beginning of the next epoch, and return what this one came to."""
+    def next_epoch(self, counted: str) -> EpochEnd:
+        """Move to the beginning of the next epoch, and return what this one came to.
+
+        `counted` is the name of the measure that is the share of correct images.
+        """
         totals = self.totals
         images = max(1.0, totals["images"])
-        main, total, top1 = (totals[key] / images for key in ("main", "total", "correct"))
-        event = EpochEnd(self.at, main, top1, int(totals["images"]), int(totals["refused"]), total)
+        main, total, right = (totals[key] / images for key in ("main", "total", "correct"))
+        event = EpochEnd(self.at, main, {counted: right}, int(totals["images"]), int(totals["refused"]), total)
         self.at = replace(self.at, epoch=self.at.epoch + 1, batch=0)
-        self.errors.append(1 - top1)
+        self.errors.append(1 - right)
         self.totals = dict.fromkeys(SUMS, 0.0)
         return event
 
@@ -193,11 +203,13 @@ class State:
         return self.at
 
     def choose(self) -> None:
-        """Take the weights to keep: the best on validation if it was scored, else the last."""
+        """Take the weights to keep, and their thresholds: the best on validation if it was scored, else the last."""
         if self.best:
             self.learner.network.load_state_dict(self.best)
+            classifier = replace(self.learner.classifier, thresholds=self.thresholds)
+            self.entered = replace(self.learner, classifier=classifier)
 
     @property
     def chosen(self) -> str:
         """The weights that are kept, in words."""
-        return f"best on validation ({100 * self.best_top1:.2f} %)" if self.best else "last step"
+        return f"best on validation ({100 * self.best_main:.2f} %)" if self.best else "last step"

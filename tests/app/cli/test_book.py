@@ -14,6 +14,7 @@ from imclass.app.cli.main import main
 from imclass.core.contracts import Evaluation, Refused
 from imclass.core.targets import OneOf
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, NonFinite, Saved, StepEnd
+from tests.support.events import labelled
 from tests.support.small import tree
 
 STEPS, BATCH, IMAGES = 391, 128, 50_000  # of the book's pass over CIFAR-10
@@ -76,7 +77,7 @@ def test_what_the_book_does_not_know_is_said_once_on_a_line_of_its_own() -> None
     out = printed(
         EpochStart(at, 1, 2), step(0, refused=(torn,)), step(1, refused=(torn,)),
         evaluated(0, 1.0, 0.5, refused=(torn,)),
-        EpochEnd(at, 1.0, 0.5, 2, 1, 1.0), Saved(at, Path("x")), Saved(at, Path("x"), "disk full"),
+        EpochEnd(at, 1.0, {"top1": 0.5}, 2, 1, 1.0), Saved(at, Path("x")), Saved(at, Path("x"), "disk full"),
         NonFinite(at, "loss", ("a",), "skip"),
     )  # fmt: skip
     assert out.count("\nleft out: cat/\\x1b[2J.png: it ends early (truncated)\n") == 1
@@ -97,3 +98,7 @@ def test_train_in_either_style(
     assert lines == ([("0", "0", 3), ("0", "1", 3)] if style == "book" else [])
     assert tests == ["0", "1"] * (style == "book")
     assert ("epoch 2/2" in err) == (style == "bar") and out.startswith("test: top-1")
+
+
+def test_images_of_several_labels_have_a_mean_average_precision() -> None:
+    assert printed(Evaluated(At(0, 3, STEPS), labelled(0.6185), "test")) == "\nTest with Pass 3, Loss 0.25, mAP 0.62\n"

@@ -27,8 +27,8 @@ for verb in {VERBS!r}:
 print(sorted({{"torch", "scipy", "matplotlib"}} & set(sys.modules)), file=sys.stderr)
 """
 PLUGIN = """
-from imclass.data.source import Source
-DATASETS = {"mine": Source(print, "of my own")}
+from imclass.data.source import DatasetEntry
+DATASETS = {"mine": DatasetEntry(print, "of my own")}
 """
 
 

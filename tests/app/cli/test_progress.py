@@ -8,8 +8,8 @@ from rich.console import Console
 
 from imclass.app.cli import progress
 from imclass.app.cli.progress import Screen, Sums, Terminal
-from imclass.training.events import EpochEnd, EpochStart, Evaluated, Saved, StepEnd
-from tests.support.events import at, evaluation, events
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, LegEnd, Saved, StepEnd
+from tests.support.events import at, evaluation, events, labelled
 
 
 def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch
     screen.see(EpochStart(at(0, 0, 9), epochs=30, batches=30))
     screen.see(StepEnd(at(300, 30, 9), 0.12, 0.12, 7711, 8000, 0.1, 0.09, 0.9))
     screen.see(Evaluated(at(300, 30, 9), evaluation(0.9705), "test"))
-    line, beside = screen.line(EpochEnd(at(300, 30, 9), 0.12, 7711 / 8000, 8000, 0, 0.12)), screen.now(9)
+    line, beside = screen.line(EpochEnd(at(300, 30, 9), 0.12, {"top1": 7711 / 8000}, 8000, 0, 0.12)), screen.now(9)
     screen.close()
     assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39 %  test 97.05 %")
     assert all((word in line) == (word in more) for word in ("images/s", "waited"))
@@ -81,7 +81,7 @@ def test_an_epoch_that_was_interrupted_is_shown_whole(steps: int) -> None:
     if steps:
         screen.see(StepEnd(at(4, 4), 9.0, 9.0, 0, 4, 0.1, 0.0, 0.5))
     screen.see(Evaluated(at(4, 4), evaluation(0.5), "test"))
-    line = screen.line(EpochEnd(at(4, 4), 0.75, 0.625, 16, 0, 0.75))
+    line = screen.line(EpochEnd(at(4, 4), 0.75, {"top1": 0.625}, 16, 0, 0.75))
     screen.close()
     assert line.startswith("epoch  1/10  loss 0.7500  top-1 62.50 %  test 50.00 %")
     assert ("images/s" in line) == ("left" in line) == bool(steps)  # without a step there is no pace
@@ -115,3 +115,18 @@ def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
     assert plain.getvalue() == "note: a\\n:cat: is small\nevaluating split test\n"
     assert "test: 1,000 of 1,000, " in live.getvalue() and "validation: 1,000 of" in live.getvalue()
     assert "images/s" in live.getvalue() and "100 %" in live.getvalue()
+
+
+def test_images_of_several_labels_have_their_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(2, 0)
+    screen.see(EpochStart(at(0, 0), 1, 1, "exact"))
+    screen.see(StepEnd(at(1, 1), 0.75, 0.75, 2, 8, 0.1, 0.0, 0.5))
+    assert "all labels right 25.00 %" in screen.now(0)
+    screen.see(Evaluated(at(1, 1), labelled(0.625), "validation", best=True))
+    screen.see(EpochEnd(at(1, 1), 0.75, {"exact": 0.25}, 8, 0, 0.75))
+    scores = {"test": {"map": 0.5, "exact": 0.25, "loss": 1.0}}
+    screen.see(LegEnd(at(1, 1), "vgg-11", Path("run/legs/01-vgg-11/model.safetensors"), "last step", scores))
+    screen.close()
+    shown = capsys.readouterr().err
+    assert "loss 0.7500  all labels right 25.00 %  validation mAP 62.50 % (best)" in shown
+    assert "leg vgg-11 ended: test mAP 50.00 %" in shown and "top-1" not in shown

@@ -167,3 +167,11 @@ def test_epochs_have_ticks_at_the_first_and_at_round_ones(first: int, last: int,
     axis = of_integers(first, last)
     assert list(axis.ticks) == ticks and list(axis.ticks.values()) == [str(tick) for tick in ticks]
     assert axis.low <= first <= last <= axis.high and axis.low < axis.high
+
+
+def test_a_mean_average_precision_takes_the_place_of_the_error() -> None:
+    rows = [{"epoch": n, "train_loss": 1 / n, "validation_loss": 2 / n, "validation_map": n / 4} for n in (1, 2, 3)]
+    loss, right = panels(rows, [{"epoch": 0.5, "train_loss": 3.0}])
+    assert [line.split for line in loss.lines] == ["train", "validation"]
+    assert right.title == "mean average precision (%)" and [line.last for line in right.lines] == ["validation 75.00 %"]
+    assert panels([{"epoch": 1, "train_error": 0.5}])[1].title == "error (%)"

@@ -12,7 +12,7 @@ from PIL import Image
 from imclass.app.cli.main import main
 from imclass.app.report.mistakes import as_csv, as_page, wrong_images
 from imclass.core.targets import OneOf
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.papers import table
 from imclass.evaluation.results import Facts, Row
 from tests.app.report.reader import pixels_of, read
@@ -27,7 +27,7 @@ def scored(n: int = 40, names: tuple[str, ...] = CLASSES) -> Row:
     """Random scores of `pictures(n)`."""
     data = pictures(n)
     scores = np.random.default_rng(1).normal(size=(n, len(names))).astype(np.float32)
-    evaluation = measured(names, OneOf(data.labels), scores, data.ids, n)
+    evaluation = evaluation_of(names, OneOf(data.labels), scores, data.ids, n)
     facts = Facts(("m",), table.Tested((), "", "m"), "split test of d", "d", "test")
     return Row("m", evaluation, tuple(data.name(i) for i in range(n)), facts)
 
@@ -58,7 +58,7 @@ def test_every_mistake_is_listed_the_most_confident_first() -> None:
 def test_no_name_is_a_formula_or_markup() -> None:
     for payload in PAYLOADS:
         row = scored(1, (payload, *CLASSES[1:]))
-        wrong = measured(
+        wrong = evaluation_of(
             row.evaluation.classes, OneOf(np.array([1])), np.eye(1, 7, dtype=np.float32), np.array([100]), 1
         )
         row = Row(payload, wrong, (payload,), row.facts)
@@ -91,7 +91,7 @@ def test_a_page_shows_each_image() -> None:
 def test_a_large_image_is_a_small_picture() -> None:
     row, data = scored(1), pictures(1, (900, 300))
     scores = np.eye(7, dtype=np.float32)[data.labels]
-    row = Row("m", measured(CLASSES, OneOf((data.labels + 1) % 7), scores, data.ids, 1), row.images, row.facts)
+    row = Row("m", evaluation_of(CLASSES, OneOf((data.labels + 1) % 7), scores, data.ids, 1), row.images, row.facts)
     page = as_page(row, wrong_images(row.evaluation, row.images), data)
     assert pixels_of(read(page).one("img")).shape == (160, 53, 3)
 

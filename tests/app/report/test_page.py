@@ -40,8 +40,8 @@ from imclass.data import catalog
 from imclass.data.images import decode as decoding
 from imclass.data.images.decode import decode
 from imclass.evaluation import score
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.mistakes import WrongImage
-from imclass.evaluation.measures.single_label import measured
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.network import Network
 from imclass.serving.predict import Prediction
@@ -495,7 +495,7 @@ def many(found: report_facts.Material, k: int) -> report_facts.Material:
     scores = np.random.default_rng(0).normal(size=(10 * k, k)).astype(np.float32)
     scores[np.arange(10 * k), labels] += 4
     scores[-10:, -1] = -9
-    result = measured(names, OneOf(labels), scores, labels, 10 * k)
+    result = evaluation_of(names, OneOf(labels), scores, labels, 10 * k)
     return replace(found, result=result, counts={}, classes=names)
 
 

@@ -32,7 +32,7 @@ import time
 from pathlib import Path
 
 from imclass.core.contracts import Origin
-from imclass.data.source import Source
+from imclass.data.source import DatasetEntry
 from imclass.data.sets.folder import DATASETS as FOLDERS
 
 
@@ -56,13 +56,14 @@ class Slow:
         return self.whole[i]
 
 
-def opened(place, split):
+def opened(location):
     from dataclasses import replace
 
-    return Slow(FOLDERS["folder"].open(replace(place, path=Path("pets")), split))
+    splits = FOLDERS["folder"].open(replace(location, path=Path("pets")))
+    return {split: Slow(splits[split]) for split in ("train", "test")}
 
 
-DATASETS = {"slow": Source(opened, "pets, slowly")}
+DATASETS = {"slow": DatasetEntry(opened, "pets, slowly")}
 '''
 WORDS = shlex.split(
     "train mnist-lenet --data slow --plugins plugins --memory 0"

@@ -255,7 +255,7 @@ def test_a_schedule_can_read_the_training_errors_of_its_leg(tmp_path: Path) -> N
     config = configured(photos, narrow(epochs=2), narrow(epochs=3))
     override = {"stages.1.schedule.kind": "watching", "stages.1.schedule.rate": 0.01}
     events = list(train(config, tmp_path / "run", plugins=tmp_path / "plugins", override=override))
-    errors = [1 - e.top1 for e in events if isinstance(e, EpochEnd)][2:]
+    errors = [1 - e.measures["top1"] for e in events if isinstance(e, EpochEnd)][2:]
     rates = {e.at.epoch: e.rate for e in events if isinstance(e, StepEnd) and e.at.stage == 1}
     assert [*rates.values()] == pytest.approx([0.01, 0.01 * errors[0], 0.01 * errors[1]])
     assert 0 < errors[0] < 1

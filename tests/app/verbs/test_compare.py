@@ -11,7 +11,7 @@ import scipy.stats
 from imclass.app.cli.main import main
 from imclass.core.contracts import Refused
 from imclass.core.targets import OneOf
-from imclass.evaluation.measures.single_label import measured
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.results import save_scores
 from tests.support.small import tree, untrained
 
@@ -34,7 +34,7 @@ def saved(
     labels = np.arange(n) % 3
     right = (np.arange(n) - at) % n < hits
     scores = 5 * np.eye(3, dtype=np.float32)[np.where(right, labels, (labels + 1) % 3)]
-    found = measured(CLASSES, OneOf(labels), scores, np.arange(n), n + len(refused), refused)
+    found = evaluation_of(CLASSES, OneOf(labels), scores, np.arange(n), n + len(refused), refused)
     save_scores(path, found, [f"{CLASSES[k]}/{i}.png" for i, k in enumerate(labels)], FACTS | {"said": said})
     return path
 
@@ -137,7 +137,7 @@ def test_mistakes_are_told_in_one_message(
     saved(tmp_path / "a.npz", 300)
     saved(tmp_path / "b.npz", 300)
     (tmp_path / "text.npz").write_bytes(b"PK\x03\x04 and nothing more")
-    found = measured(
+    found = evaluation_of(
         ("a", "b"), OneOf(np.zeros(1, np.int64)), np.eye(2, dtype=np.float32)[:1], np.zeros(1, np.int64), 1
     )
     save_scores(tmp_path / "other.npz", found, ["x"], FACTS)

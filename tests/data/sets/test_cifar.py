@@ -20,7 +20,7 @@ from imclass.data.arrays import ArrayDataset
 from imclass.data.catalog import open_split, sources
 from imclass.data.sets import cifar
 from imclass.data.sets.cifar import CIFAR10, CIFAR100, DATASETS, PIXELS, Batch, Published
-from imclass.data.source import Place
+from imclass.data.source import DataLocation
 from imclass.store import store as store_room
 from imclass.store.context import Context
 from imclass.store.store import Download, Store
@@ -96,12 +96,12 @@ def put(store: Path, name: str, form: str = "binary") -> Path:
     return home / edition.folder
 
 
-def place(tmp_path: Path) -> Place:
-    return Place(Store(tmp_path / "store", offline=True))
+def place(tmp_path: Path) -> DataLocation:
+    return DataLocation(Store(tmp_path / "store", offline=True))
 
 
 def opened(tmp_path: Path, name: str, split: str = "train") -> ArrayDataset:
-    return small(name).open(place(tmp_path), split)
+    return small(name).open_split(place(tmp_path).store, split)
 
 
 def refused(tmp_path: Path, name: str, split: str = "train") -> str:
@@ -175,7 +175,7 @@ def test_a_changed_file_is_used_and_said(tmp_path: Path) -> None:
     for md5, notes in ((right, 0), ("0" * 32, 1), ("", 0)):
         batches = {**edition.batches, "test": (replace(edition.batches["test"][0], md5=md5),)}
         other = replace(published, editions=(replace(edition, batches=batches),))
-        assert len(other.open(place(tmp_path), "test").origin.notes) == notes
+        assert len(other.open(place(tmp_path))["test"].origin.notes) == notes
 
 
 class TestOrder:
@@ -252,7 +252,7 @@ class TestMissing:
             target.write_bytes(archive)
 
         monkeypatch.setattr(store_room, "fetch", fetch)
-        online = Place(Store(tmp_path / "store"))
+        online = DataLocation(Store(tmp_path / "store"))
         with pytest.raises(UserError, match="SHA-256"):  # these bytes are not the published ones
             small("cifar10").get(online)
         assert not (tmp_path / "store" / "cifar10" / "cifar-10-batches-bin").exists()
@@ -262,7 +262,7 @@ class TestMissing:
         published = replace(small("cifar10"), download=mine)
         published.get(online)
         assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"] * 2
-        assert len(published.open(online, "train")) == 20 and len(asked) == 2
+        assert len(published.open(online)["train"]) == 20 and len(asked) == 2
 
 
 class TestDamage:
@@ -439,8 +439,8 @@ class TestAttacks:
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="IMCLASS_REAL_STORE is not set")
 def test_the_real_cifar_10() -> None:
-    place = Place(Store(Path(REAL), offline=True))
-    train, test = CIFAR10.open(place, "train"), CIFAR10.open(place, "test")
+    place = DataLocation(Store(Path(REAL), offline=True))
+    train, test = (CIFAR10.open_split(place.store, split) for split in ("train", "test"))
     assert (
         np.bincount(train.targets.numpy()).tolist() == [5_000] * 10
         and np.bincount(test.targets.numpy()).tolist() == [1_000] * 10

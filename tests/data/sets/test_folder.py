@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import composed
+from imclass.data.catalog import take
 from imclass.data.images.decode import decode
 from imclass.data.sets.folder import DATASETS, FolderDataset, held_out, open_folder
-from imclass.data.source import Place
+from imclass.data.source import DataLocation
 from imclass.store.store import Store
 from tests.support.corpus import jpeg, picture, rgb_png
 from tests.support.small import lock
@@ -36,7 +37,9 @@ def numbered(*folders: str, n: int = 10) -> list[str]:
 
 
 def opened(root: Path, split: str = "train", seed: int = 0) -> FolderDataset:
-    return open_folder(Place(Store(root / "store"), root, seed), split)
+    dataset = take(open_folder(DataLocation(Store(root / "store"), root, seed)), split, str(root))
+    assert isinstance(dataset, FolderDataset)
+    return dataset
 
 
 def message(root: Path, split: str = "train") -> str:
@@ -369,7 +372,7 @@ class TestMistakes:
 
     def test_no_path(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="give the folder's own path"):
-            DATASETS["folder"].open(Place(Store(tmp_path)), "train")
+            DATASETS["folder"].open(DataLocation(Store(tmp_path)))["train"]
 
     def test_a_folder_that_cannot_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(path: object) -> None:

@@ -13,7 +13,7 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.sets import mnist, mnist_sample
 from imclass.data.sets.mnist import read_idx
-from imclass.data.source import Place
+from imclass.data.source import DataLocation
 from imclass.store.store import Store
 
 ARRAY = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -69,7 +69,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
             read_idx(path)
 
 
-def stored(folder: Path, name: str = "mnist", packed: bool = False) -> Place:
+def stored(folder: Path, name: str = "mnist", packed: bool = False) -> DataLocation:
     """A store with a small set in MNIST's layout."""
     rng = np.random.default_rng(0)
     for prefix, n in (("train", 30), ("t10k", 12)):
@@ -77,7 +77,7 @@ def stored(folder: Path, name: str = "mnist", packed: bool = False) -> Place:
         end = ".gz" if packed else ""
         write(folder / name / f"{prefix}-images-idx3-ubyte{end}", idx(images), packed)
         write(folder / name / f"{prefix}-labels-idx1-ubyte{end}", idx(np.arange(n, dtype=np.uint8) % 10), packed)
-    return Place(Store(folder, offline=True))
+    return DataLocation(Store(folder, offline=True))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -85,7 +85,7 @@ def stored(folder: Path, name: str = "mnist", packed: bool = False) -> Place:
 def test_files_in_the_store_are_used_as_they_are(tmp_path: Path, name: str, packed: bool) -> None:
     place = stored(tmp_path, name, packed)
     source = mnist.DATASETS[name]
-    train, test = source.open(place, "train"), source.open(place, "test")
+    train, test = source.open(place)["train"], source.open(place)["test"]
     assert isinstance(train, Dataset) and isinstance(test, Dataset)
     assert train.array is not None and train.array.shape == (30, 28, 28, 1)
     assert len({*train.ids.tolist(), *test.ids.tolist()}) == 42
@@ -97,25 +97,25 @@ def test_files_in_the_store_are_used_as_they_are(tmp_path: Path, name: str, pack
     )
     assert train.name(3) == "train/00003" and test.name(3) == "test/00003"
     assert train.splits == ("train", "test") and train.origin.rule == "published"
-    assert len(train.classes) == 10 and train.digest() != test.digest() == source.open(place, "test").digest()
+    assert len(train.classes) == 10 and train.digest() != test.digest() == source.open(place)["test"].digest()
     if source.get is not None:
         source.get(place)  # nothing to fetch, so nothing forbidden offline
 
 
 def test_the_digest_sees_labels_and_pixels(tmp_path: Path) -> None:
     place = stored(tmp_path)
-    before = mnist.MNIST.open(place, "train").digest()
+    before = mnist.MNIST.open(place)["train"].digest()
     labels = tmp_path / "mnist" / "train-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\0")
-    relabelled = mnist.MNIST.open(place, "train").digest()
+    relabelled = mnist.MNIST.open(place)["train"].digest()
     images = tmp_path / "mnist" / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-1] + b"\7")
-    assert len({before, relabelled, mnist.MNIST.open(place, "train").digest()}) == 3
+    assert len({before, relabelled, mnist.MNIST.open(place)["train"].digest()}) == 3
 
 
 def test_a_file_that_is_in_no_store_and_cannot_be_fetched_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mnist/train-images-idx3-ubyte\.gz"):
-        mnist.MNIST.open(Place(Store(tmp_path, offline=True)), "train")
+        mnist.MNIST.open(DataLocation(Store(tmp_path, offline=True)))["train"]
 
 
 @pytest.mark.parametrize(
@@ -132,15 +132,15 @@ def test_files_that_do_not_fit_each_other_are_named(tmp_path: Path, file: str, a
     place = stored(tmp_path)
     write(tmp_path / "mnist" / file, idx(array))
     with pytest.raises(UserError, match=words) as error:
-        mnist.MNIST.open(place, "train")
+        mnist.MNIST.open(place)["train"]
     assert str(tmp_path / "mnist" / file) in str(error.value)
 
 
 class TestSample:
     def test_it_is_ten_thousand_and_two_thousand_digits(self, tmp_path: Path) -> None:
-        place = Place(Store(tmp_path / "nowhere", offline=True))
+        place = DataLocation(Store(tmp_path / "nowhere", offline=True))
         source = mnist_sample.DATASETS["mnist-sample"]
-        train, test = source.open(place, "train"), source.open(place, "test")
+        train, test = source.open(place)["train"], source.open(place)["test"]
         assert train.array is not None and test.array is not None
         assert (train.array.shape, test.array.shape) == ((10_000, 28, 28, 1), (2_000, 28, 28, 1))
         assert np.bincount(train.targets.numpy()).min() > 800 and np.bincount(test.targets.numpy()).min() > 150

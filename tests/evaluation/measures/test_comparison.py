@@ -6,8 +6,8 @@ import scipy.stats
 
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.comparison import Judged, changes, compare, mcnemar, pair
-from imclass.evaluation.measures.single_label import measured
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -18,7 +18,7 @@ def judged(
     """Whose confident predictions are these."""
     scores = 9 * np.eye(len(classes), dtype=np.float32)[predicted]
     n = len(labels)
-    return Judged(name, measured(classes, OneOf(np.array(labels)), scores, np.arange(n), n), tuple(images))
+    return Judged(name, evaluation_of(classes, OneOf(np.array(labels)), scores, np.arange(n), n), tuple(images))
 
 
 def random_pair(n: int = 400) -> tuple[Judged, Judged]:
@@ -100,7 +100,7 @@ def test_changes_are_the_largest_moves_and_no_others() -> None:
     first = np.array([[3, 2, 1], [1, 3, 2], [1, 3, 2], [3, 2, 1]], np.float32)
     second = np.array([[6, 2, 1], [2, 3, 1], [1, 2, 3], [1, 2, 3]], np.float32)
     a, b = (
-        Judged(name, measured(CLASSES, OneOf(labels), s, np.arange(4), 4), images)
+        Judged(name, evaluation_of(CLASSES, OneOf(labels), s, np.arange(4), 4), images)
         for name, s in zip("ab", (first, second), strict=True)
     )
     pairs = pair(a, b)

@@ -11,8 +11,8 @@ from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
+from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.intervals import wilson
-from imclass.evaluation.measures.single_label import measured
 from imclass.evaluation.papers import resnet, vgg
 from imclass.evaluation.papers.render import TABLES, Measured, Share, as_measured, net_of, render
 from imclass.evaluation.papers.table import Net
@@ -222,7 +222,7 @@ def test_an_unknown_table_is_named_with_its_neighbours() -> None:
 def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
     random = np.random.default_rng(0)
     scores, labels = random.normal(size=(80, 6)).astype(np.float32), random.integers(0, 6, 80)
-    found = measured(tuple("abcdef"), OneOf(labels), scores, np.arange(80), 82)
+    found = evaluation_of(tuple("abcdef"), OneOf(labels), scores, np.arange(80), 82)
     row = as_measured(found, D_256, "photos")
     misses = int((scores.argmax(1) != labels).sum())
     assert row.top1.error == pytest.approx(100 * misses / 80)
@@ -230,7 +230,7 @@ def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
     assert (row.evaluated, row.total, row.data, row.tested) == (80, 82, "photos", D_256)
     assert row.top5 is not None and row.top5.error == pytest.approx(100 * (1 - found.measures["top5"]))
     assert (
-        as_measured(measured(tuple("abcde"), OneOf(labels % 5), scores[:, :5], np.arange(80), 80), D_256, "x").top5
+        as_measured(evaluation_of(tuple("abcde"), OneOf(labels % 5), scores[:, :5], np.arange(80), 80), D_256, "x").top5
         is None
     )
 

@@ -11,7 +11,7 @@ from imclass.core.contracts import ViewProtocol
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.score import protocols
-from imclass.models.scores import log_scores, posterior
+from imclass.models.scores import posterior, scores_of
 from imclass.models.views import batches as views
 from imclass.models.views.scales import with_scales
 from tests.support.narrowed import REAL, small
@@ -38,6 +38,17 @@ def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: View
     classifier = Constant(RULE)
     found = protocol(classifier, ragged(*SHAPES)).softmax(1)
     assert near(found, torch.tensor(classifier.value).softmax(0).expand_as(found))
+
+
+def test_logits_of_several_labels_stay_logits(protocol: ViewProtocol) -> None:
+    """Probabilities of each class by itself are averaged; a softmax would make them add up to 1."""
+    classifier = Constant(RULE, link="sigmoid")
+    found = protocol(classifier, ragged(*SHAPES))
+    assert near(found, torch.tensor(classifier.value).expand_as(found))
+    images = ragged(*SHAPES)
+    one, other = Linear(RULE, gain=4, link="sigmoid"), Linear(RULE, gain=4)
+    assert not near(protocol(one, images).sigmoid().sum(1), torch.ones(len(SHAPES)), 0.05)
+    assert near(protocol(other, images).softmax(1).sum(1), torch.ones(len(SHAPES)))  # the twin
 
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
@@ -103,9 +114,9 @@ def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol)
 def test_a_posterior_of_nothing_keeps_a_finite_score() -> None:
     certain = posterior(torch.tensor([[2000.0, 0.0, 1999.0]]))
     assert certain[0, 1] == 0 and certain.log()[0, 1] == -torch.inf
-    scores = log_scores(certain)
+    scores = scores_of(certain)
     assert scores.isfinite().all() and near(scores.softmax(1).double(), certain)
 
 
 def test_what_is_no_number_stays_none() -> None:
-    assert log_scores(posterior(torch.tensor([[torch.nan, 0.0]]))).isnan().all()
+    assert scores_of(posterior(torch.tensor([[torch.nan, 0.0]]))).isnan().all()

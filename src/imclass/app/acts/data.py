@@ -15,34 +15,34 @@ from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError, need
 from imclass.core.files import replacing
+from imclass.core.targets import labels_of
 from imclass.core.text import printable, shortened
-from imclass.data.catalog import check_readable, folder_not_read, open_split, sources
+from imclass.data.catalog import check_readable, folder_not_read, open_split, open_splits, sources, take
 from imclass.data.readable import check_learnable, check_scorable
-from imclass.data.source import Place, Source
+from imclass.data.source import DataLocation, DatasetEntry
 from imclass.evaluation.score import described
 from imclass.store.context import Context
 
 
 def get(name: str, context: Context) -> dict[str, Any]:
     """Fetch a data set into the store."""
-    source: Source = sources(context)[name]
+    source: DatasetEntry = sources(context)[name]
     if source.get is None:
         raise UserError(
             f"{name} needs no fetching, or must be put into {context.store.folder} by hand: {source.summary}"
         )
-    source.get(Place(context.store))
+    source.get(DataLocation(context.store))
     return {"name": name, "store": str(context.store.folder)}
 
 
 def check(name: str, context: Context, split_seed: int = 0, workers: int = 0) -> dict[str, Any]:
     """Decode every image of every split; name those that cannot be used, and say whether training can begin."""
     cut = Cut(seed=split_seed)
-    first = open_split(name, "train", context, cut)
-    opened = [first, *(open_split(name, split, context, cut) for split in first.splits if split != "train")]
+    splits = open_splits(name, context, cut)
+    first = take(splits, "train", name)
+    opened = [first, *(dataset for split, dataset in splits.items() if split != "train")]
     refused = [r for dataset in opened for r in check_readable(dataset, workers)]
-    counts = {
-        dataset.split: np.bincount(dataset.targets.numpy(), minlength=len(first.classes)).tolist() for dataset in opened
-    }
+    counts = {dataset.split: dataset.targets.counts(len(first.classes)).tolist() for dataset in opened}
     notes, problem = [*folder_not_read(name, context), *first.origin.notes], problem_of(opened)
     return {
         "name": name,
@@ -101,7 +101,8 @@ def export(
     if out.resolve().is_relative_to(dataset.origin.path):
         where = f"--out {out} lies inside the data {dataset.origin.path}"
         raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
-    taken = balanced(dataset.targets.numpy())[:most].tolist()
+    labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the files that the table names")
+    taken = balanced(labels)[:most].tolist()
     refused = [bad for i in taken if (bad := write_png(dataset, i, out)) is not None]
     return {"name": name, "out": str(out), "images": len(taken) - len(refused), "refused": to_json(refused)}
 
@@ -120,7 +121,7 @@ def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
         image = dataset[i]
     except BadImage as bad:
         return Refused(bad.path, bad.code, bad.detail)
-    folder = out / dataset.classes[dataset.targets.numpy()[i]].replace("/", "-")
+    folder = out / dataset.targets[[i]].words(dataset.classes)[0].replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")

@@ -9,6 +9,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 # Not given unless the user gives it: the text beside each says what happens then.
 File: TypeAlias = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+Count: TypeAlias = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 Name: TypeAlias = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 Entry: TypeAlias = Annotated[str | None, arg(metavar="[NAME]", help_behavior_hint="")]
 Model: TypeAlias = Annotated[Path, arg(metavar="MODEL", help_behavior_hint="")]
@@ -78,6 +79,8 @@ class Evaluate:
     """several models: fuse them evenly, with weights fitted on the validation split, or not at all"""
     temperature: bool = False
     """calibrate: fit a temperature on the validation split"""
+    thresholds: Literal["model", "fit"] = "model"
+    """several labels an image: from which probability it has each, as the model has them or fitted on validation"""
     save: File = None
     """write what was scored last (model and protocol, fusion, temperature) as a model file"""
     save_scores: File = None
@@ -145,8 +148,8 @@ class Predict:
     """a run's directory, a model file, or published weights as NETWORK:WEIGHTS"""
     paths: Positional[Paths]
     """image files, folders or globs"""
-    top: int = 5
-    """how many classes an image"""
+    top: Count = None
+    """how many classes an image (default: five; of several labels, those it has)"""
     format: Literal["table", "csv", "json"] = "table"
     protocol: Name = None
     """how an image is looked at (default: as the model was trained)"""
@@ -209,10 +212,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Info:
-    """What a model file holds."""
+    """What a model file holds. `--rename OLD=NEW --out FILE` writes a copy in which a class has another name."""
 
     model: Positional[Model]
     """a run's directory, a model file, or published weights as NETWORK:WEIGHTS"""
+    rename: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="OLD=NEW", help_behavior_hint="")] = ()
+    """another name for a class; may be repeated"""
+    out: File = None
+    """the model file to write, with the new names"""
     common: OmitArgPrefixes[Common] = Common()
 
 

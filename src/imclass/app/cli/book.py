@@ -4,7 +4,7 @@ import sys
 
 from imclass.app.cli.progress import LeftOut, unpaired_lines
 from imclass.core.contracts import Refused
-from imclass.core.text import printable
+from imclass.core.text import printable, title
 from imclass.training.events import Evaluated, Event, NonFinite, Saved, StepEnd
 
 EVERY = 100  # steps
@@ -62,5 +62,6 @@ def book_step(event: StepEnd) -> str:
 def book_test(event: Evaluated) -> str:
     """A split after an epoch, to two significant digits."""
     result = event.result
-    loss, top1 = result.measures["loss"], result.measures["top1"]
-    return f"\n{event.split.capitalize()} with Pass {event.at.epoch}, Loss {loss:2.2}, Acc {top1:2.2}"
+    loss, share = result.measures["loss"], result.measures[result.main]
+    name = "Acc" if result.main == "top1" else title(result.main)
+    return f"\n{event.split.capitalize()} with Pass {event.at.epoch}, Loss {loss:2.2}, {name} {share:2.2}"

@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from imclass.core.contracts import Refused
-from imclass.core.text import printable
+from imclass.core.text import main_of, printable, title
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
 WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting
@@ -67,6 +67,7 @@ class Terminal:
 class Sums:
     """What this process has seen of an epoch: all of it, unless the run went on in the middle."""
 
+    counted: str = "top1"  # the measure that is the share of correct images
     images: int = 0
     correct: int = 0
     main: float = 0.0
@@ -88,7 +89,7 @@ class Sums:
     def learned(self) -> str:
         """Means over the images so far."""
         n = max(1, self.images)
-        return means(self.main / n, self.correct / n, self.total / n)
+        return means(self.main / n, {self.counted: self.correct / n}, self.total / n)
 
     @property
     def rate(self) -> str:
@@ -100,10 +101,18 @@ class Sums:
         return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
 
 
-def means(main: float, top1: float, total: float) -> str:
+def means(main: float, measures: Mapping[str, float], total: float) -> str:
     """Return an epoch's means in words."""
     more = f" (+ {total - main:.4f} auxiliary)" if total != main else ""
-    return f"loss {main:.4f}{more}  top-1 {100 * top1:.2f} %"
+    shares = [f"{title(name)} {100 * share:.2f} %" for name, share in measures.items()]
+    return "  ".join([f"loss {main:.4f}{more}", *shares])
+
+
+def main_share(split: str, measures: Mapping[str, float]) -> str:
+    """Return the main measure of a split in words; top-1 accuracy, of which each line begins, is not named again."""
+    main = main_of(measures)
+    name = "" if main == "top1" else f"{title(main)} "
+    return f"{split} {name}{100 * measures[main]:.2f} %"
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
@@ -151,7 +160,7 @@ class Screen:
         """Show what happened."""
         match event:
             case EpochStart():
-                self.sums, self.epochs = Sums(), event.epochs
+                self.sums, self.epochs = Sums(event.counted), event.epochs
             case StepEnd():
                 self.sums.add(event)
                 self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
@@ -159,14 +168,12 @@ class Screen:
                 for line in unpaired_lines(event):
                     self.say(line)
             case Evaluated():
-                self.sums.held_out.append(
-                    f"{event.split} {100 * event.result.measures['top1']:.2f} %" + (" (best)" * event.best)
-                )
+                self.sums.held_out.append(main_share(event.split, event.result.measures) + " (best)" * event.best)
                 self.refuse(event.result.refused)
             case EpochEnd():
                 self.say(self.line(event))
             case LegEnd(name=name, metrics=metrics, path=path) if path.parent.parent.name == "legs":
-                scores = ", ".join(f"{split} {100 * scored['top1']:.2f} %" for split, scored in metrics.items())
+                scores = ", ".join(main_share(split, scored) for split, scored in metrics.items())
                 self.say(f"leg {printable(name)} ended: {scores}; {printable(str(path))}")
             case NonFinite():
                 names = printable(", ".join(event.names[:10]))
@@ -190,7 +197,7 @@ class Screen:
 
         There is no pace where this process went on with an epoch whose steps were all done.
         """
-        sums, learned = self.sums, means(event.main, event.top1, event.total)
+        sums, learned = self.sums, means(event.main, event.measures, event.total)
         start = [self.head(event.at.epoch), learned, *sums.held_out]
         if not sums.seconds:
             return "  ".join(start)

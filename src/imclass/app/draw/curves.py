@@ -39,14 +39,20 @@ class Panel:
 
 
 def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
-    """Return the panels of loss and error (%).
+    """Return the panels of loss and error (%), or mean average precision (%) where the records have that.
 
-    A record an epoch: `epoch`, and `SPLIT_loss` and `SPLIT_error` (a share in [0, 1]) of the splits train, validation
-    and test as far as they are known; a split that was not evaluated in an epoch is absent or None there. The line of
-    the training split follows `parts`, where there are any: the same records at fractions of epochs.
+    A record an epoch: `epoch`, and `SPLIT_loss` and `SPLIT_error` or `SPLIT_map` (in [0, 1]) of the splits train,
+    validation and test as far as they are known; a split that was not evaluated in an epoch is absent or None there.
+    The line of the training split follows `parts`, where there are any: the same records at fractions of epochs.
     """
-    error = panel(history, parts, "error", "error (%)", 100.0, "{} {:.2f} %")
-    return panel(history, parts, "loss", "loss (nats)", 1.0, "{} {:.4f}"), error
+    what, name = ("map", "mean average precision (%)") if any(map(has_map, history)) else ("error", "error (%)")
+    right = panel(history, parts, what, name, 100.0, "{} {:.2f} %")
+    return panel(history, parts, "loss", "loss (nats)", 1.0, "{} {:.4f}"), right
+
+
+def has_map(row: Mapping[str, Any]) -> bool:
+    """Return whether a record has a mean average precision."""
+    return any(f"{split}_map" in row for split in SPLITS)
 
 
 def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words: str) -> Panel:

@@ -1,7 +1,7 @@
 """A request to evaluate, from what a user gives: paths or classifiers, names of protocols, options."""
 # Tested in tests/app/evaluation/test_request.py
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +14,13 @@ from imclass.evaluation.request import Progress, Request, select_protocols
 from imclass.evaluation.results import is_scores, saved_row
 from imclass.store.context import Context
 
+BOTH = "imclass evaluate A B --weights none shows the average precision of both"
+# What a result gives only where each image has one label, as messages name it, and what else to do.
+OF_ONE_LABEL: Mapping[str, tuple[str, str]] = {
+    **{use: (f"--{use}", "leave it out") for use in ("changed", "plot", "reliability", "table", "mistakes")},
+    "temperature": ("--temperature", "leave it out"),
+    "compare": ("a comparison", BOTH),
+}
 Evaluable: TypeAlias = str | Path | Classifier  # a MODEL, a file of saved scores, or a classifier in memory
 
 
@@ -24,20 +31,23 @@ def open_request(
     scales: Any,
     context: Context,
     progress: Progress,
+    uses: Sequence[str] = (),
     **options: Any,
 ) -> Request:
     """Return a request with its models and saved scores loaded. Raise `UserError` for what cannot be together.
 
-    `models` is an `Evaluable` or several, `options` are the other fields of a `Request`. What needs no model is checked
-    before one is loaded.
+    `models` is an `Evaluable` or several, `uses` names what the result will be asked for, `options` are other fields of
+    a `Request`. What needs no model is checked before one is loaded.
     """
     given = named(models)
+    uses = (*uses, "temperature") if options.get("temperature") else uses
     saved = [model for model in given.values() if isinstance(model, Path) and is_scores(model)]
     request = Request(
         models={},
         saved=tuple(saved_row(path) for path in saved),
         order=tuple(given),
         protocols=select_protocols(protocol, scales, context),
+        of_one_label=dict(OF_ONE_LABEL[use] for use in uses if use in OF_ONE_LABEL),
         data=data if data is None or isinstance(data, Dataset) else str(data),
         **options,
     )

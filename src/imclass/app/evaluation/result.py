@@ -20,6 +20,7 @@ from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError, need
 from imclass.core.model_file import Metrics, Provenance
 from imclass.core.runtime import versions
+from imclass.core.targets import labels_of
 from imclass.core.text import percent
 from imclass.data.catalog import folder_not_read
 from imclass.evaluation.measures.calibration import reliability
@@ -100,7 +101,7 @@ class Result:
     def reliability(self, path: str | Path) -> Path:
         """Draw how often the last row is right against how sure it is into a PNG file."""
         path, last = target(path, ".png", is_drawn), self.evaluation
-        reliability_png(reliability(last.scores, last.targets.numpy()), path)
+        reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path
 
     def mistakes(self, path: str | Path) -> Path:
@@ -125,7 +126,8 @@ class Result:
         path, last = target(path, ".safetensors"), self.evaluation
         metrics = Metrics(dict(last.measures), len(last.targets), last.total, last.main)
         trained = Provenance(metrics={self.rows[-1].facts.split: metrics})
-        save_model(path, replace(self.scoring.ensemble, trained=trained, versions=versions()), self.context)
+        made = replace(self.scoring.ensemble, trained=trained, versions=versions(), thresholds=last.thresholds)
+        save_model(path, made, self.context)
         return path
 
     def _repr_html_(self) -> str:

@@ -53,7 +53,8 @@ class Score:
     """The numbers of the headline."""
 
     split: str
-    top1: float
+    measure: str  # the main one: top1, or map for several labels
+    main: float
     top5: float
     loss: float
     evaluated: int
@@ -226,20 +227,15 @@ def recorded_score(trained: Provenance, split: str) -> Score | None:
     known = trained.metrics.get(split)
     if known is None:
         return None
-    top1, top5, loss = (known.measures[key] for key in ("top1", "top5", "loss"))
-    return Score(split, top1, top5, loss, known.evaluated, known.total)
+    m = known.measures
+    return Score(split, known.main, m[known.main], m.get("top5", math.nan), m["loss"], known.evaluated, known.total)
 
 
 def score_of(split: str, result: Evaluation) -> Score:
-    """The numbers of an evaluation."""
-    return Score(
-        split,
-        result.measures["top1"],
-        result.measures["top5"],
-        result.measures["loss"],
-        len(result.targets),
-        result.total,
-    )
+    """Return the numbers of an evaluation."""
+    m = result.measures
+    five = m.get("top5", math.nan)
+    return Score(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
 
 
 def costs(log: Sequence[Mapping[str, Any]]) -> list[Epoch]:

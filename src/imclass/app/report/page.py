@@ -15,6 +15,9 @@ from imclass.app.report.markup import Html, document, element, facts, name, pict
 from imclass.app.report.mistakes import caption
 from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
+from imclass.app.text.labels import label_measures
+from imclass.core.contracts import Evaluation
+from imclass.core.targets import OneOf
 from imclass.core.text import columns, percent
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.intervals import wilson
@@ -52,14 +55,19 @@ def headline(m: Material) -> Html:
 
 def result(m: Material, score: Score) -> Html:
     """The accuracy with its interval, and what stands behind it."""
-    low, high = wilson(round(score.top1 * score.evaluated), score.evaluated)
-    interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
-    below = f"right of {score.evaluated:,} {score.split} images; {interval}"
-    large = element("p", element("strong", percent(score.top1)), " ", element("span", below), class_="result")
+    if score.measure == "top1":
+        low, high = wilson(round(score.main * score.evaluated), score.evaluated)
+        interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+        below = f"right of {score.evaluated:,} {score.split} images; {interval}"
+    else:
+        below = f"mean average precision on {score.evaluated:,} {score.split} images"
+    large = element("p", element("strong", percent(score.main)), " ", element("span", below), class_="result")
     refused = score.total - score.evaluated
     counted = f"{score.evaluated:,} of {score.total:,} evaluated" + (f", {refused:,} not" if refused else "")
     counted = m.result.accounted if m.result else counted
-    five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.classes) > 5 else ""
+    five = ""
+    if score.measure == "top1":
+        five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.classes) > 5 else ""
     more = (
         ("Counted", counted),
         *([("Top 5", five.removeprefix("top-5 "))] if five else []),
@@ -112,7 +120,7 @@ def learning(m: Material) -> Html:
     rows = m.run.history
     if not rows:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_error" in rows[0])
+    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_loss" in rows[0])
     said = "The training line shows means over parts of an epoch, the number below it the mean over the last one: both "
     said += "while the weights were still changing and, where the recipe says so, of altered images"
     said += f"; {held_out} after each epoch." if held_out else "."
@@ -123,8 +131,8 @@ def learning(m: Material) -> Html:
 
 
 def confused(m: Material) -> Html:
-    """Return the matrix and the pairs confused most."""
-    if m.result is None:
+    """Return the matrix and the pairs confused most, where each image has one label."""
+    if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     counts = counted(m.result)
     shown = matrix(counts, m.result.classes)
@@ -146,9 +154,11 @@ def pairs(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Html:
 
 
 def classes(m: Material) -> Html:
-    """Each class's counts and ratios; the worst first where there are many."""
+    """Return each class's counts and ratios; the worst first where there are many."""
     if m.result is None:
         return Html()
+    if not isinstance(m.result.targets, OneOf):
+        return labelled(m, m.result)
     trained = m.counts.get("train")
     rows = list(enumerate(per_class(counted(m.result))))
     many = len(rows) > NUMBERED
@@ -173,9 +183,32 @@ def classes(m: Material) -> Html:
     return together([table(head, lines, "numbers long" if long else "numbers"), element("p", said, class_="small")])
 
 
+def labelled(m: Material, result: Evaluation) -> Html:
+    """Return each class's average precision and F1, for images that may have several; the worst first."""
+    trained = m.counts.get("train")
+    rows = sorted(enumerate(label_measures(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
+    lines = [
+        (
+            name(result.classes[i]),
+            *([f"{trained[i]:,}"] if trained is not None else []),
+            f"{row.positives:,}",
+            percent(row.ap).removesuffix(" %"),
+            f"{row.threshold:.3f}",
+            *(percent(share).removesuffix(" %") for share in (row.precision, row.recall, row.f1)),
+        )
+        for i, row in rows
+    ]
+    known = ["Trained"] if trained is not None else []
+    head = ("Class", *known, "Scored", "AP", "From", "Precision", "Recall", "F1")
+    said = "The worst by average precision (AP) first. How many images with it were trained on and scored; from which "
+    said += "probability an image is taken to have it; precision: of the images taken to have it, the % that do; "
+    said += "recall: of the images that have it, the % found; F1: the harmonic mean of both."
+    return together([table(head, lines, "numbers long"), element("p", said, class_="small")])
+
+
 def gallery(m: Material) -> Html:
-    """Return the mistakes the model was surest of, as it saw them."""
-    if m.result is None:
+    """Return the mistakes the model was surest of, as it saw them, where each image has one label."""
+    if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     if not m.mistakes:
         return element("p", "There are none: every image was named rightly.")

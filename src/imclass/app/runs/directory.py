@@ -153,12 +153,11 @@ class Run:
         if not folder.is_relative_to(root):
             return ()
         relative = folder.relative_to(root)
-        every = data.targets.numpy().tolist()
+        every = data.targets.words(data.classes)
         for parent in (parent.as_posix() for parent in relative.parents[:-1]):
             labels = {every[i] for i in range(len(data)) if data.name(i).startswith(f"{parent}/")}
             if len(labels) == 1:
-                name = data.classes[labels.pop()]
-                where = f"--out {self.folder} lies in the folder of the class {name!r}, which is data"
+                where = f"--out {self.folder} lies in the folder of the class {labels.pop()!r}, which is data"
                 raise UserError(f"{where}; give a folder outside of {root / parent}")
         return (f"the run {self.folder} lies inside the data {root}, where it is not read as data",)
 

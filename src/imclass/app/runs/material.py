@@ -3,11 +3,21 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from imclass.core.config import Augment, Model, Objective, Optimiser, Schedule, Stage, Training
+from imclass.core.config import (
+    Augment,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Model,
+    Objective,
+    Optimiser,
+    Schedule,
+    Stage,
+    Training,
+)
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
-from imclass.data.catalog import folder_not_read, open_data, sources
+from imclass.data.catalog import folder_not_read, open_splits, sources, spelled, take
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.evaluation.leaks import in_training
@@ -36,12 +46,14 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     and gives way where a recipe did. So is data that cannot be trained on as configured.
     """
     unread = folder_not_read(config.data, context)
-    data, whole = open_data(config.data, context, replace(config.cut, validation=0.0))
-    config, notes = settle_validation(replace(config, data=data), whole, given)
+    whole = open_splits(config.data, context, replace(config.cut, validation=0.0))
+    config = replace(config, data=spelled(config.data, context))
+    config, notes = settle_validation(config, whole, given)
     splits = with_validation(whole, config.cut)
-    train = splits["train"]
+    train = take(splits, "train", config.data)
     check_learnable(train)
     config, batches = settle_batches(config, len(train), given)
+    config, objectives = settle_objectives(config, train, given)
     check_data(config, splits)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
@@ -58,7 +70,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
         licence=origin.licence,
         notes=origin.notes,
     )
-    notes = (*unread, *train.origin.notes, *notes, *batches, *shared)
+    notes = (*unread, *train.origin.notes, *notes, *batches, *objectives, *shared)
     return config, TrainingData(train, held_out, facts, notes)
 
 
@@ -90,6 +102,29 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
             stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
             notes.append(f"the recipe's batch of {stage.batch} gives way to all {images} training images")
     return replace(config, stages=tuple(stages)), tuple(notes)
+
+
+def settle_objectives(
+    config: Training, train: Dataset, given: Collection[str]
+) -> tuple[Training, tuple[str, ...]]:  # fmt: skip
+    """Return the config with the cross-entropy that goes with the images' labels, and a sentence where that is changed.
+
+    It takes the place of the other one where the user did not give that. Raise `UserError` for an objective that is
+    for the other kind of images.
+    """
+    stages, swapped, link = list(config.stages), False, train.targets.link
+    plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
+    whose = "may have several labels" if link == "sigmoid" else "have one label each"
+    for i, stage in enumerate(config.stages):
+        if stage.objective.link == link:
+            continue
+        mine = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
+        if mine & set(given) or stage.objective not in plain.values():
+            why = f"--objective.kind {stage.objective.kind} is for other images than those of {config.data}"
+            raise UserError(f"{why}, which {whose}; give --objective.kind {plain[link].kind}")
+        stages[i], swapped = replace(stage, objective=plain[link]), True
+    note = f"the images of {config.data} {whose}, so {plain[link].kind} is minimised"
+    return replace(config, stages=tuple(stages)), (note,) if swapped else ()
 
 
 def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:

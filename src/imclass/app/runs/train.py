@@ -189,7 +189,7 @@ def counts_of(data: TrainingData) -> dict[str, list[int]]:
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
     """Return how many images of each class there are."""
-    return np.bincount(dataset.targets.numpy(), minlength=len(dataset.classes)).astype(np.int64)
+    return dataset.targets.counts(len(dataset.classes))
 
 
 def last_kept(checkpoints: Checkpoints) -> str:

@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from imclass.app.text import labels
+from imclass.app.text.labels import known
+from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
+from imclass.core.targets import AnyOf, labels_of
 from imclass.core.text import columns, padded, percent, printable, shortened
 from imclass.evaluation.measures.calibration import Reliability, reliability
 from imclass.evaluation.measures.intervals import recall_interval, wilson
@@ -25,21 +29,55 @@ FILES = 10  # refused files named in a summary; the record names all
 SHORT = 4  # terminal columns of a class name that can head a column itself
 
 
+def in_full(evaluation: Evaluation) -> list[str]:
+    """Return all that a terminal shows of an evaluation, in parts."""
+    if isinstance(evaluation.targets, AnyOf):
+        return [*labels.in_full(evaluation), counted(evaluation)]
+    return [summary(evaluation), class_table(evaluation), confusion_table(evaluation)]
+
+
+def headline(evaluation: Evaluation) -> str:
+    """Return the main measures on a line."""
+    if isinstance(evaluation.targets, AnyOf):
+        return labels.headline(evaluation)
+    top1 = evaluation.measures["top1"]
+    shares = f"top-1 {percent(top1)} {bracketed(share_interval(evaluation, top1))}"
+    return f"{shares}{top5(evaluation, ', ')}, {evaluation.measures['loss']:.4f} nats"
+
+
+def short_record(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the main measures as JSON."""
+    if isinstance(evaluation.targets, AnyOf):
+        return {name: known(value) for name, value in evaluation.measures.items()}
+    measures = {name: evaluation.measures[name] for name in ("top1", "top5", "loss")}
+    return measures | {"top1_interval": list(share_interval(evaluation, measures["top1"]))}
+
+
 def summary(evaluation: Evaluation) -> str:
     """Accuracies with their 95 % intervals, loss, calibration, and what was counted and refused, a line each."""
     top1, recall = share_interval(evaluation, evaluation.measures["top1"]), mean_class_recall(matrix(evaluation))
-    squared, sureness = brier(evaluation.scores, evaluation.targets.numpy()), bins_of(evaluation).error
+    squared, sureness = brier(evaluation.scores, one_each(evaluation)), bins_of(evaluation).error
     lines = [
         f"top-1 {percent(evaluation.measures['top1'])} {bracketed(top1)}{top5(evaluation, ', ')}",
         f"mean class recall {percent(recall)} {bracketed(class_interval(evaluation))}; "
         "in brackets 95 % intervals, Wilson's and the bootstrap's",
         f"cross-entropy {evaluation.measures['loss']:.4f} nats an image, Brier score {squared:.4f}, "
         f"calibration error {percent(sureness)}",
-        evaluation.accounted,
-        *(f"  refused: {printable(f'{r.path}: {r.detail} ({r.code})')}" for r in evaluation.refused[:FILES]),
+        counted(evaluation),
     ]
+    return "\n".join(lines)
+
+
+def counted(evaluation: Evaluation) -> str:
+    """Return how many images were evaluated and refused, and the first refused files, a line each."""
+    lines = [f"  refused: {printable(f'{r.path}: {r.detail} ({r.code})')}" for r in evaluation.refused[:FILES]]
     more = len(evaluation.refused) - FILES
-    return "\n".join(lines + [f"  and {more:,} more refused"] * (more > 0))
+    return "\n".join([evaluation.accounted, *lines, *([f"  and {more:,} more refused"] if more > 0 else [])])
+
+
+def one_each(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
+    """Return the one label of each image."""
+    return labels_of(evaluation.targets, "a confusion matrix")
 
 
 def top5(evaluation: Evaluation, before: str = "") -> str:
@@ -58,13 +96,13 @@ def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
 
 def class_interval(evaluation: Evaluation) -> tuple[float, float]:
     """The bootstrap's 95 % interval of the mean class recall."""
-    right = predictions(evaluation.scores) == evaluation.targets.numpy()
-    return recall_interval(right, evaluation.targets.numpy(), len(evaluation.classes))
+    right = predictions(evaluation.scores) == one_each(evaluation)
+    return recall_interval(right, one_each(evaluation), len(evaluation.classes))
 
 
 def bins_of(evaluation: Evaluation) -> Reliability:
     """How sure the model was and how often it was right, in 15 bins."""
-    return reliability(evaluation.scores, evaluation.targets.numpy())
+    return reliability(evaluation.scores, one_each(evaluation))
 
 
 def bracketed(interval: tuple[float, float]) -> str:
@@ -120,6 +158,8 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
     Intervals cover 95 %: Wilson's of accuracies, the bootstrap's of the mean class recall. With five classes or fewer
     top-5 is 1 by definition and has none. `loss` and `nll` are one number.
     """
+    if isinstance(evaluation.targets, AnyOf):
+        return labels.record(evaluation) | counts_record(evaluation)
     counts = matrix(evaluation)
     known_top5 = len(evaluation.classes) > 5
     return {
@@ -129,14 +169,9 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
         "top5_interval": list(share_interval(evaluation, evaluation.measures["top5"])) if known_top5 else None,
         "mean_class_recall": known(mean_class_recall(counts)),
         "mean_class_recall_interval": [known(end) for end in class_interval(evaluation)],
-        "evaluated": len(evaluation.targets),
-        "refused": len(evaluation.refused),
-        "left_out": evaluation.left_out,
-        "trained_on": evaluation.trained_on,
-        "total": evaluation.total,
         "loss": evaluation.measures["loss"],
         "nll": evaluation.measures["loss"],
-        "brier": brier(evaluation.scores, evaluation.targets.numpy()),
+        "brier": brier(evaluation.scores, one_each(evaluation)),
         "ece": bins_of(evaluation).error,
         "reliability": reliability_record(bins_of(evaluation)),
         "per_class": class_record(counts, evaluation.classes),
@@ -145,7 +180,18 @@ def record(evaluation: Evaluation) -> dict[str, Any]:
             for true, predicted, images, _ in most_confused(counts, PAIRS)
         ],
         "confusion": counts.tolist(),
-        "refused_files": [{"path": r.path, "code": r.code, "detail": r.detail} for r in evaluation.refused],
+    } | counts_record(evaluation)
+
+
+def counts_record(evaluation: Evaluation) -> dict[str, Any]:
+    """Return how many images were evaluated and refused, and the refused files, as JSON."""
+    return {
+        "evaluated": len(evaluation.targets),
+        "refused": len(evaluation.refused),
+        "left_out": evaluation.left_out,
+        "trained_on": evaluation.trained_on,
+        "total": evaluation.total,
+        "refused_files": to_json(evaluation.refused),
     }
 
 
@@ -171,9 +217,4 @@ def reliability_record(bins: Reliability) -> list[dict[str, Any]]:
 
 def matrix(evaluation: Evaluation) -> Int64[np.ndarray, "K K"]:
     """The evaluation's confusion matrix."""
-    return confusion(predictions(evaluation.scores), evaluation.targets.numpy(), len(evaluation.classes))
-
-
-def known(value: float) -> float | None:
-    """JSON has no nan."""
-    return None if math.isnan(value) else value
+    return confusion(predictions(evaluation.scores), one_each(evaluation), len(evaluation.classes))

@@ -6,8 +6,7 @@ from typing import Any
 
 from imclass.app.text import evaluation as tables
 from imclass.core.codec import to_json
-from imclass.core.text import columns, padded, percent, printable
-from imclass.evaluation.measures.intervals import wilson
+from imclass.core.text import columns, padded, printable
 from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import Row
 
@@ -18,28 +17,15 @@ def record(rows: Sequence[Row], changed: Sequence[Mapping[str, Any]] | None = No
     known = tables.record(last.evaluation) | {
         "data": last.facts.said,
         "protocol": last.facts.tested.protocol or AS_TRAINED,
-        "rows": [short_record(row) for row in rows],
+        "rows": [{"name": r.name} | tables.short_record(r.evaluation) | to_json(r.facts) for r in rows],
     }
     return known if changed is None else known | {"changed": changed}
-
-
-def short_record(row: Row) -> dict[str, Any]:
-    """Return a row in short, as JSON."""
-    measures = row.evaluation.measures
-    return {
-        "name": row.name,
-        "top1": measures["top1"],
-        "top5": measures["top5"],
-        "loss": measures["loss"],
-        "top1_interval": list(interval(row)),
-        **to_json(row.facts),
-    }
 
 
 def text(rows: Sequence[Row], changed: Sequence[Mapping[str, Any]] | None = None) -> str:
     """Return the rows below each other, the last in full, and the images that rank differently."""
     last = rows[-1].evaluation
-    parts = [tables.summary(last), tables.class_table(last), tables.confusion_table(last)]
+    parts = tables.in_full(last)
     if len(rows) > 1:
         parts = [row_table(rows), f"{printable(rows[-1].name)}:", *parts]
     if changed is not None:
@@ -49,19 +35,8 @@ def text(rows: Sequence[Row], changed: Sequence[Mapping[str, Any]] | None = None
 
 
 def row_table(rows: Sequence[Row]) -> str:
-    """Return each row's accuracies with Wilson's 95 % interval, and its cross-entropy."""
+    """Return each row's measures on a line: accuracies with Wilson's 95 % interval, or mean average precision."""
     names = [printable(row.name) for row in rows]
     wide = max(map(columns, names))
-    lines = []
-    for name, row in zip(names, rows, strict=True):
-        measures = row.evaluation.measures
-        shares = f"top-1 {percent(measures['top1'])} {tables.bracketed(interval(row))}"
-        five = tables.top5(row.evaluation, ", ")
-        lines.append(f"{padded(name, wide)}  {shares}{five}, {measures['loss']:.4f} nats")
-    return "\n".join(lines)
-
-
-def interval(row: Row) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of the top-1 accuracy."""
-    n = len(row.evaluation.targets)
-    return wilson(round(row.evaluation.measures["top1"] * n), n)
+    pairs = zip(names, rows, strict=True)
+    return "\n".join(f"{padded(name, wide)}  {tables.headline(row.evaluation)}" for name, row in pairs)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imclass.app.runs.directory import Run
+from imclass.core.text import main_of, title
 from imclass.training.events import NonFinite
 
 
@@ -23,9 +24,10 @@ def summary(record: Mapping[str, Any]) -> str:
     """Return a line for each split that was scored, then the refused files and the model's file."""
     lines = []
     for split, result in record["metrics"].items():
-        counted, loss = accounted(result), f"{result['loss']:.4f}"
+        counted, loss, main = accounted(result), f"{result['loss']:.4f}", main_of(result)
+        entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
         chose = ", which chose the weights" if split in record["chosen"] else ""
-        lines.append(f"{split}{chose}: top-1 {100 * result['top1']:.2f} %, cross-entropy {loss}; {counted}")
+        lines.append(f"{split}{chose}: {title(main)} {100 * result[main]:.2f} %, {entropy} {loss}; {counted}")
     refused = len(record["refused"])
     if refused:
         lines.append(f"refused in all: {refused:,} {'file' if refused == 1 else 'files'}")

@@ -19,6 +19,7 @@ def run(arguments: Compare) -> Answer:
             split=arguments.split,
             protocol=arguments.protocol,
             weights="none",
+            uses=("compare",),
             classes=mapping_in(arguments.classes),
             batch=arguments.batch,
             workers=arguments.workers,

@@ -16,6 +16,8 @@ from imclass.evaluation.request import ONE_ROW
 from imclass.evaluation.results import is_scores
 from imclass.models.classifier import model_file
 
+USES = ("changed", "plot", "reliability", "table", "mistakes")  # options that the result is asked for
+
 
 def check_files(arguments: Evaluate) -> None:
     """Raise `UserError` for files that cannot be written, before any work is done for them."""
@@ -78,6 +80,7 @@ def run(arguments: Evaluate) -> Answer:
             scales=arguments.scales,
             weights=arguments.weights,
             temperature=arguments.temperature,
+            thresholds=arguments.thresholds,
             classes=mapping_in(arguments.classes),
             batch=arguments.batch,
             workers=arguments.workers,
@@ -87,6 +90,7 @@ def run(arguments: Evaluate) -> Answer:
             store=store_of(arguments.common),
             plugins=arguments.common.plugins,
             max_megapixels=arguments.max_megapixels,
+            uses=[use for use in USES if getattr(arguments, use)],
             progress=progress,
         )
     if not result.rows:  # in a process of torchrun that is not the first

@@ -1,5 +1,6 @@
-"""The verb `info`: what a model file holds."""
+"""The verb `info`: what a model file holds, and a copy of it with other names for its classes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,19 @@ import numpy as np
 from imclass.app.cli.answer import Answer, say
 from imclass.app.cli.arguments import Info
 from imclass.app.cli.checks import context_of
-from imclass.app.load import count_parameters, read_packed
+from imclass.app.load import Packed, count_parameters, read_packed
 from imclass.app.text.columns import plain
+from imclass.app.writing import check_target
+from imclass.core.classes import new_names
 from imclass.core.codec import to_json
+from imclass.core.contracts import Classifier
+from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.store.context import Context
+from imclass.evaluation.unpack import save
 
 
-def model_info(model: str | Path, context: Context) -> dict[str, Any]:
+def record(packed: Packed, classifier: Classifier) -> dict[str, Any]:
     """Return a model's header, with its file, the count of its parameters and that of the images it was trained on."""
-    packed = read_packed(model, context)
-    say(packed.notes)
-    classifier = packed.unpack(context)
     images = classifier.trained_on
     return {
         "file": str(packed.file),
@@ -30,10 +32,28 @@ def model_info(model: str | Path, context: Context) -> dict[str, Any]:
     }
 
 
+def check_rename(out: Path | None, rename: Sequence[str]) -> None:
+    """Raise `UserError` unless new names come with a file to write."""
+    if out is not None and not rename:
+        raise UserError(f"--out {out} is for --rename OLD=NEW, which is not there; give it, or leave out --out")
+    if rename and out is None:
+        raise UserError("--rename writes a new model file and leaves MODEL as it is; name the new one with --out FILE")
+    check_target(out, "--out", ".safetensors")
+
+
 def run(arguments: Info) -> Answer:
-    """Say what a model file holds."""
-    record = model_info(arguments.model, context_of(arguments.common))
-    return Answer(record, text(record))
+    """Print what a model file holds, or with `--rename` what the copy holds."""
+    check_rename(arguments.out, arguments.rename)
+    context = context_of(arguments.common)
+    packed = read_packed(arguments.model, context)
+    say(packed.notes)
+    classifier = packed.unpack(context)
+    if arguments.out is not None:
+        save(arguments.out, classifier.rename(new_names(arguments.rename, classifier.classes)), context)
+        packed = read_packed(arguments.out, context)
+        classifier = packed.unpack(context)
+    found = record(packed, classifier)
+    return Answer(found, text(found))
 
 
 def text(record: dict[str, Any]) -> str:

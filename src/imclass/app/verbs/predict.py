@@ -35,13 +35,13 @@ def as_csv(prediction: Prediction) -> str:
 
 def as_table(prediction: Prediction) -> str:
     """Return the path, then its classes: "  98.31 %  seven"."""
-    lines = [f"  {100 * p:6.2f} %  {printable(name)}" for name, p in prediction.classes]
+    lines = [f"  {100 * p:6.2f} %  {printable(name)}" for name, p in prediction.classes] or ["  no class"]
     return "\n".join([printable(prediction.name), *lines])
 
 
 def run(own: Predict) -> Answer:
     """Name what is in images."""
-    if own.top < 1:
+    if own.top is not None and own.top < 1:
         raise UserError(f"--top is {own.top}; it must be at least 1")
     if own.common.json and own.format == "csv":
         raise UserError("--json and --format csv are two forms; give one of them")

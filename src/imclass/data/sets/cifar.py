@@ -8,6 +8,7 @@ itself once. Files that differ from the published ones are used and said.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
-from imclass.data.source import Place, Source
+from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 from imclass.data.unpickle import unpickle
 from imclass.store.archives import extract
 from imclass.store.store import Download, Store
@@ -117,13 +118,17 @@ class Published:
     editions: tuple[Edition, ...]
     download: Download
 
-    def get(self, place: Place) -> None:
+    def get(self, location: DataLocation) -> None:
         """Fetch and unpack the set, unless it is in the store."""
-        self.locate(place.store)
+        self.locate(location.store)
 
-    def open(self, place: Place, split: str) -> ArrayDataset:
-        """One split, read into memory."""
-        edition, folder = self.locate(place.store)
+    def open(self, location: DataLocation) -> LazySplits:
+        """Return the splits; each is read into memory when it is asked for."""
+        return LazySplits(SPLITS, partial(self.open_split, location.store))
+
+    def open_split(self, store: Store, split: str) -> ArrayDataset:
+        """Return one split, read into memory."""
+        edition, folder = self.locate(store)
         batches = edition.batches[split]
         total = sum(batch.count for batch in batches)
         classes, notes = self.named(edition, folder)
@@ -137,7 +142,7 @@ class Published:
             pixels, labels[rows] = edition.form.read(content, path, batch.count)
             check_labels(labels[rows], path, len(classes))
             array[rows] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        origin = Origin(self.name, str(place.store.folder / self.name), "published", LICENCE, tuple(notes))
+        origin = Origin(self.name, str(store.folder / self.name), "published", LICENCE, tuple(notes))
         return ArrayDataset(array, OneOf(labels), classes, SPLITS, split, origin)
 
     def locate(self, store: Store) -> tuple[Edition, Path]:
@@ -313,10 +318,10 @@ CIFAR100 = Published(
 )  # fmt: skip
 
 DATASETS = {
-    CIFAR10.name: Source(
+    CIFAR10.name: DatasetEntry(
         CIFAR10.open, "photos of animals and vehicles, 32 x 32 colour, 50,000 + 10,000", SPLITS, LICENCE, CIFAR10.get
     ),
-    CIFAR100.name: Source(
+    CIFAR100.name: DatasetEntry(
         CIFAR100.open, "photos of 100 kinds of things, 32 x 32 colour, 50,000 + 10,000", SPLITS, LICENCE, CIFAR100.get
     ),
 }

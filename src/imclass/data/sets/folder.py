@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from jaxtyping import Int64, UInt64
 from imclass.core.classes import check_distinct
 from imclass.core.contracts import Image, Origin
 from imclass.core.errors import UserError
-from imclass.core.targets import OneOf
+from imclass.core.targets import OneOf, Targets
 from imclass.core.text import composed, listed, nearest
 from imclass.data.contents import contents_of_files, digest_of
 from imclass.data.images.decode import decode
@@ -34,7 +34,7 @@ from imclass.data.names import (
     kinds_of,
     split_of,
 )
-from imclass.data.source import Place, Source
+from imclass.data.source import ALL, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
 from imclass.data.walk import Walk, entries, is_folder, is_run, join
 from imclass.store.digests import Digests, open_digests
@@ -46,9 +46,10 @@ RUNS = "runs"  # where training writes unless it is given a folder
 class FolderDataset:
     """One split of a tree of image files; a `Dataset`."""
 
-    root: Path
+    root: Path  # as the user gave it, for messages
+    base: Path  # the same, whatever the working folder is
     files: tuple[str, ...]  # relative to the root, with slashes
-    targets: OneOf
+    targets: Targets
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     split: str
@@ -67,7 +68,7 @@ class FolderDataset:
 
     def __getitem__(self, i: int) -> Image:
         file = self.files[i]
-        return decode(Path(self.origin.path) / file, str(self.root / file), self.most_pixels)
+        return decode(self.base / file, str(self.root / file), self.most_pixels)
 
     def name(self, i: int) -> str:
         """The file's path relative to the tree's root."""
@@ -76,7 +77,7 @@ class FolderDataset:
     @cached_property
     def hashes(self) -> UInt64[np.ndarray, "N"]:
         """64 bits for each file."""
-        return contents_of_files([Path(self.origin.path) / file for file in self.files], self.digests)
+        return contents_of_files([self.base / file for file in self.files], self.digests)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
         """Return 64 bits for each file. At the first call, files without a kept digest are read."""
@@ -114,30 +115,33 @@ class Tree:
         return tuple(self.parts["train"].files)
 
 
-def open_folder(place: Place, split: str) -> FolderDataset:
-    """One split of the tree at `place.path`; "all" is every image of a tree that has no parts of its own.
+def open_folder(location: DataLocation) -> LazySplits:
+    """Return the splits of the tree at `location.path`, from one walk; "all" is every image where it has no parts.
 
     The images are sorted by name. Mistakes are `UserError`s that name the path.
     """
-    root = checked_root(place.path)
+    root = checked_root(location.path)
     walk = Walk(root)
     folders = walk.folders("")
-    tree = own_parts(walk, folders) if has_parts(root, folders) else by_hash(walk, folders, place)
-    splits = tuple(name for name in tree.parts if name != "all")
-    if split not in tree.parts:
-        raise UserError(f"{root} has no split {split!r}{nearest(split, splits)}")
+    tree = own_parts(walk, folders) if has_parts(root, folders) else by_hash(walk, folders, location)
+    return LazySplits(tuple(tree.parts), partial(split_of_tree, root, tree, location))
+
+
+def split_of_tree(root: Path, tree: Tree, location: DataLocation, split: str) -> FolderDataset:
+    """Return the images of one part of a tree."""
     label = {file: k for k, name in enumerate(tree.classes) for file in tree.parts[split].files.get(name, ())}
     taken = sorted(label, key=lambda file: (composed(file), file))
     return FolderDataset(
         root=root,
+        base=root.resolve(),
         files=tuple(taken),
         targets=OneOf(np.array([label[file] for file in taken], np.int64)),
         classes=tree.classes,
-        splits=splits,
+        splits=tuple(name for name in tree.parts if name != ALL),
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
-        digests=open_digests(place.store),
-        most_pixels=place.most_pixels,
+        digests=open_digests(location.store),
+        most_pixels=location.most_pixels,
     )
 
 
@@ -260,16 +264,16 @@ def check_not_splits(whole: Part, root: Path) -> None:
             )
 
 
-def by_hash(walk: Walk, folders: Sequence[str], place: Place) -> Tree:
+def by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) -> Tree:
     """A tree without parts, split into train and test by names; "all" is both."""
     whole = part_of(walk, "", folders)
     check_not_splits(whole, walk.root)
     check_training(whole, walk)
-    seed, share = place.split_seed, place.split.test
+    seed, share = location.split_seed, location.split.test
     test = held_out(whole.files, seed, share)
     out = {file for files in test.values() for file in files}
     train = {name: tuple(file for file in files if file not in out) for name, files in whole.files.items()}
-    parts = {"train": Part("", train), "test": Part("", test), "all": whole}
+    parts = {"train": Part("", train), "test": Part("", test), ALL: whole}
     notes = (*lacking(parts), *walk.notes())
     return Tree(parts, f"hash {100 * (1 - share):g}/{100 * share:g}, seed {seed}", notes)
 
@@ -280,7 +284,7 @@ def held_out(files: Mapping[str, tuple[str, ...]], seed: int, share: float) -> d
 
 
 DATASETS = {
-    "folder": Source(
+    "folder": DatasetEntry(
         open_folder, "your own images: give the path of a folder with one folder per class", ("train", "test")
     )
 }

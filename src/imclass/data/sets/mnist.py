@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
-from imclass.data.source import Place, Source
+from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 from imclass.store.store import Download, Store
 
 MOST_BYTES = 1 << 31  # unpacked
@@ -45,16 +46,20 @@ class Published:
         found = store.find(f"{self.name}/{stem}", f"{self.name}/{stem}.gz")
         return found or store.get(Download(f"{self.name}/{stem}.gz", f"{self.url}{stem}.gz", sha256, size))
 
-    def get(self, place: Place) -> None:
+    def get(self, location: DataLocation) -> None:
         """Fetch what is not yet in the store."""
         for stem in self.files:
-            self.path(place.store, stem)
+            self.path(location.store, stem)
 
-    def open(self, place: Place, split: str) -> ArrayDataset:
-        """One split, read into memory."""
-        images = self.path(place.store, f"{PREFIX[split]}-images-idx3-ubyte")
-        labels = self.path(place.store, f"{PREFIX[split]}-labels-idx1-ubyte")
-        origin = Origin(self.name, str(place.store.folder / self.name), "published", self.licence)
+    def open(self, location: DataLocation) -> LazySplits:
+        """Return the splits; each is read into memory when it is asked for."""
+        return LazySplits(SPLITS, partial(self.open_split, location.store))
+
+    def open_split(self, store: Store, split: str) -> ArrayDataset:
+        """Return one split, read into memory."""
+        images = self.path(store, f"{PREFIX[split]}-images-idx3-ubyte")
+        labels = self.path(store, f"{PREFIX[split]}-labels-idx1-ubyte")
+        origin = Origin(self.name, str(store.folder / self.name), "published", self.licence)
         return read_split(images, labels, self.classes, split, origin)
 
 
@@ -138,10 +143,10 @@ FASHION_MNIST = Published(
 )  # fmt: skip
 
 DATASETS = {
-    MNIST.name: Source(
+    MNIST.name: DatasetEntry(
         MNIST.open, "handwritten digits, 28 x 28 grey, 60,000 + 10,000", SPLITS, MNIST.licence, MNIST.get
     ),
-    FASHION_MNIST.name: Source(
+    FASHION_MNIST.name: DatasetEntry(
         FASHION_MNIST.open, "clothes, 28 x 28 grey, 60,000 + 10,000", SPLITS, FASHION_MNIST.licence, FASHION_MNIST.get
     ),
 }

@@ -6,13 +6,18 @@ from pathlib import Path
 from imclass.core.contracts import Origin
 from imclass.data.arrays import ArrayDataset
 from imclass.data.sets.mnist import MNIST, PREFIX, SPLITS, read_split
-from imclass.data.source import Place, Source
+from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 
 FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
 
 
-def open_sample(place: Place, split: str) -> ArrayDataset:
-    """One split; the place does not matter."""
+def open_sample(location: DataLocation) -> LazySplits:
+    """Return the splits, wherever the user's data is."""
+    return LazySplits(SPLITS, read_sample)
+
+
+def read_sample(split: str) -> ArrayDataset:
+    """Return one split, read into memory."""
     images = FOLDER / f"{PREFIX[split]}-images-idx3-ubyte.gz"
     labels = FOLDER / f"{PREFIX[split]}-labels-idx1-ubyte.gz"
     origin = Origin("mnist-sample", "mnist-sample", "published", MNIST.licence)
@@ -20,7 +25,7 @@ def open_sample(place: Place, split: str) -> ArrayDataset:
 
 
 DATASETS = {
-    "mnist-sample": Source(
+    "mnist-sample": DatasetEntry(
         open_sample,
         "handwritten digits, 28 x 28 grey, 10,000 + 2,000 of MNIST's, in the package",
         SPLITS,

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 from imclass.core.classes import join
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
+from imclass.core.targets import labels_of
 from imclass.core.text import listed
 from imclass.evaluation.measures.intervals import bootstrap
 from imclass.evaluation.measures.single_label import predictions, ranks
@@ -99,7 +100,7 @@ def pair(a: Judged, b: Judged) -> Pairs:
             f"{len(b.images):,} images of {b.name}; evaluate both on the same --data and --split"
         )
     of_a, of_b = np.array(found, np.int64).T
-    labels, scores_a = a.evaluation.targets.numpy()[of_a], a.evaluation.scores[of_a]
+    labels, scores_a = labels_in(a)[of_a], a.evaluation.scores[of_a]
     scores_b = b.evaluation.scores[of_b][:, columns]
     return Pairs(
         images=tuple(a.images[i] for i in of_a.tolist()),
@@ -129,13 +130,16 @@ def same_classes(a: Judged, b: Judged) -> Int64[np.ndarray, "K"]:
 def keys(judged: Judged) -> list[tuple[str, str]]:
     """Name and class of each image; one that is there twice is a `UserError`."""
     classes = judged.evaluation.classes
-    found = [
-        (name, classes[k]) for name, k in zip(judged.images, judged.evaluation.targets.numpy().tolist(), strict=True)
-    ]
+    found = [(name, classes[k]) for name, k in zip(judged.images, labels_in(judged).tolist(), strict=True)]
     twice = [key for key, n in Counter(found).items() if n > 1]
     if twice:
         raise UserError(f"{judged.name} has the image {twice[0][0]!r} twice, so it cannot be paired by name")
     return found
+
+
+def labels_in(judged: Judged) -> Int64[np.ndarray, "N"]:
+    """Return the one label of each image. Raise `UserError` where images may have several."""
+    return labels_of(judged.evaluation.targets, "a comparison", "compare their average precisions")
 
 
 def compare(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imclass.core.contracts import Evaluation
-from imclass.core.errors import UserError
-from imclass.core.targets import OneOf
+from imclass.core.targets import labels_of
 from imclass.evaluation.measures.single_label import posteriors, predictions, ranks
 
 
@@ -27,9 +26,7 @@ class WrongImage:
 
 def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongImage]:
     """Return the images whose highest score is not their class's, the most confident mistake first."""
-    if not isinstance(evaluation.targets, OneOf):
-        raise UserError("--mistakes is for images of one class each; see the measures of each class instead")
-    labels, predicted = evaluation.targets.numpy(), predictions(evaluation.scores)
+    labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
     places = ranks(evaluation.scores, labels)
     sure, own = np.empty(len(labels)), np.empty(len(labels))
     for part, chances in posteriors(evaluation.scores):

@@ -1,15 +1,13 @@
 """Scores and labels to numbers. Counts are exact integers; means are taken in float64."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, Integer
 
-from imclass.core.contracts import Evaluation, Refused
-from imclass.core.targets import OneOf
 from imclass.models.scores import posterior
 
 ROWS = 4096  # images whose posteriors are held at a time
@@ -115,19 +113,10 @@ def ratio(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
-def measured(
-    classes: tuple[str, ...],
-    targets: OneOf,
-    scores: Float[np.ndarray, "N K"],
-    ids: Int64[np.ndarray, "N"],
-    total: int,
-    refused: tuple[Refused, ...] = (),
-) -> Evaluation:
-    """Return the `Evaluation` of scores, with its measures: `loss`, `top1` and `top5`."""
-    labels = targets.numpy()
-    measures = {
+def measures(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Mapping[str, float]:
+    """Return the loss in nats an image, and the accuracies in [0, 1]."""
+    return {
         "loss": cross_entropy(scores, labels),
         "top1": top_k(scores, labels, 1) / len(labels),
         "top5": top_k(scores, labels, 5) / len(labels),
     }
-    return Evaluation(classes, targets, scores, ids, total, refused, measures, "top1")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
-from imclass.models.scores import log_scores, posterior
+from imclass.models.scores import posterior, scores_of
 from imclass.models.views.batches import Images, one_view
 from imclass.models.views.posteriors import both_ways
 from imclass.models.views.scales import check_scales, own_scale
@@ -45,8 +45,8 @@ class Center:
         rule = replace(classifier.preprocess, resize="shorter", scale=scale)
         if not self.flip:
             return one_view(classifier, images, rule)
-        posteriors = partial(both_ways, lambda views: posterior(classifier.scores(views)))
-        return log_scores(one_view(classifier, images, rule, posteriors).double())
+        posteriors = partial(both_ways, lambda views: posterior(classifier.scores(views), classifier.link))
+        return scores_of(one_view(classifier, images, rule, posteriors).double(), classifier.link).float()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
-from imclass.models.scores import log_scores, posterior
+from imclass.core.targets import Link
+from imclass.models.scores import posterior, scores_of
 from imclass.models.views.batches import Batch, Images, Owned, portions, same_shape, to_batch
 from imclass.models.views.crops import Box
 from imclass.models.views.scales import check_scales, own_scale, proportional
@@ -42,7 +43,7 @@ def over_scales(
         for owners, window in portions(rescaled(images, classifier.preprocess, q), WINDOW):
             for look in looks:
                 total[owners] += look(classifier, window)
-    return log_scores(total / (len(scales) * len(looks)))
+    return scores_of(total / (len(scales) * len(looks)), classifier.link).float()
 
 
 def check_maps(classifier: NetworkBacked, side: int, looks: Sequence[Look]) -> None:
@@ -69,9 +70,9 @@ class Crops:
     def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
         """Crops are batched across images."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
-        size = classifier.preprocess.size
+        size, link = classifier.preprocess.size, classifier.link
         for owners, views in portions(self.views(images, classifier.preprocess)):
-            found = both_ways(lambda batch: posterior(classifier.scores(batch)), to_batch(np.stack(views)))
+            found = both_ways(lambda batch: posterior(classifier.scores(batch), link), to_batch(np.stack(views)))
             total.index_add_(0, torch.tensor(owners), found)
         return total / len(self.boxes(size, size, size))
 
@@ -91,26 +92,26 @@ def cut(image: Image, box: Box, preprocess: Preprocess) -> Image:
 
 @dataclass(frozen=True)
 class Maps:
-    """The look at the class map of a whole image and of its mirror; `reduce` makes posteriors, N K, of N K h w."""
+    """The look at the class map of a whole image and of its mirror; `reduce` makes probabilities, N K, of N K h w."""
 
-    reduce: Callable[[Tensor], Tensor]
+    reduce: Callable[[Tensor, Link], Tensor]
 
     def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
         """Images of one shape go together; none is padded."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         for owners, batch in same_shape(images):
-            total[owners] = both_ways(lambda views: self.reduce(classifier.dense(views)), batch)
+            total[owners] = both_ways(lambda views: self.reduce(classifier.dense(views), classifier.link), batch)
         return total
 
 
-def mean_of_scores(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
+def mean_of_scores(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
     """The posterior of the spatial mean of the class scores (Simonyan and Zisserman 2015, section 3.2)."""
-    return posterior(maps.double().mean((2, 3)))
+    return posterior(maps.double().mean((2, 3)), link)
 
 
-def highest(maps: Float[Tensor, "N K h w"]) -> Float64[Tensor, "N K"]:
+def highest(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
     """Each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3); they sum to 1 or more."""
-    return posterior(maps).amax((2, 3))
+    return posterior(maps, link).amax((2, 3))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The objective of every stage that names no other."""
+"""The objective of images with one label each, where a stage names no other."""
 # Tested in tests/training/test_objective.py
 
 from imclass.core.config import CrossEntropy

@@ -11,7 +11,7 @@ from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import POINTS, Curves, history, within_epochs
 from imclass.app.runs.watchers.log import record
 from imclass.training.events import At, Consumer, EpochEnd, EpochStart, Evaluated, StepEnd
-from tests.support.events import at, evaluation
+from tests.support.events import at, evaluation, labelled
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
         run,
         record(StepEnd(at(1, 1), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0)),
         record(Evaluated(at(2, 2), evaluation(0.75), "test")),
-        record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.5)),
+        record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)),
         record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
     )
     assert history(run.events()) == [
@@ -42,7 +42,7 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
 
 
 def test_the_history_names_what_auxiliary_heads_add(run: Run) -> None:
-    write_log(run, record(EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.625)))
+    write_log(run, record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.625)))
     assert history(run.events())[0]["train_auxiliary"] == 0.125
 
 
@@ -86,7 +86,7 @@ def test_there_is_no_history_without_a_log(run: Run) -> None:
 def test_curves_are_drawn_now_and_then(run: Run) -> None:
     picture = run.folder / "curves.png"
     rare, eager = Curves(run), Curves(run, every=0.0)
-    end = EpochEnd(at(2, 2), 0.5, 0.25, 16, 0, 0.5)
+    end = EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)
     eager.see(end)
     assert not picture.exists()  # there is nothing in the log to draw
     write_log(run, record(end))
@@ -105,3 +105,19 @@ def test_an_epoch_that_was_not_finished_is_drawn(run: Run) -> None:
     steps(run, epochs=1, batches=2)
     Curves(run).close()
     assert (run.folder / "curves.png").is_file()
+
+
+def test_images_of_several_labels_have_a_mean_average_precision_and_no_error(run: Run) -> None:
+    write_log(
+        run,
+        record(EpochStart(at(0, 0), 1, 2, "exact")),
+        record(StepEnd(at(1, 1), 1.0, 1.0, 4, 8, 0.1, 0.0, 1.0)),
+        record(StepEnd(at(2, 2), 0.5, 0.5, 4, 8, 0.1, 0.0, 1.0)),
+        record(Evaluated(at(2, 2), labelled(0.75), "validation")),
+        record(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75)),
+    )
+    log = run.events()
+    (row,) = history(log)
+    assert row == {"epoch": 1, "train_loss": 0.75, "validation_loss": 0.25, "validation_map": 0.75}
+    assert [set(part) for part in within_epochs(log)] == [{"epoch", "train_loss"}] * 2
+    assert log[0]["counted"] == "exact" and log[-1]["exact"] == 0.5 and log[-2]["map11"] == 0.75

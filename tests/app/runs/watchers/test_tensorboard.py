@@ -7,8 +7,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.tensorboard import TensorBoard
-from imclass.training.events import At, StepEnd
-from tests.support.events import at, events
+from imclass.training.events import At, EpochEnd, Evaluated, StepEnd
+from tests.support.events import at, events, labelled
 
 
 @pytest.fixture
@@ -62,3 +62,13 @@ def test_what_was_beyond_the_checkpoint_is_purged(run: Run) -> None:
     assert scalars(run)["train/loss"] == [(1, 5.0), (2, 4.0), (3, 3.0)]
     steps(At(step=1), 2.0)  # another machine may have come to other numbers
     assert scalars(run)["train/loss"] == [(1, 5.0), (2, 2.0)]
+
+
+def test_images_of_several_labels_have_a_mean_average_precision(run: Run) -> None:
+    board = TensorBoard(run, At())
+    board.see(Evaluated(at(2, 2), labelled(0.625), "validation"))
+    board.see(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75))
+    board.close()
+    assert scalars(run) == {
+        "validation/map": [(2, 0.625)], "validation/loss": [(2, 0.25)], "train/exact": [(2, 0.5)],
+    }  # fmt: skip

@@ -34,7 +34,10 @@ class Curves:
 
 
 def history(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
-    """Return a row for each finished epoch in the records of a log: losses in nats, errors in [0, 1]."""
+    """Return a row for each finished epoch in the records of a log: losses in nats, errors in [0, 1].
+
+    Of images that may have several labels there is no error; held-out splits have a mean average precision instead.
+    """
     rows: dict[int, dict[str, int | float]] = {}
     done = set()
     for entry in log:
@@ -43,7 +46,9 @@ def history(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
         row = rows.setdefault(entry["epoch"], {"epoch": entry["epoch"] + 1})
         name = "train" if entry["event"] == "epoch_end" else entry["split"]
         loss = entry["main"] if name == "train" else entry["loss"]
-        row |= {f"{name}_loss": loss, f"{name}_error": 1 - entry["top1"]}
+        row |= {f"{name}_loss": loss}
+        row |= {f"{name}_error": 1 - entry["top1"]} if "top1" in entry else {}
+        row |= {f"{name}_map": entry["map"]} if "map" in entry else {}
         if name == "train":
             done.add(entry["epoch"])
             row |= {"train_auxiliary": entry["total"] - loss} if entry["total"] != loss else {}
@@ -55,7 +60,9 @@ def within_epochs(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | floa
 
     A row is the mean over its images and stands at the middle of its steps; epoch 0.5 is the middle of the first.
     """
-    sizes = {entry["epoch"]: entry["batches"] for entry in log if entry["event"] == "epoch_start"}
+    starts = [entry for entry in log if entry["event"] == "epoch_start"]
+    sizes = {entry["epoch"]: entry["batches"] for entry in starts}
+    errors = all(entry.get("counted", "top1") == "top1" for entry in starts)
     steps = [entry for entry in log if entry["event"] == "step_end" and entry["images"] and entry["epoch"] in sizes]
     epochs = 1 + max((entry["epoch"] for entry in steps), default=0)
     parts: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
@@ -63,15 +70,15 @@ def within_epochs(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | floa
         epoch, size = step["epoch"], sizes[step["epoch"]]
         some = min(size, -(-POINTS // epochs))
         parts.setdefault((epoch, (step["batch"] - 1) * some // size), []).append(step)
-    return [mean(part, sizes[epoch]) for (epoch, _), part in sorted(parts.items())]
+    return [mean(part, sizes[epoch], errors) for (epoch, _), part in sorted(parts.items())]
 
 
-def mean(steps: Sequence[Mapping[str, Any]], size: int) -> dict[str, int | float]:
-    """Return one row for consecutive steps of an epoch of `size` steps."""
+def mean(steps: Sequence[Mapping[str, Any]], size: int, errors: bool) -> dict[str, int | float]:
+    """Return one row for consecutive steps of an epoch of `size` steps, with the error where that is wanted."""
     images = sum(step["images"] for step in steps)
     middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2
-    return {
+    row = {
         "epoch": steps[0]["epoch"] + middle / size,
         "train_loss": sum(step["main"] * step["images"] for step in steps) / images,
-        "train_error": 1 - sum(step["correct"] for step in steps) / images,
     }
+    return row | ({"train_error": 1 - sum(step["correct"] for step in steps) / images} if errors else {})

@@ -23,6 +23,8 @@ def record(event: Event) -> dict[str, Any]:
         value = getattr(event, f.name)
         if isinstance(value, Evaluation):
             own |= summary(value) | {"refused": to_json(value.refused)}
+        elif f.name == "measures":
+            own |= value
         elif f.name != "at":
             own[f.name] = str(value) if isinstance(value, Path) else to_json(value)
     return {"event": kind, **to_json(event.at), **own}

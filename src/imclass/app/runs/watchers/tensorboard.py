@@ -41,12 +41,10 @@ class TensorBoard:
                 more = {"train/total": event.total} if event.total != event.main else {}
                 self.add(event.at.step, {"train/loss": event.main, "train/rate": event.rate, **more})
             case EpochEnd():
-                self.add(event.at.step, {"train/top1": event.top1})
+                self.add(event.at.step, {f"train/{name}": share for name, share in event.measures.items()})
             case Evaluated():
                 result, split = event.result, event.split
-                self.add(
-                    event.at.step, {f"{split}/top1": result.measures["top1"], f"{split}/loss": result.measures["loss"]}
-                )
+                self.add(event.at.step, {f"{split}/{name}": result.measures[name] for name in (result.main, "loss")})
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
         """Points of several curves."""

@@ -1,0 +1,39 @@
+"""An evaluation's measures, by what is known of its images: one label each, or any number of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from imclass.core.contracts import Evaluation, Refused
+from imclass.core.errors import UserError
+from imclass.core.targets import Link, OneOf, Targets
+from imclass.evaluation.measures import multi_label, single_label
+
+
+def evaluation_of(
+    classes: tuple[str, ...],
+    targets: Targets,
+    scores: Float[np.ndarray, "N K"],
+    ids: Int64[np.ndarray, "N"],
+    total: int,
+    refused: tuple[Refused, ...] = (),
+    thresholds: Sequence[float] = (),
+) -> Evaluation:
+    """Return the `Evaluation` of scores, with its measures. `thresholds` are of images that may have several labels."""
+    if isinstance(targets, OneOf):
+        measures, main = single_label.measures(scores, targets.numpy()), "top1"
+        return Evaluation(classes, targets, scores, ids, total, refused, measures, main)
+    measures, main = multi_label.measures(scores, targets.numpy(), thresholds), "map"
+    return Evaluation(classes, targets, scores, ids, total, refused, measures, main, tuple(thresholds))
+
+
+def check_link(link: Link, targets: Targets, data: str) -> None:
+    """Raise `UserError` for a model of one label an image and data with several, or the other way round."""
+    if link == targets.link:
+        return
+    if link == "softmax":
+        why = f"the model gives each image one class, and the images of {data} may have several"
+    else:
+        why = f"the model gives each image any number of classes, and the images of {data} have one each"
+    raise UserError(f"{why}; train a model on such data (--init takes the weights of this one), or give other --data")

@@ -1,0 +1,134 @@
+"""Measures of images that may have several labels. What was not judged is left out, for that image and class.
+
+Average precision is over the ranking of images by a class's score. It is summed over all recalls, as scikit-learn does
+and PASCAL VOC does since 2010, or taken at the eleven recalls 0, 0.1 ... 1 (M. Everingham et al., "The PASCAL visual
+object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images of equal score have one place in the ranking.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int8
+
+from imclass.evaluation.measures.single_label import ratio
+from imclass.models.thresholds import UNFITTED, decide, probabilities, ranked
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One class: how well its score ranks images, and how well its threshold divides them. nan is of nothing."""
+
+    positives: int  # images that have the class
+    judged: int  # images of which it is known
+    ap: float
+    ap11: float  # at eleven recalls
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Means:
+    """Precision, recall and F1 over all classes: of all decisions together, or the means of the classes' own."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def binary_cross_entropy(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> float:
+    """Return the mean over images of the sum over judged classes of minus the log of the probability of the mark."""
+    logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of what the mark says
+    losses = np.where(marks >= 0, np.logaddexp(0, -logits), 0)
+    return float(losses.sum(axis=1).mean())
+
+
+def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
+    """Return the sum of precision times the step in recall, over all ranks; nan without positives."""
+    if not positive.any():
+        return math.nan
+    precision, recall, _ = ranked(scores, positive)
+    return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def average_precision_11(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
+    """Return the mean over the recalls 0, 0.1 ... 1 of the highest precision at that recall or above, as VOC 2007 does.
+
+    It is nan without positives.
+    """
+    if not positive.any():
+        return math.nan
+    precision, recall, _ = ranked(scores, positive)
+    tenths = np.arange(11) * positive.sum()  # in whole numbers, because 3 x 0.1 is more than 0.3
+    reached = np.rint(recall * positive.sum()) * 10
+    return float(np.mean([precision[reached >= tenth].max() for tenth in tenths]))
+
+
+def label_rows(
+    scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
+) -> tuple[LabelRow, ...]:
+    """Return the measures of each class."""
+    yes = decide(probabilities(scores), thresholds)
+    rows = []
+    for k in range(scores.shape[1]):
+        judged = marks[:, k] >= 0
+        some, positive, chosen = scores[judged, k], marks[judged, k] == 1, yes[judged, k]
+        hits, taken, held = (int(np.count_nonzero(mask)) for mask in (chosen & positive, chosen, positive))
+        rows.append(
+            LabelRow(
+                positives=held,
+                judged=len(positive),
+                ap=average_precision(some, positive),
+                ap11=average_precision_11(some, positive),
+                threshold=thresholds[k] if len(thresholds) else UNFITTED,
+                precision=ratio(hits, taken),
+                recall=ratio(hits, held),
+                f1=ratio(2 * hits, taken + held),
+            )
+        )
+    return tuple(rows)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean of the values, nan without any."""
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def macro(rows: Sequence[LabelRow]) -> Means:
+    """Return the means over the classes that have images. A class that is never chosen has precision 0."""
+    held = [row for row in rows if row.positives]
+    precisions = [0.0 if math.isnan(row.precision) else row.precision for row in held]
+    return Means(mean_of(precisions), mean_of([row.recall for row in held]), mean_of([row.f1 for row in held]))
+
+
+def micro(
+    scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
+) -> Means:  # fmt: skip
+    """Return precision, recall and F1 of all decisions together."""
+    yes, positive = decide(probabilities(scores), thresholds) & (marks >= 0), marks == 1
+    hits, taken, held = (int(np.count_nonzero(mask)) for mask in (yes & positive, yes, positive))
+    return Means(ratio(hits, taken), ratio(hits, held), ratio(2 * hits, taken + held))
+
+
+def exact(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()) -> float:
+    """Return the share of images of which every judged class is decided rightly."""
+    right = decide(probabilities(scores), thresholds) == (marks == 1)
+    return float((right | (marks < 0)).all(axis=1).mean())
+
+
+def measures(
+    scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
+) -> Mapping[str, float]:
+    """Return what is known of these scores: `map` and `map11` are means over the classes that have images."""
+    rows = label_rows(scores, marks, thresholds)
+    return {
+        "loss": binary_cross_entropy(scores, marks),
+        "map": mean_of([row.ap for row in rows if row.positives]),
+        "map11": mean_of([row.ap11 for row in rows if row.positives]),
+        "micro_f1": micro(scores, marks, thresholds).f1,
+        "macro_f1": macro(rows).f1,
+        "exact": exact(scores, marks, thresholds),
+    }

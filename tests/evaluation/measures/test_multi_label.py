@@ -1,0 +1,130 @@
+"""Measures of several labels an image against scikit-learn, and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as oracle
+
+from imclass.evaluation.measures.multi_label import (
+    average_precision,
+    average_precision_11,
+    binary_cross_entropy,
+    exact,
+    label_rows,
+    macro,
+    measures,
+    micro,
+)
+from imclass.models.thresholds import decide, probabilities
+from tests.support.tolerance import assert_near
+
+
+def scored(seed: int, n: int = 200, k: int = 6, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Random logits and marks: a tenth was not judged, and the last class has no images."""
+    random = np.random.default_rng(seed)
+    marks = (random.random((n, k)) < 0.3).astype(np.int8)
+    marks[:, -1] = 0
+    scores = (random.normal(size=(n, k)) + marks).astype(np.float32)
+    marks[random.random((n, k)) < 0.1] = -1
+    return np.round(scores) if ties else scores, marks
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ties", [False, True])
+def test_average_precision_is_scikit_learns(seed: int, ties: bool) -> None:
+    scores, marks = scored(seed, ties=ties)
+    rows, expected = label_rows(scores, marks), []
+    for k, row in enumerate(rows[:-1]):
+        judged = marks[:, k] >= 0
+        expected.append(oracle.average_precision_score(marks[judged, k] == 1, scores[judged, k]))
+        assert_near(row.ap, expected[-1], within=1e-12)
+        assert (row.positives, row.judged) == (np.count_nonzero(marks[:, k] == 1), np.count_nonzero(judged))
+    assert math.isnan(rows[-1].ap) and rows[-1].positives == 0
+    assert_near(measures(scores, marks)["map"], np.mean(expected), within=1e-12)  # the class without images is left out
+
+
+def test_what_was_not_judged_changes_nothing() -> None:
+    """The twin: counted as no, it does."""
+    scores, marks = scored(4)
+    other = np.where(marks < 0, np.float32(50), scores)
+    assert measures(other, marks) == pytest.approx(measures(scores, marks))
+    assert measures(other, np.maximum(marks, 0))["map"] < measures(scores, np.maximum(marks, 0))["map"] - 0.05
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ([1, 1, 0, 0], 1.0),
+        ([1, 0, 1, 0], (6 * 1 + 5 * 2 / 3) / 11),  # recall 1/2 at 1, recall 1 at 2/3: 0 to 0.5, then 0.6 to 1
+        ([0, 0, 0, 1], 1 / 4),
+        ([0, 1, 1], 2 / 3),  # at recall 1 precision is higher than at 1/2, and the higher counts for all
+        ([1, 0, 0, 1, 0, 0, 1, 0, 0, 1], (3 * 1 + 3 * 1 / 2 + 2 * 3 / 7 + 3 * 2 / 5) / 11),
+    ],
+)
+def test_eleven_recalls_by_hand(order: list[int], expected: float) -> None:
+    scores = -np.arange(len(order), dtype=np.float32)
+    assert average_precision_11(scores, np.array(order) == 1) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_recall_that_is_a_tenth_counts_for_that_tenth() -> None:
+    """Three of ten positives first: recall 0.3 is reached there, although 3 x 0.1 is more than 0.3 in floats."""
+    order = [1, 1, 1, *[0] * 100, *[1] * 7]
+    found = average_precision_11(-np.arange(110, dtype=np.float32), np.array(order) == 1)
+    assert found == pytest.approx((4 * 1 + 7 * 10 / 110) / 11, rel=1e-12) and 3 * 0.1 > 0.3
+
+
+def test_equal_scores_have_one_place_in_the_ranking() -> None:
+    positive = np.array([True, False, False, True])
+    assert average_precision(np.zeros(4, np.float32), positive) == average_precision_11(np.zeros(4), positive) == 0.5
+    assert math.isnan(average_precision(np.zeros(4), np.zeros(4, bool)))
+    assert math.isnan(average_precision_11(np.zeros(4), np.zeros(4, bool)))
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.2, 0.4, 0.5, 0.6, 0.7, 0.3)])
+def test_f1_precision_and_recall_are_scikit_learns(thresholds: tuple[float, ...]) -> None:
+    scores, marks = scored(2)
+    yes = decide(probabilities(scores), thresholds)
+    judged = marks >= 0
+    together = oracle.precision_recall_fscore_support(marks[judged] == 1, yes[judged], average="binary")
+    found = micro(scores, marks, thresholds)
+    assert_near([found.precision, found.recall, found.f1], together[:3], within=1e-12)
+    each = [
+        oracle.precision_recall_fscore_support(marks[judged[:, k], k] == 1, yes[judged[:, k], k], average="binary")[:3]
+        for k in range(5)
+    ]
+    rows = label_rows(scores, marks, thresholds)
+    assert_near([[row.precision, row.recall, row.f1] for row in rows[:-1]], each, within=1e-12)
+    means = macro(rows)
+    assert_near([means.precision, means.recall, means.f1], np.mean(each, axis=0), within=1e-12)
+    assert [row.threshold for row in rows] == (list(thresholds) or [0.5] * 6)
+
+
+def test_all_measures_without_unjudged_marks_are_scikit_learns() -> None:
+    scores, marks = scored(5)
+    marks = np.maximum(marks, 0)[:, :-1]
+    scores = scores[:, :-1]
+    found, yes = measures(scores, marks), scores >= 0
+    assert_near(found["map"], oracle.average_precision_score(marks, scores, average="macro"), within=1e-12)
+    assert_near(found["micro_f1"], oracle.f1_score(marks, yes, average="micro"), within=1e-12)
+    assert_near(found["macro_f1"], oracle.f1_score(marks, yes, average="macro"), within=1e-12)
+    assert_near(found["exact"], oracle.accuracy_score(marks, yes), within=1e-12)
+    expected = sum(oracle.log_loss(marks[:, k], probabilities(scores)[:, k]) for k in range(5))
+    assert_near(found["loss"], expected, within=1e-12)
+
+
+def test_loss_stays_finite_for_logits_that_are_sure_and_wrong() -> None:
+    assert binary_cross_entropy(np.array([[-500.0, 500.0]]), np.array([[1, 1]], np.int8)) == pytest.approx(500)
+    assert binary_cross_entropy(np.array([[-500.0, 0.0]]), np.array([[-1, 0]], np.int8)) == pytest.approx(math.log(2))
+
+
+def test_exact_is_of_judged_classes() -> None:
+    scores, marks = np.array([[3.0, -3.0], [3.0, 3.0]]), np.array([[1, -1], [1, 0]], np.int8)
+    assert exact(scores, marks) == 0.5 and exact(scores, np.abs(marks)) == 0.0
+
+
+def test_without_positives_there_is_no_mean() -> None:
+    found = measures(np.zeros((3, 2), np.float32), np.zeros((3, 2), np.int8))
+    assert (
+        math.isnan(found["map"]) and math.isnan(found["macro_f1"]) and found["loss"] == pytest.approx(2 * math.log(2))
+    )
