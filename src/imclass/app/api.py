@@ -177,26 +177,11 @@ def evaluate(
     an image is scored. The result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or Quiet()
-    request = open_request(
-        models,
-        os.path.expanduser(data) if isinstance(data, str | Path) else data,
-        protocol,
-        scales,
-        context,
-        watcher,
-        uses,
-        split=split,
-        trained=trained,
-        weights=weights,
-        temperature=temperature,
-        thresholds=thresholds,
-        mapping=classes,
-        batch=batch,
-        workers=workers,
-        strict=strict,
-        precision=precision,
-        device=device,
-    )
+    data = os.path.expanduser(data) if isinstance(data, str | Path) else data
+    how: dict[str, Any] = {"split": split, "trained": trained, "weights": weights, "temperature": temperature}
+    how |= {"thresholds": thresholds, "mapping": classes, "batch": batch, "workers": workers}
+    how |= {"strict": strict, "precision": precision, "device": str(device)}
+    request = open_request(models, data, protocol, scales, context, watcher, uses, **how)
     return results.perform(request, context, watcher)
 
 
