@@ -1,5 +1,6 @@
 """The mean of posteriors against a plain numpy loop; what cannot be a mean; fused scores; fitted weights."""
 
+import decimal
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from imclass.core.contracts import Classifier, Evaluation, NetworkBacked
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import AnyOf, Link, OneOf
-from imclass.evaluation import ensemble as room
-from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse, mean_posterior
+from imclass.evaluation import fusion as room
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.fusion import fit_weights, fuse, mean_posterior
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import cross_entropy
 from imclass.evaluation.protocols.center import Center
@@ -283,9 +285,31 @@ def test_logits_are_fused_by_the_mean_of_probabilities() -> None:
     assert_near(sigmoid(ensemble.classify(image).numpy()), 0.25 * each[0] + 0.75 * each[1], within=1e-6)
 
 
+def fused_by_hand(scores: list[float], weights: Sequence[float], temperature: float) -> float:
+    """The logit of the weighted mean of sigmoids, over the temperature, with 60 digits."""
+    with decimal.localcontext(prec=60):
+        total = sum(map(decimal.Decimal, weights))
+        shares = [decimal.Decimal(weight) / total for weight in weights]
+        terms = [s / (1 + (-decimal.Decimal(x)).exp()) for s, x in zip(shares, scores, strict=True)]
+        mean = sum(terms, decimal.Decimal(0))
+        return float((mean / (1 - mean)).ln() / decimal.Decimal(temperature))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
+def test_fused_logits_are_exact_where_probabilities_round_to_1(temperature: float) -> None:
+    """Images of which every member is sure stay in order."""
+    random, weights = np.random.default_rng(4), (0.5, 1.25, 2.0)
+    members = (random.uniform(-60, 60, (3, 7, 2))).astype(np.float32)
+    members[:, 0], members[:, 1] = 50, 55
+    found = mean_posterior([torch.from_numpy(m) for m in members], weights, temperature, "sigmoid").numpy()
+    for n, k in np.ndindex(7, 2):
+        assert found[n, k] == pytest.approx(fused_by_hand(members[:, n, k].tolist(), weights, temperature), rel=1e-6)
+    assert (found[1] > found[0]).all()
+
+
 def test_members_of_both_kinds_are_refused() -> None:
     kinds = [Member(Fixed(1)), Member(Fixed(2, link="sigmoid"))]
-    with pytest.raises(UserError, match="members 1 and 2 of an ensemble are of two kinds"):
+    with pytest.raises(UserError, match="members 1 and 2 of an ensemble have different links"):
         Ensemble(tuple(kinds))
 
 

@@ -182,6 +182,9 @@ def test_the_command_line_takes_a_pipeline(
     again = shown(capsys, "evaluate", "both.safetensors", "--data", "pets")
     assert again["loss"] == pytest.approx(fused["loss"], rel=1e-6)
     assert shown(capsys, "info", "both.safetensors")["parameters"] == 9 + 43_746
+    new = ("--rename", "cat=Katze", "--out", "new.safetensors")
+    assert shown(capsys, "info", "p.safetensors", *new)["classes"] == ["Katze", "dog"]
+    assert shown(capsys, "info", "new.safetensors")["trained"] == about["trained"]
     capsys.readouterr()
     for line in (
         "evaluate p.safetensors --protocol dense",

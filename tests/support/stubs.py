@@ -22,6 +22,9 @@ class Stub:
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         raise NotImplementedError
 
+    def rename(self, names: Mapping[str, str]) -> Any:
+        raise NotImplementedError
+
     def networks(self) -> Mapping[str, NetworkBacked]:
         return {}
 

@@ -38,6 +38,36 @@ def check_distinct(classes: Sequence[str], where: str) -> None:
             raise UserError(f"{where}: classes {other!r} and {name!r} differ only in {what}; rename or merge one")
 
 
+def rename_classes(classes: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the classes, some of them with other names, in Unicode's composed form."""
+    return tuple(composed(names.get(composed(name), name)) for name in classes)
+
+
+def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--rename") -> dict[str, str]:
+    """Return the new name of each class that words such as "old=new" name, both in Unicode's composed form.
+
+    Raise `UserError` for a class that is not there, and for a new name that another class has.
+    """
+    known, names = {composed(name) for name in classes}, dict[str, str]()
+    for word in map(composed, words):
+        splits = [(word[:i], word[i + 1 :].strip()) for i, letter in enumerate(word) if letter == "="]
+        if not splits or not splits[-1][1]:
+            raise UserError(f"{option} {word} does not say which class gets which name; write {option} OLD=NEW")
+        old, new = next((pair for pair in splits if pair[0] in known), splits[0])  # a name may have "=" in it
+        if old not in known:
+            raise UserError(f"{option} {word}: the model has no class {old!r}{nearest(old, known)}")
+        if old in names:
+            raise UserError(f"{option} {word}: class {old!r} gets two names; give it one")
+        names[old] = new
+    renamed = rename_classes(classes, names)
+    for old, new in names.items():
+        if renamed.count(new) > 1:
+            raise UserError(f"{option} {old}={new}: another class is named {new!r}; rename that too, or choose another")
+    check_distinct(renamed, option)
+    check_ids(renamed, option)
+    return names
+
+
 def join(
     data: Sequence[str], model: Sequence[str], mapping: Mapping[str, str] | None = None, where: str = "the data"
 ) -> Int64[np.ndarray, "K"]:

@@ -182,6 +182,10 @@ class Classifier(Protocol):
         """Return the tensors and the header of its model file."""
         ...
 
+    def rename(self, names: Mapping[str, str]) -> "Classifier":
+        """Return the same with other names for some of its classes."""
+        ...
+
     def networks(self) -> Mapping[str, NetworkBacked]:
         """Return the networks that it consists of, by names such as "2.0"; a network has itself, under ""."""
         ...

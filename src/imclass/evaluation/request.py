@@ -10,7 +10,8 @@ from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.core.targets import Targets, labels_of, marks_of
-from imclass.evaluation.ensemble import Ensemble, Member, fit_weights, fuse
+from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.fusion import fit_weights, fuse
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
 from imclass.evaluation.leaks import Sifted, Trained, is_published, sift
 from imclass.evaluation.measures.by_targets import evaluation_of

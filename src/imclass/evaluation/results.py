@@ -21,7 +21,7 @@ from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.core.targets import AnyOf, OneOf, labels_of
 from imclass.core.text import listed
-from imclass.evaluation.ensemble import check_alike
+from imclass.evaluation.fusion import check_alike
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import ranks
 from imclass.evaluation.papers.table import Tested

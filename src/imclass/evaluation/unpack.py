@@ -43,6 +43,9 @@ def unpack(
     if header.kind not in UNPACKERS:
         known = listed(tuple(UNPACKERS))
         raise UserError(f"{path} holds a model of kind {header.kind!r}, and this imclass knows {known}")
+    if len(header.thresholds) not in (0, len(header.classes)):
+        n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
+        raise UserError(f"{path} has {n}; train again")
     return UNPACKERS[header.kind](tensors, header, path, context, setup)
 
 

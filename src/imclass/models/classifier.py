@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.bounds import check
-from imclass.core.classes import check_classes
+from imclass.core.classes import check_classes, rename_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
 from imclass.core.contracts import Engine, Image, ViewProtocol
@@ -108,6 +108,10 @@ class NetworkClassifier:
     def fold(self) -> "NetworkClassifier":
         """Return a classifier for inference, in which batch norms are part of the layers that they follow."""
         return replace(self.with_network(fold(self.network)), folded=True)
+
+    def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
+        """Return the classifier with other names for some of its classes."""
+        return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
         """Return itself, under the empty name."""
@@ -287,7 +291,6 @@ def restored(
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)
     classifier.network.eval()
-    check_thresholds(header, path)
     return replace(
         classifier,
         link=header.link,
@@ -297,13 +300,6 @@ def restored(
         versions=header.versions,
         licence=header.licence,
     )
-
-
-def check_thresholds(header: ModelHeader, path: Path) -> None:
-    """Raise `UserError` unless there is a threshold for each class, or none."""
-    if len(header.thresholds) not in (0, len(header.classes)):
-        n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
-        raise UserError(f"{path} has {n}; train again")
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:

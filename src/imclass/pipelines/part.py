@@ -17,7 +17,7 @@ from jaxtyping import Float
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.tables import Found
-from imclass.core.targets import Link, OneOf
+from imclass.core.targets import Link, Targets
 from imclass.core.text import nearest
 from imclass.store.context import Context, find_in
 
@@ -48,7 +48,7 @@ class PipelinePart:
         """Return the constructor's arguments."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
-    def fit(self, x: Any, targets: OneOf, classes: int) -> "PipelinePart":
+    def fit(self, x: Any, targets: Targets, classes: int) -> "PipelinePart":
         """Learn from what the part before gives for the training images, which are of K `classes`; return the part."""
         return self
 

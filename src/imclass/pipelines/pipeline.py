@@ -1,7 +1,7 @@
 """A chain of fitted parts as one classifier, saved without pickle: arrays as tensors, arguments as JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float, UInt64
 from torch import Tensor
 
+from imclass.core.classes import rename_classes
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in
 from imclass.core.tables import Found
-from imclass.core.targets import Link, OneOf
+from imclass.core.targets import Link, Targets
 from imclass.pipelines.part import Feature, PipelinePart, Scorer
 
 PIPELINE = "pipeline"  # the kind in a model file
@@ -44,11 +45,11 @@ class Pipeline:
 
     parts: tuple[PipelinePart, ...]
     classes: tuple[str, ...]
+    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     trained: Provenance | None = None
     contents: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # of training images
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
     licence: str = ""
-    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
 
     def __post_init__(self) -> None:
         *features, last = self.parts or (None,)
@@ -68,7 +69,7 @@ class Pipeline:
     def link(self) -> Link:
         return self.scorer.link
 
-    def fit(self, images: Sequence[Image], targets: OneOf) -> "Pipeline":
+    def fit(self, images: Sequence[Image], targets: Targets) -> "Pipeline":
         """Fit each part to what those before it make of the images; return the pipeline."""
         x = images
         for part in self.parts:
@@ -88,6 +89,10 @@ class Pipeline:
             wanted = f"{len(images)} x {len(self.classes)}"
             raise UserError(f"the part {self.scorer.kind} gives scores of shape {scores.shape}; they must be {wanted}")
         return torch.from_numpy(scores)
+
+    def rename(self, names: Mapping[str, str]) -> "Pipeline":
+        """Return the pipeline with other names for some of its classes; members of its parts keep theirs."""
+        return replace(self, classes=rename_classes(self.classes, names))
 
     def members(self) -> dict[str, Classifier]:
         """Return the classifiers that parts hold: "0.eyes" is that of part 0 of this name."""
@@ -153,11 +158,11 @@ def unpack_parts(
     return Pipeline(
         tuple(each.part for each in body.parts),
         header.classes,
+        header.thresholds,
         header.trained,
         contents_in(tensors, path),
         header.versions,
         header.licence,
-        header.thresholds,
     )
 
 

@@ -22,7 +22,8 @@ from imclass.core.config import Cut, Model
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
-from imclass.evaluation.ensemble import Ensemble, fit_weights
+from imclass.evaluation.ensemble import Ensemble
+from imclass.evaluation.fusion import fit_weights
 from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.results import read_scores
 from imclass.evaluation.score import evaluate, protocols

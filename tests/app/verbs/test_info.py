@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from imclass.app.cli.main import main
 from imclass.core.files import file_digest
-from imclass.core.model_file import Metrics
+from imclass.core.model_file import Metrics, read_model, tensors_digest
 from imclass.evaluation.ensemble import Ensemble, Member
-from imclass.evaluation.unpack import save
+from imclass.evaluation.protocols.center import Center
+from imclass.evaluation.unpack import load, save
 from tests.support.command import shown, text
-from tests.support.small import untrained
+from tests.support.small import picture, untrained
 
 
 def test_a_model_file_tells_what_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,3 +41,68 @@ def test_it_says_how_many_images_a_model_was_trained_on(tmp_path: Path, capsys: 
     members = [replace(classifier, trained_on=np.arange(n, dtype=np.uint64)) for n in (5, 8)]
     save(path, Ensemble(tuple(map(Member, members))))
     assert shown(capsys, "info", str(path))["trained_on"] == 8  # an image counts once
+
+
+RENAME = ("--rename", "cat=Katze", "--rename", "dog=Hund")
+
+
+def test_classes_are_renamed_and_all_else_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "model.safetensors", tmp_path / "new.safetensors"
+    classifier = untrained(path, recipe={"seed": 3}, chosen="last step")
+    replace(classifier, licence="CC0", trained_on=np.arange(3, dtype=np.uint64)).save(path)
+    before, digest = shown(capsys, "info", str(path)), file_digest(path)
+    after = shown(capsys, "info", str(path), *RENAME, "--out", str(out))
+    assert after["classes"] == ["Katze", "Hund"] and after["file"] == str(out)
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed == {"file", "sha256", "classes"} and file_digest(path) == digest
+    assert tensors_digest(read_model(out)[0]) == tensors_digest(read_model(path)[0])
+    assert text(capsys, "info", str(out)).splitlines()[-1] == "trained on 3 images"
+
+
+def test_the_members_of_an_ensemble_are_renamed_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "fused.safetensors", tmp_path / "new.safetensors"
+    one, other = untrained(tmp_path / "a"), untrained(tmp_path / "b", ("dog", "cat"))
+    save(path, Ensemble((Member(Ensemble((Member(one),))), Member(other, Center()))))
+    assert shown(capsys, "info", str(path), *RENAME, "--out", str(out))["classes"] == ["Katze", "Hund"]
+    found = load(out)
+    assert [network.classes for network in found.networks().values()] == [("Katze", "Hund"), ("Hund", "Katze")]
+    images = [picture(i) for i in range(3)]
+    assert torch.equal(found.classify(images), load(path).classify(images))
+
+
+def test_two_classes_may_change_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    untrained(tmp_path / "m.safetensors")
+    words = ("--rename", "cat=dog", "--rename", "dog=cat", "--out", str(tmp_path / "n.safetensors"))
+    assert shown(capsys, "info", str(tmp_path / "m.safetensors"), *words)["classes"] == ["dog", "cat"]
+
+
+def test_names_are_kept_in_their_composed_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    untrained(tmp_path / "m.safetensors", ("a=b", "caf\u00e9"))
+    words = ("--rename", "cafe\u0301=the\u0301", "--rename", "a=b=c", "--out", str(tmp_path / "n.safetensors"))
+    assert shown(capsys, "info", str(tmp_path / "m.safetensors"), *words)["classes"] == ["c", "th\u00e9"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--rename cow=ox --out n.safetensors", "--rename cow=ox: the model has no class 'cow'"),
+        ("--rename Cat=x --out n.safetensors", "the model has no class 'Cat'; did you mean 'cat'?"),
+        ("--rename cat=dog --out n.safetensors", "--rename cat=dog: another class is named 'dog'; rename that too"),
+        ("--rename cat=Dog --out n.safetensors", "classes 'Dog' and 'dog' differ only in case"),
+        ("--rename cat --out n.safetensors", "--rename cat does not say which class gets which name; write --rename"),
+        ("--rename cat= --out n.safetensors", "--rename cat= does not say which class gets which name"),
+        ("--rename cat=x --rename cat=y --out n.safetensors", "--rename cat=y: class 'cat' gets two names"),
+        ("--rename cat=x", "--rename writes a new model file and leaves MODEL as it is; name the new one with --out"),
+        ("--out n.safetensors", "--out n.safetensors is for --rename OLD=NEW, which is not there"),
+        ("--rename cat=x --out m.safetensors", "--out m.safetensors is there already"),
+        ("--rename cat=x --out n.pth", "what is written there is .safetensors"),
+    ],
+)
+def test_what_cannot_be_renamed_is_one_message(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    untrained(Path("m.safetensors"))
+    assert main(["info", "m.safetensors", *words.split()]) == 2
+    assert message in (told := capsys.readouterr().err) and len(told.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]

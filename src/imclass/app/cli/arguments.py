@@ -203,10 +203,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Info:
-    """What a model file holds."""
+    """What a model file holds. `--rename OLD=NEW --out FILE` writes a copy in which a class has another name."""
 
     model: Positional[Model]
     """a run's directory, a model file, or published weights as NETWORK:WEIGHTS"""
+    rename: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="OLD=NEW", help_behavior_hint="")] = ()
+    """another name for a class; may be repeated"""
+    out: File = None
+    """the model file to write, with the new names"""
     common: OmitArgPrefixes[Common] = Common()
 
 
