@@ -116,7 +116,7 @@ def test_prediction_names_what_reaches_its_threshold(place: Path, capsys: pytest
     assert len({len(one["classes"]) for one in chosen}) > 1 and all(len(one["classes"]) == 3 for one in ranked)
     assert main(["predict", "run", "photos/img/000.png", "photos/img/007.png"]) == 0
     assert "photos/img/007.png" in capsys.readouterr().out
-    answer = imclass.load("run").predict([np.zeros((16, 16, 3), np.uint8)])  # type: ignore[attr-defined]
+    answer = [found.classes for found in imclass.predict(imclass.load("run"), [np.zeros((16, 16, 3), np.uint8)])]
     assert len(answer) == 1
 
 
