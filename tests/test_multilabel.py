@@ -116,8 +116,9 @@ def test_prediction_names_what_reaches_its_threshold(place: Path, capsys: pytest
     assert len({len(one["classes"]) for one in chosen}) > 1 and all(len(one["classes"]) == 3 for one in ranked)
     assert main(["predict", "run", "photos/img/000.png", "photos/img/007.png"]) == 0
     assert "photos/img/007.png" in capsys.readouterr().out
-    answer = [found.classes for found in imclass.predict(imclass.load("run"), [np.zeros((16, 16, 3), np.uint8)])]
-    assert len(answer) == 1
+    every, some = (next(iter(imclass.predict("run", paths[5], top=top))) for top in (3, None))
+    assert [name for name, _ in every.classes] == [c["class"] for c in ranked[5]["classes"]]
+    assert [name for name, _ in some.classes] == [c["class"] for c in chosen[5]["classes"]]
 
 
 def test_thresholds_are_fitted_on_validation_and_saved(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +178,7 @@ def test_weights_of_a_model_of_one_label_are_taken(place: Path, capsys: pytest.C
         ("evaluate run --temperature", "--temperature needs images with one label each, and these may have several"),
         ("evaluate run --plot a.png", "--plot needs images with one label each"),
         ("evaluate run --reliability a.png", "--reliability needs images with one label each"),
+        ("evaluate run --mistakes a.csv", "--mistakes needs images with one label each"),
         ("evaluate run --changed 3", "--changed needs images with one label each"),
         ("train folder --data photos/shapes.csv --objective.kind cross-entropy", "cross-entropy is for other images"),
         ("train mnist-lenet --objective.kind binary-cross-entropy", "binary-cross-entropy is for other images"),

@@ -105,7 +105,7 @@ def test_all_four_work_together(plugins: Path, tmp_path: Path, capsys: pytest.Ca
     assert straight["top1"] > 0.95 and straight["total"] == 64
     assert mirrored["top1"] != straight["top1"]  # the protocol was really used
     assert main(["info", str(out), *own]) == 0
-    assert json.loads(capsys.readouterr().out)["row"] == {"width": 6, "size": 8}
+    assert json.loads(capsys.readouterr().out)["body"]["row"] == {"width": 6, "size": 8}
 
 
 def test_a_protocol_is_saved_and_evaluates_again(

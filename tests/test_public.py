@@ -75,11 +75,11 @@ def test_create_makes_a_classifier_of_several_labels(tmp_path: Path) -> None:
     chances = torch.sigmoid(classifier.classify(images).double())
     for row, found in zip(chances.tolist(), imclass.predict(classifier, images, top=3), strict=True):
         assert dict(found.classes) == pytest.approx(dict(zip("abc", row, strict=True)), rel=1e-6)
-    assert [len(found.classes) for found in imclass.predict(classifier, images)] == (chances >= 0.5).sum(1).tolist()
+    assert [len(p.classes) for p in imclass.predict(classifier, images)] == (chances >= 0.5).sum(1).tolist()
     replace(classifier, thresholds=(0.0, 0.0, 1.0)).save(tmp_path / "m.safetensors")
     again = imclass.load(tmp_path / "m.safetensors")
     assert (again.link, again.thresholds) == ("sigmoid", (0.0, 0.0, 1.0))
-    assert [len(found.classes) for found in imclass.predict(again, images)] == [2, 2]
+    assert [len(p.classes) for p in imclass.predict(again, images)] == [2, 2]
     replace(classifier, thresholds=(0.5,)).save(tmp_path / "m.safetensors")
     with pytest.raises(UserError, match=r"m\.safetensors has 1 thresholds for 3 classes"):
         imclass.load(tmp_path / "m.safetensors")

@@ -64,7 +64,7 @@ def open_whole(data: str, context: Context, cut: Cut) -> LazySplits:
         return LazySplits(tuple(opened), opened.__getitem__)
     close = nearest(data, {name for name, entry in found.entries.items() if not is_for_paths(name, entry)})
     failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
-    wanted = "or a folder with one folder per class; name one with --data"
+    wanted = "or a folder with one folder per class, or a CSV file; name one with --data"
     raise UserError(f"no data set is named {data!r}{close}, {wanted}{failed}")
 
 

@@ -19,6 +19,7 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
 from imclass.data.catalog import folder_not_read, open_splits, sources, spelled, take
 from imclass.data.readable import check_learnable, check_scorable
+from imclass.data.source import LazySplits
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.evaluation.leaks import in_training
 from imclass.models.classifier import networks
@@ -74,9 +75,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     return config, TrainingData(train, held_out, facts, notes)
 
 
-def settle_validation(
-    config: Training, whole: Mapping[str, Dataset], given: Collection[str]
-) -> tuple[Training, tuple[str, ...]]:
+def settle_validation(config: Training, whole: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
     """Return the config with a share for validation that its data can have, and a sentence on what that changes."""
     if not config.validation or VALIDATION not in whole:
         return config, ()
