@@ -35,6 +35,16 @@ KINDS = (
 )  # folders of entries, which may grow without end
 FINDERS = ("core/tables.py", "app/cli/main.py", "__init__.py")  # these import modules by a computed name
 CONTAINERS = ("list", "dict", "set", "defaultdict", "Counter", "OrderedDict", "deque")
+STREAMS = ("stdin", "stdout", "stderr")
+# Files outside of app/cli that write to a standard stream, and why they do it themselves.
+SPEAKERS = {
+    "app/load.py": "the progress of a download, in the middle of opening a model",
+    "app/runs/watchers/expendable.py": "what failed while a run goes on, from Python as well",
+    "app/verbs/predict.py": "predictions as they come",
+    "app/verbs/features.py": "refused files as they come",
+}
+READERS = ("check_files", "check_savable", "write_files", "act")  # read the options of one verb for its `run`
+LONGEST_VERB = 120
 CLASSIFIERS = ("NetworkClassifier", "Ensemble", "Pipeline", "NetworkBacked")  # kinds that only a model file decides
 UNPACK = "evaluation/unpack.py"  # asks which kind a classifier is; everything else uses its contract
 # What to import of a distribution, where that is not its name.
@@ -160,10 +170,44 @@ def written(node: ast.AST) -> set[str]:
 
 
 def no_print(path: str, text: str) -> Iterator[str]:
-    """Only the app speaks to the user."""
+    """Only the command line writes to standard streams, and what streams or warns in between (`SPEAKERS`)."""
+    if path.startswith("app/cli/") or path in SPEAKERS:
+        return
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and last_name(node.func) == "print" and not path.startswith("app/"):
-            yield f"line {node.lineno}: prints below app"
+        if isinstance(node, ast.Call) and last_name(node.func) == "print":
+            yield f"line {node.lineno}: prints outside of app/cli"
+        if isinstance(node, ast.Attribute) and node.attr in STREAMS and last_name(node.value) == "sys":
+            yield f"line {node.lineno}: uses sys.{node.attr} outside of app/cli"
+        if isinstance(node, ast.ImportFrom) and node.module == "sys" and {a.name for a in node.names} & set(STREAMS):
+            yield f"line {node.lineno}: imports a standard stream outside of app/cli"
+
+
+def argument_classes() -> set[str]:
+    """The classes that hold what was typed: those of app/cli/arguments.py, and the order of `train`."""
+    tree = ast.parse((SOURCE / "app" / "cli" / "arguments.py").read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)} | {"Order"}
+
+
+def plain_arguments(path: str, text: str) -> Iterator[str]:
+    """Outside of app/cli only the `run` of a verb, and what it calls in its file first, takes the typed arguments."""
+    if path.startswith("app/cli/") or not path.startswith("app/"):
+        return
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("imclass.app.cli.")
+        for alias in node.names
+    } & argument_classes()
+    for f in functions(text):
+        taken = {ast.unparse(a.annotation) for a in ast.walk(f.args) if isinstance(a, ast.arg) and a.annotation}
+        if taken & imported and not (path.startswith("app/verbs/") and f.name in ("run", *READERS)):
+            yield f"line {f.lineno}: {f.name} takes {', '.join(sorted(taken & imported))}"
+
+
+def short_verbs(path: str, text: str) -> Iterator[str]:
+    """A verb's file only leads from arguments to an answer."""
+    if path.startswith("app/verbs/") and (lines := len(text.splitlines())) >= LONGEST_VERB:
+        yield f"has {lines} lines, and fewer than {LONGEST_VERB} are allowed"
 
 
 def no_assert(path: str, text: str) -> Iterator[str]:
@@ -231,6 +275,8 @@ RULES: dict[str, Rule] = {
     "no star": no_star,
     "no state": no_state,
     "no print": no_print,
+    "plain arguments": plain_arguments,
+    "short verbs": short_verbs,
     "no assert": no_assert,
     "docstrings": docstrings,
     "annotations": annotations,
@@ -353,6 +399,12 @@ PLANTED = [
     ("no state", "core/a.py", "SEEN = {1}\ndef f():\n    def g():\n        del SEEN[0]"),
     ("no state", "core/a.py", "SEEN = [1]\ndef f():\n    SEEN[0] += 1"),
     ("no print", "training/a.py", "def f():\n    print('loss')"),
+    ("no print", "app/report/a.py", "print('page')"),
+    ("no print", "app/runs/a.py", "import sys\nsys.stderr.write('x')"),
+    ("no print", "evaluation/a.py", "from sys import stdout\nstdout.write('x')"),
+    ("plain arguments", "app/verbs/a.py", "from imclass.app.cli.arguments import Evaluate\ndef f(a: Evaluate): ..."),
+    ("plain arguments", "app/acts/a.py", "from imclass.app.cli.options import Order\ndef run(a: Order): ..."),
+    ("short verbs", "app/verbs/a.py", "x = 1\n" * 120),
     ("no assert", "core/a.py", "def f(x):\n    assert x > 0"),
     ("docstrings", "core/a.py", "x = 1"),
     ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    return 1"),
@@ -383,7 +435,13 @@ ALLOWED = [
     ("no star", "core/a.py", "from os import path"),
     ("no state", "core/a.py", "NETS = {}\nNETS['a'] = 1\ndef f(k, NETS):\n    NETS[k] = 1"),
     ("no state", "core/a.py", "NAMES = [1]\ndef f():\n    n = list(NAMES)\n    n.append(2)\n    x.NAMES[0] = 1"),
-    ("no print", "app/cli/main.py", "print('loss')"),
+    ("no print", "app/cli/main.py", "import sys\nprint('loss', file=sys.stderr)"),
+    ("no print", "app/runs/a.py", "import sys\nsys.exit(x.print_out)"),
+    ("plain arguments", "app/verbs/a.py", "from imclass.app.cli.arguments import Evaluate\ndef run(a: Evaluate): ..."),
+    ("plain arguments", "app/cli/a.py", "from imclass.app.cli.arguments import Evaluate\ndef f(a: Evaluate): ..."),
+    ("plain arguments", "app/text/a.py", "from imclass.app.cli.arguments import DONE\ndef f(a: Evaluate): ..."),
+    ("short verbs", "app/verbs/a.py", "x = 1\n" * 119),
+    ("short verbs", "app/acts/a.py", "x = 1\n" * 120),
     ("no assert", "core/a.py", "def f(x):\n    if x <= 0:\n        raise ValueError('assert x > 0')"),
     ("docstrings", "core/a.py", "'''A module.'''\ndef f():\n    '''A function.'''\ndef _g(): ..."),
     ("annotations", "core/a.py", "class A:\n    def f(self, a: int = 1, *b: int, **c: int) -> None: ..."),
@@ -422,6 +480,13 @@ def test_a_folder_of_entries_may_grow(tmp_path: Path) -> None:
     for i in range(LARGEST_FOLDER + 1):
         plant(tmp_path / "models" / "nets" / f"a{i}.py", "")
     assert crowded(tmp_path) == []
+
+
+def test_every_exception_is_one() -> None:
+    """A file that has come to print no more is no exception."""
+    for path in SPEAKERS:
+        text = (SOURCE / path).read_text()
+        assert list(no_print("elsewhere.py", text)), path
 
 
 def test_each_rule_has_been_seen_to_fail() -> None:

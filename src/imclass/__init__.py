@@ -13,10 +13,13 @@ from typing import Any
 EVENTS = ("EpochEnd", "EpochStart", "Evaluated", "NonFinite", "Saved", "StepEnd")
 HOMES: Mapping[str, str] = MappingProxyType(
     {
+        "compare": "imclass.app.api",
         "configure": "imclass.app.api",
         "create": "imclass.app.api",
+        "evaluate": "imclass.app.api",
         "load": "imclass.app.api",
         "predict": "imclass.app.api",
+        "report": "imclass.app.api",
         "train": "imclass.app.api",
         "BadImage": "imclass.core.errors",
         "Interrupted": "imclass.core.errors",

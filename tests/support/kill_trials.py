@@ -7,6 +7,7 @@ prints one JSON object: the digest of the uninterrupted run, of another seed's r
 A program of its own, so that the children fork from a process in which torch has not computed anything yet.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -66,10 +67,19 @@ def start(configured: Training, out: Path, how: Execution) -> int:
 
 
 def finish(configured: Training, out: Path, how: Execution) -> str:
-    """Train to the end in a child; the digest of the model."""
+    """Train to the end in a child; the digests of the model, and of all scores and pictures."""
     _, status = os.waitpid(start(configured, out, how), 0)
     assert status == 0, status
-    return tensors_digest(read_model(out / "model.safetensors")[0])
+    return f"{tensors_digest(read_model(out / 'model.safetensors')[0])} {keepsakes(out)}"
+
+
+def keepsakes(out: Path) -> str:
+    """The SHA-256 over names and bytes of the scores and pictures of a run."""
+    total, kept = hashlib.sha256(), [*out.rglob("scores/*"), *out.glob("pictures/*")]
+    assert len(kept) > 2, kept
+    for path in sorted(kept):
+        total.update(f"{path.relative_to(out)}\0".encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 def killed(configured: Training, out: Path, how: Execution, steps: int, generator: random.Random) -> bool:

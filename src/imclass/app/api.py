@@ -6,20 +6,27 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imclass.app import load as models
+from imclass.app.evaluation import result as results
+from imclass.app.evaluation.comparison import Contrast, check_comparison
+from imclass.app.evaluation.request import Evaluable, open_request
+from imclass.app.evaluation.result import Result
+from imclass.app.report import write as pages
 from imclass.app.runs import configure as configurations
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single
 from imclass.core.config import Execution, Model, Training
-from imclass.core.contracts import Classifier
+from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
 from imclass.evaluation.ensemble import Member
+from imclass.evaluation.leaks import Trained
+from imclass.evaluation.request import Progress, Quiet, Weights
 from imclass.evaluation.score import protocols
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
@@ -134,6 +141,99 @@ def predict(
     member = Member(model, known)
     member.check()
     return predictions(member, named(images), top, batch, workers, context.most_pixels)
+
+
+def evaluate(
+    models: Evaluable | Sequence[Evaluable],
+    data: Location | Dataset | None = None,
+    *,
+    split: str | None = None,
+    trained: Trained = "leave-out",
+    protocol: str | ViewProtocol | Sequence[str | ViewProtocol] | None = None,
+    scales: str | Sequence[int] | None = None,
+    weights: Weights = "mean",
+    temperature: bool = False,
+    thresholds: Literal["model", "fit"] = "model",
+    classes: Mapping[str, str] | None = None,
+    batch: int = 256,
+    workers: int = 0,
+    strict: bool = False,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+    uses: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Result:
+    """Score one model or several on the images of a split; return a row for each model and protocol, and fused rows.
+
+    A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
+    set's name, a folder, or a `Dataset` of N images; by default what the models were trained from, of which they are
+    judged by the part that none of them has seen. Images that a model was `trained` on, wherever they lie, are left out
+    and counted, unless it is "include". `protocol` says how an image is shown: "center,flip" is two rows
+    from one pass. `classes` maps the data's class names to the models'. `progress` is told what is going on.
+    `uses` names methods of the result, such as "plot": those that the images' labels do not allow are refused before
+    an image is scored. The result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
+    """
+    context, watcher = open_context(store, plugins, max_megapixels), progress or Quiet()
+    data = os.path.expanduser(data) if isinstance(data, str | Path) else data
+    how: dict[str, Any] = {"split": split, "trained": trained, "weights": weights, "temperature": temperature}
+    how |= {"thresholds": thresholds, "mapping": classes, "batch": batch, "workers": workers}
+    how |= {"strict": strict, "precision": precision, "device": str(device)}
+    request = open_request(models, data, protocol, scales, context, watcher, uses, **how)
+    return results.perform(request, context, watcher)
+
+
+def compare(
+    a: Evaluable,
+    b: Evaluable,
+    data: Location | Dataset | None = None,
+    *,
+    list: int = 10,
+    protocol: str | ViewProtocol | None = None,
+    **options: Any,
+) -> Contrast:
+    """Return whether B is better than A on the images that both have scored, or whether it could be chance.
+
+    `list` is how many images that the two see differently are named. The options are those of `evaluate`.
+    """
+    check_comparison(protocol, list)
+    return evaluate((a, b), data, protocol=protocol, weights="none", uses=("compare",), **options).compare(list)
+
+
+def report(
+    model: Location,
+    data: Location | None = None,
+    out: Location | None = None,
+    *,
+    split: str | None = None,
+    protocol: str | None = None,
+    batch: int = 256,
+    workers: int = 0,
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write one page on a run or on any other model, an HTML file that needs nothing else; return its path.
+
+    The page of a run is made of its folder alone, as RUN/report.html or at `out`. With `data`, `split` or `protocol`,
+    and for any other model, the model is evaluated into the folder `out` first, by default reports/MODEL.
+    """
+    return pages.report(
+        os.path.expanduser(model),
+        os.path.expanduser(data) if data is not None else None,
+        Path(out).expanduser() if out is not None else None,
+        open_context(store, plugins, max_megapixels),
+        progress or Quiet(),
+        protocol,
+        split=split,
+        batch=batch,
+        workers=workers,
+        device=str(device),
+    )
 
 
 def written(choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader, header_of, read_model
+from imclass.core.model_file import TRAINED_ON, ModelHeader, header_of, read_model
 from imclass.core.runtime import Arithmetic, device_of
 from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
@@ -54,14 +54,19 @@ def load(
 
     Its networks are evaluated in this arithmetic, on this device. `note` gets what the user should know.
     """
+    packed = read_packed(model, context)
+    note(packed.notes)
+    return packed.unpack(context, computing(arithmetic, device))
+
+
+def computing(arithmetic: Arithmetic, device: str) -> unpack.Setup:
+    """Return what lets networks compute in this arithmetic, on this device."""
     place = device_of(device)
 
     def setup(classifier: NetworkClassifier) -> NetworkClassifier:
         return replace(classifier, engine=eager(classifier.network.to(place), arithmetic))
 
-    packed = read_packed(model, context)
-    note(packed.notes)
-    return packed.unpack(context, setup)
+    return setup
 
 
 def load_network(
@@ -91,6 +96,17 @@ def read_packed(model: str | Path, context: Context) -> Packed:
             weights = f"these are the weights of step {newest.record['at']['step']:,}"
             return replace(in_checkpoint(newest), notes=(*problems, f"{path} is not finished: {weights}"))
     return Packed(model_file(path), *read_model(model_file(path)))
+
+
+def count_parameters(classifier: Classifier) -> int:
+    """Return how many numbers a classifier has learned: its networks' parameters, and arrays outside of networks."""
+    networks = classifier.networks()
+    found = sum(p.numel() for each in networks.values() for p in each.network.parameters())
+    if "" in networks:
+        return found
+    inside = (*(f"{name}." for name in networks),)
+    others = {name: t for name, t in classifier.pack()[0].items() if not name.startswith(inside)}
+    return found + sum(t.numel() for name, t in others.items() if name.rpartition(".")[2] != TRAINED_ON)
 
 
 def is_checkpoint(path: Path) -> bool:

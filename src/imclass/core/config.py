@@ -256,6 +256,7 @@ class Execution:
     keep: Annotated[int, AtLeast(2, "one is the fallback of the other")] = 2  # checkpoints kept
     keep_checkpoints: bool = False  # when the run is finished; else they are removed then
     strict: bool = False  # a refused image is an error
+    pictures: bool = True  # keep those that the report shows: the worst mistakes, and an image
     plugins_changed: bool = False  # go on though a plugin that defines what the run uses has changed
 
     def __post_init__(self) -> None:

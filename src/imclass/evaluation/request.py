@@ -1,34 +1,56 @@
 """A request to score classifiers: a row for each model and protocol, from one pass over the images; rows of fusions."""
 # Tested in tests/app/verbs/test_evaluate.py
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
-from imclass.core.errors import UserError
+from imclass.core.errors import UserError, need
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.core.targets import Targets, labels_of, marks_of
+from imclass.evaluation.blends import Blend, Way, calibrated, weights_of
 from imclass.evaluation.ensemble import Ensemble, Member
-from imclass.evaluation.fusion import fit_weights, fuse
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
 from imclass.evaluation.leaks import Sifted, Trained, is_published, sift
 from imclass.evaluation.measures.by_targets import evaluation_of
-from imclass.evaluation.measures.calibration import fit_temperature
-from imclass.evaluation.papers.render import net_of
-from imclass.evaluation.papers.table import Net, Tested
-from imclass.evaluation.results import Facts, Row, check_images, names_of
-from imclass.evaluation.score import Report, evaluate_each, protocols
+from imclass.evaluation.results import Facts, Row, names_of
+from imclass.evaluation.score import evaluate_each, protocols
 from imclass.models.thresholds import fit_thresholds
 from imclass.models.views.scales import with_scales
 from imclass.store.context import Context
 
-AS_TRAINED = "as trained"  # where no protocol is named
 FIT = "--thresholds fit"
+AS_TRAINED = "as trained"  # where no protocol is named
+ONE_ROW = "{} is of one row; name one --protocol, and one model or --weights mean or fit"
+
+Weights: TypeAlias = Literal["mean", "fit", "none"]
 
 
-Progress: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # of a split's name
+@runtime_checkable
+class Progress(Protocol):
+    """Anything that watches an evaluation."""
+
+    def note(self, text: str) -> None:
+        """Take a sentence that the user should know."""
+
+    def begin(self, what: str) -> None:
+        """Take what is about to be scored: which images, and how they are shown."""
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Take how many images of a split are done."""
+
+
+class Quiet:
+    """Progress that nobody sees."""
+
+    def note(self, text: str) -> None: ...
+
+    def begin(self, what: str) -> None: ...
+
+    def count(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,23 +58,27 @@ class Request:
     """What is to be scored and fused; `order` has the names of `models` and `saved` as the user gave them.
 
     `protocols` are by name, {"": None} for each model's own preprocess. Without `data` it is what the models were
-    trained from, without `split` what was held out of that. With `temperature` the last row is calibrated.
+    trained from, without `split` what was held out of that; a `Dataset` is one split. With `temperature` the last row
+    is calibrated.
     """
 
     models: Mapping[str, Classifier]
     saved: tuple[Row, ...]
     order: tuple[str, ...]
     protocols: Mapping[str, ViewProtocol | None]
-    data: str | None = None
+    data: str | Dataset | None = None
     split: str | None = None
-    weights: Literal["mean", "fit", "none"] = "mean"
+    weights: str = "mean"  # or fit, or none
     temperature: bool = False
-    thresholds: Literal["model", "fit"] = "model"
+    thresholds: str = "model"  # or fit
     of_one_label: Mapping[str, str] = field(default_factory=dict)  # what needs one label an image: what else to do
     mapping: Mapping[str, str] | None = None  # the data's class names to the models'
     batch: int = 256
     workers: int = 0
     strict: bool = False
+    precision: str = "fp32"
+    device: str = "cpu"  # where the networks are
+    files: Mapping[str, Path] = field(default_factory=dict)  # that models were read from, by name
     trained: Trained = "leave-out"  # images that a model was trained on
 
     @property
@@ -62,46 +88,81 @@ class Request:
         options[FIT] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
 
-
-@dataclass(frozen=True)
-class Way:
-    """A model under a protocol, "" where it is looked at as in training: what a row is made of."""
-
-    model: str
-    protocol: str
-    member: Member
-
     @property
-    def tested(self) -> Tested:
-        """What a paper's table would call it."""
-        return Tested(tuple(nets_of(self.member)), self.protocol, self.model)
+    def several(self) -> bool:
+        """Whether more than one row is last, so that none of them is the result."""
+        return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
+
+    def check(self) -> None:
+        """Raise `UserError` for what cannot be together, before any model is loaded or image scored."""
+        need(self.batch >= 1, "batch", self.batch, "at least 1")
+        need(self.workers >= 0, "workers", self.workers, "0 or more threads")
+        need(self.weights in ("mean", "fit", "none"), "weights", repr(self.weights), "mean, fit or none")
+        need(self.thresholds in ("model", "fit"), "thresholds", repr(self.thresholds), "model or fit")
+        need(self.precision in ("fp32", "bf16"), "precision", repr(self.precision), "fp32 or bf16")
+        if self.several and self.temperature:
+            raise UserError(ONE_ROW.format("--temperature"))
+        if isinstance(self.data, Dataset):
+            self.check_dataset(self.data)
+        if self.saved:
+            self.check_saved(self.saved[0].name)
+
+    def check_dataset(self, data: Dataset) -> None:
+        """Raise `UserError` for what cannot be done with one split that is given as it is."""
+        if self.split not in (None, data.split):
+            raise UserError(f"the data is the split {data.split!r}; leave out split, or give the other split as data")
+        if self.fitting:
+            raise UserError(f"{self.fitting} fits to a validation split; give data as a name or a folder that has one")
+
+    def check_saved(self, first: str) -> None:
+        """Raise `UserError` for what saved scores cannot give."""
+        if self.fitting:
+            raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
+        if len(self.protocols) > 1:
+            raise UserError(f"{first} was scored under one protocol; name one --protocol for models and saved scores")
+        models = len(self.order) > len(self.saved)
+        if not models and (any(self.protocols) or self.data is not None or self.split):
+            raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
+
+    def check_savable(self) -> None:
+        """Raise `UserError` where the last row is not of models that a file can hold."""
+        if self.precision != "fp32":
+            raise UserError("--save keeps float32 weights; go without --precision bf16")
+        if self.several:
+            raise UserError(ONE_ROW.format("--save"))
+        if self.saved:
+            raise UserError(f"{self.saved[0].name} holds scores and no model, so it cannot be part of --save")
 
 
-def nets_of(member: Member) -> list[Net]:
-    """The networks of a member, each with its S and Q."""
-    shown = member.protocols()
-    return [net_of(network, shown.get(name)) for name, network in member.networks().items()]
+def select_protocols(
+    protocol: str | ViewProtocol | Sequence[str | ViewProtocol] | None,
+    scales: str | Sequence[int] | None,
+    context: Context | None = None,
+) -> dict[str, ViewProtocol | None]:
+    """Return protocols by name, {"": None} where none is given; "center,flip" and "256,384" name several.
 
-
-def looks(names: str | None, scales: str | None, context: Context | None = None) -> dict[str, ViewProtocol | None]:
-    """Return the protocols of "center,flip" by name, at the scales of "256,384"; raise `UserError` for unknown ones."""
-    if names is None:
+    Raise `UserError` for unknown ones, and for scales of a protocol that has none.
+    """
+    if protocol is None:
         if scales is not None:
             raise UserError("--scales needs a --protocol that takes scales, such as dense or vgg-multicrop")
         return {"": None}
-    found, each = protocols(context), names.split(",")
-    if len(set(each)) < len(each):
-        raise UserError(f"--protocol {names} names one twice; name each once")
-    chosen: dict[str, ViewProtocol | None] = {name: found[name] for name in each}
+    found = protocols(context)
+    several = [protocol] if isinstance(protocol, str) or not isinstance(protocol, Sequence) else protocol
+    each = [one for item in several for one in (item.split(",") if isinstance(item, str) else [item])]
+    chosen = [found[one] if isinstance(one, str) else one for one in each]
+    names = [one.name for one in chosen]
+    if len(set(names)) < len(names):
+        raise UserError(f"--protocol {','.join(names)} names one twice; name each once")
     if scales is not None:
-        chosen = {name: with_scales(found[name], sides(scales)) for name in each}
-    return chosen
+        chosen = [with_scales(one, sides(scales)) for one in chosen]
+    return dict(zip(names, chosen, strict=True))
 
 
-def sides(scales: str) -> tuple[int, ...]:
-    """The numbers in "256,384,512"; anything else is a `UserError`."""
-    words = scales.split(",")
-    if not all(word.isdecimal() for word in words):
+def sides(scales: Any) -> tuple[int, ...]:
+    """Return the numbers in "256,384,512", or in a list; raise `UserError` for anything else."""
+    words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
+    if not words or not all(word.isdecimal() for word in words):
         raise UserError(f"--scales is {scales!r}; it must be whole numbers of pixels with commas between: 256,384,512")
     return tuple(int(word) for word in words)
 
@@ -142,12 +203,11 @@ def scored(
 ) -> list[Row]:
     """Return a row for each way, in one pass over the images; in processes other than the first, none."""
     dataset = images.dataset
-    with progress(dataset.split) as report:
-        members = [way.member for way in ways]
-        shown = report if everyone.rank == 0 else None
-        found = evaluate_each(
-            members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
-        )
+    members = [way.member for way in ways]
+    shown = partial(progress.count, dataset.split) if everyone.rank == 0 else None
+    found = evaluate_each(
+        members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
+    )
     several = len({way.protocol for way in ways}) > 1
     names = names_of(dataset, found[0]) if found else ()
     rows = []
@@ -159,48 +219,19 @@ def scored(
 
 
 @dataclass(frozen=True)
-class Blend:
-    """Which rows are fused, with which weights and temperature; `name` is of the row that comes of it."""
-
-    name: str
-    places: tuple[int, ...]
-    weights: tuple[float, ...]
-    temperature: float = 1.0
-
-    def of(self, rows: Sequence[Row]) -> Row:
-        """The fused row."""
-        chosen = [rows[i] for i in self.places]
-        check_images(chosen)
-        evaluation = fuse([row.evaluation for row in chosen], self.weights, self.temperature)
-        facts = [row.facts for row in chosen]
-        protocols = {f.tested.protocol for f in facts}
-        fused = replace(
-            facts[0],
-            models=tuple(name for f in facts for name in f.models),
-            tested=Tested(
-                tuple(net for f in facts for net in f.tested.nets),
-                protocols.pop() if len(protocols) == 1 else "",
-                self.name,
-            ),
-            weights=self.weights,
-            temperature=self.temperature,
-        )
-        return Row(self.name, evaluation, chosen[0].images, fused)
-
-    def ensemble(self, ways: Sequence[Way]) -> Ensemble:
-        """The classifier that would have given these scores."""
-        members = zip((ways[i].member for i in self.places), self.weights, strict=True)
-        return Ensemble(tuple(Member(m.classifier, m.protocol, weight) for m, weight in members), self.temperature)
-
-
-@dataclass(frozen=True)
-class Scored:
+class Scoring:
     """Every row, those of single models first; what was fused, and from which ways of looking."""
 
-    rows: list[Row]
-    blends: list[Blend]
-    ways: list[Way]
+    rows: tuple[Row, ...]
+    blends: tuple[Blend, ...]
+    ways: tuple[Way, ...]
     dataset: Dataset | None = None  # that was scored; None where all scores were saved before
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The classifier that gives the scores of the last row."""
+        blend = self.blends[-1] if self.blends else Blend("", (len(self.rows) - 1,), (1.0,))
+        return blend.ensemble(self.ways)
 
 
 def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list[Blend]:
@@ -220,28 +251,17 @@ def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list
     return found
 
 
-def weights_of(trials: Sequence[Row], n: int) -> tuple[float, ...]:
-    """Weights fitted on the rows of the validation split, or the same for each."""
-    return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
-
-
-def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
-    """The same with the temperature that is best on the validation split."""
-    trial = blend.of(trials).evaluation
-    temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
-    return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)
-
-
-def score(request: Request, context: Context, announce: Callable[[str], None], progress: Progress) -> Scored | None:
-    """Return every row in the first process, `None` in the others; `announce` is told what is about to be scored."""
+def score(request: Request, context: Context, progress: Progress) -> Scoring:
+    """Return every row in the first process, and none in the others that torchrun started."""
     keep_memory()
     ways, rows, trials = ways_of(request), list[Row](), list[Row]()
     with processes() as everyone:
         if ways:
-            chosen = split_for(request.models, request.data, request.split, context)
+            chosen = judged_by(request, context)
             check_targets(request, chosen.dataset.targets)
             if everyone.rank == 0:
-                announce(f"{chosen.said}, protocol {','.join(filter(None, request.protocols)) or AS_TRAINED}")
+                protocol = ",".join(filter(None, request.protocols)) or AS_TRAINED
+                progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
             images = sifted(chosen, request)  # their files are hashed, which takes less than decoding them will
             if asked := request.fitting:
                 fitted = validation_for(chosen, asked, context)
@@ -249,7 +269,7 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
                 trials = scored(ways, fitted, unseen, request, everyone, progress)
             rows = scored(ways, chosen, images, request, everyone, progress)
     if everyone.rank:
-        return None
+        return Scoring((), (), tuple(ways))
     for row in request.saved:
         check_targets(request, row.evaluation.targets)
     if request.saved:  # as they were named; each model then has one row
@@ -259,7 +279,16 @@ def score(request: Request, context: Context, announce: Callable[[str], None], p
     if request.thresholds == "fit":
         trials = [*trials, *(blend.of(trials) for blend in fused)]
         rows = [with_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
-    return Scored(rows, fused, ways, images.dataset if ways else None)
+    return Scoring(tuple(rows), tuple(fused), tuple(ways), images.dataset if ways else None)
+
+
+def judged_by(request: Request, context: Context) -> Chosen:
+    """Return the images that the models are judged by."""
+    data = request.data
+    if isinstance(data, Dataset):
+        name = data.origin.name or data.origin.path
+        return Chosen(data, f"split {data.split} of {name}", name)
+    return split_for(request.models, data, request.split, context)
 
 
 def with_thresholds(row: Row, trial: Row) -> Row:

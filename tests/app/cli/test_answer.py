@@ -1,13 +1,41 @@
-"""What verbs answer with: a record or a text, and the exit code."""
+"""What verbs answer with: a record or a text, notes, work that waits, and the exit code."""
+
+import io
+import sys
 
 import pytest
 
-from imclass.app.cli.answer import Told, tell
-from imclass.app.cli.arguments import Common
+from imclass.app.cli.answer import Answer, give
 
 
-def test_refused_images_decide_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tell(None, Common()) == 0 and capsys.readouterr().out == ""
-    assert tell(Told({"a": 1}, "one", False), Common()) == 0 and capsys.readouterr().out == "one\n"
-    assert tell(Told({"a": 1}, "one", True), Common(json=True)) == 1
-    assert capsys.readouterr().out == '{\n  "a": 1\n}\n'
+def test_an_answer_is_a_record_or_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = Answer({"a": 1}, "one", 1, ("look\nhere",))
+    assert give(answer, as_json=False) == 1
+    assert capsys.readouterr() == ("one\n", "look\\nhere\n")
+    assert give(answer, as_json=True) == 1
+    assert capsys.readouterr() == ('{\n  "a": 1\n}\n', "look\\nhere\n")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_verb_that_printed_as_it_went_has_nothing_to_add(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert give(Answer(), as_json) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+class Gone(io.StringIO):
+    """Standard output whose reader has left."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_work_waits_until_the_answer_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[str] = []
+    give(Answer(text="one", last=lambda: printed.append(capsys.readouterr().out)), as_json=False)
+    assert printed == ["one\n"]
+    monkeypatch.setattr(sys, "stdout", Gone())
+    with pytest.raises(BrokenPipeError):
+        give(Answer(text="one", last=lambda: printed.append("two")), as_json=False)
+    assert printed == ["one\n", "two"]  # though nobody reads the answer

@@ -46,6 +46,7 @@ OTHERS = {
     "max-megapixels": "60.5",
     "keep-checkpoints": "--keep-checkpoints",
     "strict": "--strict",
+    "pictures": "--no-pictures",
     "plugins-changed": "--plugins-changed",
     "model.network": "lenet-5-32 --preprocess.size 32",
     "model.mean": "0.5",
@@ -152,7 +153,8 @@ def test_an_option_sets_its_field_and_no_other(
     changed = {key for key in before if before[key] != after[key]}
     assert name in changed or value.split()[0] == before[name]
     assert changed <= {name, *(w.removeprefix("--") for w in words), *companions(name)}
-    assert shown(after[name]) == (["True"] if value.startswith("--") else value.split(" --")[0].split())
+    flag = [str(not value.startswith("--no-"))]
+    assert shown(after[name]) == (flag if value.startswith("--") else value.split(" --")[0].split())
 
 
 def companions(name: str) -> set[str]:
@@ -333,7 +335,7 @@ def test_a_number_that_no_network_takes_is_named(capsys: pytest.CaptureFixture[s
 def test_what_is_read_is_what_the_recipe_says() -> None:
     order = read_train(["mnist-lenet", "--out", "here"])
     config = configure("mnist-lenet")
-    assert order.own.out == Path("here")
+    assert order.arguments.out == Path("here")
     assert order.training.stages == config.stages and order.training.preprocess == config.preprocess
 
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageColor
 from torch import nn
 
+import imclass
 from imclass.app.cli.main import main
 from imclass.app.draw.canvas import HIT, MISTAKE
 from imclass.app.draw.curves import SPLITS, panels
@@ -28,14 +29,19 @@ from imclass.app.report import page as report_page
 from imclass.app.report.markup import Html, element, escaped, picture
 from imclass.app.report.write import write_report
 from imclass.app.runs.directory import Run
+from imclass.app.runs.watchers.pictures import seen
 from imclass.app.verbs.predict import as_csv
 from imclass.core.contracts import Refused
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts, Provenance, read_model
 from imclass.core.targets import OneOf
 from imclass.core.text import printable
+from imclass.data import catalog
+from imclass.data.images import decode as decoding
 from imclass.data.images.decode import decode
+from imclass.evaluation import score
 from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.models.classifier import NetworkClassifier, load
 from imclass.models.network import Network
 from imclass.serving.predict import Prediction
@@ -56,7 +62,8 @@ ATTRIBUTES = (
     PLACES | META | {"id", "class", "style", "scope", "title", "tabindex", "src", "href", "alt", "role", "aria-label"}
 )
 SECTIONS = ["curves", "confusion", "classes", "mistakes", "inside", "data", "time", "configuration", "environment"]
-EVALUATED = {"confusion", "classes", "mistakes"}  # sections that need the data
+EVALUATED = {"confusion", "classes", "mistakes"}  # sections that need scores
+OF_A_RUN = {"curves", "time", "configuration"}
 
 
 def dangers(page: Node) -> list[str]:
@@ -102,10 +109,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, beside its data."""
+    """A copy of it, next to its data."""
     shutil.copytree(home, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return Path("run")
+
+
+@pytest.fixture
+def alone(run: Path) -> Path:
+    """A copy without its data."""
+    shutil.rmtree("pets")
+    return run
 
 
 @pytest.fixture
@@ -119,7 +133,7 @@ def evaluation(home: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
 
 
 def material(run: Path) -> report_facts.Material:
-    return report_facts.gather(Run(run), open_context())
+    return report_facts.gather_run(Run(run), open_context())
 
 
 # One page
@@ -248,7 +262,7 @@ def test_the_gallery_shows_the_surest_mistakes_as_the_network_saw_them(run: Path
     assert len(figures) == min(24, len(expected)) > 0
     for figure, (probability, true, predicted) in zip(figures, expected, strict=False):
         told = [p.text for p in figure.all("p")]
-        assert told[:2] == [f"{predicted} {100 * probability:.1f} %", f"is {true}"]
+        assert told[0] == f"{predicted} {100 * probability:.1f} %" and told[1].startswith(f"is {true} ")
         assert Path(told[2]).parts[0] == true
         seen = classifier.preprocess(decode(Path("pets", told[2])))
         assert (pixels_of(figure.one("img")) == seen[:, :, 0]).all()
@@ -293,38 +307,118 @@ class Flat(Network):
 
 def test_a_network_without_a_convolution_has_no_such_section(run: Path) -> None:
     flat = NetworkClassifier("flat", {}, Flat(), ("cat", "dog"), SQUASH)
-    assert report_facts.look_inside(flat, None, None) is None
+    assert report_facts.look_inside(flat) is None
     assert report_page.first_layer(replace(material(run), inside=None)) == ""
 
 
 # Saying what is not so
 
 
-def test_data_that_is_gone_is_said_and_the_rest_is_told(run: Path, evaluation: dict[str, Any]) -> None:
+def test_a_run_without_its_data_has_the_same_page(run: Path) -> None:
+    before = (run / "report.html").read_bytes()  # which training wrote
     shutil.rmtree("pets")
+    reported(run)
+    assert (run / "report.html").read_bytes() == before
+
+
+def test_a_report_opens_no_data_and_scores_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the folder is enough")
+
+    for module, name in ((catalog, "open_split"), (score, "evaluate_each"), (decoding, "decode")):
+        monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(NetworkClassifier, "classify", refuse)
+    reported(run)
+    with pytest.raises(AssertionError):  # the twin: an evaluation comes there
+        imclass.evaluate(run)
+
+
+def test_a_moved_run_has_the_same_page_but_for_its_name(alone: Path) -> None:
+    first = reported(alone)
+    alone.rename("elsewhere")
+    second = reported(Path("elsewhere"))
+    assert second.text == first.text.replace("Run run,", "Run elsewhere,")
+
+
+def test_scores_that_are_gone_or_damaged_are_said(run: Path, evaluation: dict[str, Any]) -> None:
+    for damage in (b"PK", None):
+        path = run / "scores" / "test.npz"
+        path.write_bytes(damage) if damage else path.unlink()
+        page = reported(run)
+        assert {s.attributes["id"] for s in page.all("section")} == set(SECTIONS) - EVALUATED
+        assert "scores/test.npz is missing or damaged" in page.one("header").text
+        assert page.one("header").one("strong").text == f"{100 * evaluation['top1']:.2f} %"
+        assert dangers(page) == []
+
+
+def test_without_pictures_mistakes_are_named(run: Path) -> None:
+    shutil.rmtree(run / "pictures")
     page = reported(run)
-    assert {s.attributes["id"] for s in page.all("section")} == set(SECTIONS) - EVALUATED
-    header = page.one("header")
-    assert (
-        "could not be evaluated when this report was written" in header.text
-        and "no data set is named 'pets'" in header.text
-    )
-    assert header.one("strong").text == f"{100 * evaluation['top1']:.2f} %"
+    figures = page.one("section", id="mistakes").all("figure")
+    assert figures and not any(figure.all("img") for figure in figures)
+    assert [img.attributes["alt"] for img in page.one("section", id="inside").all("img")] == [
+        "filters of the first convolution"
+    ]
+
+
+def test_a_damaged_picture_is_left_out(run: Path) -> None:
+    (run / "pictures" / "01.png").write_bytes(b"no picture")
+    page = reported(run)
+    assert [len(figure.all("img")) for figure in page.one("section", id="mistakes").all("figure")].count(0) >= 1
     assert dangers(page) == []
 
 
-def test_data_with_other_classes_is_data_that_is_gone(run: Path) -> None:
-    Path("pets/hen").rename("pets/owl")
-    assert "do not name the same classes" in reported(run).one("header").text
+# Any model
 
 
-def test_data_that_has_changed_is_said(run: Path) -> None:
-    assert not reported(run).one("header").all("p", **{"class": "note"})
-    shutil.rmtree("pets/cat")
-    tree(Path("pets"), per_class=30, classes=("cat",))
-    note = reported(run).one("header").one("p", **{"class": "note"}).text
-    assert "may hold images that were learned from" in note and "not the numbers of when training ended" in note
-    assert "of 12 images" in note
+def test_any_model_is_evaluated_into_a_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(run / "model.safetensors", "lone.safetensors")
+    assert main(["evaluate", "lone.safetensors", "--data", "pets", "--split", "all", "--json"]) in (0, 1)
+    known = json.loads(capsys.readouterr().out)
+    words = ["lone.safetensors", "--data", "pets", "--split", "all"]
+    assert main(["report", *words]) == 0
+    folder = Path("reports/lone.safetensors")
+    assert capsys.readouterr().out == f"{folder}/report.html\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["pictures", "report.html", "scores"]
+    page = read((folder / "report.html").read_text("utf-8"))
+    assert [s.attributes["id"] for s in page.all("section")] == [s for s in SECTIONS if s not in OF_A_RUN]
+    assert page.one("header").one("strong").text == f"{100 * known['top1']:.2f} %"
+    assert "Model lone.safetensors" in page.one("header").text and "Scored: split all of pets" in page.text
+    assert page.one("section", id="mistakes").all("img") and len(page.one("section", id="inside").all("img")) == 3
+    assert dangers(page) == []
+    assert main(["report", *words]) == 0  # its own folder may be written again
+    assert main(["evaluate", str(folder / "scores/all.npz"), "--json"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out.partition("\n")[2])["top1"] == known["top1"]
+
+
+def test_a_run_on_other_data_is_evaluated_too(run: Path) -> None:
+    tree(Path("more"), classes=("cat", "dog", "hen"), per_class=3, side=14)
+    assert imclass.report(run, "more", "out") == Path("out/report.html")
+    page = read(Path("out/report.html").read_text("utf-8"))
+    assert "Scored: all images of more, protocol as trained." in page.one("header").text
+    assert "9 of 9 evaluated" in page.one("header").text
+    assert page.one("h1").text == "lenet-5 on more"
+
+
+def test_an_ensemble_has_a_report_without_a_first_layer(run: Path) -> None:
+    shutil.copy(run / "model.safetensors", "other.safetensors")
+    imclass.evaluate(["run", "other.safetensors"], "pets", split="test").save_model("both.safetensors")
+    page = read(imclass.report("both.safetensors", "pets", "both").read_text("utf-8"))
+    assert [s.attributes["id"] for s in page.all("section")] == [
+        s for s in SECTIONS if s not in {*OF_A_RUN, "inside"}
+    ]  # fmt: skip
+    assert page.one("section", id="mistakes").all("img")
+
+
+def test_a_folder_of_other_files_gets_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for out, said in (("pets", "holds other files"), ("run", "holds other files"), ("pets/notes.txt", "is a file")):
+        assert main(["report", "run", "--data", "pets", "--out", out]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_saved_scores_have_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "run/scores/test.npz"]) == 2
+    assert "imclass: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -498,18 +592,23 @@ def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
     found = many(material(run), 60)
     assert found.result is not None
     for payload in PAYLOADS:
-        mistake = report_facts.Mistake(noise(0), payload, payload, payload, 0.5)
+        mistake = WrongImage(0, payload, payload, payload, 0.5, 0.25, 2)
+        assert found.run is not None
         page = read(
             report_page.page(
                 replace(
                     found,
-                    run=payload,
+                    name=payload,
+                    network=payload,
+                    data=payload,
+                    scored=payload,
                     result=replace(found.result, classes=PAYLOADS),
                     mistakes=[mistake],
+                    pictures={payload: noise(0)},
                     inside=report_facts.Inside(payload, noise(0), payload, noise(0), noise(0)[:, :, 0]),
                     refused=[Refused(payload, payload, payload)],
                     problem=payload,
-                    training=replace(found.training, recipe=payload, data=payload),
+                    run=replace(found.run, training=replace(found.run.training, recipe=payload, data=payload)),
                     versions={payload: payload},
                     trained=Provenance(
                         chosen=payload,
@@ -599,7 +698,7 @@ def test_a_view_is_what_the_preprocess_gives(tmp_path: Path) -> None:
 
     dataset = open_split(str(tree(tmp_path / "pets")), "train", open_context())
     model = load_with(tmp_path, channels="bgr", colour="rgb")
-    assert (report_facts.seen(model, dataset, 0) == model.preprocess(dataset[0])[:, :, ::-1]).all()
+    assert (seen(dataset[0], model.preprocess) == model.preprocess(dataset[0])[:, :, ::-1]).all()
 
 
 def load_with(folder: Path, **changes: Any) -> Any:

@@ -73,6 +73,8 @@ def test_a_run_leaves_what_its_page_says(pets: Path, tmp_path: Path) -> None:
         "tensorboard",
         "model.safetensors",
         "curves.png",
+        "scores",
+        "pictures",
     }
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 

@@ -181,7 +181,9 @@ def test_scoring_stops_between_two_images(
         monkeypatch.setattr(runs, "evaluate", lambda *given, **named: real(*given, **{**named, "watch": None}))
     run = place / f"between {workers} {watched}"
     tree(place / "many", per_class=30)
-    words = shlex.split(f"train mnist-lenet --data many --epochs 1 --batch 48 --memory 0 --workers {workers}")
+    words = shlex.split(
+        f"train mnist-lenet --data many --epochs 1 --batch 48 --memory 0 --no-pictures --workers {workers}"
+    )
     assert main([*words, "--out", str(run)]) == 75
     assert len(seen) <= 6 if watched else len(seen) == 12
     assert ("evaluated" in [event["event"] for event in Run(run).events()]) is not watched

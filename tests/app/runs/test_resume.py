@@ -57,6 +57,8 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_what_decides_nothing_may_change(other: str, stopped: str) -> None:
     assert main(shlex.split(f"{BEGUN} part {other}")) == 0
     assert digest(Path("part")) == stopped
+    for kept in ("scores/test.npz", "pictures/index.json", "pictures/00.png"):
+        assert Path("part", kept).read_bytes() == Path("whole", kept).read_bytes()
 
 
 @pytest.mark.parametrize(

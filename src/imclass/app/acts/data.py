@@ -1,19 +1,15 @@
 """What `data` does to data sets: they are fetched, checked, exported."""
 # Tested in tests/app/verbs/test_data.py
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 from PIL import Image as Pictures
 
-from imclass.app.cli.answer import say, show
-from imclass.app.cli.arguments import DONE, SOME_REFUSED, Data
-from imclass.app.cli.checks import check_workers
-from imclass.app.text.columns import plain, table
+from imclass.app.text.columns import table
 from imclass.core.codec import to_json
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
@@ -28,7 +24,7 @@ from imclass.evaluation.score import described
 from imclass.store.context import Context
 
 
-def get(name: str, own: Data, context: Context) -> dict[str, Any]:
+def get(name: str, context: Context) -> dict[str, Any]:
     """Fetch a data set into the store."""
     source: DatasetEntry = sources(context)[name]
     if source.get is None:
@@ -39,13 +35,13 @@ def get(name: str, own: Data, context: Context) -> dict[str, Any]:
     return {"name": name, "store": str(context.store.folder)}
 
 
-def check(name: str, own: Data, context: Context) -> dict[str, Any]:
+def check(name: str, context: Context, split_seed: int = 0, workers: int = 0) -> dict[str, Any]:
     """Decode every image of every split; name those that cannot be used, and say whether training can begin."""
-    cut = Cut(seed=own.split_seed)
+    cut = Cut(seed=split_seed)
     splits = open_splits(name, context, cut)
     first = take(splits, "train", name)
     opened = [first, *(dataset for split, dataset in splits.items() if split != "train")]
-    refused = [r for dataset in opened for r in check_readable(dataset, own.workers)]
+    refused = [r for dataset in opened for r in check_readable(dataset, workers)]
     counts = {dataset.split: dataset.targets.counts(len(first.classes)).tolist() for dataset in opened}
     notes, problem = [*folder_not_read(name, context), *first.origin.notes], problem_of(opened)
     return {
@@ -89,25 +85,26 @@ def check_text(record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, printable(record["summary"])])
 
 
-def export(name: str, own: Data, context: Context) -> dict[str, Any]:
+def export(
+    name: str, out: Path | None, context: Context, split: str = "test", most: int = 100, split_seed: int = 0
+) -> dict[str, Any]:
     """Write some images of a split, evenly over its classes, as PNG files into OUT/CLASS/; OUT must be new.
 
     Refused ones are named.
     """
-    need(own.most >= 1, "most", own.most, "at least 1 image")
-    if own.out is None:
+    need(most >= 1, "most", most, "at least 1 image")
+    if out is None:
         raise UserError("name a new folder with --out")
-    if own.out.exists() and not (own.out.is_dir() and not any(own.out.iterdir())):
-        raise UserError(f"--out {own.out} is there already; name a new or an empty folder")
-    dataset = open_split(name, own.split or "test", context, Cut(seed=own.split_seed))
-    if own.out.resolve().is_relative_to(dataset.origin.path):
-        where = f"--out {own.out} lies inside the data {dataset.origin.path}"
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"--out {out} is there already; name a new or an empty folder")
+    dataset = open_split(name, split, context, Cut(seed=split_seed))
+    if out.resolve().is_relative_to(dataset.origin.path):
+        where = f"--out {out} lies inside the data {dataset.origin.path}"
         raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
     labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the files that the table names")
-    say(folder_not_read(name, context))
-    taken = balanced(labels)[: own.most].tolist()
-    refused = [bad for i in taken if (bad := write_png(dataset, i, own.out)) is not None]
-    return {"name": name, "out": str(own.out), "images": len(taken) - len(refused), "refused": to_json(refused)}
+    taken = balanced(labels)[:most].tolist()
+    refused = [bad for i in taken if (bad := write_png(dataset, i, out)) is not None]
+    return {"name": name, "out": str(out), "images": len(taken) - len(refused), "refused": to_json(refused)}
 
 
 def balanced(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
@@ -129,21 +126,3 @@ def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
     with replacing(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")
     return None
-
-
-ACTS: Mapping[str, Callable[[str, Data, Context], dict[str, Any]]] = MappingProxyType(
-    {"get": get, "check": check, "export": export}
-)
-
-
-def act(own: Data, context: Context) -> int:
-    """Fetch, check or export a data set."""
-    if own.name is None:
-        raise UserError(f"name a data set: imclass data {own.what} NAME")
-    check_workers(own.workers)
-    record = ACTS[str(own.what)](own.name, own, context)
-    if own.common.json:
-        show(record)
-    else:
-        print(check_text(record) if own.what == "check" else plain(record))
-    return SOME_REFUSED if record.get("refused") else DONE

@@ -2,15 +2,13 @@
 # Tested in tests/app/verbs/test_weights.py
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from imclass.app.cli.answer import say
-from imclass.app.cli.arguments import DONE, USER_ERROR, Weights
-from imclass.app.cli.checks import check_target, context_of
 from imclass.app.load import load_network
+from imclass.app.writing import check_target
 from imclass.core.classes import check_classes
 from imclass.core.errors import UserError
 from imclass.core.files import replacing
@@ -28,52 +26,37 @@ from imclass.store.context import Context
 FORMATS = (".safetensors", ".pth", ".pt")  # that `export` writes
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the verb did: for `--json`, for people, and the exit code."""
-
-    record: dict[str, Any]
-    text: str
-    code: int = DONE
-
-
-def act(own: Weights) -> Outcome:
-    """Import, verify, export or fold, as the words say."""
-    if own.file is None:
-        what = "MODEL" if own.what in ("export", "fold") else "FILE"
-        raise UserError(f"name the {what.lower()}: imclass weights {own.what} {what}")
-    return {"import": take_in, "verify": verify, "export": give_out, "fold": write_folded}[str(own.what)](
-        own, own.file, context_of(own.common)
-    )
-
-
-def take_in(own: Weights, file: str, context: Context) -> Outcome:
-    """A foreign file as a model file."""
-    network, out = required(own.as_, "--as NETWORK", own), required(own.out, "--out MODEL", own)
+def take_in(
+    file: Path, network: str, out: Path, context: Context, wanted: Wanted, classes: Path | None = None
+) -> tuple[dict[str, Any], str]:
+    """Write a foreign file as a model file; return what was done as a record and as text."""
     check_target(out, "--out", ".safetensors")
-    names = names_in(own.classes) if own.classes else None
-    wanted = Wanted(own.from_, names, usual_names(network, context), own.preprocess, key=own.key)
-    classifier, fit = imported(Path(file), network, wanted, context)
-    check_classes(classifier.classes, file)
+    names = names_in(classes) if classes else None
+    wanted = replace(wanted, classes=names, usual=usual_names(network, context))
+    classifier, fit = imported(file, network, wanted, context)
+    check_classes(classifier.classes, str(file))
     replace(classifier, versions=versions()).save(out)
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
-    return Outcome(record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}")
+    return record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}"
 
 
-def verify(own: Weights, file: str, context: Context) -> Outcome:
-    """How a foreign file fits; exit code 2 where it would not be loaded."""
-    fit, *_ = fitted(Path(file), required(own.as_, "--as NETWORK", own), own.from_, context, own.key)
+def verify(
+    file: Path, network: str, library: str | None, key: str | None, context: Context
+) -> tuple[dict[str, Any], str]:
+    """Return how a foreign file fits, as a record and as text."""
+    fit, *_ = fitted(file, network, library, context, key)
     verdict = "it would be loaded" if fit.loads else "it would not be loaded"
-    return Outcome(fit_record(fit), f"{told(fit)}\n{verdict}", DONE if fit.loads else USER_ERROR)
+    return fit_record(fit), f"{told(fit)}\n{verdict}"
 
 
-def give_out(own: Weights, model: str, context: Context) -> Outcome:
-    """A model's tensors as another library's state dict."""
-    library, out = required(own.format, "--format LIBRARY", own), required(own.out, "--out FILE", own)
+def give_out(
+    model: str, library: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
+) -> tuple[dict[str, Any], str]:
+    """Write a model's tensors as another library's state dict; return what was done as a record and as text."""
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
     check_target(out, "--out")
-    classifier = load_network(model, context, note=say)
+    classifier = load_network(model, context, note=note)
     export = exported(classifier, library, context)
     with replacing(out) as target:
         target.write(write_export(export, out.suffix.lower()))
@@ -84,14 +67,13 @@ def give_out(own: Weights, model: str, context: Context) -> Outcome:
         f"{printable(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; images from 0 to "
         f"{inputs.unit}, {order}, must be normalised by mean {rounded(inputs.mean)}, std {rounded(inputs.std)}"
     )
-    return Outcome(record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text)
+    return record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text
 
 
-def write_folded(own: Weights, model: str, context: Context) -> Outcome:
+def fold(model: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]) -> tuple[dict[str, Any], str]:
     """Write a model without the batch norms that can be made part of the layers before them."""
-    out = required(own.out, "--out FILE", own)
     check_target(out, "--out", ".safetensors")
-    classifier = load_network(model, context, note=say)
+    classifier = load_network(model, context, note=note)
     folded = classifier.fold()
     before, after = (len(batch_norms(each.network)) for each in (classifier, folded))
     if before == after:
@@ -99,23 +81,16 @@ def write_folded(own: Weights, model: str, context: Context) -> Outcome:
         raise UserError(f"{model}: {classifier.name} has {why}, so there is nothing to fold; use it as it is")
     replace(folded, versions=versions()).save(out)
     record = {"model": str(out), "network": classifier.name, "folded": before - after, "left": after}
-    return Outcome(record, f"{printable(str(out))}: {before - after:,} of {before:,} batch norms folded")
+    return record, f"{printable(str(out))}: {before - after:,} of {before:,} batch norms folded"
 
 
 def rounded(values: Sequence[float]) -> list[float]:
-    """Values to four digits, for people; the value of a mean image's every pixel would be too much."""
+    """Return values to four digits, for people; the value of a mean image's every pixel would be too much."""
     return [round(v, 4) for v in values[:3]]
 
 
-def required(value: Any, option: str, own: Weights) -> Any:
-    """The option's value; a `UserError` where it was not given."""
-    if value is None:
-        raise UserError(f"imclass weights {own.what} needs {option}")
-    return value
-
-
 def fit_record(fit: Fit) -> dict[str, Any]:
-    """A fit for JSON."""
+    """Return a fit as JSON."""
     record = asdict(fit)
     kept = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
     counted = {"loads": fit.loads, "fit": len(fit.pairs), "library": fit.naming}
@@ -144,6 +119,6 @@ def names_in(path: Path) -> tuple[str, ...]:
 
 
 def usual_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
-    """Names that a file for this network may be meant to have, by their number: CIFAR-10's for networks of its size."""
+    """Return names that a file for this network may mean, by their number: CIFAR-10's for networks of its size."""
     entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}

@@ -1,38 +1,56 @@
-"""What verbs answer with, and how it is printed."""
+"""What verbs answer with, and how it is printed: nothing else of the package writes what a command came to."""
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from imclass.app.cli.arguments import DONE, SOME_REFUSED, Common
+from imclass.app.cli.arguments import DONE
 from imclass.core.text import printable
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the verb prints, and whether images were refused."""
+class Answer:
+    """What a verb came to: the record for `--json`, the text otherwise, the exit code, and notes for standard error.
 
-    record: dict[str, Any]
-    text: str
-    refused: bool
+    `last` is work that waits until the answer is printed, so that a full disk keeps nobody from reading it. A verb that
+    prints as it goes has neither record nor text.
+    """
+
+    record: Any = None
+    text: str = ""
+    code: int = DONE
+    notes: tuple[str, ...] = ()  # a line each
+    last: Callable[[], object] | None = None
+
+
+def give(answer: Answer, as_json: bool) -> int:
+    """Print an answer and return its exit code."""
+    for note in answer.notes:
+        print(printable(note), file=sys.stderr)
+    try:
+        if as_json and answer.record is not None:
+            show(answer.record)
+        elif not as_json and answer.text:
+            print(answer.text)
+    finally:  # where nobody reads the answer any more, there are still the files
+        if answer.last is not None:
+            answer.last()
+    return answer.code
 
 
 def show(record: Any) -> None:
-    """One JSON record on standard output."""
+    """Print one JSON record on standard output."""
     print(json.dumps(record, indent=2))
+
+
+def announce(line: str) -> None:
+    """Print a line on standard error: what is about to be done, or what was done on the way."""
+    print(printable(line), file=sys.stderr)
 
 
 def say(notes: Iterable[str]) -> None:
     """Print what a user should know before the work, a line each, on standard error."""
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
-
-
-def tell(told: Told | None, common: Common) -> int:
-    """Print what a verb has to tell; processes other than the first have nothing."""
-    if told is None:
-        return DONE
-    show(told.record) if common.json else print(told.text)
-    return SOME_REFUSED if told.refused else DONE

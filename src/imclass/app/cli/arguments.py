@@ -187,13 +187,22 @@ class Features:
 
 @dataclass(frozen=True)
 class Report:
-    """Tell a finished RUN on one page: curves, confusions, mistakes, filters, configuration. It is one HTML file that
-    needs nothing else."""
+    """Write one page on a finished RUN, from its folder alone: curves, confusions, mistakes, filters, configuration.
+    Any other MODEL is evaluated on --data into a folder first. The page is one HTML file that needs nothing else."""
 
-    run: Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
-    """a run's directory"""
+    model: Positional[Annotated[Path, arg(metavar="RUN|MODEL", help_behavior_hint="")]]
+    """a run's directory, a model file, or published weights as NETWORK:WEIGHTS"""
+    data: Name = None
+    """evaluate on this data set or folder (default for a MODEL that is not a run: what it was trained from)"""
+    split: Name = None
+    """evaluate on train, validation, test or all (default: the held-out part; all of what the model has not seen)"""
+    protocol: Name = None
+    """how an image is shown (default: as the model was trained)"""
     out: File = None
-    """the page (default: RUN/report.html)"""
+    """of a RUN the page (default: RUN/report.html); of an evaluation a new folder (default: reports/MODEL)"""
+    max_megapixels: float = 50.0
+    """refuse image files of more million pixels"""
+    batch: int = 256
     device: str = "auto"
     """cpu, cuda, cuda:1 or mps; auto takes a CUDA device where there is one"""
     workers: int = 0

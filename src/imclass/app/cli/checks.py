@@ -2,49 +2,31 @@
 # Tested in tests/app/cli/test_main.py
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from imclass.app.cli.arguments import Common
 from imclass.core.errors import UserError, need
 from imclass.store.context import Context, open_context
-from imclass.store.store import open_store
+from imclass.store.store import Store, open_store
 
 
 def context_of(common: Common, max_megapixels: float | None = None) -> Context:
     """Return the context that the options name: the store, the plugins, and the largest image."""
-    return open_context(open_store(common.store, common.offline), common.plugins, max_megapixels)
+    return open_context(store_of(common), common.plugins, max_megapixels)
+
+
+def store_of(common: Common) -> Store:
+    """Return the store that the options name."""
+    return open_store(common.store, common.offline)
 
 
 def check_workers(workers: int) -> None:
-    """A `UserError` for fewer decoding threads than none."""
+    """Raise `UserError` for fewer decoding threads than none."""
     need(workers >= 0, "workers", workers, "0 or more threads")
 
 
-def never(_: Path) -> bool:
-    """No file may be replaced."""
-    return False
-
-
-def check_target(path: Path | None, option: str, suffix: str = "", ours: Callable[[Path], bool] = never) -> None:
-    """A file can be written at `path`; otherwise a `UserError`, before any work is done for it.
-
-    What it holds asks for a `suffix`, where one is given. A file that is there is replaced only if it is `ours`.
-    """
-    if path is None:
-        return
-    if path.is_dir():
-        raise UserError(f"{option} {path} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
-    if suffix and path.suffix.lower() != suffix:
-        raise UserError(f"{option} {path}: what is written there is {suffix}; name it {path.with_suffix(suffix).name}")
-    if path.exists() and not ours(path):
-        raise UserError(f"{option} {path} is there already; name another file, or remove it first")
-
-
 def mapping_in(path: Path | None) -> dict[str, str] | None:
-    """The class mapping in a JSON file."""
+    """Return the class mapping in a JSON file."""
     if path is None:
         return None
     if not path.is_file():

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imclass.app.cli.answer import show
-from imclass.app.cli.arguments import DONE, Common
+from imclass.app.cli.answer import Answer
+from imclass.app.cli.arguments import Common
 from imclass.app.cli.checks import context_of
 from imclass.app.machine.software import installed
 from imclass.app.text.columns import plain, table
@@ -74,34 +74,31 @@ def index_of(verb: str, common: Common) -> Index:
     return open_index(open_store(common.store), verb, [PACKAGE, *common.plugins], files, version)
 
 
-def note(failures: Sequence[str]) -> None:
-    """Print a line on standard error for each entry that cannot be used."""
-    for failure in failures:
-        print(f"note: not usable: {failure}", file=sys.stderr)
+def unusable(failures: Sequence[str]) -> tuple[str, ...]:
+    """Return a line for each entry that cannot be used."""
+    return tuple(f"note: not usable: {failure}" for failure in failures)
 
 
-def answer(
+def describe(
     found: Listing,
     name: str | None,
     what: str,
-    common: Common,
     acts: Sequence[str] = (),
     columns: Callable[[dict[str, Any]], dict[str, Any]] = dict,
-) -> int:
-    """Print a table of all, or one entry in detail; an unknown name may have been meant for one of `acts`.
+) -> Answer:
+    """Return a table of all, or one entry in detail; an unknown name may have been meant for one of `acts`.
 
     `columns` makes of a row what the table has of it; JSON has the whole row.
     """
-    note(found.failures)
+    notes = unusable(found.failures)
     if name is None:
-        show(found.rows) if common.json else print(table([columns(row) for row in found.rows], terminal_width()))
-        return DONE
+        rows = table([columns(row) for row in found.rows], terminal_width())
+        return Answer(found.rows, rows, notes=notes)
     chosen = next((row for row in found.rows if row["name"] == name), None)
     if chosen is None:
         raise UserError(f"no {what} is named {name!r}{nearest(name, [*(row['name'] for row in found.rows), *acts])}")
     detail = chosen | found.details[name]
-    show(detail) if common.json else print(plain(detail))
-    return DONE
+    return Answer(detail, plain(detail), notes=notes)
 
 
 def terminal_width() -> int | None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any
 
+from imclass.app.cli.answer import Answer, give
 from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
 from imclass.app.cli.heap import share_heap
@@ -153,7 +154,8 @@ def dispatch(words: Sequence[str]) -> int:
 
 def run(verb: str, arguments: Any) -> int:
     """Do it; what a verb needs is imported only now. Verbs import this room, so it finds them by name."""
-    return int(import_module(f"imclass.app.verbs.{verb}").run(arguments))
+    answer: Answer = import_module(f"imclass.app.verbs.{verb}").run(arguments)
+    return give(answer, arguments.common.json)
 
 
 def usage() -> str:

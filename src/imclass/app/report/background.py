@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from imclass.app.report.facts import Epoch, Material
+from imclass.app.report.facts import Material
 from imclass.app.report.markup import Html, element, facts, name, table, together
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
@@ -14,9 +14,14 @@ FILES = 200  # refused files named
 
 
 def data(m: Material) -> Html:
-    """What it was trained from, and what of it was left out."""
+    """Return what the model was trained from, or scored on, and what of it was left out."""
     known = m.known
-    pairs_: list[tuple[str, str]] = [
+    if m.run is None:
+        trained = [("Trained on", name(known.name, 60))] if known.name else []
+        scored = [(f"Images, {split}", f"{counts.sum():,}") for split, counts in m.counts.items()]
+        pairs_ = [("Name", name(m.data, 60)), ("Classes", f"{len(m.classes):,}"), *scored, *trained]
+        return together([facts(pairs_), left_out(m.refused)])
+    pairs_ = [
         ("Name", name(m.data, 60)),
         ("Classes", f"{len(m.classes):,}"),
         *((f"Images, {split}", f"{counts.sum():,}") for split, counts in m.counts.items()),
@@ -40,8 +45,9 @@ def left_out(refused: Sequence[Refused]) -> Html:
     )
 
 
-def time(epochs: Sequence[Epoch]) -> Html:
-    """Where the time went."""
+def time(m: Material) -> Html:
+    """Return where the time went."""
+    epochs = m.run.epochs if m.run else ()
     if not epochs:
         return Html()
     seconds, images, waited = (sum(getattr(e, key) for e in epochs) for key in ("seconds", "images", "waited"))
@@ -66,19 +72,21 @@ def spell(seconds: float) -> str:
 
 
 def configuration(m: Material) -> Html:
-    """Every choice; what is not the recipe's own is marked and stands first."""
-    own = flatten(to_json(m.training))
-    usual = own if m.usual is None else m.usual
+    """Return every choice; what is not the recipe's own is marked and stands first."""
+    if m.run is None:
+        return Html()
+    own = flatten(to_json(m.run.training))
+    usual = own if m.run.usual is None else m.run.usual
     keys = [key for key in dict.fromkeys([*own, *usual]) if key != "recipe"]
     differing = [key for key in keys if own.get(key) != usual.get(key)]
     rows = []
     for key in dict.fromkeys([*differing, *keys]):
         value, before = (element("code", shown(values.get(key, "-"))) for values in (own, usual))
         marked = (element("mark", value), before) if key in differing else (value, "")
-        rows.append((element("code", option(key, len(m.training.stages))), *marked))
+        rows.append((element("code", option(key, len(m.run.training.stages))), *marked))
     n = len(differing)
     said = f"{n or 'None'} of {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe's."
-    if m.usual is None:
+    if m.run.usual is None:
         said = "The recipe is not known here, so nothing tells which of these values are its own."
     said += " Each is an option of the command line by the same name."
     return together([element("p", said), table(("Option", "Value", "The recipe's"), rows, "options")])
@@ -100,12 +108,17 @@ def shown(value: Any) -> str:
 
 
 def environment(m: Material) -> Html:
-    """With what it was computed."""
-    used = [
-        ("Device", m.runtime.device),
-        ("Precision", str(m.runtime.arithmetic)),
-        ("Threads", str(m.runtime.threads)),
-    ]
+    """Return what the model was computed with, and its size."""
+    used: list[tuple[str, str]] = []
+    if m.run:
+        runtime = m.run.runtime
+        used = [
+            ("Device", runtime.device),
+            ("Precision", str(runtime.arithmetic)),
+            ("Threads", str(runtime.threads)),
+            ("Seed", str(m.run.training.seed)),
+        ]
     versions = [(library, version) for library, version in m.versions.items()]
-    size = [("Parameters", f"{m.parameters:,}"), ("Seed", str(m.training.seed))]
-    return facts([*used, *size, *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))])
+    return facts(
+        [*used, ("Parameters", f"{m.parameters:,}"), *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))]
+    )

@@ -1,4 +1,4 @@
-"""What a report tells of a finished run, gathered from its folder and, while it is there, from the data."""
+"""What a report tells, gathered from the folder of a run, or from one that a model was evaluated into."""
 # Tested in tests/app/report/test_page.py
 
 import math
@@ -12,31 +12,29 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from imclass.app.draw.grid import grid
-from imclass.app.load import load_network
+from imclass.app.load import count_parameters, load_network
 from imclass.app.runs.configure import recipes
-from imclass.app.runs.curves import history, within_epochs
 from imclass.app.runs.directory import Run, read_begun
+from imclass.app.runs.watchers.curves import history, within_epochs
+from imclass.app.runs.watchers.pictures import REPORTED, read_pictures, worst
+from imclass.app.runs.watchers.scores import SCORES
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import Training
-from imclass.core.contracts import Dataset, Evaluation, Refused
+from imclass.core.contracts import Classifier, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
-from imclass.core.targets import OneOf
 from imclass.core.text import nearest
-from imclass.data.catalog import open_splits
-from imclass.evaluation.measures.single_label import confidence, predictions
-from imclass.evaluation.score import evaluate
+from imclass.evaluation.measures.mistakes import WrongImage
+from imclass.evaluation.request import AS_TRAINED
+from imclass.evaluation.results import Saved, read_scores
+from imclass.evaluation.unpack import sole_network
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier, resolve
 from imclass.models.views.batches import to_batch
-from imclass.store.context import Context, pixels_in
-from imclass.store.store import Store
+from imclass.store.context import Context
 from imclass.training.kinds import kinds_in
-
-MISTAKES = 24  # shown, the most confident first
-HELD_OUT = ("test", "validation")  # the first that there is, is scored
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """An image taken for another class: what the network saw, and what it made of it."""
-
-    pixels: UInt8[np.ndarray, "_ _ _"]  # H W C
-    name: str
-    true: str
-    predicted: str
-    probability: float  # of the predicted class
-
-
-@dataclass(frozen=True)
 class Inside:
     """The first convolution: its filters, and its maps of one image; pictures, absent where they cannot be drawn."""
 
@@ -86,79 +73,130 @@ class Inside:
 
 
 @dataclass(frozen=True)
-class Material:
-    """All that a report tells."""
+class RunFacts:
+    """What only a run has: its choices, its log, and what it was computed with."""
 
-    run: str
     training: Training
     usual: Mapping[str, Any] | None  # the recipe's own values by dotted key; None where the recipe is not here
-    classes: tuple[str, ...]
-    trained: Provenance
-    versions: Mapping[str, str]  # of the libraries that it was trained with
-    digest: str  # SHA-256 of the model file
-    parameters: int
     runtime: Runtime
     history: Sequence[Mapping[str, int | float]]
     within_epochs: Sequence[Mapping[str, int | float]]  # training by step
     epochs: Sequence[Epoch]
-    refused: Sequence[Refused]  # of every split
-    counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class by split, as far as the data is still there
-    score: Score | None
-    recorded: Score | None  # what the model file says of the same split
-    result: Evaluation | None
-    mistakes: Sequence[Mistake]
-    inside: Inside | None
-    problem: str  # why the data could not be looked at again
-    changed: bool  # the training images are not those that the network was trained on
 
-    @property
-    def data(self) -> str:
-        """What the data is called: a data set's name, or a folder's without the way to it."""
-        return self.known.name or self.training.data
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report tells of a model: of a run, or of a model evaluated into a folder, which has no `run`."""
+
+    name: str  # of the run, or of the model as the user gave it
+    network: str
+    data: str  # what the data is called: a data set's name, or a folder's without the way to it
+    classes: tuple[str, ...]
+    trained: Provenance
+    versions: Mapping[str, str]  # of the libraries that it was made with
+    digest: str  # SHA-256 of the model file
+    parameters: int
+    size: int  # pixels a side of the network's images; 0 where there is not one network
+    refused: Sequence[Refused]  # of every split
+    counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class by split
+    score: Score | None
+    scored: str  # which images these are, and why
+    result: Evaluation | None
+    mistakes: Sequence[WrongImage]
+    pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]]  # H W C, by the name of the image
+    inside: Inside | None
+    problem: str  # why there are no scores
+    run: RunFacts | None = None
 
     @property
     def known(self) -> DataFacts:
-        """Return what the model file says of the data."""
+        """What the model file says of the data that the model was trained on."""
         return self.trained.data or DataFacts()
 
 
-def gather(run: Run, context: Context, workers: int = 0, device: str = "cpu") -> Material:
-    """All that there is to tell of a finished run; otherwise a `UserError`."""
+def gather_run(run: Run, context: Context) -> Material:
+    """Return all that a finished run's folder holds; raise `UserError` for any other folder. The data is not opened."""
     check_finished(run)
-    begun, classifier = read_begun(run.config, kinds_in(context)), load_network(run.model, context, device)
-    trained = classifier.trained or Provenance()
-    log = run.events()
-    splits, problem = opened(begun.training, trained, context)
-    split = next((s for s in HELD_OUT if s in trained.metrics or s in splits), "")
-    result = None
-    try:
-        result = evaluate(classifier, splits[split], workers=workers) if split in splits else None
-    except UserError as error:
-        problem = told(str(error), context.store)
-    recorded = recorded_score(trained, split)
+    begun, classifier = read_begun(run.config, kinds_in(context)), load_network(run.model, context)
+    trained, log, training = classifier.trained or Provenance(), run.events(), begun.training
+    split = next((s for s in REPORTED if s in trained.metrics), "")
+    saved, problem = saved_scores(last_leg(run) / SCORES / f"{split}.npz") if split else (None, "")
+    result = saved.evaluation if saved else None
     return Material(
-        run=run.folder.name or "run",
-        training=begun.training,
-        usual=recipes_own(begun.training, context),
+        name=run.folder.name or "run",
+        network=training.model.network,
+        data=(trained.data and trained.data.name) or training.data,
         classes=classifier.classes,
         trained=trained,
         versions=classifier.versions,
         digest=file_digest(run.model),
         parameters=sum(p.numel() for p in classifier.network.parameters()),
-        runtime=begun.runtime,
-        history=history(log),
-        within_epochs=within_epochs(log),
-        epochs=costs(log),
-        refused=all_refused(log, result, begun.training.data),
-        counts={s: class_counts(d) for s, d in splits.items() if d.classes == classifier.classes},
-        score=score_of(split, result) if result else recorded,
-        recorded=recorded,
+        size=training.preprocess.size,
+        refused=all_refused(log, result, training.data),
+        counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
+        score=score_of(split, result) if result else recorded_score(trained, split),
+        scored="",
         result=result,
-        mistakes=worst(classifier, splits[split], result) if result else [],
-        inside=look_inside(classifier, splits[split] if result else None, result),
         problem=problem,
-        changed="train" in splits and splits["train"].digest() != (trained.data or DataFacts()).digest,
+        **shown(classifier, run.folder, saved),
+        run=RunFacts(
+            training=training,
+            usual=recipes_own(training, context),
+            runtime=begun.runtime,
+            history=history(log),
+            within_epochs=within_epochs(log),
+            epochs=costs(log),
+        ),
     )
+
+
+def gather_model(
+    name: str, classifier: Classifier, file: Path, folder: Path, split: str, counts: Mapping[str, Any]
+) -> Material:
+    """Return all there is to tell of a model that was evaluated into a folder; `file` has its weights."""
+    saved, header = read_scores(folder / SCORES / f"{split}.npz"), classifier.pack()[1]
+    networks, sole, data = list(classifier.networks().values()), sole_network(classifier), str(saved.record["data"])
+    return Material(
+        name=name,
+        network=" + ".join(network.name for network in networks) or header.kind,
+        data=Path(data).name,
+        classes=classifier.classes,
+        trained=classifier.trained or Provenance(),
+        versions=header.versions,
+        digest=file_digest(file),
+        parameters=count_parameters(classifier),
+        size=sole.preprocess.size if sole else 0,
+        refused=all_refused((), saved.evaluation, data),
+        counts=counts,
+        score=score_of(split, saved.evaluation),
+        scored=f"{saved.record['said']}, protocol {saved.record['tested']['protocol'] or AS_TRAINED}",
+        result=saved.evaluation,
+        problem="",
+        **shown(classifier, folder, saved),
+    )
+
+
+def shown(classifier: Classifier, folder: Path, saved: Saved | None) -> dict[str, Any]:
+    """Return the fields of a `Material` that show images: the mistakes, the pictures, the first layer."""
+    pictures = read_pictures(folder)
+    mistakes = worst(saved.evaluation, saved.names) if saved else []
+    first = saved.names[0] if saved and saved.names[0] in pictures else ""
+    network = sole_network(classifier)
+    inside = look_inside(network, first, pictures.get(first)) if network else None
+    return {"mistakes": mistakes, "pictures": pictures, "inside": inside}
+
+
+def last_leg(run: Run) -> Path:
+    """Return the folder that the scores of a run's last leg are in: the run's, if it has one leg."""
+    return max((run.folder / "legs").glob("*/"), default=run.folder)
+
+
+def saved_scores(path: Path) -> tuple[Saved | None, str]:
+    """Return the scores in a file; or none, and why."""
+    try:
+        return read_scores(path), ""
+    except UserError:
+        return None, f"{path.parent.name}/{path.name} is missing or damaged"
 
 
 def check_finished(run: Run) -> None:
@@ -175,26 +213,6 @@ def check_finished(run: Run) -> None:
         )
 
 
-def opened(training: Training, trained: Provenance, context: Context) -> tuple[dict[str, Dataset], str]:
-    """The splits of the data, by name; or none, and why."""
-    context = replace(context, most_pixels=pixels_in(training.max_megapixels))
-    try:
-        found = open_splits(training.data, context, training.cut)
-        return {name: found[name] for name in (trained.data.splits if trained.data else ()) if name in found}, ""
-    except UserError as error:
-        return {}, told(str(error), context.store)
-
-
-def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
-    """Images of each class."""
-    return dataset.targets.counts(len(dataset.classes))
-
-
-def told(message: str, store: Store) -> str:
-    """A message that may leave this machine: with the user's own paths, but not where home and store lie."""
-    return message.split("\n")[0].replace(str(store.folder), "STORE").replace(str(Path.home()), "~")
-
-
 def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
     """The values of the recipe itself, by dotted key, with its network's whole row; None where it is not known here."""
     found = recipes(context).entries
@@ -205,7 +223,7 @@ def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
 
 
 def recorded_score(trained: Provenance, split: str) -> Score | None:
-    """What the model file says of a split."""
+    """Return what the model file says of a split."""
     known = trained.metrics.get(split)
     if known is None:
         return None
@@ -214,7 +232,7 @@ def recorded_score(trained: Provenance, split: str) -> Score | None:
 
 
 def score_of(split: str, result: Evaluation) -> Score:
-    """The numbers of an evaluation."""
+    """Return the numbers of an evaluation."""
     m = result.measures
     five = m.get("top5", math.nan)
     return Score(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
@@ -249,51 +267,24 @@ def all_refused(log: Sequence[Mapping[str, Any]], result: Evaluation | None, dat
     return sorted(named.values(), key=lambda r: r.path)
 
 
-def worst(classifier: NetworkClassifier, dataset: Dataset, result: Evaluation, most: int = MISTAKES) -> list[Mistake]:
-    """The mistakes that the model was surest of; none where images may have several labels."""
-    if not isinstance(result.targets, OneOf):
-        return []
-    predicted = predictions(result.scores)
-    sure = confidence(result.scores)
-    wrong = np.flatnonzero(predicted != result.targets.numpy())
-    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
-    return [
-        Mistake(
-            seen(classifier, dataset, position),
-            dataset.name(position),
-            classifier.classes[result.targets.numpy()[i]],
-            classifier.classes[predicted[i]],
-            float(sure[i]),
-        )
-        for i, position in zip(wrong, positions(dataset, result)[wrong].tolist(), strict=True)
-    ]
+def look_inside(
+    classifier: NetworkClassifier, name: str = "", image: UInt8[np.ndarray, "H W C"] | None = None
+) -> Inside | None:
+    """Return the first convolution's filters, and its maps of an image as the network sees it but for its channels.
 
-
-def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
-    """Where each scored image stands in its data set."""
-    order = np.argsort(dataset.ids)
-    return order[np.searchsorted(dataset.ids, result.ids, sorter=order)]
-
-
-def seen(classifier: NetworkClassifier, dataset: Dataset, i: int) -> UInt8[np.ndarray, "H W C"]:
-    """An image as the network sees it, but for the order of its channels."""
-    view = classifier.preprocess(dataset[i])
-    return view[:, :, ::-1] if classifier.preprocess.channels == "bgr" else view
-
-
-def look_inside(classifier: NetworkClassifier, dataset: Dataset | None, result: Evaluation | None) -> Inside | None:
-    """The first convolution's filters, and its maps of the first image scored; None for a network without any."""
+    Return None for a network without any.
+    """
     try:
         layer, module = find_layer(classifier.network, None)
         if not isinstance(module.weight, Tensor):
             return None
+        blue_first = classifier.preprocess.channels == "bgr"
         filters = filters_of(module.weight.detach().float().cpu().numpy(), classifier.preprocess.channels)
-        if dataset is None or result is None:
+        if image is None:
             return Inside(layer, filters)
-        first = int(positions(dataset, result)[0])
-        image = seen(classifier, dataset, first)
-        maps = output_of(classifier, module, to_batch(classifier.preprocess(dataset[first])[None]))[0]
-        return Inside(layer, filters, dataset.name(first), image, tiled(maps.numpy()))
+        view = np.ascontiguousarray(image[:, :, ::-1] if blue_first else image)
+        maps = output_of(classifier, module, to_batch(view[None]))[0]
+        return Inside(layer, filters, name, image, tiled(maps.numpy()))
     except UserError:  # no convolution, one that takes no part, or values that are not finite
         return None
 

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +10,17 @@ from jaxtyping import UInt8
 from PIL import Image as Pillow
 
 from imclass.app.report.markup import GENERATOR, Html, document, element, name, picture, together
-from imclass.core.contracts import Dataset, Evaluation
+from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage
 from imclass.core.files import begins, replacing, write
-from imclass.core.targets import labels_of
 from imclass.core.text import harmless
 from imclass.data.threads import ordered
-from imclass.evaluation.measures.single_label import posteriors, predictions, ranks
+from imclass.evaluation.measures.mistakes import WrongImage, wrong_images
 from imclass.evaluation.results import Row
 
 HEAD = ("image", "true", "predicted", "probability", "probability_of_true", "rank_of_true")
 THUMBNAIL = 160  # pixels of the longer side, at most
 KINDS = (".csv", ".html")
-
-
-@dataclass(frozen=True)
-class WrongImage:
-    """An image taken for another class."""
-
-    id: int
-    image: str  # its name
-    true: str
-    predicted: str
-    probability: float  # of the predicted class
-    probability_of_true: float
-    rank: int  # of the true class, from 2
 
 
 def is_mistakes(path: Path) -> bool:
@@ -51,29 +36,6 @@ def write_mistakes(path: Path, row: Row, dataset: Dataset | None, workers: int =
             file.write(as_csv(found).encode())
     else:
         write(path, as_page(row, found, dataset, workers))
-
-
-def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongImage]:
-    """Return the images whose highest score is not their class's, the most confident mistake first."""
-    labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
-    places = ranks(evaluation.scores, labels)
-    sure, own = np.empty(len(labels)), np.empty(len(labels))
-    for part, chances in posteriors(evaluation.scores):
-        each = np.arange(len(chances))
-        sure[part], own[part] = chances[each, predicted[part]], chances[each, labels[part]]
-    wrong = np.flatnonzero(predicted != labels)
-    return [
-        WrongImage(
-            int(evaluation.ids[i]),
-            images[i],
-            evaluation.classes[labels[i]],
-            evaluation.classes[predicted[i]],
-            float(sure[i]),
-            float(own[i]),
-            int(places[i]),
-        )
-        for i in wrong[np.argsort(-sure[wrong], kind="stable")].tolist()
-    ]
 
 
 def as_csv(found: Sequence[WrongImage]) -> str:

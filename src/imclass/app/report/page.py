@@ -1,17 +1,18 @@
 """A report's page: a section for each thing there is to tell, in one HTML file that needs and runs nothing else."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
 from imclass.app.draw.confusion import NUMBERED, matrix
 from imclass.app.draw.curves import SPLITS, panels
 from imclass.app.report.background import configuration, data, environment, time
-from imclass.app.report.facts import Material, Mistake, Score
+from imclass.app.report.facts import Material, Score
 from imclass.app.report.figures import confusion, figure
 from imclass.app.report.markup import Html, document, element, facts, name, picture, table, together
+from imclass.app.report.mistakes import caption
 from imclass.app.text.evaluation import PAIRS, top5
 from imclass.app.text.evaluation import matrix as counted
 from imclass.app.text.labels import label_measures
@@ -20,12 +21,13 @@ from imclass.core.targets import OneOf
 from imclass.core.text import columns, percent
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.measures.single_label import most_confused, per_class
 
 
 def page(material: Material) -> Html:
     """The whole file."""
-    title = f"{material.training.model.network} on {material.data}"
+    title = f"{material.network} on {material.data}"
     told = [(id_, heading, said) for id_, heading, said in sections(material) if said]
     links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in told]
     body = [headline(material), element("nav", together(links, " "))]
@@ -35,27 +37,19 @@ def page(material: Material) -> Html:
 
 def sections(m: Material) -> list[tuple[str, str, Html]]:
     """Id, heading and content of each section; one without content is left out."""
-    return [
-        ("curves", "Learning", learning(m)),
-        ("confusion", "Confusion", confused(m)),
-        ("classes", "Classes", classes(m)),
-        ("mistakes", "Mistakes", mistakes(m)),
-        ("inside", "First layer", first_layer(m)),
-        ("data", "Data", data(m)),
-        ("time", "Time", time(m.epochs)),
-        ("configuration", "Configuration", configuration(m)),
-        ("environment", "Environment", environment(m)),
-    ]
+    return [(id_, heading, tell(m)) for id_, heading, tell in SECTIONS]
 
 
 def headline(m: Material) -> Html:
     """What was trained on what, and what it came to."""
-    title = element("h1", name(m.training.model.network), " on ", name(m.data, 60))
-    begin = element("p", "Run ", name(m.run), ", recipe ", name(m.training.recipe), class_="run")
+    title = element("h1", name(m.network), " on ", name(m.data, 60))
+    begin = element("p", "Model ", name(m.name), class_="run")
+    if m.run:
+        begin = element("p", "Run ", name(m.name), ", recipe ", name(m.run.training.recipe), class_="run")
     if m.score is None:
         said = "The data has no held-out part, so nothing is known of images that the network has not seen."
         return element("header", begin, title, element("p", said), doubts(m))
-    honest = element("p", honesty(m, m.score.split), class_="honest")
+    honest = element("p", honesty(m, m.score.split) if m.run else f"Scored: {m.scored}.", class_="honest")
     return element("header", begin, title, result(m, m.score), doubts(m), honest)
 
 
@@ -68,13 +62,14 @@ def result(m: Material, score: Score) -> Html:
     else:
         below = f"mean average precision on {score.evaluated:,} {score.split} images"
     large = element("p", element("strong", percent(score.main)), " ", element("span", below), class_="result")
-    whole = f"{score.evaluated:,} of {score.total:,} evaluated"
     refused = score.total - score.evaluated
+    counted = f"{score.evaluated:,} of {score.total:,} evaluated" + (f", {refused:,} not" if refused else "")
+    counted = m.result.accounted if m.result else counted
     five = ""
     if score.measure == "top1":
         five = top5(m.result) if m.result else f"top-5 {percent(score.top5)}" if len(m.classes) > 5 else ""
     more = (
-        ("Counted", whole + (f", {refused:,} refused" if refused else "")),
+        ("Counted", counted),
         *([("Top 5", five.removeprefix("top-5 "))] if five else []),
         ("Cross-entropy", f"{score.loss:.4f} nats an image"),
         ("Weights", m.trained.chosen or "not said"),
@@ -83,26 +78,12 @@ def result(m: Material, score: Score) -> Html:
 
 
 def doubts(m: Material) -> Html:
-    """A warning where the data is gone or has changed, or the same weights scored otherwise when training ended."""
-    then, now = m.recorded, m.score
-    if m.problem:
-        said = "The data could not be evaluated when this report was written. "
-        said += "The numbers here are those that the model file recorded. " if m.score else ""
-        said += f"Confusions, mistakes and feature maps are missing. The reason: {m.problem}."
-        return element("p", said, class_="note")
-    said = ""
-    if m.changed:
-        said += "The data has changed since training, so what is held out now may hold images that were learned from. "
-    if then and now and (then.evaluated, then.total, then.main) != (now.evaluated, now.total, now.main):
-        said += (
-            "These are not the numbers of when training ended, for the held-out images or this machine's arithmetic "
-        )
-        said += (
-            f"are not the same: then, these weights were right on {percent(then.main)} of {then.evaluated:,} images."
-            if then.measure == "top1"
-            else f"are not the same: then, the mean average precision was {percent(then.main)}."
-        )
-    return element("p", said, class_="note") if said else Html()
+    """Return a note where there are no scores to show."""
+    if not m.problem:
+        return Html()
+    said = f"The scores of this run cannot be shown: {m.problem}. "
+    said += "The numbers here are those that the model file recorded. " if m.score else ""
+    return element("p", said + "Confusions, mistakes and feature maps are missing.", class_="note")
 
 
 def honesty(m: Material, split: str) -> str:
@@ -133,21 +114,24 @@ def honesty(m: Material, split: str) -> str:
 
 
 def learning(m: Material) -> Html:
-    """Loss and error over epochs."""
-    if not m.history:
+    """Return loss and error over epochs."""
+    if m.run is None:
+        return Html()
+    rows = m.run.history
+    if not rows:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_loss" in m.history[0])
+    held_out = " and ".join(split for split in SPLITS if split != "train" and f"{split}_loss" in rows[0])
     said = "The training line shows means over parts of an epoch, the number below it the mean over the last one: both "
     said += "while the weights were still changing and, where the recipe says so, of altered images"
     said += f"; {held_out} after each epoch." if held_out else "."
-    if m.history[-1].get("train_auxiliary"):
+    if rows[-1].get("train_auxiliary"):
         said += " The loss of auxiliary heads, which are only there in training, is left out of the line."
-    pair = element("div", *map(figure, panels(m.history, m.within_epochs)), class_="pair")
+    pair = element("div", *map(figure, panels(rows, m.run.within_epochs)), class_="pair")
     return together([pair, element("p", said, class_="small")])
 
 
 def confused(m: Material) -> Html:
-    """Return the matrix and the pairs confused most."""
+    """Return the matrix and the pairs confused most, where each image has one label."""
     if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     counts = counted(m.result)
@@ -170,7 +154,7 @@ def pairs(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Html:
 
 
 def classes(m: Material) -> Html:
-    """Each class's counts and ratios; the worst first where there are many."""
+    """Return each class's counts and ratios; the worst first where there are many."""
     if m.result is None:
         return Html()
     if not isinstance(m.result.targets, OneOf):
@@ -183,25 +167,20 @@ def classes(m: Material) -> Html:
     lines = [
         (
             name(m.result.classes[i]),
-            f"{trained[i]:,}" if trained is not None else "-",
+            *([f"{trained[i]:,}"] if trained is not None else []),
             f"{row.support:,}",
             *(percent(share).removesuffix(" %") for share in (row.precision, row.recall, row.f1)),
         )
         for i, row in rows
     ]
-    head = ("Class", "Trained", "Scored", "Precision", "Recall", "F1")
+    head = ("Class", *(["Trained"] if trained is not None else []), "Scored", "Precision", "Recall", "F1")
     long = any(columns(label) > 10 for label in m.result.classes)
-    said = "The worst by F1 first. " * many + "How many images it was trained on and how many were scored; precision: "
-    said += "of the images taken for the class, the % that are; recall: of its images, the % found; F1: the harmonic "
-    said += "mean of both."
-    return together([table(head, lines, "numbers" + " long" * long), element("p", said, class_="small")])
-
-
-def mistakes(m: Material) -> Html:
-    """Return the mistakes, where each image has one label."""
-    if m.result is None or not isinstance(m.result.targets, OneOf):
-        return Html()
-    return gallery(m.mistakes, m.training.preprocess.size)
+    said = "The worst by F1 first. " if many else ""
+    said += "How many images it was trained on and how many were scored; " if trained is not None else ""
+    said += "precision: of the images taken for the class, the % that are; recall: of its images, the % found; F1: the "
+    said += "harmonic mean of both."
+    said = said[0].upper() + said[1:]
+    return together([table(head, lines, "numbers long" if long else "numbers"), element("p", said, class_="small")])
 
 
 def labelled(m: Material, result: Evaluation) -> Html:
@@ -211,7 +190,7 @@ def labelled(m: Material, result: Evaluation) -> Html:
     lines = [
         (
             name(result.classes[i]),
-            f"{trained[i]:,}" if trained is not None else "-",
+            *([f"{trained[i]:,}"] if trained is not None else []),
             f"{row.positives:,}",
             percent(row.ap).removesuffix(" %"),
             f"{row.threshold:.3f}",
@@ -219,30 +198,30 @@ def labelled(m: Material, result: Evaluation) -> Html:
         )
         for i, row in rows
     ]
-    head = ("Class", "Trained", "Scored", "AP", "From", "Precision", "Recall", "F1")
+    known = ["Trained"] if trained is not None else []
+    head = ("Class", *known, "Scored", "AP", "From", "Precision", "Recall", "F1")
     said = "The worst by average precision (AP) first. How many images with it were trained on and scored; from which "
     said += "probability an image is taken to have it; precision: of the images taken to have it, the % that do; "
     said += "recall: of the images that have it, the % found; F1: the harmonic mean of both."
     return together([table(head, lines, "numbers long"), element("p", said, class_="small")])
 
 
-def gallery(mistakes: Sequence[Mistake], size: int) -> Html:
-    """The mistakes the model was surest of, as it saw them."""
-    if not mistakes:
+def gallery(m: Material) -> Html:
+    """Return the mistakes the model was surest of, as it saw them, where each image has one label."""
+    if m.result is None or not isinstance(m.result.targets, OneOf):
+        return Html()
+    if not m.mistakes:
         return element("p", "There are none: every image was named rightly.")
-    shown = [
-        element(
-            "figure",
-            picture(m.pixels, f"taken for {m.predicted}"),
-            element("figcaption", element("p", element("b", name(m.predicted, 28)), " ",
-                            element("span", f"{100 * m.probability:.1f} %")),
-                    element("p", "is ", name(m.true, 28)), element("p", name(m.name, 56), class_="file")),
-        )
-        for m in mistakes
-    ]  # fmt: skip
-    said = f"The {len(shown)} that the network was surest of, as it saw them at {size} x {size} pixels: "
-    said += "what it took each for and with what probability, what it is, and its file."
-    return together([element("p", said, class_="small"), element("div", *shown, class_="gallery")])
+    seen = f", as it saw them at {m.size} x {m.size} pixels" if m.size else ""
+    said = f"The {len(m.mistakes)} that the model was surest of{seen if m.pictures else ''}: "
+    said += "what it took each for and with what probability, what it is, with its probability and rank, and its file."
+    figures = element("div", *(mistake(one, m.pictures.get(one.image)) for one in m.mistakes), class_="gallery")
+    return together([element("p", said, class_="small"), figures])
+
+
+def mistake(one: WrongImage, pixels: UInt8[np.ndarray, "_ _ _"] | None) -> Html:
+    """Return one mistake, with its picture where that was kept."""
+    return element("figure", Html() if pixels is None else picture(pixels, f"taken for {one.predicted}"), caption(one))
 
 
 def first_layer(m: Material) -> Html:
@@ -264,3 +243,17 @@ def first_layer(m: Material) -> Html:
         return Html()
     said = "The filters, and the maps, share one scale each: the lowest value is black, the highest white."
     return together([element("div", *figures, class_="inside"), element("p", said, class_="small")])
+
+
+# Each returns nothing where it does not apply.
+SECTIONS: tuple[tuple[str, str, Callable[[Material], Html]], ...] = (
+    ("curves", "Learning", learning),
+    ("confusion", "Confusion", confused),
+    ("classes", "Classes", classes),
+    ("mistakes", "Mistakes", gallery),
+    ("inside", "First layer", first_layer),
+    ("data", "Data", data),
+    ("time", "Time", time),
+    ("configuration", "Configuration", configuration),
+    ("environment", "Environment", environment),
+)

@@ -1,26 +1,103 @@
-"""The verb `report`: a finished run told on one page, for those who were not there."""
+"""The page of a run from its folder alone, or of a model that is evaluated into a folder first."""
 # Tested in tests/app/report/test_page.py
 
+import re
 from pathlib import Path
+from typing import Any
 
-from imclass.app.report.facts import gather
+from imclass.app.evaluation.request import open_request
+from imclass.app.evaluation.result import Result, perform
+from imclass.app.load import is_published, spelling
+from imclass.app.report.facts import gather_model, gather_run
 from imclass.app.report.markup import GENERATOR
 from imclass.app.report.page import page
 from imclass.app.runs.directory import Run
+from imclass.app.runs.train import class_counts
+from imclass.app.runs.watchers.pictures import write_pictures
+from imclass.app.runs.watchers.scores import SCORES
+from imclass.app.writing import check_target
+from imclass.core.codec import to_json
+from imclass.core.contracts import Dataset
+from imclass.core.errors import UserError
 from imclass.core.files import begins, write
+from imclass.evaluation.request import Progress
+from imclass.evaluation.results import read_scores, save_scores
 from imclass.store.context import Context
+
+PAGE = "report.html"
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file begins as our pages do."""
+    """Return whether a file begins as our pages do."""
     return begins(path, GENERATOR.encode())
 
 
-def write_report(run: Run, path: Path, context: Context, workers: int = 0, device: str = "cpu") -> Path:
-    """Write a finished run's report to `path`, one HTML file that needs nothing else; returns `path`.
+def write_report(run: Run, path: Path, context: Context) -> Path:
+    """Write a finished run's page to `path`: one HTML file that needs nothing else. Return `path`.
 
-    The model is evaluated once more on the held-out split. Where the data is gone the report says so and tells the
-    rest. A folder that holds no finished run is a `UserError`.
+    It is made of the run's folder alone: nothing is scored, and the data is not opened. Raise `UserError` for a folder
+    that holds no finished run.
     """
-    write(path, page(gather(run, context, workers, device)))
+    write(path, page(gather_run(run, context)))
     return path
+
+
+def report(
+    model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
+) -> Path:
+    """Write the page of a run, from its folder alone, or with `data` or for any other model after an evaluation."""
+    asked = data is not None or protocol is not None or options.get("split") is not None
+    if asked or is_published(model) or (not (Path(model) / "config.json").is_file() and Path(model).exists()):
+        return report_model(model, data, out, context, progress, protocol, **options)
+    return report_run(Path(model), out, context)
+
+
+def report_run(folder: Path, out: Path | None, context: Context) -> Path:
+    """Write the page of a finished run, RUN/report.html by default."""
+    check_target(out, "--out", ".html", is_report)
+    run = Run(folder)
+    return write_report(run, out or run.folder / PAGE, context)
+
+
+def report_model(
+    model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
+) -> Path:
+    """Evaluate a model into a folder, reports/MODEL by default, and write its page there. Return the page's path.
+
+    `options` are fields of a `Request`. The folder gets the scores and pictures that the page is made of.
+    """
+    folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", spelling(model)).strip("-.") or "model")
+    check_folder(folder)
+    request = open_request(model, data, protocol, None, context, progress, **options)
+    result = perform(request, context, progress)
+    if not result.rows:
+        raise UserError("a report is written by one process; give the command without torchrun")
+    if result.scoring.dataset is None:
+        raise UserError(f"{model} holds scores and no model; give the model itself")
+    folder.mkdir(parents=True, exist_ok=True)
+    keep(folder, result, result.scoring.dataset)
+    split = result.rows[-1].facts.split
+    counts = {split: class_counts(result.scoring.dataset)}
+    ((name, classifier),) = request.models.items()
+    write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, split, counts)))
+    return folder / PAGE
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `UserError` unless a report may be written into the folder: a new or empty one, or one with a report."""
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / PAGE).is_file() or not is_report(folder / PAGE) or (folder / "config.json").exists():
+            raise UserError(f"--out {folder} holds other files; name a new or an empty folder")
+    elif folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file; name a folder for the page, the scores and the pictures")
+
+
+def keep(folder: Path, result: Result, dataset: Dataset) -> None:
+    """Write the scores and the pictures of an evaluation into a folder."""
+    row = result.rows[-1]
+    path = folder / SCORES / f"{row.facts.split}.npz"
+    path.parent.mkdir(exist_ok=True)
+    save_scores(path, row.evaluation, row.images, to_json(row.facts))
+    (classifier,) = result.request.models.values()
+    preprocess = next((network.preprocess for network in classifier.networks().values()), None)
+    write_pictures(folder, read_scores(path), dataset, preprocess)

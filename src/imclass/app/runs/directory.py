@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -79,16 +80,25 @@ class Run:
                 ) from None
             yield
 
-    def plan(self, training: Training, execution: Execution, default: Any, data: DataFacts) -> "Plan":
+    def plan(
+        self,
+        training: Training,
+        execution: Execution,
+        default: Any,
+        data: DataFacts,
+        counts: Mapping[str, list[int]] = MappingProxyType({}),
+    ) -> "Plan":
         """Return what config.json will hold. Raise `UserError` for a directory that is not for this very run.
 
-        `default` is the network's row in its table, `data` the facts of the data.
+        `default` is the network's row in its table, `data` the facts of the data, `counts` has the images of each class
+        by split.
         """
         record = {
             "format": FORMAT,
             "training": to_json(training),
             "execution": to_json(execution),
             "data": to_json(data),
+            "counts": dict(counts),
         }
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
@@ -156,7 +166,13 @@ class Run:
         return [json.loads(line) for line in readable(self.log)] if self.log.is_file() else []
 
     def cut(self, checkpoint: Checkpoint | None) -> None:
-        """Cut the log back to what had happened when `checkpoint` was written; a half-written line goes too."""
+        """Cut the log back to what had happened when `checkpoint` was written; a half-written line goes too.
+
+        Without a checkpoint the run begins anew, and the scores of an earlier beginning go as well.
+        """
+        if checkpoint is None:
+            for folder in (self.folder / "scores", self.folder / "pictures", self.folder / "legs"):
+                shutil.rmtree(folder, ignore_errors=True)
         if self.log.is_file():
             stood = from_json(At, checkpoint.record["at"]) if checkpoint else None
             kept = [line for line in readable(self.log) if stood is not None and happened(json.loads(line), stood)]
@@ -182,6 +198,7 @@ class Begun:
     digests: Mapping[str, str]  # SHA-256 of the plugin files that defined what it uses, such as "network tiny"
     runtime: Runtime
     facts: str  # the digest of what was computed from its data; empty if there is nothing
+    counts: Mapping[str, tuple[int, ...]]  # images of each class by split
 
     def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that is not what it was."""
@@ -244,6 +261,7 @@ def read_begun(file: Path, kinds: Kinds) -> Begun:
             from_json(dict[str, str], record["data"].get("plugins", {})),
             from_json(Runtime, record["runtime"]),
             str(record.get("facts", "")),
+            from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None

@@ -1,22 +1,27 @@
 """Training as a run: everything checked and prepared, then performed as an iterator of events."""
 
 import contextlib
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from jaxtyping import Int64
+
 from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
-from imclass.app.runs.curves import Curves
 from imclass.app.runs.directory import Run
-from imclass.app.runs.expendable import Expendable
-from imclass.app.runs.log import Log
-from imclass.app.runs.material import doubts, open_training_data
+from imclass.app.runs.material import TrainingData, doubts, open_training_data
 from imclass.app.runs.settle import settle
 from imclass.app.runs.signals import Acknowledge, listen
-from imclass.app.runs.tensorboard import TensorBoard
+from imclass.app.runs.watchers.curves import Curves
+from imclass.app.runs.watchers.expendable import Expendable, note_failure
+from imclass.app.runs.watchers.log import Log
+from imclass.app.runs.watchers.pictures import PICTURES, Pictures
+from imclass.app.runs.watchers.scores import Scores
+from imclass.app.runs.watchers.tensorboard import TensorBoard
 from imclass.core import runtime
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Execution, Training
-from imclass.core.contracts import Evaluation, Watch
+from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
 from imclass.evaluation.score import described, evaluate
@@ -47,6 +52,7 @@ class Job:
     legs: tuple[Leg, ...]
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
+    held_out: Mapping[str, Dataset]  # the splits that are scored
     notes: tuple[str, ...]  # for the user, before it begins
 
     @property
@@ -62,6 +68,15 @@ class Job:
         """Return what keeps the run's files."""
         kept = self.run.checkpoints(self.execution.keep)
         return Keeper(self.run.folder, len(self.legs), kept, self.execution.save_every, asked_to_stop)
+
+    def pictures(self) -> Pictures:
+        """Return what writes the pictures for the report."""
+        return Pictures(self.run.folder, self.legs[-1], self.held_out)
+
+    def keepsakes(self, keeper: Keeper) -> list[Consumer]:
+        """Return what keeps scores and pictures; training can do without either."""
+        kept: list[Consumer] = [Expendable("scores", lambda: Scores(keeper, self.legs, self.held_out, self.config))]
+        return [*kept, Expendable("pictures", self.pictures)] if self.execution.pictures else kept
 
 
 def prepare(
@@ -95,7 +110,7 @@ def prepare(
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     splits = Splits(data.train, tuple(data.held_out), contents_with(data.train, source, how))
     legs = plan(config, splits, trained, execution, context, score)
-    begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts)
+    begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     tried: tuple[str, ...] = ()
     if dry:
@@ -111,17 +126,18 @@ def prepare(
         run.begin(begun, used, facts)
     beginning = () if run.finished or checkpoint else (*doubts(config, legs), *taken)
     notes = (*data.notes, *beginning, *inside, *problems, *tried)
-    return Job(run, config, execution, legs, used, checkpoint, notes)
+    return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
 
 
 def perform(
     job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
 ) -> Generator[Event, None, None]:
-    """Yield the run's events, after showing each to the log, TensorBoard, the curves and the given consumers.
+    """Yield the run's events, after showing each to what writes the run's files and to the given consumers.
 
     A signal saves and stops; `acknowledge` is called at once, in its handler, with a line for the user.
     """
     if job.run.finished:
+        complete(job)
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(job.run.locked())
@@ -130,7 +146,7 @@ def perform(
         keeper.asked_to_stop = stop.asked
         runtime.apply(job.runtime)
         job.run.cut(job.checkpoint)
-        watching: list[Consumer] = [Log(job.run)]
+        watching: list[Consumer] = [Log(job.run), *job.keepsakes(keeper)]
         watching += [Expendable("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
         watching += [Expendable("curves.png", lambda: Curves(job.run)), *consumers]
         for consumer in watching:
@@ -153,6 +169,27 @@ def perform(
         elif not isinstance(last, NonFinite):
             problem = last.problem if isinstance(last, Saved) else ""
             raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
+
+
+def complete(job: Job) -> None:
+    """Write the pictures of a finished run that has none, because it was killed before it came to them."""
+    if not job.execution.pictures or (job.run.folder / PICTURES).is_dir():
+        return
+    try:
+        job.pictures().write(job.keeper().model_of(job.legs[-1]).parent)
+    except Exception as error:  # of any kind: a run can do without them
+        note_failure("pictures failed", error, "the report goes without them")
+
+
+def counts_of(data: TrainingData) -> dict[str, list[int]]:
+    """Return how many images of each class each split has."""
+    splits = {"train": data.train, **data.held_out}
+    return {name: class_counts(split).tolist() for name, split in splits.items()}
+
+
+def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
+    """Return how many images of each class there are."""
+    return dataset.targets.counts(len(dataset.classes))
 
 
 def last_kept(checkpoints: Checkpoints) -> str:

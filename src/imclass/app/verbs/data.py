@@ -1,8 +1,13 @@
 """The verb `data`: data sets listed, fetched, checked, exported."""
 
-from imclass.app.cli.arguments import Data
-from imclass.app.cli.checks import context_of
-from imclass.app.cli.lists import Listing, answer, describe_all, listing
+from typing import Any
+
+from imclass.app.cli.answer import Answer, say
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, Data
+from imclass.app.cli.checks import check_workers, context_of
+from imclass.app.cli.lists import Listing, describe, describe_all, listing
+from imclass.app.text.columns import plain
+from imclass.core.errors import UserError
 from imclass.store.context import Context
 
 ACTS = ("get", "check", "export")
@@ -23,10 +28,30 @@ def datasets(context: Context) -> Listing:
     )
 
 
-def run(own: Data) -> int:
-    """List, fetch, check or export data sets."""
-    if own.what not in ACTS:
-        return answer(listing("data", own.common, datasets), own.what, "data set", own.common, ACTS)
-    from imclass.app.acts.data import act
+def act(arguments: Data, name: str) -> tuple[dict[str, Any], str]:
+    """Fetch, check or export a data set; return the record and the text of what was done."""
+    from imclass.app.acts import data  # not above, because a list needs no PyTorch
+    from imclass.data.catalog import folder_not_read
 
-    return act(own, context_of(own.common, own.max_megapixels))
+    context = context_of(arguments.common, arguments.max_megapixels)
+    if arguments.what == "get":
+        record = data.get(name, context)
+    elif arguments.what == "check":
+        record = data.check(name, context, arguments.split_seed, arguments.workers)
+        return record, data.check_text(record)
+    else:
+        say(folder_not_read(name, context))
+        split = arguments.split or "test"
+        record = data.export(name, arguments.out, context, split, arguments.most, arguments.split_seed)
+    return record, plain(record)
+
+
+def run(arguments: Data) -> Answer:
+    """List, fetch, check or export data sets."""
+    if arguments.what not in ACTS:
+        return describe(listing("data", arguments.common, datasets), arguments.what, "data set", ACTS)
+    if arguments.name is None:
+        raise UserError(f"name a data set: imclass data {arguments.what} NAME")
+    check_workers(arguments.workers)
+    record, text = act(arguments, arguments.name)
+    return Answer(record, text, SOME_REFUSED if record.get("refused") else DONE)

@@ -3,10 +3,11 @@
 import platform
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from imclass.app.cli.answer import show
-from imclass.app.cli.arguments import DONE, Common, Doctor
+from imclass.app.cli.answer import Answer
+from imclass.app.cli.arguments import Doctor
 from imclass.app.machine.advice import Place, Problem, describe_store, problems
 from imclass.app.machine.hardware import read_limits, read_memory, read_processor
 from imclass.app.machine.software import ask_torch, installed, libraries, proxies, variables
@@ -15,10 +16,10 @@ from imclass.core.errors import UserError
 from imclass.store.store import default_folder, open_store
 
 
-def record(common: Common) -> dict[str, Any]:
+def record(store: Path | None) -> dict[str, Any]:
     """Return everything that `doctor` finds, for JSON; sizes are in bytes."""
     processor, limits, declared, torch = read_processor(), read_limits(), libraries(), ask_torch()
-    place, wrong = store_of(common)
+    place, wrong = place_of(store)
     environment = variables()
     return {
         "imclass": installed("imclass"),
@@ -36,18 +37,17 @@ def record(common: Common) -> dict[str, Any]:
     }
 
 
-def store_of(common: Common) -> tuple[Place, list[Problem]]:
-    """Return the store that the options name, and why it cannot be one."""
+def place_of(store: Path | None) -> tuple[Place, list[Problem]]:
+    """Return the store in this folder, or else the user's own; and why it cannot be one."""
     try:
-        return describe_store(open_store(common.store).folder), []
+        return describe_store(open_store(store).folder), []
     except UserError:  # a file is in its place
-        folder = common.store or default_folder()
+        folder = store or default_folder()
         problem = Problem(f"the store {folder} is a file", "name a folder with --store or IMCLASS_STORE")
         return Place(str(folder), False, True, 0, None), [problem]
 
 
-def run(own: Doctor) -> int:
+def run(arguments: Doctor) -> Answer:
     """Describe this machine."""
-    found = record(own.common)
-    show(found) if own.common.json else print(describe(found))
-    return DONE
+    found = record(arguments.common.store)
+    return Answer(found, describe(found))

@@ -2,12 +2,13 @@
 
 import sys
 
-from imclass.app.cli.answer import say, show
+from imclass.app.cli.answer import Answer, say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Features
-from imclass.app.cli.checks import check_target, check_workers, context_of
+from imclass.app.cli.checks import check_workers, context_of
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.draw.grid import grid, grid_png
 from imclass.app.load import load_network
+from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import begins, replacing
@@ -16,7 +17,7 @@ from imclass.serving.features import features, maps
 from imclass.serving.inputs import gather
 
 
-def run(own: Features) -> int:
+def run(own: Features) -> Answer:
     """Write or draw what a layer gives out."""
     if own.out is None and own.grid is None:
         raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
@@ -56,4 +57,4 @@ def run(own: Features) -> int:
             f"{found.layer}: {' x '.join(map(str, shape))}"
             + "".join(f"\n{printable(str(p))}" for p in (own.out, own.grid) if p)
         )
-    return SOME_REFUSED if found.refused else DONE
+    return Answer(code=SOME_REFUSED if found.refused else DONE)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from imclass.app.cli.answer import show
-from imclass.app.cli.arguments import DONE, Models
+from imclass.app.cli.answer import Answer
+from imclass.app.cli.arguments import Models
 from imclass.app.cli.checks import context_of
-from imclass.app.cli.lists import Listing, describe_all, listing, note
+from imclass.app.cli.lists import Listing, describe_all, listing, unusable
 from imclass.app.text.networks import comparison, in_detail
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
@@ -67,14 +67,10 @@ def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
     }
 
 
-def run(own: Models) -> int:
+def run(arguments: Models) -> Answer:
     """List networks, or one with its layers."""
-    if own.name is None:
-        found = listing("models", own.common, everything)
-        note(found.failures)
-        show(found.rows) if own.common.json else print(comparison(found.rows))
-        return DONE
-    record, failures = one(own.name, context_of(own.common))
-    note(failures)
-    show(record) if own.common.json else print(in_detail(record))
-    return DONE
+    if arguments.name is None:
+        found = listing("models", arguments.common, everything)
+        return Answer(found.rows, comparison(found.rows), notes=unusable(found.failures))
+    record, failures = one(arguments.name, context_of(arguments.common))
+    return Answer(record, in_detail(record), notes=unusable(failures))

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from imclass.app.api import predict
-from imclass.app.cli.answer import say, show
+from imclass.app.cli.answer import Answer, say, show
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Predict
 from imclass.app.cli.checks import check_workers, context_of
 from imclass.app.load import load
@@ -39,7 +39,7 @@ def as_table(prediction: Prediction) -> str:
     return "\n".join([printable(prediction.name), *lines])
 
 
-def run(own: Predict) -> int:
+def run(own: Predict) -> Answer:
     """Name what is in images."""
     if own.top is not None and own.top < 1:
         raise UserError(f"--top is {own.top}; it must be at least 1")
@@ -78,4 +78,4 @@ def run(own: Predict) -> int:
             print(as_table(prediction))
     if form == "json":
         show(gathered)
-    return SOME_REFUSED if refused else DONE
+    return Answer(code=SOME_REFUSED if refused else DONE)

@@ -3,8 +3,9 @@
 import inspect
 from typing import Any
 
+from imclass.app.cli.answer import Answer
 from imclass.app.cli.arguments import Protocols
-from imclass.app.cli.lists import Listing, answer, describe_all, listing
+from imclass.app.cli.lists import Listing, describe, describe_all, listing
 from imclass.store.context import Context
 
 
@@ -48,6 +49,6 @@ def columns(row: dict[str, Any]) -> dict[str, Any]:
     return {"name": row["name"], "scales": shown, "summary": row["summary"]}
 
 
-def run(own: Protocols) -> int:
+def run(arguments: Protocols) -> Answer:
     """List protocols."""
-    return answer(listing("protocols", own.common, protocols), own.name, "protocol", own.common, columns=columns)
+    return describe(listing("protocols", arguments.common, protocols), arguments.name, "protocol", columns=columns)

@@ -4,8 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from imclass.app.cli.answer import Answer
 from imclass.app.cli.arguments import Recipes
-from imclass.app.cli.lists import Listing, answer, describe_all, listing
+from imclass.app.cli.lists import Listing, describe, describe_all, listing
 from imclass.core.codec import to_json
 from imclass.store.context import Context
 
@@ -33,6 +34,6 @@ def detail(name: str, make: Callable[[], Any]) -> dict[str, Any]:
     return {"about": inspect.getdoc(make), "config": to_json(make())}
 
 
-def run(own: Recipes) -> int:
+def run(arguments: Recipes) -> Answer:
     """List recipes."""
-    return answer(listing("recipes", own.common, recipes), own.name, "recipe", own.common)
+    return describe(listing("recipes", arguments.common, recipes), arguments.name, "recipe")

@@ -1,10 +1,13 @@
 """The verb `weights`: published weights listed, foreign files imported and verified, models exported and folded."""
 
+from pathlib import Path
 from typing import Any
 
-from imclass.app.cli.answer import show
-from imclass.app.cli.arguments import Weights
-from imclass.app.cli.lists import Listing, answer, describe_all, listing
+from imclass.app.cli.answer import Answer, say
+from imclass.app.cli.arguments import DONE, USER_ERROR, Weights
+from imclass.app.cli.checks import context_of
+from imclass.app.cli.lists import Listing, describe, describe_all, listing
+from imclass.core.errors import UserError
 from imclass.core.tables import Found
 from imclass.store.context import Context
 
@@ -41,13 +44,39 @@ def columns(row: dict[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
 
 
-def run(own: Weights) -> int:
-    """List published weights, import or verify a file, or export or fold a model."""
-    if own.what not in ACTS:
-        found = listing("weights", own.common, files)
-        return answer(found, own.what, "published file of weights", own.common, ACTS, columns)
-    from imclass.app.acts.weights import act
+def required(value: Any, option: str, what: str | None) -> Any:
+    """Return the option's value; raise `UserError` where it was not given."""
+    if value is None:
+        raise UserError(f"imclass weights {what} needs {option}")
+    return value
 
-    outcome = act(own)
-    show(outcome.record) if own.common.json else print(outcome.text)
-    return outcome.code
+
+def act(arguments: Weights, file: str) -> tuple[dict[str, Any], str]:
+    """Import, verify, export or fold; return what was done as a record and as text."""
+    from imclass.app.acts import weights  # not above, because a list needs no PyTorch
+    from imclass.models.foreign.convert import Wanted
+
+    context, what = context_of(arguments.common), arguments.what
+    if what == "export":
+        library = required(arguments.format, "--format LIBRARY", what)
+        return weights.give_out(file, library, required(arguments.out, "--out FILE", what), context, say)
+    if what == "fold":
+        return weights.fold(file, required(arguments.out, "--out FILE", what), context, say)
+    network = required(arguments.as_, "--as NETWORK", what)
+    if what == "verify":
+        return weights.verify(Path(file), network, arguments.from_, arguments.key, context)
+    out = required(arguments.out, "--out MODEL", what)
+    wanted = Wanted(arguments.from_, inputs=arguments.preprocess, key=arguments.key)
+    return weights.take_in(Path(file), network, out, context, wanted, arguments.classes)
+
+
+def run(arguments: Weights) -> Answer:
+    """List published weights, import or verify a file, or export or fold a model."""
+    if arguments.what not in ACTS:
+        found = listing("weights", arguments.common, files)
+        return describe(found, arguments.what, "published file of weights", ACTS, columns)
+    if arguments.file is None:
+        what = "MODEL" if arguments.what in ("export", "fold") else "FILE"
+        raise UserError(f"name the {what.lower()}: imclass weights {arguments.what} {what}")
+    record, text = act(arguments, arguments.file)
+    return Answer(record, text, DONE if record.get("loads", True) else USER_ERROR)

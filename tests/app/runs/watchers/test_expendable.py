@@ -11,7 +11,7 @@ import pytest
 from imclass.app.cli.main import main
 from imclass.app.draw import curves
 from imclass.app.runs import train
-from imclass.app.runs.expendable import Expendable
+from imclass.app.runs.watchers.expendable import Expendable
 from imclass.app.verbs import train as verb
 from imclass.training.events import Consumer
 from tests.support.events import events

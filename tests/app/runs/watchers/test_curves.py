@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imclass.app.runs.curves import POINTS, Curves, history, within_epochs
 from imclass.app.runs.directory import Run
-from imclass.app.runs.log import record
+from imclass.app.runs.watchers.curves import POINTS, Curves, history, within_epochs
+from imclass.app.runs.watchers.log import record
 from imclass.training.events import At, Consumer, EpochEnd, EpochStart, Evaluated, StepEnd
 from tests.support.events import at, evaluation, labelled
 

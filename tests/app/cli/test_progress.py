@@ -1,14 +1,13 @@
 """Progress in lines that fit the terminal: means, rates and the time left."""
 
 import io
-import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from imclass.app.runs import progress
-from imclass.app.runs.progress import Screen, Sums, counting
+from imclass.app.cli import progress
+from imclass.app.cli.progress import Screen, Sums, Terminal
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, LegEnd, Saved, StepEnd
 from tests.support.events import at, evaluation, events, labelled
 
@@ -95,25 +94,27 @@ def test_time_left_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     screen.close()
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is one."""
+class Live(io.StringIO):
+    """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with counting("test") as report:
-        assert report is None
-    terminal = Terminal()
-    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=terminal, width=100, force_terminal=True))
-    with counting("test") as report:
-        assert report is not None
-        report(256, 1000)
-        report(1000, 1000)
-    assert "test: 1,000 of 1,000, " in terminal.getvalue() and "images/s" in terminal.getvalue()
-    assert "100 %" in terminal.getvalue()
+    plain, live = io.StringIO(), Live()
+    for stream, terminal in ((plain, False), (live, True)):
+        wide = Console(file=stream, width=100, force_terminal=terminal, emoji=False)
+        monkeypatch.setattr(progress, "Console", lambda console=wide, **options: console)
+        with Terminal() as watcher:
+            watcher.note("a\n:cat: is small")
+            watcher.begin("split test")
+            for split in ("validation", "test"):  # one bar after the other
+                watcher.count(split, 256, 1000)
+                watcher.count(split, 1000, 1000)
+    assert plain.getvalue() == "note: a\\n:cat: is small\nevaluating split test\n"
+    assert "test: 1,000 of 1,000, " in live.getvalue() and "validation: 1,000 of" in live.getvalue()
+    assert "images/s" in live.getvalue() and "100 %" in live.getvalue()
 
 
 def test_images_of_several_labels_have_their_measures(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imclass.app.cli.book import Book
 from imclass.app.cli.main import main
-from imclass.app.runs.book import Book
 from imclass.core.contracts import Evaluation, Refused
 from imclass.core.targets import OneOf
 from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, NonFinite, Saved, StepEnd

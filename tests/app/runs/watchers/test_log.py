@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imclass.app.runs.directory import Run
-from imclass.app.runs.log import Log
+from imclass.app.runs.watchers.log import Log
 from imclass.core.errors import UserError
 from imclass.training.events import EpochStart, summary
 from tests.support.events import at, evaluation, events

@@ -2,7 +2,7 @@
 
 import sys
 
-from imclass.app.runs.progress import LeftOut, unpaired_lines
+from imclass.app.cli.progress import LeftOut, unpaired_lines
 from imclass.core.contracts import Refused
 from imclass.core.text import printable, title
 from imclass.training.events import Evaluated, Event, NonFinite, Saved, StepEnd

@@ -6,7 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from imclass.app.runs.directory import Run
-from imclass.app.runs.tensorboard import TensorBoard
+from imclass.app.runs.watchers.tensorboard import TensorBoard
 from imclass.training.events import At, EpochEnd, Evaluated, StepEnd
 from tests.support.events import at, events, labelled
 

@@ -1,9 +1,8 @@
 """Progress on a terminal: time left, loss, accuracy, rate and the share of time spent waiting for data; counts."""
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -16,24 +15,52 @@ from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegE
 WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting
 
 
-@contextlib.contextmanager
-def counting(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None] | None]:
-    """A function that shows how many of a total are done, at what rate, and the time left; None without a terminal."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(), TextColumn("{task.description}"))
-    began = time.monotonic()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what)
+class Terminal:
+    """An evaluation on standard error: notes, what is scored; on a terminal how much of it, the rate, the time left.
 
-        def show(done: int, total: int) -> None:
-            rate = done / max(1e-9, time.monotonic() - began)
-            text = f"{what}: {done:,} of {total:,}, {rate:,.1f} {unit}/s"
-            bar.update(task, completed=done, total=total, description=text)
+    It is a context, whose end removes the bar.
+    """
 
-        yield show
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, emoji=False)
+        columns = (TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        self.task: TaskID | None = None
+        self.began = 0.0
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def note(self, text: str) -> None:
+        """Print a sentence that the user should know."""
+        self.say(f"note: {printable(text)}")
+
+    def begin(self, what: str) -> None:
+        """Print what is about to be scored."""
+        self.say(f"evaluating {printable(what)}")
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Show how many images are done; the bar goes when all are."""
+        if self.bar.disable:
+            return
+        if self.task is None:
+            self.began = time.monotonic()
+            self.task = self.bar.add_task(what)
+            self.bar.start()
+        rate = done / max(1e-9, time.monotonic() - self.began)
+        text = f"{what}: {done:,} of {total:,}, {rate:,.1f} images/s"
+        self.bar.update(self.task, completed=done, total=total, description=text)
+        if done >= total:
+            self.bar.stop()
+            self.bar.remove_task(self.task)
+            self.task = None
+
+    def say(self, line: str) -> None:
+        """Print one line on standard error, above the bar."""
+        self.console.print(line, markup=False, soft_wrap=True)
 
 
 @dataclass
@@ -113,7 +140,7 @@ class Screen:
     """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
 
     def __init__(self, total_steps: int, done_steps: int) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         columns = (
             TextColumn("{task.percentage:3.0f} %"),
             TimeRemainingColumn(),

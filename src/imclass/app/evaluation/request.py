@@ -1,0 +1,94 @@
+"""A request to evaluate, from what a user gives: paths or classifiers, names of protocols, options."""
+# Tested in tests/app/evaluation/test_request.py
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from imclass.app.load import computing, read_packed
+from imclass.core.contracts import Classifier, Dataset
+from imclass.core.errors import UserError
+from imclass.core.runtime import Arithmetic, device_of
+from imclass.evaluation.request import Progress, Request, select_protocols
+from imclass.evaluation.results import is_scores, saved_row
+from imclass.store.context import Context
+
+BOTH = "imclass evaluate A B --weights none shows the average precision of both"
+# What a result gives only where each image has one label, as messages name it, and what else to do.
+OF_ONE_LABEL: Mapping[str, tuple[str, str]] = {
+    **{use: (f"--{use}", "leave it out") for use in ("changed", "plot", "reliability", "table", "mistakes")},
+    "temperature": ("--temperature", "leave it out"),
+    "compare": ("a comparison", BOTH),
+}
+Evaluable: TypeAlias = str | Path | Classifier  # a MODEL, a file of saved scores, or a classifier in memory
+
+
+def open_request(
+    models: Any,
+    data: Any,
+    protocol: Any,
+    scales: Any,
+    context: Context,
+    progress: Progress,
+    uses: Sequence[str] = (),
+    **options: Any,
+) -> Request:
+    """Return a request with its models and saved scores loaded. Raise `UserError` for what cannot be together.
+
+    `models` is an `Evaluable` or several, `uses` names what the result will be asked for, `options` are other fields of
+    a `Request`. What needs no model is checked before one is loaded.
+    """
+    given = named(models)
+    uses = (*uses, "temperature") if options.get("temperature") else uses
+    saved = [model for model in given.values() if isinstance(model, Path) and is_scores(model)]
+    request = Request(
+        models={},
+        saved=tuple(saved_row(path) for path in saved),
+        order=tuple(given),
+        protocols=select_protocols(protocol, scales, context),
+        of_one_label=dict(OF_ONE_LABEL[use] for use in uses if use in OF_ONE_LABEL),
+        data=data if data is None or isinstance(data, Dataset) else str(data),
+        **options,
+    )
+    request.check()
+    if request.precision != "fp32" and not all(isinstance(model, Path) for model in given.values()):
+        raise UserError(f"precision {request.precision} rounds weights as they are loaded; give the model by its path")
+    request = replace(request, device=device_of(request.device))
+    setup = computing(Arithmetic(request.precision, "nhwc"), request.device)
+    ready, files = dict[str, Classifier](), dict[str, Path]()
+    for name, model in given.items():
+        if not isinstance(model, Path):
+            ready[name] = model
+        elif model not in saved:
+            packed = read_packed(model, context)
+            for note in packed.notes:
+                progress.note(note)
+            ready[name], files[name] = packed.unpack(context, setup), packed.file
+    return replace(request, models=ready, files=files)
+
+
+def named(models: Any) -> Mapping[str, Path | Classifier]:
+    """Return models by their names: paths as they are given, classifiers by their network or kind, numbered if equal.
+
+    Raise `UserError` where there is none, where one is given twice, and for what is not a model.
+    """
+    several = [models] if isinstance(models, str | Path | Classifier) else list(models)
+    if not several:
+        raise UserError("name a MODEL: a run's directory, a model file, or a file of saved scores")
+    found: dict[str, Path | Classifier] = {}
+    for model in several:
+        if isinstance(model, str | Path):
+            path = Path(model).expanduser()
+            if str(path) in found:
+                raise UserError(f"{path} is named twice; name each model once")
+            found[str(path)] = path
+        elif isinstance(model, Classifier):
+            if any(other is model for other in found.values()):
+                raise UserError("a model is given twice; give each once")
+            name = str(getattr(model, "name", type(model).__name__.lower()))
+            number = sum(1 for other in found if other.partition(" ")[0] == name)
+            found[f"{name} {number + 1}" if number else name] = model
+        else:
+            raise UserError(f"a model is {model!r}; give a path, NETWORK:WEIGHTS, or a classifier")
+    return found

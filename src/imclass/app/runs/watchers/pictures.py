@@ -1,0 +1,111 @@
+"""The pictures that a report needs: the images of the worst mistakes as the network sees them, and the first image."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from PIL import Image as Pillow
+
+from imclass.app.runs.watchers.scores import SCORES
+from imclass.core.contracts import Dataset, Evaluation, Image
+from imclass.core.errors import BadImage
+from imclass.core.preprocess import Preprocess
+from imclass.core.targets import OneOf
+from imclass.data.subset import VALIDATION
+from imclass.evaluation.measures.mistakes import WrongImage, wrong_images
+from imclass.evaluation.results import Saved, read_scores
+from imclass.training.events import Event, LegEnd
+from imclass.training.plan import Leg
+
+PICTURES = "pictures"  # the folder
+INDEX = "index.json"
+MISTAKES = 24  # shown, the most confident first
+REPORTED = ("test", VALIDATION)  # the first that there is, is what a report is about
+LARGEST = 512  # pixels a side of an image without a preprocess
+
+
+class Pictures:
+    """`pictures/` of a run, written when its last leg has ended."""
+
+    def __init__(self, folder: Path, last: Leg, held_out: Mapping[str, Dataset]) -> None:
+        self.folder, self.last, self.held_out = folder, last, held_out
+
+    def see(self, event: Event) -> None:
+        """Write the pictures at the end of the last leg."""
+        if isinstance(event, LegEnd) and event.at.stage == self.last.number + 1:
+            self.write(event.path.parent)
+
+    def write(self, leg: Path) -> None:
+        """Write the pictures that belong to the scores in a leg's folder."""
+        split = next((split for split in REPORTED if split in self.held_out), None)
+        if split is not None:
+            saved = read_scores(leg / SCORES / f"{split}.npz")
+            write_pictures(self.folder, saved, self.held_out[split], self.last.preprocess)
+
+    def close(self) -> None:
+        """Do nothing: all is written at once."""
+
+
+def write_pictures(folder: Path, saved: Saved, dataset: Dataset, preprocess: Preprocess | None) -> None:
+    """Write the folder of pictures into `folder`, whole or not at all. An image that is gone or damaged is left out."""
+    wanted = [saved.names[0], *(mistake.image for mistake in worst(saved.evaluation, saved.names))]
+    places = dict(zip(saved.names, positions(dataset, saved.evaluation).tolist(), strict=True))
+    final, working = folder / PICTURES, folder / f".{PICTURES}.part"
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir()
+    try:
+        index = {}
+        for number, name in enumerate(dict.fromkeys(wanted)):
+            try:
+                view = seen(dataset[places[name]], preprocess)
+            except BadImage:
+                continue
+            index[name] = f"{number:02d}.png"
+            grey = view.shape[2] == 1
+            Pillow.fromarray(view[:, :, 0] if grey else np.ascontiguousarray(view)).save(working / f"{number:02d}.png")
+        (working / INDEX).write_text(json.dumps(index, indent=1))
+        shutil.rmtree(final, ignore_errors=True)
+        working.rename(final)
+    except BaseException:
+        shutil.rmtree(working, ignore_errors=True)
+        raise
+
+
+def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
+    """Return the pictures in a folder, H W C, by the names of their images; none where there are none."""
+    found = {}
+    try:
+        index = json.loads((folder / PICTURES / INDEX).read_bytes())
+        for name, file in index.items():
+            with Pillow.open(folder / PICTURES / Path(file).name) as opened:
+                pixels = np.array(opened, np.uint8)
+            found[str(name)] = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    except (OSError, ValueError, AttributeError, TypeError):  # a page without some pictures is better than none
+        pass
+    return found
+
+
+def worst(result: Evaluation, names: Sequence[str], most: int = MISTAKES) -> list[WrongImage]:
+    """Return the mistakes that the model was surest of; none where an image may have several classes."""
+    return wrong_images(result, names)[:most] if isinstance(result.targets, OneOf) else []
+
+
+def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
+    """Return where each scored image stands in its data set."""
+    order = np.argsort(dataset.ids)
+    return order[np.searchsorted(dataset.ids, result.ids, sorter=order)]
+
+
+def seen(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
+    """Return an image as the network sees it, but for the order of its channels; without a preprocess, made small."""
+    if preprocess is None:
+        grey = image.shape[2] == 1
+        small = Pillow.fromarray(image[:, :, 0] if grey else np.ascontiguousarray(image))
+        small.thumbnail((LARGEST, LARGEST))
+        pixels = np.array(small, np.uint8)
+        return pixels[:, :, None] if grey else pixels
+    view = preprocess(image)
+    return view[:, :, ::-1] if preprocess.channels == "bgr" else view

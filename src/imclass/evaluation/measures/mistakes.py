@@ -1,0 +1,47 @@
+"""The images that a model took for another class."""
+# Tested in tests/app/report/test_mistakes.py
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imclass.core.contracts import Evaluation
+from imclass.core.targets import labels_of
+from imclass.evaluation.measures.single_label import posteriors, predictions, ranks
+
+
+@dataclass(frozen=True)
+class WrongImage:
+    """An image taken for another class."""
+
+    id: int
+    image: str  # its name
+    true: str
+    predicted: str
+    probability: float  # of the predicted class
+    probability_of_true: float
+    rank: int  # of the true class, from 2
+
+
+def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongImage]:
+    """Return the images whose highest score is not their class's, the most confident mistake first."""
+    labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
+    places = ranks(evaluation.scores, labels)
+    sure, own = np.empty(len(labels)), np.empty(len(labels))
+    for part, chances in posteriors(evaluation.scores):
+        each = np.arange(len(chances))
+        sure[part], own[part] = chances[each, predicted[part]], chances[each, labels[part]]
+    wrong = np.flatnonzero(predicted != labels)
+    return [
+        WrongImage(
+            int(evaluation.ids[i]),
+            images[i],
+            evaluation.classes[labels[i]],
+            evaluation.classes[predicted[i]],
+            float(sure[i]),
+            float(own[i]),
+            int(places[i]),
+        )
+        for i in wrong[np.argsort(-sure[wrong], kind="stable")].tolist()
+    ]

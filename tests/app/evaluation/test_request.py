@@ -1,0 +1,134 @@
+"""Models as a user may give them, by name; what cannot be together is refused before a model is loaded."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imclass
+from imclass.app.evaluation import request as requests
+from imclass.app.evaluation.request import named
+from imclass.core.contracts import Origin
+from imclass.core.errors import UserError
+from imclass.core.targets import OneOf
+from imclass.data.arrays import ArrayDataset
+from imclass.data.catalog import open_split
+from imclass.evaluation.request import Request, select_protocols, sides
+from imclass.evaluation.score import evaluate, protocols
+from imclass.models.classifier import load
+from imclass.store.context import open_context
+from tests.support.small import CLASSES, tree, untrained
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand next to a folder of photos with its own splits, and two models."""
+    monkeypatch.chdir(tmp_path)
+    for split, n in (("train", 2), ("validation", 4), ("test", 6)):
+        tree(tmp_path / "pets" / split, per_class=n)
+    for name in "ab":
+        untrained(tmp_path / f"{name}.safetensors")
+    return tmp_path
+
+
+def arrays(n: int = 6, split: str = "test") -> ArrayDataset:
+    """A user's own arrays: N x 28 x 28 x 1 pixels and a label each."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 28, 28, 1), dtype=np.uint8)
+    return ArrayDataset(
+        pixels, OneOf(np.arange(n) % 2), CLASSES, (split,), split, Origin("mine", "memory", "published")
+    )
+
+
+def test_models_are_paths_or_classifiers(place: Path) -> None:
+    classifier, other = load("a.safetensors"), load("b.safetensors")
+    assert list(named("a.safetensors")) == ["a.safetensors"]
+    assert list(named(Path("~/run"))) == [str(Path("~/run").expanduser())]
+    assert named([classifier, "b.safetensors", other]) == {
+        "lenet-5": classifier, "b.safetensors": Path("b.safetensors"), "lenet-5 2": other,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ([], "name a MODEL"),
+        (["a", "./a"], "a is named twice"),
+        ([3], "a model is 3; give a path"),
+        ([None], "a model is None"),
+    ],
+)
+def test_what_is_no_model_is_refused(models: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        named(models)
+
+
+def test_a_classifier_is_given_once(place: Path) -> None:
+    classifier = load("a.safetensors")
+    with pytest.raises(UserError, match="given twice"):
+        named([classifier, classifier])
+
+
+def test_data_may_be_a_dataset(place: Path) -> None:
+    classifier = load("a.safetensors")
+    result = imclass.evaluate(classifier, arrays())
+    np.testing.assert_allclose(result.evaluation.scores, evaluate(classifier, arrays()).scores, rtol=1e-5)
+    assert result.rows[0].facts.said == "split test of mine" and result.rows[0].name == "lenet-5"
+    named_split = imclass.evaluate("a.safetensors", open_split("pets", "test", open_context()))
+    assert named_split.measures == imclass.evaluate("a.safetensors", "pets").measures
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "another split": ({"data": arrays(), "split": "train"}, "the data is the split 'test'"),
+    "to fit": ({"data": arrays(), "temperature": True}, "--temperature fits to a validation split"),
+    "workers": ({"data": "pets", "workers": -1}, "--workers is -1"),
+    "batch": ({"data": "pets", "batch": 0}, "--batch is 0"),
+    "device": ({"data": "pets", "device": "tpu"}, "--device tpu is not a device"),
+    "protocol": ({"data": "pets", "protocol": ["flip", "centre"]}, "did you mean 'center'"),
+    "scales": ({"data": "pets", "protocol": "dense", "scales": "28;32"}, "whole numbers of pixels"),
+    "rows": ({"data": "pets", "protocol": "flip,center", "temperature": True}, "--temperature is of one row"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_mistakes_are_found_before_a_model_is_loaded(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "read_packed", lambda *_: pytest.fail("a model was loaded"))
+    options, said = WRONG[case]
+    with pytest.raises(UserError, match=said):
+        imclass.evaluate("a.safetensors", **options)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("weights", "even", "--weights is 'even'; it must be mean, fit or none"), ("precision", "fp16", "fp32 or bf16")],
+)
+def test_words_that_are_none_of_a_few_are_refused(key: str, value: Any, said: str) -> None:
+    request = Request(models={}, saved=(), order=("a",), protocols={"": None})
+    request.check()
+    with pytest.raises(UserError, match=said):
+        replace(request, **{key: value}).check()
+
+
+def test_a_classifier_in_memory_is_not_rounded(place: Path) -> None:
+    with pytest.raises(UserError, match="precision bf16 rounds weights as they are loaded; give the model by its path"):
+        imclass.evaluate(load("a.safetensors"), "pets", precision="bf16")
+
+
+def test_protocols_by_name_or_value() -> None:
+    found = protocols()
+    assert select_protocols(None, None) == {"": None}
+    assert list(select_protocols("center,flip", None)) == ["center", "flip"]
+    assert select_protocols(["center", found["flip"]], None) == {"center": found["center"], "flip": found["flip"]}
+    (scaled,) = select_protocols(found["dense"], (28, 32)).values()
+    assert scaled == next(iter(select_protocols("dense", "28,32").values())) != found["dense"]
+    for names in ("flip,flip", ["flip", found["flip"]]):
+        with pytest.raises(UserError, match="--protocol flip,flip names one twice"):
+            select_protocols(names, None)
+
+
+def test_scales_are_words_or_numbers() -> None:
+    assert sides("256,384") == sides([256, 384]) == (256, 384)
+    for wrong in ("", "256,", [1.5], []):
+        with pytest.raises(UserError, match="whole numbers of pixels"):
+            sides(wrong)
