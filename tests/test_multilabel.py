@@ -20,6 +20,7 @@ from imclass.evaluation.results import read_scores
 from imclass.evaluation.score import evaluate
 from imclass.models.thresholds import fit_thresholds, probabilities
 from imclass.store.context import open_context
+from tests.app.report.reader import read
 from tests.support.shapes import SHAPES, write_shapes
 
 SMALL = ["--preprocess.size", "32", "--preprocess.scale", "32", "--model.size", "32", "--precision", "fp32"]
@@ -202,6 +203,9 @@ def test_the_page_has_a_table_of_classes_and_no_confusion(place: Path) -> None:
     page = (place / "run" / "report.html").read_text()
     assert "mean average precision on 16 test images" in page and "<th" in page and ">AP<" in page
     assert 'id="confusion"' not in page and 'id="mistakes"' not in page and 'id="classes"' in page
+    shown = {one[0].text: one[1].text for one in zip(*(read(page).all(tag) for tag in ("dt", "dd")), strict=True)}
+    images = [shown[f"Images, {split}"] for split in ("train", "validation", "test")]
+    assert images == ["48", "16", "16"] and "0 seconds" not in page  # not how many labels they have
 
 
 def test_parts_of_the_file_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

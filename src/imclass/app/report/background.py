@@ -18,13 +18,13 @@ def data(m: Material) -> Html:
     known = m.known
     if m.run is None:
         trained = [("Trained on", name(known.name, 60))] if known.name else []
-        scored = [(f"Images, {split}", f"{counts.sum():,}") for split, counts in m.counts.items()]
+        scored = [(f"Images, {split}", f"{n:,}") for split, n in m.images.items()]
         pairs_ = [("Name", name(m.data, 60)), ("Classes", f"{len(m.classes):,}"), *scored, *trained]
         return together([facts(pairs_), left_out(m.refused)])
     pairs_ = [
         ("Name", name(m.data, 60)),
         ("Classes", f"{len(m.classes):,}"),
-        *((f"Images, {split}", f"{counts.sum():,}") for split, counts in m.counts.items()),
+        *((f"Images, {split}", f"{n:,}") for split, n in m.images.items()),
         ("Split", known.rule or "not described"),
         ("Licence", known.licence or "not stated"),
         ("Digest of training", element("code", known.digest)),
@@ -67,7 +67,7 @@ def spell(seconds: float) -> str:
     """A length of time in words."""
     minutes = round(seconds / 60)
     if minutes < 2:
-        return f"{seconds:.0f} seconds"
+        return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
     return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours {minutes % 60} minutes"
 
 

@@ -99,6 +99,7 @@ class Material:
     size: int  # pixels a side of the network's images; 0 where there is not one network
     refused: Sequence[Refused]  # of every split
     counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class by split
+    images: Mapping[str, int]  # of each split
     score: Score | None
     scored: str  # which images these are, and why
     result: Evaluation | None
@@ -134,6 +135,7 @@ def gather_run(run: Run, context: Context) -> Material:
         size=training.preprocess.size,
         refused=all_refused(log, result, training.data),
         counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
+        images=begun.images,
         score=score_of(split, result) if result else recorded_score(trained, split),
         scored="",
         result=result,
@@ -151,7 +153,7 @@ def gather_run(run: Run, context: Context) -> Material:
 
 
 def gather_model(
-    name: str, classifier: Classifier, file: Path, folder: Path, split: str, counts: Mapping[str, Any]
+    name: str, classifier: Classifier, file: Path, folder: Path, split: str, counts: Int64[np.ndarray, "K"]
 ) -> Material:
     """Return all there is to tell of a model that was evaluated into a folder; `file` has its weights."""
     saved, header = read_scores(folder / SCORES / f"{split}.npz"), classifier.pack()[1]
@@ -167,7 +169,8 @@ def gather_model(
         parameters=count_parameters(classifier),
         size=sole.preprocess.size if sole else 0,
         refused=all_refused((), saved.evaluation, data),
-        counts=counts,
+        counts={split: counts},
+        images={split: saved.evaluation.total},
         score=score_of(split, saved.evaluation),
         scored=f"{saved.record['said']}, protocol {saved.record['tested']['protocol'] or AS_TRAINED}",
         result=saved.evaluation,

@@ -77,7 +77,7 @@ def report_model(
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder, result, result.scoring.dataset)
     split = result.rows[-1].facts.split
-    counts = {split: class_counts(result.scoring.dataset)}
+    counts = class_counts(result.scoring.dataset)
     ((name, classifier),) = request.models.items()
     write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, split, counts)))
     return folder / PAGE

@@ -87,11 +87,12 @@ class Run:
         default: Any,
         data: DataFacts,
         counts: Mapping[str, list[int]] = MappingProxyType({}),
+        images: Mapping[str, int] = MappingProxyType({}),
     ) -> "Plan":
         """Return what config.json will hold. Raise `UserError` for a directory that is not for this very run.
 
         `default` is the network's row in its table, `data` the facts of the data, `counts` has the images of each class
-        by split.
+        by split, `images` all of a split, which are fewer or more where one may have several labels or none.
         """
         record = {
             "format": FORMAT,
@@ -99,6 +100,7 @@ class Run:
             "execution": to_json(execution),
             "data": to_json(data),
             "counts": dict(counts),
+            "images": dict(images),
         }
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
@@ -199,6 +201,7 @@ class Begun:
     runtime: Runtime
     facts: str  # the digest of what was computed from its data; empty if there is nothing
     counts: Mapping[str, tuple[int, ...]]  # images of each class by split
+    images: Mapping[str, int]  # of each split
 
     def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that is not what it was."""
@@ -262,6 +265,7 @@ def read_begun(file: Path, kinds: Kinds) -> Begun:
             from_json(Runtime, record["runtime"]),
             str(record.get("facts", "")),
             from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
+            from_json(dict[str, int], record.get("images", {})),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None

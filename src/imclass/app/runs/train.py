@@ -110,7 +110,7 @@ def prepare(
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     splits = Splits(data.train, tuple(data.held_out), contents_with(data.train, source, how))
     legs = plan(config, splits, trained, execution, context, score)
-    begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, counts_of(data))
+    begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     tried: tuple[str, ...] = ()
     if dry:
@@ -181,10 +181,11 @@ def complete(job: Job) -> None:
         note_failure("pictures failed", error, "the report goes without them")
 
 
-def counts_of(data: TrainingData) -> dict[str, list[int]]:
-    """Return how many images of each class each split has."""
+def counts_of(data: TrainingData) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """Return how many images of each class each split has, and how many in all."""
     splits = {"train": data.train, **data.held_out}
-    return {name: class_counts(split).tolist() for name, split in splits.items()}
+    counts = {name: class_counts(split).tolist() for name, split in splits.items()}
+    return counts, {name: len(split) for name, split in splits.items()}
 
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
