@@ -262,7 +262,7 @@ def test_the_gallery_shows_the_surest_mistakes_as_the_network_saw_them(run: Path
     assert len(figures) == min(24, len(expected)) > 0
     for figure, (probability, true, predicted) in zip(figures, expected, strict=False):
         told = [p.text for p in figure.all("p")]
-        assert told[0] == f"{predicted} {100 * probability:.1f} %" and told[1].startswith(f"is {true} ")
+        assert told[0] == f"{predicted} ({100 * probability:.1f} %)" and told[1].startswith(f"is {true} ")
         assert Path(told[2]).parts[0] == true
         seen = classifier.preprocess(decode(Path("pets", told[2])))
         assert (pixels_of(figure.one("img")) == seen[:, :, 0]).all()

@@ -64,8 +64,8 @@ def as_page(row: Row, found: Sequence[WrongImage], dataset: Dataset | None, work
 
 def caption(m: WrongImage) -> Html:
     """Return what an image was taken for, what it is, and its file."""
-    taken = (element("b", name(m.predicted, 28)), " ", element("span", f"{100 * m.probability:.1f} %"))
-    ranked = f"{100 * m.probability_of_true:.1f} %, rank {m.rank:,}"
+    taken = (element("b", name(m.predicted, 28)), " ", element("span", f"({100 * m.probability:.1f} %)"))
+    ranked = f"({100 * m.probability_of_true:.1f} %), rank {m.rank:,}"
     true = ("is ", name(m.true, 28), " ", element("span", ranked))
     file = element("p", name(m.image, 56), class_="file")
     return element("figcaption", element("p", *taken), element("p", *true), file)
