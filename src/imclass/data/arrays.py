@@ -1,14 +1,16 @@
 """Data sets that lie in memory as one array."""
-# Tested in tests/data/sets/test_mnist.py
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
 
 from imclass.core.contracts import Image, Origin
-from imclass.core.targets import Targets
+from imclass.core.errors import UserError
+from imclass.core.targets import OneOf, Targets
 from imclass.data.contents import contents_of_array, digest_of
 from imclass.data.names import ids_of
 
@@ -23,6 +25,9 @@ class ArrayDataset:
     splits: tuple[str, ...]
     split: str
     origin: Origin
+
+    def __post_init__(self) -> None:
+        check_arrays(self.array, self.targets, self.classes)
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, "N"]:
@@ -51,3 +56,23 @@ class ArrayDataset:
     def digest(self) -> str:
         """Return the SHA-256 over names, classes and pixels."""
         return digest_of(self)
+
+
+def check_arrays(array: Any, targets: Targets, classes: Sequence[str]) -> None:
+    """Raise `UserError` for anything but one image and one target each."""
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"the array is of the type {type(array).__name__}; give a NumPy array")
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:
+        shape = " x ".join(map(str, array.shape))
+        raise UserError(
+            f"the array is {shape} of {array.dtype}; it must be uint8, N x height x width x 1 or 3 channels"
+        )
+    if len(targets) != len(array):
+        raise UserError(f"there are {len(array):,} images and {len(targets):,} targets; give one for each")
+    k, marks = len(classes), targets.numpy()
+    if isinstance(targets, OneOf):
+        wrong = marks[(marks < 0) | (marks >= k)]
+        if wrong.size:
+            raise UserError(f"a label is {wrong[0]}, and there are {k} classes; labels are 0 to {k - 1}")
+    elif marks.shape[1] != k:
+        raise UserError(f"the marks are of {marks.shape[1]} classes, and {k} are named; give a column for each")
