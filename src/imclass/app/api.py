@@ -222,6 +222,8 @@ def report(
     The page of a run is made of its folder alone, as RUN/report.html or at `out`. With `data`, `split` or `protocol`,
     and for any other model, the model is evaluated into the folder `out` first, by default reports/MODEL.
     """
+    if not isinstance(model, str | Path):
+        raise UserError("a report is of a run or a model file, by its path; save_model of a result writes such a file")
     return pages.report(
         os.path.expanduser(model),
         os.path.expanduser(data) if data is not None else None,

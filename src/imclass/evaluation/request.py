@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError, need
@@ -79,7 +79,7 @@ class Request:
     precision: str = "fp32"
     device: str = "cpu"  # where the networks are
     files: Mapping[str, Path] = field(default_factory=dict)  # that models were read from, by name
-    trained: Trained = "leave-out"  # images that a model was trained on
+    trained: str = "leave-out"  # one of `Trained`: images that a model was trained on
 
     @property
     def fitting(self) -> str:
@@ -97,6 +97,7 @@ class Request:
         """Raise `UserError` for what cannot be together, before any model is loaded or image scored."""
         need(self.batch >= 1, "batch", self.batch, "at least 1")
         need(self.workers >= 0, "workers", self.workers, "0 or more threads")
+        need(self.trained in get_args(Trained), "trained", repr(self.trained), "leave-out or include")
         need(self.weights in ("mean", "fit", "none"), "weights", repr(self.weights), "mean, fit or none")
         need(self.thresholds in ("model", "fit"), "thresholds", repr(self.thresholds), "model or fit")
         need(self.precision in ("fp32", "bf16"), "precision", repr(self.precision), "fp32 or bf16")
@@ -190,7 +191,9 @@ def sifted(chosen: Chosen, request: Request) -> Sifted:
     They are by `--split train`, and they stay in a test split that was published, which is scored as the papers did.
     """
     asked = request.split == "train" or is_published(chosen.dataset)
-    return sift(chosen.dataset, request.models.values(), "include" if asked else request.trained)
+    return sift(
+        chosen.dataset, request.models.values(), "include" if asked or request.trained == "include" else "leave-out"
+    )
 
 
 def scored(

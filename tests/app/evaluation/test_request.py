@@ -15,7 +15,7 @@ from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.catalog import open_split
-from imclass.evaluation.request import Request, select_protocols, sides
+from imclass.evaluation.request import Quiet, Request, select_protocols, sides
 from imclass.evaluation.score import evaluate, protocols
 from imclass.models.classifier import load
 from imclass.store.context import open_context
@@ -101,7 +101,11 @@ def test_mistakes_are_found_before_a_model_is_loaded(case: str, place: Path, mon
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
-    [("weights", "even", "--weights is 'even'; it must be mean, fit or none"), ("precision", "fp16", "fp32 or bf16")],
+    [
+        ("trained", "no", "--trained is 'no'; it must be leave-out or include"),
+        ("weights", "even", "--weights is 'even'; it must be mean, fit or none"),
+        ("precision", "fp16", "fp32 or bf16"),
+    ],
 )
 def test_words_that_are_none_of_a_few_are_refused(key: str, value: Any, said: str) -> None:
     request = Request(models={}, saved=(), order=("a",), protocols={"": None})
@@ -132,3 +136,8 @@ def test_scales_are_words_or_numbers() -> None:
     for wrong in ("", "256,", [1.5], []):
         with pytest.raises(UserError, match="whole numbers of pixels"):
             sides(wrong)
+
+
+def test_arrays_alone_are_no_data() -> None:
+    with pytest.raises(UserError, match="the data is of the type tuple; give a data set's name, a folder"):
+        requests.open_request("a", (np.zeros(4), np.zeros(4)), None, None, open_context(), Quiet())

@@ -40,6 +40,9 @@ def open_request(
     a `Request`. What needs no model is checked before one is loaded.
     """
     given = named(models)
+    if not isinstance(data, str | Path | Dataset | None):
+        kind = type(data).__name__
+        raise UserError(f"the data is of the type {kind}; give a data set's name, a folder, a CSV file or a Dataset")
     uses = (*uses, "temperature") if options.get("temperature") else uses
     saved = [model for model in given.values() if isinstance(model, Path) and is_scores(model)]
     request = Request(
