@@ -165,5 +165,7 @@ def test_a_prediction_shows_itself() -> None:
     shown = good._repr_html_()
     assert "<caption>a&lt;b.png</caption><tr><td>cat &amp; dog</td><td>75.00 %</td></tr>" in shown
     (bad,) = predict(ByBrightness(), [("c", b"")])
+    none = Prediction("d", ())
+    assert repr(none) == "Prediction('d': no class)" and "<td>no class</td>" in none._repr_html_()
     assert repr(bad) == "Prediction('c', refused: the file has 0 bytes (empty))"
     assert bad._repr_html_() == "<p>c: refused: the file has 0 bytes</p>"

@@ -28,7 +28,8 @@ class Prediction:
         """Return the image's name and its classes on a line."""
         if self.refused:
             return f"Prediction({self.name!r}, refused: {printable(self.refused.detail)} ({self.refused.code}))"
-        return f"Prediction({self.name!r}: {', '.join(f'{c} {100 * p:.2f} %' for c, p in self.classes)})"
+        found = ", ".join(f"{name} {100 * p:.2f} %" for name, p in self.classes) or "no class"
+        return f"Prediction({self.name!r}: {found})"
 
     def _repr_html_(self) -> str:
         """Return a table of the classes, as a notebook shows it."""
@@ -36,7 +37,10 @@ class Prediction:
         if self.refused:
             return f"<p>{head}: refused: {html.escape(printable(self.refused.detail))}</p>"
         cells = [(html.escape(printable(name)), f"{100 * p:.2f} %") for name, p in self.classes]
-        rows = "".join(f"<tr><td>{name}</td><td>{share}</td></tr>" for name, share in cells)
+        rows = (
+            "".join(f"<tr><td>{name}</td><td>{share}</td></tr>" for name, share in cells)
+            or "<tr><td>no class</td></tr>"
+        )
         return f"<table><caption>{head}</caption>{rows}</table>"
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 import imclass
 from imclass.app.cli.main import main
 from imclass.app.verbs.predict import as_csv
+from imclass.core.contracts import Refused
 from imclass.core.text import harmless, printable
 from imclass.models.classifier import load
 from imclass.serving.predict import Prediction
@@ -208,6 +209,11 @@ def test_a_formula_is_made_text(cell: str) -> None:
     assert harmless(cell) == f"'{cell}"
     row = next(csv.reader(io.StringIO(as_csv(Prediction(cell, ((cell, 0.5),))), newline="")))
     assert row == [f"'{cell}", "1", f"'{cell}", "0.5"]
+
+
+def test_an_image_without_a_class_has_a_line_in_csv() -> None:
+    assert next(csv.reader(io.StringIO(as_csv(Prediction('say "a"', ()))))) == ['say "a"', "", "", ""]
+    assert as_csv(Prediction("a", (), Refused("a", "empty", "the file has 0 bytes"))) == ""
 
 
 @pytest.mark.parametrize("cell", ["", "a=1", " =1", "1", "cat.png"])

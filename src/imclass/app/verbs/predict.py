@@ -25,11 +25,16 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def as_csv(prediction: Prediction) -> str:
-    """Return lines `path,rank,class,probability`; a formula in a name gets a leading apostrophe."""
+    """Return lines `path,rank,class,probability`; a formula in a name gets a leading apostrophe.
+
+    An image that reaches no threshold has a line without a class, so that each image that was read has one.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
     for rank, (name, probability) in enumerate(prediction.classes, 1):
         writer.writerow([harmless(prediction.name), rank, harmless(name), round(probability, 6)])
+    if not prediction.classes and not prediction.refused:
+        writer.writerow([harmless(prediction.name), "", "", ""])
     return text.getvalue()
 
 
