@@ -51,6 +51,16 @@ def test_a_column_labels_gives_any_number(tmp_path: Path) -> None:
     assert "1 labels of images were not judged, and count neither way" in whole.origin.notes
 
 
+def test_commas_between_labels_are_noted(tmp_path: Path) -> None:
+    """One label may hold a comma, so that this is no mistake for certain."""
+    notes = opened(table(tmp_path, 'image,labels\na.png,"cat,dog"\nb.png,cat;eel\nc.png,"cat,dog"\n'))[
+        "all"
+    ].origin.notes
+    assert "'cat,dog' is one label: several stand with ; or | between them, not with a comma" in notes
+    notes = opened(table(tmp_path, 'image,label\na.png,"cat,dog"\nb.png,cat\n'))["all"].origin.notes
+    assert not any("comma" in note for note in notes)
+
+
 def test_a_label_more_changes_the_digest(tmp_path: Path) -> None:
     before = opened(table(tmp_path, SEVERAL))["all"].digest()
     for other in (SEVERAL.replace("b.png,", "b.png,cat"), SEVERAL.replace("?cat", "cat")):
@@ -120,7 +130,7 @@ HEAD = "image,labels\n"
         (HEAD + "a.png,cat\n", "needs at least two classes, and its labels name 'cat'"),
         (HEAD + "a.png,cat;dog\n\nz.png,cat\n", "line 4: there is no file"),
         (HEAD + "a.png,cat;dog\nsub\\d.png,cat\n", "line 3: there is no file .*; write it with /"),
-        (HEAD + "a.png,cat,dog\n", "line 2: there are 3 cells, and the header has 2 columns; put several labels"),
+        (HEAD + "a.png,cat,dog\n", "line 2: the header has 2 columns, and this line 3; put several labels"),
         (HEAD + "a.png,cat;;dog\n", "line 2: 'cat;;dog' has an empty label; remove the separator"),
         (HEAD + "a.png,cat;?\n", "line 2: 'cat;\\?' has an empty label"),
         (HEAD + "a.png,cat;cat\n", "line 2: label 'cat' is there twice; keep one"),
@@ -132,7 +142,10 @@ HEAD = "image,labels\n"
         (HEAD + '"a.png,cat\n', "line 2: .*; correct the quotes"),
         ("image,label\na.png,cat\nb.png,\n", "line 3: there is no label; give one, or call the column labels"),
         ("image,label\na.png,cat;dog\n", "line 2: 'cat;dog' is more than one label; call the column labels"),
-        ("image,labels,split\na.png,cat,train\nb.png,dog,x\n", "line 3: the split is 'x'; it must be train, valid"),
+        (
+            "image,labels,split\na.png,cat,train\nb.png,dog,x\n",
+            "line 3: the split is 'x'; it must be one of train, valid",
+        ),
         ("image,labels,split\na.png,cat;dog,test\n", "no row has the split train"),
         (
             "image,labels,split\na.png,cat;dog,train\nb.png,dogs,test\n",

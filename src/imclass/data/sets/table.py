@@ -160,7 +160,7 @@ def image_rows(path: Path, heads: Sequence[str], lines: Iterator[tuple[int, list
         at = f"{path}, line {line}"
         if len(cells) != len(heads):
             quotes = "put several labels into one cell, with | between them, and quote what holds a separator"
-            raise UserError(f"{at}: there are {len(cells)} cells, and the header has {len(heads)} columns; {quotes}")
+            raise UserError(f"{at}: the header has {len(heads)} columns, and this line {len(cells)}; {quotes}")
         named = {head: cell.strip() for head, cell in zip(heads, cells, strict=True) if head in KNOWN_COLUMNS}
         marks = marks_in(named["labels"], at) if "labels" in named else {one_label(named["label"], at): 1}
         for name in marks:
@@ -217,7 +217,7 @@ def split_in(cell: str, at: str) -> str:
     """Return the split that a cell names. Raise `UserError` where it names none."""
     found = split_of(cell)
     if found is None:
-        raise UserError(f"{at}: the split is {cell!r}; it must be {', '.join(SPLITS)}")
+        raise UserError(f"{at}: the split is {cell!r}; it must be one of {', '.join(SPLITS)}")
     return found
 
 
@@ -257,7 +257,11 @@ def hashed_parts(whole: ImageTable, location: DataLocation) -> dict[str, tuple[i
 
 
 def surprises(table: ImageTable) -> Iterator[str]:
-    """Yield a sentence for each thing that may surprise: classes without images in a split, images without labels."""
+    """Yield a sentence for each thing that may surprise: labels with commas, classes and images that have nothing."""
+    commas = [name for name in table.classes if "," in name]
+    if commas and table.several:
+        what = f"{listed(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"
+        yield f"{what}: several stand with ; or | between them, not with a comma"
     for split, positions in ((name, rows) for name, rows in table.parts.items() if name != ALL):
         held = {name for i in positions for name, mark in table.rows[i].marks.items() if mark == 1}
         missing = [name for name in table.classes if name not in held]
