@@ -43,6 +43,8 @@ OPTIONS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "output": "--format csv prints a table for other programs, which > FILE keeps",
         "topk": "--top sets how many classes an image",
         "conf": "--top sets how many classes an image; each has its probability",
+        "threshold": "imclass evaluate MODEL --thresholds fit --save FILE fits one for each class of several labels",
+        "save_json": "--json prints records, which > FILE keeps",
         "batch_size": "evaluate and compare take --batch",
         "data_dir": "--data names a folder with one folder of images a class",
         "num_workers": "--workers sets how many threads decode images",

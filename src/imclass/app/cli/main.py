@@ -144,10 +144,8 @@ def dispatch(words: Sequence[str]) -> int:
         from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
 
         return run("train", read_train(rest))
-    arguments, others = parse(VERBS[verb], rest, f"imclass {verb}")
+    arguments, others = parse(VERBS[verb], rest, f"imclass {verb}", OPTIONS_ELSEWHERE)
     for key in others:
-        if key in OPTIONS_ELSEWHERE:
-            raise UserError(f"there is no option --{key.replace('_', '-')}: {OPTIONS_ELSEWHERE[key]}")
         raise no_option(key, option_hints(VERBS[verb]))
     return run(verb, arguments)
 

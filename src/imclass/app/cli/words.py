@@ -4,7 +4,8 @@ import dataclasses
 import os
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tyro.conf import Positional
@@ -44,11 +45,14 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     return positions, options
 
 
-def parse(kind: type, words: Sequence[str], program: str) -> tuple[Any, dict[str, Words]]:
+def parse(
+    kind: type, words: Sequence[str], program: str, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Any, dict[str, Words]]:
     """Return the argument class with what was typed, and the options that it does not have.
 
     An option takes the words it has room for, and others after it are positions; "--no-X" sets X to false. A word too
-    few or too many is a `UserError`.
+    few or too many is a `UserError`, and so is an option in `elsewhere`, which has what to do in its place: first,
+    because "--model M" leaves a position empty.
     """
     hints, values, others = option_hints(kind), dict[str, Any](), dict[str, Words]()
     positions, options = scan(words)
@@ -58,6 +62,8 @@ def parse(kind: type, words: Sequence[str], program: str) -> tuple[Any, dict[str
         if negative:
             key, given = path + dot + last.removeprefix("no_"), ["false", *given]
         if key not in hints:
+            if key in elsewhere:
+                raise UserError(f"there is no option --{key.replace('_', '-')}: {elsewhere[key]}")
             others.pop(key, None)  # an option that is given twice counts where it is given last
             others[key] = Words(given)
             continue
