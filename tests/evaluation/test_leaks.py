@@ -51,7 +51,7 @@ class TestSift:
         assert found.dataset is data and found.left_out == 0 and found.included.tolist() == data.ids[[3, 5]].tolist()
         scores, kept = np.zeros((9, len(CLASSES)), np.float32), np.delete(np.arange(10), 5)  # image 5 was refused
         evaluation = found.count(evaluation_of(CLASSES, data.targets[kept], scores, data.ids[kept], 10))
-        assert evaluation.accounted == "9 of 10 evaluated, 1 of these images that the model was trained on"
+        assert evaluation.accounted == "9 of 10 evaluated, the model was trained on 1 of them"
 
     def test_nothing_is_read_for_a_model_that_does_not_say(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

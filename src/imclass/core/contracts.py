@@ -254,7 +254,7 @@ class Evaluation:
         """Return how many images were scored, refused and left out; the model was trained on those left out."""
         parts = [f"{len(self.targets):,} of {self.total:,} evaluated"]
         if self.trained_on:
-            parts.append(f"{self.trained_on:,} of these images that the model was trained on")
+            parts.append(f"the model was trained on {self.trained_on:,} of them")
         if self.refused:
             parts.append(f"{len(self.refused):,} refused")
         if self.left_out:
