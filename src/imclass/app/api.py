@@ -209,6 +209,7 @@ def report(
     *,
     split: str | None = None,
     protocol: str | None = None,
+    classes: Mapping[str, str] | None = None,
     batch: int = 256,
     workers: int = 0,
     device: str = "cpu",
@@ -219,8 +220,8 @@ def report(
 ) -> Path:
     """Write one page on a run or on any other model, an HTML file that needs nothing else; return its path.
 
-    The page of a run is made of its folder alone, as RUN/report.html or at `out`. With `data`, `split` or `protocol`,
-    and for any other model, the model is evaluated into the folder `out` first, by default reports/MODEL.
+    The page of a run is made of its folder alone, as RUN/report.html or at `out`. With `data`, `split`, `protocol`
+    or `classes`, and for any other model, the model is evaluated into the folder `out` first, by default reports/MODEL.
     """
     if not isinstance(model, str | Path):
         raise UserError("a report is of a run or a model file, by its path; save_model of a result writes such a file")
@@ -232,6 +233,7 @@ def report(
         progress or Quiet(),
         protocol,
         split=split,
+        mapping=classes,
         batch=batch,
         workers=workers,
         device=str(device),

@@ -410,6 +410,16 @@ def test_an_ensemble_has_a_report_without_a_first_layer(run: Path) -> None:
     assert page.one("section", id="mistakes").all("img")
 
 
+def test_a_report_takes_a_part_of_the_classes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree("pets/hen")
+    assert main(["report", "run/model.safetensors", "--data", "pets", "--out", "part"]) == 2
+    assert "--classes FILE" in capsys.readouterr().err
+    Path("part.json").write_text("{}")
+    assert main(["report", "run/model.safetensors", "--data", "pets", "--out", "part", "--classes", "part.json"]) == 0
+    rows = read(Path("part/report.html").read_text("utf-8")).one("section", id="classes").one("tbody").all("tr")
+    assert {row.all("th")[0].text if row.all("th") else row.all("td")[0].text for row in rows} == {"cat", "dog", "hen"}
+
+
 def test_a_folder_of_other_files_gets_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for out, said in (("pets", "holds other files"), ("run", "holds other files"), ("pets/notes.txt", "is a file")):
         assert main(["report", "run", "--data", "pets", "--out", out]) == 2

@@ -198,6 +198,8 @@ class Report:
     """evaluate on train, validation, test or all (default: the held-out part; all of what the model has not seen)"""
     protocol: Name = None
     """how an image is shown (default: as the model was trained)"""
+    classes: File = None
+    """JSON that maps the data's class names to the model's"""
     out: File = None
     """of a RUN the page (default: RUN/report.html); of an evaluation a new folder (default: reports/MODEL)"""
     max_megapixels: float = 50.0

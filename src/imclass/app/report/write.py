@@ -46,7 +46,9 @@ def report(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
     """Write the page of a run, from its folder alone, or with `data` or for any other model after an evaluation."""
-    asked = data is not None or protocol is not None or options.get("split") is not None
+    asked = (
+        data is not None or protocol is not None or any(options.get(key) is not None for key in ("split", "mapping"))
+    )
     if asked or is_published(model) or (not (Path(model) / "config.json").is_file() and Path(model).exists()):
         return report_model(model, data, out, context, progress, protocol, **options)
     return report_run(Path(model), out, context)

@@ -4,7 +4,7 @@
 from imclass.app import api
 from imclass.app.cli.answer import Answer
 from imclass.app.cli.arguments import Report
-from imclass.app.cli.checks import check_workers, store_of
+from imclass.app.cli.checks import check_workers, mapping_in, store_of
 from imclass.app.cli.progress import Terminal
 from imclass.core.text import printable
 
@@ -19,6 +19,7 @@ def run(arguments: Report) -> Answer:
             arguments.out,
             split=arguments.split,
             protocol=arguments.protocol,
+            classes=mapping_in(arguments.classes),
             batch=arguments.batch,
             workers=arguments.workers,
             device=arguments.device,
