@@ -264,7 +264,7 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
                 progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
             images = sifted(chosen, request)  # their files are hashed, which takes less than decoding them will
             if asked := request.fitting:
-                fitted = validation_for(chosen, asked, context)
+                fitted = validation_for(chosen, asked)
                 unseen = sift(fitted.dataset, request.models.values(), "leave-out")
                 trials = scored(ways, fitted, unseen, request, everyone, progress)
             rows = scored(ways, chosen, images, request, everyone, progress)
