@@ -43,7 +43,7 @@ SPEAKERS = {
     "app/verbs/predict.py": "predictions as they come",
     "app/verbs/features.py": "refused files as they come",
 }
-READERS = ("check_files", "check_savable", "write_files", "act")  # read the options of one verb for its `run`
+READERS = ("check_files", "write_files", "act")  # read the options of one verb for its `run`
 LONGEST_VERB = 120
 CLASSIFIERS = ("NetworkClassifier", "Ensemble", "Pipeline", "NetworkBacked")  # kinds that only a model file decides
 UNPACK = "evaluation/unpack.py"  # asks which kind a classifier is; everything else uses its contract

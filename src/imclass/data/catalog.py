@@ -35,7 +35,7 @@ def open_split(data: str, split: str, context: Context, cut: Cut = WHOLE) -> Dat
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set by its name, or a folder or table by its path, in any cut. Files are listed once for a rule and seed."""
+    """A data set, folder or table in any cut. Its files are listed once for each rule and seed."""
 
     name: str
     context: Context

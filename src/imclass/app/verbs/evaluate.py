@@ -5,18 +5,18 @@ from dataclasses import replace
 from imclass.app import api
 from imclass.app.cli.answer import Answer
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Evaluate
-from imclass.app.cli.checks import check_workers, mapping_in, store_of
+from imclass.app.cli.checks import mapping_in, store_of
 from imclass.app.cli.progress import Terminal
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.evaluation.result import Result
 from imclass.app.report.mistakes import KINDS, is_mistakes
 from imclass.app.writing import check_target
 from imclass.core.errors import UserError, need
-from imclass.evaluation.request import ONE_ROW
 from imclass.evaluation.results import is_scores
 from imclass.models.classifier import model_file
 
-USES = ("changed", "plot", "reliability", "table", "mistakes")  # options that the result is asked for
+# Methods of the result by the options that ask for them, of those that not every evaluation allows.
+USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
 
 
 def check_files(arguments: Evaluate) -> None:
@@ -36,19 +36,6 @@ def check_files(arguments: Evaluate) -> None:
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
     if twice is not None and arguments.models.count(twice) < 2:
         raise UserError(f"{twice} is named for two things; give each file a name of its own")
-    if save is not None:
-        check_savable(arguments)
-
-
-def check_savable(arguments: Evaluate) -> None:
-    """Raise `UserError` where what is scored last will not be a model that a file can hold."""
-    if arguments.precision != "fp32":
-        raise UserError("--save keeps float32 weights; go without --precision bf16")
-    if "," in (arguments.protocol or "") or (len(arguments.models) > 1 and arguments.weights == "none"):
-        raise UserError(ONE_ROW.format("--save"))
-    saved = [path for path in arguments.models if is_scores(path)]
-    if saved:
-        raise UserError(f"{saved[0]} holds scores and no model, so it cannot be part of --save {arguments.save}")
 
 
 def write_files(arguments: Evaluate, result: Result) -> None:
@@ -67,7 +54,6 @@ def write_files(arguments: Evaluate, result: Result) -> None:
 
 def run(arguments: Evaluate) -> Answer:
     """Score models on a split, alone and fused."""
-    check_workers(arguments.workers)
     need(arguments.changed >= 0, "changed", arguments.changed, "0 or more images")
     check_files(arguments)
     with Terminal() as progress:
@@ -90,7 +76,7 @@ def run(arguments: Evaluate) -> Answer:
             store=store_of(arguments.common),
             plugins=arguments.common.plugins,
             max_megapixels=arguments.max_megapixels,
-            uses=[use for use in USES if getattr(arguments, use)],
+            uses=[use for option, use in USES.items() if getattr(arguments, option)],
             progress=progress,
         )
     if not result.rows:  # in a process of torchrun that is not the first
