@@ -10,11 +10,13 @@ import pytest
 
 import imclass
 from imclass.app.cli.main import main
+from imclass.core.errors import UserError
 from imclass.core.model_file import Metrics, ModelHeader, read_model
 from imclass.core.targets import AnyOf
 from imclass.data.catalog import open_split
 from imclass.data.images.decode import decode
 from imclass.evaluation.held_out import split_for
+from imclass.evaluation.results import read_scores
 from imclass.evaluation.score import evaluate
 from imclass.models.thresholds import fit_thresholds, probabilities
 from imclass.store.context import open_context
@@ -220,3 +222,32 @@ def test_probabilities_are_of_each_class_by_itself(place: Path, capsys: pytest.C
     expected = probabilities(model.classify(images).numpy())[0]
     found = {c["class"]: c["probability"] for c in one["classes"]}
     assert [found[name] for name in SHAPES] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_scores_that_a_run_keeps_are_those_of_its_model(place: Path) -> None:
+    _, header = read_model(place / "run" / "model.safetensors")
+    for split, metrics in metrics_of(header).items():
+        kept = read_scores(place / "run" / "scores" / f"{split}.npz").evaluation
+        assert {name: kept.measures[name] for name in metrics.measures} == pytest.approx(metrics.measures)
+        assert isinstance(kept.targets, AnyOf)
+    assert {*metrics_of(header)} == {"validation", "test"}
+    before = (place / "run" / "report.html").read_bytes()
+    shutil.rmtree(place / "photos")
+    assert imclass.report(place / "run").read_bytes() == before
+
+
+def test_a_notebook_shows_average_precision(place: Path) -> None:
+    shown = imclass.evaluate("run")._repr_html_()
+    assert '<th scope="col">mAP</th>' in shown and '<th scope="col">AP</th>' in shown and "<img" not in shown
+
+
+def test_what_needs_one_label_is_refused_from_python_too(place: Path) -> None:
+    result = imclass.evaluate("run")
+    for write, path in ((result.plot, "p.png"), (result.reliability, "r.png"), (result.mistakes, "m.csv")):
+        with pytest.raises(UserError, match="one label each"):
+            write(path)
+    with pytest.raises(UserError, match="a comparison needs images with one label each"):
+        imclass.compare("run", "run/scores/test.npz")
+    with pytest.raises(UserError, match="--plot needs images with one label each"):
+        imclass.evaluate("run", uses=["plot"])
+    assert not list(place.glob("*.png")) and not list(place.glob("*.csv"))

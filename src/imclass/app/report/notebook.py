@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from imclass.app.draw.confusion import confusion_png
 from imclass.app.report.markup import Html, element, name, table, together
 from imclass.app.text import evaluation as tables
+from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
-from imclass.core.text import percent
+from imclass.core.targets import OneOf
+from imclass.core.text import percent, title
 from imclass.evaluation.measures.single_label import per_class
+from imclass.evaluation.results import Row
 
 if TYPE_CHECKING:
     from imclass.app.evaluation.result import Result
@@ -21,34 +24,43 @@ MOST = 100  # classes in a table
 
 
 def show(result: "Result") -> Html:
-    """Return the rows and, where there is one row, its classes and the confusion matrix, as markup."""
+    """Return the rows and, where there is one row, its classes and the confusion matrix (of one label), as markup."""
     if not result.rows:
         return element("p", "no rows: the first process has them")
-    head = ("Model", "Top-1", "95 % interval", "Cross-entropy", "Evaluated")
-    rows = []
-    for row in result.rows:
-        one = row.evaluation
-        low, high = tables.share_interval(one, one.measures["top1"])
-        interval = f"{100 * low:.2f} to {100 * high:.2f} %"
-        rows.append(
-            (name(row.name, 60), percent(one.measures["top1"]), interval, f"{one.measures['loss']:.4f}", one.accounted)
-        )
-    parts = [element("p", result.rows[-1].facts.said), table(head, rows)]
+    last = result.evaluation
+    interval = ("95 % interval",) if last.main == "top1" else ()
+    head = ("Model", title(last.main), *interval, "Loss", "Evaluated")
+    parts = [element("p", result.rows[-1].facts.said), table(head, list(map(short_row, result.rows)))]
     if len(result.rows) == 1:
-        parts += [class_table(result.evaluation), confusion_picture(result.evaluation)]
+        parts.append(class_table(last))
+        parts += [confusion_picture(last)] if isinstance(last.targets, OneOf) else []
     return element("div", *parts)
 
 
+def short_row(row: Row) -> tuple[str, ...]:
+    """Return what a table has of a row: the main measure, of accuracies with Wilson's interval, and the loss."""
+    one = row.evaluation
+    share, loss = one.measures[one.main], f"{one.measures['loss']:.4f}"
+    low, high = tables.share_interval(one, share)
+    interval = (f"{100 * low:.2f} to {100 * high:.2f} %",) if one.main == "top1" else ()
+    return (name(row.name, 60), percent(share), *interval, loss, one.accounted)
+
+
 def class_table(evaluation: Evaluation) -> Html:
-    """Return images, precision, recall and F1 of each class, the worst by F1 first."""
-    rows = list(zip(evaluation.classes, per_class(tables.matrix(evaluation)), strict=True))
-    rows.sort(key=lambda row: math.inf if math.isnan(row[1].f1) else row[1].f1)
-    lines = [
-        (name(label), f"{row.support:,}", percent(row.precision), percent(row.recall), percent(row.f1))
-        for label, row in rows[:MOST]
-    ]
+    """Return images, precision, recall and F1 of each class, the worst by F1 first; of several labels also the AP."""
+    several = not isinstance(evaluation.targets, OneOf)
+    head = ("Class", "Images", *(["AP"] if several else []), "Precision", "Recall", "F1")
+    rows: list[tuple[str, int, tuple[float, ...]]] = []
+    if several:
+        found = zip(evaluation.classes, label_measures(evaluation), strict=True)
+        rows += [(label, row.positives, (row.ap, row.precision, row.recall, row.f1)) for label, row in found]
+    else:
+        counts = zip(evaluation.classes, per_class(tables.matrix(evaluation)), strict=True)
+        rows += [(label, row.support, (row.precision, row.recall, row.f1)) for label, row in counts]
+    rows.sort(key=lambda row: math.inf if math.isnan(row[2][-1]) else row[2][-1])
+    lines = [(name(label), f"{images:,}", *map(percent, shares)) for label, images, shares in rows[:MOST]]
     more = element("p", f"and {len(rows) - MOST:,} more classes") if len(rows) > MOST else Html()
-    return together([table(("Class", "Images", "Precision", "Recall", "F1"), lines), more])
+    return together([table(head, lines), more])
 
 
 def confusion_picture(evaluation: Evaluation) -> Html:
