@@ -39,11 +39,11 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: Trained) 
     seen = trained_on(classifiers)
     if not len(seen) or not len(dataset):
         return Sifted(dataset)
+    if trained == "include":
+        return mark(dataset, seen)
     known = recognise(dataset.contents(), seen)
     if not known.any():
         return Sifted(dataset)
-    if trained == "include":
-        return Sifted(dataset, included=dataset.ids[known])
     if known.all():
         raise UserError(
             f"the model was trained on each of the {len(dataset):,} images in split {dataset.split!r} of "
@@ -52,6 +52,11 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: Trained) 
         )
     rest = Subset(dataset, np.flatnonzero(~known), dataset.split, dataset.splits)
     return Sifted(rest, left_out=int(known.sum()))
+
+
+def mark(dataset: Dataset, seen: UInt64[np.ndarray, "_"]) -> Sifted:
+    """Return all of a split, knowing which of its images are among the contents `seen` in training."""
+    return Sifted(dataset, included=dataset.ids[recognise(dataset.contents(), seen)])
 
 
 def trained_on(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_"]:

@@ -418,7 +418,15 @@ def test_a_folder_of_other_files_gets_no_report(run: Path, capsys: pytest.Captur
 
 def test_saved_scores_have_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run/scores/test.npz"]) == 2
-    assert "imclass: " in capsys.readouterr().err
+    assert "run/scores/test.npz holds scores and no model; give the model itself" in capsys.readouterr().err
+
+
+def test_several_processes_write_no_report(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["report", "run", "--data", "pets"]) == 2
+    assert "a report is written by one process" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -436,11 +444,21 @@ def test_what_the_held_out_part_is(
     parts: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for part in parts:
-        tree(Path("pets", part), per_class=4)
+    for i, part in enumerate(parts):
+        tree(Path("pets", part), per_class=4, side=12 + i)  # no image is in two parts
     page = reported(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
     assert said in page.one("header").text
     assert ("best on validation" in page.one("header").text) == ("validation" in parts)
+
+
+def test_test_images_that_are_in_train_too_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree(Path("pets/train"), per_class=4)
+    tree(Path("pets/test"), per_class=3, side=14)
+    shutil.copy("pets/train/cat/000.png", "pets/test/cat/same.png")
+    page = reported(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
+    assert "The network was trained on 1 of them, which are in the training part as well." in page.one("header").text
+    assert "7 of 7 evaluated, 1 of these images that the model was trained on" in page.one("header").text
 
 
 def test_a_hashed_split_is_told_with_its_seed(run: Path) -> None:

@@ -88,7 +88,8 @@ class Result:
         measured = []
         for row in self.rows:
             where = f"{row.facts.data} {row.facts.split}"
-            seen = ", which the model was trained on" if row.evaluation.trained_on else ""
+            known = row.evaluation.trained_on
+            seen = f", {known:,} of which the model was trained on" if known else ""
             measured.append(papers.as_measured(row.evaluation, row.facts.tested, where + seen))
         return papers.render(name, measured, form)
 
@@ -116,6 +117,8 @@ class Result:
         """Write every image's scores into an .npz file, to be given as a model; with several rows, a file for each."""
         path = target(path, ".npz", is_scores)
         paths = score_files(path, self.rows)
+        for file in paths:
+            target(file, ".npz", is_scores)
         for file, row in zip(paths, self.rows, strict=True):
             save_scores(file, row.evaluation, row.images, to_json(row.facts))
         return paths

@@ -26,22 +26,22 @@ from imclass.evaluation.measures.single_label import most_confused, per_class
 
 
 def page(material: Material) -> Html:
-    """The whole file."""
+    """Return the whole file."""
     title = f"{material.network} on {material.data}"
-    told = [(id_, heading, said) for id_, heading, said in sections(material) if said]
-    links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in told]
+    shown = [(id_, heading, content) for id_, heading, content in sections(material) if content]
+    links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in shown]
     body = [headline(material), element("nav", together(links, " "))]
-    body += [element("section", element("h2", heading), said, id=id_) for id_, heading, said in told]
+    body += [element("section", element("h2", heading), content, id=id_) for id_, heading, content in shown]
     return document(title, *body)
 
 
 def sections(m: Material) -> list[tuple[str, str, Html]]:
-    """Id, heading and content of each section; one without content is left out."""
+    """Return id, heading and content of each section."""
     return [(id_, heading, tell(m)) for id_, heading, tell in SECTIONS]
 
 
 def headline(m: Material) -> Html:
-    """What was trained on what, and what it came to."""
+    """Return what was trained on what, and what it came to."""
     title = element("h1", name(m.network), " on ", name(m.data, 60))
     begin = element("p", "Model ", name(m.name), class_="run")
     if m.run:
@@ -54,7 +54,7 @@ def headline(m: Material) -> Html:
 
 
 def result(m: Material, score: Score) -> Html:
-    """The accuracy with its interval, and what stands behind it."""
+    """Return the main measure, an accuracy with its interval, and what stands behind it."""
     if score.measure == "top1":
         low, high = wilson(round(score.main * score.evaluated), score.evaluated)
         interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
@@ -87,7 +87,7 @@ def doubts(m: Material) -> Html:
 
 
 def honesty(m: Material, split: str) -> str:
-    """What the held-out part is, and what it chose."""
+    """Return what the held-out part is, whether it was trained on, and what it chose."""
     rule = m.known.rule
     what = {
         "published": f"the {split} part that the data set was published with",
@@ -110,7 +110,15 @@ def honesty(m: Material, split: str) -> str:
             "The weights were chosen on these images, so the figure flatters them a little; there is no test part that "
             "would not."
         )
-    return f"The held-out images are {part}. The network was not trained on them. {chose}"
+    return f"The held-out images are {part}. {seen(m)} {chose}"
+
+
+def seen(m: Material) -> str:
+    """Return how many of the scored images the network was trained on."""
+    known = m.result.trained_on if m.result else 0
+    if not known:
+        return "The network was not trained on them."
+    return f"The network was trained on {known:,} of them, which are in the training part as well."
 
 
 def learning(m: Material) -> Html:

@@ -12,6 +12,7 @@ from imclass.app.report.facts import gather_model, gather_run
 from imclass.app.report.markup import GENERATOR
 from imclass.app.report.page import page
 from imclass.app.runs.directory import Run
+from imclass.app.runs.single import several
 from imclass.app.runs.train import class_counts
 from imclass.app.runs.watchers.pictures import write_pictures
 from imclass.app.runs.watchers.scores import SCORES
@@ -68,16 +69,16 @@ def report_model(
     """
     folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", spelling(model)).strip("-.") or "model")
     check_folder(folder)
+    if several():
+        raise UserError("a report is written by one process; give the command without torchrun")
     request = open_request(model, data, protocol, None, context, progress, **options)
     result = score_request(request, context, progress)
-    if not result.rows:
-        raise UserError("a report is written by one process; give the command without torchrun")
-    if result.scoring.dataset is None:
+    row, dataset = result.rows[-1], result.scoring.dataset
+    if dataset is None:
         raise UserError(f"{model} holds scores and no model; give the model itself")
     folder.mkdir(parents=True, exist_ok=True)
-    keep(folder, result, result.scoring.dataset)
-    row = result.rows[-1]
-    counts = {row.facts.split: class_counts(result.scoring.dataset)}
+    keep(folder, result, dataset)
+    counts = {row.facts.split: class_counts(dataset)}
     ((name, classifier),) = request.models.items()
     write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, row, counts)))
     return folder / PAGE
