@@ -66,7 +66,7 @@ class Result:
         return self.evaluation.measures
 
     def changed(self, most: int = 10) -> list[dict[str, Any]]:
-        """Return at most so many images whose own class ranks differently in the last row than in the first."""
+        """Return at most so many images whose class ranks differently in the last row than in the first."""
         return changed(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
@@ -153,8 +153,8 @@ def score_files(path: Path, rows: Sequence[Row]) -> tuple[Path, ...]:
     return tuple(path.with_name(f"{path.stem}.{i:0{digits}}.{word}{path.suffix}") for i, word in enumerate(words, 1))
 
 
-def perform(request: Request, context: Context, progress: Progress) -> Result:
-    """Score what was requested."""
+def score_request(request: Request, context: Context, progress: Progress) -> Result:
+    """Return the result of scoring what was requested."""
     if isinstance(request.data, str):
         for note in folder_not_read(request.data, context):
             progress.note(note)

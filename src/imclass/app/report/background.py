@@ -72,7 +72,7 @@ def spell(seconds: float) -> str:
 
 
 def configuration(m: Material) -> Html:
-    """Return every choice; what is not the recipe's own is marked and stands first."""
+    """Return every choice; what differs from the recipe's is marked and stands first."""
     if m.run is None:
         return Html()
     own = flatten(to_json(m.run.training))

@@ -28,7 +28,7 @@ from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.request import AS_TRAINED
-from imclass.evaluation.results import Saved, read_scores
+from imclass.evaluation.results import Row, SavedScores, read_scores
 from imclass.evaluation.unpack import sole_network
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier, resolve
@@ -130,7 +130,7 @@ def gather_run(run: Run, context: Context) -> Material:
         trained=trained,
         versions=classifier.versions,
         digest=file_digest(run.model),
-        parameters=sum(p.numel() for p in classifier.network.parameters()),
+        parameters=count_parameters(classifier),
         size=training.preprocess.size,
         refused=all_refused(log, result, training.data),
         counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
@@ -138,7 +138,7 @@ def gather_run(run: Run, context: Context) -> Material:
         scored="",
         result=result,
         problem=problem,
-        **shown(classifier, run.folder, saved),
+        **visible(classifier, run.folder, result, saved.names if saved else ()),
         run=RunFacts(
             training=training,
             usual=recipes_own(training, context),
@@ -151,36 +151,38 @@ def gather_run(run: Run, context: Context) -> Material:
 
 
 def gather_model(
-    name: str, classifier: Classifier, file: Path, folder: Path, split: str, counts: Mapping[str, Any]
+    name: str, classifier: Classifier, file: Path, folder: Path, row: Row, counts: Mapping[str, Any]
 ) -> Material:
     """Return all there is to tell of a model that was evaluated into a folder; `file` has its weights."""
-    saved, header = read_scores(folder / SCORES / f"{split}.npz"), classifier.pack()[1]
-    networks, sole, data = list(classifier.networks().values()), sole_network(classifier), str(saved.record["data"])
+    result, facts, header = row.evaluation, row.facts, classifier.pack()[1]
+    networks, sole = list(classifier.networks().values()), sole_network(classifier)
     return Material(
         name=name,
         network=" + ".join(network.name for network in networks) or header.kind,
-        data=Path(data).name,
+        data=Path(facts.data).name,
         classes=classifier.classes,
         trained=classifier.trained or Provenance(),
         versions=header.versions,
         digest=file_digest(file),
         parameters=count_parameters(classifier),
         size=sole.preprocess.size if sole else 0,
-        refused=all_refused((), saved.evaluation, data),
+        refused=all_refused((), result, facts.data),
         counts=counts,
-        score=score_of(split, saved.evaluation),
-        scored=f"{saved.record['said']}, protocol {saved.record['tested']['protocol'] or AS_TRAINED}",
-        result=saved.evaluation,
+        score=score_of(facts.split, result),
+        scored=f"{facts.said}, protocol {facts.tested.protocol or AS_TRAINED}",
+        result=result,
         problem="",
-        **shown(classifier, folder, saved),
+        **visible(classifier, folder, result, row.images),
     )
 
 
-def shown(classifier: Classifier, folder: Path, saved: Saved | None) -> dict[str, Any]:
+def visible(
+    classifier: Classifier, folder: Path, result: Evaluation | None, names: Sequence[str]
+) -> dict[str, Any]:  # fmt: skip
     """Return the fields of a `Material` that show images: the mistakes, the pictures, the first layer."""
     pictures = read_pictures(folder)
-    mistakes = worst(saved.evaluation, saved.names) if saved else []
-    first = saved.names[0] if saved and saved.names[0] in pictures else ""
+    mistakes = worst(result, names) if result else []
+    first = names[0] if names and names[0] in pictures else ""
     network = sole_network(classifier)
     inside = look_inside(network, first, pictures.get(first)) if network else None
     return {"mistakes": mistakes, "pictures": pictures, "inside": inside}
@@ -191,7 +193,7 @@ def last_leg(run: Run) -> Path:
     return max((run.folder / "legs").glob("*/"), default=run.folder)
 
 
-def saved_scores(path: Path) -> tuple[Saved | None, str]:
+def saved_scores(path: Path) -> tuple[SavedScores | None, str]:
     """Return the scores in a file; or none, and why."""
     try:
         return read_scores(path), ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app.evaluation.request import open_request
-from imclass.app.evaluation.result import Result, perform
+from imclass.app.evaluation.result import Result, score_request
 from imclass.app.load import is_published, spelling
 from imclass.app.report.facts import gather_model, gather_run
 from imclass.app.report.markup import GENERATOR
@@ -21,7 +21,7 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import begins, write
 from imclass.evaluation.request import Progress
-from imclass.evaluation.results import read_scores, save_scores
+from imclass.evaluation.results import save_scores
 from imclass.store.context import Context
 
 PAGE = "report.html"
@@ -46,7 +46,7 @@ def report(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
     """Write the page of a run, from its folder alone, or with `data` or for any other model after an evaluation."""
-    asked = data is not None or protocol is not None or options.get("split") is not None
+    asked = data is not None or protocol is not None or options.get("split") or options.get("trained") == "include"
     if asked or is_published(model) or (not (Path(model) / "config.json").is_file() and Path(model).exists()):
         return report_model(model, data, out, context, progress, protocol, **options)
     return report_run(Path(model), out, context)
@@ -69,17 +69,17 @@ def report_model(
     folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", spelling(model)).strip("-.") or "model")
     check_folder(folder)
     request = open_request(model, data, protocol, None, context, progress, **options)
-    result = perform(request, context, progress)
+    result = score_request(request, context, progress)
     if not result.rows:
         raise UserError("a report is written by one process; give the command without torchrun")
     if result.scoring.dataset is None:
         raise UserError(f"{model} holds scores and no model; give the model itself")
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder, result, result.scoring.dataset)
-    split = result.rows[-1].facts.split
-    counts = {split: class_counts(result.scoring.dataset)}
+    row = result.rows[-1]
+    counts = {row.facts.split: class_counts(result.scoring.dataset)}
     ((name, classifier),) = request.models.items()
-    write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, split, counts)))
+    write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, row, counts)))
     return folder / PAGE
 
 
@@ -100,4 +100,4 @@ def keep(folder: Path, result: Result, dataset: Dataset) -> None:
     save_scores(path, row.evaluation, row.images, to_json(row.facts))
     (classifier,) = result.request.models.values()
     preprocess = next((network.preprocess for network in classifier.networks().values()), None)
-    write_pictures(folder, read_scores(path), dataset, preprocess)
+    write_pictures(folder, row.evaluation, row.images, dataset, preprocess)

@@ -14,7 +14,7 @@ from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.core.model_file import Ancestor, tensors_digest
+from imclass.core.model_file import Ancestor, tensors_digest, union
 from imclass.data.facts import mean_colour, mean_image
 from imclass.models.beginning import How, begin
 from imclass.models.classifier import NetworkClassifier
@@ -101,10 +101,10 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
     return begun, taken
 
 
-def contents_with(train: Dataset, source: InitModel | None, how: How) -> UInt64[np.ndarray, "_"]:
+def contents_with(train: Dataset, source: InitModel | None, how: How) -> UInt64[np.ndarray, "_"] | None:
     """Return the contents of all images that the weights will be trained on or were, where weights are taken."""
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
-    return train.contents() if before is None else np.union1d(train.contents(), before)
+    return union([train.contents(), before])
 
 
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
