@@ -43,7 +43,6 @@ SPEAKERS = {
     "app/verbs/predict.py": "predictions as they come",
     "app/verbs/features.py": "refused files as they come",
 }
-READERS = ("check_files", "write_files", "act")  # read the options of one verb for its `run`
 LONGEST_VERB = 120
 CLASSIFIERS = ("NetworkClassifier", "Ensemble", "Pipeline", "NetworkBacked")  # kinds that only a model file decides
 UNPACK = "evaluation/unpack.py"  # asks which kind a classifier is; everything else uses its contract
@@ -189,7 +188,7 @@ def argument_classes() -> set[str]:
 
 
 def plain_arguments(path: str, text: str) -> Iterator[str]:
-    """Outside of app/cli only the `run` of a verb, and what it calls in its file first, takes the typed arguments."""
+    """Outside of app/cli only the `run` of a verb takes what was typed."""
     if path.startswith("app/cli/") or not path.startswith("app/"):
         return
     imported = {
@@ -200,7 +199,7 @@ def plain_arguments(path: str, text: str) -> Iterator[str]:
     } & argument_classes()
     for f in functions(text):
         taken = {ast.unparse(a.annotation) for a in ast.walk(f.args) if isinstance(a, ast.arg) and a.annotation}
-        if taken & imported and not (path.startswith("app/verbs/") and f.name in ("run", *READERS)):
+        if taken & imported and not (path.startswith("app/verbs/") and f.name == "run"):
             yield f"line {f.lineno}: {f.name} takes {', '.join(sorted(taken & imported))}"
 
 

@@ -1,7 +1,5 @@
 """The verb `data`: data sets listed, fetched, checked, exported."""
 
-from typing import Any
-
 from imclass.app.cli.answer import Answer, say
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Data
 from imclass.app.cli.checks import check_workers, context_of
@@ -28,8 +26,14 @@ def datasets(context: Context) -> Listing:
     )
 
 
-def act(arguments: Data, name: str) -> tuple[dict[str, Any], str]:
-    """Fetch, check or export a data set; return the record and the text of what was done."""
+def run(arguments: Data) -> Answer:
+    """List, fetch, check or export data sets."""
+    name = arguments.name
+    if arguments.what not in ACTS:
+        return describe(listing("data", arguments.common, datasets), arguments.what, "data set", ACTS)
+    if name is None:
+        raise UserError(f"name a data set: imclass data {arguments.what} NAME")
+    check_workers(arguments.workers)
     from imclass.app.acts import data  # not above, because a list needs no PyTorch
     from imclass.data.catalog import folder_not_read
 
@@ -38,20 +42,9 @@ def act(arguments: Data, name: str) -> tuple[dict[str, Any], str]:
         record = data.get(name, context)
     elif arguments.what == "check":
         record = data.check(name, context, arguments.split_seed, arguments.workers)
-        return record, data.check_text(record)
     else:
         say(folder_not_read(name, context))
         split = arguments.split or "test"
         record = data.export(name, arguments.out, context, split, arguments.most, arguments.split_seed)
-    return record, plain(record)
-
-
-def run(arguments: Data) -> Answer:
-    """List, fetch, check or export data sets."""
-    if arguments.what not in ACTS:
-        return describe(listing("data", arguments.common, datasets), arguments.what, "data set", ACTS)
-    if arguments.name is None:
-        raise UserError(f"name a data set: imclass data {arguments.what} NAME")
-    check_workers(arguments.workers)
-    record, text = act(arguments, arguments.name)
+    text = data.check_text(record) if arguments.what == "check" else plain(record)
     return Answer(record, text, SOME_REFUSED if record.get("refused") else DONE)

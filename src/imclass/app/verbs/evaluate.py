@@ -1,6 +1,8 @@
 """The verb `evaluate`: the result of `imclass.evaluate` as text, and the files that were asked for."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer
@@ -10,52 +12,61 @@ from imclass.app.cli.progress import Terminal
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.evaluation.result import Result
 from imclass.app.report.mistakes import KINDS, is_mistakes
-from imclass.app.writing import check_target
+from imclass.app.writing import check_target, never
 from imclass.core.errors import UserError, need
 from imclass.evaluation.results import is_scores
 from imclass.models.classifier import model_file
 
+TARGETS: Mapping[str, tuple[str, Callable[[Path], bool]]] = {  # what a file must end in, and which one may be replaced
+    "--plot": (".png", is_drawn),
+    "--reliability": (".png", is_drawn),
+    "--mistakes": ("", is_mistakes),
+    "--save": (".safetensors", never),
+    "--save-scores": (".npz", is_scores),
+}
 # Methods of the result by the options that ask for them, of those that not every evaluation allows.
 USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
 
 
-def check_files(arguments: Evaluate) -> None:
-    """Raise `UserError` for files that cannot be written, before any work is done for them."""
-    save = arguments.save
-    check_target(arguments.plot, "--plot", ".png", is_drawn)
-    check_target(arguments.reliability, "--reliability", ".png", is_drawn)
-    if arguments.mistakes is not None:
-        suffix = arguments.mistakes.suffix.lower()
-        need(suffix in KINDS, "mistakes", arguments.mistakes, "a file whose name ends in .csv or .html")
-        check_target(arguments.mistakes, "--mistakes", ours=is_mistakes)
-    check_target(save, "--save", ".safetensors")
-    check_target(arguments.save_scores, "--save-scores", ".npz", is_scores)
-    files = (arguments.plot, arguments.reliability, save, arguments.save_scores, arguments.mistakes)
-    given = [*arguments.models, *(file for file in files if file is not None)]
+def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> None:
+    """Raise `UserError` for files (by option) that cannot be written, before any work is done for them."""
+    mistakes = files["--mistakes"]
+    suffix = mistakes.suffix.lower() if mistakes else KINDS[0]
+    need(suffix in KINDS, "mistakes", mistakes, "a file whose name ends in .csv or .html")
+    for option, path in files.items():
+        check_target(path, option, *TARGETS[option])
+    given = [*models, *(file for file in files.values() if file is not None)]
     places = [model_file(path).resolve() for path in given]
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
-    if twice is not None and arguments.models.count(twice) < 2:
+    if twice is not None and models.count(twice) < 2:
         raise UserError(f"{twice} is named for two things; give each file a name of its own")
 
 
-def write_files(arguments: Evaluate, result: Result) -> None:
+def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
     """Write the pictures, the scores and the model that were asked for."""
-    if arguments.plot:
-        result.plot(arguments.plot)
-    if arguments.reliability:
-        result.reliability(arguments.reliability)
-    if arguments.mistakes:
-        result.mistakes(arguments.mistakes)
-    if arguments.save_scores:
-        result.save_scores(arguments.save_scores)
-    if arguments.save:
-        result.save_model(arguments.save)
+    writers: dict[str, Callable[[Path], object]] = {
+        "--plot": result.plot,
+        "--reliability": result.reliability,
+        "--mistakes": result.mistakes,
+        "--save-scores": result.save_scores,
+        "--save": result.save_model,
+    }
+    for option, write in writers.items():
+        if path := files[option]:
+            write(path)
 
 
 def run(arguments: Evaluate) -> Answer:
     """Score models on a split, alone and fused."""
     need(arguments.changed >= 0, "changed", arguments.changed, "0 or more images")
-    check_files(arguments)
+    files = {
+        "--plot": arguments.plot,
+        "--reliability": arguments.reliability,
+        "--mistakes": arguments.mistakes,
+        "--save": arguments.save,
+        "--save-scores": arguments.save_scores,
+    }
+    check_files(arguments.models, files)
     with Terminal() as progress:
         result = api.evaluate(
             arguments.models,
@@ -82,7 +93,7 @@ def run(arguments: Evaluate) -> Answer:
     if not result.rows:  # in a process of torchrun that is not the first
         return Answer()
     code = SOME_REFUSED if result.evaluation.refused else DONE
-    answer = Answer(result.record(arguments.changed), code=code, last=lambda: write_files(arguments, result))
+    answer = Answer(result.record(arguments.changed), code=code, last=lambda: write_files(result, files))
     if arguments.table is None:
         return replace(answer, text=result.text(arguments.changed))
     table = result.table(arguments.table, arguments.table_format)

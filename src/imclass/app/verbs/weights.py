@@ -51,32 +51,30 @@ def required(value: Any, option: str, what: str | None) -> Any:
     return value
 
 
-def act(arguments: Weights, file: str) -> tuple[dict[str, Any], str]:
-    """Import, verify, export or fold; return what was done as a record and as text."""
+def run(arguments: Weights) -> Answer:
+    """List published weights, import or verify a file, or export or fold a model."""
+    what, file = arguments.what, arguments.file
+    if what not in ACTS:
+        found = listing("weights", arguments.common, files)
+        return describe(found, what, "published file of weights", ACTS, columns)
+    if file is None:
+        wanted = "MODEL" if what in ("export", "fold") else "FILE"
+        raise UserError(f"name the {wanted.lower()}: imclass weights {what} {wanted}")
     from imclass.app.acts import weights  # not above, because a list needs no PyTorch
     from imclass.models.foreign.convert import Wanted
 
-    context, what = context_of(arguments.common), arguments.what
+    context, out = context_of(arguments.common), arguments.out
     if what == "export":
         library = required(arguments.format, "--format LIBRARY", what)
-        return weights.give_out(file, library, required(arguments.out, "--out FILE", what), context, say)
-    if what == "fold":
-        return weights.fold(file, required(arguments.out, "--out FILE", what), context, say)
-    network = required(arguments.as_, "--as NETWORK", what)
-    if what == "verify":
-        return weights.verify(Path(file), network, arguments.from_, arguments.key, context)
-    out = required(arguments.out, "--out MODEL", what)
-    wanted = Wanted(arguments.from_, inputs=arguments.preprocess, key=arguments.key)
-    return weights.take_in(Path(file), network, out, context, wanted, arguments.classes)
-
-
-def run(arguments: Weights) -> Answer:
-    """List published weights, import or verify a file, or export or fold a model."""
-    if arguments.what not in ACTS:
-        found = listing("weights", arguments.common, files)
-        return describe(found, arguments.what, "published file of weights", ACTS, columns)
-    if arguments.file is None:
-        what = "MODEL" if arguments.what in ("export", "fold") else "FILE"
-        raise UserError(f"name the {what.lower()}: imclass weights {arguments.what} {what}")
-    record, text = act(arguments, arguments.file)
+        record, text = weights.give_out(file, library, required(out, "--out FILE", what), context, say)
+    elif what == "fold":
+        record, text = weights.fold(file, required(out, "--out FILE", what), context, say)
+    else:
+        network = required(arguments.as_, "--as NETWORK", what)
+        if what == "verify":
+            record, text = weights.verify(Path(file), network, arguments.from_, arguments.key, context)
+        else:
+            how = Wanted(arguments.from_, inputs=arguments.preprocess, key=arguments.key)
+            model = required(out, "--out MODEL", what)
+            record, text = weights.take_in(Path(file), network, model, context, how, arguments.classes)
     return Answer(record, text, DONE if record.get("loads", True) else USER_ERROR)
