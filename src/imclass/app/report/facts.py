@@ -77,7 +77,7 @@ class RunFacts:
     """What only a run has: its choices, its log, and what it was computed with."""
 
     training: Training
-    usual: Mapping[str, Any] | None  # the recipe's own values by dotted key; None where the recipe is not here
+    defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None where the recipe is not here
     runtime: Runtime
     history: Sequence[Mapping[str, int | float]]
     within_epochs: Sequence[Mapping[str, int | float]]  # training by step
@@ -141,7 +141,7 @@ def gather_run(run: Run, context: Context) -> Material:
         **visible(classifier, run.folder, result, saved.names if saved else ()),
         run=RunFacts(
             training=training,
-            usual=recipes_own(training, context),
+            defaults=recipe_values(training, context),
             runtime=begun.runtime,
             history=history(log),
             within_epochs=within_epochs(log),
@@ -215,8 +215,8 @@ def check_finished(run: Run) -> None:
         )
 
 
-def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
-    """The values of the recipe itself, by dotted key, with its network's whole row; None where it is not known here."""
+def recipe_values(training: Training, context: Context) -> dict[str, Any] | None:
+    """Return the recipe's values by dotted key, with its network's whole row; None where the recipe is not here."""
     found = recipes(context).entries
     if training.recipe not in found:
         return None
