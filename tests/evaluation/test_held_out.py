@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from imclass.app.cli.main import main
+from imclass.data.walk import Walk
 from tests.support.small import picture, provenance, trained_on, tree, untrained
 
 
@@ -61,6 +62,25 @@ def test_the_data_is_found_from_another_folder(
     (place / "elsewhere").mkdir()
     monkeypatch.chdir(place / "elsewhere")  # where there is no folder "pets"
     assert evaluated(capsys, "../run")["total"] == 4
+
+
+def test_the_files_are_listed_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    roots = list[Path]()
+
+    class Counted(Walk):
+        def __init__(self, root: Path) -> None:
+            roots.append(root.resolve())
+            super().__init__(root)
+
+    monkeypatch.setattr("imclass.data.sets.folder.Walk", Counted)
+    for words, folder in (
+        ("run", "pets"), ("run --split test", "pets"), ("run --split all", "pets"), ("run --data others", "others"),
+    ):  # fmt: skip
+        evaluated(capsys, *words.split())
+        assert roots == [place / folder]
+        roots.clear()
 
 
 def test_data_that_is_gone_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

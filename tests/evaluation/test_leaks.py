@@ -150,6 +150,12 @@ class TestCommandLine:
         assert evaluated(capsys, "s.npz")[0] == counts
         assert main(["evaluate", "run", "--data", "seen", "--trained", "include", "--table", "resnet"]) == 0
         assert "which the model was trained on" in capsys.readouterr().out
+        for words in (("report", "run"), ("compare", "run", "s.npz")):
+            assert main([*words, "--data", "seen"]) == 2
+            assert "--trained include" in capsys.readouterr().err
+            assert main([*words, "--data", "seen", "--trained", "include"]) == 0
+        said = "16 of 16 evaluated, the model was trained on 16 of them"
+        assert said in Path("reports/run/report.html").read_text()
 
     def test_several_models_are_scored_on_what_none_was_trained_on(
         self, place: Path, capsys: pytest.CaptureFixture[str]

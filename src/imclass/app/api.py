@@ -26,7 +26,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
 from imclass.evaluation.ensemble import Member
 from imclass.evaluation.leaks import Trained
-from imclass.evaluation.request import Progress, Quiet, Weights
+from imclass.evaluation.request import Progress, Quiet, Weighting
 from imclass.evaluation.score import protocols
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
@@ -151,7 +151,7 @@ def evaluate(
     trained: Trained = "leave-out",
     protocol: str | ViewProtocol | Sequence[str | ViewProtocol] | None = None,
     scales: str | Sequence[int] | None = None,
-    weights: Weights = "mean",
+    weights: Weighting = "mean",
     temperature: bool = False,
     thresholds: Literal["model", "fit"] = "model",
     classes: Mapping[str, str] | None = None,
@@ -172,7 +172,7 @@ def evaluate(
     set's name, a folder, or a `Dataset` of N images; by default what the models were trained from, of which they are
     judged by the part that none of them has seen. Images that a model was `trained` on, wherever they lie, are left out
     and counted, unless it is "include". `protocol` says how an image is shown: "center,flip" is two rows
-    from one pass. `classes` maps the data's class names to the models'. `progress` is told what is going on.
+    from one pass. `classes` maps the data's class names to the models'. `progress` gets what is going on.
     `uses` names methods of the result, such as "plot": those that the images' labels do not allow are refused before
     an image is scored. The result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
     """
@@ -182,7 +182,7 @@ def evaluate(
     how |= {"thresholds": thresholds, "mapping": classes, "batch": batch, "workers": workers}
     how |= {"strict": strict, "precision": precision, "device": str(device)}
     request = open_request(models, data, protocol, scales, context, watcher, uses, **how)
-    return results.perform(request, context, watcher)
+    return results.score_request(request, context, watcher)
 
 
 def compare(
@@ -208,6 +208,7 @@ def report(
     out: Location | None = None,
     *,
     split: str | None = None,
+    trained: Trained = "leave-out",
     protocol: str | None = None,
     classes: Mapping[str, str] | None = None,
     batch: int = 256,
@@ -222,6 +223,7 @@ def report(
 
     The page of a run is made of its folder alone, as RUN/report.html or at `out`. With `data`, `split`, `protocol`
     or `classes`, and for any other model, the model is evaluated into the folder `out` first, by default reports/MODEL.
+    Images that it was `trained` on are left out and counted, unless it is "include".
     """
     if not isinstance(model, str | Path):
         raise UserError("a report is of a run or a model file, by its path; save_model of a result writes such a file")
@@ -233,6 +235,7 @@ def report(
         progress or Quiet(),
         protocol,
         split=split,
+        trained=trained,
         mapping=classes,
         batch=batch,
         workers=workers,

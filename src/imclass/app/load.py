@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.model_file import TRAINED_ON, ModelHeader, header_of, read_model
+from imclass.core.model_file import TRAINED_ON, ModelHeader, header_of, read_model, without_prefix
 from imclass.core.runtime import Arithmetic, device_of
 from imclass.data.sets.cifar import CIFAR10
 from imclass.evaluation import unpack
@@ -127,7 +127,7 @@ def in_checkpoint(found: Checkpoint) -> Packed:
     """Return what a checkpoint holds of the model."""
     if "model" not in found.record:
         raise UserError(f"{found.path} does not record its network; go on with its run")
-    weights = checkpoint.without_prefix(found.tensors, checkpoint.MODEL)
+    weights = without_prefix(found.tensors, checkpoint.MODEL)
     return Packed(found.path / checkpoint.TENSORS, weights, header_of(found.record["model"], found.path))
 
 

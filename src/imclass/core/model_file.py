@@ -3,7 +3,7 @@
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -231,6 +231,17 @@ def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray,
     if known.dtype != torch.uint64 or known.dim() != 1:
         raise UserError(f"{path}: tensor {TRAINED_ON!r} is {shape(known)}, not a list of uint64; train again")
     return known.numpy()
+
+
+def union(contents: Iterable[UInt64[np.ndarray, "_"] | None]) -> UInt64[np.ndarray, "_"] | None:
+    """Return the contents that any of the lists has, sorted; None where no list is known."""
+    known = [each for each in contents if each is not None]
+    return np.unique(np.concatenate(known)) if known else None
+
+
+def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, under their names without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def shape(tensor: Tensor | None) -> str:

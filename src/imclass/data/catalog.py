@@ -1,6 +1,7 @@
 """Data sets by name or by path."""
 
 import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,39 @@ def open_split(data: str, split: str, context: Context, cut: Cut = WHOLE) -> Dat
 
     An unknown name or split is a `UserError` with the nearest one.
     """
-    return take(open_whole(data, context, cut) if split == ALL else open_splits(data, context, cut), split, data)
+    return OpenData(data, context).take(split, cut)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenData:
+    """A data set, folder or table in any cut. Its files are listed once for each rule and seed."""
+
+    name: str
+    context: Context
+    whole: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)  # by the cut without validation
+    cuts: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)
+
+    def splits(self, cut: Cut = WHOLE) -> LazySplits:
+        """Return the splits. Data without any is cut by the rule and seed of `cut`, then train by its validation."""
+        if cut not in self.cuts:
+            whole = self.listed(cut)
+            parts = LazySplits([name for name in whole if name != ALL], whole.__getitem__)
+            self.cuts[cut] = with_validation(parts, cut)
+        return self.cuts[cut]
+
+    def take(self, split: str, cut: Cut = WHOLE) -> Dataset:
+        """Return one split, or with "all" every image of data that has no parts.
+
+        Raise `UserError` with the nearest name where there is no such split.
+        """
+        return take(self.listed(cut) if split == ALL else self.splits(cut), split, self.name)
+
+    def listed(self, cut: Cut) -> LazySplits:
+        """Return the splits as they are there, before any share of train is cut off."""
+        key = replace(cut, validation=0.0)
+        if key not in self.whole:
+            self.whole[key] = open_whole(self.name, self.context, key)
+        return self.whole[key]
 
 
 def take(splits: LazySplits, split: str, data: str) -> Dataset:
@@ -45,8 +78,7 @@ def open_splits(data: str, context: Context, cut: Cut = WHOLE) -> LazySplits:
     Its files are listed once. Data without splits is cut by the rule and seed of `cut`, and any data by its share for
     validation, as in `with_validation`.
     """
-    whole = open_whole(data, context, cut)
-    return with_validation(LazySplits([name for name in whole if name != ALL], whole.__getitem__), cut)
+    return OpenData(data, context).splits(cut)
 
 
 def open_whole(data: str, context: Context, cut: Cut) -> LazySplits:

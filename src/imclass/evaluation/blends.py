@@ -15,7 +15,7 @@ from imclass.evaluation.results import Row, check_images
 
 @dataclass(frozen=True)
 class Way:
-    """A model under a protocol, "" where it is looked at as in training: what a row is made of."""
+    """A model under a protocol, "" where images are shown as in training: what a row is made of."""
 
     model: str
     protocol: str
@@ -23,12 +23,12 @@ class Way:
 
     @property
     def tested(self) -> Tested:
-        """What a paper's table would call it."""
+        """Return what a paper's table would call it."""
         return Tested(tuple(nets_of(self.member)), self.protocol, self.model)
 
 
 def nets_of(member: Member) -> list[Net]:
-    """The networks of a member, each with its S and Q."""
+    """Return the networks of a member, each with its S and Q."""
     shown = member.protocols()
     return [net_of(network, shown.get(name)) for name, network in member.networks().items()]
 
@@ -43,7 +43,7 @@ class Blend:
     temperature: float = 1.0
 
     def of(self, rows: Sequence[Row]) -> Row:
-        """The fused row."""
+        """Return the fused row."""
         chosen = [rows[i] for i in self.places]
         check_images(chosen)
         evaluation = fuse([row.evaluation for row in chosen], self.weights, self.temperature)
@@ -63,18 +63,18 @@ class Blend:
         return Row(self.name, evaluation, chosen[0].images, fused)
 
     def ensemble(self, ways: Sequence[Way]) -> Ensemble:
-        """The classifier that would have given these scores."""
+        """Return the classifier that would have given these scores."""
         members = zip((ways[i].member for i in self.places), self.weights, strict=True)
         return Ensemble(tuple(Member(m.classifier, m.protocol, weight) for m, weight in members), self.temperature)
 
 
 def weights_of(trials: Sequence[Row], n: int) -> tuple[float, ...]:
-    """Weights fitted on the rows of the validation split, or the same for each."""
+    """Return weights fitted on the rows of the validation split, or without rows the same for each."""
     return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
 
 
-def calibrated(blend: Blend, trials: Sequence[Row]) -> Blend:
-    """The same with the temperature that is best on the validation split."""
+def calibrate(blend: Blend, trials: Sequence[Row]) -> Blend:
+    """Return the blend with the temperature that is best on the validation split."""
     trial = blend.of(trials).evaluation
     temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)

@@ -14,7 +14,7 @@ from torch import Tensor
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader, Provenance
+from imclass.core.model_file import ModelHeader, Provenance, union
 from imclass.core.targets import Link
 from imclass.evaluation.fusion import check_links, check_weights, join_members, mean_posterior
 
@@ -183,8 +183,7 @@ class Ensemble:
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
         """Return the contents of the images that any member was trained on, sorted; None where no member knows."""
-        known = [found for member in self.members if (found := member.trained_on) is not None]
-        return np.unique(np.concatenate(known)) if known else None
+        return union(member.trained_on for member in self.members)
 
     def rename(self, names: Mapping[str, str]) -> "Ensemble":
         """Return an ensemble in which some classes have other names, in every member."""

@@ -4,7 +4,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,10 +15,12 @@ from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link
 from imclass.core.text import listed
-from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.by_targets import with_scores
 from imclass.evaluation.measures.single_label import ROWS, posteriors
 from imclass.models.scores import posterior, scores_of
 from imclass.models.thresholds import probabilities
+
+ROUNDS = 10_000  # of `fit_weights`, at most
 
 
 def mean_posterior(
@@ -49,7 +50,7 @@ def weighted(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[float])
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Weights of a mean: finite, none below zero, not all zero; otherwise a `UserError`."""
+    """Raise `UserError` unless weights of a mean are finite, none is below zero, and one is above it."""
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         shown = ", ".join(f"{weight:g}" for weight in weights)
         raise UserError(f"the weights of an ensemble are {shown}; they must be at least 0, and one above it")
@@ -65,13 +66,16 @@ def check_links(links: Sequence[Link]) -> None:
 
 
 def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]:
-    """For each member the positions of the first one's classes among its own; other sets of names are a `UserError`."""
+    """Return for each member the positions of the first one's classes among its classes.
+
+    Raise `UserError` for other sets of names.
+    """
     orders = []
-    for i, own in enumerate(classes, 1):
+    for i, names in enumerate(classes, 1):
         try:
-            orders.append(torch.from_numpy(join(classes[0], own)))
+            orders.append(torch.from_numpy(join(classes[0], names)))
         except UserError:
-            first, other = [c for c in classes[0] if c not in own], [c for c in own if c not in classes[0]]
+            first, other = [c for c in classes[0] if c not in names], [c for c in names if c not in classes[0]]
             raise UserError(
                 f"members 1 and {i} of an ensemble do not name the same classes: only member 1 has "
                 f"{listed(first) or 'none'}, only member {i} has {listed(other) or 'none'}; fuse models of the same "
@@ -80,27 +84,26 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
     return orders
 
 
-ROUNDS = 10_000  # of `fit_weights`, at most
-
-
 def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperature: float = 1.0) -> Evaluation:
-    """What an `Ensemble` of the members would have scored, from their own scores; nothing is computed twice.
+    """Return what an `Ensemble` of the members would have scored, from their scores; nothing is computed twice.
 
-    The evaluations are of the same images; where they are not, or name other classes, it is a `UserError`.
+    Raise `UserError` unless the evaluations are of the same images and name the same classes.
     """
-    first, orders = evaluations[0], check_alike(evaluations)
+    first, orders = evaluations[0], join_evaluations(evaluations)
     link = first.targets.link
     scores = np.empty_like(first.scores)
     for start in range(0, len(scores), ROWS):
         rows = slice(start, start + ROWS)
         some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
         scores[rows] = mean_posterior(some, weights, temperature, link).numpy()
-    fused = evaluation_of(first.classes, first.targets, scores, first.ids, first.total, first.refused)
-    return replace(fused, left_out=first.left_out, trained_on=first.trained_on)
+    return with_scores(first, scores)
 
 
-def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
-    """A `UserError` unless all are of the same images with the same labels; where each has the first one's classes."""
+def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
+    """Return for each evaluation where it has the first one's classes.
+
+    Raise `UserError` unless all are of the same images with the same labels.
+    """
     first = evaluations[0]
     orders = join_members([evaluation.classes for evaluation in evaluations])
     check_links([evaluation.targets.link for evaluation in evaluations])
@@ -117,25 +120,24 @@ def check_alike(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
 
 
 def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
-    """The weights, at least 0 and 1 in sum, whose mean posterior has the least negative log likelihood of the labels.
+    """Return the weights, at least 0 and 1 in sum, whose mean posterior makes the labels most likely.
 
-    It is convex in the weights. Each round of expectation-maximisation gives a member the mean share that it has in
-    the posterior of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
+    Their negative log likelihood is convex in the weights. Each round of expectation-maximisation gives a member the
+    mean share that it has in the posterior of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39,
+    1977, section 4.3).
     """
-    own = np.stack(
-        [own_posterior(e, order.numpy()) for e, order in zip(evaluations, check_alike(evaluations), strict=True)],
-        axis=1,
-    )
+    orders = join_evaluations(evaluations)
+    right = np.stack([right_posterior(e, o.numpy()) for e, o in zip(evaluations, orders, strict=True)], axis=1)
     weights = np.full(len(evaluations), 1 / len(evaluations))
     for _ in range(ROUNDS):
-        shares = own * weights
+        shares = right * weights
         last, weights = weights, (shares / shares.sum(1, keepdims=True)).mean(0)
         if np.abs(weights - last).max() < 1e-9:
             break
     return tuple(weights.tolist())
 
 
-def own_posterior(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
+def right_posterior(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
     """Return the probability of each image's class, or of each judged mark, class by class in `order`; at least 1e-30.
 
     Where images have several labels, each judged mark counts as an observation.
@@ -144,5 +146,5 @@ def own_posterior(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Floa
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]
         return np.where(marks == 1, chances, 1 - chances)[marks >= 0].clip(1e-30)
     labels = evaluation.targets.numpy()[:, None]
-    own = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posteriors(evaluation.scores)]
-    return np.concatenate(own)[:, 0].clip(1e-30)
+    each = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posteriors(evaluation.scores)]
+    return np.concatenate(each)[:, 0].clip(1e-30)

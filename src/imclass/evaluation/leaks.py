@@ -9,11 +9,12 @@ from jaxtyping import Bool, Int64, UInt64
 
 from imclass.core.contracts import Classifier, Dataset, Evaluation
 from imclass.core.errors import UserError
+from imclass.core.model_file import union
 from imclass.data.contents import UNREADABLE
 from imclass.data.subset import Subset
 
 Trained: TypeAlias = Literal["leave-out", "include"]
-NONE = np.zeros(0, np.int64)
+NO_IDS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Sifted:
 
     dataset: Dataset
     left_out: int = 0
-    included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NONE)  # ids
+    included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids
 
     def count(self, evaluation: Evaluation) -> Evaluation:
         """Return an evaluation of the data set that says how many of the split's images a model was trained on."""
@@ -38,11 +39,11 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: Trained) 
     seen = trained_on(classifiers)
     if not len(seen) or not len(dataset):
         return Sifted(dataset)
+    if trained == "include":
+        return mark(dataset, seen)
     known = recognise(dataset.contents(), seen)
     if not known.any():
         return Sifted(dataset)
-    if trained == "include":
-        return Sifted(dataset, included=dataset.ids[known])
     if known.all():
         raise UserError(
             f"the model was trained on each of the {len(dataset):,} images in split {dataset.split!r} of "
@@ -53,10 +54,15 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: Trained) 
     return Sifted(rest, left_out=int(known.sum()))
 
 
+def mark(dataset: Dataset, seen: UInt64[np.ndarray, "_"]) -> Sifted:
+    """Return all of a split, knowing which of its images are among the contents `seen` in training."""
+    return Sifted(dataset, included=dataset.ids[recognise(dataset.contents(), seen)])
+
+
 def trained_on(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_"]:
     """Return the contents of all images that any of the classifiers is known to have been trained on, sorted."""
-    known = [found for classifier in classifiers if (found := classifier.trained_on) is not None]
-    return np.unique(np.concatenate([np.zeros(0, np.uint64), *known]))
+    known = union(classifier.trained_on for classifier in classifiers)
+    return np.zeros(0, np.uint64) if known is None else known
 
 
 def recognise(
@@ -77,6 +83,6 @@ def in_training(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ..
     return tuple(notes)
 
 
-def is_published(dataset: Dataset) -> bool:
+def is_scored_whole(dataset: Dataset) -> bool:
     """Return whether a split is as its data set was published, and is scored whole as the papers scored it."""
     return dataset.origin.rule == "published"

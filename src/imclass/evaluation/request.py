@@ -11,11 +11,11 @@ from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError, need
 from imclass.core.runtime import Processes, keep_memory, processes
 from imclass.core.targets import Targets, labels_of, marks_of
-from imclass.evaluation.blends import Blend, Way, calibrated, weights_of
+from imclass.evaluation.blends import Blend, Way, calibrate, weights_of
 from imclass.evaluation.ensemble import Ensemble, Member
 from imclass.evaluation.held_out import Chosen, split_for, validation_for
-from imclass.evaluation.leaks import Sifted, Trained, is_published, sift
-from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.leaks import Sifted, Trained, is_scored_whole, sift
+from imclass.evaluation.measures.by_targets import with_scores
 from imclass.evaluation.results import Facts, Row, names_of
 from imclass.evaluation.score import evaluate_each, protocols
 from imclass.models.thresholds import fit_thresholds
@@ -26,7 +26,7 @@ FIT = "--thresholds fit"
 AS_TRAINED = "as trained"  # where no protocol is named
 ONE_ROW = "{} is of one row; name one --protocol, and one model or --weights mean or fit"
 
-Weights: TypeAlias = Literal["mean", "fit", "none"]
+Weighting: TypeAlias = Literal["mean", "fit", "none"]
 
 
 @runtime_checkable
@@ -83,14 +83,14 @@ class Request:
 
     @property
     def fitting(self) -> str:
-        """The options that fit something on the validation split, as messages name them."""
+        """Return the options that fit something on the validation split, as messages name them."""
         options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
         options[FIT] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
 
     @property
     def several(self) -> bool:
-        """Whether more than one row is last, so that none of them is the result."""
+        """Return whether more than one row is last, so that none of them is the result."""
         return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
 
     def check(self) -> None:
@@ -190,10 +190,8 @@ def sifted(chosen: Chosen, request: Request) -> Sifted:
 
     They are by `--split train`, and they stay in a test split that was published, which is scored as the papers did.
     """
-    asked = request.split == "train" or is_published(chosen.dataset)
-    return sift(
-        chosen.dataset, request.models.values(), "include" if asked or request.trained == "include" else "leave-out"
-    )
+    asked = request.split == "train" or is_scored_whole(chosen.dataset) or request.trained == "include"
+    return sift(chosen.dataset, request.models.values(), "include" if asked else "leave-out")
 
 
 def scored(
@@ -232,7 +230,7 @@ class Scoring:
 
     @property
     def ensemble(self) -> Ensemble:
-        """The classifier that gives the scores of the last row."""
+        """Return the classifier that gives the scores of the last row."""
         blend = self.blends[-1] if self.blends else Blend("", (len(self.rows) - 1,), (1.0,))
         return blend.ensemble(self.ways)
 
@@ -250,7 +248,7 @@ def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list
             shares = f" ({', '.join(f'{w:.3g}' for w in weights)})" if request.weights == "fit" else ""
             found.append(Blend(f"fused{shares}, {protocol}" if several else f"fused{shares}", tuple(places), weights))
     if request.temperature:
-        found.append(calibrated(found[-1] if found else Blend(rows[-1].name, (len(rows) - 1,), (1.0,)), trials))
+        found.append(calibrate(found[-1] if found else Blend(rows[-1].name, (len(rows) - 1,), (1.0,)), trials))
     return found
 
 
@@ -267,7 +265,7 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
                 progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
             images = sifted(chosen, request)  # their files are hashed, which takes less than decoding them will
             if asked := request.fitting:
-                fitted = validation_for(chosen, asked, context)
+                fitted = validation_for(chosen, asked)
                 unseen = sift(fitted.dataset, request.models.values(), "leave-out")
                 trials = scored(ways, fitted, unseen, request, everyone, progress)
             rows = scored(ways, chosen, images, request, everyone, progress)
@@ -296,10 +294,9 @@ def judged_by(request: Request, context: Context) -> Chosen:
 
 def with_thresholds(row: Row, trial: Row) -> Row:
     """Return the row with the thresholds that are best on the validation split."""
-    e, judged = row.evaluation, trial.evaluation
+    judged = trial.evaluation
     thresholds = fit_thresholds(judged.scores, marks_of(judged.targets, FIT))
-    evaluation = evaluation_of(e.classes, e.targets, e.scores, e.ids, e.total, e.refused, thresholds)
-    return replace(row, evaluation=replace(evaluation, left_out=e.left_out, trained_on=e.trained_on))
+    return replace(row, evaluation=with_scores(row.evaluation, row.evaluation.scores, thresholds))
 
 
 def check_targets(request: Request, targets: Targets) -> None:

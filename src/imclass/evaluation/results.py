@@ -21,7 +21,7 @@ from imclass.core.errors import UserError
 from imclass.core.files import replacing
 from imclass.core.targets import AnyOf, OneOf, labels_of
 from imclass.core.text import listed
-from imclass.evaluation.fusion import check_alike
+from imclass.evaluation.fusion import join_evaluations
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import ranks
 from imclass.evaluation.papers.table import Tested
@@ -33,7 +33,7 @@ OF_SEVERAL = {"marks": "int8 N K"}
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedScores:
     """An evaluation with the name of each image, in its order, and the record that was written beside it."""
 
     evaluation: Evaluation
@@ -42,7 +42,7 @@ class Saved:
 
 
 def names_of(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
-    """The name of each image of an evaluation of this data set."""
+    """Return the name of each image of an evaluation of this data set."""
     places = {image: i for i, image in enumerate(dataset.ids.tolist())}
     return tuple(dataset.name(places[image]) for image in evaluation.ids.tolist())
 
@@ -50,11 +50,11 @@ def names_of(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
     """Write the scores of every image and the record at `path`, or leave what was there.
 
-    The record's counts and `refused_files` are the evaluation's own.
+    The record's counts and `refused_files` are those of the evaluation.
     """
     counts = {"total": evaluation.total, "left_out": evaluation.left_out, "trained_on": evaluation.trained_on}
-    told = {**record, **counts, "refused_files": to_json(evaluation.refused)}
-    told |= {"thresholds": list(evaluation.thresholds)} if evaluation.thresholds else {}
+    whole = {**record, **counts, "refused_files": to_json(evaluation.refused)}
+    whole |= {"thresholds": list(evaluation.thresholds)} if evaluation.thresholds else {}
     known: dict[str, Any] = {"labels" if isinstance(evaluation.targets, OneOf) else "marks": evaluation.targets.numpy()}
     with replacing(path) as file:
         np.savez(
@@ -64,19 +64,19 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
             **known,
             scores=evaluation.scores,
             classes=np.array(evaluation.classes, dtype=np.str_),
-            json=np.array(json.dumps(told)),
+            json=np.array(json.dumps(whole)),
         )
 
 
 def is_scores(path: Path) -> bool:
-    """Whether a file begins as one of saved scores does, which no model file can."""
+    """Return whether a file begins as one of saved scores does, which no model file can."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
-def read_scores(path: Path) -> Saved:
+def read_scores(path: Path) -> SavedScores:
     """What `save_scores` wrote; accuracies and loss are counted again. Anything else is a `UserError` that says why."""
     if not path.is_file():
         raise UserError(f"there is no file of scores {path}")
@@ -104,7 +104,7 @@ def check_stored(path: Path) -> None:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> None:
-    """A `ValueError` unless the arrays are of the types in `form`, fit each other, and can be targets and scores."""
+    """Raise `ValueError` unless the arrays are of the types in `form`, fit each other, and are targets and scores."""
     sizes: dict[str, int] = {}
     for name, wanted in form.items():
         (kind, *axes), array = wanted.split(), arrays[name]
@@ -125,8 +125,11 @@ def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> N
     check_classes(arrays["classes"].tolist(), "its list of classes")
 
 
-def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
-    """The evaluation that these checked arrays are of; a record without its counts is a `UserError` or `KeyError`."""
+def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> SavedScores:
+    """Return the evaluation that these checked arrays are of.
+
+    Raise `UserError` or `KeyError` for a record without its counts.
+    """
     classes = tuple(arrays["classes"].tolist())
     total = from_json(int, record["total"], "total")
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
@@ -137,7 +140,7 @@ def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> Saved:
     evaluation = evaluation_of(classes, targets, arrays["scores"], arrays["ids"], total, refused, thresholds)
     counts = {key: from_json(int, record[key], key) for key in ("left_out", "trained_on")}
     evaluation = dataclasses.replace(evaluation, **counts)
-    return Saved(evaluation, tuple(arrays["names"].tolist()), record)
+    return SavedScores(evaluation, tuple(arrays["names"].tolist()), record)
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Row:
 
 
 def saved_row(path: Path) -> Row:
-    """The row that `--save-scores` wrote into a file; one that does not say what it is of is a `UserError`."""
+    """Return the row that `--save-scores` wrote into a file. Raise `UserError` where the file lacks what it is of."""
     saved = read_scores(path)
     known = {field.name for field in dataclasses.fields(Facts)}
     try:
@@ -175,7 +178,7 @@ def saved_row(path: Path) -> Row:
 
 
 def check_images(rows: Sequence[Row]) -> None:
-    """A `UserError` unless rows are of the same images by name, as far as both have them."""
+    """Raise `UserError` unless rows are of the same images by name, as far as both have them."""
     first = rows[0]
     for row in rows[1:]:
         if len(row.images) == len(first.images) and row.images != first.images:
@@ -187,10 +190,10 @@ def check_images(rows: Sequence[Row]) -> None:
 
 
 def changed(first: Row, last: Row, most: int) -> list[dict[str, Any]]:
-    """At most so many images whose own class ranks differently: name, rank in the first and in the last row."""
-    check_alike([first.evaluation, last.evaluation])
-    found = (ranks(row.evaluation.scores, labels_of(row.evaluation.targets, "--changed")) for row in (first, last))
-    before, after = found
+    """Return at most so many images whose class ranks differently: name, rank in the first and in the last row."""
+    join_evaluations([first.evaluation, last.evaluation])
+    each = (row.evaluation for row in (first, last))
+    before, after = (ranks(e.scores, labels_of(e.targets, "--changed")) for e in each)
     order = np.argsort(-np.abs(after - before), kind="stable")[:most]
     return [
         {"image": last.images[i], "before": int(before[i]), "after": int(after[i])}

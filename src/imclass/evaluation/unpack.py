@@ -10,7 +10,7 @@ from torch import Tensor
 from imclass.core.codec import from_json
 from imclass.core.contracts import Classifier, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader, read_model, save_model
+from imclass.core.model_file import ModelHeader, read_model, save_model, without_prefix
 from imclass.core.tables import Found
 from imclass.core.text import listed, nearest
 from imclass.evaluation.ensemble import ENSEMBLE, Ensemble, EnsembleBody, Member, MemberBody
@@ -63,7 +63,7 @@ def unpack_ensemble(
     body, found = header.body_of(EnsembleBody, path), protocols(context)
     members = []
     for i, member in enumerate(body.members):
-        theirs = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
+        theirs = without_prefix(tensors, f"{i}.")
         where = Path(f"{path}, member {i + 1}")
         classifier = unpack(theirs, member.header, where, context, setup)
         members.append(Member(classifier, protocol_of(member, found, where), member.weight))

@@ -29,7 +29,7 @@ def pipeline_parts(context: Context | None = None) -> Found:
     def explain(name: str) -> str:
         failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
         why = f"no part is named {name!r}{nearest(name, found.entries)}"
-        return f"{why}; if it is your own, give the --plugins DIR that it was fitted with{failed}"
+        return f"{why}; if a plugin has it, give the --plugins DIR that it was fitted with{failed}"
 
     return replace(found, explain=explain)
 

@@ -15,7 +15,7 @@ from imclass.core.classes import rename_classes
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in
+from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in, union, without_prefix
 from imclass.core.tables import Found
 from imclass.core.targets import Link, Targets
 from imclass.pipelines.part import Feature, PipelinePart, Scorer
@@ -101,9 +101,7 @@ class Pipeline:
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
         """Return the contents of the images that the pipeline and its members were trained on, sorted."""
-        every = [self.contents, *(member.trained_on for member in self.members().values())]
-        known = [each for each in every if each is not None]
-        return np.unique(np.concatenate(known)) if known else None
+        return union([self.contents, *(member.trained_on for member in self.members().values())])
 
     def networks(self) -> dict[str, NetworkBacked]:
         """Return the networks of the members, "0.eyes" that of the member of this name."""
@@ -150,8 +148,8 @@ def unpack_parts(
     """Return the pipeline that these tensors and this header were made of; `unpack` makes the members of its parts."""
     body = header.body_of(PipelineBody, path, {PipelinePart: table})
     for i, each in enumerate(body.parts):
-        where, theirs = f"{path}, part {i + 1}", below(tensors, str(i))
-        held = {at: unpack(below(theirs, at), inner, Path(where)) for at, inner in each.members.items()}
+        where, theirs = f"{path}, part {i + 1}", without_prefix(tensors, f"{i}.")
+        held = {at: unpack(without_prefix(theirs, f"{at}."), inner, Path(where)) for at, inner in each.members.items()}
         each.part.hold(held)
         arrays = {n: t.numpy() for n, t in theirs.items() if not any(n.startswith(f"{at}.") for at in held)}
         each.part.restore(arrays, where)
@@ -164,8 +162,3 @@ def unpack_parts(
         header.versions,
         header.licence,
     )
-
-
-def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix and a dot, without it."""
-    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}

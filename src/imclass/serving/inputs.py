@@ -17,7 +17,7 @@ from imclass.data.names import is_address
 from imclass.data.threads import in_order
 from imclass.data.walk import Walk
 
-AT_ONCE = 256 * 2**20  # bytes of decoded images held at a time, whatever the batch
+AT_ONCE = 256 * 2**20  # bytes of decoded images held at a time, however many a batch has
 KINDS = "a path, the bytes of an image file, a uint8 array of height x width x channels, or a Pillow image"
 
 
@@ -117,7 +117,7 @@ def loaded(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         try:
             source.load()
             yield name, source
-        except Exception as error:  # decoders raise whatever they like
+        except Exception as error:  # decoders raise errors of any kind
             yield name, BadImage("damaged", name, f"the image cannot be decoded: {error}")
 
 
@@ -143,15 +143,15 @@ def a_kind(value: Any) -> str:
     return "nothing" if value is None else f"of the type {type(value).__name__}"
 
 
-Named: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its pixels or why it is refused
+NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its pixels or why it is refused
 
 
 def decoded(
     images: Iterable[tuple[str, Any]], workers: int, most_pixels: int | None = None
-) -> Generator[Named, None, None]:
+) -> Generator[NamedImage, None, None]:
     """Yield names and decoded images in order; a refused one is its `BadImage`."""
 
-    def look(item: tuple[str, Any]) -> Named:
+    def look(item: tuple[str, Any]) -> NamedImage:
         name, source = item
         try:
             return name, source if isinstance(source, BadImage) else image_of(source, name, most_pixels)
@@ -162,9 +162,9 @@ def decoded(
     return in_order(look, loaded(images), workers, ahead=4 * workers)
 
 
-def in_batches(items: Iterable[Named], batch: int) -> Iterator[list[Named]]:
+def in_batches(items: Iterable[NamedImage], batch: int) -> Iterator[list[NamedImage]]:
     """Yield the items at most `batch` at a time, and fewer where the images are large."""
-    several: list[Named] = []
+    several: list[NamedImage] = []
     held = 0
     for item in items:
         several.append(item)

@@ -56,8 +56,8 @@ def predict(
 
     Without a number they are five, or those that the image has where it may have several, possibly none.
     An image is the bytes of a file, the path of one, a uint8 array H W C with C of 1 or 3, or a Pillow image. They are
-    taken from `images` as they are needed, and decoded in `workers` threads. One that cannot be used, for whatever
-    reason, is refused. Raise `UserError`, at once, for a `top`, `batch` or `workers` that is no such number.
+    taken from `images` as they are needed, and decoded in `workers` threads. One that cannot be used is
+    refused. Raise `UserError`, at once, for a `top`, `batch` or `workers` that is no such number.
     """
     if top is not None:
         check_number("top", top, 1, "a whole number of classes, at least 1")
@@ -84,7 +84,7 @@ def predictions(
     with contextlib.closing(decoded(images, workers, most_pixels)) as items:
         for several in in_batches(items, batch):
             kept = [item for _, item in several if not isinstance(item, BadImage)]
-            found = iter(classified(classifier, kept, top))
+            found = iter(classify(classifier, kept, top))
             for name, item in several:
                 answer = item if isinstance(item, BadImage) else next(found)
                 if isinstance(answer, BadImage):
@@ -93,10 +93,10 @@ def predictions(
                     yield Prediction(name, answer)
 
 
-Answer: TypeAlias = tuple[tuple[str, float], ...] | BadImage
+Outcome: TypeAlias = tuple[tuple[str, float], ...] | BadImage
 
 
-def classified(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Answer]:
+def classify(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Outcome]:
     """Return the classes of each image. One that the classifier cannot look at, as too small, is a `BadImage`."""
     if not images:
         return []
@@ -105,7 +105,7 @@ def classified(classifier: Classifier, images: Sequence[Image], top: int | None)
     except UserError as error:
         if len(images) == 1:
             return [BadImage("unfit", "", str(error))]
-        return [answer for image in images for answer in classified(classifier, [image], top)]
+        return [answer for image in images for answer in classify(classifier, [image], top)]
     if not torch.isfinite(scores).all():
         raise UserError(
             "the model's scores are not finite: its training diverged or its weights are damaged; train again with a "

@@ -90,11 +90,6 @@ class Checkpoints:
         return None, tuple(problems)
 
 
-def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with `prefix`, under their names without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
 def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with the digest of itself."""
     return {**manifest, "sha256": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()}

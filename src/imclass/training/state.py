@@ -11,6 +11,7 @@ from torch import Tensor
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Position
 from imclass.core.contracts import Evaluation
+from imclass.core.model_file import without_prefix
 from imclass.core.runtime import Runtime
 from imclass.core.targets import AnyOf
 from imclass.data.subset import VALIDATION
@@ -19,7 +20,7 @@ from imclass.models.beginning import begin
 from imclass.models.rates import layer_rates
 from imclass.models.thresholds import fit_thresholds
 from imclass.training import norms, optimiser_state
-from imclass.training.checkpoint import MODEL, Checkpoint, without_prefix
+from imclass.training.checkpoint import MODEL, Checkpoint
 from imclass.training.events import At, EpochEnd, summary
 from imclass.training.finite import finite, first_nonfinite, gradients_of
 from imclass.training.objective import Gradients, Learner

@@ -103,7 +103,6 @@ MISTAKES = {
     f"{DRY} --model.mean 0.1 0.2 --model.std 1 1": ["--model.mean"],
     f"{DRY} --model.mean 0.1 0.2 0.3": ["--model.mean", "one a channel"],
     f"{DRY} --model.std 0": ["--model.std", "above 0"],
-    "predict cropping.safetensors pets": ["12 x 12", "28 x 28", "--protocol resize"],
     # numbers
     f"{DRY} --schedule.rate 0": ["--schedule.rate is 0", "above 0"],
     f"{DRY} --schedule.rate -1": ["--schedule.rate is -1"],

@@ -9,7 +9,7 @@ import pytest
 
 import imclass
 from imclass.app.evaluation import request as requests
-from imclass.app.evaluation.request import named
+from imclass.app.evaluation.request import by_name
 from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
@@ -43,9 +43,9 @@ def arrays(n: int = 6, split: str = "test") -> ArrayDataset:
 
 def test_models_are_paths_or_classifiers(place: Path) -> None:
     classifier, other = load("a.safetensors"), load("b.safetensors")
-    assert list(named("a.safetensors")) == ["a.safetensors"]
-    assert list(named(Path("~/run"))) == [str(Path("~/run").expanduser())]
-    assert named([classifier, "b.safetensors", other]) == {
+    assert list(by_name("a.safetensors")) == ["a.safetensors"]
+    assert list(by_name(Path("~/run"))) == [str(Path("~/run").expanduser())]
+    assert by_name([classifier, "b.safetensors", other]) == {
         "lenet-5": classifier, "b.safetensors": Path("b.safetensors"), "lenet-5 2": other,
     }  # fmt: skip
 
@@ -61,13 +61,13 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
 )
 def test_what_is_no_model_is_refused(models: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        named(models)
+        by_name(models)
 
 
 def test_a_classifier_is_given_once(place: Path) -> None:
     classifier = load("a.safetensors")
     with pytest.raises(UserError, match="given twice"):
-        named([classifier, classifier])
+        by_name([classifier, classifier])
 
 
 def test_data_may_be_a_dataset(place: Path) -> None:

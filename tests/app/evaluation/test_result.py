@@ -127,6 +127,13 @@ def test_files_of_others_stay(place: Path) -> None:
         (place / "a.npz").write_text("mine")
         with pytest.raises(UserError):
             write(path)
+    both = imclass.evaluate(MODELS, "pets")
+    for file in score_files(Path("s.npz"), both.rows):
+        file.write_text("mine")
+        with pytest.raises(UserError, match="is there already"):
+            both.save_scores("s.npz")
+        assert file.read_text() == "mine"
+        file.unlink()
     assert photo.read_bytes() == before and (place / "a.npz").read_text() == "mine"
 
 

@@ -383,6 +383,7 @@ def test_any_model_is_evaluated_into_a_folder(run: Path, capsys: pytest.CaptureF
     page = read((folder / "report.html").read_text("utf-8"))
     assert [s.attributes["id"] for s in page.all("section")] == [s for s in SECTIONS if s not in OF_A_RUN]
     assert page.one("header").one("strong").text == f"{100 * known['top1']:.2f} %"
+    assert f"right of {known['evaluated']} images;" in page.one("header").text
     assert "Model lone.safetensors" in page.one("header").text and "Scored: split all of pets" in page.text
     assert page.one("section", id="mistakes").all("img") and len(page.one("section", id="inside").all("img")) == 3
     assert dangers(page) == []
@@ -428,7 +429,15 @@ def test_a_folder_of_other_files_gets_no_report(run: Path, capsys: pytest.Captur
 
 def test_saved_scores_have_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run/scores/test.npz"]) == 2
-    assert "imclass: " in capsys.readouterr().err
+    assert "run/scores/test.npz holds scores and no model; give the model itself" in capsys.readouterr().err
+
+
+def test_several_processes_write_no_report(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["report", "run", "--data", "pets"]) == 2
+    assert "a report is written by one process" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -446,11 +455,21 @@ def test_what_the_held_out_part_is(
     parts: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for part in parts:
-        tree(Path("pets", part), per_class=4)
+    for i, part in enumerate(parts):
+        tree(Path("pets", part), per_class=4, side=12 + i)  # no image is in two parts
     page = reported(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
     assert said in page.one("header").text
     assert ("best on validation" in page.one("header").text) == ("validation" in parts)
+
+
+def test_test_images_that_are_in_train_too_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree(Path("pets/train"), per_class=4)
+    tree(Path("pets/test"), per_class=3, side=14)
+    shutil.copy("pets/train/cat/000.png", "pets/test/cat/same.png")
+    page = reported(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
+    assert "The network was trained on 1 of them, which are in the training part as well." in page.one("header").text
+    assert "7 of 7 evaluated, the model was trained on 1 of them" in page.one("header").text
 
 
 def test_a_hashed_split_is_told_with_its_seed(run: Path) -> None:
@@ -599,7 +618,7 @@ def test_no_class_or_file_name_becomes_markup(hostile: Path) -> None:
 
 def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
     """With slashes and NUL: as classes, files, notes, versions, run, recipe, data, and the reason of a problem."""
-    found = many(material(run), 60)
+    found = many(material(run), 2)
     assert found.result is not None
     for payload in PAYLOADS:
         mistake = WrongImage(0, payload, payload, payload, 0.5, 0.25, 2)
@@ -612,7 +631,7 @@ def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
                     network=payload,
                     data=payload,
                     scored=payload,
-                    result=replace(found.result, classes=PAYLOADS),
+                    result=replace(found.result, classes=(payload, f"{payload} again")),
                     mistakes=[mistake],
                     pictures={payload: noise(0)},
                     inside=report_facts.Inside(payload, noise(0), payload, noise(0), noise(0)[:, :, 0]),

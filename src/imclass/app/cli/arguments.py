@@ -126,6 +126,8 @@ class Compare:
     """train, validation, test or all (default: the held-out part; all of a folder that the models have not seen)"""
     protocol: Name = None
     """how an image is looked at (default: as each model was trained)"""
+    trained: Literal["leave-out", "include"] = "leave-out"
+    """images that a MODEL was trained on, wherever they now lie, are left out of both scores, or included"""
     list: int = 10
     """name so many of the images that the two see differently"""
     classes: File = None
@@ -196,6 +198,8 @@ class Report:
     """evaluate on this data set or folder (default for a MODEL that is not a run: what it was trained from)"""
     split: Name = None
     """evaluate on train, validation, test or all (default: the held-out part; all of what the model has not seen)"""
+    trained: Literal["leave-out", "include"] = "leave-out"
+    """images that the MODEL was trained on, wherever they now lie, are left out and counted, or included"""
     protocol: Name = None
     """how an image is shown (default: as the model was trained)"""
     classes: File = None

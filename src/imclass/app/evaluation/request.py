@@ -39,7 +39,7 @@ def open_request(
     `models` is an `Evaluable` or several, `uses` names what the result will be asked for, `options` are other fields of
     a `Request`. What needs no model is checked before one is loaded.
     """
-    given = named(models)
+    given = by_name(models)
     if not isinstance(data, str | Path | Dataset | None):
         kind = type(data).__name__
         raise UserError(f"the data is of the type {kind}; give a data set's name, a folder, a CSV file or a Dataset")
@@ -55,6 +55,8 @@ def open_request(
         **options,
     )
     request.check()
+    if "save_model" in uses:
+        request.check_savable()
     if request.precision != "fp32" and not all(isinstance(model, Path) for model in given.values()):
         raise UserError(f"precision {request.precision} rounds weights as they are loaded; give the model by its path")
     request = replace(request, device=device_of(request.device))
@@ -71,7 +73,7 @@ def open_request(
     return replace(request, models=ready, files=files)
 
 
-def named(models: Any) -> Mapping[str, Path | Classifier]:
+def by_name(models: Any) -> Mapping[str, Path | Classifier]:
     """Return models by their names: paths as they are given, classifiers by their network or kind, numbered if equal.
 
     Raise `UserError` where there is none, where one is given twice, and for what is not a model.

@@ -66,7 +66,7 @@ class Result:
         return self.evaluation.measures
 
     def changed(self, most: int = 10) -> list[dict[str, Any]]:
-        """Return at most so many images whose own class ranks differently in the last row than in the first."""
+        """Return at most so many images whose class ranks differently in the last row than in the first."""
         return changed(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
@@ -88,7 +88,8 @@ class Result:
         measured = []
         for row in self.rows:
             where = f"{row.facts.data} {row.facts.split}"
-            seen = ", which the model was trained on" if row.evaluation.trained_on else ""
+            known = row.evaluation.trained_on
+            seen = f", {known:,} of which the model was trained on" if known else ""
             measured.append(papers.as_measured(row.evaluation, row.facts.tested, where + seen))
         return papers.render(name, measured, form)
 
@@ -116,6 +117,8 @@ class Result:
         """Write every image's scores into an .npz file, to be given as a model; with several rows, a file for each."""
         path = target(path, ".npz", is_scores)
         paths = score_files(path, self.rows)
+        for file in paths:
+            target(file, ".npz", is_scores)
         for file, row in zip(paths, self.rows, strict=True):
             save_scores(file, row.evaluation, row.images, to_json(row.facts))
         return paths
@@ -153,8 +156,8 @@ def score_files(path: Path, rows: Sequence[Row]) -> tuple[Path, ...]:
     return tuple(path.with_name(f"{path.stem}.{i:0{digits}}.{word}{path.suffix}") for i, word in enumerate(words, 1))
 
 
-def perform(request: Request, context: Context, progress: Progress) -> Result:
-    """Score what was requested."""
+def score_request(request: Request, context: Context, progress: Progress) -> Result:
+    """Return the result of scoring what was requested."""
     if isinstance(request.data, str):
         for note in folder_not_read(request.data, context):
             progress.note(note)

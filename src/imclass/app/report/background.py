@@ -72,21 +72,21 @@ def spell(seconds: float) -> str:
 
 
 def configuration(m: Material) -> Html:
-    """Return every choice; what is not the recipe's own is marked and stands first."""
+    """Return every choice; what differs from the recipe's is marked and stands first."""
     if m.run is None:
         return Html()
-    own = flatten(to_json(m.run.training))
-    usual = own if m.run.usual is None else m.run.usual
-    keys = [key for key in dict.fromkeys([*own, *usual]) if key != "recipe"]
-    differing = [key for key in keys if own.get(key) != usual.get(key)]
+    values = flatten(to_json(m.run.training))
+    defaults = values if m.run.defaults is None else m.run.defaults
+    keys = [key for key in dict.fromkeys([*values, *defaults]) if key != "recipe"]
+    differing = [key for key in keys if values.get(key) != defaults.get(key)]
     rows = []
     for key in dict.fromkeys([*differing, *keys]):
-        value, before = (element("code", shown(values.get(key, "-"))) for values in (own, usual))
+        value, before = (element("code", shown(side.get(key, "-"))) for side in (values, defaults))
         marked = (element("mark", value), before) if key in differing else (value, "")
         rows.append((element("code", option(key, len(m.run.training.stages))), *marked))
     n = len(differing)
     said = f"{n or 'None'} of {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe's."
-    if m.run.usual is None:
+    if m.run.defaults is None:
         said = "The recipe is not known here, so nothing tells which of these values are its own."
     said += " Each is an option of the command line by the same name."
     return together([element("p", said), table(("Option", "Value", "The recipe's"), rows, "options")])

@@ -28,7 +28,7 @@ from imclass.core.runtime import Runtime
 from imclass.core.text import nearest
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.request import AS_TRAINED
-from imclass.evaluation.results import Saved, read_scores
+from imclass.evaluation.results import Row, SavedScores, read_scores
 from imclass.evaluation.unpack import sole_network
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier, resolve
@@ -77,7 +77,7 @@ class RunFacts:
     """What only a run has: its choices, its log, and what it was computed with."""
 
     training: Training
-    usual: Mapping[str, Any] | None  # the recipe's own values by dotted key; None where the recipe is not here
+    defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None where the recipe is not here
     runtime: Runtime
     history: Sequence[Mapping[str, int | float]]
     within_epochs: Sequence[Mapping[str, int | float]]  # training by step
@@ -131,7 +131,7 @@ def gather_run(run: Run, context: Context) -> Material:
         trained=trained,
         versions=classifier.versions,
         digest=file_digest(run.model),
-        parameters=sum(p.numel() for p in classifier.network.parameters()),
+        parameters=count_parameters(classifier),
         size=training.preprocess.size,
         refused=all_refused(log, result, training.data),
         counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
@@ -140,10 +140,10 @@ def gather_run(run: Run, context: Context) -> Material:
         scored="",
         result=result,
         problem=problem,
-        **shown(classifier, run.folder, saved),
+        **visible(classifier, run.folder, result, saved.names if saved else ()),
         run=RunFacts(
             training=training,
-            usual=recipes_own(training, context),
+            defaults=recipe_values(training, context),
             runtime=begun.runtime,
             history=history(log),
             within_epochs=within_epochs(log),
@@ -153,37 +153,39 @@ def gather_run(run: Run, context: Context) -> Material:
 
 
 def gather_model(
-    name: str, classifier: Classifier, file: Path, folder: Path, split: str, counts: Int64[np.ndarray, "K"]
+    name: str, classifier: Classifier, file: Path, folder: Path, row: Row, counts: Int64[np.ndarray, "K"]
 ) -> Material:
     """Return all there is to tell of a model that was evaluated into a folder; `file` has its weights."""
-    saved, header = read_scores(folder / SCORES / f"{split}.npz"), classifier.pack()[1]
-    networks, sole, data = list(classifier.networks().values()), sole_network(classifier), str(saved.record["data"])
+    result, facts, header = row.evaluation, row.facts, classifier.pack()[1]
+    networks, sole = list(classifier.networks().values()), sole_network(classifier)
     return Material(
         name=name,
         network=" + ".join(network.name for network in networks) or header.kind,
-        data=Path(data).name,
+        data=Path(facts.data).name,
         classes=classifier.classes,
         trained=classifier.trained or Provenance(),
         versions=header.versions,
         digest=file_digest(file),
         parameters=count_parameters(classifier),
         size=sole.preprocess.size if sole else 0,
-        refused=all_refused((), saved.evaluation, data),
-        counts={split: counts},
-        images={split: saved.evaluation.total},
-        score=score_of(split, saved.evaluation),
-        scored=f"{saved.record['said']}, protocol {saved.record['tested']['protocol'] or AS_TRAINED}",
-        result=saved.evaluation,
+        refused=all_refused((), result, facts.data),
+        counts={facts.split: counts},
+        images={facts.split: result.total},
+        score=score_of(facts.split, result),
+        scored=f"{facts.said}, protocol {facts.tested.protocol or AS_TRAINED}",
+        result=result,
         problem="",
-        **shown(classifier, folder, saved),
+        **visible(classifier, folder, result, row.images),
     )
 
 
-def shown(classifier: Classifier, folder: Path, saved: Saved | None) -> dict[str, Any]:
+def visible(
+    classifier: Classifier, folder: Path, result: Evaluation | None, names: Sequence[str]
+) -> dict[str, Any]:  # fmt: skip
     """Return the fields of a `Material` that show images: the mistakes, the pictures, the first layer."""
     pictures = read_pictures(folder)
-    mistakes = worst(saved.evaluation, saved.names) if saved else []
-    first = saved.names[0] if saved and saved.names[0] in pictures else ""
+    mistakes = worst(result, names) if result else []
+    first = names[0] if names and names[0] in pictures else ""
     network = sole_network(classifier)
     inside = look_inside(network, first, pictures.get(first)) if network else None
     return {"mistakes": mistakes, "pictures": pictures, "inside": inside}
@@ -194,7 +196,7 @@ def last_leg(run: Run) -> Path:
     return max((run.folder / "legs").glob("*/"), default=run.folder)
 
 
-def saved_scores(path: Path) -> tuple[Saved | None, str]:
+def saved_scores(path: Path) -> tuple[SavedScores | None, str]:
     """Return the scores in a file; or none, and why."""
     try:
         return read_scores(path), ""
@@ -216,8 +218,8 @@ def check_finished(run: Run) -> None:
         )
 
 
-def recipes_own(training: Training, context: Context) -> dict[str, Any] | None:
-    """The values of the recipe itself, by dotted key, with its network's whole row; None where it is not known here."""
+def recipe_values(training: Training, context: Context) -> dict[str, Any] | None:
+    """Return the recipe's values by dotted key, with its network's whole row; None where the recipe is not here."""
     found = recipes(context).entries
     if training.recipe not in found:
         return None

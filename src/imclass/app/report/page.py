@@ -19,6 +19,7 @@ from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import OneOf
 from imclass.core.text import columns, percent
+from imclass.data.source import ALL
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.intervals import wilson
 from imclass.evaluation.measures.mistakes import WrongImage
@@ -26,22 +27,22 @@ from imclass.evaluation.measures.single_label import most_confused, per_class
 
 
 def page(material: Material) -> Html:
-    """The whole file."""
+    """Return the whole file."""
     title = f"{material.network} on {material.data}"
-    told = [(id_, heading, said) for id_, heading, said in sections(material) if said]
-    links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in told]
+    shown = [(id_, heading, content) for id_, heading, content in sections(material) if content]
+    links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in shown]
     body = [headline(material), element("nav", together(links, " "))]
-    body += [element("section", element("h2", heading), said, id=id_) for id_, heading, said in told]
+    body += [element("section", element("h2", heading), content, id=id_) for id_, heading, content in shown]
     return document(title, *body)
 
 
 def sections(m: Material) -> list[tuple[str, str, Html]]:
-    """Id, heading and content of each section; one without content is left out."""
+    """Return id, heading and content of each section."""
     return [(id_, heading, tell(m)) for id_, heading, tell in SECTIONS]
 
 
 def headline(m: Material) -> Html:
-    """What was trained on what, and what it came to."""
+    """Return what was trained on what, and what it came to."""
     title = element("h1", name(m.network), " on ", name(m.data, 60))
     begin = element("p", "Model ", name(m.name), class_="run")
     if m.run:
@@ -54,13 +55,14 @@ def headline(m: Material) -> Html:
 
 
 def result(m: Material, score: Score) -> Html:
-    """The accuracy with its interval, and what stands behind it."""
+    """Return the main measure, an accuracy with its interval, and what stands behind it."""
+    images = "images" if score.split == ALL else f"{score.split} images"
     if score.measure == "top1":
         low, high = wilson(round(score.main * score.evaluated), score.evaluated)
         interval = f"Wilson's 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
-        below = f"right of {score.evaluated:,} {score.split} images; {interval}"
+        below = f"right of {score.evaluated:,} {images}; {interval}"
     else:
-        below = f"mean average precision on {score.evaluated:,} {score.split} images"
+        below = f"mean average precision on {score.evaluated:,} {images}"
     large = element("p", element("strong", percent(score.main)), " ", element("span", below), class_="result")
     refused = score.total - score.evaluated
     counted = f"{score.evaluated:,} of {score.total:,} evaluated" + (f", {refused:,} not" if refused else "")
@@ -87,7 +89,7 @@ def doubts(m: Material) -> Html:
 
 
 def honesty(m: Material, split: str) -> str:
-    """What the held-out part is, and what it chose."""
+    """Return what the held-out part is, whether it was trained on, and what it chose."""
     rule = m.known.rule
     what = {
         "published": f"the {split} part that the data set was published with",
@@ -110,7 +112,15 @@ def honesty(m: Material, split: str) -> str:
             "The weights were chosen on these images, so the figure flatters them a little; there is no test part that "
             "would not."
         )
-    return f"The held-out images are {part}. The network was not trained on them. {chose}"
+    return f"The held-out images are {part}. {seen(m)} {chose}"
+
+
+def seen(m: Material) -> str:
+    """Return how many of the scored images the network was trained on."""
+    known = m.result.trained_on if m.result else 0
+    if not known:
+        return "The network was not trained on them."
+    return f"The network was trained on {known:,} of them, which are in the training part as well."
 
 
 def learning(m: Material) -> Html:
@@ -175,11 +185,10 @@ def classes(m: Material) -> Html:
     ]
     head = ("Class", *(["Trained"] if trained is not None else []), "Scored", "Precision", "Recall", "F1")
     long = any(columns(label) > 10 for label in m.result.classes)
-    said = "The worst by F1 first. " if many else ""
-    said += "How many images it was trained on and how many were scored; " if trained is not None else ""
+    said = "how many images it was trained on and how many were scored; " if trained is not None else ""
     said += "precision: of the images taken for the class, the % that are; recall: of its images, the % found; F1: the "
     said += "harmonic mean of both."
-    said = said[0].upper() + said[1:]
+    said = ("The worst by F1 first. " if many else "") + said[0].upper() + said[1:]
     return together([table(head, lines, "numbers long" if long else "numbers"), element("p", said, class_="small")])
 
 

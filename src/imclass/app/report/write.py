@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app.evaluation.request import open_request
-from imclass.app.evaluation.result import Result, perform
+from imclass.app.evaluation.result import Result, score_request
 from imclass.app.load import is_published, spelling
 from imclass.app.report.facts import gather_model, gather_run
 from imclass.app.report.markup import GENERATOR
 from imclass.app.report.page import page
 from imclass.app.runs.directory import Run
+from imclass.app.runs.single import several
 from imclass.app.runs.train import class_counts
 from imclass.app.runs.watchers.pictures import write_pictures
 from imclass.app.runs.watchers.scores import SCORES
@@ -21,7 +22,7 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import begins, write
 from imclass.evaluation.request import Progress
-from imclass.evaluation.results import read_scores, save_scores
+from imclass.evaluation.results import save_scores
 from imclass.store.context import Context
 
 PAGE = "report.html"
@@ -46,9 +47,8 @@ def report(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
     """Write the page of a run, from its folder alone, or with `data` or for any other model after an evaluation."""
-    asked = (
-        data is not None or protocol is not None or any(options.get(key) is not None for key in ("split", "mapping"))
-    )
+    given = (data, protocol, options.get("split"), options.get("mapping"))
+    asked = any(value is not None for value in given) or options.get("trained") == "include"
     if asked or is_published(model) or (not (Path(model) / "config.json").is_file() and Path(model).exists()):
         return report_model(model, data, out, context, progress, protocol, **options)
     return report_run(Path(model), out, context)
@@ -70,18 +70,18 @@ def report_model(
     """
     folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", spelling(model)).strip("-.") or "model")
     check_folder(folder)
-    request = open_request(model, data, protocol, None, context, progress, **options)
-    result = perform(request, context, progress)
-    if not result.rows:
+    if several():
         raise UserError("a report is written by one process; give the command without torchrun")
-    if result.scoring.dataset is None:
+    request = open_request(model, data, protocol, None, context, progress, **options)
+    result = score_request(request, context, progress)
+    row, dataset = result.rows[-1], result.scoring.dataset
+    if dataset is None:
         raise UserError(f"{model} holds scores and no model; give the model itself")
     folder.mkdir(parents=True, exist_ok=True)
-    keep(folder, result, result.scoring.dataset)
-    split = result.rows[-1].facts.split
-    counts = class_counts(result.scoring.dataset)
+    keep(folder, result, dataset)
+    counts = class_counts(dataset)
     ((name, classifier),) = request.models.items()
-    write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, split, counts)))
+    write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, row, counts)))
     return folder / PAGE
 
 
@@ -102,4 +102,4 @@ def keep(folder: Path, result: Result, dataset: Dataset) -> None:
     save_scores(path, row.evaluation, row.images, to_json(row.facts))
     (classifier,) = result.request.models.values()
     preprocess = next((network.preprocess for network in classifier.networks().values()), None)
-    write_pictures(folder, read_scores(path), dataset, preprocess)
+    write_pictures(folder, row.evaluation, row.images, dataset, preprocess)

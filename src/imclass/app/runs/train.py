@@ -24,6 +24,7 @@ from imclass.core.config import Execution, Training
 from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
+from imclass.evaluation.leaks import Sifted, mark
 from imclass.evaluation.score import described, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
 from imclass.models.rates import layer_rates
@@ -35,7 +36,7 @@ from imclass.training.keeper import Keeper
 from imclass.training.kinds import kinds_in
 from imclass.training.loop import train
 from imclass.training.parallel import Alone
-from imclass.training.plan import Leg, Splits, plan, resolve_models
+from imclass.training.plan import Leg, Score, Splits, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT = Execution()
@@ -98,17 +99,13 @@ def prepare(
     config, data = open_training_data(config, given, context)
     inside = run.inside(data.train)
 
-    def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
-        on_cpu = trained.network.mean.device.type == "cpu"
-        batch = min(VIEWS, views_at_once(trained.preprocess)) if on_cpu else VIEWS
-        workers, strict = execution.workers, execution.strict
-        return evaluate(trained, data.held_out[split], batch=batch, workers=workers, strict=strict, watch=watch)
-
     config = resolve_models(config, context)
     how = config.stages[0].begin
     ancestor = source.ancestor if source and how != "fresh" else None  # none where no weights are taken
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
-    splits = Splits(data.train, tuple(data.held_out), contents_with(data.train, source, how))
+    seen = contents_with(data.train, source, how)
+    score = scorer({split: mark(dataset, seen) for split, dataset in data.held_out.items()}, execution)
+    splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
@@ -127,6 +124,18 @@ def prepare(
     beginning = () if run.finished or checkpoint else (*doubts(config, legs), *taken)
     notes = (*data.notes, *beginning, *inside, *problems, *tried)
     return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
+
+
+def scorer(held_out: Mapping[str, Sifted], execution: Execution) -> Score:
+    """Return what scores a split with a classifier, and counts the images in it that the weights were trained on."""
+
+    def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
+        on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
+        batch = min(VIEWS, views_at_once(trained.preprocess)) if on_cpu else VIEWS
+        workers, strict = execution.workers, execution.strict
+        return part.count(evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch))
+
+    return score
 
 
 def perform(

@@ -1,4 +1,4 @@
-"""An evaluation of images that may have several labels, as as_numbers text and as the record that `--json` prints."""
+"""An evaluation of images that may have several labels, as text for a terminal and as the record for `--json`."""
 
 import math
 from typing import Any

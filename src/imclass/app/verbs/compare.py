@@ -3,20 +3,20 @@
 from imclass.app import api
 from imclass.app.cli.answer import Answer
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Compare
-from imclass.app.cli.checks import check_workers, mapping_in, store_of
+from imclass.app.cli.checks import mapping_in, store_of
 from imclass.app.cli.progress import Terminal
 from imclass.app.evaluation.comparison import check_comparison
 
 
 def run(arguments: Compare) -> Answer:
     """Say whether one of two models is better on the same images."""
-    check_workers(arguments.workers)
     check_comparison(arguments.protocol, arguments.list)
     with Terminal() as progress:
         result = api.evaluate(
             (arguments.a, arguments.b),
             arguments.data,
             split=arguments.split,
+            trained=arguments.trained,
             protocol=arguments.protocol,
             weights="none",
             uses=("compare",),

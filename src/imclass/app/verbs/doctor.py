@@ -38,7 +38,7 @@ def record(store: Path | None) -> dict[str, Any]:
 
 
 def place_of(store: Path | None) -> tuple[Place, list[Problem]]:
-    """Return the store in this folder, or else the user's own; and why it cannot be one."""
+    """Return the store in this folder, or else the user's; and why it cannot be one."""
     try:
         return describe_store(open_store(store).folder), []
     except UserError:  # a file is in its place

@@ -7,14 +7,13 @@ from pathlib import Path
 from imclass.app import api
 from imclass.app.cli.answer import Answer
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, Evaluate
-from imclass.app.cli.checks import check_workers, mapping_in, store_of
+from imclass.app.cli.checks import mapping_in, store_of
 from imclass.app.cli.progress import Terminal
 from imclass.app.draw.canvas import is_drawn
 from imclass.app.evaluation.result import Result
 from imclass.app.report.mistakes import KINDS, is_mistakes
 from imclass.app.writing import check_target, never
 from imclass.core.errors import UserError, need
-from imclass.evaluation.request import ONE_ROW
 from imclass.evaluation.results import is_scores
 from imclass.models.classifier import model_file
 
@@ -25,7 +24,8 @@ TARGETS: Mapping[str, tuple[str, Callable[[Path], bool]]] = {  # what a file mus
     "--save": (".safetensors", never),
     "--save-scores": (".npz", is_scores),
 }
-USES = ("changed", "plot", "reliability", "table", "mistakes")  # options that the result is asked for
+# Methods of the result by the options that ask for them, of those that not every evaluation allows.
+USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
 
 
 def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> None:
@@ -40,16 +40,6 @@ def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> Non
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
     if twice is not None and models.count(twice) < 2:
         raise UserError(f"{twice} is named for two things; give each file a name of its own")
-
-
-def check_savable(save: Path, models: Sequence[Path], protocol: str | None, weights: str, precision: str) -> None:
-    """Raise `UserError` where what is scored last will not be a model that a file can hold."""
-    if precision != "fp32":
-        raise UserError("--save keeps float32 weights; go without --precision bf16")
-    if "," in (protocol or "") or (len(models) > 1 and weights == "none"):
-        raise UserError(ONE_ROW.format("--save"))
-    if saved := [path for path in models if is_scores(path)]:
-        raise UserError(f"{saved[0]} holds scores and no model, so it cannot be part of --save {save}")
 
 
 def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
@@ -68,7 +58,6 @@ def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
 
 def run(arguments: Evaluate) -> Answer:
     """Score models on a split, alone and fused."""
-    check_workers(arguments.workers)
     need(arguments.changed >= 0, "changed", arguments.changed, "0 or more images")
     files = {
         "--plot": arguments.plot,
@@ -78,8 +67,6 @@ def run(arguments: Evaluate) -> Answer:
         "--save-scores": arguments.save_scores,
     }
     check_files(arguments.models, files)
-    if arguments.save is not None:
-        check_savable(arguments.save, arguments.models, arguments.protocol, arguments.weights, arguments.precision)
     with Terminal() as progress:
         result = api.evaluate(
             arguments.models,
@@ -100,7 +87,7 @@ def run(arguments: Evaluate) -> Answer:
             store=store_of(arguments.common),
             plugins=arguments.common.plugins,
             max_megapixels=arguments.max_megapixels,
-            uses=[use for use in USES if getattr(arguments, use)],
+            uses=[use for option, use in USES.items() if getattr(arguments, option)],
             progress=progress,
         )
     if not result.rows:  # in a process of torchrun that is not the first

@@ -17,30 +17,30 @@ from imclass.serving.features import features, maps
 from imclass.serving.inputs import gather
 
 
-def run(own: Features) -> Answer:
+def run(arguments: Features) -> Answer:
     """Write or draw what a layer gives out."""
-    if own.out is None and own.grid is None:
+    if arguments.out is None and arguments.grid is None:
         raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
-    check_workers(own.workers)
-    check_target(own.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
-    check_target(own.grid, "--grid", ".png", is_drawn)
-    files = gather(own.paths)
+    check_workers(arguments.workers)
+    check_target(arguments.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
+    check_target(arguments.grid, "--grid", ".png", is_drawn)
+    files = gather(arguments.paths)
     say(files.notes)
-    context = context_of(own.common, own.max_megapixels)
-    classifier = load_network(own.model, context, own.device, say)
-    found = features(classifier, files, own.layer, workers=own.workers, most_pixels=context.most_pixels)
+    context = context_of(arguments.common, arguments.max_megapixels)
+    classifier = load_network(arguments.model, context, arguments.device, say)
+    found = features(classifier, files, arguments.layer, workers=arguments.workers, most_pixels=context.most_pixels)
     for refused in found.refused:
         print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
-    picture = grid(maps(found)) if own.grid else None
-    if own.out:
+    picture = grid(maps(found)) if arguments.grid else None
+    if arguments.out:
         import numpy
 
-        with replacing(own.out) as file:
+        with replacing(arguments.out) as file:
             numpy.save(file, found.outputs, allow_pickle=False)
-    if own.grid:
-        grid_png(maps(found), own.grid)
+    if arguments.grid:
+        grid_png(maps(found), arguments.grid)
     shape = list(found.outputs.shape)
-    if own.common.json:
+    if arguments.common.json:
         drawn = list(picture.shape) if picture is not None else None
         show(
             {
@@ -55,6 +55,6 @@ def run(own: Features) -> Answer:
     else:
         print(
             f"{found.layer}: {' x '.join(map(str, shape))}"
-            + "".join(f"\n{printable(str(p))}" for p in (own.out, own.grid) if p)
+            + "".join(f"\n{printable(str(p))}" for p in (arguments.out, arguments.grid) if p)
         )
     return Answer(code=SOME_REFUSED if found.refused else DONE)

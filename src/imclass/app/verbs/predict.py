@@ -44,29 +44,29 @@ def as_table(prediction: Prediction) -> str:
     return "\n".join([printable(prediction.name), *lines])
 
 
-def run(own: Predict) -> Answer:
+def run(arguments: Predict) -> Answer:
     """Name what is in images."""
-    if own.top is not None and own.top < 1:
-        raise UserError(f"--top is {own.top}; it must be at least 1")
-    if own.common.json and own.format == "csv":
+    if arguments.top is not None and arguments.top < 1:
+        raise UserError(f"--top is {arguments.top}; it must be at least 1")
+    if arguments.common.json and arguments.format == "csv":
         raise UserError("--json and --format csv are two forms; give one of them")
-    if own.protocol is not None and "," in own.protocol:
-        raise UserError(f"--protocol {own.protocol} names several; an image is named under one")
-    check_workers(own.workers)
-    files = gather(own.paths)
-    context = context_of(own.common, own.max_megapixels)
-    classifier = load(own.model, context, device=own.device, note=say)
-    form = "json" if own.common.json else own.format
+    if arguments.protocol is not None and "," in arguments.protocol:
+        raise UserError(f"--protocol {arguments.protocol} names several; an image is named under one")
+    check_workers(arguments.workers)
+    files = gather(arguments.paths)
+    context = context_of(arguments.common, arguments.max_megapixels)
+    classifier = load(arguments.model, context, device=arguments.device, note=say)
+    form = "json" if arguments.common.json else arguments.format
     say(files.notes)
     found = predict(
         classifier,
         files,
-        top=own.top,
-        protocol=own.protocol,
-        workers=own.workers,
+        top=arguments.top,
+        protocol=arguments.protocol,
+        workers=arguments.workers,
         store=context.store,
-        plugins=own.common.plugins,
-        max_megapixels=own.max_megapixels,
+        plugins=arguments.common.plugins,
+        max_megapixels=arguments.max_megapixels,
     )
     if form == "csv":
         print("path,rank,class,probability")

@@ -18,6 +18,7 @@ def run(arguments: Report) -> Answer:
             arguments.data,
             arguments.out,
             split=arguments.split,
+            trained=arguments.trained,
             protocol=arguments.protocol,
             classes=mapping_in(arguments.classes),
             batch=arguments.batch,

@@ -64,7 +64,7 @@ def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
 
 
 # Readers are called by name rather than through `PIL.Image.open`: no other format is tried, and nothing warns. One that
-# is missing here raises a `ImportError` with the way to get it.
+# is missing here raises an `ImportError` with the way to get it.
 READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
     {
         "JPEG": JpegImageFile,
@@ -137,21 +137,21 @@ def check_bytes(size: int, path: str, most: int) -> None:
     """Raise `BadImage` for a file that is not worth its memory."""
     largest = max(MOST_BYTES, MOST_BYTES * most // MOST_PIXELS)
     if size > largest:
-        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read, {advice(most)}")
+        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read, {how_to_raise(most)}")
 
 
-def advice(most: int) -> str:
+def how_to_raise(most: int) -> str:
     """Return how to raise the caps."""
     return f"and more with --max-megapixels above {most / 1e6:g}"
 
 
 def check_size(width: int, height: int, path: str, most: int) -> None:
-    """Raise `BadImage` for sizes that are no sizes or are not worth their memory."""
+    """Raise `BadImage` for sizes below one pixel, and for those that are not worth their memory."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header says {width} x {height} pixels")
     longest = max(LONGEST_SIDE, LONGEST_SIDE * most // MOST_PIXELS)
     if width * height > most or max(width, height) > longest:
-        limits = f"at most {most:,} in all and {longest:,} a side are decoded, {advice(most)}"
+        limits = f"at most {most:,} in all and {longest:,} a side are decoded, {how_to_raise(most)}"
         raise BadImage("too-many-pixels", path, f"{width:,} x {height:,} pixels; {limits}")
 
 

@@ -128,8 +128,8 @@ def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text in UTF-8; save it as CSV UTF-8") from None
     except OSError as error:
-        beside = [file.name for file in path.parent.glob("*.csv")] if path.parent.is_dir() else []
-        raise UserError(f"{path} cannot be read: {error.strerror}{nearest(path.name, beside)}") from None
+        there = [file.name for file in path.parent.glob("*.csv")] if path.parent.is_dir() else []
+        raise UserError(f"{path} cannot be read: {error.strerror}{nearest(path.name, there)}") from None
     first = text.split("\n", 1)[0]
     delimiter = next((separator for separator in SEPARATORS if separator in first), ",")
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
@@ -210,7 +210,7 @@ def check_spelling(name: str, line: int, spellings: dict[str, tuple[str, int]], 
     """Raise `UserError` for a label that differs from an earlier one in case or spaces alone."""
     other, there = spellings.setdefault(" ".join(name.casefold().split()), (name, line))
     if other != name:
-        raise UserError(f"{at}: label {name!r} is {other!r} of line {there} but for case or spaces; write both alike")
+        raise UserError(f"{at}: label {name!r} is {other!r} of line {there} but for case or spaces; write one for both")
 
 
 def split_in(cell: str, at: str) -> str:

@@ -1,6 +1,7 @@
 """An evaluation's measures, by what is known of its images: one label each, or any number of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -26,6 +27,15 @@ def evaluation_of(
         return Evaluation(classes, targets, scores, ids, total, refused, measures, main)
     measures, main = multi_label.measures(scores, targets.numpy(), thresholds), "map"
     return Evaluation(classes, targets, scores, ids, total, refused, measures, main, tuple(thresholds))
+
+
+def with_scores(
+    evaluation: Evaluation, scores: Float[np.ndarray, "N K"], thresholds: Sequence[float] = ()
+) -> Evaluation:
+    """Return an evaluation of the same images by other scores or thresholds."""
+    e = evaluation
+    found = evaluation_of(e.classes, e.targets, scores, e.ids, e.total, e.refused, thresholds)
+    return replace(found, left_out=e.left_out, trained_on=e.trained_on)
 
 
 def check_link(link: Link, targets: Targets, data: str) -> None:

@@ -44,16 +44,6 @@ def reliability(
     return Reliability(counts.astype(np.int64), *means)
 
 
-def with_temperature(scores: Float[np.ndarray, "N K"], temperature: float) -> Float[np.ndarray, "N K"]:
-    """The log-scores divided by the temperature: above 1 makes posteriors milder. No ranking changes.
-
-    A temperature that is not a positive number is a `UserError`.
-    """
-    if not 0 < temperature < math.inf:
-        raise UserError(f"the temperature is {temperature}; it must be a positive number")
-    return (scores / temperature).astype(scores.dtype, copy=False)
-
-
 def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
     """The temperature of the lowest cross-entropy (section 4.2), from 0.01 to 100; fit it on validation images.
 

@@ -28,10 +28,10 @@ def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongIma
     """Return the images whose highest score is not their class's, the most confident mistake first."""
     labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
     places = ranks(evaluation.scores, labels)
-    sure, own = np.empty(len(labels)), np.empty(len(labels))
+    sure, right = np.empty(len(labels)), np.empty(len(labels))
     for part, chances in posteriors(evaluation.scores):
         each = np.arange(len(chances))
-        sure[part], own[part] = chances[each, predicted[part]], chances[each, labels[part]]
+        sure[part], right[part] = chances[each, predicted[part]], chances[each, labels[part]]
     wrong = np.flatnonzero(predicted != labels)
     return [
         WrongImage(
@@ -40,7 +40,7 @@ def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongIma
             evaluation.classes[labels[i]],
             evaluation.classes[predicted[i]],
             float(sure[i]),
-            float(own[i]),
+            float(right[i]),
             int(places[i]),
         )
         for i in wrong[np.argsort(-sure[wrong], kind="stable")].tolist()

@@ -32,7 +32,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Means:
-    """Precision, recall and F1 over all classes: of all decisions together, or the means of the classes' own."""
+    """Precision, recall and F1 over all classes: of all decisions together, or the means over the classes."""
 
     precision: float
     recall: float

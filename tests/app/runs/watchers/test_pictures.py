@@ -76,7 +76,7 @@ def test_the_folder_is_whole_or_not_there(pets: Path, monkeypatch: pytest.Monkey
     saved, dataset = read_scores(Path("run/scores/test.npz")), open_split("pets", "test", open_context())
     before = sorted(os.listdir("run/pictures"))
     (pets / saved.names[0]).unlink()  # an image that is gone is left out
-    write_pictures(Path("run"), saved, dataset, load("run").preprocess)
+    write_pictures(Path("run"), saved.evaluation, saved.names, dataset, load("run").preprocess)
     assert {*read_pictures(Path("run"))} == {*json.loads(Path("run/pictures/index.json").read_text())}
     assert saved.names[0] not in read_pictures(Path("run"))
     after = sorted(os.listdir("run/pictures"))
@@ -87,7 +87,7 @@ def test_the_folder_is_whole_or_not_there(pets: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(OSError, match="full"):
-        write_pictures(Path("run"), saved, dataset, None)
+        write_pictures(Path("run"), saved.evaluation, saved.names, dataset, None)
     assert not list(Path("run").glob(".*.part"))
 
 

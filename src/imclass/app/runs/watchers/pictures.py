@@ -16,7 +16,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.measures.mistakes import WrongImage, wrong_images
-from imclass.evaluation.results import Saved, read_scores
+from imclass.evaluation.results import read_scores
 from imclass.training.events import Event, LegEnd
 from imclass.training.plan import Leg
 
@@ -43,16 +43,18 @@ class Pictures:
         split = next((split for split in REPORTED if split in self.held_out), None)
         if split is not None:
             saved = read_scores(leg / SCORES / f"{split}.npz")
-            write_pictures(self.folder, saved, self.held_out[split], self.last.preprocess)
+            write_pictures(self.folder, saved.evaluation, saved.names, self.held_out[split], self.last.preprocess)
 
     def close(self) -> None:
         """Do nothing: all is written at once."""
 
 
-def write_pictures(folder: Path, saved: Saved, dataset: Dataset, preprocess: Preprocess | None) -> None:
+def write_pictures(
+    folder: Path, result: Evaluation, names: Sequence[str], dataset: Dataset, preprocess: Preprocess | None
+) -> None:
     """Write the folder of pictures into `folder`, whole or not at all. An image that is gone or damaged is left out."""
-    wanted = [saved.names[0], *(mistake.image for mistake in worst(saved.evaluation, saved.names))]
-    places = dict(zip(saved.names, positions(dataset, saved.evaluation).tolist(), strict=True))
+    wanted = [names[0], *(mistake.image for mistake in worst(result, names))]
+    places = dict(zip(names, positions(dataset, result).tolist(), strict=True))
     final, working = folder / PICTURES, folder / f".{PICTURES}.part"
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir()
