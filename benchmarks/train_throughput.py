@@ -85,7 +85,7 @@ def without_bf16(job: Job) -> Job:
     """The same job in the arithmetic that the probe chooses where there is no bf16."""
     network, first = job.legs[0].make().network, next(job.legs[0].loader.batches(0)).parts[0]
     chosen, _ = precision.probe(
-        network, first.images[:PROBED], torch.as_tensor(first.targets.labels[:PROBED]), precision.FP32
+        network, first.images[:PROBED], torch.as_tensor(first.targets[:PROBED].numpy()), precision.FP32
     )
     return replace(job, runtime=replace(job.runtime, arithmetic=chosen))
 
