@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUN := runs/mnist-lenet
 
-.PHONY: env demo test check lint types tests slow wheel bench clean
+.PHONY: env demo test check lint types tests slow cover wheel bench clean
 
 env: $(STAMP)
 
@@ -46,6 +46,10 @@ types: env
 # A process a core, each with one thread: threads of several processes on one core only wait for each other. Files come in
 # their own order: by number of tests, the longest would come last, with one process at work.
 tests: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
+# Which lines the tests run. It makes them twice as slow, so it is no part of `check`.
+cover: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report term
 
 slow: env
