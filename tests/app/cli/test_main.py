@@ -339,7 +339,7 @@ def test_a_mistake_is_one_message_and_code_2(typed: str, inside: Path, capsys: p
     message = " ".join(shown.err.split())
     for words in MISTAKES[typed]:
         assert words in message
-    assert shown.err.count("imclass: ") == 1 and "│" not in shown.err  # and no box of tyro's
+    assert shown.err.count("imclass: ") == 1
 
 
 @pytest.mark.parametrize("typed", ACCEPTED)
@@ -512,7 +512,7 @@ def test_verbs_are_listed_without_docstrings(tmp_path: Path) -> None:
 def test_a_message_is_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "\x1b[31mred\n\udcff"]) == 2
     shown = capsys.readouterr().err
-    assert "\x1b" not in shown.replace("\x1b[31m│", "")
+    assert "\x1b" not in shown
     assert main(["info", "\x1b[31mred\n\udcff"]) == 2
     shown = capsys.readouterr().err
     assert "\x1b" not in shown and "\\x1b[31mred" in shown and "\\udcff" in shown

@@ -295,7 +295,10 @@ def test_two_stages_are_trained(plugins: Path, capsys: pytest.CaptureFixture[str
     assert starts == [(0, 0, 4), (1, 1, 8)]
 
 
-def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_options_of_the_recipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     assert main(["train", "mnist-lenet", "--help"]) == 0
     shown = capsys.readouterr().out
     names = (
@@ -315,8 +318,8 @@ def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]
     assert "  --augment.pad.pixels 2                     on each side" in shown and "  # " not in shown
     assert "--name " not in shown  # of a folder that a run of one stage does not have; it is refused
     assert "--begin continue                           with all weights" in shown
-    assert "--augment.KIND.X" in shown and "    area.aspect\n" in shown
-    assert "--model.X" in shown and "imclass models NETWORK" in shown
+    assert "--augment.KIND.FIELD VALUE" in shown and "    area.aspect\n" in shown
+    assert "--model.FIELD VALUE" in shown and "imclass models NETWORK" in shown
 
 
 @pytest.mark.parametrize("words", [["--batch", "abc"], ["--batch=abc"], ["--save_every", "soon"]])

@@ -35,7 +35,7 @@ def test_a_sound_machine_has_no_problem() -> None:
     ("changed", "problem", "fix"),
     [
         ({"found": []}, "imclass is not installed", "pip install ."),
-        ({"found": [Library("tyro", ">=1.0", None)]}, "tyro is not installed", "pip install 'tyro>=1.0'"),
+        ({"found": [Library("rich", ">=14", None)]}, "rich is not installed", "pip install 'rich>=14'"),
         ({"found": [Library("torch", ">=2.11", "2.5")]}, "2.5, and >=2.11 is needed", "pip install 'torch>=2.11'"),
         ({"torch": "OSError: no libgomp"}, "torch cannot be imported (OSError: no libgomp)", "pip install"),
         ({"limits": Limits(1.5, None)}, "4 threads, and 1.5 cores are allowed", "OMP_NUM_THREADS=2"),

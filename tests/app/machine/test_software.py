@@ -20,7 +20,7 @@ def test_requirements_are_read() -> None:
 
 
 def test_those_of_imclass_are_declared_or_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {"torch", "numpy", "tyro"} <= {one.name for one in libraries() if not one.extra}
+    assert {"torch", "numpy", "rich"} <= {one.name for one in libraries() if not one.extra}
 
     def absent(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)

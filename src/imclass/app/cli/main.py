@@ -56,8 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = dispatch(words)
             sys.stdout.flush()  # here, where a full disk or a reader that has left can still be met
-        except SystemExit as stop:  # tyro's, after help or after a message of its own
-            code = stop.code if isinstance(stop.code, int) else USER_ERROR
         except KeyboardInterrupt as error:  # `Interrupted` is one, and says more
             code = say(f"{str(error) or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
         except BrokenPipeError:
@@ -119,7 +117,9 @@ def say(message: str, code: int) -> int:
 def dispatch(words: Sequence[str]) -> int:
     """Find the verb, read its arguments, do it."""
     if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
+        from imclass.app.cli.help import overview
+
+        print(overview())
         return DONE
     if words[0] in ("--version", "-V"):
         from importlib.metadata import version
@@ -133,9 +133,9 @@ def dispatch(words: Sequence[str]) -> int:
         here = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else nearest(verb, VERBS)
         raise UserError(f"there is no verb {verb!r}{here}")
     if any(word in ("-h", "--help") for word in rest):
-        from imclass.app.cli.help import explain, explain_train
+        from imclass.app.cli.help import explain  # not above, because most commands need no help
 
-        explain_train(rest) if verb == "train" else explain(VERBS[verb], f"imclass {verb}")
+        explain(verb, rest)
         return DONE
     if verb == "train":
         if wait_for_first():
@@ -154,19 +154,6 @@ def run(verb: str, arguments: Any) -> int:
     """Do it; what a verb needs is imported only now. Verbs import this room, so it finds them by name."""
     answer: Answer = import_module(f"imclass.app.verbs.{verb}").run(arguments)
     return give(answer, arguments.common.json)
-
-
-def usage() -> str:
-    """The verbs, a line each."""
-    lines = []
-    for verb, kind in VERBS.items():
-        text = "" if sys.flags.optimize > 1 else kind.__doc__ or ""  # -OO leaves a dataclass its signature
-        first = " ".join(text.split()).split(". ")[0].split("; ")[0]
-        lines.append(f"  {verb:<10}{first.rstrip('.')}")
-    return (
-        "imclass: image classification from bag of words to residual networks\n\n"
-        "usage: imclass VERB ...\n\n" + "\n".join(lines) + "\n\nimclass VERB --help says more; imclass --version"
-    )
 
 
 if __name__ == "__main__":

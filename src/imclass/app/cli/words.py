@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from tyro.conf import Positional
-
 from imclass.app.cli.arguments import Common, Train
+from imclass.app.cli.syntax import mark_of
 from imclass.core.codec import hints_of
 from imclass.core.errors import UserError
 from imclass.core.override import PATTERNED, Words, option_of, typed
@@ -18,7 +17,6 @@ from imclass.core.text import nearest
 
 SHORT = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" and "-inf"
 PAIR = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # of other tools: "epochs=3"
-POSITION = typing.get_args(Positional[int])[1]  # how tyro marks a field that is no option
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -87,20 +85,19 @@ def filled(kind: type, positions: Sequence[str], values: dict[str, Any], program
     """Return the argument class with positions and the values of options."""
     left, hints, made = list(positions), typing.get_type_hints(kind, include_extras=True), {}
     for field in dataclasses.fields(kind):
-        name, marks = field.name.rstrip("_"), getattr(hints[field.name], "__metadata__", ())
+        name, mark = field.name.rstrip("_"), mark_of(hints[field.name])
         if field.name == "common":
             made["common"] = Common(**{n: values[n] for n in hints_of(Common) if n in values})
         elif name in values:
             made[field.name] = values[name]
-        elif POSITION in marks:
+        elif mark.positional:
             hint = hints_of(kind)[field.name]
             many = typing.get_origin(hint) is tuple
             taken, left = (left, []) if many else (left[:1], left[1:])
             if taken or many:
                 made[field.name] = typed(hint, Words(taken), name)
             elif field.default is dataclasses.MISSING:
-                wanted = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), name.upper())
-                raise UserError(f"{program} needs one more {wanted}; {program} --help says more")
+                raise UserError(f"{program} needs one more {mark.value}; {program} --help says more")
     if left:
         advice = f"{program} --help lists what there is"
         if os.path.isdir(left[0]) and ("data" in hints or kind is Train):
@@ -112,7 +109,7 @@ def filled(kind: type, positions: Sequence[str], values: dict[str, Any], program
 def option_hints(kind: type) -> dict[str, Any]:
     """Return the type of each option of an argument class, those that are common to all verbs included."""
     marked = typing.get_type_hints(kind, include_extras=True)
-    options = [name for name, hint in marked.items() if POSITION not in getattr(hint, "__metadata__", ())]
+    options = [name for name, hint in marked.items() if not mark_of(hint).positional]
     hints = {name.rstrip("_"): hints_of(kind)[name] for name in options if name != "common"}  # "from_" is --from
     return hints | hints_of(Common)
 
