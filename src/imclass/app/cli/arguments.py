@@ -147,9 +147,9 @@ class Compare:
     """Test whether model B is better than model A. On the images that both have scored, McNemar's exact test decides
     whether their difference could be chance, and the bootstrap gives its interval of 95 %."""
 
-    a: Annotated[Path, Arg("A", positional=True)]
+    a: Annotated[Path, Arg("MODEL_A", positional=True)]
     """Run, model file, NETWORK:WEIGHTS, or saved scores. `imclass evaluate --save-scores` writes such a file."""
-    b: Annotated[Path, Arg("B", positional=True)]
+    b: Annotated[Path, Arg("MODEL_B", positional=True)]
     """The second model, in any of these forms."""
     data: DataOption = None
     split: SplitOption = None
