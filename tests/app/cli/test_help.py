@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 
 from imclass.app.cli.arguments import VERBS, Common
-from imclass.app.cli.help import bold, heading, overview, row, screen, width
+from imclass.app.cli.help import bold, heading, help_row, overview, verb_help, width
 from imclass.app.cli.syntax import Arg, Argument, syntax_of
 from imclass.app.cli.words import option_hints
 
@@ -29,7 +29,7 @@ def problems(text: str, columns: int) -> Iterator[str]:
 @pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_fits_a_screen(verb: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    assert list(problems(screen(verb, VERBS[verb]) if verb else overview(), columns)) == []
+    assert list(problems(verb_help(verb, VERBS[verb]) if verb else overview(), columns)) == []
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Wordy:
 
 def test_a_help_that_does_not_fit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    (found,) = problems(screen("wordy", Wordy), 100)
+    (found,) = problems(verb_help("wordy", Wordy), 100)
     assert found.startswith("has two lines for one argument")
-    many = "\n".join([screen("wordy", Wordy), *("  --option" for _ in range(LONGEST_SCREEN))])
+    many = "\n".join([verb_help("wordy", Wordy), *("  --option" for _ in range(LONGEST_SCREEN))])
     assert len(list(problems(many, 100))) == 2
     assert next(problems("x" * 81, 80)).startswith("is wider")
 
@@ -53,7 +53,7 @@ def test_a_help_that_does_not_fit_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_is_on_the_screen_and_has_a_text(verb: str) -> None:
     syntax = syntax_of(VERBS[verb])
-    shown = screen(verb, VERBS[verb])
+    shown = verb_help(verb, VERBS[verb])
     names = {f"--{name.replace('_', '-')}" for name in option_hints(VERBS[verb])}
     every = [*syntax.options, *syntax_of(Common).options]
     assert {option.name for option in every} == names and all(name in shown for name in names)
@@ -92,7 +92,7 @@ def test_help_has_a_readable_width(columns: str, expected: int, monkeypatch: pyt
 
 def test_a_narrow_terminal_has_texts_below_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    assert row("--an-option VALUE", "text", 30) == "  --an-option VALUE\n      text"
+    assert help_row("--an-option VALUE", "text", 30) == "  --an-option VALUE\n      text"
 
 
 @pytest.mark.parametrize(

@@ -15,29 +15,29 @@ FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
 EntryArgument: TypeAlias = Annotated[str | None, Arg("[NAME]", positional=True)]
 
 # Arguments that several verbs have, with their text.
-MODEL = "Run, model file, or published weights as NETWORK:WEIGHTS."
-ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL, positional=True)]
-PATHS = "Image files, folders, or patterns such as 'photos/*.jpg'."
-PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS, positional=True)]
-DATA = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
-DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA)]
-SPLIT = """train, validation, test or all. Data that the model has not seen in training is scored whole, unless it has a
-test split."""
-SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT)]
-PROTOCOL = "Protocol, such as tencrop. It decides how an image is presented; `imclass protocols` lists them all."
-ProtocolOption: TypeAlias = Annotated[str | None, Arg("NAME", "as trained", PROTOCOL)]
-TRAINED = """Images seen in training. Images that a model was trained on are recognised by their content, in any
+MODEL_TEXT = "Run, model file, or published weights as NETWORK:WEIGHTS."
+ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positional=True)]
+PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
+PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
+DATA_TEXT = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
+DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
+SPLIT_TEXT = """train, validation, test or all. Data that the model has not seen in training is scored whole, unless it
+has a test split."""
+SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]
+PROTOCOL_TEXT = "Protocol, such as tencrop. It decides how an image is presented; `imclass protocols` lists them all."
+ProtocolOption: TypeAlias = Annotated[str | None, Arg("NAME", "as trained", PROTOCOL_TEXT)]
+TRAINED_TEXT = """Images seen in training. Images that a model was trained on are recognised by their content, in any
 folder. They are left out and counted, or included. --split train and a published test split always include them."""
-TrainedOption: TypeAlias = Annotated[Literal["leave-out", "include"], Arg(text=TRAINED)]
-CLASSES = """JSON map from the data's classes to the model's. It is an object, such as {"puppy": "dog"}."""
-ClassesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=CLASSES)]
-DEVICE = "cpu, cuda, cuda:N or mps. `auto` takes a CUDA device if there is one, else the CPU."
-DeviceOption: TypeAlias = Annotated[str, Arg("DEVICE", text=DEVICE)]
+TrainedOption: TypeAlias = Annotated[Literal["leave-out", "include"], Arg(text=TRAINED_TEXT)]
+CLASSES_TEXT = """JSON map from the data's classes to the model's. It is an object, such as {"puppy": "dog"}."""
+ClassesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=CLASSES_TEXT)]
+DEVICE_TEXT = "cpu, cuda, cuda:N or mps. `auto` takes a CUDA device if there is one, else the CPU."
+DeviceOption: TypeAlias = Annotated[str, Arg("DEVICE", text=DEVICE_TEXT)]
 BatchOption: TypeAlias = Annotated[int, Arg("N", text="Images to score at a time.")]
-WORKERS = "Threads that decode images. With 0 the main thread decodes them."
-WorkersOption: TypeAlias = Annotated[int, Arg("N", text=WORKERS)]
-MEGAPIXELS = "Largest image in million pixels. Files of larger images are refused."
-MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS)]
+WORKERS_TEXT = "Threads that decode images. With 0 the main thread decodes them."
+WorkersOption: TypeAlias = Annotated[int, Arg("N", text=WORKERS_TEXT)]
+MEGAPIXELS_TEXT = "Largest image in million pixels. Files of larger images are refused."
+MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 
 DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit codes
 
@@ -174,7 +174,7 @@ class Predict:
     top: Annotated[int | None, Arg("N", "5")] = None
     """Classes for each image. Where it may have several labels, the default is all that reach their threshold."""
     format: Literal["table", "csv", "json"] = "table"
-    """Output format."""
+    """Output format. The columns of CSV are path, rank, class and probability."""
     protocol: ProtocolOption = None
     device: DeviceOption = "auto"
     workers: WorkersOption = 0

@@ -41,12 +41,12 @@ def overview() -> str:
             f"{heading('usage:')} imclass VERB [arguments] [options]",
             section("verbs:", verbs),
             section("options of every verb:", options),
-            wrap("`imclass VERB --help` describes a verb, docs/commands.md everything in full."),
+            wrap_text("`imclass VERB --help` describes a verb, docs/commands.md everything in full."),
         ]
     )
 
 
-def screen(verb: str, kind: type) -> str:
+def verb_help(verb: str, kind: type) -> str:
     """Return the help of a verb, whose arguments a class has: a line for each of them."""
     syntax = syntax_of(kind)
     positional = {argument.label: brief(argument) for argument in syntax.positional}
@@ -56,7 +56,7 @@ def screen(verb: str, kind: type) -> str:
     parts = [paragraphs(syntax.about), f"{heading('usage:')} {syntax.usage(verb)}"]
     parts += [section("arguments:", positional)] if positional else []
     parts += [section("options:", options)] if options else []
-    return "\n\n".join([*parts, wrap(note)])
+    return "\n\n".join([*parts, wrap_text(note)])
 
 
 def brief(argument: Argument) -> str:
@@ -67,13 +67,13 @@ def brief(argument: Argument) -> str:
 def section(title: str, rows: Mapping[str, str]) -> str:
     """Return a heading and a line for each row, with the texts in a column."""
     column = max(map(len, rows)) + 4
-    return "\n".join([heading(title), *(row(label, text, column) for label, text in rows.items())])
+    return "\n".join([heading(title), *(help_row(label, text, column) for label, text in rows.items())])
 
 
-def row(label: str, text: str, column: int) -> str:
+def help_row(label: str, text: str, column: int) -> str:
     """Return a label and the text that begins at a column, wrapped to the terminal."""
     if width() - column < LEAST_TEXT:
-        return f"  {bold(label)}\n{wrap(text, 6)}"
+        return f"  {bold(label)}\n{wrap_text(text, 6)}"
     first, *others = textwrap.wrap(text, width() - column) or [""]
     gap = " " * max(2, column - 2 - len(label))
     return "\n".join([f"  {bold(label)}{gap}{first}".rstrip(), *(" " * column + line for line in others)])
@@ -82,12 +82,12 @@ def row(label: str, text: str, column: int) -> str:
 def paragraphs(text: str) -> str:
     """Return a description wrapped to the terminal; its indented lines stay as they are."""
     return "\n\n".join(
-        textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap(part)
+        textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap_text(part)
         for part in text.split("\n\n")
     )
 
 
-def wrap(text: str, indent: int = 0) -> str:
+def wrap_text(text: str, indent: int = 0) -> str:
     """Return a text wrapped to the terminal, with long words whole."""
     margin = " " * indent
     return textwrap.fill(
@@ -121,7 +121,7 @@ def explain(verb: str, words: Sequence[str]) -> None:
     if verb == "train":
         arguments, _ = parse(Train, [word for word in words if word not in ("-h", "--help")], "imclass train")
         lines = [] if arguments.recipe is None else ["", *recipe_lines(arguments)]
-    print("\n".join([screen(verb, VERBS[verb]), *lines]))
+    print("\n".join([verb_help(verb, VERBS[verb]), *lines]))
 
 
 def recipe_lines(arguments: Train) -> Iterator[str]:
@@ -130,7 +130,7 @@ def recipe_lines(arguments: Train) -> Iterator[str]:
     training, execution = base(arguments, context)
     yield heading(f"fields of {training.recipe} with their values:")
     for value in (training, execution):
-        yield from (row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training))
+        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training))
     yield "\n" + section("more options of a recipe:", MORE)
     yield from kind_lines(kinds_in(context)[Augment])
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, SOME_REFUSED, USER_ERROR, VERBS, Common
 from imclass.app.cli.syntax import Argument, syntax_of
 
-COLUMNS = 118
+PAGE_COLUMNS = 118
 OPTION = re.compile(r"--[a-z][\w-]*(?: (?:include|train))?")
 EXIT_CODES: Mapping[int, str] = MappingProxyType(
     {
@@ -52,11 +52,11 @@ def verb_section(verb: str, kind: type) -> str:
     """Return the section of one verb."""
     syntax = syntax_of(kind)
     parts = [f"## imclass {verb}", *map(paragraph, syntax.about.split("\n\n")), f"    {syntax.usage(verb)}"]
-    parts += part("Arguments", syntax.positional) + part("Options", syntax.options)
+    parts += argument_list("Arguments", syntax.positional) + argument_list("Options", syntax.options)
     return "\n\n".join(parts) + "\n"
 
 
-def part(title: str, arguments: Sequence[Argument]) -> list[str]:
+def argument_list(title: str, arguments: Sequence[Argument]) -> list[str]:
     """Return a heading and a list of arguments; nothing if there are none."""
     return [f"{title}:", "\n".join(map(item, arguments))] if arguments else []
 
@@ -64,17 +64,17 @@ def part(title: str, arguments: Sequence[Argument]) -> list[str]:
 def item(argument: Argument) -> str:
     """Return an argument as an item of a list: how it is typed, its type and default, its text."""
     facts = [argument.type, f"default: {argument.default}"] if argument.default else [argument.type]
-    return wrap(f"- `{argument.label}` ({', '.join(facts)}). {quoted(argument.text)}", "  ")
+    return wrap_markdown(f"- `{argument.label}` ({', '.join(facts)}). {quoted(argument.text)}", "  ")
 
 
 def paragraph(text: str) -> str:
     """Return a paragraph of a description; indented lines stay as they are."""
-    return text if text.startswith(" ") else wrap(quoted(" ".join(text.split())))
+    return text if text.startswith(" ") else wrap_markdown(quoted(" ".join(text.split())))
 
 
-def wrap(text: str, indent: str = "") -> str:
+def wrap_markdown(text: str, indent: str = "") -> str:
     """Return a text in lines of the page's width."""
-    return textwrap.fill(text, COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, PAGE_COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def quoted(text: str) -> str:
