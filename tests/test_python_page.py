@@ -14,13 +14,24 @@ from imclass.app.evaluation.comparison import Contrast
 from imclass.app.evaluation.result import Result
 from imclass.core.contracts import Evaluation, Refused
 from imclass.evaluation.measures.comparison import Change, Comparison
-from imclass.evaluation.results import Row
+from imclass.evaluation.results import ResultRow
 from imclass.serving.predict import Prediction
-from imclass.training.events import At, Event
+from imclass.training.events import Event, RunPosition
 
 PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
 FUNCTIONS = [name for name, home in imclass.HOMES.items() if home == "imclass.app.api"]
-VALUES = [Prediction, Result, Row, Evaluation, Refused, Contrast, Comparison, Change, At, *typing.get_args(Event)]
+VALUES = [
+    Prediction,
+    Result,
+    ResultRow,
+    Evaluation,
+    Refused,
+    Contrast,
+    Comparison,
+    Change,
+    RunPosition,
+    *typing.get_args(Event),
+]
 
 
 def signature(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from imclass.app.cli.arguments import VERBS, Common
+from imclass.app.cli.arguments import VERBS, CommonArguments
 from imclass.app.cli.help import bold, heading, help_row, overview, verb_help, width
 from imclass.app.cli.syntax import Arg, Argument, syntax_of
 from imclass.app.cli.words import option_hints
@@ -38,7 +38,7 @@ class Wordy:
 
     size: int = 3
     """Number of pixels of the shorter side of the image after it was resized, which is a sentence without an end."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 def test_a_help_that_does_not_fit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_every_option_is_on_the_screen_and_has_a_text(verb: str) -> None:
     syntax = syntax_of(VERBS[verb])
     shown = verb_help(verb, VERBS[verb])
     names = {f"--{name.replace('_', '-')}" for name in option_hints(VERBS[verb])}
-    every = [*syntax.options, *syntax_of(Common).options]
+    every = [*syntax.options, *syntax_of(CommonArguments).options]
     assert {option.name for option in every} == names and all(name in shown for name in names)
     assert all(len(argument.summary) > 10 for argument in (*every, *syntax.positional)), verb
     assert syntax.summary in overview().replace("\n" + " " * 13, " ")

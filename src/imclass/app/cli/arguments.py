@@ -43,7 +43,7 @@ DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit cod
 
 
 @dataclass(frozen=True)
-class Common:
+class CommonArguments:
     """Options of every verb."""
 
     json: bool = False
@@ -58,7 +58,7 @@ class Common:
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainArguments:
     """Train a network by a recipe. The same command continues a run that was stopped.
 
     Every field of the recipe's configuration is an option as well:
@@ -86,11 +86,11 @@ class Train:
     """Check everything, print the configuration, and stop. Nothing is written."""
     style: Literal["bar", "book"] = "bar"
     """Progress as a bar, or as the PaddlePaddle book prints it. The bar comes with one line for each epoch."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class EvaluateArguments:
     """Score models on held-out images. Prints top-1 and top-5 accuracy, each class and the confusion matrix, or average
     precision where an image may have several labels. Several models are scored one by one, then fused as a last row."""
 
@@ -139,11 +139,11 @@ class Evaluate:
     strict: bool = False
     """Stop at an image that cannot be used. Without it, such images are left out and listed, and the exit code is 1."""
     max_megapixels: MegapixelsOption = 50.0
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Compare:
+class CompareArguments:
     """Test whether model B is better than model A. On the images that both have scored, McNemar's exact test decides
     whether their difference could be chance, and the bootstrap gives its interval of 95 %."""
 
@@ -162,11 +162,11 @@ class Compare:
     batch: BatchOption = 256
     workers: WorkersOption = 0
     max_megapixels: MegapixelsOption = 50.0
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Predict:
+class PredictArguments:
     """Name what is in images, with probabilities. The images are taken in the order given."""
 
     model: ModelArgument
@@ -179,11 +179,11 @@ class Predict:
     device: DeviceOption = "auto"
     workers: WorkersOption = 0
     max_megapixels: MegapixelsOption = 50.0
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Features:
+class FeaturesArguments:
     """Save the outputs of a layer, or draw its maps. Give --out, --grid or both."""
 
     model: ModelArgument
@@ -197,11 +197,11 @@ class Features:
     device: DeviceOption = "auto"
     workers: WorkersOption = 0
     max_megapixels: MegapixelsOption = 50.0
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportArguments:
     """Write a page on a run or a model. It is one HTML file that needs nothing else. The page of a finished run shows
     curves, confusions, mistakes, filters and configuration, and is made from the run's folder alone. Any other model is
     evaluated first, and so is a run with --data, --split, --protocol, --classes or --trained include."""
@@ -219,11 +219,11 @@ class Report:
     batch: BatchOption = 256
     workers: WorkersOption = 0
     max_megapixels: MegapixelsOption = 50.0
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Info:
+class InfoArguments:
     """Show what a model file contains, or rename its classes."""
 
     model: ModelArgument
@@ -231,38 +231,38 @@ class Info:
     """Rename a class in a copy of the model. The option may be repeated. It needs --out."""
     out: FileOption = None
     """Model file to write with the new names (.safetensors)."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Models:
+class ModelsArguments:
     """List the networks, or describe one with its layers."""
 
     name: EntryArgument = None
     """Network to describe."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Recipes:
+class RecipesArguments:
     """List the recipes, or print one with its configuration."""
 
     name: EntryArgument = None
     """Recipe to print."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Protocols:
+class ProtocolsArguments:
     """List the test protocols, or describe one."""
 
     name: EntryArgument = None
     """Protocol to describe."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Data:
+class DataArguments:
     """List, fetch, check or export data sets.
 
         data [NAME]                       list the data sets, or describe one
@@ -288,11 +288,11 @@ class Data:
     """check: threads that decode images. With 0 the main thread decodes them."""
     max_megapixels: MegapixelsOption = 50.0
     """check, export: largest image in million pixels. Files of larger images are refused."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightsArguments:
     """List published weights, and exchange weights with other libraries.
 
         weights [NETWORK:WEIGHTS]  list the published files, or describe one
@@ -322,29 +322,29 @@ class Weights:
     """import: inputs, such as imagenet or caffe. A JSON file may give mean, std and fields of the preprocess."""
     key: Annotated[str | None, Arg("NAME")] = None
     """import, verify: entry that holds the weights. A checkpoint may have several: state_dict, state_dict_ema."""
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
-class Doctor:
+class DoctorArguments:
     """Report on this machine and installation. Lists the processor, memory, libraries, devices and the store, and
     anything that is missing, with the fix."""
 
-    common: Common = Common()
+    common: CommonArguments = CommonArguments()
 
 
 VERBS: dict[str, Annotated[type, "the arguments of the verb"]] = {
-    "train": Train,
-    "evaluate": Evaluate,
-    "compare": Compare,
-    "predict": Predict,
-    "features": Features,
-    "report": Report,
-    "info": Info,
-    "models": Models,
-    "data": Data,
-    "recipes": Recipes,
-    "protocols": Protocols,
-    "weights": Weights,
-    "doctor": Doctor,
+    "train": TrainArguments,
+    "evaluate": EvaluateArguments,
+    "compare": CompareArguments,
+    "predict": PredictArguments,
+    "features": FeaturesArguments,
+    "report": ReportArguments,
+    "info": InfoArguments,
+    "models": ModelsArguments,
+    "data": DataArguments,
+    "recipes": RecipesArguments,
+    "protocols": ProtocolsArguments,
+    "weights": WeightsArguments,
+    "doctor": DoctorArguments,
 }

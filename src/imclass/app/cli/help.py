@@ -9,18 +9,18 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from imclass.app.cli.arguments import VERBS, Common, Train
+from imclass.app.cli.arguments import VERBS, CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
-from imclass.app.cli.options import base
+from imclass.app.cli.options import base_configs
 from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
 from imclass.core.codec import flatten, hints_of, to_json
 from imclass.core.config import Augment, Training
-from imclass.core.override import EMPTY
-from imclass.core.tables import Found
-from imclass.training.kinds import kinds_in
+from imclass.core.override import EMPTY_LIST_WORD
+from imclass.core.tables import EntryTable
+from imclass.training.kinds import kind_tables
 
-NARROWEST, WIDEST = 40, 100  # columns of help that can still be read
+MIN_HELP_COLUMNS, WIDEST = 40, 100  # columns of help that can still be read
 FIELD_COLUMN = 45  # where the comments on a recipe's fields begin
 LEAST_TEXT = 30  # columns of text next to an option; where there are fewer, the text stands below it
 MORE = {
@@ -33,7 +33,7 @@ MORE = {
 def overview() -> str:
     """Return the help of `imclass` itself: the verbs and the options that all of them have, a line each."""
     verbs = {verb: syntax_of(kind).summary for verb, kind in VERBS.items()}
-    options = {option.label: brief(option) for option in syntax_of(Common).options}
+    options = {option.label: brief(option) for option in syntax_of(CommonArguments).options}
     options |= {"-h, --help": "Print the help of a verb", "--version": "Print the version"}
     return "\n\n".join(
         [
@@ -51,7 +51,7 @@ def verb_help(verb: str, kind: type) -> str:
     syntax = syntax_of(kind)
     positional = {argument.label: brief(argument) for argument in syntax.positional}
     options = {option.label: brief(option) for option in syntax.options}
-    common = ", ".join(option.label for option in syntax_of(Common).options)
+    common = ", ".join(option.label for option in syntax_of(CommonArguments).options)
     note = f"options of every verb: {common}. `imclass --help` describes them, docs/commands.md all options in full."
     parts = [paragraphs(syntax.about), f"{heading('usage:')} {syntax.usage(verb)}"]
     parts += [section("arguments:", positional)] if positional else []
@@ -97,7 +97,7 @@ def wrap_text(text: str, indent: int = 0) -> str:
 
 def width() -> int:
     """Return the columns that help takes on this terminal."""
-    return min(max(NARROWEST, shutil.get_terminal_size().columns), WIDEST)
+    return min(max(MIN_HELP_COLUMNS, shutil.get_terminal_size().columns), WIDEST)
 
 
 def heading(text: str) -> str:
@@ -119,23 +119,23 @@ def explain(verb: str, words: Sequence[str]) -> None:
     """Print the help of a verb; of `train` with a recipe among the words, every field of its config as well."""
     lines: list[str] = []
     if verb == "train":
-        arguments, _ = parse(Train, [word for word in words if word not in ("-h", "--help")], "imclass train")
+        arguments, _ = parse(TrainArguments, [word for word in words if word not in ("-h", "--help")], "imclass train")
         lines = [] if arguments.recipe is None else ["", *recipe_lines(arguments)]
     print("\n".join([verb_help(verb, VERBS[verb]), *lines]))
 
 
-def recipe_lines(arguments: Train) -> Iterator[str]:
+def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
     """Yield a line for each option that a recipe adds to those of `imclass train`."""
     context = context_of(arguments.common)
-    training, execution = base(arguments, context)
+    training, execution = base_configs(arguments, context)
     yield heading(f"fields of {training.recipe} with their values:")
     for value in (training, execution):
         yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training))
     yield "\n" + section("more options of a recipe:", MORE)
-    yield from kind_lines(kinds_in(context)[Augment])
+    yield from kind_lines(kind_tables(context)[Augment])
 
 
-def kind_lines(table: Found) -> list[str]:
+def kind_lines(table: EntryTable) -> list[str]:
     """Return a line for each field of every kind of a table."""
     return [f"    {name}.{f}" for name, kind in sorted(table.entries.items()) for f in hints_of(kind)]
 
@@ -148,8 +148,8 @@ def field_rows(value: Any, training: Training) -> Iterator[tuple[str, str]]:
         if now is None or unset:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
-        shown = (" ".join(map(str, now)) or EMPTY) if isinstance(now, list) else str(now)
-        yield f"--{name} {shown}".rstrip(), comment(value, key.split("."))
+        shown = (" ".join(map(str, now)) or EMPTY_LIST_WORD) if isinstance(now, list) else str(now)
+        yield f"--{name} {shown}".rstrip(), field_comment(value, key.split("."))
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
@@ -157,7 +157,7 @@ def find_item(values: tuple[Any, ...], name: str) -> Any:
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 
-def comment(value: Any, names: Sequence[str]) -> str:
+def field_comment(value: Any, names: Sequence[str]) -> str:
     """Return the comment next to the field that dotted names lead to, or "" if it has none."""
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, SOME_REFUSED, USER_ERROR, VERBS, Common
+from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, SOME_REFUSED, USER_ERROR, VERBS, CommonArguments
 from imclass.app.cli.syntax import Argument, syntax_of
 
 PAGE_COLUMNS = 118
@@ -43,7 +43,7 @@ A MODEL is the folder of a run, of one of its legs (`RUN/legs/NN-NAME`) or of a 
 def reference() -> str:
     """Return the whole page."""
     contents = [f"- [`imclass {verb}`](#imclass-{verb}): {syntax_of(kind).summary}." for verb, kind in VERBS.items()]
-    common = "\n".join(["## Options of every verb\n", *map(item, syntax_of(Common).options)])
+    common = "\n".join(["## Options of every verb\n", *map(item, syntax_of(CommonArguments).options)])
     verbs = [verb_section(verb, kind) for verb, kind in VERBS.items()]
     return "\n".join([INTRODUCTION, *contents, "", SPELLING, common, "", *verbs, exit_codes()])
 

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-MOST_PIECES = 1_000_000  # segments, chunks, blocks and strips of one file
+MAX_PIECES = 1_000_000  # segments, chunks, blocks and strips of one file
 
 
 @dataclass(frozen=True)
