@@ -17,20 +17,20 @@ from imclass.app.report import write as pages
 from imclass.app.runs import configure as configurations
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
-from imclass.app.runs.single import check_single
+from imclass.app.runs.single import check_single_process
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
-from imclass.evaluation.ensemble import Member
-from imclass.evaluation.leaks import Trained
-from imclass.evaluation.request import Progress, Quiet, Weighting
-from imclass.evaluation.score import protocols
+from imclass.evaluation.ensemble import EnsembleMember
+from imclass.evaluation.leaks import TrainedPolicy
+from imclass.evaluation.request import Progress, SilentProgress, Weighting
+from imclass.evaluation.score import view_protocols
 from imclass.models import classifier
 from imclass.models.classifier import NetworkClassifier
-from imclass.serving.inputs import named
+from imclass.serving.inputs import name_images
 from imclass.serving.predict import Prediction
 from imclass.serving.predict import predict as predictions
 from imclass.store.context import Location, open_context
@@ -52,10 +52,10 @@ def train(
     A choice is a field of `Execution`, or one that `configure` takes. Mistakes are `UserError`s, raised here and not
     while iterating. Ctrl-C, SIGTERM and SIGHUP save, then raise `Interrupted`.
     """
-    check_single()
+    check_single_process()
     check_consumers(consumers)
     context = open_context(store, plugins)
-    choices = written(choices | dict(override or {}))
+    choices = paths_as_text(choices | dict(override or {}))
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)
@@ -74,7 +74,9 @@ def configure(
     `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`; keywords may be dotted as well. A field of a
     stage is set in every stage. A mistake is a `UserError` that names the field.
     """
-    return configurations.configure(recipe, open_context(plugins=plugins), **written(choices | dict(override or {})))
+    return configurations.configure(
+        recipe, open_context(plugins=plugins), **paths_as_text(choices | dict(override or {}))
+    )
 
 
 def create(
@@ -106,7 +108,7 @@ def load(
 
     It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N, mps).
     """
-    return models.load(os.path.expanduser(model), open_context(store, plugins), device=str(device))
+    return models.load_classifier(os.path.expanduser(model), open_context(store, plugins), device=str(device))
 
 
 def predict(
@@ -133,14 +135,14 @@ def predict(
     Raise `UserError` for anything else that is wrong, here and not while iterating. `device` is for a model by name.
     """
     context = open_context(store, plugins, max_megapixels)
-    known = protocols(context)[protocol] if protocol is not None else None
+    known = view_protocols(context)[protocol] if protocol is not None else None
     if isinstance(model, str | Path):
-        model = models.load(os.path.expanduser(model), context, device=str(device))
+        model = models.load_classifier(os.path.expanduser(model), context, device=str(device))
     if not isinstance(model, Classifier):
         raise UserError(f"the model is of the type {type(model).__name__}; give its path, or what load returned")
-    member = Member(model, known)
+    member = EnsembleMember(model, known)
     member.check()
-    return predictions(member, named(images), top, batch, workers, context.most_pixels)
+    return predictions(member, name_images(images), top, batch, workers, context.most_pixels)
 
 
 def evaluate(
@@ -148,7 +150,7 @@ def evaluate(
     data: Location | Dataset | None = None,
     *,
     split: str | None = None,
-    trained: Trained = "leave-out",
+    trained: TrainedPolicy = "leave-out",
     protocol: str | ViewProtocol | Sequence[str | ViewProtocol] | None = None,
     scales: str | Sequence[int] | None = None,
     weights: Weighting = "mean",
@@ -176,7 +178,7 @@ def evaluate(
     `uses` names methods of the result, such as "plot": those that the images' labels do not allow are refused before
     an image is scored. The result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
     """
-    context, watcher = open_context(store, plugins, max_megapixels), progress or Quiet()
+    context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     data = os.path.expanduser(data) if isinstance(data, str | Path) else data
     how: dict[str, Any] = {"split": split, "trained": trained, "weights": weights, "temperature": temperature}
     how |= {"thresholds": thresholds, "mapping": classes, "batch": batch, "workers": workers}
@@ -208,7 +210,7 @@ def report(
     out: Location | None = None,
     *,
     split: str | None = None,
-    trained: Trained = "leave-out",
+    trained: TrainedPolicy = "leave-out",
     protocol: str | None = None,
     classes: Mapping[str, str] | None = None,
     batch: int = 256,
@@ -232,7 +234,7 @@ def report(
         os.path.expanduser(data) if data is not None else None,
         Path(out).expanduser() if out is not None else None,
         open_context(store, plugins, max_megapixels),
-        progress or Quiet(),
+        progress or SilentProgress(),
         protocol,
         split=split,
         trained=trained,
@@ -243,7 +245,7 @@ def report(
     )
 
 
-def written(choices: Mapping[str, Any]) -> dict[str, Any]:
+def paths_as_text(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return choices with paths as text, which is how a config keeps them."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
 

@@ -20,7 +20,7 @@ import torch
 
 from imclass.app.cli.arguments import VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
-from imclass.app.cli.main import address, main
+from imclass.app.cli.main import issues_address, main
 from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
 from imclass.core.model_file import DataFacts
@@ -450,7 +450,7 @@ def test_a_fault_is_reported_where_the_package_says(monkeypatch: pytest.MonkeyPa
     told["Project-URL"] = "Source, https://example.org/source"
     told["Project-URL"] = "Issues, https://example.org/issues"
     monkeypatch.setattr(metadata, "metadata", lambda name: told)
-    assert address() == "at https://example.org/issues"
+    assert issues_address() == "at https://example.org/issues"
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from imclass.app.machine import advice
-from imclass.app.machine.advice import Place, describe_store, problems
+from imclass.app.machine.advice import StoreState, describe_store, problems
 from imclass.app.machine.hardware import Limits
 from imclass.app.machine.software import Library, Torch
 
-PLACE = Place("/store", True, True, 10, 2**40)
+PLACE = StoreState("/store", True, True, 10, 2**40)
 TORCH = Torch(1.0, ("cpu",), "AVX2", 4, None)
 SOUND: dict[str, Any] = {
     "found": [Library("torch", ">=2.11", "2.13.0"), Library("onnx", ">=1", None, "export")],

@@ -13,11 +13,11 @@ from imclass.models.layers.branches import (
     auxiliary_side,
     branches,
     chain,
-    fixed,
+    layers_up_to,
     maps_out,
-    scaled,
+    scale_width,
+    spec_of,
     stack,
-    up_to,
 )
 from tests.support.tolerance import assert_near
 
@@ -50,12 +50,12 @@ def test_a_convolution_has_either_batch_norm_or_biases() -> None:
     [(64, 1.0, 64), (64, 0.5, 32), (64, 0.125, 8), (48, 0.125, 8), (4, 0.5, 4), (100, 0.33, 33), (64, 2.0, 128)],
 )
 def test_widths_are_multiplied_down_to_eight(w_out: int, width: float, expected: int) -> None:
-    assert scaled(w_out, width) == expected
+    assert scale_width(w_out, width) == expected
 
 
 def test_branches_stand_side_by_side_in_their_order() -> None:
     torch.manual_seed(0)
-    block = branches(one=[Conv(4, 1)], pool=[POOL, fixed(lambda: nn.Upsample(size=6))], two=[Conv(5, 3), Conv(6, 3)])
+    block = branches(one=[Conv(4, 1)], pool=[POOL, spec_of(lambda: nn.Upsample(size=6))], two=[Conv(5, 3), Conv(6, 3)])
     module, maps = block(3, 1.0).eval(), torch.rand(2, 3, 6, 6)
     assert isinstance(module, Branches)
     expected = torch.cat([module["one"](maps), module["pool"](maps), module["two"](maps)], dim=1)
@@ -82,7 +82,7 @@ def test_maps_out_is_what_comes_out() -> None:
 def test_a_stack_is_named_and_can_be_cut_after_a_name() -> None:
     layers = stack(3, 1.0, {"first": Conv(4, 3), "second": POOL, "third": Conv(5, 1)})
     assert [name for name, _ in layers.named_children()] == ["first", "second", "third"]
-    trunk = up_to(layers, "second")
+    trunk = layers_up_to(layers, "second")
     assert len(trunk) == 2
     assert trunk[0] is layers[0]  # the same weights, not a copy
 
