@@ -106,7 +106,7 @@ def opening_faults(path: str, text: str) -> Iterator[str]:
         return
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, Function) and (docstring := ast.get_docstring(node)) and not is_property(node):
-            first = re.split(r"[\s,.:;-]", docstring.strip("\"'` "))[0]
+            first = next(iter(re.findall(r"\w+", docstring)), "")
             if first.lower() in OPENINGS:
                 yield f"line {node.lineno}: the docstring of {node.name} begins with {first!r}; begin with a verb"
 
