@@ -54,7 +54,7 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
         if len(each) == len(value):
             if item_of(kind) in kinds:
                 return tuple(from_json(each[0], v, entry_key(where, v, i), kinds) for i, v in enumerate(value))
-            if item_of(kind) and len(each) == 1:  # as in `bounds.check`: a single stage needs no number
+            if item_of(kind) and len(each) == 1:  # as in `check_bounds`: a single stage needs no number
                 return (from_json(each[0], value[0], where.rpartition(".")[0], kinds),)
             found = enumerate(zip(each, value, strict=True))
             return tuple(from_json(k, v, f"{where}.{i}", kinds) for i, (k, v) in found)

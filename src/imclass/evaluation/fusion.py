@@ -78,8 +78,8 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
             first, other = [c for c in classes[0] if c not in names], [c for c in names if c not in classes[0]]
             raise UserError(
                 f"members 1 and {i} of an ensemble do not name the same classes: only member 1 has "
-                f"{list_names(first) or 'none'}, only member {i} has {list_names(other) or 'none'}; fuse models of the same "
-                "classes"
+                f"{list_names(first) or 'none'}, only member {i} has {list_names(other) or 'none'}; "
+                "fuse models of the same classes"
             ) from None
     return orders
 

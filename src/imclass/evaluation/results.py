@@ -184,8 +184,8 @@ def check_images(rows: Sequence[ResultRow]) -> None:
         if len(row.images) == len(first.images) and row.images != first.images:
             other = [a for a, b in zip(row.images, first.images, strict=True) if a != b]
             raise UserError(
-                f"{first.name} and {row.name} are scores of different images (only the second has {list_names(other, 3)}); "
-                "evaluate both on the same --data"
+                f"{first.name} and {row.name} are scores of different images "
+                f"(only the second has {list_names(other, 3)}); evaluate both on the same --data"
             )
 
 

@@ -318,6 +318,6 @@ def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], 
         ours, theirs = state.get(name), tensors.get(name)
         if ours is None or theirs is None or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
             raise UserError(
-                f"{path}: tensor {name!r} is {describe_tensor(theirs)} in the file and {describe_tensor(ours)} in {classifier.name}; "
-                "the file was written for another network"
+                f"{path}: tensor {name!r} is {describe_tensor(theirs)} in the file and {describe_tensor(ours)} in "
+                f"{classifier.name}; the file was written for another network"
             )

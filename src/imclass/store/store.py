@@ -125,7 +125,8 @@ def verify_download(target: Path, download: Download) -> None:
     if not download.matches(digest):
         raise UserError(
             f"{target} is not the file expected: its SHA-256 begins {digest[:12]} ({target.stat().st_size:,} bytes), "
-            f"and {download.sha256[:12]} is wanted; move it away to have it downloaded. {manual_instructions(download, target)}"
+            f"and {download.sha256[:12]} is wanted; move it away to have it downloaded. "
+            f"{manual_instructions(download, target)}"
         )
 
 

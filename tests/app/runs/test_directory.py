@@ -261,12 +261,12 @@ def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp
 CHECKS_INPUT = """
 import sys
 from pathlib import Path
-from imclass.app.cli.checks import mapping_in
-from imclass.app.runs.directory import read_begun
+from imclass.app.cli.checks import read_class_mapping
+from imclass.app.runs.directory import read_run_record
 from imclass.core.errors import UserError
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 
-reads = (lambda file: read_begun(file, kinds_in()), mapping_in)
+reads = (lambda file: read_run_record(file, kind_tables()), read_class_mapping)
 for i, file in enumerate(sys.argv[1:]):
     try:
         print("accepted", reads[i % 2](Path(file)))

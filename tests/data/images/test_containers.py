@@ -42,7 +42,7 @@ def test_a_foreign_file_is_called_what_it_looks_like(name: str, words: str) -> N
 
 
 def test_many_pieces_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imclass.data.images.containers.MOST_PIECES", 3)
+    monkeypatch.setattr("imclass.data.images.containers.MAX_PIECES", 3)
     for content in (
         jpeg(),
         rgb_png(picture(), chunk(b"tEXt", b"a\0b")),

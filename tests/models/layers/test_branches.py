@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from imclass.models.layers.branches import (
-    MEAN,
+    MEAN_POOL,
     POOL,
     Branches,
     Conv,
@@ -66,13 +66,18 @@ def test_branches_stand_side_by_side_in_their_order() -> None:
 
 
 def test_a_branch_of_one_part_is_that_part_and_a_longer_one_is_numbered() -> None:
-    module = branches(one=[Conv(4, 1)], two=[MEAN, Conv(4, 1)])(3, 1.0)
+    module = branches(one=[Conv(4, 1)], two=[MEAN_POOL, Conv(4, 1)])(3, 1.0)
     assert {name.rsplit(".", 2)[0] for name in module.state_dict()} == {"one", "two.1"}
 
 
 def test_maps_out_is_what_comes_out() -> None:
     fork = branches(a=[Conv(5, (1, 3))], b=[Conv(6, (3, 1))])
-    parts = (Conv(8, 3), MEAN, branches(one=[Conv(7, 1), fork], pool=[MEAN]), branches(x=[fork], y=[Conv(9, 1)]))
+    parts = (
+        Conv(8, 3),
+        MEAN_POOL,
+        branches(one=[Conv(7, 1), fork], pool=[MEAN_POOL]),
+        branches(x=[fork], y=[Conv(9, 1)]),
+    )
     for n in range(len(parts) + 1):
         layers = chain(3, 1.0, *parts[:n])
         assert maps_out(layers, 3) == layers(torch.zeros(2, 3, 8, 8)).shape[1]
@@ -88,7 +93,7 @@ def test_a_stack_is_named_and_can_be_cut_after_a_name() -> None:
 
 
 def test_the_mean_leaves_padding_out() -> None:
-    maps, mean = np.random.default_rng(0).random((1, 2, 4, 5), np.float32), MEAN(2, 1.0)
+    maps, mean = np.random.default_rng(0).random((1, 2, 4, 5), np.float32), MEAN_POOL(2, 1.0)
     expected = np.empty_like(maps)
     for y in range(4):
         for x in range(5):

@@ -64,8 +64,9 @@ def export_model(
     record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(export.tensors)}
     order = "blue first" if inputs.preprocess.channels == "bgr" else "red first"
     text = (
-        f"{printable_text(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; images from 0 to "
-        f"{inputs.unit}, {order}, must be normalised by mean {round_values(inputs.mean)}, std {round_values(inputs.std)}"
+        f"{printable_text(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; "
+        f"images from 0 to {inputs.unit}, {order}, must be normalised by mean {round_values(inputs.mean)}, "
+        f"std {round_values(inputs.std)}"
     )
     return record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text
 

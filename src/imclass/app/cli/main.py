@@ -92,8 +92,9 @@ def explain_failure(error: Exception) -> int:
             )
     last = traceback.extract_tb(error.__traceback__)[-1]
     return print_error(
-        f"{what.splitlines()[0]} ({last.filename}:{last.lineno}). This is a fault of imclass. Report it {issues_address()}, "
-        "with the command; the environment variable IMCLASS_TRACEBACK=1 shows the traceback",
+        f"{what.splitlines()[0]} ({last.filename}:{last.lineno}). This is a fault of imclass. "
+        f"Report it {issues_address()}, with the command; the environment variable "
+        "IMCLASS_TRACEBACK=1 shows the traceback",
         FAULT,
     )
 

@@ -52,8 +52,8 @@ def time_section(m: ReportData) -> Html:
         return Html()
     seconds, images, waited = (sum(getattr(e, key) for e in epochs) for key in ("seconds", "images", "waited"))
     share = percent(waited / max(seconds, 1e-9))
-    said = f"{images:,} images were learned from in {format_duration(seconds)}: {images_per_second(images, seconds)} a second, {share} of the "
-    said += "time spent waiting for data. Evaluation is not counted."
+    said = f"{images:,} images were learned from in {format_duration(seconds)}: {images_per_second(images, seconds)} a "
+    said += f"second, {share} of the time spent waiting for data. Evaluation is not counted."
     rows = [
         (str(e.number), f"{e.seconds:,.1f}", images_per_second(e.images, e.seconds), f"{e.rate:.3g}") for e in epochs
     ]

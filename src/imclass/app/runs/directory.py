@@ -253,7 +253,8 @@ def rate_order_changes(before: Training, after: Training) -> list[str]:
 def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
     """The content of a run's config.json; what is no such file is a `UserError`."""
     unreadable = UserError(
-        f"{file} is not a run's config of format {CONFIG_FORMAT}, which this imclass reads; train again into another --out"
+        f"{file} is not a run's config of format {CONFIG_FORMAT}, which this imclass reads; "
+        "train again into another --out"
     )
     try:
         record = json.loads(file.read_bytes())

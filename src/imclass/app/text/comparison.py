@@ -64,6 +64,5 @@ def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
         f"another prediction for {found.predictions_changed:,} images, another rank of the class for "
         f"{found.ranks_changed:,}; ranks in A and B, class: predictions of A and B, image:"
     )
-    return ["", head, *(
-        printable_text(f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}") for c in moved
-    )]  # fmt: skip
+    lines = (f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}" for c in moved)
+    return ["", head, *map(printable_text, lines)]

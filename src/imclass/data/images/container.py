@@ -10,7 +10,7 @@ MAX_PIECES = 1_000_000  # segments, chunks, blocks and strips of one file
 class Container:
     """The first frame of an image file, still compressed."""
 
-    format: str  # a key of `containers.WALKS`
+    format: str  # a key of `containers.PARSERS`
     width: int  # pixels, as the headers say: the largest of them where there are several
     height: int
     exif: bytes  # the EXIF block, a TIFF structure; empty where there is none

@@ -77,8 +77,8 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
     except Exception as error:  # torch and pickle promise no list of what a broken pickle raises
         if asked := UNKNOWN_NAME.search(str(error)):
             raise UserError(
-                f"{path} is refused and nothing in it was run: it asks for {printable_text(asked[1])}, and weights need "
-                "no code. Give a file of tensors alone, such as torch.save(model.state_dict(), ...) writes"
+                f"{path} is refused and nothing in it was run: it asks for {printable_text(asked[1])}, and weights "
+                "need no code. Give a file of tensors alone, such as torch.save(model.state_dict(), ...) writes"
             ) from None
         # PyTorch's message advises to run the file's code
         raise UserError(

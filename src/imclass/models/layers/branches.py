@@ -58,7 +58,7 @@ def spec_of(make: Callable[[], nn.Module]) -> LayerSpec:
 
 
 POOL = spec_of(lambda: nn.MaxPool2d(3, 2))  # 3x3/2, whole windows only
-MEAN = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3, of the values that are there
+MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3, of the values that are there
 
 
 class Branches(nn.ModuleDict):

@@ -130,7 +130,8 @@ def imagenet(growth: int, blocks: tuple[int, ...], parameters: int, top1: float,
     return NetworkEntry(
         build=DenseNet, row=Row(growth, blocks), parameters=parameters, paper="arXiv:1608.06993", year=2016,
         result=PaperResult(top1, protocol="1 crop"),
-        foreign={library: ForeignNetwork(theirs, torchvision_tensor_name) for library in ("torchvision", "timm")}, small={"size": 32},
+        foreign={library: ForeignNetwork(theirs, torchvision_tensor_name) for library in ("torchvision", "timm")},
+        small={"size": 32},
     )  # fmt: skip
 
 

@@ -191,10 +191,12 @@ NETS = {
         result=PaperResult(top5=10.07, protocol="1 crop"), foreign={"caffe": BVLC}, small=SMALL_ROW,
     ),
     "googlenet-naive": NetworkEntry(
-        build=GoogLeNet, row=Row(reduced=False), parameters=97_526_008, paper="arXiv:1409.4842", year=2014, small=SMALL_ROW,
+        build=GoogLeNet, row=Row(reduced=False), parameters=97_526_008, paper="arXiv:1409.4842", year=2014,
+        small=SMALL_ROW,
     ),
     "googlenet-bn": NetworkEntry(
         build=GoogLeNet, row=Row(batch_norm=True, kernel=3, pool4=2, dropout=0.2), parameters=6_624_904,
-        paper="torchvision 0.3", year=2019, foreign={"torchvision": ForeignNetwork("googlenet", torchvision_tensor_name)}, small=SMALL_ROW,
+        paper="torchvision 0.3", year=2019, small=SMALL_ROW,
+        foreign={"torchvision": ForeignNetwork("googlenet", torchvision_tensor_name)},
     ),
 }  # fmt: skip

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, Conv, LayerSpec, branches, maps_out, spec_of, stack
+from imclass.models.layers.branches import MEAN_POOL, Conv, LayerSpec, branches, maps_out, spec_of, stack
 from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
@@ -79,7 +79,7 @@ class InceptionBN(Network):
 def inception_block(block: Block, projection: int) -> LayerSpec:
     """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 pool, 1x1; or 1x1, 3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool."""
     stride = 1 if block.one else 2
-    pool = spec_of(lambda: nn.MaxPool2d(3, stride, padding=1)) if block.maximum else MEAN
+    pool = spec_of(lambda: nn.MaxPool2d(3, stride, padding=1)) if block.maximum else MEAN_POOL
     (reduce3, three), (reduce_double, double) = block.three, block.double
     deep: dict[str, list[LayerSpec]] = {
         "branch2": [Conv(reduce3, 1), Conv(three, 3, stride)],

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, POOL, Conv, LayerSpec, branches, maps_out, stack
+from imclass.models.layers.branches import MEAN_POOL, POOL, Conv, LayerSpec, branches, maps_out, stack
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import init_glorot
 from imclass.models.layers.sizes import map_side
@@ -67,7 +67,7 @@ def mixed_5b() -> LayerSpec:
         branch0=[Conv(96, 1)],
         branch1=[Conv(48, 1), Conv(64, 5)],
         branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
-        branch3=[MEAN, Conv(64, 1)],
+        branch3=[MEAN_POOL, Conv(64, 1)],
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, POOL, Conv, LayerSpec, branches, chain, maps_out
+from imclass.models.layers.branches import MEAN_POOL, POOL, Conv, LayerSpec, branches, chain, maps_out
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
@@ -53,7 +53,7 @@ def block_a() -> LayerSpec:
         branch0=[Conv(96, 1)],
         branch1=[Conv(64, 1), Conv(96, 3)],
         branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
-        branch3=[MEAN, Conv(96, 1)],
+        branch3=[MEAN_POOL, Conv(96, 1)],
     )
 
 
@@ -73,7 +73,7 @@ def block_b() -> LayerSpec:
         branch0=[Conv(384, 1)],
         branch1=[Conv(192, 1), Conv(224, across), Conv(256, down)],
         branch2=[Conv(192, 1), Conv(192, down), Conv(224, across), Conv(224, down), Conv(256, across)],
-        branch3=[MEAN, Conv(128, 1)],
+        branch3=[MEAN_POOL, Conv(128, 1)],
     )
 
 
@@ -93,7 +93,7 @@ def block_c() -> LayerSpec:
         branch0=[Conv(256, 1)],
         branch1=[Conv(384, 1), fork],
         branch2=[Conv(384, 1), Conv(448, (3, 1)), Conv(512, (1, 3)), fork],
-        branch3=[MEAN, Conv(256, 1)],
+        branch3=[MEAN_POOL, Conv(256, 1)],
     )
 
 
