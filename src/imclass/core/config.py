@@ -1,6 +1,7 @@
 """What a recipe returns: one frozen value with every choice in it. Optimisers and schedules are kinds, from tables."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -141,6 +142,25 @@ class BinaryCrossEntropy(Objective):
         return (each * (marks >= 0)).sum(1)
 
 
+@dataclass
+class Solver(ABC):
+    """A kind of solver: it fits a linear model to features of the training images. It is a part of pipelines as well."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+
+    @abstractmethod
+    def fit(self, x: Any, targets: Any, classes: int) -> "Solver":
+        """Fit features, an array [N D], to targets over K `classes`; return the solver."""
+
+    @abstractmethod
+    def linear_model(self) -> tuple[Any, Any]:
+        """Return the weights, an array [K D], and the biases [K] of the scores of features as they come."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Return what was chosen while fitting, as plain JSON."""
+
+
 @dataclass(frozen=True)
 class Augment:
     """A kind of random change of training images with its settings. Each choice follows (seed, epoch, sample) alone.
@@ -158,9 +178,15 @@ class Augment:
             raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")
 
 
+# Fields of gradient descent, which a stage of kind "solve" does without.
+DESCENT_FIELDS = ("augment", "batch", "epochs", "micro_batches", "optimiser", "patience", "rates", "schedule")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of training: epochs under one optimiser and schedule. Each stage passes its weights on to the next.
+    """A part of training: epochs under one optimiser and schedule, or a solver that fits the last layer.
+
+    Each stage passes its weights on to the next. A stage of kind "solve" counts as one epoch of one step.
 
     `begin` decides what a stage takes from the weights before it, which are those of `init` for the first stage.
     "continue" takes all that fits by name, "fresh" nothing, "first-and-last" the first four convolutions and all fully
@@ -168,7 +194,7 @@ class Stage:
     """
 
     name: str = ""  # of its folder in the run; the network's name where it is empty
-    kind: Literal["descend"] = "descend"  # how weights are found: by gradient descent
+    kind: Literal["descend", "solve"] = "descend"  # how weights are found: by gradient descent, or by a solver
     model: Model | None = None  # another network from here on
     preprocess: Preprocess | None = None  # another size or scale from here on
     begin: Literal["continue", "fresh", "first-and-last"] = "continue"  # with all weights that fit, none, or VGG's
@@ -178,8 +204,9 @@ class Stage:
     epochs: Annotated[int, AtLeast(1)] = 1
     batch: Annotated[int, AtLeast(1)] = 128
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, for any number of processes
-    optimiser: Optimiser
-    schedule: Schedule
+    optimiser: Optimiser | None = None
+    schedule: Schedule | None = None
+    solver: Solver | None = None
     objective: Objective = CrossEntropy()
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none leaves images as they are
 
@@ -188,6 +215,25 @@ class Stage:
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(plain, f"{at}name", repr(self.name), "letters, digits and any of - _ ., as it names a folder")
         require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
+        needed = ("solver",) if self.kind == "solve" else ("optimiser", "schedule")
+        for name in ("optimiser", "schedule", "solver"):
+            wanted, found = name in needed, getattr(self, name)
+            kind = found.kind if found else "absent"
+            rule = f"{'set' if wanted else 'left out'} in a stage of kind {self.kind}"
+            require((found is not None) == wanted, f"{at}{name}", kind, rule)
+        require(self.kind == "descend" or self.epochs == 1, f"{at}epochs", self.epochs, "1 in a stage of kind solve")
+
+    @staticmethod
+    def takes_field(record: Mapping[str, Any], name: str) -> bool:
+        """Return whether a field that is set for every stage is set in the stage of this JSON record, too."""
+        return name not in (DESCENT_FIELDS if record["kind"] == "solve" else ("solver",))
+
+    @property
+    def descent(self) -> tuple[Optimiser, Schedule]:
+        """The optimiser and the schedule of gradient descent."""
+        if self.optimiser is None or self.schedule is None:
+            raise TypeError(f"a stage of kind {self.kind} has no optimiser and no schedule")
+        return self.optimiser, self.schedule
 
 
 @dataclass(frozen=True)

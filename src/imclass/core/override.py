@@ -36,7 +36,7 @@ class Words(tuple[str, ...]):
 def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
     """Return `config` with other values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
 
-    A key that begins with a field of the stages is for every stage. Another kind begins from its own defaults, and keys
+    A key that begins with a field of the stages is for every stage that has a use for it. Another kind begins from its own defaults, and keys
     of its fields apply to it; so does a field that may be None. What follows a field that is a dict is a key of it, in
     the order of `changes`. {"augment": ("flip", "pad")} sets a list of kinds, and {"augment.pad.pixels": 2} a field of
     each entry of that kind, or of a new one. Raise `UserError` with the key for anything wrong.
@@ -98,7 +98,9 @@ def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> 
     for name, hint in hints.items():
         item = item_of(hint)
         if item is not None and first in hints_of(item):
-            return [f"{name}.{i}.{key}" for i in range(len(record[name]))]
+            takes = getattr(item, "takes_field", lambda *_: True)
+            numbers = [i for i, entry in enumerate(record[name]) if takes(entry, first)]
+            return [f"{name}.{i}.{key}" for i in numbers or range(len(record[name]))]
     known = keys_of(root, record, kinds)
     raise UnknownKey(f"{root.__name__} has no field {key!r}{suggestion(key, known)}", key, known)
 

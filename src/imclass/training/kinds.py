@@ -1,7 +1,11 @@
 """The tables of the kinds that a stage may choose from, the user's included."""
 
+from dataclasses import replace
+
 from imclass.core.codec import Kinds
-from imclass.core.config import Augment, Objective, Optimiser, Schedule
+from imclass.core.config import Augment, Objective, Optimiser, Schedule, Solver
+from imclass.core.tables import EntryTable, no_explanation
+from imclass.pipelines.part import pipeline_parts
 from imclass.store.context import Context, find_in
 
 
@@ -12,4 +16,12 @@ def kind_tables(context: Context | None = None) -> Kinds:
         Objective: find_in(context, "imclass.training.objectives", "OBJECTIVES", "objective"),
         Optimiser: find_in(context, "imclass.training.optimisers", "OPTIMISERS", "optimiser"),
         Schedule: find_in(context, "imclass.training.schedules", "SCHEDULES", "schedule"),
+        Solver: solvers(context),
     }
+
+
+def solvers(context: Context | None = None) -> EntryTable:
+    """Return the parts of pipelines that can fit the last layer of a network."""
+    parts = pipeline_parts(context)
+    fitting = {name: part for name, part in parts.entries.items() if issubclass(part, Solver)}
+    return replace(parts, what="solver", entries=fitting, explain=no_explanation)
