@@ -12,7 +12,9 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-EVENTS = ("EpochEnd", "EpochStart", "Evaluated", "LegEnd", "NonFinite", "Saved", "StepEnd")
+EVENTS = (
+    "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "LegEnd", "NonFinite", "Saved", "Solved", "StepEnd",
+)  # fmt: skip
 HOMES: Mapping[str, str] = MappingProxyType(
     {
         "compare": "imclass.app.api",

@@ -66,7 +66,7 @@ def test_a_value_that_is_no_digest_is_not_believed(kept: Digests) -> None:
 def test_a_locked_index_is_done_without(kept: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
     stamp = ("/a/x.png", 10, 5)
     kept.write({stamp: ONE})
-    monkeypatch.setattr("imclass.store.digests.LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr("imclass.store.database.LOCK_TIMEOUT", 0.01)
     database = sqlite3.connect(kept.path)
     database.execute("BEGIN EXCLUSIVE")
     assert kept.read([stamp]) == {}

@@ -144,9 +144,10 @@ class BinaryCrossEntropy(Objective):
 
 @dataclass
 class Solver(ABC):
-    """A kind of solver: it fits a linear model to features of the training images. It is a part of pipelines as well."""
+    """A kind of solver: it fits a linear model to features of the training images. Pipelines have it as a part."""
 
     kind: ClassVar[str] = ""  # its name in the table
+    fewest: ClassVar[int] = 2  # images of a class that it needs
 
     @abstractmethod
     def fit(self, x: Any, targets: Any, classes: int) -> "Solver":

@@ -36,10 +36,11 @@ class Words(tuple[str, ...]):
 def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
     """Return `config` with other values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
 
-    A key that begins with a field of the stages is for every stage that has a use for it. Another kind begins from its own defaults, and keys
-    of its fields apply to it; so does a field that may be None. What follows a field that is a dict is a key of it, in
-    the order of `changes`. {"augment": ("flip", "pad")} sets a list of kinds, and {"augment.pad.pixels": 2} a field of
-    each entry of that kind, or of a new one. Raise `UserError` with the key for anything wrong.
+    A key that begins with a field of the stages is for every stage that has a use for it. Another kind begins from its
+    own defaults, and keys of its fields apply to it; so does a field that may be None. What follows a field that is a
+    dict is a key of it, in the order of `changes`. {"augment": ("flip", "pad")} sets a list of kinds, and
+    {"augment.pad.pixels": 2} a field of each entry of that kind, or of a new one. Raise `UserError` with the key for
+    anything wrong.
     """
     record, root = to_json(config), type(config)
     lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}

@@ -4,15 +4,14 @@ Like every index it can be computed again: without one that is missing, locked o
 one is removed and made again.
 """
 
-import contextlib
 import os
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from imclass.store.database import open_database
 from imclass.store.index import file_stamp
 from imclass.store.store import Store
 
@@ -21,7 +20,6 @@ Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, time of cha
 # A write within the same tick of the file system's clock leaves the time of change as it is. The coarsest clock in use,
 # FAT's, has ticks of 2 s, so any later write to a file that is older than this changes its time.
 SETTLING_NS = 2 * 10**9  # nanoseconds
-LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the index
 CREATE_TABLE = (
     "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 BLOB) WITHOUT ROWID"
 )
@@ -36,7 +34,7 @@ class Digests:
     def read(self, stamps: Iterable[Stamp]) -> dict[Stamp, bytes]:
         """Return the digest of each file whose stamp has not changed since the digest was kept."""
         found: dict[Stamp, bytes] = {}
-        with self.connection() as database:
+        with open_database(self.path) as database:
             if database is None:
                 return found
             for path, size, changed in stamps:
@@ -51,29 +49,11 @@ class Digests:
         rows = [(os.fsencode(path), size, changed, digest) for (path, size, changed), digest in digests.items()]
         if not rows:
             return
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch()
-        with self.connection() as database:
+        with open_database(self.path, make=True) as database:
             if database is not None:
                 database.execute(CREATE_TABLE)
                 database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
                 database.commit()
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection | None]:
-        """Yield a connection, or None if there is no file. Where SQLite fails, the block ends without an error."""
-        if not self.path.is_file():
-            yield None
-            return
-        try:
-            with contextlib.closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)) as database:
-                yield database
-        except sqlite3.OperationalError:  # locked, read-only, on a full disk, or without the table
-            pass
-        except sqlite3.DatabaseError:  # damaged, or not a database
-            with contextlib.suppress(OSError):
-                self.path.unlink()
 
 
 def open_digests(store: Store) -> Digests:

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from imclass.core.contracts import Evaluation, Refused
 
@@ -44,6 +44,28 @@ class StepEnd:
     seconds: float  # for the whole step, waiting included
     refused: tuple[Refused, ...] = ()
     alone: tuple[str, ...] = ()  # images left out, each the only one left of its part, under batch norm
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """The features of a batch of training images were computed for a solver, and kept in the store."""
+
+    at: RunPosition
+    done: int  # images that have features, or are refused
+    total: int
+    images: int  # of this batch
+    seconds: float
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solver has fitted the last layer to the features of `images`."""
+
+    at: RunPosition
+    solver: str
+    images: int
+    facts: Mapping[str, Any]  # what it chose, such as {"strength": 0.01, "folds": 5}; 0 folds: the strength was fixed
 
 
 @dataclass(frozen=True)
@@ -98,7 +120,7 @@ class LegEnd:
     metrics: Mapping[str, Mapping[str, int | float]]
 
 
-Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd | LegEnd
+Event: TypeAlias = EpochStart | StepEnd | FeatureBatch | Solved | Evaluated | Saved | NonFinite | EpochEnd | LegEnd
 
 
 def summarise_evaluation(result: Evaluation) -> dict[str, int | float]:

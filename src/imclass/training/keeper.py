@@ -33,6 +33,10 @@ class Keeper:
     stopped: bool = False
     saved: float = field(default_factory=time.monotonic)
 
+    def is_stopped(self) -> bool:
+        """Return whether the loop has stopped before the end."""
+        return self.stopped
+
     def is_due(self) -> bool:
         """Return whether it is time for another checkpoint."""
         return time.monotonic() - self.saved >= self.save_every

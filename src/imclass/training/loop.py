@@ -10,6 +10,7 @@ from imclass.training.events import EpochStart, Evaluated, Event, NonFinite, Ste
 from imclass.training.keeper import Keeper
 from imclass.training.parallel import Group
 from imclass.training.plan import Leg
+from imclass.training.solve import solve
 from imclass.training.state import State
 
 
@@ -20,7 +21,7 @@ def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> It
     """
     for leg in legs[state.at.stage :]:
         state.enter(leg)  # network, optimiser, history and best weights of this leg; on resume, as they were
-        yield from descend(leg, state, group, keeper)
+        yield from run_epochs(leg, state, group, keeper)
         if not keeper.stopped:
             yield from conclude(leg, state, group, keeper)
         if keeper.stopped:
@@ -29,26 +30,15 @@ def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> It
         yield keeper.finish(leg, state)
 
 
-def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Yield the steps and epochs of gradient descent."""
+def run_epochs(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+    """Yield the epochs of a leg, each with the scores of the splits that are watched."""
     if leg.stage.keep_start and state.at == state.first and not state.history:
         yield from score_watched_splits(leg, state, group, keeper)
-    while not (keeper.stopped or state.is_done(leg)):
-        yield EpochStart(state.at, leg.last_epoch, len(leg.loader), leg.counted)
-        began = time.monotonic()
-        for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.mine):
-            event = step(leg, state, group, batch, began)
-            yield event
-            if isinstance(event, NonFinite) and event.action == "stop":
-                keeper.stopped = True
-                return
-            due, stop = group.agree(keeper.is_due(), keeper.asked_to_stop())  # every process, after every step
-            if due or stop:
-                yield keeper.save(leg, state)
-            keeper.stopped = stop
-            if stop:
-                return
-            began = time.monotonic()
+    while not (keeper.is_stopped() or state.is_done(leg)):
+        yield EpochStart(state.at, leg.last_epoch, leg.batches, leg.counted)
+        yield from (solve if leg.stage.kind == "solve" else descend)(leg, state, group, keeper)
+        if keeper.is_stopped():
+            return
         yield from score_watched_splits(leg, state, group, keeper)
         if keeper.stopped:
             return
@@ -59,11 +49,29 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
         )  # one that is done is concluded
 
 
+def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+    """Yield the steps of an epoch of gradient descent."""
+    began = time.monotonic()
+    for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.mine):
+        event = step(leg, state, group, batch, began)
+        yield event
+        if isinstance(event, NonFinite) and event.action == "stop":
+            keeper.stopped = True
+            return
+        due, stop = group.agree(keeper.is_due(), keeper.asked_to_stop())  # every process, after every step
+        if due or stop:
+            yield keeper.save(leg, state)
+        keeper.stopped = stop
+        if stop:
+            return
+        began = time.monotonic()
+
+
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
     """Learn from one batch, or return what in it is not finite."""
     parts, alone = leg.learnable_parts(batch)
     images = group.total(sum(len(part.targets) for part in parts.values()))  # what each part's loss is divided by
-    rate = leg.stage.schedule.rate_at(state.position(leg))
+    rate = leg.stage.descent[1].rate_at(state.position(leg))
     before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skips else {}
     mine = state.learner.gradients(parts, group.mine(batch.count), batch.count > 1, images, state.at.step)
     gradients = group.combine(mine)  # one fixed tree over the parts

@@ -15,16 +15,17 @@ FACTOR_KEY = "factor"  # the key of a group's factor
 NO_FACTORS: Mapping[str, float] = MappingProxyType({})
 
 
-def build_optimiser(network: nn.Module, kind: Optimiser, factors: Mapping[str, float] = NO_FACTORS) -> Optimizer:
+def build_optimiser(network: nn.Module, kind: Optimiser | None, factors: Mapping[str, float] = NO_FACTORS) -> Optimizer:
     """Return an optimiser with a group of parameters for each factor above 0; its rate is set before each step.
 
-    `factors` are by parameter name, 1 by default. A parameter with the factor 0 is in no group.
+    `factors` are by parameter name, 1 by default. A parameter with the factor 0 is in no group. Without a kind it is
+    one that never steps.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
         groups.setdefault(factors.get(name, 1.0), []).append(parameter)
     chosen = [{"params": group, FACTOR_KEY: factor} for factor, group in sorted(groups.items()) if factor > 0]
-    optimiser: Optimizer = kind.build(chosen)
+    optimiser: Optimizer = torch.optim.SGD(chosen) if kind is None else kind.build(chosen)
     return optimiser
 
 

@@ -20,11 +20,13 @@ from imclass.data.loader import Batch, Loader, Part
 from imclass.data.subset import VALIDATION
 from imclass.models.beginning import begin
 from imclass.models.classifier import NetworkClassifier, create, resolve_model, sketch
+from imclass.models.layers.heads import linear_layer
 from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule)\b)")  # options of one stage
+# Options of one stage.
+STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
 SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
 
 
@@ -65,9 +67,14 @@ class Leg:
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
 
     @property
+    def batches(self) -> int:
+        """Steps of an epoch."""
+        return 1 if self.stage.kind == "solve" else len(self.loader)
+
+    @property
     def steps(self) -> int:
         """Steps of the whole leg."""
-        return len(self.loader) * self.stage.epochs
+        return self.batches * self.stage.epochs
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
@@ -126,7 +133,10 @@ def plan(
                 begin(outline, before, stage.begin)  # outlines have no weights: this only checks
             layer_rates(outline.network, stage.rates)
             pairs = has_batch_norm(outline.network)
-            check_batch(stage, model.network, pairs)
+            if stage.kind == "solve":
+                linear_layer(outline.network.head, model.network)
+            else:
+                check_batch(stage, model.network, pairs)
         leg = Leg(
             number=number,
             name=stage.name or model.network,

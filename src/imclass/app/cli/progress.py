@@ -10,7 +10,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from imclass.core.contracts import Refused
 from imclass.core.text import main_measure, measure_title, printable_text
-from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
+from imclass.training.events import (
+    EpochEnd,
+    EpochStart,
+    Evaluated,
+    Event,
+    FeatureBatch,
+    LegEnd,
+    NonFinite,
+    Saved,
+    Solved,
+    StepEnd,
+)
 
 WIDE_TERMINAL = 110  # columns of a terminal from which the bar has room for rate and waiting
 
@@ -69,6 +80,7 @@ class EpochSums:
 
     counted: str = "top1"  # the measure that is the share of correct images
     images: int = 0
+    computed: int = 0  # images whose features were computed
     correct: int = 0
     main: float = 0.0
     total: float = 0.0
@@ -136,6 +148,18 @@ class RefusalLines:
                 yield f"left out: {printable_text(f'{one.path}: {one.detail} ({one.code})')}"
 
 
+def clock_text(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def solved_line(event: Solved) -> str:
+    """Return what a solver chose."""
+    facts = [f"{name} {value:g}" for name, value in event.facts.items() if isinstance(value, int | float)]
+    return f"{event.solver} fitted to the features of {event.images:,} images: {', '.join(facts)}"
+
+
 class TrainingProgress:
     """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
 
@@ -167,6 +191,14 @@ class TrainingProgress:
                 self.refuse(event.refused)
                 for line in unpaired_lines(event):
                     self.say(line)
+            case FeatureBatch():
+                self.sums.computed += event.images
+                self.sums.seconds += event.seconds
+                self.bar.update(self.task, description=self.feature_text(event))
+                self.refuse(event.refused)
+            case Solved():
+                self.say(solved_line(event))
+                self.sums, self.first, self.began = EpochSums(self.sums.counted), event.at.step, time.monotonic()
             case Evaluated():
                 self.sums.held_out.append(
                     main_measure_text(event.split, event.result.measures) + " (best)" * event.best
@@ -194,6 +226,12 @@ class TrainingProgress:
         parts = [self.head(epoch), self.sums.learned]
         return "  ".join(parts + [self.sums.rate, self.sums.waiting] * (self.columns >= WIDE_TERMINAL))
 
+    def feature_text(self, event: FeatureBatch) -> str:
+        """Return how many images have features, how fast they are computed, and the time left."""
+        rate = self.sums.computed / max(1e-9, self.sums.seconds)
+        left = clock_text((event.total - event.done) / max(1e-9, rate))
+        return f"features of {event.done:,} of {event.total:,} images  {rate:,.0f} images/s  left {left}"
+
     def line(self, event: EpochEnd) -> str:
         """What stays on the screen of an epoch; the waiting, then the rate give way where it would not fit.
 
@@ -210,8 +248,7 @@ class TrainingProgress:
     def left(self, step: int) -> str:
         """Time left at the pace since this process began."""
         done = max(1, step - self.first)
-        seconds = round((time.monotonic() - self.began) / done * (self.total - step))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return clock_text((time.monotonic() - self.began) / done * (self.total - step))
 
     def refuse(self, refused: Iterable[Refused]) -> None:
         """Name the files that were left out."""

@@ -18,6 +18,7 @@ from imclass.core.model_file import Ancestor, tensors_digest
 from imclass.data.facts import mean_colour, mean_image
 from imclass.models.beginning import BeginMode, begin
 from imclass.models.classifier import NetworkClassifier
+from imclass.models.foreign.published import PUBLISHED_WEIGHTS, stored_file
 from imclass.store.context import Context
 from imclass.training.plan import Leg
 
@@ -59,7 +60,7 @@ def open_init(training: Training, context: Context) -> InitModel | None:
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
-        raise UserError(f"--init: {error}") from None
+        raise UserError(f"--init: {error}{others_at_hand(name, context)}") from None
     if classifier.folded:
         raise UserError(f"--init {name} is folded for inference and cannot be trained; name the model it was made from")
     digest = tensors_digest(classifier.network.state_dict())
@@ -69,6 +70,16 @@ def open_init(training: Training, context: Context) -> InitModel | None:
             f"{digest[:12]}; to begin from what it is now, leave --init-digest out, or configure the run again"
         )
     return InitModel(name, classifier, digest, tuple(notes))
+
+
+def others_at_hand(name: str, context: Context) -> str:
+    """Return a sentence with the published weights that are in the store, where those of this name are not."""
+    file = PUBLISHED_WEIGHTS.get(name)
+    if file is None or stored_file(file, context.store) is not None:
+        return ""
+    there = [key for key, other in PUBLISHED_WEIGHTS.items() if stored_file(other, context.store) is not None]
+    listed = f"those of {', '.join(there)} are: --init {there[0]}" if there else "and it has no others"
+    return f"\nThe weights {name} are not in the store {context.store.folder}; {listed}"
 
 
 def adopt(training: Training, context: Context) -> Training:

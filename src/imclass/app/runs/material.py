@@ -11,12 +11,14 @@ from imclass.core.config import (
     Objective,
     Optimiser,
     Schedule,
+    Solver,
     Stage,
     Training,
 )
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
+from imclass.core.text import list_names
 from imclass.data.catalog import canonical_name, dataset_table, open_splits, shadowed_folder_note, take_split
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import LazySplits
@@ -30,6 +32,9 @@ from imclass.training.plan import Leg, in_stage
 FEW_IMAGES = (
     1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
 )
+
+
+FEW_IN_A_CLASS = 5  # training images, of which a share for validation takes one or none
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     whole = open_splits(config.data, context, replace(config.cut, validation=0.0))
     config = replace(config, data=canonical_name(config.data, context))
     config, notes = settle_validation(config, whole, given)
+    config, dropped = settle_stages(config, whole, given)
     splits = with_validation(whole, config.cut)
     train = take_split(splits, "train", config.data)
     check_learnable(train)
@@ -73,7 +79,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
         licence=origin.licence,
         notes=origin.notes,
     )
-    notes = (*unread, *train.origin.notes, *notes, *batches, *objectives, *shared)
+    notes = (*unread, *train.origin.notes, *notes, *dropped, *batches, *objectives, *shared)
     return config, TrainingData(train, held_out, facts, notes)
 
 
@@ -92,6 +98,25 @@ def settle_validation(config: Training, whole: LazySplits, given: Collection[str
     return replace(config, validation=0.0), (f"{config.data} has a validation split of its own: {share}",)
 
 
+def settle_stages(config: Training, whole: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config without a share for validation, and with its first stage alone, where that is all data allows.
+
+    It is done where the recipe cuts a share, its first stage needs none, and a class has few images.
+    """
+    first = config.stages[0]
+    if not config.validation or "validation" in given or first.kind != "solve" or len(config.stages) == 1:
+        return config, ()
+    train = take_split(whole, "train", config.data)
+    counts = train.targets.counts(len(train.classes)).tolist()
+    few = [name for name, count in zip(train.classes, counts, strict=True) if count < FEW_IN_A_CLASS]
+    if not few:
+        return config, ()
+    left_out = ", ".join(stage.name or config.model.network for stage in config.stages[1:])
+    why = f"fewer than {FEW_IN_A_CLASS} training images of {list_names(tuple(few), 5)} leave none to choose weights by"
+    note = f"{why}, so stage {first.name or config.model.network} is trained alone, without {left_out}"
+    return replace(config, validation=0.0, stages=(first,)), (note,)
+
+
 def settle_batches(config: Training, images: int, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
     """Return the config with batches of no more than the training images, and a sentence for each that is smaller.
 
@@ -99,7 +124,8 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
     """
     stages, notes = list(config.stages), []
     for i, stage in enumerate(config.stages):
-        if stage.batch > images > 0 and not {"batch", f"stages.{i}.batch", "stages"} & set(given):
+        chosen = {"batch", f"stages.{i}.batch", "stages"} & set(given)
+        if stage.kind == "descend" and stage.batch > images > 0 and not chosen:
             stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
             notes.append(f"the recipe's batch of {stage.batch} gives way to all {images} training images")
     return replace(config, stages=tuple(stages)), tuple(notes)
@@ -131,6 +157,8 @@ def settle_objectives(
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
     """Yield a sentence for each choice that is likely to disappoint: a long warm-up, few images."""
     for leg in legs:
+        if leg.stage.schedule is None:
+            continue
         steps, taken = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
         if 3 * taken > steps:
             yield (
@@ -160,10 +188,14 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
 
 def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
     """Raise `UserError` for data that a stage cannot be trained on."""
+    if stage.solver is not None:
+        check_solvable(stage.solver, data, splits["train"])
+        return
     images = len(splits["train"])
     if stage.batch > images:
         raise UserError(f"--batch {stage.batch} is more than the {images} training images; set it lower")
-    wanting = f"--schedule.kind {stage.schedule.kind}" if stage.schedule.needs_validation else ""
+    schedule = stage.descent[1]
+    wanting = f"--schedule.kind {schedule.kind}" if schedule.needs_validation else ""
     wanting = wanting or (f"--patience {stage.patience}" if stage.patience else "")
     if wanting and VALIDATION not in splits:
         raise UserError(
@@ -172,11 +204,24 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
         )
 
 
+def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
+    """Raise `UserError` for a class that has too few training images for a solver."""
+    counts = train.targets.counts(len(train.classes)).tolist()
+    few = [name for name, count in zip(train.classes, counts, strict=True) if count < solver.fewest]
+    if few:
+        names, count = list_names(tuple(few), 5), counts[train.classes.index(few[0])]
+        raise UserError(
+            f"{data} has {count} training image{'s' * (count != 1)} of class {names}; the solver {solver.kind} needs "
+            f"{solver.fewest} or more of each: add images, or leave the class out"
+        )
+
+
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
     """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
     kinds = kind_tables(context)
-    chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
-    chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
+    chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages if stage.optimiser]
+    chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages if stage.schedule]
+    chosen += [(kinds[Solver], stage.solver.kind) for stage in config.stages if stage.solver]
     chosen += [(kinds[Objective], stage.objective.kind) for stage in config.stages]
     chosen += [(kinds[Augment], rule.kind) for stage in config.stages for rule in stage.augment]
     chosen += [(networks(context), model.network) for model in models_of(config)]

@@ -8,11 +8,12 @@ import torch
 
 from imclass.core import runtime
 from imclass.core.config import Training
-from imclass.data.loader import Loader
+from imclass.data.loader import Loader, Part
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier
 
 PROBE_IMAGES = 32  # images of a probe's training step
+SOLVER_PROBE_IMAGES = 8  # where a solver, which has seconds of work in all, comes first
 
 
 def choose_runtime(
@@ -26,14 +27,19 @@ def choose_runtime(
     if config.precision != "auto":
         chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.DEFAULT_ARITHMETIC
         return replace(used, arithmetic=chosen), ()
-    part = next(part for batch in first.batches(0) for part in batch.parts.values() if len(part.positions))
-    some = min(len(part.positions), PROBE_IMAGES)
+    solves = config.stages[0].kind == "solve"
+    images = first.first_views(SOLVER_PROBE_IMAGES) if solves else first_part(first).images[:PROBE_IMAGES]
+    some, images = len(images), images.to(used.device)
     network = copy.deepcopy(classifier.network).to(used.device)
-    images = part.images[:some].to(used.device)
     labels = torch.zeros(some, dtype=torch.int64, device=used.device)  # any will do for the time
     chosen, trials = precision.probe(network, images, labels)
     note = f"{chosen} was chosen for this network: {describe_trials(trials, some)}"
     return replace(used, arithmetic=chosen), (note,)
+
+
+def first_part(loader: Loader) -> Part:
+    """Return the first part of an epoch that has images."""
+    return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
 
 
 def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:

@@ -31,7 +31,7 @@ from imclass.models.rates import layer_rates
 from imclass.models.views.batches import views_per_batch
 from imclass.store.context import Context, pixels_in
 from imclass.training.checkpoint import Checkpoint, Checkpoints
-from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
+from imclass.training.events import Consumer, Event, FeatureBatch, NonFinite, Saved, StepEnd
 from imclass.training.keeper import Keeper
 from imclass.training.kinds import kind_tables
 from imclass.training.loop import train
@@ -168,7 +168,7 @@ def perform(
                 stop.started = True
             for consumer in watching:
                 consumer.see(last)
-            if job.execution.strict and isinstance(last, StepEnd) and last.refused:
+            if job.execution.strict and isinstance(last, StepEnd | FeatureBatch) and last.refused:
                 bad = describe_refusal(last.refused[0])
                 raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
             yield last

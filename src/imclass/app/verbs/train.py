@@ -23,7 +23,7 @@ from imclass.core.model_file import Provenance
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
-REFUSING_EVENTS = ("step_end", "evaluated")  # events that name refused files
+REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that name refused files
 
 
 def run(order: TrainRequest) -> Answer:

@@ -155,10 +155,8 @@ def obtain_file(
     Where it can be had from nowhere, a `UserError` says where to put it. `report(bytes so far, bytes in all)` is called
     as it grows.
     """
-    folder = f"weights/{file.network}"
-    download = Download(f"{folder}/{file.file}", file.url, file.sha256, None, file.key, file.source)
-    suffixes = [form for suffix in WEIGHT_READERS for form in (suffix, suffix.upper())]
-    found = store.find(download.path, *(f"{folder}/{file.name}{suffix}" for suffix in suffixes))
+    download = Download(f"weights/{file.network}/{file.file}", file.url, file.sha256, None, file.key, file.source)
+    found = stored_file(file, store)
     if found is None:
         return store.get(download, report, context)
     if not download.matches(digest := file_digest(found)):
@@ -167,3 +165,10 @@ def obtain_file(
             f"away, or take it in as your own: imclass weights import {found} --as {file.network} --out MODEL"
         )
     return found
+
+
+def stored_file(file: WeightFile, store: Store) -> Path | None:
+    """Return the place of the file in the store, where it lies there under its own name or as NAME.*; not checked."""
+    folder = f"weights/{file.network}"
+    suffixes = [form for suffix in WEIGHT_READERS for form in (suffix, suffix.upper())]
+    return store.find(f"{folder}/{file.file}", *(f"{folder}/{file.name}{suffix}" for suffix in suffixes))

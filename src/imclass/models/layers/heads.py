@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
 
+AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # what a linear map may be followed by
 STRIP_ELEMENTS = 1 << 24  # elements of the windows that `slide` lays out at a time
 
 
@@ -36,6 +38,35 @@ def penultimate_vector(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> F
     last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
     vector = head[:last](maps)
     return vector if vector.dim() == 2 else vector.mean((2, 3))
+
+
+class Penultimate(nn.Module):
+    """A head without its last layer: what that layer sees, its mean where that is a map."""
+
+    def __init__(self, head: nn.Sequential) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        """Return the vector of each image."""
+        return penultimate_vector(self.head, maps)
+
+
+def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
+    """Return the last layer of a head, of which the scores are a linear map of the penultimate vector.
+
+    Raise `UserError` for a head that ends in anything but a fully connected layer or a 1x1 convolution with biases.
+    """
+    weighted = [i for i, layer in enumerate(head) if any(True for _ in layer.parameters())]
+    last, *after = [*head][weighted[-1] :] if weighted else [nn.Identity()]
+    small = isinstance(last, nn.Linear) or (isinstance(last, nn.Conv2d) and last.kernel_size == (1, 1))
+    averages = all(isinstance(layer, AVERAGES) for layer in after)
+    if isinstance(last, nn.Linear | nn.Conv2d) and small and averages and last.bias is not None:
+        return last
+    raise UserError(
+        f"the head of {network} does not end in one fully connected layer or 1x1 convolution with biases, so no solver "
+        "can fit it; train it by gradient descent (a stage of kind descend), or begin from another network"
+    )
 
 
 def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -> Float[Tensor, "N D h w"]:

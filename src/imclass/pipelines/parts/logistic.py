@@ -19,7 +19,7 @@ from torch.nn import functional
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.config import Solver
 from imclass.core.errors import UserError
-from imclass.core.targets import AnyOf, Link, Targets
+from imclass.core.targets import AnyOf, Targets
 from imclass.pipelines.part import Scorer
 from imclass.pipelines.quasi_newton import LogisticLoss, minimise
 
@@ -28,7 +28,6 @@ GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0
 WORSE_IN_A_ROW = 2
 TRIAL_GAP, FINAL_GAP = 1e-5, 1e-12  # how far from its minimum, as a share of its value, an objective may end
 SMALLEST_AXIS = 1e-12  # principal axes with less of the largest one's variance are left out
-FEWEST = 2  # images of a class
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Logistic(Scorer, Solver):
 
     kind: ClassVar[str] = "logistic"
     learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
-    link: ClassVar[Link] = "softmax"
+    link = "softmax"
     grid: Annotated[tuple[float, ...], Above(0)] = GRID
     folds: Annotated[int, AtLeast(1)] = 5
 
@@ -54,14 +53,14 @@ class Logistic(Scorer, Solver):
         """Standardise the features, choose the strength, and fit all images with it."""
         if not np.isfinite(x).all():
             raise UserError("features are not finite: the weights of the network are damaged; take another model")
-        check_counts(targets, classes)
+        check_counts(targets, classes, self.fewest)
         axes = PrincipalAxes(torch.from_numpy(np.asarray(x, np.float64)))
         loss = LogisticLoss(axes.rows, *wanted_of(targets, classes), targets.link)
         groups = fold_numbers(targets, classes, self.folds)
         used = int(groups.max()) + 1
         if len(self.grid) == 1 or used < 2:
-            strength, losses, start = self.grid[len(self.grid) // 2], [], None
-            used = 0
+            used, strength, start = 0, self.grid[len(self.grid) // 2], None
+            losses: list[float] = []
         else:
             strength, losses, start = choose_strength(loss, self.grid, groups)
         (found,) = minimise(loss, torch.ones_like(loss.rows[None, :, -1]), strength, start, FINAL_GAP)
@@ -133,14 +132,16 @@ def wanted_of(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], Flo
     return wanted, torch.ones_like(wanted)
 
 
-def check_counts(targets: Targets, classes: int) -> None:
+def check_counts(targets: Targets, classes: int, fewest: int) -> None:
     """Raise `UserError` for a class of which there are too few images, or which every image has."""
     counts = targets.counts(classes)
     without = (targets.numpy() == 0).sum(0) if isinstance(targets, AnyOf) else len(targets) - counts
     for k in range(classes):
-        if min(counts[k], without[k]) < FEWEST:
+        if min(counts[k], without[k]) < fewest:
             numbers = f"class number {k + 1} has {counts[k]} training images, and {without[k]} are without it"
-            raise UserError(f"{numbers}; logistic regression needs {FEWEST} or more of both; add images, or leave it out")
+            raise UserError(
+                f"{numbers}; logistic regression needs {fewest} or more of both; add images, or leave it out"
+            )
 
 
 def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray, "N"]:

@@ -1,0 +1,32 @@
+"""SQLite files that can be computed again: work goes on without one that is missing, locked, read-only or damaged."""
+# Tested in tests/store/test_digests.py
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the file
+
+
+@contextlib.contextmanager
+def open_database(path: Path, make: bool = False) -> Iterator[sqlite3.Connection | None]:
+    """Yield a connection, or None if there is no file; `make` makes one if the folder can be written to.
+
+    Where SQLite fails, the block ends without an error, and a damaged file is removed.
+    """
+    if make:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    if not path.is_file():
+        yield None
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT)) as database:
+            yield database
+    except sqlite3.OperationalError:  # locked, read-only, on a full disk, or without the table
+        pass
+    except sqlite3.DatabaseError:  # damaged, or not a database
+        with contextlib.suppress(OSError):
+            path.unlink()

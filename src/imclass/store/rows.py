@@ -1,0 +1,59 @@
+"""Rows of numbers that were computed from images, kept by what the images hold: the features of a network.
+
+Like every index a file of rows can be computed again. Each write is a transaction, so a kill loses only the last one.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from imclass.store.database import open_database
+from imclass.store.index import json_digest
+from imclass.store.store import Store
+
+CREATE_TABLE = "CREATE TABLE IF NOT EXISTS rows (content INTEGER PRIMARY KEY, numbers BLOB, sum INTEGER)"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An SQLite file of float32 rows, one for the 64 bits of the content of each image."""
+
+    path: Path
+
+    def read(self, contents: Iterable[int]) -> dict[int, Float32[np.ndarray, "D"]]:
+        """Return the row of each content that has a sound one."""
+        found: dict[int, Float32[np.ndarray, D]] = {}
+        with open_database(self.path) as database:
+            if database is None:
+                return found
+            for content in contents:
+                query = "SELECT numbers, sum FROM rows WHERE content = ?"
+                row = database.execute(query, (signed(content),)).fetchone()
+                if row and isinstance(row[0], bytes) and zlib.crc32(row[0]) == row[1]:
+                    found[content] = np.frombuffer(row[0], "<f4")
+        return found
+
+    def write(self, rows: Mapping[int, Float32[np.ndarray, "D"]]) -> None:
+        """Keep rows, if the store can be written to. They take the place of earlier ones."""
+        packed = [(signed(content), row.astype("<f4").tobytes()) for content, row in rows.items()]
+        with open_database(self.path, make=bool(rows)) as database:
+            if database is not None:
+                database.execute(CREATE_TABLE)
+                values = [(content, numbers, zlib.crc32(numbers)) for content, numbers in packed]
+                database.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", values)
+                database.commit()
+
+
+def signed(content: int) -> int:
+    """Return 64 bits as SQLite keeps them, as a number with a sign."""
+    return content - (content >> 63 << 64)
+
+
+def open_rows(store: Store, key: Any) -> Rows:
+    """Return the rows of a store that were computed as `key`, plain JSON, says. The file is made by the first write."""
+    return Rows(store.folder / "features" / f"{json_digest(key)[:32]}.sqlite")

@@ -1,0 +1,176 @@
+"""An epoch in which a solver fits the last layer to the features of the training images, which are kept in the store.
+
+Features are computed in the same batches every time and kept batch by batch, so a run that was stopped or killed goes
+on with the same bits, and any other run with these images and weights has no features to compute.
+"""
+
+import contextlib
+import copy
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from imclass.core.codec import to_json
+from imclass.core.config import Solver
+from imclass.core.contracts import NetworkBacked, Refused
+from imclass.core.errors import BadImage, UserError
+from imclass.core.model_file import tensors_digest
+from imclass.core.text import printable_text
+from imclass.data.loader import ViewResult
+from imclass.data.threads import attempt, map_in_order
+from imclass.models.arithmetic.eager import EagerEngine
+from imclass.models.layers.heads import linear_layer
+from imclass.models.views.batches import to_batch, views_per_batch
+from imclass.pipelines.parts.network_features import LAYER, without_last_layer
+from imclass.store.rows import open_rows
+from imclass.training.events import Event, FeatureBatch, Solved
+from imclass.training.keeper import Keeper
+from imclass.training.objective import Gradients
+from imclass.training.parallel import Group
+from imclass.training.plan import Leg
+from imclass.training.state import State
+
+GPU_BATCH = 256  # views that a GPU is given at a time
+
+
+def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+    """Fit the last layer in one step, which makes up the epoch.
+
+    If asked to stop before that, set `keeper.stopped` and save the state from before.
+    """
+    if state.at.batch:  # the run was stopped while it scored what was solved
+        return
+    solver, data, table = copy.copy(leg.stage.solver), leg.loader.dataset, FeatureTable(leg, state)
+    if solver is None:
+        raise TypeError(f"stage {leg.name} has no solver")
+    for event in table.compute():
+        yield event
+        (keeper.stopped,) = group.agree(keeper.asked_to_stop())
+        if keeper.stopped:
+            break
+    if not keeper.stopped:
+        kept = table.kept()
+        solver.fit(table.features(kept), data.targets[kept], len(data.classes))
+        (keeper.stopped,) = group.agree(keeper.asked_to_stop())
+    if keeper.stopped:
+        yield keeper.save(leg, state)
+        return
+    write_last_layer(state, solver)
+    count_images(leg, state, table, solver)
+    yield Solved(state.at, solver.kind, len(table.kept()), solver.facts())
+
+
+class FeatureTable:
+    """The features of a leg's training images by the present weights, filled in by `compute`."""
+
+    def __init__(self, leg: Leg, state: State) -> None:
+        self.leg, self.state = leg, state
+        self.contents = leg.loader.dataset.contents().tolist()
+        self.rows = open_rows(leg.context.store, features_key(leg, state))
+        self.known = self.rows.read(self.contents)
+        self.refused: dict[int, Refused] = {}
+
+    def compute(self) -> Iterator[FeatureBatch]:
+        """Compute what is missing, a batch at a time; a batch with an image that is missing is computed as a whole.
+
+        A row would differ in its last digits in a batch of other images.
+        """
+        leg, on_gpu, total = self.leg, self.state.runtime.device != "cpu", len(self.contents)
+        size = GPU_BATCH if on_gpu else views_per_batch(leg.preprocess)
+        batches = [range(at, min(at + size, total)) for at in range(0, total, size)]
+        missing = [batch for batch in batches if not all(self.contents[i] in self.known for i in batch)]
+        done = total - sum(map(len, missing))
+        embedded = without_last_layer(engine_backed(self.state)) if missing else None
+        view = partial(attempt, leg.loader.dataset, leg.preprocess)
+        began = time.monotonic()
+        with contextlib.closing(
+            map_in_order(view, chain.from_iterable(missing), leg.loader.workers, ahead=2 * size)
+        ) as views:
+            for batch in missing:
+                refused = self.take(batch, list(islice(views, len(batch))), embedded)
+                done += len(batch)
+                yield FeatureBatch(self.state.at, done, total, len(batch), time.monotonic() - began, refused)
+                began = time.monotonic()
+
+    def take(self, batch: range, views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
+        """Compute and keep the features of a batch. Return the images that are refused."""
+        bad = {i: view for i, view in zip(batch, views, strict=True) if isinstance(view, BadImage)}
+        good = {i: view for i, view in zip(batch, views, strict=True) if not isinstance(view, BadImage)}
+        self.refused |= {i: Refused(view.path, view.code, view.detail) for i, view in bad.items()}
+        if embedded is not None and not all(self.contents[i] in self.known for i in good):
+            features = embedded.engine.scores(to_batch(np.stack([*good.values()]))).numpy()
+            found = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
+            self.check(good, features)
+            new = {content: row for content, row in found.items() if content not in self.known}
+            self.rows.write(new)
+            self.known |= new
+        return tuple(self.refused[i] for i in bad)
+
+    def check(self, positions: Iterable[int], features: Float32[np.ndarray, "n D"]) -> None:
+        """Raise `UserError` for features with a NaN or an infinity; it names the first such image."""
+        for i, row in zip(positions, features, strict=True):
+            if not np.isfinite(row).all():
+                name = printable_text(self.leg.loader.dataset.name(i))
+                raise UserError(
+                    f"the network's features of {name} are not finite, so nothing can be fitted to them: its weights "
+                    "are damaged, or --precision bf16 is too coarse; take another model, or --precision fp32"
+                )
+
+    def kept(self) -> Int64[np.ndarray, "N"]:
+        """Return the positions of the images that have features."""
+        return np.array([i for i, content in enumerate(self.contents) if content in self.known], np.int64)
+
+    def features(self, positions: Int64[np.ndarray, "N"]) -> Float32[np.ndarray, "N D"]:
+        """Return the features of images. Raise `UserError` where there are none."""
+        if not len(positions):
+            path = self.leg.loader.dataset.origin.path
+            raise UserError(
+                f"every training image of {path} was refused, so nothing can be fitted; see the lines above"
+            )
+        return np.stack([self.known[self.contents[i]] for i in positions.tolist()])
+
+
+def features_key(leg: Leg, state: State) -> dict[str, object]:
+    """Return what decides the bits of features, apart from the images; weights of the last layer do not."""
+    network = state.learner.network
+    tensors = {name: t for name, t in network.state_dict().items() if name not in network.class_tensors()}
+    return {
+        "network": leg.model.network,
+        "row": to_json(leg.model.row),
+        "weights": tensors_digest({name: t for name, t in tensors.items() if not name.startswith("sides.")}),
+        "preprocess": to_json(leg.preprocess),
+        "layer": LAYER,
+        "runtime": to_json(state.runtime),
+        "torch": torch.__version__,
+    }
+
+
+def engine_backed(state: State) -> NetworkBacked:
+    """Return the classifier with an engine in the arithmetic of the run."""
+    classifier = state.learner.classifier
+    return replace(classifier, engine=EagerEngine(classifier.network, state.runtime.arithmetic))
+
+
+def write_last_layer(state: State, solver: Solver) -> None:
+    """Make the fitted linear model the last layer of the head."""
+    layer = linear_layer(state.learner.network.head, state.learner.classifier.name)
+    weights, biases = (torch.from_numpy(array) for array in solver.linear_model())
+    with torch.no_grad():
+        layer.weight.copy_(weights.view_as(layer.weight))
+        layer.get_parameter("bias").copy_(biases)
+
+
+def count_images(leg: Leg, state: State, table: FeatureTable, solver: Solver) -> None:
+    """Count the step, with the loss and the correct images of the fitted model."""
+    kept = table.kept()
+    weights, biases = solver.linear_model()
+    scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
+    targets = leg.loader.dataset.targets[kept].on("cpu")
+    loss = leg.stage.objective.loss(scores, targets).mean().item()
+    state.count(Gradients([], [], loss, loss, targets.correct(scores)), len(kept), len(table.refused))
