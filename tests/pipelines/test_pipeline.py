@@ -119,7 +119,7 @@ def test_parts_of_the_users_own_are_asked_for(tmp_path: Path, plugins: Context) 
     with pytest.raises(UserError, match="no part is named 'colours'"):
         save_classifier(tmp_path / "q.safetensors", fitted())  # what nobody could read
     assert not Path("q.safetensors").exists()
-    assert set(pipeline_parts(plugins).entries) == {"colours", "network-scores", "nearest-mean"}
+    assert {"colours", "network-scores", "nearest-mean"} <= set(pipeline_parts(plugins).entries)
 
 
 CHANGES: Mapping[str, tuple[Mapping[str, Any], str]] = {

@@ -21,6 +21,7 @@ from imclass.training.schedules.discrete_exponential import DiscreteExponential
 from imclass.training.schedules.step import StepDecay
 
 FOUND = recipes()
+PHOTOS = ("finetune", "folder", "probe")  # recipes for a folder of one's photos
 TRAINING = 50_000  # images of CIFAR-10
 
 
@@ -30,7 +31,7 @@ def test_a_recipe_is_a_whole_config_under_its_own_name(name: str) -> None:
     config = make()
     assert config.recipe == name
     assert from_json(Training, to_json(config), "", kind_tables()) == config
-    assert config.data in dataset_table().entries or name == "folder"
+    assert config.data in dataset_table().entries or name in PHOTOS
     assert all(stage.epochs >= 1 for stage in config.stages) and len(config.stages) >= 1
     assert f"`imclass train {name}" in (inspect.getdoc(make) or "")
 
@@ -40,7 +41,7 @@ def test_a_recipe_shows_its_network_what_it_takes(name: str) -> None:
     config = FOUND.entries[name]()
     entry = networks().entries[config.model.network]
     assert config.preprocess.w_in == entry.w_in
-    if name != "folder":  # photos are larger than the small networks' usual size
+    if name not in PHOTOS:  # photos are larger than the small networks' usual size
         assert config.preprocess.size == native_size(entry.row, config.model.network)
     assert len(config.model.mean) in (1, entry.w_in) and len(config.model.std) in (1, entry.w_in)
 

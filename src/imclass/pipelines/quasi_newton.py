@@ -108,17 +108,17 @@ def inverse_product(history: deque[tuple[Tensor, Tensor]], slope: Tensor, scale:
     """Return the product of the estimated inverse of the curvature with a slope, by two loops over past steps."""
     result, factors = slope, []
     for step, change in reversed(history):
-        factor = ratio(inner(step, result), inner(step, change))
+        factor = quotient(inner(step, result), inner(step, change))
         factors.append(factor)
         result = result - factor[:, None, None] * change
     result = scale * result
     if history:
         step, change = history[-1]
         moved = inner(step, change)
-        size = torch.where(moved > 0, ratio(moved, inner(change, scale * change)), 1)
+        size = torch.where(moved > 0, quotient(moved, inner(change, scale * change)), 1)
         result = size[:, None, None] * result
     for (step, change), factor in zip(history, reversed(factors), strict=True):
-        factor = factor - ratio(inner(change, result), inner(step, change))
+        factor = factor - quotient(inner(change, result), inner(step, change))
         result = result + factor[:, None, None] * step
     return result
 
@@ -128,6 +128,6 @@ def inner(a: Float[Tensor, "F K E"], b: Float[Tensor, "F K E"]) -> Float[Tensor,
     return (a * b).sum((1, 2))
 
 
-def ratio(above: Float[Tensor, "F"], below: Float[Tensor, "F"]) -> Float[Tensor, "F"]:
+def quotient(above: Float[Tensor, "F"], below: Float[Tensor, "F"]) -> Float[Tensor, "F"]:
     """Return a quotient, 0 for a fit that has ended and does not move."""
     return torch.where(below > 0, above / below.clamp_min(torch.finfo(below.dtype).tiny), 0)

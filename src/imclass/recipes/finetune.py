@@ -1,5 +1,4 @@
 """Your own photos, one folder per class, on a network that others have trained."""
-# Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Model, Stage, Training
 from imclass.core.preprocess import Preprocess
@@ -15,7 +14,7 @@ PREPROCESS = Preprocess(size=224, resize="shorter", scale=256)
 
 
 def finetune(data: str = "photos", init: str = INIT, epochs: int = 10) -> Training:
-    """A trained network on a folder of photos: a new last layer by logistic regression, then all layers.
+    """Give a trained network a new last layer by logistic regression, then train all of its layers.
 
     `imclass train finetune --data DIR`. The last layer is fitted first, to features that are computed once; then all
     layers learn at small rates from random parts of the photos and flips. A fifth of the training photos chooses the
@@ -40,7 +39,7 @@ def finetune(data: str = "photos", init: str = INIT, epochs: int = 10) -> Traini
 
 
 def probe(data: str = "photos", init: str = INIT) -> Training:
-    """A trained network on a folder of photos, with a new last layer by logistic regression.
+    """Give a trained network a new last layer by logistic regression.
 
     `imclass train probe --data DIR`. All training photos are used, as nothing is chosen by held-out ones: the strength
     of the penalty is by cross-validation.

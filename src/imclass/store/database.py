@@ -11,7 +11,7 @@ LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the fi
 
 @contextlib.contextmanager
 def open_database(path: Path, make: bool = False) -> Iterator[sqlite3.Connection | None]:
-    """Yield a connection, or None if there is no file; `make` makes one if the folder can be written to.
+    """Yield a connection, or None without a file; `make` makes one if the folder can be written to.
 
     Where SQLite fails, the block ends without an error, and a damaged file is removed.
     """

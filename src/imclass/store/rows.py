@@ -33,14 +33,14 @@ class Rows:
                 return found
             for content in contents:
                 query = "SELECT numbers, sum FROM rows WHERE content = ?"
-                row = database.execute(query, (signed(content),)).fetchone()
+                row = database.execute(query, (signed_number(content),)).fetchone()
                 if row and isinstance(row[0], bytes) and zlib.crc32(row[0]) == row[1]:
                     found[content] = np.frombuffer(row[0], "<f4")
         return found
 
     def write(self, rows: Mapping[int, Float32[np.ndarray, "D"]]) -> None:
         """Keep rows, if the store can be written to. They take the place of earlier ones."""
-        packed = [(signed(content), row.astype("<f4").tobytes()) for content, row in rows.items()]
+        packed = [(signed_number(content), row.astype("<f4").tobytes()) for content, row in rows.items()]
         with open_database(self.path, make=bool(rows)) as database:
             if database is not None:
                 database.execute(CREATE_TABLE)
@@ -49,7 +49,7 @@ class Rows:
                 database.commit()
 
 
-def signed(content: int) -> int:
+def signed_number(content: int) -> int:
     """Return 64 bits as SQLite keeps them, as a number with a sign."""
     return content - (content >> 63 << 64)
 

@@ -55,7 +55,7 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
         if keeper.stopped:
             break
     if not keeper.stopped:
-        kept = table.kept()
+        kept = table.usable_positions()
         solver.fit(table.features(kept), data.targets[kept], len(data.classes))
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
@@ -63,7 +63,7 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
         return
     write_last_layer(state, solver)
     count_images(leg, state, table, solver)
-    yield Solved(state.at, solver.kind, len(table.kept()), solver.facts())
+    yield Solved(state.at, solver.kind, len(table.usable_positions()), solver.facts())
 
 
 class FeatureTable:
@@ -122,12 +122,12 @@ class FeatureTable:
                     "are damaged, or --precision bf16 is too coarse; take another model, or --precision fp32"
                 )
 
-    def kept(self) -> Int64[np.ndarray, "N"]:
+    def usable_positions(self) -> Int64[np.ndarray, "N"]:
         """Return the positions of the images that have features."""
         return np.array([i for i, content in enumerate(self.contents) if content in self.known], np.int64)
 
     def features(self, positions: Int64[np.ndarray, "N"]) -> Float32[np.ndarray, "N D"]:
-        """Return the features of images. Raise `UserError` where there are none."""
+        """Return the features of images. Raise `UserError` without any."""
         if not len(positions):
             path = self.leg.loader.dataset.origin.path
             raise UserError(
@@ -168,7 +168,7 @@ def write_last_layer(state: State, solver: Solver) -> None:
 
 def count_images(leg: Leg, state: State, table: FeatureTable, solver: Solver) -> None:
     """Count the step, with the loss and the correct images of the fitted model."""
-    kept = table.kept()
+    kept = table.usable_positions()
     weights, biases = solver.linear_model()
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
     targets = leg.loader.dataset.targets[kept].on("cpu")

@@ -55,7 +55,7 @@ class Logistic(Scorer, Solver):
             raise UserError("features are not finite: the weights of the network are damaged; take another model")
         check_counts(targets, classes, self.fewest)
         axes = PrincipalAxes(torch.from_numpy(np.asarray(x, np.float64)))
-        loss = LogisticLoss(axes.rows, *wanted_of(targets, classes), targets.link)
+        loss = LogisticLoss(axes.rows, *class_marks(targets, classes), targets.link)
         groups = fold_numbers(targets, classes, self.folds)
         used = int(groups.max()) + 1
         if len(self.grid) == 1 or used < 2:
@@ -123,7 +123,7 @@ class PrincipalAxes:
         return weights, found[:, -1] - weights @ self.mean
 
 
-def wanted_of(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N"]]:
+def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N"]]:
     """Return 1 for each class that an image has, else 0; and 1 for each that was judged, else 0."""
     if isinstance(targets, AnyOf):
         marks = torch.from_numpy(targets.numpy().T.copy())

@@ -1,0 +1,158 @@
+"""Logistic regression against scikit-learn's; the choice of its strength; what cannot be fitted."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from imclass.core.bounds import check_bounds
+from imclass.core.errors import UserError
+from imclass.core.targets import AnyOf, OneOf
+from imclass.pipelines import quasi_newton
+from imclass.pipelines.parts.logistic import GRID, Logistic, fold_numbers
+from imclass.pipelines.pipeline import Pipeline
+from tests.support.tolerance import assert_near
+
+
+def clouds(images: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features that are not negative, as a network's are, whose classes overlap; one of them is constant."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(images) % classes
+    hidden = generator.normal(size=(images, 8)) + generator.normal(size=(classes, 8))[labels]
+    x = np.maximum(hidden @ generator.normal(size=(8, width)) + generator.normal(size=(images, width)), 0)
+    x[:, 0] = 3.25
+    return x.astype(np.float32), labels
+
+
+def standardised(x: np.ndarray) -> np.ndarray:
+    spread = x.astype(np.float64).std(0)
+    return (x - x.astype(np.float64).mean(0)) / np.where(spread == 0, 1, spread)
+
+
+def by_sklearn(x: np.ndarray, marks: np.ndarray, strength: float) -> np.ndarray:
+    """Probabilities by scikit-learn; of one label its multinomial form, of marks its binary form."""
+    model = LogisticRegression(C=strength, tol=1e-10, max_iter=100_000).fit(standardised(x), marks)
+    found: np.ndarray = model.predict_proba(standardised(x))
+    return found
+
+
+@pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 10.0])
+@pytest.mark.parametrize(("images", "width", "classes"), [(60, 20, 3), (40, 100, 4), (80, 20, 2), (9, 64, 3)])
+def test_probabilities_are_those_of_scikit_learn(images: int, width: int, classes: int, strength: float) -> None:
+    """Of two classes scikit-learn has one vector of weights, whose square is twice the sum of the squares of two."""
+    x, labels = clouds(images, width, classes)
+    found = torch.from_numpy(Logistic(grid=(strength,)).fit(x, OneOf(labels), classes).scores(x)).softmax(1).numpy()
+    assert np.abs(found - by_sklearn(x, labels, strength * (1 + (classes == 2)))).max() < 1e-5
+
+
+@pytest.mark.parametrize("width", [20, 100])
+def test_several_labels_are_a_binary_regression_a_class(width: int) -> None:
+    x, labels = clouds(60, width, 3)
+    marks = np.stack([labels == 0, labels != 1, (labels == 2) | (np.arange(60) % 5 == 0)], 1).astype(np.int8)
+    marks[:9, 1] = -1  # not judged
+    fitted = Logistic(grid=(0.1,)).fit(x, AnyOf(marks), 3)
+    found = torch.from_numpy(fitted.scores(x)).sigmoid().numpy()
+    assert fitted.link == "sigmoid"
+    for k in (0, 2):
+        assert np.abs(found[:, k] - by_sklearn(x, marks[:, k], 0.1)[:, 1]).max() < 1e-5
+    model = LogisticRegression(C=0.1, tol=1e-10, max_iter=100_000).fit(standardised(x)[9:], marks[9:, 1])
+    assert np.abs(found[:, 1] - model.predict_proba(standardised(x))[:, 1]).max() < 1e-5
+
+
+@pytest.mark.parametrize("fault", ["curvature", "memory"])
+def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are for speed alone."""
+    x, labels = clouds(60, 20, 3)
+    expected = Logistic(grid=(0.01,)).fit(x, OneOf(labels), 3).scores(x)
+    if fault == "memory":
+        monkeypatch.setattr(quasi_newton, "MEMORY", 1)
+    else:
+        flat = staticmethod(
+            lambda self, scores, shares: torch.full((len(shares), 1, self.rows.shape[1]), 100.0).double()
+        )
+        monkeypatch.setattr(quasi_newton.LogisticLoss, "curvature", lambda *args: flat(*args))
+    assert_near(Logistic(grid=(0.01,)).fit(x, OneOf(labels), 3).scores(x), expected, 1e-4)
+
+
+def test_the_strength_has_the_lowest_loss_on_held_out_folds() -> None:
+    x, labels = clouds(90, 40, 3)
+    fitted = Logistic().fit(x, OneOf(labels), 3)
+    folds, z, losses = fold_numbers(OneOf(labels), 3, 5), standardised(x), []
+    for strength in GRID[: len(fitted.losses_)]:
+        total = 0.0
+        for fold in range(5):
+            model = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000).fit(
+                z[folds != fold], labels[folds != fold]
+            )
+            chances = model.predict_proba(z[folds == fold])
+            total -= np.log(chances[np.arange(len(chances)), labels[folds == fold]]).sum()
+        losses.append(total / 90)
+    assert_near(fitted.losses_, np.array(losses), 1e-2)
+    assert fitted.strength_ == GRID[int(np.argmin(losses))] and fitted.folds_ == 5
+    assert fitted.facts()["losses"]["0.01"] == pytest.approx(losses[GRID.index(0.01)], rel=1e-2)
+    alone = Logistic(grid=(fitted.strength_.item(),)).fit(x, OneOf(labels), 3)
+    assert_near(fitted.scores(x), alone.scores(x), 1e-4)
+
+
+def test_a_fit_is_repeatable_to_the_bit() -> None:
+    x, labels = clouds(40, 60, 4)
+    one, other = (Logistic().fit(x, OneOf(labels), 4).linear_model() for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("images", [6, 7, 20, 31])
+def test_folds_have_equal_shares_of_each_class(images: int) -> None:
+    labels = np.arange(images) % 3 % 2
+    folds = fold_numbers(OneOf(labels), 2, 5)
+    assert folds.max() + 1 == min(5, np.bincount(labels).min())
+    shares = np.array([np.bincount(folds[labels == k], minlength=folds.max() + 1) for k in (0, 1)])
+    assert (shares.max(1) - shares.min(1)).max() <= 1
+    marks = np.stack([labels, np.arange(images) % 2], 1).astype(np.int8)
+    assert set(fold_numbers(AnyOf(marks), 2, 5)) == set(range(min(5, *marks.sum(0).tolist())))
+
+
+@pytest.mark.parametrize(("settings", "folds"), [({}, 3), ({"folds": 1}, 0), ({"grid": (0.5,)}, 0)])
+def test_three_images_a_class_are_enough(settings: dict[str, Any], folds: int) -> None:
+    x, labels = clouds(9, 64, 3)
+    fitted = Logistic(**settings).fit(x, OneOf(labels), 3)
+    assert fitted.facts()["folds"] == folds
+    assert (fitted.scores(x).argmax(1) == labels).all()
+    if not folds:
+        assert fitted.facts() == {"strength": settings.get("grid", (0.01,))[0], "folds": 0, "losses": {}}
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_a_class_with_one_image_is_refused(link: str) -> None:
+    x, labels = clouds(9, 10, 2)
+    labels[:] = 0
+    labels[4] = 1
+    targets = OneOf(labels) if link == "softmax" else AnyOf(np.eye(2, dtype=np.int8)[labels])
+    with pytest.raises(UserError, match=r"class number \d has \d training images.*needs 2 or more"):
+        Logistic().fit(x, targets, 2)
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    x, labels = clouds(9, 10, 3)
+    x[4, 3] = np.inf
+    with pytest.raises(UserError, match="not finite"):
+        Logistic().fit(x, OneOf(labels), 3)
+
+
+@pytest.mark.parametrize("grid", [(), (1.0, 0.1), (0.1, 0.1), (-1.0, 1.0)])
+def test_a_grid_ascends(grid: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match="grid"):
+        check_bounds(replace(Logistic(), grid=grid))
+
+
+def test_what_was_fitted_comes_back_from_its_arrays() -> None:
+    x, labels = clouds(30, 10, 3)
+    marks = np.stack([labels == k for k in range(3)], 1).astype(np.int8)
+    fitted, other = Logistic().fit(x, AnyOf(marks), 3), Logistic()
+    with pytest.raises(UserError, match="not fitted"):
+        other.scores(x)
+    other.restore(fitted.arrays(), "here")
+    assert np.array_equal(other.scores(x), fitted.scores(x)) and other.link == "sigmoid"
+    assert Pipeline((fitted,), ("a", "b", "c")).link == "sigmoid"
