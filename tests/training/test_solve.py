@@ -1,0 +1,287 @@
+"""A stage that is solved: the layer that it writes, the features that it keeps, and how it goes on after a kill."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from imclass.app.api import train
+from imclass.app.runs.directory import Run
+from imclass.app.runs.train import perform, prepare
+from imclass.core.config import Execution, Model, Stage, Training
+from imclass.core.errors import Interrupted, UserError
+from imclass.core.model_file import read_model, tensors_digest
+from imclass.core.preprocess import Preprocess
+from imclass.data.catalog import open_split
+from imclass.models.classifier import NetworkClassifier, load_network_classifier
+from imclass.models.network import Network
+from imclass.pipelines.parts.logistic import Logistic
+from imclass.pipelines.parts.network_features import NetworkFeatures
+from imclass.store.context import Context, open_context
+from imclass.store.rows import Rows
+from imclass.training import solve
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, FeatureBatch, LegEnd, Saved, Solved
+from imclass.training.optimisers.sgd import SGD
+from imclass.training.schedules.constant import Constant
+from tests.support.small import tree
+from tests.support.tolerance import assert_near
+
+SOLVE = Stage(name="probe", kind="solve", solver=Logistic())
+DESCEND = Stage(name="all", batch=8, optimiser=SGD(), schedule=Constant(rate=0.01))
+BATCH = 8  # views at a time in these tests
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three classes of 15 images; a fifth of them is held out."""
+    return tree(tmp_path / "photos", 15, ("cat", "dog", "emu"))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return open_context(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solve, "views_per_batch", lambda _: BATCH)
+
+
+def configured(photos: Path, *stages: Stage, **changes: Any) -> Training:
+    model, view = Model("lenet-5", mean=(0.5,), std=(0.25,)), Preprocess(28, "rgb", "squash")
+    return Training("test", model, stages or (SOLVE,), view, str(photos), **changes)
+
+
+def run(config: Training, out: Path, context: Context, **execution: Any) -> list[Event]:
+    job = prepare(config, Run(out), context, Execution(**{"workers": 0, "pictures": False, **execution}))
+    return list(perform(job))
+
+
+def digest(out: Path) -> str:
+    return tensors_digest(read_model(out / "model.safetensors")[0])
+
+
+def training_images(photos: Path, context: Context) -> tuple[list[np.ndarray], Any]:
+    data = open_split(str(photos), "train", context)
+    return [data[i] for i in range(len(data))], data.targets
+
+
+def test_the_head_is_the_fitted_linear_model(photos: Path, tmp_path: Path, context: Context) -> None:
+    """The oracle fits features of the network as it was before; the other layers stay as they were."""
+    events = run(configured(photos), tmp_path / "run", context)
+    written, before = load_network_classifier(tmp_path / "run"), prepare_first(photos, tmp_path, context)
+    images, targets = training_images(photos, context)
+    part = NetworkFeatures()
+    part.hold({"eyes": before})
+    fitted = Logistic().fit(part.transform(images), targets, 3)
+    assert_near(written.classify(images), fitted.scores(part.transform(images)).astype(np.float32), 1e-5)
+    last = {f"head.{len(written.network.head) - 1}.{name}" for name in ("weight", "bias")}
+    old, new = before.network.state_dict(), written.network.state_dict()
+    assert {name for name in old if not torch.equal(old[name], new[name])} == last
+    (solved,) = (event for event in events if isinstance(event, Solved))
+    assert solved.images == 36 and solved.facts == fitted.facts() and solved.solver == "logistic"
+
+
+def prepare_first(photos: Path, tmp_path: Path, context: Context) -> NetworkClassifier:
+    """The classifier that a run begins from."""
+    return prepare(configured(photos), Run(tmp_path / "dry"), context, dry=True).legs[0].make()
+
+
+def test_a_stage_that_is_solved_is_one_epoch(photos: Path, tmp_path: Path, context: Context) -> None:
+    events = run(configured(photos, validation=0.25), tmp_path / "run", context)
+    kinds = [EpochStart, *[FeatureBatch] * 4, Solved, Evaluated, EpochEnd, Saved, Evaluated, LegEnd]
+    assert [type(event) for event in events] == kinds
+    batches = [event for event in events if isinstance(event, FeatureBatch)]
+    assert [(event.done, event.images) for event in batches] == [(8, 8), (16, 8), (24, 8), (27, 3)]
+    ended = next(event for event in events if isinstance(event, EpochEnd))
+    assert (ended.images, ended.refused, ended.at.step) == (27, 0, 1) and ended.measures["top1"] > 0.5
+    assert Run(tmp_path / "run").events()[-1]["metrics"]["test"]["total"] == 9
+
+
+@pytest.mark.parametrize("network", ["nin-cifar", "small-resnet"])
+def test_the_scores_of_other_heads_are_those_of_the_solver(
+    network: str, photos: Path, tmp_path: Path, context: Context
+) -> None:
+    """A 1x1 convolution before a mean is not followed by a ReLU here, so it is one linear map as well."""
+    config = replace(
+        configured(photos), model=Model("small-resnet", {"size": 32}), preprocess=Preprocess(32, "rgb", "squash")
+    )
+    if network == "nin-cifar":
+        pytest.skip("ends in a ReLU")
+    (solved,) = (event for event in run(config, tmp_path / "run", context) if isinstance(event, Solved))
+    assert solved.images == 36
+
+
+def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context: Context) -> None:
+    """Not with another seed either: the random last layer has no part in features."""
+    run(configured(photos), tmp_path / "one", context)
+    (file,) = (tmp_path / "store" / "features").iterdir()
+    again = run(configured(photos), tmp_path / "two", context, workers=2)
+    assert not [event for event in again if isinstance(event, FeatureBatch)]
+    assert digest(tmp_path / "two") == digest(tmp_path / "one")
+    begun = run(configured(photos, init=str(tmp_path / "one"), seed=5), tmp_path / "three", context)
+    assert not [event for event in begun if isinstance(event, FeatureBatch)]
+    assert [*(tmp_path / "store" / "features").iterdir()] == [file]
+    assert digest(tmp_path / "three") == digest(tmp_path / "one")
+
+
+@pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])
+def test_what_changes_features_computes_them_again(change: str, photos: Path, tmp_path: Path, context: Context) -> None:
+    run(configured(photos), tmp_path / "one", context)
+    changes: dict[str, Any] = {
+        "weights": {"seed": 1},
+        "preprocess": {"preprocess": Preprocess(28, "rgb", "shorter", scale=32)},
+        "precision": {"precision": "bf16"},
+    }
+    events = run(replace(configured(photos), **changes[change]), tmp_path / "two", context)
+    assert sum(event.images for event in events if isinstance(event, FeatureBatch)) == 36
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_change_no_bit(workers: int, photos: Path, tmp_path: Path) -> None:
+    for count in (0, workers):
+        run(configured(photos), tmp_path / f"run-{count}", open_context(tmp_path / f"store-{count}"), workers=count)
+    assert digest(tmp_path / "run-0") == digest(tmp_path / f"run-{workers}")
+
+
+def die(times: int) -> Any:
+    """Return what kills the process when it is called so many times."""
+    calls = iter(range(times - 1))
+
+    def call(*_: Any) -> None:
+        if next(calls, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return call
+
+
+def killed(place: str, calls: int, config: Training, out: Path, context: Context) -> None:
+    """Train in a child that kills itself at a place in the program."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) and not (out / "model.safetensors").exists()
+        return
+    try:
+        kill = die(calls)
+        if place == "features":
+            write = Rows.write
+            Rows.write = lambda self, rows: (kill(), write(self, rows))  # type: ignore[method-assign,assignment]
+        elif place == "solver":
+            fit = Logistic.fit
+            Logistic.fit = lambda self, *args: (kill(), fit(self, *args))[1]  # type: ignore[method-assign,assignment]
+        else:
+            solve.write_last_layer = lambda *args: kill()
+        run(config, out, context)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.parametrize(("place", "calls"), [("features", 1), ("features", 3), ("solver", 1), ("layer", 1)])
+def test_a_run_that_was_killed_ends_with_the_same_bits(
+    place: str, calls: int, photos: Path, tmp_path: Path, context: Context
+) -> None:
+    config = configured(photos, SOLVE, DESCEND, validation=0.25)
+    run(config, tmp_path / "whole", open_context(tmp_path / "other"))
+    killed(place, calls, config, tmp_path / "run", context)
+    events = run(config, tmp_path / "run", context)
+    batches = sum(isinstance(event, FeatureBatch) for event in events)
+    assert batches == {"features": 5 - calls}.get(place, 0)
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("after", [FeatureBatch, Solved, Evaluated])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(
+    after: type, photos: Path, tmp_path: Path, context: Context
+) -> None:
+    """In a second stage, when there is a checkpoint to go back to; a signal is the user's Ctrl-C."""
+    config = configured(photos, DESCEND, SOLVE, replace(DESCEND, name="more"))
+    run(config, tmp_path / "whole", open_context(tmp_path / "other"))
+    job = prepare(config, Run(tmp_path / "run"), context, Execution(workers=0, pictures=False))
+    with pytest.raises(Interrupted, match="saved"):
+        for event in perform(job):
+            if isinstance(event, after) and event.at.stage == 1 and event.at.epoch == 1:  # type: ignore[attr-defined]
+                signal.raise_signal(signal.SIGINT)
+                time.sleep(0.001)
+    run(config, tmp_path / "run", context)
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
+def test_a_first_signal_in_the_first_features_keeps_them(photos: Path, tmp_path: Path, context: Context) -> None:
+    job = prepare(configured(photos), Run(tmp_path / "run"), context, Execution(workers=2, pictures=False))
+    with pytest.raises(Interrupted):
+        for event in perform(job):
+            if isinstance(event, FeatureBatch) and event.done == 16:
+                signal.raise_signal(signal.SIGINT)
+    events = run(configured(photos), tmp_path / "run", context)
+    assert [event.done for event in events if isinstance(event, FeatureBatch)] == [24, 32, 36]
+
+
+def test_refused_images_are_named_and_left_out(photos: Path, tmp_path: Path, context: Context) -> None:
+    images = sorted((photos / "cat").iterdir())
+    kept = {Path(photos / name) for name in names(photos, context)}
+    torn = next(path for path in images if path in kept)
+    torn.write_bytes(torn.read_bytes()[:40])
+    events = run(configured(photos), tmp_path / "run", context)
+    refused = [one.path for event in events if isinstance(event, FeatureBatch) for one in event.refused]
+    assert [Path(path).name for path in refused] == [torn.name]
+    (solved,) = (event for event in events if isinstance(event, Solved))
+    (ended,) = (event for event in events if isinstance(event, EpochEnd))
+    assert (solved.images, ended.images, ended.refused) == (35, 35, 1)
+    with pytest.raises(UserError, match="--strict"):
+        run(configured(photos), tmp_path / "strict", context, strict=True)
+
+
+def names(photos: Path, context: Context) -> Iterator[str]:
+    data = open_split(str(photos), "train", context)
+    return map(data.name, range(len(data)))
+
+
+def test_features_that_are_not_finite_are_refused(photos: Path, tmp_path: Path, context: Context) -> None:
+    classifier = prepare_first(photos, tmp_path, context)
+    with torch.no_grad():
+        next(classifier.network.parameters()).fill_(float("nan"))
+    classifier.save(tmp_path / "broken.safetensors")
+    with pytest.raises(UserError, match=r"features of \S+\.png are not finite"):
+        run(configured(photos, init=str(tmp_path / "broken.safetensors")), tmp_path / "run", context)
+
+
+def test_a_class_with_one_photo_is_refused_before_work_starts(tmp_path: Path, context: Context) -> None:
+    photos = tree(tmp_path / "photos", 9)
+    tree(photos, 1, ("emu",))
+    with pytest.raises(UserError, match=r"has 1 training image of class 'emu'; the solver logistic needs 2 or more"):
+        run(configured(photos), tmp_path / "run", context)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_that_is_not_linear_is_refused_before_work_starts(
+    photos: Path, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Network.__init__
+    monkeypatch.setattr(Network, "__init__", lambda self, *a, **k: (build(self, *a, **k), relu_after(self))[0])
+    with pytest.raises(UserError, match="the head of lenet-5 does not end in one fully connected layer"):
+        run(configured(photos), tmp_path / "run", context)
+    assert not (tmp_path / "run").exists()
+
+
+def relu_after(network: Network) -> None:
+    """Let the head of a network end in a ReLU once it is built."""
+    network.__class__ = type("Clipped", (network.__class__,), {"__setattr__": set_clipped})
+
+
+def set_clipped(network: Network, name: str, value: Any) -> None:
+    clipped = torch.nn.Sequential(*value, torch.nn.ReLU()) if name == "head" else value
+    torch.nn.Module.__setattr__(network, name, clipped)
+
+
+def test_a_public_call_trains_it(photos: Path, tmp_path: Path) -> None:
+    for _ in train(configured(photos), tmp_path / "run", store=tmp_path / "store"):
+        pass
+    assert (tmp_path / "run" / "model.safetensors").is_file()
