@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -105,18 +106,36 @@ def test_a_stage_that_is_solved_is_one_epoch(photos: Path, tmp_path: Path, conte
     assert Run(tmp_path / "run").events()[-1]["metrics"]["test"]["total"] == 9
 
 
-@pytest.mark.parametrize("network", ["nin-cifar", "small-resnet"])
-def test_the_scores_of_other_heads_are_those_of_the_solver(
-    network: str, photos: Path, tmp_path: Path, context: Context
-) -> None:
-    """A 1x1 convolution before a mean is not followed by a ReLU here, so it is one linear map as well."""
-    config = replace(
-        configured(photos), model=Model("small-resnet", {"size": 32}), preprocess=Preprocess(32, "rgb", "squash")
+def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, context: Context) -> None:
+    """It is followed by a mean over its map, which is linear, so the scores are those of the solver."""
+    classifier = prepare_first(photos, tmp_path, context)
+    network = classifier.network.eval()
+    with torch.no_grad():
+        maps = network.features(network.prepare(torch.zeros(1, 3, 28, 28)))
+    head = torch.nn.Sequential(
+        torch.nn.Conv2d(maps.shape[1], 3, 1), torch.nn.AvgPool2d(maps.shape[2], 1), torch.nn.Flatten()
     )
-    if network == "nin-cifar":
-        pytest.skip("ends in a ReLU")
-    (solved,) = (event for event in run(config, tmp_path / "run", context) if isinstance(event, Solved))
-    assert solved.images == 36
+    network.head = head
+    images, targets = training_images(photos, context)
+    part = NetworkFeatures()
+    part.hold({"eyes": classifier})
+    solver = Logistic(grid=(0.1,)).fit(part.transform(images), targets, 3)
+    solve.write_last_layer(classifier, solver)
+    assert_near(classifier.classify(images), solver.scores(part.transform(images)).astype(np.float32), 1e-5)
+
+
+def test_a_batch_with_a_missing_row_is_computed_as_a_whole(photos: Path, tmp_path: Path, context: Context) -> None:
+    """The row is then the same to the bit, and rows that were there stay."""
+    run(configured(photos), tmp_path / "one", context)
+    (file,) = (tmp_path / "store" / "features").iterdir()
+    with sqlite3.connect(file) as database:
+        kept = sorted(database.execute("SELECT * FROM rows"))
+        database.execute("DELETE FROM rows WHERE content = ?", kept[0][:1])
+    events = run(configured(photos), tmp_path / "two", context)
+    assert [event.images for event in events if isinstance(event, FeatureBatch)] in ([8], [4])
+    with sqlite3.connect(file) as database:
+        assert sorted(database.execute("SELECT * FROM rows")) == kept
+    assert digest(tmp_path / "two") == digest(tmp_path / "one")
 
 
 def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context: Context) -> None:

@@ -25,6 +25,7 @@ from imclass.core.text import printable_text
 from imclass.data.loader import ViewResult
 from imclass.data.threads import attempt, map_in_order
 from imclass.models.arithmetic.eager import EagerEngine
+from imclass.models.classifier import NetworkClassifier
 from imclass.models.layers.heads import linear_layer
 from imclass.models.views.batches import to_batch, views_per_batch
 from imclass.pipelines.parts.network_features import LAYER, without_last_layer
@@ -61,7 +62,7 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
     if keeper.stopped:
         yield keeper.save(leg, state)
         return
-    write_last_layer(state, solver)
+    write_last_layer(state.learner.classifier, solver)
     count_images(leg, state, table, solver)
     yield Solved(state.at, solver.kind, len(table.usable_positions()), solver.facts())
 
@@ -157,9 +158,9 @@ def engine_backed(state: State) -> NetworkBacked:
     return replace(classifier, engine=EagerEngine(classifier.network, state.runtime.arithmetic))
 
 
-def write_last_layer(state: State, solver: Solver) -> None:
+def write_last_layer(classifier: NetworkClassifier, solver: Solver) -> None:
     """Make the fitted linear model the last layer of the head."""
-    layer = linear_layer(state.learner.network.head, state.learner.classifier.name)
+    layer = linear_layer(classifier.network.head, classifier.name)
     weights, biases = (torch.from_numpy(array) for array in solver.linear_model())
     with torch.no_grad():
         layer.weight.copy_(weights.view_as(layer.weight))

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from imclass.core.errors import UserError
 from imclass.models.layers import heads
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.heads import dilated_mean, fully_connected, slide
+from imclass.models.layers.heads import Penultimate, dilated_mean, fully_connected, linear_layer, slide
 from tests.support.tolerance import assert_near, near
 
 
@@ -63,3 +64,32 @@ def test_dropout_is_of_what_a_hidden_layer_gives_or_takes(drop_inputs: bool, hid
 def test_layers_are_numbered_from_the_first() -> None:
     names = [name for name, _ in fully_connected(4, (), 3, first=7).named_children()]
     assert names == ["flatten", "fc7"]
+
+
+LINEAR = [
+    fully_connected(16, (8,), 3, first=2),
+    nn.Sequential(nn.AvgPool2d(2, 1), nn.Flatten(), Dropout(0.5), nn.Linear(4, 3)),
+    nn.Sequential(nn.Conv2d(4, 3, 1), nn.AvgPool2d(2, 1), nn.Flatten()),
+    nn.Sequential(nn.AvgPool2d(2, 1), nn.Conv2d(4, 3, 1), nn.Flatten()),
+]
+OTHERS = [
+    nn.Sequential(nn.Conv2d(4, 3, 1), nn.ReLU(), nn.AvgPool2d(2, 1), nn.Flatten()),
+    nn.Sequential(nn.Conv2d(4, 3, 2), nn.Flatten()),
+    nn.Sequential(nn.Flatten(), nn.Linear(16, 3, bias=False)),
+    nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.BatchNorm1d(3)),
+    nn.Sequential(nn.Flatten()),
+]
+
+
+@pytest.mark.parametrize("head", LINEAR)
+def test_the_last_layer_is_a_linear_map_of_the_penultimate_vector(head: nn.Sequential) -> None:
+    head.eval()
+    layer, images = linear_layer(head, "it"), maps(5, 4, 2, 2)
+    weight = layer.weight.view(3, -1)
+    assert_near(head(images), Penultimate(head)(images) @ weight.T + layer.get_parameter("bias"))
+
+
+@pytest.mark.parametrize("head", OTHERS)
+def test_a_head_that_no_solver_can_fit_is_refused(head: nn.Sequential) -> None:
+    with pytest.raises(UserError, match="the head of it does not end in one fully connected layer"):
+        linear_layer(head, "it")
