@@ -135,9 +135,9 @@ def main() -> None:
                 print(f"round {number + 1}: {name:12} {took:7.1f} s, {100 * accuracy:.2f} % right", flush=True)
     base = statistics.median(seconds[PLAIN])
     for precision in arguments.precision:
-        first, again = (statistics.median(seconds[precision + which]) for which in ("", ", again"))
+        first, second = (statistics.median(seconds[precision + which]) for which in ("", ", again"))
         print(
-            f"{precision}: {first / base:.2f} of the plain script's time; again {again / first:.2f} of the first run's"
+            f"{precision}: {first / base:.2f} of the plain script's time; again {second / first:.2f} of the first run's"
         )
 
 

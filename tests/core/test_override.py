@@ -31,8 +31,8 @@ def changed(**changes: Any) -> Training:
 
 
 def test_a_short_key_is_for_every_stage_and_a_full_one_for_its_own() -> None:
-    assert [s.schedule.rate for s in changed(schedule__rate=0.5).stages] == [0.5, 0.5]
-    assert [s.schedule.rate for s in changed(stages__1__schedule__rate=0.5).stages] == [0.1, 0.5]
+    assert [s.descent[1].rate for s in changed(schedule__rate=0.5).stages] == [0.5, 0.5]
+    assert [s.descent[1].rate for s in changed(stages__1__schedule__rate=0.5).stages] == [0.1, 0.5]
     assert [s.epochs for s in changed(epochs=7, seed=3).stages] == [7, 7] and changed(seed=3).seed == 3
     assert changed(model__row__widths=(2, 3)).model.row == {"widths": (2, 3)}
     assert override(Execution(), {"workers": 5}) == Execution(workers=5)
@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_refused_by_its_key(key: str, value: Any, message: 
 def test_words_and_numpy_numbers_mean_what_the_field_says() -> None:
     assert changed(epochs=np.int64(3)).stages[0].epochs == 3 and type(changed(seed=np.int64(3)).seed) is int
     typed = changed(epochs=Words(("3",)), schedule__rate=Words(("1e-3",)), augment__area__area=Words((".5", "1")))
-    assert (typed.stages[0].epochs, typed.stages[0].schedule.rate) == (3, 1e-3)
+    assert (typed.stages[0].epochs, typed.stages[0].descent[1].rate) == (3, 1e-3)
     assert typed.stages[0].augment == (Flip(probability=0.25), Area(area=(0.5, 1.0)))
     assert changed(model__mean_image=Words(())).model.mean_image
     assert changed(model__mean=Words(("1",))).model.mean == (1,)

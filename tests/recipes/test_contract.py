@@ -49,7 +49,7 @@ def test_a_recipe_shows_its_network_what_it_takes(name: str) -> None:
 @pytest.mark.parametrize(("photos", "warmup"), [(16, 3), (80, 9), (100, 12), (245, 24), (2_934, 200), (100_000, 200)])
 def test_a_folder_warms_up_for_a_tenth_of_its_steps_at_most(photos: int, warmup: int) -> None:
     (stage,) = folder().stages
-    assert stage.schedule.warmup_of(stage.epochs * -(-photos // stage.batch)) == warmup
+    assert stage.descent[1].warmup_of(stage.epochs * -(-photos // stage.batch)) == warmup
 
 
 def test_no_recipe_is_unusable() -> None:

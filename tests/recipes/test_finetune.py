@@ -16,7 +16,7 @@ QUICK = ("--precision", "fp32", "--workers", "0")
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with photos of three classes, a model of others, and a store."""
+    """Make a folder with photos of three classes, a model of others, and a store."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMCLASS_STORE", str(tmp_path / "store"))
     tree(tmp_path / "photos", 20, ("cat", "emu", "owl"))

@@ -22,7 +22,6 @@ from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
-from imclass.models.network import Network
 from imclass.pipelines.parts.logistic import Logistic
 from imclass.pipelines.parts.network_features import NetworkFeatures
 from imclass.store.context import Context, open_context
@@ -55,7 +54,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solve, "views_per_batch", lambda _: BATCH)
 
 
-def configured(photos: Path, *stages: Stage, **changes: Any) -> Training:
+def config_of(photos: Path, *stages: Stage, **changes: Any) -> Training:
     model, view = Model("lenet-5", mean=(0.5,), std=(0.25,)), Preprocess(28, "rgb", "squash")
     return Training("test", model, stages or (SOLVE,), view, str(photos), **changes)
 
@@ -75,8 +74,8 @@ def training_images(photos: Path, context: Context) -> tuple[list[np.ndarray], A
 
 
 def test_the_head_is_the_fitted_linear_model(photos: Path, tmp_path: Path, context: Context) -> None:
-    """The oracle fits features of the network as it was before; the other layers stay as they were."""
-    events = run(configured(photos), tmp_path / "run", context)
+    """Compare with a fit of features of the network as it was before; the other layers stay as they were."""
+    events = run(config_of(photos), tmp_path / "run", context)
     written, before = load_network_classifier(tmp_path / "run"), prepare_first(photos, tmp_path, context)
     images, targets = training_images(photos, context)
     part = NetworkFeatures()
@@ -91,12 +90,12 @@ def test_the_head_is_the_fitted_linear_model(photos: Path, tmp_path: Path, conte
 
 
 def prepare_first(photos: Path, tmp_path: Path, context: Context) -> NetworkClassifier:
-    """The classifier that a run begins from."""
-    return prepare(configured(photos), Run(tmp_path / "dry"), context, dry=True).legs[0].make()
+    """Return the classifier that a run begins from."""
+    return prepare(config_of(photos), Run(tmp_path / "dry"), context, dry=True).legs[0].make()
 
 
 def test_a_stage_that_is_solved_is_one_epoch(photos: Path, tmp_path: Path, context: Context) -> None:
-    events = run(configured(photos, validation=0.25), tmp_path / "run", context)
+    events = run(config_of(photos, validation=0.25), tmp_path / "run", context)
     kinds = [EpochStart, *[FeatureBatch] * 4, Solved, Evaluated, EpochEnd, Saved, Evaluated, LegEnd]
     assert [type(event) for event in events] == kinds
     batches = [event for event in events if isinstance(event, FeatureBatch)]
@@ -107,7 +106,7 @@ def test_a_stage_that_is_solved_is_one_epoch(photos: Path, tmp_path: Path, conte
 
 
 def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, context: Context) -> None:
-    """It is followed by a mean over its map, which is linear, so the scores are those of the solver."""
+    """Follow it by a mean over its map, which is linear, so that the scores are those of the solver."""
     classifier = prepare_first(photos, tmp_path, context)
     network = classifier.network.eval()
     with torch.no_grad():
@@ -125,13 +124,13 @@ def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, cont
 
 
 def test_a_batch_with_a_missing_row_is_computed_as_a_whole(photos: Path, tmp_path: Path, context: Context) -> None:
-    """The row is then the same to the bit, and rows that were there stay."""
-    run(configured(photos), tmp_path / "one", context)
+    """Check that the row is the same to the bit, and that rows that were there stay."""
+    run(config_of(photos), tmp_path / "one", context)
     (file,) = (tmp_path / "store" / "features").iterdir()
     with sqlite3.connect(file) as database:
         kept = sorted(database.execute("SELECT * FROM rows"))
         database.execute("DELETE FROM rows WHERE content = ?", kept[0][:1])
-    events = run(configured(photos), tmp_path / "two", context)
+    events = run(config_of(photos), tmp_path / "two", context)
     assert [event.images for event in events if isinstance(event, FeatureBatch)] in ([8], [4])
     with sqlite3.connect(file) as database:
         assert sorted(database.execute("SELECT * FROM rows")) == kept
@@ -140,12 +139,12 @@ def test_a_batch_with_a_missing_row_is_computed_as_a_whole(photos: Path, tmp_pat
 
 def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context: Context) -> None:
     """Not with another seed either: the random last layer has no part in features."""
-    run(configured(photos), tmp_path / "one", context)
+    run(config_of(photos), tmp_path / "one", context)
     (file,) = (tmp_path / "store" / "features").iterdir()
-    again = run(configured(photos), tmp_path / "two", context, workers=2)
+    again = run(config_of(photos), tmp_path / "two", context, workers=2)
     assert not [event for event in again if isinstance(event, FeatureBatch)]
     assert digest(tmp_path / "two") == digest(tmp_path / "one")
-    begun = run(configured(photos, init=str(tmp_path / "one"), seed=5), tmp_path / "three", context)
+    begun = run(config_of(photos, init=str(tmp_path / "one"), seed=5), tmp_path / "three", context)
     assert not [event for event in begun if isinstance(event, FeatureBatch)]
     assert [*(tmp_path / "store" / "features").iterdir()] == [file]
     assert digest(tmp_path / "three") == digest(tmp_path / "one")
@@ -153,25 +152,25 @@ def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context
 
 @pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])
 def test_what_changes_features_computes_them_again(change: str, photos: Path, tmp_path: Path, context: Context) -> None:
-    run(configured(photos), tmp_path / "one", context)
+    run(config_of(photos), tmp_path / "one", context)
     changes: dict[str, Any] = {
         "weights": {"seed": 1},
         "preprocess": {"preprocess": Preprocess(28, "rgb", "shorter", scale=32)},
         "precision": {"precision": "bf16"},
     }
-    events = run(replace(configured(photos), **changes[change]), tmp_path / "two", context)
+    events = run(replace(config_of(photos), **changes[change]), tmp_path / "two", context)
     assert sum(event.images for event in events if isinstance(event, FeatureBatch)) == 36
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_threads_change_no_bit(workers: int, photos: Path, tmp_path: Path) -> None:
     for count in (0, workers):
-        run(configured(photos), tmp_path / f"run-{count}", open_context(tmp_path / f"store-{count}"), workers=count)
+        run(config_of(photos), tmp_path / f"run-{count}", open_context(tmp_path / f"store-{count}"), workers=count)
     assert digest(tmp_path / "run-0") == digest(tmp_path / f"run-{workers}")
 
 
 def die(times: int) -> Any:
-    """Return what kills the process when it is called so many times."""
+    """Return what kills the process when it is called a number of times."""
     calls = iter(range(times - 1))
 
     def call(*_: Any) -> None:
@@ -181,7 +180,7 @@ def die(times: int) -> Any:
     return call
 
 
-def killed(place: str, calls: int, config: Training, out: Path, context: Context) -> None:
+def kill_inside(place: str, calls: int, config: Training, out: Path, context: Context) -> None:
     """Train in a child that kills itself at a place in the program."""
     child = os.fork()
     if child:
@@ -207,9 +206,9 @@ def killed(place: str, calls: int, config: Training, out: Path, context: Context
 def test_a_run_that_was_killed_ends_with_the_same_bits(
     place: str, calls: int, photos: Path, tmp_path: Path, context: Context
 ) -> None:
-    config = configured(photos, SOLVE, DESCEND, validation=0.25)
+    config = config_of(photos, SOLVE, DESCEND, validation=0.25)
     run(config, tmp_path / "whole", open_context(tmp_path / "other"))
-    killed(place, calls, config, tmp_path / "run", context)
+    kill_inside(place, calls, config, tmp_path / "run", context)
     events = run(config, tmp_path / "run", context)
     batches = sum(isinstance(event, FeatureBatch) for event in events)
     assert batches == {"features": 5 - calls}.get(place, 0)
@@ -220,8 +219,8 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(
 def test_a_run_that_was_stopped_ends_with_the_same_bits(
     after: type, photos: Path, tmp_path: Path, context: Context
 ) -> None:
-    """In a second stage, when there is a checkpoint to go back to; a signal is the user's Ctrl-C."""
-    config = configured(photos, DESCEND, SOLVE, replace(DESCEND, name="more"))
+    """Stop in a second stage, when there is a checkpoint to go back to; the signal is the user's Ctrl-C."""
+    config = config_of(photos, DESCEND, SOLVE, replace(DESCEND, name="more"))
     run(config, tmp_path / "whole", open_context(tmp_path / "other"))
     job = prepare(config, Run(tmp_path / "run"), context, Execution(workers=0, pictures=False))
     with pytest.raises(Interrupted, match="saved"):
@@ -234,12 +233,12 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
 
 
 def test_a_first_signal_in_the_first_features_keeps_them(photos: Path, tmp_path: Path, context: Context) -> None:
-    job = prepare(configured(photos), Run(tmp_path / "run"), context, Execution(workers=2, pictures=False))
+    job = prepare(config_of(photos), Run(tmp_path / "run"), context, Execution(workers=2, pictures=False))
     with pytest.raises(Interrupted):
         for event in perform(job):
             if isinstance(event, FeatureBatch) and event.done == 16:
                 signal.raise_signal(signal.SIGINT)
-    events = run(configured(photos), tmp_path / "run", context)
+    events = run(config_of(photos), tmp_path / "run", context)
     assert [event.done for event in events if isinstance(event, FeatureBatch)] == [24, 32, 36]
 
 
@@ -248,14 +247,14 @@ def test_refused_images_are_named_and_left_out(photos: Path, tmp_path: Path, con
     kept = {Path(photos / name) for name in names(photos, context)}
     torn = next(path for path in images if path in kept)
     torn.write_bytes(torn.read_bytes()[:40])
-    events = run(configured(photos), tmp_path / "run", context)
+    events = run(config_of(photos), tmp_path / "run", context)
     refused = [one.path for event in events if isinstance(event, FeatureBatch) for one in event.refused]
     assert [Path(path).name for path in refused] == [torn.name]
     (solved,) = (event for event in events if isinstance(event, Solved))
     (ended,) = (event for event in events if isinstance(event, EpochEnd))
     assert (solved.images, ended.images, ended.refused) == (35, 35, 1)
     with pytest.raises(UserError, match="--strict"):
-        run(configured(photos), tmp_path / "strict", context, strict=True)
+        run(config_of(photos), tmp_path / "strict", context, strict=True)
 
 
 def names(photos: Path, context: Context) -> Iterator[str]:
@@ -269,38 +268,28 @@ def test_features_that_are_not_finite_are_refused(photos: Path, tmp_path: Path, 
         next(classifier.network.parameters()).fill_(float("nan"))
     classifier.save(tmp_path / "broken.safetensors")
     with pytest.raises(UserError, match=r"features of \S+\.png are not finite"):
-        run(configured(photos, init=str(tmp_path / "broken.safetensors")), tmp_path / "run", context)
+        run(config_of(photos, init=str(tmp_path / "broken.safetensors")), tmp_path / "run", context)
 
 
 def test_a_class_with_one_photo_is_refused_before_work_starts(tmp_path: Path, context: Context) -> None:
     photos = tree(tmp_path / "photos", 9)
     tree(photos, 1, ("emu",))
     with pytest.raises(UserError, match=r"has 1 training image of class 'emu'; the solver logistic needs 2 or more"):
-        run(configured(photos), tmp_path / "run", context)
+        run(config_of(photos), tmp_path / "run", context)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_head_that_is_not_linear_is_refused_before_work_starts(
-    photos: Path, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, context: Context
 ) -> None:
-    build = Network.__init__
-    monkeypatch.setattr(Network, "__init__", lambda self, *a, **k: (build(self, *a, **k), relu_after(self))[0])
-    with pytest.raises(UserError, match="the head of lenet-5 does not end in one fully connected layer"):
-        run(configured(photos), tmp_path / "run", context)
+    """Take a network in network, whose last convolution is followed by a ReLU."""
+    config = replace(config_of(photos), model=Model("nin-cifar"), preprocess=Preprocess(32, "rgb", "squash"))
+    with pytest.raises(UserError, match="the head of nin-cifar does not end in one fully connected layer"):
+        run(config, tmp_path / "run", context)
     assert not (tmp_path / "run").exists()
 
 
-def relu_after(network: Network) -> None:
-    """Let the head of a network end in a ReLU once it is built."""
-    network.__class__ = type("Clipped", (network.__class__,), {"__setattr__": set_clipped})
-
-
-def set_clipped(network: Network, name: str, value: Any) -> None:
-    clipped = torch.nn.Sequential(*value, torch.nn.ReLU()) if name == "head" else value
-    torch.nn.Module.__setattr__(network, name, clipped)
-
-
 def test_a_public_call_trains_it(photos: Path, tmp_path: Path) -> None:
-    for _ in train(configured(photos), tmp_path / "run", store=tmp_path / "store"):
+    for _ in train(config_of(photos), tmp_path / "run", store=tmp_path / "store"):
         pass
     assert (tmp_path / "run" / "model.safetensors").is_file()

@@ -70,7 +70,7 @@ def test_python_takes_the_names_of_the_command_line() -> None:
     dotted: dict[str, Any] = {"schedule.rate": 0.25, "model.widths": (4, 8), "stages.0.augment.pad.pixels": 1}
     found = configure("mnist-lenet", epochs=3, override=dotted)
     assert found == configure("mnist-lenet", epochs=3, **dotted)
-    assert found.stages[0].schedule.rate == 0.25 and found.stages[0].augment == (Pad(pixels=1),)
+    assert found.stages[0].descent[1].rate == 0.25 and found.stages[0].augment == (Pad(pixels=1),)
     assert found.model.row == {"widths": (4, 8)} and found.stages[0].epochs == 3
     assert configure("mnist-lenet", epochs=np.int64(1)) == configure("mnist-lenet", epochs=1)
 

@@ -27,22 +27,22 @@ def clouds(images: int, width: int, classes: int, seed: int = 0) -> tuple[np.nda
     return x.astype(np.float32), labels
 
 
-def standardised(x: np.ndarray) -> np.ndarray:
+def standard_scores(x: np.ndarray) -> np.ndarray:
     spread = x.astype(np.float64).std(0)
     return (x - x.astype(np.float64).mean(0)) / np.where(spread == 0, 1, spread)
 
 
 def by_sklearn(x: np.ndarray, marks: np.ndarray, strength: float) -> np.ndarray:
     """Probabilities by scikit-learn; of one label its multinomial form, of marks its binary form."""
-    model = LogisticRegression(C=strength, tol=1e-10, max_iter=100_000).fit(standardised(x), marks)
-    found: np.ndarray = model.predict_proba(standardised(x))
+    model = LogisticRegression(C=strength, tol=1e-10, max_iter=100_000).fit(standard_scores(x), marks)
+    found: np.ndarray = model.predict_proba(standard_scores(x))
     return found
 
 
 @pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 10.0])
 @pytest.mark.parametrize(("images", "width", "classes"), [(60, 20, 3), (40, 100, 4), (80, 20, 2), (9, 64, 3)])
 def test_probabilities_are_those_of_scikit_learn(images: int, width: int, classes: int, strength: float) -> None:
-    """Of two classes scikit-learn has one vector of weights, whose square is twice the sum of the squares of two."""
+    """Scikit-learn has for two classes one vector of weights, whose square is twice the sum of the squares of two."""
     x, labels = clouds(images, width, classes)
     found = torch.from_numpy(Logistic(grid=(strength,)).fit(x, OneOf(labels), classes).scores(x)).softmax(1).numpy()
     assert np.abs(found - by_sklearn(x, labels, strength * (1 + (classes == 2)))).max() < 1e-5
@@ -58,8 +58,8 @@ def test_several_labels_are_a_binary_regression_a_class(width: int) -> None:
     assert fitted.link == "sigmoid"
     for k in (0, 2):
         assert np.abs(found[:, k] - by_sklearn(x, marks[:, k], 0.1)[:, 1]).max() < 1e-5
-    model = LogisticRegression(C=0.1, tol=1e-10, max_iter=100_000).fit(standardised(x)[9:], marks[9:, 1])
-    assert np.abs(found[:, 1] - model.predict_proba(standardised(x))[:, 1]).max() < 1e-5
+    model = LogisticRegression(C=0.1, tol=1e-10, max_iter=100_000).fit(standard_scores(x)[9:], marks[9:, 1])
+    assert np.abs(found[:, 1] - model.predict_proba(standard_scores(x))[:, 1]).max() < 1e-5
 
 
 @pytest.mark.parametrize("fault", ["curvature", "memory"])
@@ -80,7 +80,7 @@ def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monk
 def test_the_strength_has_the_lowest_loss_on_held_out_folds() -> None:
     x, labels = clouds(90, 40, 3)
     fitted = Logistic().fit(x, OneOf(labels), 3)
-    folds, z, losses = fold_numbers(OneOf(labels), 3, 5), standardised(x), []
+    folds, z, losses = fold_numbers(OneOf(labels), 3, 5), standard_scores(x), []
     for strength in GRID[: len(fitted.losses_)]:
         total = 0.0
         for fold in range(5):

@@ -19,7 +19,7 @@ from torch.nn import functional
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.config import Solver
 from imclass.core.errors import UserError
-from imclass.core.targets import AnyOf, Targets
+from imclass.core.targets import AnyOf, Link, Targets
 from imclass.pipelines.part import Scorer
 from imclass.pipelines.quasi_newton import LogisticLoss, minimise
 
@@ -40,9 +40,11 @@ class Logistic(Scorer, Solver):
 
     kind: ClassVar[str] = "logistic"
     learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
-    link = "softmax"
     grid: Annotated[tuple[float, ...], Above(0)] = GRID
     folds: Annotated[int, AtLeast(1)] = 5
+
+    def __post_init__(self) -> None:
+        self.link: Link = "softmax"
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
@@ -73,7 +75,7 @@ class Logistic(Scorer, Solver):
 
     def take_link(self) -> None:
         """Set the link to that of the targets of `fit`."""
-        self.__dict__["link"] = "sigmoid" if self.sigmoid_ else "softmax"
+        self.link = "sigmoid" if self.sigmoid_ else "softmax"
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
         """Take what was learned from a file."""
