@@ -86,7 +86,7 @@ def test_the_files_are_listed_once(
 def test_data_that_is_gone_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "pets").rename(place / "moved")
     assert main(["evaluate", "run"]) == 2
-    assert f"run was trained from {place / 'pets'}, which is not there now; give --data" in capsys.readouterr().err
+    assert f"run was trained on {place / 'pets'}, which no longer exists; name --data" in capsys.readouterr().err
 
 
 def test_what_was_passed_over_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,17 +182,17 @@ def test_of_other_data_no_share_is_cut(place: Path, capsys: pytest.CaptureFixtur
     assert evaluated(capsys, "cut", "--data", "parted")["data"] == "split validation of parted"
     (place / "pets").rename(place / "moved")
     record = evaluated(capsys, "cut", "--data", "moved")
-    assert record["total"] == 4 and "it holds the images that the model was trained from" in record["data"]
+    assert record["total"] == 4 and "it holds the images that the model was trained on" in record["data"]
     assert evaluated(capsys, "cut", "--data", "moved", "--split", "validation")["total"] == 4
 
 
 @pytest.mark.parametrize(
     ("parts", "words", "way"),
     [
-        (("validation",), [], "train with --validation 0.1, which is fitted to then, or go without --temperature"),
-        (("validation", "test"), ["--split", "validation"], "report another with --split test"),
-        (("test",), [], "train with --validation 0.1, or go without --temperature"),
-        ((), [], "train with --validation 0.1, or go without --temperature"),
+        (("validation",), [], "train with --validation 0.1 to have images to fit to, or leave out --temperature"),
+        (("validation", "test"), ["--split", "validation"], "report another split with --split test"),
+        (("test",), [], "train with --validation 0.1, or leave out --temperature"),
+        ((), [], "train with --validation 0.1, or leave out --temperature"),
     ],
 )
 def test_advice_on_what_is_fitted_holds_for_the_data_at_hand(

@@ -152,7 +152,7 @@ def test_no_images_and_no_file(tmp_path: Path) -> None:
     np.savez(path, **empty)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="it has no images"):
         read_scores(path)
-    with pytest.raises(UserError, match="there is no file of scores"):
+    with pytest.raises(UserError, match="does not exist; write scores with"):
         read_scores(tmp_path / "absent.npz")
 
 

@@ -317,7 +317,7 @@ def test_protocols_are_found_and_plugins_added(tmp_path: Path) -> None:
     found = view_protocols(open_context(plugins=[tmp_path]))
     assert found.failures == (
         "protocol other: its name is 'center'; it must be 'other'",
-        "protocol length: it must have name, scales_for(preprocess), check(classifier) and be called",
+        "protocol length: it must have name, scales_for(preprocess) and check(classifier), and be callable",
     )
     assert {"center", "resize", "mine"} <= found.entries.keys() and found["center"] == Center()
     with pytest.raises(UserError, match="did you mean 'center'"):

@@ -1,4 +1,4 @@
-"""Several scores of the same images as one: the weighted mean of their probabilities, and weights fitted for it."""
+"""Fusion of scores of the same images: the weighted mean of their probabilities, and how to fit the weights."""
 
 # Tested in tests/evaluation/test_ensemble.py
 
@@ -26,11 +26,11 @@ MAX_ROUNDS = 10_000  # of `fit_weights`, at most
 def mean_posterior(
     scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of the weighted mean of the probabilities, over the temperature; in float64 within.
+    """Return the weighted mean of the probabilities as scores, divided by the temperature; computed in float64.
 
-    The weights need not add up to one. A class to which every member gives no chance keeps a finite score. Under the
-    link "sigmoid" the means of "yes" and of "no" are both taken: a probability near 1 would round to it, and images
-    would no longer be in order.
+    The weights need not add up to 1. A class that every member gives probability 0 keeps a finite score. Under the
+    link "sigmoid" the means of "yes" and of "no" are computed separately: 1 - yes would lose probabilities near 1 to
+    rounding, and with them the order of the images.
     """
     check_weights(weights)
     shares = [weight / math.fsum(weights) for weight in weights]
@@ -42,7 +42,7 @@ def mean_posterior(
 
 
 def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[float]) -> Float64[Tensor, "N K"]:
-    """Return a weighted sum."""
+    """Return the sum of arrays of probabilities, each multiplied by its share."""
     total = torch.zeros_like(chances[0])
     for some, share in zip(chances, shares, strict=True):
         total += some * share
@@ -50,14 +50,14 @@ def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[flo
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Raise `UserError` unless weights of a mean are finite, none is below zero, and one is above it."""
+    """Raise `UserError` unless all weights of a mean are finite and at least 0, and one is above 0."""
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         shown = ", ".join(f"{weight:g}" for weight in weights)
-        raise UserError(f"the weights of an ensemble are {shown}; they must be at least 0, and one above it")
+        raise UserError(f"the weights of an ensemble are {shown}; all must be at least 0, and one above 0")
 
 
 def check_links(links: Sequence[Link]) -> None:
-    """Raise `UserError` for members of one label an image and members of several."""
+    """Raise `UserError` if some members give an image one label and others give it several."""
     if len(set(links)) > 1:
         raise UserError(
             f"members 1 and {links.index('softmax' if links[0] == 'sigmoid' else 'sigmoid') + 1} of an ensemble "
@@ -66,9 +66,9 @@ def check_links(links: Sequence[Link]) -> None:
 
 
 def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]:
-    """Return for each member the positions of the first one's classes among its classes.
+    """Return for each member the positions of the first member's classes among its classes.
 
-    Raise `UserError` for other sets of names.
+    Raise `UserError` unless all members have the same class names.
     """
     orders = []
     for i, names in enumerate(classes, 1):
@@ -85,9 +85,9 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
 
 
 def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperature: float = 1.0) -> Evaluation:
-    """Return what an `Ensemble` of the members would have scored, from their scores; nothing is computed twice.
+    """Return the evaluation of an `Ensemble` of the members, from their scores, without running a model.
 
-    Raise `UserError` unless the evaluations are of the same images and name the same classes.
+    Raise `UserError` unless the evaluations are of the same images and the same class names.
     """
     first, orders = evaluations[0], join_evaluations(evaluations)
     link = first.targets.link
@@ -100,7 +100,7 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
 
 
 def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
-    """Return for each evaluation where it has the first one's classes.
+    """Return for each evaluation the positions of the first one's classes among its classes.
 
     Raise `UserError` unless all are of the same images with the same labels.
     """
@@ -120,11 +120,11 @@ def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K
 
 
 def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
-    """Return the weights, at least 0 and 1 in sum, whose mean posterior makes the labels most likely.
+    """Return the weights, non-negative with sum 1, under whose mean of probabilities the labels are most likely.
 
-    Their negative log likelihood is convex in the weights. Each round of expectation-maximisation gives a member the
-    mean share that it has in the posterior of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39,
-    1977, section 4.3).
+    The negative log likelihood is convex in the weights. Each round of expectation-maximisation sets a member's weight
+    to its mean share in the probability of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977,
+    section 4.3).
     """
     orders = join_evaluations(evaluations)
     right = np.stack([target_probabilities(e, o.numpy()) for e, o in zip(evaluations, orders, strict=True)], axis=1)
@@ -138,9 +138,9 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
 
 
 def target_probabilities(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
-    """Return the probability of each image's class, or of each judged mark, class by class in `order`; at least 1e-30.
+    """Return the probability of each image's class, at least 1e-30.
 
-    Where images have several labels, each judged mark counts as an observation.
+    Where images may have several labels, each judged mark is an observation; the classes are in `order`.
     """
     if isinstance(evaluation.targets, AnyOf):
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]

@@ -1,4 +1,4 @@
-"""Model files as the classifiers that they hold, by kind: the only place that knows which kinds there are."""
+"""Reading and writing classifiers as model files. This is the only place that knows all kinds of classifier."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ Unpacker: TypeAlias = Callable[[Tensors, ModelHeader, Path, Context | None, Netw
 
 
 def keep_engine(classifier: NetworkClassifier) -> NetworkClassifier:
-    """Return the classifier with the engine that it has."""
+    """Return the classifier unchanged, with the engine that it has."""
     return classifier
 
 
 def read_classifier(path: str | Path, context: Context | None = None) -> Classifier:
-    """Return the classifier in a model file or a run directory; anything amiss is a `UserError` naming it."""
+    """Read the classifier in a model file or a run directory. Raise `UserError` naming what is wrong with it."""
     path = model_path(path)
     return unpack(*read_model(path), path, context)
 
@@ -39,10 +39,13 @@ def read_classifier(path: str | Path, context: Context | None = None) -> Classif
 def unpack(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: NetworkSetup = keep_engine
 ) -> Classifier:
-    """Return the classifier that `pack` made these tensors and this header of; `path` is where they were read from."""
+    """Return the classifier that `pack` turned into these tensors and header. Messages name `path`, their file."""
     if header.kind not in UNPACKERS:
         known = list_names(tuple(UNPACKERS))
-        raise UserError(f"{path} holds a model of kind {header.kind!r}, and this imclass knows {known}")
+        raise UserError(
+            f"{path} holds a model of kind {header.kind!r}, but this version of imclass reads only {known}; "
+            "use the version that wrote it"
+        )
     if len(header.thresholds) not in (0, len(header.classes)):
         n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
         raise UserError(f"{path} has {n}; train again")
@@ -52,14 +55,14 @@ def unpack(
 def unpack_network(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> NetworkClassifier:
-    """Return a network with its class names."""
+    """Return the network classifier that a file holds."""
     return setup(restore_classifier(tensors, header, path, context))
 
 
 def unpack_ensemble(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Ensemble:
-    """Return an ensemble of the members that its file holds."""
+    """Return the ensemble that a file holds, members included."""
     body, found = header.body_of(EnsembleBody, path), view_protocols(context)
     members = []
     for i, member in enumerate(body.members):
@@ -72,7 +75,7 @@ def unpack_ensemble(
 
 
 def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtocol | None:
-    """Return the protocol that a member's header names, with its fields."""
+    """Return the protocol that a member names, with the member's fields."""
     if not member.protocol:
         return None
     try:
@@ -92,7 +95,7 @@ def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtoc
 def unpack_pipeline(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Pipeline:
-    """Return a pipeline of the fitted parts that its file holds."""
+    """Return the pipeline of fitted parts that a file holds."""
 
     def unpack_member(theirs: Tensors, inner: ModelHeader, where: Path) -> Classifier:
         return unpack(theirs, inner, where, context, setup)
@@ -104,9 +107,9 @@ UNPACKERS: Mapping[str, Unpacker] = {NETWORK_KIND: unpack_network, ENSEMBLE: unp
 
 
 def save_classifier(path: Path, classifier: Classifier, context: Context | None = None) -> None:
-    """Write the classifier as one model file. Raise `UserError` for one that could not be read again.
+    """Write the classifier as one model file. Raise `UserError` if it could not be read back.
 
-    It could not if the tables have no network, protocol or part of a name that the file would hold.
+    That is so if no table has a network, protocol or part of a name that the file would hold.
     """
     tensors, header = classifier.pack()
     unpack(tensors, header, path, context)
@@ -114,5 +117,5 @@ def save_classifier(path: Path, classifier: Classifier, context: Context | None 
 
 
 def sole_network(classifier: Classifier) -> NetworkClassifier | None:
-    """Return the classifier if it is one network."""
+    """Return the classifier if it is a single network, otherwise None."""
     return classifier if isinstance(classifier, NetworkClassifier) else None

@@ -190,7 +190,7 @@ MISTAKES = {
     "evaluate model.safetensors --split tets": ["no split 'tets'", "'test'"],
     "evaluate model.safetensors --split validation": ["no split 'validation'", "test, train"],
     "evaluate digits.safetensors --split validation": ["no split 'validation'"],
-    f"evaluate {OTHER}": [OTHER, "does not say what it was trained from", "--data"],
+    f"evaluate {OTHER}": [OTHER, "does not record what it was trained on", "--data"],
     "features model.safetensors pets --layer featuers --grid maps.png": ["no layer 'featuers'", "'features'"],
     "features model.safetensors pets --layer head.1 --grid maps.png": ["'head.1'", "no maps", "--grid"],
 }

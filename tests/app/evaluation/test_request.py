@@ -74,7 +74,7 @@ def test_data_may_be_a_dataset(place: Path) -> None:
     classifier = load_network_classifier("a.safetensors")
     result = imclass.evaluate(classifier, arrays())
     np.testing.assert_allclose(result.evaluation.scores, evaluate(classifier, arrays()).scores, rtol=1e-5)
-    assert result.rows[0].facts.said == "split test of mine" and result.rows[0].name == "lenet-5"
+    assert result.rows[0].facts.scope == "split test of mine" and result.rows[0].name == "lenet-5"
     named_split = imclass.evaluate("a.safetensors", open_split("pets", "test", open_context()))
     assert named_split.measures == imclass.evaluate("a.safetensors", "pets").measures
 
@@ -87,7 +87,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "device": ({"data": "pets", "device": "tpu"}, "--device tpu is not a device"),
     "protocol": ({"data": "pets", "protocol": ["flip", "centre"]}, "did you mean 'center'"),
     "scales": ({"data": "pets", "protocol": "dense", "scales": "28;32"}, "whole numbers of pixels"),
-    "rows": ({"data": "pets", "protocol": "flip,center", "temperature": True}, "--temperature is of one row"),
+    "rows": ({"data": "pets", "protocol": "flip,center", "temperature": True}, "--temperature needs a single result"),
 }
 
 
@@ -127,7 +127,7 @@ def test_protocols_by_name_or_value() -> None:
     (scaled,) = select_protocols(found["dense"], (28, 32)).values()
     assert scaled == next(iter(select_protocols("dense", "28,32").values())) != found["dense"]
     for names in ("flip,flip", ["flip", found["flip"]]):
-        with pytest.raises(UserError, match="--protocol flip,flip names one twice"):
+        with pytest.raises(UserError, match="--protocol flip,flip names a protocol twice"):
             select_protocols(names, None)
 
 

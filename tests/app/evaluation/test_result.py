@@ -140,10 +140,10 @@ def test_files_of_others_stay(place: Path) -> None:
 def test_only_a_model_of_one_row_can_be_saved(place: Path) -> None:
     (scores,) = imclass.evaluate("a.safetensors", "pets").save_scores("s.npz")
     for models, options, said in (
-        (MODELS, {"weights": "none"}, "--save is of one row"),
-        (MODELS, {"protocol": "flip,center"}, "--save is of one row"),
+        (MODELS, {"weights": "none"}, "--save needs a single result"),
+        (MODELS, {"protocol": "flip,center"}, "--save needs a single result"),
         (["a.safetensors"], {"precision": "bf16"}, "--save keeps float32 weights"),
-        ([scores, "b.safetensors"], {}, "s.npz holds scores and no model"),
+        ([scores, "b.safetensors"], {}, "s.npz holds scores, not a model"),
     ):
         with pytest.raises(UserError, match=said):
             imclass.evaluate(models, "pets", **options).save_model("m.safetensors")

@@ -429,7 +429,7 @@ def test_a_folder_of_other_files_gets_no_report(run: Path, capsys: pytest.Captur
 
 def test_saved_scores_have_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run/scores/test.npz"]) == 2
-    assert "run/scores/test.npz holds scores and no model; give the model itself" in capsys.readouterr().err
+    assert "run/scores/test.npz holds scores, not a model; give the model itself" in capsys.readouterr().err
 
 
 def test_several_processes_write_no_report(

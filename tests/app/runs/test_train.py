@@ -63,7 +63,7 @@ def test_a_model_is_scored_on_what_its_own_split_held_out(tmp_path: Path) -> Non
     list(train(config, tmp_path / "run", split=Share(test=0.4), split_seed=2))
     context = open_context()
     chosen = choose_split({"run": load_classifier(tmp_path / "run", context)}, None, None, context)
-    assert len(chosen.dataset) == 8 and "hash 60/40, seed 2" in chosen.said
+    assert len(chosen.dataset) == 8 and "hash 60/40, seed 2" in chosen.scope
 
 
 def test_python_takes_the_names_of_the_command_line() -> None:

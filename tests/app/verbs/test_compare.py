@@ -17,7 +17,7 @@ from tests.support.small import tree, untrained
 
 CLASSES = ("ant", "bee", "cow")
 FACTS = {
-    "models": ["m"], "tested": {"nets": [], "protocol": "", "name": "m"}, "said": "split test of pets",
+    "models": ["m"], "tested": {"nets": [], "protocol": "", "name": "m"}, "scope": "split test of pets",
     "data": "pets", "split": "test",
 }  # fmt: skip
 
@@ -28,14 +28,14 @@ def saved(
     n: int = 400,
     at: int = 0,
     refused: tuple[Refused, ...] = (),
-    said: str = FACTS["said"],  # type: ignore[assignment]
+    scope: str = FACTS["scope"],  # type: ignore[assignment]
 ) -> Path:
     """Scores of `n` images, of which `hits` are right, from position `at` on."""
     labels = np.arange(n) % 3
     right = (np.arange(n) - at) % n < hits
     scores = 5 * np.eye(3, dtype=np.float32)[np.where(right, labels, (labels + 1) % 3)]
     found = evaluation_of(CLASSES, OneOf(labels), scores, np.arange(n), n + len(refused), refused)
-    save_scores(path, found, [f"{CLASSES[k]}/{i}.png" for i, k in enumerate(labels)], FACTS | {"said": said})
+    save_scores(path, found, [f"{CLASSES[k]}/{i}.png" for i, k in enumerate(labels)], FACTS | {"scope": scope})
     return path
 
 
@@ -92,7 +92,7 @@ def test_the_same_scores_are_a_tie(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_only_one_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = saved(tmp_path / "a.npz", 300)
     b = saved(
-        tmp_path / "b.npz", 200, n=280, refused=(Refused("x.png", "empty", "0 bytes"),), said="split test of cats"
+        tmp_path / "b.npz", 200, n=280, refused=(Refused("x.png", "empty", "0 bytes"),), scope="split test of cats"
     )
     found = record(capsys, a, b, code=1)
     assert (found["images"], found["only_a"], found["only_b"]) == (280, 120, 0)
@@ -127,7 +127,7 @@ def test_models_are_scored_on_the_data_and_saved_scores_stand_in(
         (["a.npz", "b.npz", "--protocol", "center,dense"], "names several"),
         (["a.npz", "b.npz", "--data", "pets"], "has been scored already"),
         (["a.npz", "text.npz"], "text.npz does not hold scores"),
-        (["a.npz", "other.npz"], "do not know the same classes"),
+        (["a.npz", "other.npz"], "have different classes"),
     ],
 )
 def test_mistakes_are_told_in_one_message(

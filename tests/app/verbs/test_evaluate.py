@@ -258,14 +258,14 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
     assert "fused.safetensors is not one network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
-    assert "the model is not one network and takes no protocol" in capsys.readouterr().err
+    assert "the model is not a single network, so it takes no protocol" in capsys.readouterr().err
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "no model": ((), "name a MODEL"),
     "twice": (("a.safetensors", "a.safetensors"), "a.safetensors is named twice"),
     "unknown protocol": (("a.safetensors", *PETS, "--protocol", "centre"), "did you mean 'center'"),
-    "protocol twice": (("a.safetensors", *PETS, "--protocol", "flip,flip"), "names one twice"),
+    "protocol twice": (("a.safetensors", *PETS, "--protocol", "flip,flip"), "names a protocol twice"),
     "scales alone": (("a.safetensors", *PETS, "--scales", "32"), "--scales needs a --protocol"),
     "scales of none": (("a.safetensors", *PETS, "--protocol", "flip", "--scales", "32"), "has no scales"),
     "not numbers": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "28;32"), "whole numbers of pixels"),
@@ -274,7 +274,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "changed": (("a.safetensors", *PETS, "--changed", "-1"), "--changed is -1"),
     "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "of one row"),
     "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "row"),
-    "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "is of one row"),
+    "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "needs a single result"),
     "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors is there already"),
     "one file twice": (
         ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
@@ -311,7 +311,7 @@ def test_without_validation_nothing_is_fitted(place: Path, capsys: pytest.Captur
 SCORED = (
     (("--weights", "fit"), "holds no scores of the validation split"),
     (("--temperature",), "holds no scores of the validation split"),
-    (("--save", "x.safetensors"), "holds scores and no model"),
+    (("--save", "x.safetensors"), "holds scores, not a model"),
     (("--protocol", "flip"), "has been scored already"),
     (("--protocol", "flip,center"), "was scored under one protocol"),
 )

@@ -97,7 +97,7 @@ def test_the_temperature_stays_in_its_range() -> None:
     assert fit_temperature(right, labels) == fit_temperature(1000 * right, labels) == MIN_TEMPERATURE
     assert fit_temperature(-right, labels) == MAX_TEMPERATURE
     assert fit_temperature(np.zeros((300, 10), np.float32), labels) == 1.0
-    with pytest.raises(UserError, match="no image to fit a temperature"):
+    with pytest.raises(UserError, match="cannot be fitted without images"):
         fit_temperature(np.zeros((0, 10), np.float32), labels[:0])
 
 

@@ -217,7 +217,7 @@ def test_markdown_keeps_names_in_their_cells() -> None:
 
 
 def test_an_unknown_table_is_named_with_its_neighbours() -> None:
-    with pytest.raises(UserError, match="--table is resnets; there is no such table; did you mean 'resnet'"):
+    with pytest.raises(UserError, match="--table resnets is unknown; did you mean 'resnet'"):
         render_table("resnets", [])
 
 

@@ -50,7 +50,7 @@ def open_request(
         saved=tuple(read_row(path) for path in saved),
         order=tuple(given),
         protocols=select_protocols(protocol, scales, context),
-        of_one_label=dict(SINGLE_LABEL_USES[use] for use in uses if use in SINGLE_LABEL_USES),
+        single_label_uses=dict(SINGLE_LABEL_USES[use] for use in uses if use in SINGLE_LABEL_USES),
         data=data if data is None or isinstance(data, Dataset) else str(data),
         **options,
     )

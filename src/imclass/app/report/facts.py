@@ -172,7 +172,7 @@ def gather_model(
         counts={facts.split: counts},
         images={facts.split: result.total},
         score=score_of(facts.split, result),
-        scored=f"{facts.said}, protocol {facts.tested.protocol or AS_TRAINED}",
+        scored=f"{facts.scope}, protocol {facts.tested.protocol or AS_TRAINED}",
         result=result,
         problem="",
         **image_fields(classifier, folder, result, row.images),

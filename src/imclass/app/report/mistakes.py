@@ -54,7 +54,7 @@ def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None
     n = len(row.evaluation.targets)
     lead = f"{len(found):,} of {n:,} images were taken for another class, the most confident first."
     parts = [element("p", "Model ", name_element(row.name, 60), class_="run"), element("h1", "Mistakes")]
-    parts += [element("p", lead), element("p", row.facts.said, ". ", row.evaluation.tally, ".", class_="small")]
+    parts += [element("p", lead), element("p", row.facts.scope, ". ", row.evaluation.tally, ".", class_="small")]
     if dataset is None:
         parts.append(element("p", "There are no pictures: the scores were saved, and the images were not at hand."))
     shown = thumbnails(found, dataset, workers) if dataset is not None else (Html() for _ in found)

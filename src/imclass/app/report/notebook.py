@@ -30,7 +30,7 @@ def notebook_html(result: "Result") -> Html:
     last = result.evaluation
     interval = ("95 % interval",) if last.main == "top1" else ()
     head = ("Model", measure_title(last.main), *interval, "Loss", "Evaluated")
-    parts = [element("p", result.rows[-1].facts.said), html_table(head, list(map(short_row, result.rows)))]
+    parts = [element("p", result.rows[-1].facts.scope), html_table(head, list(map(short_row, result.rows)))]
     if len(result.rows) == 1:
         parts.append(class_table(last))
         parts += [confusion_picture(last)] if isinstance(last.targets, OneOf) else []

@@ -76,7 +76,7 @@ def report_model(
     result = score_request(request, context, progress)
     row, dataset = result.rows[-1], result.scoring.dataset
     if dataset is None:
-        raise UserError(f"{model} holds scores and no model; give the model itself")
+        raise UserError(f"{model} holds scores, not a model; give the model itself")
     folder.mkdir(parents=True, exist_ok=True)
     save_evaluation(folder, result, dataset)
     counts = class_counts(dataset)

@@ -38,8 +38,8 @@ def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
     lines = [f"{found.images:,} images in both, joined by name and class{left_out}"]
-    if a.facts.said != b.facts.said:
-        lines.append(printable_text(f"A was scored on {a.facts.said}, B on {b.facts.said}"))
+    if a.facts.scope != b.facts.scope:
+        lines.append(printable_text(f"A was scored on {a.facts.scope}, B on {b.facts.scope}"))
     return lines
 
 

@@ -15,7 +15,7 @@ def rows_record(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] 
     """Return the last row as JSON, all rows in short, and the images that rank differently."""
     last = rows[-1]
     known = tables.evaluation_record(last.evaluation) | {
-        "data": last.facts.said,
+        "data": last.facts.scope,
         "protocol": last.facts.tested.protocol or AS_TRAINED,
         "rows": [{"name": r.name} | tables.short_record(r.evaluation) | to_json(r.facts) for r in rows],
     }

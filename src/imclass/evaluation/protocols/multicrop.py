@@ -1,21 +1,21 @@
-"""Several crops of an image and their mirrors, as AlexNet, GoogLeNet and VGG were tested: posteriors are averaged.
+"""Multi-crop protocols: probabilities are averaged over crops and their mirrors, as for AlexNet, GoogLeNet and VGG.
 
-Without `scales`, Q is what the model was trained with, or what the paper says.
+Without `scales`, Q is the scale that the model was trained with, or the paper's.
 """
 
 from imclass.models.views.crops import googlenet_crops, grid_crops, ten_crop
 from imclass.models.views.posteriors import Crops, MeanPosterior
 
-# The corners are those of the central square of the rescaled image, which is all that the paper keeps of it (section
-# 2). torchvision's function of this name takes those of the whole image instead.
+# The corners are those of the central square of the rescaled image, because the paper discards the rest (section 2).
+# torchvision's function of this name takes the corners of the whole image instead.
 TEN_CROP = MeanPosterior(
     "tencrop",
     (Crops(ten_crop),),
-    about="Four corners, the centre, their mirrors: 10 crops (Krizhevsky et al., NIPS 2012, section 4.1).",
+    about="Four corners, the centre and their mirrors: 10 crops (Krizhevsky et al., NIPS 2012, section 4.1).",
 )
 
-# The squares are left, centre and right (top, centre and bottom of an upright image); the views of a square are its
-# corners, its centre and all of it.
+# The three squares are left, centre and right, or top, centre and bottom of an upright image. The six views of a square
+# are its corners, its centre and the whole square.
 GOOGLENET_144 = MeanPosterior(
     "googlenet144",
     (Crops(googlenet_crops),),

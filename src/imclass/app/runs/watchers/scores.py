@@ -37,7 +37,7 @@ class Scores:
             leg = self.legs[event.at.stage]
             folder, facts = self.keeper.model_of(leg).parent / SCORES, self.facts(leg, event.split)
             for name, why in score_file_names(event):
-                self.pending[folder / f"{name}.npz"] = (event, replace(facts, said=facts.said + why))
+                self.pending[folder / f"{name}.npz"] = (event, replace(facts, scope=facts.scope + why))
         self.write()
 
     def write(self) -> None:
