@@ -55,8 +55,8 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
     [
         ([], "name a MODEL"),
         (["a", "./a"], "a is named twice"),
-        ([3], "a model is 3; give a path"),
-        ([None], "a model is None"),
+        ([3], "3 is not a model; give a path"),
+        ([None], "None is not a model"),
     ],
 )
 def test_what_is_no_model_is_refused(models: Any, said: str) -> None:
@@ -115,7 +115,7 @@ def test_words_that_are_none_of_a_few_are_refused(key: str, value: Any, said: st
 
 
 def test_a_classifier_in_memory_is_not_rounded(place: Path) -> None:
-    with pytest.raises(UserError, match="precision bf16 rounds weights as they are loaded; give the model by its path"):
+    with pytest.raises(UserError, match="precision bf16 rounds weights as they are loaded; name the model by its path"):
         imclass.evaluate(load_network_classifier("a.safetensors"), "pets", precision="bf16")
 
 
@@ -139,5 +139,5 @@ def test_scales_are_words_or_numbers() -> None:
 
 
 def test_arrays_alone_are_no_data() -> None:
-    with pytest.raises(UserError, match="the data is of the type tuple; give a data set's name, a folder"):
+    with pytest.raises(UserError, match="the data has the type tuple; give a data set's name, a folder"):
         requests.open_request("a", (np.zeros(4), np.zeros(4)), None, None, open_context(), SilentProgress())

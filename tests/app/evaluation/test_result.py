@@ -107,7 +107,7 @@ def test_all_files_of_the_command_line_can_be_written(place: Path, capsys: pytes
     assert result.table("3") in printed(capsys, *MODELS, "--data", "pets", "--table", "3")
     markdown = printed(capsys, *MODELS, "--data", "pets", "--table", "resnet", "--table-format", "markdown")
     assert markdown.strip() == result.table("resnet", "markdown").strip()
-    assert result.changed(100) == json.loads(
+    assert result.rank_changes(100) == json.loads(
         printed(capsys, *MODELS, "--data", "pets", "--changed", "100", "--json")
     )["changed"]  # fmt: skip
     again = imclass.evaluate("m2.safetensors", "pets")
@@ -195,11 +195,11 @@ def test_compare_is_a_function_too(place: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"{found}\n"
     assert main(["compare", *MODELS, "--data", "pets", "--list", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.record()))
-    assert re.match(r"Contrast\(b\.safetensors less a\.safetensors: [+-][\d.]+ points", repr(found))
+    assert re.match(r"Contrast\(b\.safetensors minus a\.safetensors: [+-][\d.]+ points", repr(found))
     assert found.comparison.images == 12 and len(found.changes) <= 3
     in_memory = imclass.compare(imclass.load("a.safetensors"), imclass.load("b.safetensors"), arrays())
     assert (in_memory.a.name, in_memory.b.name) == ("lenet-5", "lenet-5 2")
-    with pytest.raises(UserError, match="a comparison is under one"):
+    with pytest.raises(UserError, match="a comparison needs a single one"):
         imclass.compare(*MODELS, "pets", protocol="flip,center")
     with pytest.raises(UserError, match="--list is -1"):
         imclass.compare(*MODELS, "pets", list=-1)

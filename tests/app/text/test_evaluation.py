@@ -46,7 +46,7 @@ def test_summary_says_accuracy_interval_loss_and_counts() -> None:
     right, wrong = (1 - sure) ** 2 + 5 * rest_sure**2, sure**2 + (1 - rest_sure) ** 2 + 4 * rest_sure**2
     calibration = 100 * abs(sure - 0.9)
     assert text.splitlines()[2:] == [
-        f"cross-entropy 0.2500 nats an image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
+        f"cross-entropy 0.2500 an image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
         f"calibration error {calibration:.2f} %",
         "10 of 10 evaluated",
     ]

@@ -42,7 +42,7 @@ def test_every_fact_has_a_line() -> None:
         "environment  OMP_NUM_THREADS=1",
         "proxies      none",
         "",
-        "To look at:",
+        "To fix:",
         "- a\\x1b[31m b. Fix: do it",
     ]
 

@@ -59,12 +59,12 @@ def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.Captu
     assert lines[0].startswith(f"A  {a} (as trained)  top-1 75.00 % (70.53 to 78.99)")
     assert lines[1].startswith(f"B  {b} (as trained)  top-1 76.00 %")
     assert lines[2] == "400 images in both, joined by name and class"
-    assert lines[3].startswith("B less A: +1.00 points, 95 % interval -")
+    assert lines[3].startswith("B minus A: +1.00 points, 95 % interval -")
     assert lines[4] == "right in both 250, in A alone 50, in B alone 54, in neither 46"
     p = scipy.stats.binomtest(50, 104).pvalue
     assert lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be chance (p is not below 0.05)."
-    assert "not of other runs" in lines[6]
-    assert lines[8].startswith("another prediction for 104 images, another rank of the class for 104")
+    assert "not about other runs" in lines[6]
+    assert lines[8].startswith("prediction changed for 104 images, rank of the true class for 104")
     assert [line.split() for line in lines[9:]] == [
         ["1", "3", "bee:", "bee,", "cow", "bee/1.png"],
         ["1", "3", "cow:", "cow,", "ant", "cow/2.png"],
@@ -85,7 +85,7 @@ def test_a_large_difference_is_not_chance(tmp_path: Path, capsys: pytest.Capture
 
 def test_the_same_scores_are_a_tie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, saved(tmp_path / "a.npz", 300), saved(tmp_path / "b.npz", 300))
-    assert lines[3] == "B less A: +0.00 points, 95 % interval +0.00 to +0.00 (paired bootstrap)"
+    assert lines[3] == "B minus A: +0.00 points, 95 % interval +0.00 to +0.00 (paired bootstrap)"
     assert len(lines) == 7  # and no image to list
 
 

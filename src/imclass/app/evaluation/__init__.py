@@ -1,1 +1,1 @@
-"""Evaluation as a value: what is asked, the result with what can be made of it, and two models compared."""
+"""Evaluation as values: a request, its result with everything that can be made from it, and a comparison of two."""

@@ -1,4 +1,4 @@
-"""A request to evaluate, from what a user gives: paths or classifiers, names of protocols, options."""
+"""Opening a request to evaluate from a user's arguments: paths or classifiers, names of protocols, options."""
 # Tested in tests/app/evaluation/test_request.py
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from imclass.evaluation.results import is_scores_file, read_row
 from imclass.store.context import Context
 
 BOTH_ADVICE = "imclass evaluate A B --weights none shows the average precision of both"
-# What a result gives only where each image has one label, as messages name it, and what else to do.
+# Uses of a result that need one label an image: their name in messages, and what to do instead.
 SINGLE_LABEL_USES: Mapping[str, tuple[str, str]] = {
     **{use: (f"--{use}", "leave it out") for use in ("changed", "plot", "reliability", "table", "mistakes")},
     "temperature": ("--temperature", "leave it out"),
@@ -34,15 +34,15 @@ def open_request(
     uses: Sequence[str] = (),
     **options: Any,
 ) -> Request:
-    """Return a request with its models and saved scores loaded. Raise `UserError` for what cannot be together.
+    """Return a request with its models and saved scores loaded. Raise `UserError` for arguments that do not combine.
 
-    `models` is an `Evaluable` or several, `uses` names what the result will be asked for, `options` are other fields of
-    a `Request`. What needs no model is checked before one is loaded.
+    `models` is one or more `Evaluable`s, `uses` names what the result will be used for, and `options` are other fields
+    of a `Request`. Everything that can be checked without a model is checked before one is loaded.
     """
     given = models_by_name(models)
     if not isinstance(data, str | Path | Dataset | None):
         kind = type(data).__name__
-        raise UserError(f"the data is of the type {kind}; give a data set's name, a folder, a CSV file or a Dataset")
+        raise UserError(f"the data has the type {kind}; give a data set's name, a folder, a CSV file or a Dataset")
     uses = (*uses, "temperature") if options.get("temperature") else uses
     saved = [model for model in given.values() if isinstance(model, Path) and is_scores_file(model)]
     request = Request(
@@ -58,7 +58,7 @@ def open_request(
     if "save_model" in uses:
         request.check_savable()
     if request.precision != "fp32" and not all(isinstance(model, Path) for model in given.values()):
-        raise UserError(f"precision {request.precision} rounds weights as they are loaded; give the model by its path")
+        raise UserError(f"precision {request.precision} rounds weights as they are loaded; name the model by its path")
     request = replace(request, device=device_of(request.device))
     setup = engine_setup(Arithmetic(request.precision, "nhwc"), request.device)
     ready, files = dict[str, Classifier](), dict[str, Path]()
@@ -74,15 +74,15 @@ def open_request(
 
 
 def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
-    """Return models by their names: paths as they are given, classifiers by their network or kind, numbered if equal.
+    """Return models by name: paths as given, classifiers by their network or kind, with numbers after equal names.
 
-    Raise `UserError` where there is none, where one is given twice, and for what is not a model.
+    Raise `UserError` without models, if one is named twice, or if something else is given as a model.
     """
-    several = [models] if isinstance(models, str | Path | Classifier) else list(models)
-    if not several:
+    items = [models] if isinstance(models, str | Path | Classifier) else list(models)
+    if not items:
         raise UserError("name a MODEL: a run's directory, a model file, or a file of saved scores")
     found: dict[str, Path | Classifier] = {}
-    for model in several:
+    for model in items:
         if isinstance(model, str | Path):
             path = Path(model).expanduser()
             if str(path) in found:
@@ -95,5 +95,5 @@ def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
             number = sum(1 for other in found if other.partition(" ")[0] == name)
             found[f"{name} {number + 1}" if number else name] = model
         else:
-            raise UserError(f"a model is {model!r}; give a path, NETWORK:WEIGHTS, or a classifier")
+            raise UserError(f"{model!r} is not a model; give a path, NETWORK:WEIGHTS, or a classifier")
     return found

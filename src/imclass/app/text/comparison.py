@@ -9,22 +9,23 @@ from imclass.evaluation.results import ResultRow
 
 
 def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[Change, ...]) -> str:
-    """Return both accuracies, their difference with its interval, the test, a verdict, and images seen differently."""
-    difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))  # no "-0.00"
+    """Return both accuracies, their difference with its interval, the test, a verdict, and images that changed."""
+    # Adding 0.0 turns -0.0, which would print as "-0.00", into 0.0.
+    difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))
     lines = [
         *accuracy_lines(a, b, found),
         *pairing_lines(a, b, found),
-        f"B less A: {difference:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
+        f"B minus A: {difference:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
         f"right in both {found.both_right:,}, in A alone {found.a_alone_right:,}, in B alone {found.b_alone_right:,}, "
         f"in neither {found.both_wrong:,}",
         f"McNemar's exact test: {p_value(found.p_value)}. {verdict(found)}",
-        "It tells of these two on these images, not of other runs of their recipes.",
+        "This is about these two models on these images, not about other runs of their recipes.",
     ]
     return "\n".join([*lines, *change_lines(found, moved)])
 
 
 def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return a line each: name, and accuracy on the common images with Wilson's interval."""
+    """Return a line for each model: its name, and its accuracy on the common images with Wilson's interval."""
     names = [printable_text(f"{side}  {row.name} ({row.facts.tested.method})") for side, row in (("A", a), ("B", b))]
     wide, n = max(map(text_width, names)), found.images
     return [
@@ -34,7 +35,7 @@ def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
 
 
 def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return which images were compared, what was left out, and whether the two were scored on the same data."""
+    """Return how many images were compared and left out, and both scopes if the two were scored on different data."""
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
     lines = [f"{found.images:,} images in both, joined by name and class{left_out}"]
@@ -49,7 +50,7 @@ def p_value(p: float) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """Return plainly whether the difference could be chance."""
+    """Return in plain words whether the difference could be chance."""
     if found.is_chance:
         return f"The difference could be chance (p is not below {SIGNIFICANCE_LEVEL})."
     better = "B" if found.difference > 0 else "A"
@@ -57,11 +58,11 @@ def verdict(found: Comparison) -> str:
 
 
 def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
-    """Return a line for each image whose class has another rank or whose prediction differs, with a heading."""
+    """Return a heading and a line for each image whose true class changed rank or whose prediction changed."""
     if not moved:
         return []
     head = (
-        f"another prediction for {found.predictions_changed:,} images, another rank of the class for "
+        f"prediction changed for {found.predictions_changed:,} images, rank of the true class for "
         f"{found.ranks_changed:,}; ranks in A and B, class: predictions of A and B, image:"
     )
     lines = (f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}" for c in moved)

@@ -24,19 +24,19 @@ def marks(evaluation: Evaluation) -> Int8[np.ndarray, "N K"]:
 
 
 def headline(evaluation: Evaluation) -> str:
-    """Return the main measures on a line."""
+    """Return the main measures on one line."""
     m = evaluation.measures
-    return f"mAP {percent(m['map'])}, micro F1 {percent(m['micro_f1'])}, {m['loss']:.4f} nats"
+    return f"mAP {percent(m['map'])}, micro F1 {percent(m['micro_f1'])}, loss {m['loss']:.4f}"
 
 
 def label_parts(evaluation: Evaluation) -> list[str]:
-    """Return the means over the classes, then each class."""
+    """Return the summary, then the table of classes."""
     rows = label_measures(evaluation)
     return [label_summary(evaluation, rows), class_table(evaluation, rows)]
 
 
 def label_summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
-    """Return mean average precision, F1 with precision and recall, and loss, a line each."""
+    """Return mean average precision, F1 with precision and recall, and loss, by line."""
     m, scored = evaluation.measures, sum(row.positives > 0 for row in rows)
     left_out = f"; {len(rows) - scored:,} without images left out" if scored < len(rows) else ""
     fitted = "the model's thresholds" if evaluation.thresholds else "a probability of 0.5"
@@ -47,7 +47,7 @@ def label_summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
         shares = f"precision {percent(means.precision)}, recall {percent(means.recall)}"
         lines.append(f"{name} F1 {percent(means.f1)}: {shares}, at {fitted}")
     lines.append(f"all labels right: {percent(m['exact'])} of the images")
-    lines.append(f"binary cross-entropy {m['loss']:.4f} nats an image, summed over its classes")
+    lines.append(f"binary cross-entropy {m['loss']:.4f} an image, summed over its classes")
     return "\n".join(lines)
 
 
@@ -65,9 +65,9 @@ def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
 
 
 def label_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the evaluation as JSON: measures in [0, 1], null where there is nothing to divide by.
+    """Return the evaluation as JSON: measures in [0, 1], null for 0 / 0.
 
-    `map`, `map11` and `macro` are over the classes that have images; `classes_scored` is how many these are.
+    `map`, `map11` and `macro` are means over the classes that have images, and `classes_scored` is their number.
     """
     rows = label_measures(evaluation)
     every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)
@@ -84,7 +84,7 @@ def label_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return numbers by name as JSON can hold them."""
+    """Return numbers by name with None in place of nan."""
     return {name: finite_or_none(value) if isinstance(value, float) else value for name, value in numbers.items()}
 
 
