@@ -123,7 +123,7 @@ class TestCommandLine:
         assert Path("again.csv").read_text() == Path("m.csv").read_text()
         assert main(["evaluate", "s.npz", "--mistakes", "again.html"]) == 0
         page = read(Path("again.html").read_text())
-        assert len(page.all("figure")) == wrong and not page.all("img") and "There are no pictures" in page.text
+        assert len(page.all("figure")) == wrong and not page.all("img") and "Pictures are missing" in page.text
         for name in ("m.csv", "m.html"):  # they may be written again
             assert main([*words, "--mistakes", name]) == 0
 

@@ -194,8 +194,8 @@ def test_the_headline_is_what_evaluate_says(run: Path, evaluation: dict[str, Any
     counted = f"{evaluation['evaluated']} of {evaluation['total']} evaluated"
     refused = f", {evaluation['refused']} refused" if evaluation["refused"] else ""
     values = {term.text: value.text for term, value in zip(header.all("dt"), header.all("dd"), strict=True)}
-    assert values["Counted"] == counted + refused
-    assert values["Cross-entropy"] == f"{evaluation['loss']:.4f} nats an image"
+    assert values["Images"] == counted + refused
+    assert values["Loss (cross-entropy)"] == f"{evaluation['loss']:.4f}; 0 is perfect"
     assert values["Weights"] == "last step"
     n, p, z2 = evaluation["evaluated"], evaluation["top1"], 1.96**2  # Wilson 1927, written out
     ends = [(p + z2 / 2 / n + s * 1.96 * math.sqrt(p * (1 - p) / n + z2 / 4 / n**2)) / (1 + z2 / n) for s in (-1, 1)]
@@ -383,7 +383,7 @@ def test_any_model_is_evaluated_into_a_folder(run: Path, capsys: pytest.CaptureF
     page = read((folder / "report.html").read_text("utf-8"))
     assert [s.attributes["id"] for s in page.all("section")] == [s for s in SECTIONS if s not in OF_A_RUN]
     assert page.one("header").one("strong").text == f"{100 * known['top1']:.2f} %"
-    assert f"right of {known['evaluated']} images;" in page.one("header").text
+    assert f"of {known['evaluated']} images are classified correctly;" in page.one("header").text
     assert "Model lone.safetensors" in page.one("header").text and "Scored: split all of pets" in page.text
     assert page.one("section", id="mistakes").all("img") and len(page.one("section", id="inside").all("img")) == 3
     assert dangers(page) == []
@@ -429,7 +429,7 @@ def test_a_folder_of_other_files_gets_no_report(run: Path, capsys: pytest.Captur
 
 def test_saved_scores_have_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run/scores/test.npz"]) == 2
-    assert "run/scores/test.npz holds scores, not a model; give the model itself" in capsys.readouterr().err
+    assert "run/scores/test.npz holds scores, not a model; name the model itself" in capsys.readouterr().err
 
 
 def test_several_processes_write_no_report(
@@ -445,10 +445,10 @@ def test_several_processes_write_no_report(
     [
         (
             ("train", "validation"),
-            "own validation folder. The network was not trained on them. The weights were chosen on these images",
+            "validation folder. The network was not trained on them. The weights were chosen on these images",
         ),
-        (("train", "validation", "test"), "own test folder. The network was not trained on them. It chose nothing"),
-        (("train",), "The data has no held-out part"),
+        (("train", "validation", "test"), "test folder. The network was not trained on them. They decided nothing"),
+        (("train",), "The data has no held-out images"),
     ],
 )  # fmt: skip
 def test_what_the_held_out_part_is(
@@ -468,13 +468,14 @@ def test_test_images_that_are_in_train_too_are_said(tmp_path: Path, monkeypatch:
     tree(Path("pets/test"), per_class=3, side=14)
     shutil.copy("pets/train/cat/000.png", "pets/test/cat/same.png")
     page = reported(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
-    assert "The network was trained on 1 of them, which are in the training part as well." in page.one("header").text
+    assert "The network was trained on 1 of them, which are also among the training images." in page.one("header").text
     assert "7 of 7 evaluated, the model was trained on 1 of them" in page.one("header").text
 
 
-def test_a_hashed_split_is_told_with_its_seed(run: Path) -> None:
-    said = reported(run).one("header").text
-    assert "a hash of the file names took out of training (hash 80/20, seed 0)" in said and "chose nothing" in said
+def test_a_hashed_split_is_described_with_its_seed(run: Path) -> None:
+    text = reported(run).one("header").text
+    assert "a hash of the file names and held out of training (hash 80/20, seed 0)" in text
+    assert "decided nothing" in text
 
 
 def test_what_differs_from_the_recipe_is_marked(run: Path) -> None:
@@ -498,9 +499,9 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.Capture
     assert main(["report", "run"]) == 2
     assert "the run in run is not finished" in capsys.readouterr().err
     assert not (run / "report.html").exists()
-    with pytest.raises(UserError, match=r"no run in rum; did you mean 'run'\?"):
+    with pytest.raises(UserError, match=r"rum does not hold a run; did you mean 'run'\?"):
         write_report(Run(Path("rum")), Path("page.html"), open_context())
-    with pytest.raises(UserError, match="no run in run/tensorboard; give the directory of a finished run"):
+    with pytest.raises(UserError, match="run/tensorboard does not hold a run; give the directory of a finished run"):
         write_report(Run(Path("run/tensorboard")), Path("page.html"), open_context())
 
 

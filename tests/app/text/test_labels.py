@@ -30,7 +30,7 @@ def test_all_of_it_is_shown() -> None:
     assert lines[3] == "macro F1 90.00 %: precision 83.33 %, recall 100.00 %, at a probability of 0.5"
     assert lines[4] == "all labels right: 50.00 % of the images" and lines[5].endswith("summed over its classes")
     rows = table.splitlines()
-    assert rows[0].split() == ["class", "images", "AP", "AP", "11", "from", "precision", "recall", "F1"]
+    assert rows[0].split() == ["class", "images", "AP", "AP", "11", "threshold", "precision", "recall", "F1"]
     assert rows[1].split()[:4] == ["cat", "2", "83.33", "%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]
     assert len({tables.text_width(row) for row in rows}) == 1
     assert counts.splitlines() == ["4 of 5 evaluated, 1 refused", "  refused: x.png: 0 bytes (empty)"]

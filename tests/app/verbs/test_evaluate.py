@@ -273,7 +273,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "other classes": (("a.safetensors", "d.safetensors", *PETS), "Not in the model: 'cat'"),
     "changed": (("a.safetensors", *PETS, "--changed", "-1"), "--changed is -1"),
     "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "single result"),
-    "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "a single"),
+    "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "single"),
     "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "needs a single result"),
     "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors is there already"),
     "one file twice": (

@@ -1,1 +1,1 @@
-"""Pictures for people who would rather look than read."""
+"""Pictures: learning curves, confusion matrices, reliability diagrams, grids of feature maps."""

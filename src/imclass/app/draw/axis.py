@@ -1,4 +1,4 @@
-"""Axes with round ticks, the same in every output."""
+"""Axes with ticks at round numbers, the same in every output."""
 
 # Tested in tests/app/draw/test_curves.py
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MAX_STEPS = 6  # between the ticks of an axis, at most
+MAX_STEPS = 6  # the most intervals between the ticks of an axis
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PlotAxis:
     ticks: Mapping[int | float, str]
 
     def place(self, value: int | float, start: int, end: int) -> str:
-        """Return where `value` lies on a line from `start` to `end`."""
+        """Return the coordinate of `value` on a line from `start` to `end`."""
         return f"{start + (end - start) * (value - self.low) / (self.high - self.low):.1f}"
 
 
@@ -30,7 +30,7 @@ def zero_based_axis(highest: float) -> PlotAxis:
 
 
 def integer_axis(first: int, last: int) -> PlotAxis:
-    """Return the axis of whole numbers, with a tick at the first of them; one number alone is in the middle."""
+    """Return the axis of whole numbers, with a tick at the first; a single number is centred."""
     step = max(1, round(tick_step(last - first or 1)))
     margin = 0.0 if last > first else 0.5
     ticks = (first, *(tick for tick in range(0, last + 1, step) if tick > first + step / 2))
@@ -38,7 +38,7 @@ def integer_axis(first: int, last: int) -> PlotAxis:
 
 
 def tick_step(span: int | float) -> float:
-    """Return the smallest of 1, 2 and 5 times a power of ten that covers `span` in at most `STEPS` steps."""
+    """Return the smallest of 1, 2 and 5 times a power of ten that covers `span` in at most `MAX_STEPS` steps."""
     least = span / MAX_STEPS
     power = 10.0 ** math.floor(math.log10(least))
     return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least * (1 - 1e-9))

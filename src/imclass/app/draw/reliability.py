@@ -9,9 +9,9 @@ from imclass.evaluation.measures.calibration import Reliability
 
 
 def reliability_png(bins: Reliability, path: Path) -> None:
-    """Accuracy in each bin of confidence, against the diagonal of a calibrated model; below, how the images spread.
+    """Draw the accuracy in each bin of confidence against the diagonal of a calibrated model, and the images by bin.
 
-    Hatched is what lies between accuracy and mean confidence; these gaps, weighted by the bars below, are the error.
+    The gaps between accuracy and mean confidence are hatched; weighted by the bars below, they add up to the error.
     """
     edges = np.linspace(0, 1, len(bins.counts) + 1)
     some, n = bins.counts > 0, int(bins.counts.sum())

@@ -1,4 +1,4 @@
-"""Figures of a report, in the page's own type and colours: learning curves as SVG, the confusion matrix."""
+"""Figures of a report, in the page's fonts and colours: learning curves as SVG, and the confusion matrix."""
 
 # Tested in tests/app/report/test_page.py
 
@@ -11,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 388, 30, 228  # ends of the axes
 
 
 def panel_figure(shown: Panel) -> Html:
-    """Return one panel."""
+    """Return the figure of one panel, with the last values below it."""
     keys = (element("span", line.last, class_=f"key {line.split}") for line in shown.lines)
     label = f"{shown.title} over epochs; last epoch: " + ", ".join(line.last for line in shown.lines)
     lines = (curve(shown, line) for line in shown.lines)
@@ -20,12 +20,12 @@ def panel_figure(shown: Panel) -> Html:
 
 
 def place(shown: Panel, epoch: int | float, value: int | float) -> tuple[str, str]:
-    """Return where an epoch and a value lie in a figure."""
+    """Return the coordinates x and y of an epoch and a value in a figure."""
     return shown.epochs.place(epoch, LEFT, RIGHT), shown.values.place(value, BOTTOM, TOP)
 
 
 def axes(shown: Panel) -> Html:
-    """Return lines across the figure at the ticks of the values, all ticks' labels, and what the axes mean."""
+    """Return grid lines at the ticks of the values, the labels of all ticks, and the titles of the axes."""
     right, parts = str(RIGHT), []
     for value, label in shown.values.ticks.items():
         _, y = place(shown, shown.epochs.low, value)
@@ -39,6 +39,7 @@ def axes(shown: Panel) -> Html:
 
 def curve(shown: Panel, line: SplitCurve) -> Html:
     """Return a split's line, broken at gaps, and its dots."""
+    # A piece of a single point is drawn as a dot alone.
     pieces = (" ".join(",".join(place(shown, *point)) for point in piece) for piece in line.pieces if len(piece) > 1)
     dots = (place(shown, *point) for point in line.dots)
     lines = [element("polyline", points=piece, class_=line.split) for piece in pieces]
@@ -46,16 +47,16 @@ def curve(shown: Panel, line: SplitCurve) -> Html:
 
 
 def confusion_figure(shown: MatrixView) -> Html:
-    """Return a matrix: a table where it has counts, else an image between its labels."""
+    """Return a matrix: a table if it has counts, otherwise an image with labels above it and to its left."""
     if shown.note:
         return matrix_image(shown, "large")
     turned = " turned" if shown.turned else ""
-    whole = matrix_counts_table(shown, f"matrix{turned}") if shown.counts else matrix_image(shown, f"named{turned}")
-    return element("div", whole, class_="scroll", tabindex="0")
+    matrix = matrix_counts_table(shown, f"matrix{turned}") if shown.counts else matrix_image(shown, f"named{turned}")
+    return element("div", matrix, class_="scroll", tabindex="0")
 
 
 def matrix_image(shown: MatrixView, kind: str) -> Html:
-    """Return a matrix as an image, its labels above it and to its left."""
+    """Return a matrix as an image, with labels above it and to its left."""
     labels = [(i, name_element(label, MAX_NAME_WIDTH)) for i, label in shown.labels.items()]
     above = element("ol", *(element("li", label, style=f"grid-column:{i}") for i, label in labels), class_="columns")
     left = element("ol", *(element("li", label, style=f"grid-row:{i}") for i, label in labels), class_="rows")
@@ -75,6 +76,10 @@ def matrix_counts_table(shown: MatrixView, kind: str) -> Html:
 
 
 def matrix_cell(count: str, ink: float, hit: bool) -> Html:
-    """Return a cell with its count, as dark as it has ink."""
-    kind = ("hit" if hit else "miss") + (" deep" if ink > DARK_INK else "")
-    return element("td", count, class_=kind, style=f"--i:{100 * ink:.0f}%") if count else element("td")
+    """Return a cell with its count, shaded by its ink; an empty cell for a count of 0."""
+    if not count:
+        return element("td")
+    kind = "hit" if hit else "miss"
+    if ink > DARK_INK:
+        kind += " deep"  # dark enough for white text
+    return element("td", count, class_=kind, style=f"--i:{100 * ink:.0f}%")

@@ -55,10 +55,10 @@ def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
     """Return images, average precision, threshold, precision, recall and F1 of each class, aligned."""
     names = [shorten_name(name) for name in evaluation.classes]
     wide = max(map(text_width, [*names, "class"]))
-    heads = f"{'images':>9}{'AP':>10}{'AP 11':>10}{'from':>8}{'precision':>11}{'recall':>10}{'F1':>10}"
+    heads = f"{'images':>9}{'AP':>10}{'AP 11':>10}{'threshold':>11}{'precision':>11}{'recall':>10}{'F1':>10}"
     lines = [pad_text("class", wide) + heads]
     for name, row in zip(names, rows, strict=True):
-        shares = f"{percent(row.ap):>10}{percent(row.ap11):>10}{row.threshold:>8.3f}"
+        shares = f"{percent(row.ap):>10}{percent(row.ap11):>10}{row.threshold:>11.3f}"
         shares += f"{percent(row.precision):>11}{percent(row.recall):>10}{percent(row.f1):>10}"
         lines.append(f"{pad_text(name, wide)}{row.positives:>9,}{shares}")
     return "\n".join(lines)
