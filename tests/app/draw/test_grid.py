@@ -53,13 +53,15 @@ def test_a_constant_map_among_others_is_flat_on_the_common_scale() -> None:
 
 
 def test_half_precision_maps_do_not_overflow() -> None:
-    picture = map_grid(np.array([[[-6e4, 6e4]]], np.float16))  # their difference is no half-precision number
+    picture = map_grid(np.array([[[-6e4, 6e4]]], np.float16))  # their difference overflows half precision
     assert picture[0].tolist() == [0, 255, 255]
 
 
-@pytest.mark.parametrize(("maps", "said"), [(np.full((1, 2, 2), np.nan), "not finite"), (np.zeros((0, 2, 2)), "empty")])
-def test_maps_that_cannot_be_shown_are_named(maps: np.ndarray, said: str) -> None:
-    with pytest.raises(UserError, match=f"{maps.shape[0]} x 2 x 2 are {said}"):
+@pytest.mark.parametrize(
+    ("maps", "problem"), [(np.full((1, 2, 2), np.nan), "not finite"), (np.zeros((0, 2, 2)), "empty")]
+)
+def test_maps_that_cannot_be_drawn_are_refused(maps: np.ndarray, problem: str) -> None:
+    with pytest.raises(UserError, match=f"{maps.shape[0]} x 2 x 2 are {problem}"):
         map_grid(maps)
 
 

@@ -1,4 +1,4 @@
-"""Models as a user may give them, by name; what cannot be together is refused before a model is loaded."""
+"""Requests: models by name as a user may give them; impossible options are refused before a model is loaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.support.small import CLASSES, tree, untrained
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand next to a folder of photos with its own splits, and two models."""
+    """Change to a folder with two models and a folder of photos that has splits."""
     monkeypatch.chdir(tmp_path)
     for split, n in (("train", 2), ("validation", 4), ("test", 6)):
         tree(tmp_path / "pets" / split, per_class=n)
@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def arrays(n: int = 6, split: str = "test") -> ArrayDataset:
-    """A user's own arrays: N x 28 x 28 x 1 pixels and a label each."""
+    """Return a user's arrays: N x 28 x 28 x 1 pixels and a label each."""
     pixels = np.random.default_rng(0).integers(0, 256, (n, 28, 28, 1), dtype=np.uint8)
     return ArrayDataset(
         pixels, OneOf(np.arange(n) % 2), CLASSES, (split,), split, Origin("mine", "memory", "published")
@@ -51,7 +51,7 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "said"),
+    ("models", "message"),
     [
         ([], "name a MODEL"),
         (["a", "./a"], "a is named twice"),
@@ -59,12 +59,12 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
         ([None], "None is not a model"),
     ],
 )
-def test_what_is_no_model_is_refused(models: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_things_that_are_not_models_are_refused(models: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         models_by_name(models)
 
 
-def test_a_classifier_is_given_once(place: Path) -> None:
+def test_a_classifier_given_twice_is_refused(place: Path) -> None:
     classifier = load_network_classifier("a.safetensors")
     with pytest.raises(UserError, match="given twice"):
         models_by_name([classifier, classifier])
@@ -94,23 +94,23 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_mistakes_are_found_before_a_model_is_loaded(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "read_packed", lambda *_: pytest.fail("a model was loaded"))
-    options, said = WRONG[case]
-    with pytest.raises(UserError, match=said):
+    options, message = WRONG[case]
+    with pytest.raises(UserError, match=message):
         imclass.evaluate("a.safetensors", **options)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("trained", "no", "--trained is 'no'; it must be leave-out or include"),
         ("weights", "even", "--weights is 'even'; it must be mean, fit or none"),
         ("precision", "fp16", "fp32 or bf16"),
     ],
 )
-def test_words_that_are_none_of_a_few_are_refused(key: str, value: Any, said: str) -> None:
+def test_unknown_choices_are_refused(key: str, value: Any, message: str) -> None:
     request = Request(models={}, saved=(), order=("a",), protocols={"": None})
     request.check()
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         replace(request, **{key: value}).check()
 
 
@@ -119,7 +119,7 @@ def test_a_classifier_in_memory_is_not_rounded(place: Path) -> None:
         imclass.evaluate(load_network_classifier("a.safetensors"), "pets", precision="bf16")
 
 
-def test_protocols_by_name_or_value() -> None:
+def test_protocols_are_names_or_values() -> None:
     found = view_protocols()
     assert select_protocols(None, None) == {"": None}
     assert list(select_protocols("center,flip", None)) == ["center", "flip"]
@@ -138,6 +138,6 @@ def test_scales_are_words_or_numbers() -> None:
             parse_scales(wrong)
 
 
-def test_arrays_alone_are_no_data() -> None:
+def test_bare_arrays_are_refused_as_data() -> None:
     with pytest.raises(UserError, match="the data has the type tuple; give a data set's name, a folder"):
         requests.open_request("a", (np.zeros(4), np.zeros(4)), None, None, open_context(), SilentProgress())

@@ -1,4 +1,4 @@
-"""What is told of images that may have several labels."""
+"""Text and record of an evaluation of images that may have several labels."""
 
 import json
 import math
@@ -21,8 +21,8 @@ def evaluation(thresholds: tuple[float, ...] = ()) -> Evaluation:
     return evaluation_of(("cat", "dog", "猫"), AnyOf(MARKS), SCORES, np.arange(4), 5, refused, thresholds)
 
 
-def test_all_of_it_is_shown() -> None:
-    """By hand: cat is ranked yes, no, yes; dog yes, yes, no; no image has the third."""
+def test_means_classes_and_counts_are_printed() -> None:
+    """Compare with values by hand: cat is ranked yes, no, yes; dog yes, yes, no; no image has the third class."""
     means, table, counts = tables.evaluation_parts(evaluation())
     lines = means.splitlines()
     assert lines[0] == "mean average precision (mAP) 91.67 % over 2 classes; 1 without images left out"

@@ -1,4 +1,4 @@
-"""Single-view protocols against a plain loop over Pillow and numpy."""
+"""Single-view protocols equal a plain loop over Pillow and numpy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Rules = Literal["none", "squash", "shorter"]
 
 @dataclass
 class Pixels(StubNetwork):
-    """Scores are the first pixels of the view, so that a test sees what the classifier saw."""
+    """A network whose scores are the first pixels of the view, so that a test sees what the classifier saw."""
 
     classes: tuple[str, ...] = ("a", "b", "c")
     preprocess: Preprocess = LARGER
@@ -67,7 +67,7 @@ def test_resize_is_a_plain_loop() -> None:
 
 @pytest.mark.parametrize("rule", get_args(Rules))
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
-def test_an_image_of_the_native_size_is_taken_as_it_is(protocol: Center | Resize, rule: Rules) -> None:
+def test_an_image_of_the_native_size_stays_unchanged(protocol: Center | Resize, rule: Rules) -> None:
     classifier = Pixels(preprocess=Preprocess(size=SIZE, scale=SIZE if rule == "shorter" else 256, resize=rule))
     images = ragged((SIZE, SIZE, 3))
     protocol(classifier, images)
@@ -102,7 +102,7 @@ def test_a_scale_below_the_native_size_is_named() -> None:
         Center(10)(Pixels(), ragged((20, 20, 3)))
 
 
-def test_with_flip_the_posteriors_of_crop_and_mirror_are_averaged() -> None:
+def test_flip_averages_the_probabilities_of_crop_and_mirror() -> None:
     classifier, images = Linear(LARGER, gain=4), ragged((30, 40, 3), (25, 13, 3))
     crops = torch.from_numpy(np.stack([center_by_hand(image, 16) for image in images]))
     both = torch.stack([classifier.scores(crops), classifier.scores(crops.flip(3))])

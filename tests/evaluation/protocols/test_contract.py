@@ -1,4 +1,4 @@
-"""What holds for every protocol there is."""
+"""Properties that every protocol has."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,19 +29,19 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[ViewProtocol]:
     yield OF_VIEWS[request.param]
 
 
-def test_every_protocol_of_the_issue_is_there() -> None:
+def test_every_protocol_of_the_papers_is_there() -> None:
     names = "center resize flip shift6 tencrop googlenet144 vgg-multicrop dense dense+multicrop overfeat"
     assert set(names.split()) | {"resnet-multiscale"} <= set(FOUND) and not view_protocols().failures
 
 
-def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: ViewProtocol) -> None:
+def test_a_constant_classifier_has_the_same_scores_under_every_protocol(protocol: ViewProtocol) -> None:
     classifier = Constant(RULE)
     found = protocol(classifier, ragged(*SHAPES)).softmax(1)
     assert near(found, torch.tensor(classifier.value).softmax(0).expand_as(found))
 
 
 def test_logits_of_several_labels_stay_logits(protocol: ViewProtocol) -> None:
-    """Probabilities of each class by itself are averaged; a softmax would make them add up to 1."""
+    """Check that each class is averaged separately; a softmax would make probabilities add up to 1."""
     classifier = Constant(RULE, link="sigmoid")
     found = protocol(classifier, ragged(*SHAPES))
     assert near(found, torch.tensor(classifier.value).expand_as(found))
@@ -52,7 +52,7 @@ def test_logits_of_several_labels_stay_logits(protocol: ViewProtocol) -> None:
 
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_posteriors_sum_to_one(protocol: ViewProtocol, colour: str) -> None:
+def test_probabilities_sum_to_one(protocol: ViewProtocol, colour: str) -> None:
     rule = Preprocess(size=14, scale=17, colour="grey" if colour == "grey" else "rgb")
     scores = protocol(Linear(rule), ragged(*SHAPES))
     assert scores.dtype == torch.float32 and scores.isfinite().all()
@@ -86,7 +86,7 @@ def test_the_same_scale_twice_is_that_scale(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "row"), REAL)
-def test_real_networks_do_not_care_for_grouping(name: str, row: dict[str, Any]) -> None:
+def test_grouping_does_not_matter_to_real_networks(name: str, row: dict[str, Any]) -> None:
     classifier, images = small(name, **row), ragged((80, 70, 3), (80, 70, 3), (70, 80, 1))
     for title, protocol in FOUND.items():
         if (name, title) == ("resnet-cifar-20", "overfeat"):
@@ -96,7 +96,7 @@ def test_real_networks_do_not_care_for_grouping(name: str, row: dict[str, Any]) 
         assert near(together, alone), title
 
 
-def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol) -> None:
+def test_batches_stay_small_for_any_number_of_views(protocol: ViewProtocol) -> None:
     class Sizes(Linear):
         def scores(self, images: torch.Tensor) -> torch.Tensor:
             assert images.nbytes <= views.BATCH_BYTES + images[0].nbytes
@@ -111,12 +111,12 @@ def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol)
     assert len(classifier.seen) > 1
 
 
-def test_a_posterior_of_nothing_keeps_a_finite_score() -> None:
+def test_a_probability_of_zero_keeps_a_finite_score() -> None:
     certain = posterior(torch.tensor([[2000.0, 0.0, 1999.0]]))
     assert certain[0, 1] == 0 and certain.log()[0, 1] == -torch.inf
     scores = scores_of(certain)
     assert scores.isfinite().all() and near(scores.softmax(1).double(), certain)
 
 
-def test_what_is_no_number_stays_none() -> None:
+def test_nan_stays_nan() -> None:
     assert scores_of(posterior(torch.tensor([[torch.nan, 0.0]]))).isnan().all()

@@ -1,4 +1,4 @@
-"""Every view of the multi-crop protocols against a plain loop over Pillow and numpy."""
+"""Every view of the multi-crop protocols equals that of a plain loop over Pillow and numpy."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ def five(square: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def square_at(image: np.ndarray, place: int) -> np.ndarray:
-    """Of three squares the first (0), the middle (1) or the last (2)."""
+    """Return the first (0), the middle (1) or the last (2) of three squares."""
     height, width = image.shape[:2]
     side, at = min(height, width), abs(height - width) * place // 2
     return image[:, at : at + side] if width > height else image[at : at + side]
@@ -75,7 +75,7 @@ CASES = [
 
 @pytest.mark.parametrize(("protocol", "loop", "count"), CASES, ids=["10", "144", "50", "150"])
 @pytest.mark.parametrize("shape", [(40, 55, 3), (60, 33, 3), (25, 25, 3)], ids=["wide", "upright", "square"])
-def test_views_and_posteriors_are_a_plain_loop(
+def test_views_and_probabilities_are_a_plain_loop(
     protocol: MeanPosterior, loop: Loop, count: int, shape: tuple[int, int, int]
 ) -> None:
     classifier, images = Linear(RULE, gain=4), ragged(shape)

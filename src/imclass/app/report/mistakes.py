@@ -57,7 +57,10 @@ def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None
     lead += "predicted class and its probability, the true class with its probability and its rank among all classes, "
     lead += "and the name of the image."
     parts = [element("p", "Model ", name_element(row.name, 60), class_="run"), element("h1", "Mistakes")]
-    parts += [element("p", lead), element("p", row.facts.scope, ". ", row.evaluation.tally, ".", class_="small")]
+    parts += [
+        element("p", lead),
+        element("p", "Scored: ", row.facts.scope, ". ", row.evaluation.tally, ".", class_="small"),
+    ]
     if dataset is None:
         parts.append(element("p", "Pictures are missing, because the scores come from a file without the images."))
     shown = thumbnails(found, dataset, workers) if dataset is not None else (Html() for _ in found)
