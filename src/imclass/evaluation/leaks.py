@@ -68,9 +68,7 @@ def trained_contents(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_
     return np.zeros(0, np.uint64) if known is None else known
 
 
-def recognise(
-    contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]
-) -> Bool[np.ndarray, "N"]:  # fmt: skip
+def recognise(contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]) -> Bool[np.ndarray, "N"]:
     """Return which images are among those seen. An unreadable image has no content and is never recognised."""
     return np.isin(contents, seen) & ~np.isin(contents, UNREADABLE_CONTENTS)
 

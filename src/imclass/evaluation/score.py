@@ -77,12 +77,11 @@ def evaluate_each(
     """Return an `Evaluation` for each member, from one pass over the split that decodes each image once.
 
     Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
-    and left out; with `strict` it raises `UserError`. `report(done, total)` is called after each batch, for this
+    and left out; with `strict` it raises `UserError`. `report(done, total)` is called after each batch of this
     process's share. `watch()` is called before each image and may raise `Interrupted`, which ends the threads as well.
-    These and `workers` (decoding threads) change no result. `batch` and the number of processes decide how many images
-    go through a network together, and so the order of its sums: log-scores then differ by rounding, about 1e-5 of
-    their scale. The first process returns all results, the others an empty list. With fewer than five classes, K of
-    them, top-5 is top-K.
+    These and `workers` (decoding threads) change no result. `batch` and the number of processes decide the order of
+    sums in a network, so log-scores then differ by rounding, about 1e-5 of their scale. The first process returns all
+    results, the others an empty list. With K classes, fewer than five, top-5 is top-K.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
