@@ -78,7 +78,7 @@ def load_network(
     """Return the same where one network is needed, with its layers. Raise `UserError` for any other classifier."""
     found = unpack.sole_network(load_classifier(model, context, device=device, note=note))
     if found is None:
-        raise UserError(f"{model} is not one network and has no layers; name one of its members")
+        raise UserError(f"{model} is not a single network, so it has no layers; name one of its members")
     return found
 
 

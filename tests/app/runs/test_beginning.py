@@ -164,7 +164,7 @@ def test_an_ensemble_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["evaluate", *words]) == 0
     capsys.readouterr()
     assert main(["train", "mnist-lenet", "--init", "both.safetensors", "--dry-run"]) == 2
-    assert "--init: both.safetensors is not one network" in capsys.readouterr().err
+    assert "--init: both.safetensors is not a single network" in capsys.readouterr().err
 
 
 def test_a_home_and_a_pinned_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

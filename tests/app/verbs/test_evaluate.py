@@ -256,7 +256,7 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     assert about["kind"] == "ensemble" and len(members) == 3 and about["parameters"] == 3 * 43_746
     assert [member["protocol"] for member in members] == ["flip"] * 3
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
-    assert "fused.safetensors is not one network" in capsys.readouterr().err
+    assert "fused.safetensors is not a single network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
     assert "the model is not a single network, so it takes no protocol" in capsys.readouterr().err
 

@@ -22,8 +22,7 @@ from imclass.app.report.markup import (
     name_element,
 )
 from imclass.app.report.mistakes import caption
-from imclass.app.text.evaluation import MAX_CONFUSED_PAIRS, top5_text
-from imclass.app.text.evaluation import confusion_matrix as counted
+from imclass.app.text.evaluation import MAX_CONFUSED_PAIRS, confusion_matrix, top5_text
 from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import OneOf
@@ -128,7 +127,7 @@ def held_out_source(m: ReportData, split: str) -> str:
     """Return how the held-out images were set apart from the training images."""
     rule, share = m.known.rule, m.known.cut.validation
     if share and split == VALIDATION:
-        return f"{100 * share:g} % of each class, picked by a hash of the file names and held out of training"
+        return f"{100 * share:g} % of each class, picked by a hash of the image names and held out of training"
     if rule == "published":
         return f"the {split} images that were published with the data set"
     if rule == "folders":
@@ -154,12 +153,13 @@ def learning_section(m: ReportData) -> Html:
     rows = m.run.history
     if not rows:
         return element("p", "The log holds no finished epoch.", class_="note")
-    held_out = " and ".join(split for split in SPLIT_COLOURS if split != "train" and f"{split}_loss" in rows[0])
+    held_out = [split for split in SPLIT_COLOURS if split != "train" and f"{split}_loss" in rows[0]]
     text = "An epoch is one pass over the training images. The training line shows means over parts of an epoch, and "
     text += "the number below it is the mean over the last epoch. Both were measured while the weights were still "
     text += "changing and, if the recipe alters images, on altered images."
     if held_out:
-        text += f" The {held_out} line is measured after each epoch."
+        lines = "line is" if len(held_out) == 1 else "lines are"
+        text += f" The {' and '.join(held_out)} {lines} measured after each epoch."
     if rows[-1].get("train_auxiliary"):
         text += " The training line leaves out the loss of auxiliary heads, which exist only in training."
     pair = element("div", *map(panel_figure, panels(rows, m.run.within_epochs)), class_="pair")
@@ -170,7 +170,7 @@ def confusion_section(m: ReportData) -> Html:
     """Return the matrix and the most confused pairs, if each image has one label."""
     if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
-    counts = counted(m.result)
+    counts = confusion_matrix(m.result)
     shown = matrix_view(counts, m.result.classes)
     order = f", {shown.note}" if shown.note else ""
     text = f"{shown.title}. Rows are true classes, columns predicted classes{order}. Blue is right, orange is wrong."
@@ -204,7 +204,7 @@ def classes_section(m: ReportData) -> Html:
     if not isinstance(m.result.targets, OneOf):
         return label_table(m, m.result)
     trained = m.counts.get("train")
-    rows = list(enumerate(class_rows(counted(m.result))))
+    rows = list(enumerate(class_rows(confusion_matrix(m.result))))
     many = len(rows) > COUNTS_LIMIT
     if many:
         rows.sort(key=lambda row: math.inf if math.isnan(row[1].f1) else row[1].f1)
