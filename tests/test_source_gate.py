@@ -244,6 +244,7 @@ def test_a_planted_fault_of_language_is_found(path: str, text: str, fault: str) 
         ("src/a.py", 'def f(x):\n    """Return whether x is odd."""'),
         ("src/imclass/models/nets/a.py", 'def f(x):\n    """A convolution, then a pool."""'),
         ("src/a.py", "x = 1  # it is no longer needed"),
+        ("src/a.py", "x = 1  # there is no file"),
         ("docs/a.md", "```\nimclass said whatever\n```\nRun `beside`."),
     ],
 )
