@@ -148,7 +148,8 @@ def check_header(path: Path, columns: Sequence[str]) -> None:
     if twice:
         raise UserError(f"{path}, line 1: the column {twice[0]} is there twice; keep one")
     if "image" not in columns or not {"label", "labels"} & set(columns):
-        raise UserError(f"{path}, line 1: the columns are {list_names(columns) or 'none'}; {fix}")
+        problem = f"the columns are {list_names(columns)}" if columns else "it names no columns"
+        raise UserError(f"{path}, line 1: {problem}; {fix}")
     if {"label", "labels"} <= set(columns):
         raise UserError(f"{path}, line 1: there are both columns label and labels; keep one")
 
