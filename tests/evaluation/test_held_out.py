@@ -93,7 +93,7 @@ def test_what_was_passed_over_is_said(place: Path, capsys: pytest.CaptureFixture
     (place / "others" / "cat" / "notes.svg").touch()
     capsys.readouterr()
     assert main(["evaluate", "run", "--data", "others"]) == 0
-    assert "note: ignored 1 files that are no images by name (1 .svg): 'cat/notes.svg'" in capsys.readouterr().err
+    assert "note: ignored 1 files that are not images by name (1 .svg): 'cat/notes.svg'" in capsys.readouterr().err
 
 
 def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,7 @@ def test_names_stand_for_files(named: list[str], stands_for: list[str], many: Pa
 def test_what_is_passed_over_is_counted(many: Path) -> None:
     hidden, other = gather_files(["."]).notes
     assert hidden == ".: ignored 1 hidden files or folders: 'Thumbs.db'"
-    assert other == ".: ignored 1 files that are no images by name (1 .txt): 'c.txt'"
+    assert other == ".: ignored 1 files that are not images by name (1 .txt): 'c.txt'"
     assert gather_files(["b"]).notes == ()
     (many / "text").mkdir()
     (many / "text" / "c.svg").touch()

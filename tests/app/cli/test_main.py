@@ -35,7 +35,7 @@ MISTAKES = {
     "trian mnist-lenet": ["no verb 'trian'", "'train'"],
     "train": ["name the recipe first", "imclass recipes"],
     "train --epochs 2 mnist-lenet": ["name the recipe first"],
-    "train mnist-lenet --data ./pest": ["no folder pest", "'pets'"],
+    "train mnist-lenet --data ./pest": ["the folder pest does not exist", "'pets'"],
     "train mnist-lenet --data mnist-sampel": ["'mnist-sampel'", "'mnist-sample'"],
     "train mnist-lenet --data ./notes.txt": ["notes.txt is a file", "one folder per class"],
     "train mnist-lenet --data ./hollow": ["hollow has no class folders"],
@@ -89,7 +89,7 @@ MISTAKES = {
     # classes
     "train mnist-lenet --data ./single": ["only 'cat'", "two classes"],
     "train mnist-lenet --data ./twins": ["'Cat' and 'cat' differ only in case"],
-    "train mnist-lenet --data ./gap": ["no images in the class folders 'dog'"],
+    "train mnist-lenet --data ./gap": ["the class folders 'dog' of gap have no images"],
     "train mnist-lenet --data ./untaught": ["wolf", "lacks"],
     "evaluate model.safetensors --data birds": ["Not in the model: 'hen', 'owl'", "--classes"],
     "evaluate model.safetensors --data birds --classes notes.txt": ["--classes notes.txt", "JSON object"],

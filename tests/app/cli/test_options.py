@@ -315,7 +315,9 @@ def test_help_lists_the_options_of_the_recipe(
     )
     assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
     assert "  --augment pad                              kinds in order, such as flip and pad" in shown
-    assert "  --augment.pad.pixels 2                     on each side" in shown and "  # " not in shown
+    assert (
+        "  --augment.pad.pixels 2                     pixels of padding on each side" in shown and "  # " not in shown
+    )
     assert "--name " not in shown  # of a folder that a run of one stage does not have; it is refused
     assert "--begin continue                           with all weights" in shown
     assert "--augment.KIND.FIELD VALUE" in shown and "    area.aspect\n" in shown

@@ -141,5 +141,5 @@ def test_a_folder_called_like_the_data_set_is_said(
     monkeypatch.chdir(tmp_path)
     for there in (False, True):
         assert main(["train", "mnist-lenet", "--dry-run"]) == 0
-        assert ("for that give ./mnist-sample" in capsys.readouterr().err) is there
+        assert ("to read it, give ./mnist-sample" in capsys.readouterr().err) is there
         (tmp_path / "mnist-sample").mkdir(exist_ok=True)
