@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUN := runs/mnist-lenet
 
-.PHONY: env demo test check lint types tests slow cover wheel bench clean
+.PHONY: env demo test check lint types tests slow cover wheel bench pictures clean
 
 env: $(STAMP)
 
@@ -41,7 +41,7 @@ lint: env
 	$(BIN)/ruff format --check .
 
 types: env
-	$(BIN)/mypy src tests $(wildcard benchmarks/*.py) $(TYPES_TO)
+	$(BIN)/mypy src tests $(wildcard benchmarks/*.py docs/*.py) $(TYPES_TO)
 
 # A process a core, each with one thread: threads of several processes on one core only wait for each other. Files come in
 # their own order: by number of tests, the longest would come last, with one process at work.
@@ -61,6 +61,10 @@ wheel: env
 
 bench: env
 	@set -e; for claim in $(wildcard benchmarks/*.py); do echo "== $$claim"; $(BIN)/python "$$claim"; done
+
+# The pictures of README.md and docs/, from the embedded digits.
+pictures: env
+	$(BIN)/python docs/pictures.py
 
 clean:
 	rm -rf build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
