@@ -170,7 +170,7 @@ def anchors(page: str) -> set[str]:
 
 def links(page: str) -> list[str]:
     """Return what a page links to or shows, in Markdown and in <img> tags."""
-    found = re.findall(r"""\]\(([^)\s]+)\)|<img src="([^"]+)\"""", prose(page))
+    found = re.findall(r'\]\(([^)\s]+)\)|<img src="([^"]+)"', prose(page))
     return [markdown or tag for markdown, tag in found]
 
 
@@ -195,9 +195,10 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
     (tmp_path / "other.md").write_text("# A title, with signs!\n\n```sh\n# no heading\n```\n")
     good = "[a](other.md) [b](other.md#a-title-with-signs) [c](#here) [d](https://example.com/x)\n## Here\n"
-    bad = "[e](missing.md) [f](other.md#no-heading) [g](#there) ![h](missing.png)\n<img src="gone.png" alt="x">\n"
+    bad = '[e](missing.md) [f](other.md#no-heading) [g](#there) ![h](missing.png)\n<img src="gone.png" alt="x">\n'
     (tmp_path / "page.md").write_text(good + bad + "```text\n[i](in-a-block.md)\n```\n")
-    assert broken_links(tmp_path / "page.md") == ["missing.md", "other.md#no-heading", "#there", "missing.png", "gone.png"]
+    expected = ["missing.md", "other.md#no-heading", "#there", "missing.png", "gone.png"]
+    assert broken_links(tmp_path / "page.md") == expected
 
 
 def test_every_page_is_linked_from_the_readme() -> None:
