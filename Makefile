@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUN := runs/mnist-lenet
 
-.PHONY: env demo test check lint types tests slow cover wheel bench pictures clean
+.PHONY: env demo test check lint types tests slow cover reference pictures wheel bench clean
 
 env: $(STAMP)
 
@@ -54,6 +54,10 @@ cover: env
 
 slow: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m slow
+
+# docs/commands.md, from the texts in src/imclass/app/cli/arguments.py.
+reference: env
+	$(BIN)/python -m imclass.app.cli.reference > docs/commands.md
 
 wheel: env
 	rm -rf build dist

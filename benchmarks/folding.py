@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from imclass.app.load import CHANNELS_LAST
-from imclass.models.analysis.surgery import batch_norms, fold
-from imclass.models.arithmetic.precision import laid_out
+from imclass.models.analysis.surgery import batch_norms, fold_batch_norms
+from imclass.models.arithmetic.precision import set_memory_format
 from imclass.models.classifier import create
 from imclass.models.network import Network
 
@@ -36,9 +36,9 @@ def main() -> None:
     parser.add_argument("--network", default="vgg-bn-drop")
     given = parser.parse_args()
     original = create(given.network, [f"class {k}" for k in range(10)]).network.eval()
-    sides = {"as trained": original, "folded": fold(original)}
+    sides = {"as trained": original, "folded": fold_batch_norms(original)}
     for network in sides.values():
-        laid_out(network, CHANNELS_LAST)
+        set_memory_format(network, CHANNELS_LAST)
     images = torch.rand(given.batch, original.w_in, original.size, original.size)
     images = images.contiguous(memory_format=CHANNELS_LAST.memory_format)
     found: dict[str, list[float]] = {side: [] for side in sides}

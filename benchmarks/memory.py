@@ -24,7 +24,7 @@ from imclass.core.targets import OneOf
 from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
 from imclass.evaluation.score import evaluate
 from imclass.models.classifier import create
-from imclass.models.views.scales import proportional
+from imclass.models.views.scales import proportional_scales
 
 
 class Noise:
@@ -64,7 +64,7 @@ def peak(arguments: argparse.Namespace) -> float:
     classifier = create(arguments.network, tuple(f"class {k}" for k in range(arguments.classes)))
     size = classifier.preprocess.size
     data = Noise(arguments.images, size, classifier.classes)
-    scales = proportional((256, 384, 512), 224, size)
+    scales = proportional_scales((256, 384, 512), 224, size)
     evaluate(classifier, data, replace(VGG_MULTICROP, scales=scales))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -30,15 +30,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from imclass.core.config import Model
-from imclass.core.runtime import PLAIN, Arithmetic
+from imclass.core.runtime import DEFAULT_ARITHMETIC, Arithmetic
 from imclass.data.images.decode import decode
 from imclass.evaluation.protocols.dense import DENSE
 from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
-from imclass.models.arithmetic.eager import eager
+from imclass.models.arithmetic.eager import eager_engine
 from imclass.models.arithmetic.precision import BF16, FP32
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.models.network import Network
-from imclass.models.views.crops import grid
+from imclass.models.views.crops import grid_crops
 
 SCALES = (256, 384, 512)
 Side = Callable[[], Tensor]
@@ -47,7 +47,7 @@ Side = Callable[[], Tensor]
 def within(classifier: NetworkClassifier, arithmetic: Arithmetic) -> NetworkClassifier:
     """A copy of a classifier in this arithmetic."""
     network = copy.deepcopy(classifier.network).eval()
-    return replace(classifier, network=network, engine=eager(network, arithmetic))
+    return replace(classifier, network=network, engine=eager_engine(network, arithmetic))
 
 
 def each_by_itself(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]:
@@ -58,7 +58,7 @@ def each_by_itself(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]
         factor = q / min(picture.size)
         size = (round(picture.width * factor), round(picture.height * factor))
         view = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
-        top, left, side = grid(view.shape[0], view.shape[1], network.size)[number // 2]
+        top, left, side = grid_crops(view.shape[0], view.shape[1], network.size)[number // 2]
         view = view[top : top + side, left : left + side]
         view = view[:, ::-1] if number % 2 else view
         pixels = torch.from_numpy(view.transpose(2, 0, 1).copy())[None]
@@ -156,7 +156,7 @@ def dense_against_crops(
 def crops_against_loop(classifier: NetworkClassifier, path: Path, rounds: int) -> None:
     """Claim 2."""
     print("50 crops at one scale, from the file on, against a loop over views")
-    plain = within(classifier, PLAIN)
+    plain = within(classifier, DEFAULT_ARITHMETIC)
     sides: dict[str, Side] = {}
     for arithmetic in (*FP32, *BF16):
         ours = within(classifier, arithmetic)

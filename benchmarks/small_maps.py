@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imclass.core.runtime import Runtime, apply
-from imclass.models.arithmetic.rounding import FEW, SmallMaps
+from imclass.core.runtime import Runtime, apply_runtime
+from imclass.models.arithmetic.rounding import MAX_POSITIONS, SmallMaps
 
 SHAPES = ((512, 2), (512, 4), (256, 4), (64, 4), (512, 7), (256, 8), (64, 8), (128, 16), (64, 32))  # channels and side
 
@@ -49,7 +49,7 @@ def main() -> None:
     for word, value in (("rounds", 9), ("batch", 128)):
         parser.add_argument(f"--{word}", type=int, default=value)
     given = parser.parse_args()
-    apply(Runtime(threads=torch.get_num_threads()))
+    apply_runtime(Runtime(threads=torch.get_num_threads()))
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch {given.batch}")
     for channels, side in SHAPES:
         maps = torch.randn(given.batch, channels, side, side).bfloat16().contiguous(memory_format=torch.channels_last)
@@ -68,7 +68,8 @@ def main() -> None:
         )
         ratio = f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         print(
-            f"{channels:4} channels, {side:2} x {side:<2}  {told}   {ratio}{'   taken' * (side**2 <= FEW)}", flush=True
+            f"{channels:4} channels, {side:2} x {side:<2}  {told}   {ratio}{'   taken' * (side**2 <= MAX_POSITIONS)}",
+            flush=True,
         )
 
 

@@ -27,10 +27,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from imclass.app.cli.main import SPINS
+from imclass.app.cli.main import SPIN_COUNT
 from imclass.app.runs.configure import configure
 from imclass.app.runs.directory import Run
-from imclass.app.runs.settle import PROBED
+from imclass.app.runs.settle import PROBE_IMAGES
 from imclass.app.runs.train import Job, prepare
 from imclass.core import runtime
 from imclass.models.arithmetic import precision
@@ -40,7 +40,7 @@ from imclass.store.context import Context
 from imclass.store.store import Store
 from imclass.training.events import StepEnd
 from imclass.training.loop import train
-from imclass.training.parallel import Alone
+from imclass.training.parallel import SingleProcess
 
 RECIPES = {"resnet-cifar-32": "cifar10-resnet", "vgg-bn-drop": "cifar10-vgg"}
 SIDES = ("plain", "imclass", "no bf16")
@@ -65,7 +65,7 @@ def plain(network: nn.Module, batch: int) -> Iterator[None]:
 
 def ours(job: Job) -> Iterator[None]:
     """A step a time of the real loop."""
-    for event in train(job.state(), job.legs, Alone(), job.keeper()):
+    for event in train(job.state(), job.legs, SingleProcess(), job.keeper()):
         if isinstance(event, StepEnd):
             yield
 
@@ -85,7 +85,7 @@ def without_bf16(job: Job) -> Job:
     """The same job in the arithmetic that the probe chooses where there is no bf16."""
     network, first = job.legs[0].make().network, next(job.legs[0].loader.batches(0)).parts[0]
     chosen, _ = precision.probe(
-        network, first.images[:PROBED], torch.as_tensor(first.targets[:PROBED].numpy()), precision.FP32
+        network, first.images[:PROBE_IMAGES], torch.as_tensor(first.targets[:PROBE_IMAGES].numpy()), precision.FP32
     )
     return replace(job, runtime=replace(job.runtime, arithmetic=chosen))
 
@@ -98,7 +98,7 @@ def serve(name: str, side: str, store: Path, batch: int) -> None:
         config = configure(RECIPES[name], batch=batch, precision="auto" if side == "imclass" else "fp32")
         job = prepare(config, Run(store / f"{name} {side}"), Context(Store(store, offline=True)))
         job = job if side == "imclass" else without_bf16(job)
-        runtime.apply(job.runtime)  # as the command does: its threads, and memory that is kept
+        runtime.apply_runtime(job.runtime)  # as the command does: its threads, and memory that is kept
         steps, told = ours(job), str(job.runtime.arithmetic)
     for _ in range(WARM):
         next(steps)
@@ -129,7 +129,7 @@ def ask(process: "subprocess.Popen[str]", steps: int) -> float:
 
 def begin(stack: ExitStack, words: Sequence[str], side: str) -> "subprocess.Popen[str]":
     """A side's process, which ends with `stack`; ours has the environment that the command line makes."""
-    settings = {} if side == "plain" else {"GOMP_SPINCOUNT": SPINS}
+    settings = {} if side == "plain" else {"GOMP_SPINCOUNT": SPIN_COUNT}
     command = [sys.executable, __file__, *words, "--side", side]
     process = subprocess.Popen(
         command, env=os.environ | settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -43,7 +43,7 @@ def test_home_and_store_are_empty() -> None:
 def test_switches_of_torch_do_not_stay(time: str) -> None:
     assert torch.get_num_threads() == 1
     assert not torch.are_deterministic_algorithms_enabled()
-    runtime.apply(runtime.Runtime("cpu", threads=2))
+    runtime.apply_runtime(runtime.Runtime("cpu", threads=2))
     torch.use_deterministic_algorithms(True)
     assert torch.get_num_threads() == 2 and torch.are_deterministic_algorithms_enabled()
 

@@ -15,7 +15,7 @@ from imclass.core.model_file import Metrics, ModelHeader, read_model
 from imclass.core.targets import AnyOf
 from imclass.data.catalog import open_split
 from imclass.data.images.decode import decode
-from imclass.evaluation.held_out import split_for
+from imclass.evaluation.held_out import choose_split
 from imclass.evaluation.results import read_scores
 from imclass.evaluation.score import evaluate
 from imclass.models.thresholds import fit_thresholds, probabilities
@@ -77,7 +77,7 @@ def test_training_minimises_binary_cross_entropy_and_fits_thresholds_on_validati
     model, context = imclass.load("run"), open_context()
     config = json.loads((place / "run" / "config.json").read_text())["training"]
     assert config["stages"][0]["objective"] == {"kind": "binary-cross-entropy"}
-    chosen = split_for({"run": model}, None, "validation", context)
+    chosen = choose_split({"run": model}, None, "validation", context)
     found = evaluate(model, chosen.dataset)
     assert isinstance(found.targets, AnyOf) and len(found.targets) == 16
     assert header.thresholds == pytest.approx(fit_thresholds(found.scores, found.targets.numpy()), abs=1e-3)

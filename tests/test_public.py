@@ -15,7 +15,7 @@ from PIL import Image
 import imclass
 from imclass.app.api import check_consumers, check_names, train
 from imclass.core.errors import UserError
-from imclass.models.scores import best
+from imclass.models.scores import top_classes
 from imclass.training import events
 from tests.support.small import picture, tree, untrained
 
@@ -45,8 +45,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize("top", [-1, 0, 1.5, "1"])
 def test_a_number_of_classes_is_at_least_one(top: object) -> None:
     with pytest.raises(UserError, match=r"top is .*; it must be a whole number of classes, at least 1"):
-        best(torch.zeros(1, 3), "abc", top)
-    assert len(best(torch.zeros(1, 3), "abc", np.int64(2))[0]) == 2
+        top_classes(torch.zeros(1, 3), "abc", top)
+    assert len(top_classes(torch.zeros(1, 3), "abc", np.int64(2))[0]) == 2
 
 
 def test_paths_are_taken_where_text_is(tmp_path: Path) -> None:

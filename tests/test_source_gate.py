@@ -1,4 +1,4 @@
-"""The source gate: calls that run what a file says, and places that must not be named. Every pattern is planted."""
+"""The source gate: dangerous calls, places that must not be named, and language. Each pattern has a planted twin."""
 
 import ast
 import re
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.language import doubled_names, faults
 
 REPOSITORY = Path(__file__).parents[1]
 FORBIDDEN = {
@@ -184,3 +186,83 @@ def test_a_planted_place_is_found(line: str) -> None:
 @pytest.mark.parametrize("line", ["this network/work/life", "https://host/weights/resnet.pt", "a simple/fast rule"])
 def test_a_plain_line_is_not_found(line: str) -> None:
     assert not PLACES.search(line)
+
+
+def language_files() -> dict[str, str]:
+    """Return the files whose language is checked: all but those that hold the banned words to check for them."""
+    rules = ("tests/support/language.py", "tests/test_source_gate.py")
+    return {path: text for path, text in texts().items() if path.endswith((".py", ".md")) and path not in rules}
+
+
+def test_no_file_has_a_fault_of_language() -> None:
+    found = language_files()
+    assert {"src/imclass/core/files.py", "README.md", "docs/design.md", "tests/conftest.py"} <= set(found)
+    assert [fault for path, text in found.items() for fault in faults(path, text)] == []
+
+
+def test_no_imported_name_is_defined_twice() -> None:
+    sources = {
+        path: text for path, text in language_files().items() if path.startswith("src/") and path.endswith(".py")
+    }
+    assert list(doubled_names(sources)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "fault"),
+    [
+        ("src/a.py", "def own_rows(x): ...", "no name holds 'own'"),
+        ("src/a.py", "def f(usual): ...", "no name holds 'usual'"),
+        ("src/a.py", "def f(x):\n    told = x", "no name holds 'told'"),
+        ("src/a.py", "class A:\n    looks: int", "no name holds 'looks'"),
+        ("src/a.py", "def f(x):\n    match x:\n        case [said]: ...", "no name holds 'said'"),
+        ("src/a.py", "def f(x):\n    x.ways = 1", "no name holds 'ways'"),
+        ("src/a.py", "def decoded(x): ...", "participle"),
+        ("src/a.py", "def shown(x): ...", "participle"),
+        ("src/a.py", "def taken_from(x): ...", "participle"),
+        ("src/a.py", "class A:\n    def locked(self): ...", "participle"),
+        ("src/a.py", 'def f(x):\n    """Whether x is odd."""', "begins with 'Whether'"),
+        ("src/a.py", 'def f(x):\n    """The sum of x."""', "begins with 'The'"),
+        ("src/a.py", 'def f(x):\n    """ "a" of "a b"; what a name begins with."""', "begins with 'a'"),
+        ("src/a.py", "x = 1  # whatever it is", "'whatever'"),
+        ("src/a.py", 'raise ValueError(f"{path} is no model file")', "'is no model'"),
+        ("src/a.py", '"""Files beside the run."""', "'beside'"),
+        ("docs/a.md", "A run that is none.", "'is none'"),
+        ("docs/a.md", "Mend the file.", "'Mend'"),
+    ],
+)
+def test_a_planted_fault_of_language_is_found(path: str, text: str, fault: str) -> None:
+    assert [found for found in faults(path, text) if fault in found]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("src/a.py", "def owner(x): ..."),
+        ("src/a.py", "def embed(x): ..."),
+        ("src/a.py", "def scored_images(x): ..."),
+        ("src/a.py", "class A:\n    @property\n    def trained(self): ..."),
+        ("src/a.py", 'def f(x):\n    """Return whether x is odd."""'),
+        ("src/imclass/models/nets/a.py", 'def f(x):\n    """A convolution, then a pool."""'),
+        ("src/a.py", "x = 1  # it is no longer needed"),
+        ("docs/a.md", "```\nimclass said whatever\n```\nRun `beside`."),
+    ],
+)
+def test_good_language_is_not_a_fault(path: str, text: str) -> None:
+    assert faults(path, text) == []
+
+
+IMPORT = "from imclass.a import f\n"
+
+
+@pytest.mark.parametrize(
+    ("sources", "faulty"),
+    [
+        ({"src/imclass/a.py": "def f(): ...", "src/imclass/b.py": "def f(): ...", "src/imclass/c.py": IMPORT}, True),
+        ({"src/imclass/a.py": "f = 1", "src/imclass/b.py": "f: int = 1", "src/imclass/c.py": IMPORT}, True),
+        ({"src/imclass/a.py": "def f(): ...", "src/imclass/b.py": "def f(): ..."}, False),  # nobody imports either
+        ({"src/imclass/a.py": "def f(): ...", "src/imclass/b.py": IMPORT}, False),
+        ({"src/imclass/a.py": "def f(): ...", "src/imclass/app/api.py": IMPORT + "def f(): ..."}, False),
+    ],
+)
+def test_a_name_defined_twice_is_found(sources: dict[str, str], faulty: bool) -> None:
+    assert bool(list(doubled_names(sources))) == faulty

@@ -48,6 +48,8 @@ CLASSIFIERS = ("NetworkClassifier", "Ensemble", "Pipeline", "NetworkBacked")  # 
 UNPACK = "evaluation/unpack.py"  # asks which kind a classifier is; everything else uses its contract
 # What to import of a distribution, where that is not its name.
 MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
+TYPED = "from imclass.app.cli.arguments import EvaluateArguments\n"
+REQUEST = "from imclass.app.cli.options import TrainRequest\n"
 MUTATORS = ("append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear")
 
 Rule = Callable[[str, str], Iterator[str]]
@@ -184,7 +186,7 @@ def no_print(path: str, text: str) -> Iterator[str]:
 def argument_classes() -> set[str]:
     """The classes that hold what was typed: those of app/cli/arguments.py, and the order of `train`."""
     tree = ast.parse((SOURCE / "app" / "cli" / "arguments.py").read_text())
-    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)} | {"Order"}
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)} | {"TrainRequest"}
 
 
 def plain_arguments(path: str, text: str) -> Iterator[str]:
@@ -401,8 +403,8 @@ PLANTED = [
     ("no print", "app/report/a.py", "print('page')"),
     ("no print", "app/runs/a.py", "import sys\nsys.stderr.write('x')"),
     ("no print", "evaluation/a.py", "from sys import stdout\nstdout.write('x')"),
-    ("plain arguments", "app/verbs/a.py", "from imclass.app.cli.arguments import Evaluate\ndef f(a: Evaluate): ..."),
-    ("plain arguments", "app/acts/a.py", "from imclass.app.cli.options import Order\ndef run(a: Order): ..."),
+    ("plain arguments", "app/verbs/a.py", TYPED + "def f(a: EvaluateArguments): ..."),
+    ("plain arguments", "app/acts/a.py", REQUEST + "def run(a: TrainRequest): ..."),
     ("short verbs", "app/verbs/a.py", "x = 1\n" * 120),
     ("no assert", "core/a.py", "def f(x):\n    assert x > 0"),
     ("docstrings", "core/a.py", "x = 1"),
@@ -436,8 +438,8 @@ ALLOWED = [
     ("no state", "core/a.py", "NAMES = [1]\ndef f():\n    n = list(NAMES)\n    n.append(2)\n    x.NAMES[0] = 1"),
     ("no print", "app/cli/main.py", "import sys\nprint('loss', file=sys.stderr)"),
     ("no print", "app/runs/a.py", "import sys\nsys.exit(x.print_out)"),
-    ("plain arguments", "app/verbs/a.py", "from imclass.app.cli.arguments import Evaluate\ndef run(a: Evaluate): ..."),
-    ("plain arguments", "app/cli/a.py", "from imclass.app.cli.arguments import Evaluate\ndef f(a: Evaluate): ..."),
+    ("plain arguments", "app/verbs/a.py", TYPED + "def run(a: EvaluateArguments): ..."),
+    ("plain arguments", "app/cli/a.py", TYPED + "def f(a: EvaluateArguments): ..."),
     ("plain arguments", "app/text/a.py", "from imclass.app.cli.arguments import DONE\ndef f(a: Evaluate): ..."),
     ("short verbs", "app/verbs/a.py", "x = 1\n" * 119),
     ("short verbs", "app/acts/a.py", "x = 1\n" * 120),

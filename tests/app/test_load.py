@@ -10,10 +10,10 @@ import torch
 from imclass.app.api import load as load_public
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.load import load_network, read_packed, spelling
+from imclass.app.load import load_network, normal_spelling, read_packed
 from imclass.core.errors import UserError
 from imclass.store.context import open_context
-from imclass.training.checkpoint import read
+from imclass.training.checkpoint import load_checkpoint
 from imclass.training.events import EpochEnd
 from tests.support.command import shown
 from tests.support.small import tree, untrained
@@ -45,7 +45,7 @@ def test_an_unfinished_run_is_its_newest_checkpoint_with_a_note(
     run: Path, half: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = load_network(run, open_context())
-    tensors = read(newest(run)).tensors
+    tensors = load_checkpoint(newest(run)).tensors
     assert all(torch.equal(t, tensors[f"model.{name}"]) for name, t in found.network.state_dict().items())
     assert found.classes == ("cat", "dog") and found.trained is not None and found.trained.chosen == "step 8"
     assert main(["predict", str(run), str(half / "pets" / "cat" / "000.png")]) == 0
@@ -86,7 +86,7 @@ def test_a_run_without_a_checkpoint_has_no_weights(run: Path) -> None:
 def test_a_checkpoint_that_names_no_network_is_refused(run: Path) -> None:
     from imclass.training.checkpoint import Checkpoints
 
-    found = read(newest(run))
+    found = load_checkpoint(newest(run))
     record = {key: value for key, value in found.record.items() if key != "model"}
     Checkpoints(run / "checkpoints").save(newest(run).name, found.tensors, record)
     with pytest.raises(UserError, match="does not record its network"):
@@ -103,5 +103,5 @@ def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
 
 def test_a_model_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert spelling("./runs//a/") == "runs/a" and spelling("~/a") == str(tmp_path / "a")
-    assert spelling("googlenet:bvlc") == "googlenet:bvlc" and spelling("") == ""
+    assert normal_spelling("./runs//a/") == "runs/a" and normal_spelling("~/a") == str(tmp_path / "a")
+    assert normal_spelling("googlenet:bvlc") == "googlenet:bvlc" and normal_spelling("") == ""

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from imclass.core.bounds import Above, AtLeast, AtMost, Below, check
-from imclass.core.codec import described, fits
-from imclass.core.errors import UserError, need
+from imclass.core.bounds import Above, AtLeast, AtMost, Below, check_bounds
+from imclass.core.codec import has_type, type_description
+from imclass.core.errors import UserError, require
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Leaf:
     pair: Annotated[tuple[float, float], AtLeast(0), Below(1)] = (0.0, 0.5)
 
     def check_together(self, at: str) -> None:
-        need(self.pair[0] <= self.pair[1], f"{at}pair", self.pair, "in order")
+        require(self.pair[0] <= self.pair[1], f"{at}pair", self.pair, "in order")
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Root:
 )
 def test_what_is_out_of_bounds_is_named(value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        check(value)
+        check_bounds(value)
     assert str(caught.value).startswith(message)
 
 
 def test_what_is_within_bounds_passes() -> None:
-    check(Root())
-    check(Root(leaf=Leaf(rate=1e6, pair=(0.0, 0.0)), count=3))
+    check_bounds(Root())
+    check_bounds(Root(leaf=Leaf(rate=1e6, pair=(0.0, 0.0)), count=3))
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_what_is_within_bounds_passes() -> None:
     ],
 )
 def test_a_value_fits_its_type_only(kind: Any, good: Any, bad: Any) -> None:
-    assert fits(kind, good) and not fits(kind, bad)
-    assert described(kind)
+    assert has_type(kind, good) and not has_type(kind, bad)
+    assert type_description(kind)

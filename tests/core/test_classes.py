@@ -5,65 +5,67 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imclass.core.classes import check_classes, check_distinct, join
+from imclass.core.classes import check_classes, check_distinct, join_classes
 from imclass.core.errors import UserError
 
 
 @given(st.permutations(list("abcdefgh")), st.permutations(list("abcdefgh")))
 def test_the_join_is_the_position_by_name(data: list[str], model: list[str]) -> None:
-    assert join(data, model).tolist() == [model.index(name) for name in data]
+    assert join_classes(data, model).tolist() == [model.index(name) for name in data]
 
 
 def test_a_join_by_position_would_be_wrong() -> None:
-    joined = join(["cat", "dog"], ["dog", "cat"])
+    joined = join_classes(["cat", "dog"], ["dog", "cat"])
     assert joined.dtype == np.int64
     assert joined.tolist() == [1, 0]
 
 
 def test_missing_and_extra_classes_are_listed() -> None:
     with pytest.raises(UserError) as caught:
-        join(["cat", "dgo"], ["cat", "dog", "elk"], where="photos")
+        join_classes(["cat", "dgo"], ["cat", "dog", "elk"], where="photos")
     message = str(caught.value)
     assert "Not in the model: 'dgo'; did you mean 'dog'?" in message
     assert "Not in photos: 'dog', 'elk'." in message
 
 
 def test_a_mapping_renames_and_may_leave_classes_out() -> None:
-    assert join(["kitten", "dog", "puppy"], ["dog", "cat", "elk"], {"kitten": "cat", "puppy": "dog"}).tolist() == [
+    assert join_classes(
+        ["kitten", "dog", "puppy"], ["dog", "cat", "elk"], {"kitten": "cat", "puppy": "dog"}
+    ).tolist() == [
         1,
         0,
         0,
     ]
     with pytest.raises(UserError, match="Not in the model: 'cow'"):
-        join(["kitten"], ["dog", "cat"], {"kitten": "cow"})
+        join_classes(["kitten"], ["dog", "cat"], {"kitten": "cow"})
 
 
 def test_names_with_one_wordnet_id_are_one_class() -> None:
     model = ["n01440764 tench", "n01443537 goldfish", "cat"]
-    assert join(["cat", "n01443537", "n01440764_tench, Tinca tinca"], model).tolist() == [2, 1, 0]
-    assert join(["n01443537-x", "n01440764 y", "cat"], ["n01443537", "cat", "n01440764"]).tolist() == [0, 2, 1]
+    assert join_classes(["cat", "n01443537", "n01440764_tench, Tinca tinca"], model).tolist() == [2, 1, 0]
+    assert join_classes(["n01443537-x", "n01440764 y", "cat"], ["n01443537", "cat", "n01440764"]).tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize("name", ["n014407645", "n0144076", "n01440764tench", "N01440764", " n01440764"])
 def test_other_names_are_compared_whole(name: str) -> None:
-    assert join([name, "cat"], ["cat", name]).tolist() == [1, 0]
+    assert join_classes([name, "cat"], ["cat", name]).tolist() == [1, 0]
     with pytest.raises(UserError, match="Not in the model"):
-        join([name, "cat"], ["cat", "n01440764 tench"])
+        join_classes([name, "cat"], ["cat", "n01440764 tench"])
 
 
 def test_two_classes_with_one_wordnet_id_are_refused() -> None:
     with pytest.raises(UserError, match="photos: classes 'n01440764' and 'n01440764_tench' have one WordNet id"):
-        join(["n01440764", "n01440764_tench"], ["n01440764 tench", "cat"], where="photos")
+        join_classes(["n01440764", "n01440764_tench"], ["n01440764 tench", "cat"], where="photos")
     with pytest.raises(UserError, match="the model: classes 'n01440764 a' and 'n01440764 b' have one WordNet id"):
-        join(["cat", "n01440764"], ["n01440764 a", "n01440764 b"])
+        join_classes(["cat", "n01440764"], ["n01440764 a", "n01440764 b"])
 
 
 def test_a_part_of_the_classes_goes_by_an_empty_mapping() -> None:
     model = ["n01440764 tench", "n01443537 goldfish", "n01484850 great white shark"]
     with pytest.raises(UserError, match=r"\{\} where the data has a part of the model's classes"):
-        join(["n01484850", "n01440764"], model)
-    assert join(["n01484850", "n01440764"], model, {}).tolist() == [2, 0]
-    assert join(["shark", "n01440764"], model, {"shark": "n01484850"}).tolist() == [2, 0]
+        join_classes(["n01484850", "n01440764"], model)
+    assert join_classes(["n01484850", "n01440764"], model, {}).tolist() == [2, 0]
+    assert join_classes(["shark", "n01440764"], model, {"shark": "n01484850"}).tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(
@@ -91,10 +93,10 @@ def test_two_plain_classes_will_do() -> None:
 
 
 def test_names_join_however_they_are_composed() -> None:
-    assert join(["cafe\u0301", "tea"], ["tea", "caf\u00e9"]).tolist() == [1, 0]
-    assert join(["cafe\u0301"], ["tea", "mocca"], {"caf\u00e9": "mocca"}).tolist() == [1]
+    assert join_classes(["cafe\u0301", "tea"], ["tea", "caf\u00e9"]).tolist() == [1, 0]
+    assert join_classes(["cafe\u0301"], ["tea", "mocca"], {"caf\u00e9": "mocca"}).tolist() == [1]
 
 
 def test_a_mapping_of_a_class_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match=r"--classes maps 'pupy', and photos has no such class.*did you mean 'puppy'\?"):
-        join(["cat", "puppy"], ["cat", "dog"], {"pupy": "dog"}, "photos")
+        join_classes(["cat", "puppy"], ["cat", "dog"], {"pupy": "dog"}, "photos")

@@ -17,13 +17,13 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
-from imclass.training.schedules.step import Step
+from imclass.training.schedules.step import StepDecay
 
-KINDS = kinds_in()
+KINDS = kind_tables()
 STAGE = Stage(optimiser=SGD(), schedule=Cosine())
 CONFIG = Training("mnist-lenet", Model("lenet-5"), (STAGE,), Preprocess(size=28, colour="grey", scale=28), "mnist")
 TWO_STAGES = replace(CONFIG, stages=(STAGE, STAGE))
@@ -40,7 +40,8 @@ stages = st.builds(
     batch=st.integers(8, 4096),
     micro_batches=st.integers(1, 8),
     optimiser=st.builds(SGD, momentum=shares, nesterov=st.booleans()) | st.builds(Adam, eps=shares),
-    schedule=st.builds(Step, rate=shares, steps=st.lists(st.integers(1)).map(tuple)) | st.builds(Cosine, final=shares),
+    schedule=st.builds(StepDecay, rate=shares, steps=st.lists(st.integers(1)).map(tuple))
+    | st.builds(Cosine, final=shares),
     augment=st.lists(
         st.builds(Flip, probability=shares)
         | st.builds(Pad, pixels=st.integers(0, 9))

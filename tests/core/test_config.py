@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from imclass.core.config import Execution, Model, Stage, Training, check
-from imclass.core.errors import UserError, need
+from imclass.core.config import Execution, Model, Stage, Training, check_bounds
+from imclass.core.errors import UserError, require
 from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
@@ -16,10 +16,10 @@ from imclass.data.augment.pad import Pad
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
-from imclass.training.schedules.step import Step
+from imclass.training.schedules.step import StepDecay
 
 STAGE = Stage(optimiser=SGD(), schedule=Cosine(), augment=(Flip(), Pad(), Area()))
-ADAM = Stage(optimiser=Adam(), schedule=Step(steps=(5,)))
+ADAM = Stage(optimiser=Adam(), schedule=StepDecay(steps=(5,)))
 CONFIG = Training("mnist-lenet", Model("lenet-5"), (STAGE,), Preprocess(size=28, colour="grey", scale=28), "mnist")
 TWO_STAGES = replace(CONFIG, stages=(STAGE, ADAM))
 
@@ -91,15 +91,15 @@ def with_value(value: Any, keys: list[str], new: Any) -> Any:
 @pytest.mark.parametrize(("key", "value"), REFUSED)
 def test_what_cannot_be_trained_with_is_refused_by_its_key(key: str, value: Any) -> None:
     with pytest.raises(UserError) as caught:
-        check(with_value(TWO_STAGES, key.split("."), value))
+        check_bounds(with_value(TWO_STAGES, key.split("."), value))
     for number, kind in enumerate(("flip", "pad", "area")):  # an entry of a list of kinds is called by its kind
         key = key.replace(f"augment.{number}.", f"augment.{kind}.")
     assert str(caught.value).startswith(f"--{key.replace('_', '-')} is ") and "; it must be " in str(caught.value)
 
 
 def test_the_same_config_without_the_mistake_is_taken() -> None:
-    check(TWO_STAGES)
-    check(with_value(TWO_STAGES, ["stages", "0", "augment", "2", "area"], (0.08, 1.0)))
+    check_bounds(TWO_STAGES)
+    check_bounds(with_value(TWO_STAGES, ["stages", "0", "augment", "2", "area"], (0.08, 1.0)))
 
 
 def test_a_config_cannot_be_made_wrong() -> None:
@@ -116,6 +116,6 @@ def test_what_cannot_be_executed_is_refused_by_its_key(key: str, value: Any) -> 
 
 
 def test_need_passes_what_holds() -> None:
-    need(True, "epochs", 1, "at least 1")
+    require(True, "epochs", 1, "at least 1")
     with pytest.raises(UserError, match=r"^--epochs is 0; it must be at least 1$"):
-        need(False, "epochs", 0, "at least 1")
+        require(False, "epochs", 0, "at least 1")

@@ -10,14 +10,14 @@ from typing import IO, Any
 import pytest
 
 from imclass.core import files
-from imclass.core.files import replacing, write
+from imclass.core.files import atomic_writer, write_file
 
 # ---- atomic writes
 
 
 def test_write_makes_and_replaces(tmp_path: Path) -> None:
-    write(tmp_path / "a.txt", "né")
-    write(tmp_path / "a.txt", b"\xff\x00")
+    write_file(tmp_path / "a.txt", "né")
+    write_file(tmp_path / "a.txt", b"\xff\x00")
     assert (tmp_path / "a.txt").read_bytes() == b"\xff\x00"
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
@@ -26,8 +26,8 @@ def test_write_makes_and_replaces(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "a.txt"
-    write(path, "old")
-    with pytest.raises(error), replacing(path) as file:
+    write_file(path, "old")
+    with pytest.raises(error), atomic_writer(path) as file:
         file.write(b"half of the n")
         assert path.read_text() == "old"
         raise error
@@ -49,14 +49,14 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     path = tmp_path / "a.txt"
-    write(path, "old")
+    write_file(path, "old")
 
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
     with pytest.raises(OSError, match="No space left"):
-        write(path, "new" * 1000)
+        write_file(path, "new" * 1000)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_write_that_does_not_fit_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
-    write(path, "old")
+    write_file(path, "old")
 
     def on_a_full_device(handle: int, mode: str) -> IO[Any]:
         os.close(handle)
@@ -72,7 +72,7 @@ def test_a_write_that_does_not_fit_leaves_the_old_file(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "fdopen", on_a_full_device)
     with pytest.raises(OSError, match="No space left"):
-        write(path, "new" * 1000)
+        write_file(path, "new" * 1000)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
@@ -91,7 +91,7 @@ def test_content_is_on_disk_before_the_name_and_the_name_before_the_return(
 
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, traced(name, getattr(os, name)))
-    write(tmp_path / "a.txt", "new")
+    write_file(tmp_path / "a.txt", "new")
     assert calls == ["fsync", "replace", "fsync"]
 
 

@@ -20,8 +20,8 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.config import Cut
 from imclass.core.errors import UserError
 from imclass.core.model_file import (
-    FORMAT,
     MAGIC_KEY,
+    MODEL_FORMAT,
     Ancestor,
     DataFacts,
     Metrics,
@@ -31,7 +31,7 @@ from imclass.core.model_file import (
     read_model,
     read_record,
     save_model,
-    seal,
+    seal_digest,
     tensors_digest,
 )
 from imclass.core.preprocess import Preprocess
@@ -188,15 +188,15 @@ def sealed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     record, _ = read_record(path)
     plain = safetensors.torch.load_file(path)
     change(record)
-    text = json.dumps({"header": record, "sha256": seal(record, plain)})
+    text = json.dumps({"header": record, "sha256": seal_digest(record, plain)})
     path.write_bytes(safetensors.torch.save(plain, metadata={MAGIC_KEY: text}))
 
 
-@pytest.mark.parametrize("number", [FORMAT + 1, 0, None, "1"])
+@pytest.mark.parametrize("number", [MODEL_FORMAT + 1, 0, None, "1"])
 def test_another_format_number_is_said(model: Path, number: object) -> None:
     sealed(model, lambda record: record.update(format=number))
     message = refused(model)
-    assert f"has model format {number}, and this imclass reads format {FORMAT}" in message
+    assert f"has model format {number}, and this imclass reads format {MODEL_FORMAT}" in message
 
 
 def test_a_wrong_field_is_named_even_when_the_digest_fits(model: Path) -> None:
@@ -230,7 +230,7 @@ def test_metrics_are_the_numbers_they_were_made_of() -> None:
     assert Metrics.of(numbers).numbers == numbers
 
 
-@pytest.mark.parametrize("change", [{"format": FORMAT + 1}, {"engine": "later"}], ids=["format", "field"])
+@pytest.mark.parametrize("change", [{"format": MODEL_FORMAT + 1}, {"engine": "later"}], ids=["format", "field"])
 def test_a_file_of_a_later_version_is_named_with_that_version(model: Path, change: dict[str, Any]) -> None:
     sealed(model, lambda record: record.update(change))
     assert "install the imclass that wrote it" in refused(model)

@@ -12,13 +12,13 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
-from imclass.training.schedules.step import Step
+from imclass.training.schedules.step import StepDecay
 
-KINDS = kinds_in()
+KINDS = kind_tables()
 STAGE = Stage(optimiser=SGD(), schedule=Cosine(), augment=(Flip(probability=0.25),))
 TWO_STAGES = Training(
     "mnist-lenet", Model("lenet-5"), (STAGE, STAGE), Preprocess(size=28, colour="grey", scale=28), "mnist"
@@ -41,7 +41,7 @@ def test_a_short_key_is_for_every_stage_and_a_full_one_for_its_own() -> None:
 def test_another_kind_begins_from_its_own_defaults() -> None:
     assert changed(optimiser__kind="adam", stages__0__optimiser__eps=1.0).stages[0].optimiser == Adam(eps=1.0)
     found = changed(schedule__steps=(5,), schedule__kind="step")
-    assert [s.schedule for s in found.stages] == [Step(steps=(5,)), Step(steps=(5,))]
+    assert [s.schedule for s in found.stages] == [StepDecay(steps=(5,)), StepDecay(steps=(5,))]
     assert changed(schedule__rate=0.5, schedule__kind="cosine").stages[0].schedule == Cosine(rate=0.5)  # as it was
     assert changed(optimiser=Adam(), schedule={"kind": "cosine"}).stages[1].optimiser == Adam()
 

@@ -36,7 +36,7 @@ def test_another_filter_would_differ() -> None:
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 64))
 @settings(max_examples=60, deadline=None)
 def test_the_shorter_side_is_exactly_q_and_the_aspect_is_kept_to_a_pixel(height: int, width: int, scale: int) -> None:
-    resized = Preprocess(size=1, scale=scale).resized(picture(height, width))
+    resized = Preprocess(size=1, scale=scale).apply_resize(picture(height, width))
     assert min(resized.shape[:2]) == scale
     shorter = min(height, width)
     assert abs(resized.shape[0] - height * scale / shorter) <= 1

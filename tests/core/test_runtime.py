@@ -11,25 +11,33 @@ import torch
 
 from imclass.app.cli.main import main
 from imclass.core.errors import UserError
-from imclass.core.runtime import Runtime, apply, check_launched, device_of, resolve, versions, world_size
+from imclass.core.runtime import (
+    Runtime,
+    apply_runtime,
+    check_launched,
+    device_of,
+    library_versions,
+    resolve_runtime,
+    world_size,
+)
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"--device cuda: .* take --device cpu"):
-        resolve("cuda")
-    assert resolve("auto").device == "cpu"
+        resolve_runtime("cuda")
+    assert resolve_runtime("auto").device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert resolve("auto").device == resolve("cuda").device == "cuda"
-    assert resolve("cpu").device == "cpu"
+    assert resolve_runtime("auto").device == resolve_runtime("cuda").device == "cuda"
+    assert resolve_runtime("cpu").device == "cpu"
 
 
 def test_threads_are_those_of_the_moment_and_are_set_again() -> None:
     torch.set_num_threads(2)
-    runtime = resolve("cpu")
+    runtime = resolve_runtime("cpu")
     torch.set_num_threads(1)
-    apply(runtime)
+    apply_runtime(runtime)
     assert runtime.threads == torch.get_num_threads() == 2
     assert not torch.are_deterministic_algorithms_enabled()  # asked for on a GPU only
 
@@ -40,11 +48,11 @@ def test_it_is_said_in_a_line() -> None:
 
 
 def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = versions()
+    found = library_versions()
     assert found["torch"] == metadata.version("torch")
     assert {"python", "imclass", "numpy", "pillow", "safetensors"} <= set(found)
-    monkeypatch.setattr("imclass.core.runtime.VERSIONED", ("a-library-that-is-not-there",))
-    assert versions()["a-library-that-is-not-there"] == "not installed"
+    monkeypatch.setattr("imclass.core.runtime.VERSIONED_PACKAGES", ("a-library-that-is-not-there",))
+    assert library_versions()["a-library-that-is-not-there"] == "not installed"
 
 
 FAULTS = """

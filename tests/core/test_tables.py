@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imclass.core.errors import UserError
-from imclass.core.tables import Found, find, load_plugins
+from imclass.core.tables import EntryTable, find, load_plugins
 
 PACKAGE = iter(f"imclass_test_tables_{i}" for i in range(1000))
 
@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_a_name_of_another_kind_of_thing_is_explained() -> None:
-    found = Found("network", {"a": 1}, explain=lambda name: "weights" if ":" in name else "")
+    found = EntryTable("network", {"a": 1}, explain=lambda name: "weights" if ":" in name else "")
     assert found["a"] == 1
     with pytest.raises(UserError, match=r"^weights$"):
         found["a:b"]
@@ -119,8 +119,8 @@ def test_a_plugin_is_executed_once_a_process(package: Path) -> None:
     write(folder / "net.py", count + "NETS = {'net-1': object()}")
     one, two = (find(package.name, "NETS", "network", load_plugins([folder])) for _ in range(2))
     assert one["net-1"] is two["net-1"] and marks.read_text() == "x"
-    assert len(one.digests["net-1"]) == 64 and one.used("net-1") == {"network net-1": one.digests["net-1"]}
-    assert one.used("net-a") == {}
+    assert len(one.digests["net-1"]) == 64 and one.plugin_digests("net-1") == {"network net-1": one.digests["net-1"]}
+    assert one.plugin_digests("net-a") == {}
 
 
 def test_a_changed_plugin_is_another(package: Path) -> None:

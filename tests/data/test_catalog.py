@@ -9,7 +9,14 @@ import pytest
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.data.catalog import check_readable, folder_not_read, open_split, open_splits, sources, spelled
+from imclass.data.catalog import (
+    canonical_name,
+    dataset_table,
+    find_unreadable,
+    open_split,
+    open_splits,
+    shadowed_folder_note,
+)
 from imclass.data.names import is_image
 from imclass.data.source import DatasetEntry
 from imclass.store.context import Context, open_context
@@ -31,7 +38,7 @@ def tree(root: Path) -> Path:
 
 
 def test_every_source_says_what_it_is() -> None:
-    found = sources()
+    found = dataset_table()
     assert {"mnist", "fashion-mnist", "mnist-sample", "folder"} <= set(found.entries) and found.failures == ()
     for source in found.entries.values():
         assert isinstance(source, DatasetEntry) and source.summary and "train" in source.splits
@@ -60,12 +67,12 @@ def test_a_path_is_a_folder_of_classes_split_by_the_seed(
 
 def test_a_folder_of_a_known_name_is_said(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert folder_not_read("mnist-sample", context) == folder_not_read("mnist", context) == ()
+    assert shadowed_folder_note("mnist-sample", context) == shadowed_folder_note("mnist", context) == ()
     for name in ("mnist-sample", "mnist", "folder", "pets"):
         tree(tmp_path / name)
-    (note,) = folder_not_read("mnist-sample", context)
+    (note,) = shadowed_folder_note("mnist-sample", context)
     assert "the folder mnist-sample here is not read; for that give ./mnist-sample" in note
-    assert all(folder_not_read(data, context) == () for data in ("./mnist-sample", "folder", "pets"))
+    assert all(shadowed_folder_note(data, context) == () for data in ("./mnist-sample", "folder", "pets"))
     with pytest.raises(UserError, match=r"(?s)offline.*for that give \./mnist"):  # the folder may have been meant
         open_split("mnist", "train", context)
 
@@ -78,7 +85,7 @@ def test_what_is_no_path_is_one_message(context: Context, data: str, why: str) -
         open_split(data, "train", context)
     if why != "no folder":
         with pytest.raises(UserError, match=why):
-            spelled(data, context)
+            canonical_name(data, context)
 
 
 def test_an_unknown_name_is_told_the_nearest_and_that_a_folder_will_do(context: Context) -> None:
@@ -173,10 +180,10 @@ def test_a_scan_names_every_bad_image(context: Context, tmp_path: Path, workers:
     written = write_corpus(tree(tmp_path / "pets") / "cat")
     expected = {name: e for name, e in written.items() if is_image(name)}
     dataset = open_split(str(tmp_path / "pets"), "all", context)
-    refused = check_readable(dataset, workers)
+    refused = find_unreadable(dataset, workers)
     found = {Path(r.path).name: r.code for r in refused}
     certain = {name for name, e in expected.items() if not e.accepted and e.pixels is None}
     doubtful = {name for name, e in expected.items() if not e.accepted and e.pixels is not None}
     assert certain <= set(found) <= certain | doubtful
     assert all(code in expected[name].codes for name, code in found.items())
-    assert check_readable(open_split("mnist-sample", "test", context), workers) == ()
+    assert find_unreadable(open_split("mnist-sample", "test", context), workers) == ()

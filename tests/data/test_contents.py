@@ -14,7 +14,7 @@ from imclass.data import contents
 from imclass.data.catalog import open_split
 from imclass.data.contents import contents_of_array, contents_of_files
 from imclass.data.images.decode import hash_of
-from imclass.models.classifier import load
+from imclass.models.classifier import load_network_classifier
 from imclass.store.context import Context, open_context
 from imclass.store.digests import open_digests
 from imclass.store.store import Store
@@ -145,5 +145,5 @@ def test_a_run_reads_no_file_twice_to_hash_it(
     reads.clear()
     assert main(["evaluate", "run"]) == 0 and not reads
     train = open_split("pets", "train", open_context(), Cut(validation=0.2))
-    known = load("run").trained_on
+    known = load_network_classifier("run").trained_on
     assert known is not None and known.tolist() == sorted(train.contents().tolist()) and len(known) == 12

@@ -24,9 +24,9 @@ from imclass.data.augment.area import Area
 from imclass.data.augment.colour import paint
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
-from imclass.data.augment.window import apply, choose, view
-from imclass.data.loader import Batch, Loader, Part, untouched
-from imclass.data.order import cut, divide
+from imclass.data.augment.window import apply_windows, choose, render_view
+from imclass.data.loader import Batch, Loader, Part, is_identity
+from imclass.data.order import cut_batches, divide_batch
 from imclass.data.sets.folder import open_folder
 from imclass.data.source import DataLocation
 from imclass.store.store import Store
@@ -112,9 +112,9 @@ def by_loop(
 ) -> Iterator[list[tuple[list[int], np.ndarray]]]:
     """Yield the positions and views of each part of each batch, one image at a time."""
     draws = Draws(7, epoch)
-    for whole in cut(draws.order(dataset.ids), batch, pairs):
+    for whole in cut_batches(draws.order(dataset.ids), batch, pairs):
         made = []
-        for part in divide(whole, parts, pairs):
+        for part in divide_batch(whole, parts, pairs):
             kept, seen = [], [np.zeros((0, 3, 12, 12), np.uint8)]
             for i in part.tolist():
                 try:
@@ -123,8 +123,8 @@ def by_loop(
                     continue
                 id = dataset.ids[i : i + 1]
                 windows = choose(np.array([image.shape[:2]]), rules, draws, id)
-                one = view(image, windows, SMALL).transpose(2, 0, 1)[None]
-                seen.append(paint(apply(one, windows, FILL.numpy()), rules, draws, id))
+                one = render_view(image, windows, SMALL).transpose(2, 0, 1)[None]
+                seen.append(paint(apply_windows(one, windows, FILL.numpy()), rules, draws, id))
                 kept.append(i)
             made.append((kept, np.concatenate(seen)))
         yield made
@@ -344,8 +344,8 @@ def test_untouched_is_said_only_of_what_preprocess_gives_back(channels: int) -> 
                     preprocess = Preprocess(12, colour, resize, scale, channels=order_)  # type: ignore[arg-type]
                     found = preprocess(image)
                     given_back = found.shape == image.shape and np.array_equal(found, image)
-                    assert untouched(preprocess, image.shape) == given_back
-    assert not untouched(Preprocess(size=8, resize="none"), (12, 12, 3))
+                    assert is_identity(preprocess, image.shape) == given_back
+    assert not is_identity(Preprocess(size=8, resize="none"), (12, 12, 3))
 
 
 @pytest.mark.parametrize(("rules", "workers", "memory"), [(SHIFTS, 0, 2048), (SHIFTS, 2, 0), (PARTS, 2, 2048)])

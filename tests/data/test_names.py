@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from imclass.data.names import ids_of, is_hidden, is_image, is_like_a_split, kinds_of, split_of
+from imclass.data.names import count_suffixes, ids_of, is_hidden, is_image, is_split_like, split_of
 
 LITTER = [
     ".x", "._x.png", ".thumbnails", ".ipynb_checkpoints", ".Trash-1000", "__MACOSX", "Thumbs.db", "desktop.ini",
@@ -47,14 +47,14 @@ def test_folders_that_are_splits(split: str | None, names: list[str]) -> None:
 
 
 def test_folders_that_may_be_splits() -> None:
-    assert all(map(is_like_a_split, ["seg_train", "Test1", "fold3", "holdout", "my validation"]))
-    assert not any(map(is_like_a_split, ["cat", "2019", "invoice"]))
+    assert all(map(is_split_like, ["seg_train", "Test1", "fold3", "holdout", "my validation"]))
+    assert not any(map(is_split_like, ["cat", "2019", "invoice"]))
 
 
 def test_kinds_are_counted_and_the_most_frequent_come_first() -> None:
-    assert kinds_of(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without a suffix"
-    assert kinds_of(f"{i}.{kind}" for kind in "abcdefg" for i in range(2)).endswith("2 .e and 2 other kinds")
-    assert kinds_of([]) == ""
+    assert count_suffixes(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without a suffix"
+    assert count_suffixes(f"{i}.{kind}" for kind in "abcdefg" for i in range(2)).endswith("2 .e and 2 other kinds")
+    assert count_suffixes([]) == ""
 
 
 class TestIds:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imclass.data.order import count, cut, divide
+from imclass.data.order import batch_count, cut_batches, divide_batch
 
 
 def batches_by_loop(images: int, batch: int, pairs: bool) -> list[list[int]]:
@@ -24,22 +24,22 @@ def test_batches_are_filled_in_order(pairs: bool) -> None:
     for images in range(30):
         for batch in range(1, 12):
             expected = batches_by_loop(images, batch, pairs)
-            found = cut(np.arange(images), batch, pairs)
+            found = cut_batches(np.arange(images), batch, pairs)
             assert [part.tolist() for part in found] == expected
-            assert count(images, batch, pairs) == len(expected)
+            assert batch_count(images, batch, pairs) == len(expected)
             assert not pairs or batch == 1 or images == 1 or all(len(part) >= 2 for part in found)
 
 
 def test_a_last_image_stays_alone_where_it_may() -> None:
-    assert [len(part) for part in cut(np.arange(9), 4, pairs=False)] == [4, 4, 1]
-    assert [len(part) for part in cut(np.arange(9), 4, pairs=True)] == [4, 5]
+    assert [len(part) for part in cut_batches(np.arange(9), 4, pairs=False)] == [4, 4, 1]
+    assert [len(part) for part in cut_batches(np.arange(9), 4, pairs=True)] == [4, 5]
 
 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_parts_share_a_batch_evenly(pairs: bool) -> None:
     for images in range(1, 20):
         for parts in range(1, 10):
-            found = divide(np.arange(images), parts, pairs)
+            found = divide_batch(np.arange(images), parts, pairs)
             sizes = [len(part) for part in found]
             assert np.concatenate(found).tolist() == list(range(images))
             assert len(found) == max(1, min(parts, images // 2 if pairs else images))

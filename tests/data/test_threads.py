@@ -11,7 +11,7 @@ from imclass.core.errors import BadImage
 from imclass.data.images.decode import decode
 from imclass.data.sets.folder import open_folder
 from imclass.data.source import DataLocation
-from imclass.data.threads import in_order, ordered
+from imclass.data.threads import decode_in_order, map_in_order
 from imclass.store.store import Store
 from tests.support.corpus import picture, write_corpus
 
@@ -22,7 +22,7 @@ def live_threads() -> list[threading.Thread]:
 
 def test_work_ahead_is_bounded() -> None:
     started: list[int] = []
-    stream = in_order(lambda i: started.append(i) or i, range(1000), workers=2, ahead=10)  # type: ignore[func-returns-value]
+    stream = map_in_order(lambda i: started.append(i) or i, range(1000), workers=2, ahead=10)  # type: ignore[func-returns-value]
     assert [next(stream) for _ in range(5)] == [0, 1, 2, 3, 4]
     time.sleep(0.05)
     assert len(started) <= 5 + 10 + 1
@@ -36,7 +36,7 @@ def test_results_keep_their_order_whatever_takes_longest() -> None:
         time.sleep(0.002 * (i % 3 == 0))
         return i
 
-    assert list(in_order(slow, range(60), workers=3, ahead=7)) == list(range(60))
+    assert list(map_in_order(slow, range(60), workers=3, ahead=7)) == list(range(60))
 
 
 class Broken:
@@ -56,7 +56,7 @@ class Broken:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_nobody_foresaw_surfaces_at_its_turn_with_the_files_name(workers: int) -> None:
-    stream = ordered(Broken(), np.arange(6), workers)
+    stream = decode_in_order(Broken(), np.arange(6), workers)
     assert [np.array_equal(np.asarray(next(stream)), picture()) for _ in range(4)] == [True] * 4
     with pytest.raises(RuntimeError, match=r"cat/4\.png: ZeroDivisionError: no such luck"):
         next(stream)
@@ -69,7 +69,7 @@ def test_ordered_gives_whole_images_and_refusals_in_the_order_asked_for(tmp_path
     write_corpus(tmp_path / "train" / "b")
     dataset = open_folder(DataLocation(Store(tmp_path), tmp_path))["train"]
     indices = np.random.default_rng(0).permutation(len(dataset))[:90]
-    found = list(ordered(dataset, indices, workers))
+    found = list(decode_in_order(dataset, indices, workers))
     assert len(found) == 90
     for i, item in zip(indices.tolist(), found, strict=True):
         outcome = expected[Path(dataset.name(i)).name]

@@ -344,14 +344,14 @@ def test_many_file_names_of_python_3_are_read() -> None:
 
 
 def test_as_many_tuples_as_are_allowed_can_be_nested() -> None:
-    assert unpickle(b"\x80\x02})" + b"\x85" * room.MOST_TUPLES + b"K\x01s.", PATH) == {}
+    assert unpickle(b"\x80\x02})" + b"\x85" * room.MAX_TUPLES + b"K\x01s.", PATH) == {}
 
 
 def test_one_pickle_leaves_nothing_for_the_next() -> None:
     for kind in ("attributes of an allowed function", "slots of an allowed function", "slots of an allowed class"):
         with pytest.raises(UserError):
             unpickle(STREAMS[kind], PATH)
-    first = room.Restricted(b".", PATH)
+    first = room.RestrictedUnpickler(b".", PATH)
     assert first.find_class("_codecs", "encode") is not first.find_class("_codecs", "encode")
     assert unpickle(python2(), PATH)["labels"] == [1, 2]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imclass.core.errors import UserError
-from imclass.data.walk import Walk, entries, is_run
+from imclass.data.walk import Walk, is_run, list_folder
 from tests.support.small import lock
 
 
@@ -78,4 +78,4 @@ def test_a_folder_that_cannot_be_read_is_listed_so_that_it_is_refused(
     assert list(walk.images()) == ["a/1.png", "b"]
     assert walk.notes() == ("cannot read 1 folders: 'b'",)
     with pytest.raises(UserError, match="b cannot be read: Permission denied"):
-        entries(tmp_path / "b")
+        list_folder(tmp_path / "b")

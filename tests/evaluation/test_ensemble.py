@@ -16,7 +16,7 @@ from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import AnyOf, Link, OneOf
 from imclass.evaluation import fusion as room
-from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.evaluation.fusion import fit_weights, fuse, mean_posterior
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import cross_entropy
@@ -76,7 +76,7 @@ def posterior(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum()
 
 
-def by_hand(members: Sequence[Member], temperature: float = 1.0) -> np.ndarray:
+def by_hand(members: Sequence[EnsembleMember], temperature: float = 1.0) -> np.ndarray:
     """Log posteriors, an image, a member and a class at a time, then divided and normalised."""
     total = sum(member.weight for member in members)
     rows = []
@@ -90,7 +90,7 @@ def by_hand(members: Sequence[Member], temperature: float = 1.0) -> np.ndarray:
     return np.array(rows)
 
 
-THREE = (Member(Fixed(1)), Member(Fixed(2), weight=2.5), Member(Fixed(3), Darker(), weight=0.5))
+THREE = (EnsembleMember(Fixed(1)), EnsembleMember(Fixed(2), weight=2.5), EnsembleMember(Fixed(3), Darker(), weight=0.5))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
@@ -109,7 +109,7 @@ def test_weights_and_temperature_matter() -> None:
 
 
 def test_one_member_is_that_member() -> None:
-    alone = Ensemble((Member(Fixed(1), weight=7.0),)).classify(IMAGES)
+    alone = Ensemble((EnsembleMember(Fixed(1), weight=7.0),)).classify(IMAGES)
     assert_near(alone.softmax(1), Fixed(1).classify(IMAGES).softmax(1))
 
 
@@ -119,7 +119,7 @@ def test_the_order_of_members_does_not_matter() -> None:
 
 
 def test_a_protocol_is_the_members_own() -> None:
-    dark, plain = Ensemble((Member(Fixed(3), Darker()),)), Ensemble((Member(Fixed(3)),))
+    dark, plain = Ensemble((EnsembleMember(Fixed(3), Darker()),)), Ensemble((EnsembleMember(Fixed(3)),))
     halved = [image // 2 for image in IMAGES]
     assert_near(dark.classify(IMAGES), plain.classify(halved))
     assert not near(dark.classify(IMAGES), plain.classify(IMAGES), 1e-3)
@@ -127,10 +127,10 @@ def test_a_protocol_is_the_members_own() -> None:
 
 def test_classes_are_joined_by_name() -> None:
     order = ("fox", "cat", "eel", "dog")
-    mixed = Ensemble((Member(Fixed(1)), Member(Fixed(2, order))))
-    plain = Ensemble((Member(Fixed(1)), Member(Fixed(2))))
+    mixed = Ensemble((EnsembleMember(Fixed(1)), EnsembleMember(Fixed(2, order))))
+    plain = Ensemble((EnsembleMember(Fixed(1)), EnsembleMember(Fixed(2))))
     assert_near(mixed.classify(IMAGES), plain.classify(IMAGES))
-    turned = Ensemble((Member(Fixed(2, order)), Member(Fixed(1))))
+    turned = Ensemble((EnsembleMember(Fixed(2, order)), EnsembleMember(Fixed(1))))
     assert turned.classes == order
     own = [order.index(name) for name in CLASSES]
     assert_near(turned.classify(IMAGES)[:, own], plain.classify(IMAGES))
@@ -141,23 +141,27 @@ def test_classes_are_joined_by_name() -> None:
 def test_other_classes_are_listed() -> None:
     other = replace(Fixed(), classes=("cat", "dog", "eel", "gnu"))
     with pytest.raises(UserError, match=r"members 1 and 2 .*only member 1 has 'fox', only member 2 has 'gnu'"):
-        Ensemble((Member(Fixed()), Member(other)))
+        Ensemble((EnsembleMember(Fixed()), EnsembleMember(other)))
 
 
 def test_an_ensemble_may_be_a_member() -> None:
-    inner = Ensemble((Member(Fixed(1)), Member(Fixed(2), weight=3.0)))
-    nested = Ensemble((Member(inner, weight=1.0), Member(Fixed(3), weight=3.0)))
-    flat = (Member(Fixed(1), weight=0.25), Member(Fixed(2), weight=0.75), Member(Fixed(3), weight=3.0))
+    inner = Ensemble((EnsembleMember(Fixed(1)), EnsembleMember(Fixed(2), weight=3.0)))
+    nested = Ensemble((EnsembleMember(inner, weight=1.0), EnsembleMember(Fixed(3), weight=3.0)))
+    flat = (
+        EnsembleMember(Fixed(1), weight=0.25),
+        EnsembleMember(Fixed(2), weight=0.75),
+        EnsembleMember(Fixed(3), weight=3.0),
+    )
     assert_near(nested.classify(IMAGES).softmax(1).numpy(), by_hand(flat))
     with pytest.raises(UserError, match="takes no protocol"):
-        Member(inner, Darker())
+        EnsembleMember(inner, Darker())
 
 
 @pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 2.0), (math.nan, 1.0), (math.inf, 1.0)])
 def test_weights_that_are_none(weights: tuple[float, float]) -> None:
     with pytest.raises(UserError, match="the weights of an ensemble are"):
-        Ensemble(tuple(Member(Fixed(i), weight=w) for i, w in enumerate(weights)))
-    assert Ensemble((Member(Fixed(), weight=0.0), Member(Fixed(2)))).classify(IMAGES).isfinite().all()
+        Ensemble(tuple(EnsembleMember(Fixed(i), weight=w) for i, w in enumerate(weights)))
+    assert Ensemble((EnsembleMember(Fixed(), weight=0.0), EnsembleMember(Fixed(2)))).classify(IMAGES).isfinite().all()
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
@@ -192,11 +196,11 @@ def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Eva
 def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:
     data, order = pictures(30), (3, 0, 6, 1, 2, 5, 4)
     one, other = Linear(), Linear(classes=tuple(SEVEN[i] for i in order), preprocess=Preprocess(SIZE, scale=SIZE))
-    ensemble = Ensemble((Member(one, Center(12), 1.0), Member(other, None, 3.0)), temperature=0.7)
+    ensemble = Ensemble((EnsembleMember(one, Center(12), 1.0), EnsembleMember(other, None, 3.0)), temperature=0.7)
     parts = [evaluate(one, data, Center(12)), evaluate(other, data)]
     expected = evaluate(ensemble, data)
     for rows in (4096, 7):  # images at a time
-        monkeypatch.setattr(room, "ROWS", rows)
+        monkeypatch.setattr(room, "IMAGES_PER_CHUNK", rows)
         found = fuse(parts, (1.0, 3.0), 0.7)
         assert_near(found.scores, expected.scores)
         assert (found.measures["top1"], found.measures["top5"]) == (
@@ -251,8 +255,8 @@ def test_certain_mistakes_do_not_break_the_fit() -> None:
 
 
 def test_an_ensemble_describes_itself_with_a_line_for_each_member() -> None:
-    inner = Ensemble((Member(Fixed(1)),), temperature=2.0)
-    lines = repr(Ensemble((Member(Fixed(0), Center(), 0.25), Member(inner, weight=0.75)))).splitlines()
+    inner = Ensemble((EnsembleMember(Fixed(1)),), temperature=2.0)
+    lines = repr(Ensemble((EnsembleMember(Fixed(0), Center(), 0.25), EnsembleMember(inner, weight=0.75)))).splitlines()
     assert lines[0] == "Ensemble of 2, 4 classes, temperature 1"
     assert lines[1].startswith("  0.25 x Fixed(seed=0") and lines[1].endswith(", protocol center")
     assert lines[2] == "  0.75 x Ensemble of 1, 4 classes, temperature 2"
@@ -276,10 +280,10 @@ def test_logits_are_fused_by_the_mean_of_probabilities() -> None:
     fused = fuse([one, other], (1.0, 3.0))
     assert_near(sigmoid(fused.scores), 0.25 * sigmoid(one.scores) + 0.75 * sigmoid(other.scores), within=1e-6)
     assert fused.main == "map" and fused.measures["map"] > max(one.measures["map"], other.measures["map"])
-    members = [Member(Fixed(1, link="sigmoid")), Member(Fixed(2, link="sigmoid"), weight=3.0)]
+    members = [EnsembleMember(Fixed(1, link="sigmoid")), EnsembleMember(Fixed(2, link="sigmoid"), weight=3.0)]
     thresholds = tuple(0.1 for _ in CLASSES)
     ensemble = Ensemble(tuple(members), thresholds=thresholds)
-    assert ensemble.link == "sigmoid" and Member(ensemble).thresholds == thresholds
+    assert ensemble.link == "sigmoid" and EnsembleMember(ensemble).thresholds == thresholds
     image = [np.full((4, 4, 3), 7, np.uint8)]
     each = [sigmoid(member.classify(image).numpy()) for member in members]
     assert_near(sigmoid(ensemble.classify(image).numpy()), 0.25 * each[0] + 0.75 * each[1], within=1e-6)
@@ -308,7 +312,7 @@ def test_fused_logits_are_exact_where_probabilities_round_to_1(temperature: floa
 
 
 def test_members_of_both_kinds_are_refused() -> None:
-    kinds = [Member(Fixed(1)), Member(Fixed(2, link="sigmoid"))]
+    kinds = [EnsembleMember(Fixed(1)), EnsembleMember(Fixed(2, link="sigmoid"))]
     with pytest.raises(UserError, match="members 1 and 2 of an ensemble have different links"):
         Ensemble(tuple(kinds))
 

@@ -16,8 +16,8 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.data import contents
 from imclass.data.images.decode import hash_of
-from imclass.evaluation.ensemble import Ensemble, Member
-from imclass.evaluation.leaks import in_training, recognise, sift, trained_on
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
+from imclass.evaluation.leaks import leak_notes, recognise, sift, trained_contents
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.models.classifier import NetworkClassifier
 from tests.support.pictures import CLASSES, pictures
@@ -36,14 +36,14 @@ class TestSift:
     def test_what_any_model_was_trained_on_is_left_out_and_counted(self, tmp_path: Path) -> None:
         data = pictures(10)  # image i has the content i
         one, two = model(tmp_path, 3, 5, 99), model(tmp_path, 5, 0)
-        both = Ensemble((Member(one), Member(two)))
+        both = Ensemble((EnsembleMember(one), EnsembleMember(two)))
         for classifiers in ((one, two), (both,), (untrained(tmp_path / "b", CLASSES), both)):
             found = sift(data, classifiers, "leave-out")
             assert [found.dataset.name(i) for i in range(7)] == [data.name(i) for i in (1, 2, 4, 6, 7, 8, 9)]
             assert found.left_out == 3 and not len(found.included)
         scores = np.zeros((7, len(CLASSES)), np.float32)
         evaluation = found.count(evaluation_of(CLASSES, found.dataset.targets, scores, found.dataset.ids, 7))
-        assert evaluation.accounted == "7 of 10 evaluated, 3 left out: the model was trained on them"
+        assert evaluation.tally == "7 of 10 evaluated, 3 left out: the model was trained on them"
 
     def test_they_are_scored_and_counted_where_that_is_asked_for(self, tmp_path: Path) -> None:
         data = pictures(10)
@@ -51,7 +51,7 @@ class TestSift:
         assert found.dataset is data and found.left_out == 0 and found.included.tolist() == data.ids[[3, 5]].tolist()
         scores, kept = np.zeros((9, len(CLASSES)), np.float32), np.delete(np.arange(10), 5)  # image 5 was refused
         evaluation = found.count(evaluation_of(CLASSES, data.targets[kept], scores, data.ids[kept], 10))
-        assert evaluation.accounted == "9 of 10 evaluated, the model was trained on 1 of them"
+        assert evaluation.tally == "9 of 10 evaluated, the model was trained on 1 of them"
 
     def test_nothing_is_read_for_a_model_that_does_not_say(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -73,8 +73,8 @@ class TestSift:
         assert not recognise(empty, empty).any()
 
     def test_the_contents_of_all_models_are_joined(self, tmp_path: Path) -> None:
-        assert trained_on([model(tmp_path, 5, 2), model(tmp_path, 2, 9)]).tolist() == [2, 5, 9]
-        assert trained_on([]).tolist() == []
+        assert trained_contents([model(tmp_path, 5, 2), model(tmp_path, 2, 9)]).tolist() == [2, 5, 9]
+        assert trained_contents([]).tolist() == []
 
 
 def contents_store(folder: Path) -> Any:
@@ -86,8 +86,8 @@ def contents_store(folder: Path) -> Any:
 
 def test_images_that_are_in_train_as_well_are_noted() -> None:
     train, test, other = pictures(10), pictures(12), pictures(3, origin=Origin("a", "b", "folders"))
-    assert in_training(train, [test])[0].startswith("10 of 12 test images are in train as well; they are scored while")
-    assert in_training(pictures(0), [other]) == ()
+    assert leak_notes(train, [test])[0].startswith("10 of 12 test images are in train as well; they are scored while")
+    assert leak_notes(pictures(0), [other]) == ()
 
 
 @pytest.fixture

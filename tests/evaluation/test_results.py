@@ -15,7 +15,7 @@ from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.evaluation.measures.by_targets import evaluation_of
-from imclass.evaluation.results import is_scores, names_of, read_scores, save_scores
+from imclass.evaluation.results import image_names, is_scores_file, read_scores, save_scores
 
 NAMES = ("a/1.png", "b/\udcff.png", "c/\u732b 3.png", "c/4.png")
 
@@ -61,8 +61,8 @@ def test_the_keys_are_those_that_were_agreed(tmp_path: Path) -> None:
 def test_scores_are_told_from_other_files(tmp_path: Path) -> None:
     written(tmp_path / "scores.npz")
     (tmp_path / "model.safetensors").write_bytes((1000).to_bytes(8, "little") + b"{")
-    assert is_scores(tmp_path / "scores.npz")
-    assert not any(map(is_scores, (tmp_path / "model.safetensors", tmp_path, tmp_path / "absent")))
+    assert is_scores_file(tmp_path / "scores.npz")
+    assert not any(map(is_scores_file, (tmp_path / "model.safetensors", tmp_path, tmp_path / "absent")))
 
 
 def changed(name: str, value: np.ndarray | None) -> Any:
@@ -160,7 +160,7 @@ def test_names_follow_the_ids_of_the_evaluation() -> None:
     targets, origin = OneOf(np.zeros(5, np.int64)), Origin("x", "x", "published")
     dataset = ArrayDataset(np.zeros((5, 2, 2, 1), np.uint8), targets, ("a", "b", "c"), ("test",), "test", origin)
     found = replace(evaluation(), ids=dataset.ids[[2, 1, 0, 4]])
-    assert names_of(dataset, found) == ("test/00002", "test/00001", "test/00000", "test/00004")
+    assert image_names(dataset, found) == ("test/00002", "test/00001", "test/00000", "test/00004")
 
 
 def test_scores_of_several_labels_are_read_again(tmp_path: Path) -> None:

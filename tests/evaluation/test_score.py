@@ -15,9 +15,9 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Processes
 from imclass.evaluation import score as run
-from imclass.evaluation.ensemble import Member
+from imclass.evaluation.ensemble import EnsembleMember
 from imclass.evaluation.protocols.center import Center
-from imclass.evaluation.score import evaluate, evaluate_each, protocols
+from imclass.evaluation.score import evaluate, evaluate_each, view_protocols
 from imclass.store.context import open_context
 from tests.support.pictures import CLASSES, SIZE, Linear, Pictures, pictures
 from tests.support.tolerance import assert_near, near
@@ -73,7 +73,7 @@ def test_an_evaluation_describes_itself_on_a_line() -> None:
 def test_large_images_are_scored_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     data, classifier = pictures(), Linear()
     first, done = evaluate(classifier, data), []
-    monkeypatch.setattr(run, "AT_ONCE", 5000)
+    monkeypatch.setattr(run, "MAX_CHUNK_BYTES", 5000)
     second = evaluate(classifier, data, report=lambda n, total: done.append(n))
     assert len(done) > 5 and done[-1] == 50
     assert_near(second.scores, first.scores)
@@ -82,14 +82,15 @@ def test_large_images_are_scored_in_smaller_batches(monkeypatch: pytest.MonkeyPa
 def test_decoded_images_are_held_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pictures()
     largest = max(image.nbytes for image in data.images)
-    monkeypatch.setattr(run, "AT_ONCE", 4000)
-    found = list(run.chunks(data, range(50), batch=8, workers=0))
+    monkeypatch.setattr(run, "MAX_CHUNK_BYTES", 4000)
+    found = list(run.image_chunks(data, range(50), batch=8, workers=0))
     held = [sum(item.nbytes for _, item in chunk if isinstance(item, np.ndarray)) for chunk in found]
     assert max(map(len, found)) <= 8 and max(held) < 4000 + largest
     assert [i for chunk in found for i, _ in chunk] == list(range(50))
-    monkeypatch.setattr(run, "AT_ONCE", 10**9)  # the twin: by number alone more would be held
+    monkeypatch.setattr(run, "MAX_CHUNK_BYTES", 10**9)  # the twin: by number alone more would be held
     assert (
-        sum(item.nbytes for _, item in next(run.chunks(data, range(50), 8, 0)) if isinstance(item, np.ndarray)) > 4000
+        sum(item.nbytes for _, item in next(run.image_chunks(data, range(50), 8, 0)) if isinstance(item, np.ndarray))
+        > 4000
     )
 
 
@@ -98,14 +99,14 @@ REVERSED = CLASSES[::-1]
 
 def test_an_image_is_opened_once_for_all_members() -> None:
     data = pictures(20, bad=frozenset({3}))
-    members = [Member(Linear()), Member(Linear(), Center(12)), Member(Linear(classes=REVERSED))]
+    members = [EnsembleMember(Linear()), EnsembleMember(Linear(), Center(12)), EnsembleMember(Linear(classes=REVERSED))]
     found = evaluate_each(members, data, batch=6, workers=2)
     assert sorted(data.opened) == list(range(20))
     alone = [evaluate(m.classifier, data, m.protocol) for m in members]
     assert sorted(data.opened) == sorted(4 * list(range(20)))  # the twin: each by itself opens them again
     for one, other in zip(found, alone, strict=True):
         assert_near(one.scores, other.scores)
-        assert (one.targets.numpy() == other.targets.numpy()).all() and one.accounted == "19 of 20 evaluated, 1 refused"
+        assert (one.targets.numpy() == other.targets.numpy()).all() and one.tally == "19 of 20 evaluated, 1 refused"
         assert (one.measures["top1"], one.measures["top5"]) == (other.measures["top1"], other.measures["top5"])
     assert found[2].classes == REVERSED
 
@@ -116,12 +117,12 @@ class Simulated(Processes):
 
     told: list[Any] = field(default_factory=list)
 
-    def gathered(self, mine: Any) -> list[Any]:
+    def gather_objects(self, mine: Any) -> list[Any]:
         self.told.insert(0, mine)
         return [] if self.rank else self.told
 
 
-def in_processes(count: int, data: Pictures, members: list[Member], **options: Any) -> list[Evaluation]:
+def in_processes(count: int, data: Pictures, members: list[EnsembleMember], **options: Any) -> list[Evaluation]:
     told: list[Any] = []
     for rank in reversed(range(1, count)):
         assert evaluate_each(members, data, processes=Simulated(rank, count, told), **options) == []
@@ -133,9 +134,10 @@ def in_processes(count: int, data: Pictures, members: list[Member], **options: A
 def test_the_number_of_processes_changes_nothing(count: int, in_memory: bool) -> None:
     size = (SIZE, SIZE) if in_memory else None
     data = pictures(11, size, in_memory=in_memory, bad=frozenset() if in_memory else frozenset({0, 5, 10}))
-    members = [Member(Linear(preprocess=Preprocess(SIZE, scale=SIZE))), Member(Linear(classes=REVERSED))][
-        : 2 - in_memory
-    ]
+    members = [
+        EnsembleMember(Linear(preprocess=Preprocess(SIZE, scale=SIZE))),
+        EnsembleMember(Linear(classes=REVERSED)),
+    ][: 2 - in_memory]
     for one, other in zip(
         evaluate_each(members, data), in_processes(count, data, members, batch=3, workers=1), strict=True
     ):
@@ -155,13 +157,13 @@ def test_shares_are_everything_once(n: int, count: int) -> None:
 def test_a_mistake_in_any_process_is_told_by_the_first() -> None:
     data = pictures(8, bad=frozenset({6}))
     with pytest.raises(UserError, match=r"refused: some/folder/6.png"):
-        in_processes(2, data, [Member(Linear())], strict=True)
+        in_processes(2, data, [EnsembleMember(Linear())], strict=True)
 
 
 def test_a_protocol_that_cannot_be_is_found_before_any_image_is_opened() -> None:
     data = pictures(8)
     with pytest.raises(UserError, match="Q is 5 pixels"):
-        evaluate_each([Member(Linear()), Member(Linear(), Center(5))], data)
+        evaluate_each([EnsembleMember(Linear()), EnsembleMember(Linear(), Center(5))], data)
     assert data.opened == []
 
 
@@ -228,7 +230,7 @@ def test_constant_scores_give_chance() -> None:
 def test_refused_images_are_named_and_left_out(batch: int) -> None:
     data = pictures(20, bad=frozenset({0, 7, 8}))
     found = evaluate(Linear(), data, batch=batch, workers=2)
-    assert found.accounted == "17 of 20 evaluated, 3 refused"
+    assert found.tally == "17 of 20 evaluated, 3 refused"
     assert found.refused[1] == Refused("some/folder/7.png", "truncated", "the file ends too early")
     good = [i for i in range(20) if i not in data.bad]
     assert (found.ids == data.ids[good]).all() and (found.targets.numpy() == data.labels[good]).all()
@@ -275,7 +277,7 @@ def test_progress_counts_every_image_once() -> None:
 @pytest.mark.parametrize(("protocol", "told"), [(None, [70]), ("flip", [28, 56, 70])])
 def test_images_that_are_looked_at_often_are_counted_sooner(protocol: str | None, told: list[int]) -> None:
     seen: list[int] = []
-    chosen = run.protocols()[protocol] if protocol else None
+    chosen = run.view_protocols()[protocol] if protocol else None
     evaluate(Linear(), pictures(70), chosen, report=lambda done, _: seen.append(done))
     assert seen == told
 
@@ -312,7 +314,7 @@ def test_protocols_are_found_and_plugins_added(tmp_path: Path) -> None:
     text = "from imclass.evaluation.protocols.center import Center\n"
     text += "PROTOCOLS = {'mine': Center(name='mine'), 'other': Center(), 'length': len}"
     (tmp_path / "mine.py").write_text(text)
-    found = protocols(open_context(plugins=[tmp_path]))
+    found = view_protocols(open_context(plugins=[tmp_path]))
     assert found.failures == (
         "protocol other: its name is 'center'; it must be 'other'",
         "protocol length: it must have name, scales_for(preprocess), check(classifier) and be called",

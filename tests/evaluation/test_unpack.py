@@ -11,11 +11,11 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import Metrics, Provenance, read_model, save_model
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
-from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.protocols.center import Center, Resize
 from imclass.evaluation.protocols.dense import DENSE
-from imclass.evaluation.unpack import load, save
+from imclass.evaluation.unpack import read_classifier, save_classifier
 from imclass.models.classifier import NetworkClassifier, create
 from tests.support.tolerance import assert_near
 
@@ -42,11 +42,13 @@ def images(n: int = 4) -> list[np.ndarray]:
 
 def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
     one, other = networks()
-    inner = Ensemble((Member(one, replace(DENSE, scales=(30, 34)), 0.2), Member(other, Resize(), 0.8)), 1.7)
-    whole = Ensemble((Member(inner, None, 0.4), Member(one, Center(40), 0.6)), 0.5)
+    inner = Ensemble(
+        (EnsembleMember(one, replace(DENSE, scales=(30, 34)), 0.2), EnsembleMember(other, Resize(), 0.8)), 1.7
+    )
+    whole = Ensemble((EnsembleMember(inner, None, 0.4), EnsembleMember(one, Center(40), 0.6)), 0.5)
     trained = Provenance(metrics={"test": Metrics({"top1": 0.5}, 9, 10)})
-    save(tmp_path / "fused.safetensors", replace(whole, trained=trained, licence="none"))
-    found = load(tmp_path / "fused.safetensors")
+    save_classifier(tmp_path / "fused.safetensors", replace(whole, trained=trained, licence="none"))
+    found = read_classifier(tmp_path / "fused.safetensors")
     assert isinstance(found, Ensemble)
     assert_near(found.classify(images()), whole.classify(images()))
     assert found.members[1].protocol == Center(40) and found.temperature == 0.5
@@ -57,8 +59,8 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
         "0.1": "resize",
         "1": "center",
     }
-    save(tmp_path / "again.safetensors", found)  # what was loaded can be saved
-    again = load(tmp_path / "again.safetensors")
+    save_classifier(tmp_path / "again.safetensors", found)  # what was loaded can be saved
+    again = read_classifier(tmp_path / "again.safetensors")
     assert_near(again.classify(images()), whole.classify(images()))
 
 
@@ -66,25 +68,25 @@ def test_each_member_keeps_the_images_that_it_was_trained_on(tmp_path: Path) -> 
     known = [np.arange(2 * i, 2 * i + 3, dtype=np.uint64) for i in range(2)]
     one, other = (replace(network, trained_on=own) for network, own in zip(networks(), known, strict=True))
     nothing = networks()[1]
-    inner = Ensemble((Member(one), Member(nothing)))
-    save(tmp_path / "fused.safetensors", Ensemble((Member(inner), Member(other))))
-    found = load(tmp_path / "fused.safetensors")
+    inner = Ensemble((EnsembleMember(one), EnsembleMember(nothing)))
+    save_classifier(tmp_path / "fused.safetensors", Ensemble((EnsembleMember(inner), EnsembleMember(other))))
+    found = read_classifier(tmp_path / "fused.safetensors")
     each = [part.trained_on for part in found.networks().values() if isinstance(part, NetworkClassifier)]
     assert [None if own is None else own.tolist() for own in each] == [[0, 1, 2], None, [2, 3, 4]]
     assert found.trained_on is not None and found.trained_on.tolist() == [0, 1, 2, 3, 4]
-    assert Ensemble((Member(nothing),)).trained_on is None
+    assert Ensemble((EnsembleMember(nothing),)).trained_on is None
 
 
 def test_a_network_is_loaded_as_ever(tmp_path: Path) -> None:
     network = networks()[0]
     network.save(tmp_path / "model.safetensors")
-    assert isinstance(load(tmp_path), NetworkClassifier)
-    assert_near(load(tmp_path).classify(images()), network.classify(images()))
+    assert isinstance(read_classifier(tmp_path), NetworkClassifier)
+    assert_near(read_classifier(tmp_path).classify(images()), network.classify(images()))
 
 
 def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> None:
     path = tmp_path / "fused.safetensors"
-    save(path, Ensemble((Member(networks()[0], replace(DENSE, scales=(30, 34))),)))
+    save_classifier(path, Ensemble((EnsembleMember(networks()[0], replace(DENSE, scales=(30, 34))),)))
     tensors, whole = read_model(path)
     (member,) = whole.body["members"]
     assert member["protocol"] == "dense" and member["fields"] == {"scales": [30, 34], "paper": [], "native": 224}
@@ -94,33 +96,33 @@ def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> Non
     ):
         save_model(path, tensors, replace(whole, body=whole.body | {"members": [member | changes]}))
         with pytest.raises(UserError, match=message):
-            load(path)
+            read_classifier(path)
 
 
 def test_a_protocol_in_no_table_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x.safetensors, member 1: no protocol is named 'mine'"):
-        save(tmp_path / "x.safetensors", Ensemble((Member(networks()[0], Center(name="mine")),)))
+        save_classifier(tmp_path / "x.safetensors", Ensemble((EnsembleMember(networks()[0], Center(name="mine")),)))
     assert not any(tmp_path.iterdir())
 
 
 def test_tensors_of_another_member_are_named(tmp_path: Path) -> None:
     path = tmp_path / "fused.safetensors"
-    save(path, Ensemble(tuple(map(Member, networks()))))
+    save_classifier(path, Ensemble(tuple(map(EnsembleMember, networks()))))
     tensors, header = read_model(path)
     del tensors["1.mean"]
     save_model(path, tensors, header)
     with pytest.raises(UserError, match=r"fused.safetensors, member 2: tensor 'mean' is absent in the file"):
-        load(path)
+        read_classifier(path)
 
 
 def test_a_kind_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     tensors, header = networks()[0].pack()
     save_model(tmp_path / "x.safetensors", tensors, replace(header, kind="oracle"))
     with pytest.raises(UserError, match=r"x.safetensors holds a model of kind 'oracle', and this imclass knows"):
-        load(tmp_path / "x.safetensors")
+        read_classifier(tmp_path / "x.safetensors")
 
 
 def test_a_network_in_no_table_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no network is named 'mine'"):
-        save(tmp_path / "x.safetensors", replace(networks()[0], name="mine"))
+        save_classifier(tmp_path / "x.safetensors", replace(networks()[0], name="mine"))
     assert not any(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.model_file import Metrics, Provenance, read_model, save_model, tensors_digest
 from imclass.core.preprocess import Preprocess
-from imclass.models.classifier import NetworkClassifier, create, load, networks
+from imclass.models.classifier import NetworkClassifier, create, load_network_classifier, networks
 from imclass.store.context import open_context
 
 DIGITS = tuple("0123456789")
@@ -67,7 +67,7 @@ def test_a_file_keeps_the_scores(tmp_path: Path) -> None:
     classifier = create(model, DIGITS, seed=2)
     trained = Provenance(metrics={"test": Metrics({"top1": 0.5}, 9, 10)})
     replace(classifier, trained=trained, licence="CC0").save(tmp_path / "model.safetensors")
-    loaded = load(tmp_path / "model.safetensors")
+    loaded = load_network_classifier(tmp_path / "model.safetensors")
     assert torch.equal(loaded.scores(views(5)), classifier.scores(views(5)))
     assert (loaded.classes, loaded.preprocess, loaded.row) == (
         classifier.classes,
@@ -81,7 +81,7 @@ def test_a_file_keeps_the_scores(tmp_path: Path) -> None:
 def test_statistics_are_part_of_the_model_and_of_its_file(tmp_path: Path) -> None:
     classifier = create(Model("lenet-5", mean=(0.13,), std=(0.31,)), DIGITS)
     classifier.save(tmp_path / "model.safetensors")
-    for network in (classifier.network, load(tmp_path).network):
+    for network in (classifier.network, load_network_classifier(tmp_path).network):
         assert (network.mean.item(), network.std.item()) == pytest.approx((0.13, 0.31))
     assert not torch.equal(create("lenet-5", DIGITS).scores(views(2)), classifier.scores(views(2)))
 
@@ -89,12 +89,12 @@ def test_statistics_are_part_of_the_model_and_of_its_file(tmp_path: Path) -> Non
 def test_a_run_directory_is_a_model_too(tmp_path: Path) -> None:
     classifier = create("lenet-5", DIGITS)
     classifier.save(tmp_path / "model.safetensors")
-    assert torch.equal(load(str(tmp_path)).scores(views(1)), classifier.scores(views(1)))
+    assert torch.equal(load_network_classifier(str(tmp_path)).scores(views(1)), classifier.scores(views(1)))
 
 
 def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
     create("lenet-5", DIGITS).save(tmp_path / "one")
-    load(tmp_path / "one").save(tmp_path / "two")
+    load_network_classifier(tmp_path / "one").save(tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -164,7 +164,7 @@ def test_a_file_that_is_not_its_network_is_refused(tmp_path: Path, fields: dict[
     path = tmp_path / "model.safetensors"
     save_changed(path, create("lenet-5", DIGITS), **fields)
     with pytest.raises(UserError) as caught:
-        load(path)
+        load_network_classifier(path)
     assert message in str(caught.value)
 
 
@@ -172,9 +172,9 @@ def test_a_network_of_ones_own_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("from imclass.models.nets.lenet import NETS as A\nNETS = {'own': A['lenet-5']}\n")
     path = tmp_path / "model.safetensors"
     create("own", DIGITS, context=open_context(plugins=[tmp_path])).save(path)
-    assert load(path, open_context(plugins=[tmp_path])).name == "own"
+    assert load_network_classifier(path, open_context(plugins=[tmp_path])).name == "own"
     with pytest.raises(UserError, match="own, give the --plugins DIR it was trained with") as caught:
-        load(path)
+        load_network_classifier(path)
     assert str(caught.value).startswith(f"{path}: no network is named 'own'")
 
 
@@ -193,7 +193,7 @@ def test_a_missing_or_extra_tensor_is_named(tmp_path: Path, change: str) -> None
         "extra": "'head.8.bias' is 3 in the file and absent in",
     }
     with pytest.raises(UserError) as caught:
-        load(path)
+        load_network_classifier(path)
     assert f"{path}: tensor {expected[change]}" in str(caught.value)
 
 
@@ -228,7 +228,7 @@ def test_a_classifier_describes_itself_on_a_line() -> None:
 def test_what_this_version_cannot_build_names_the_one_that_wrote_it(tmp_path: Path, fields: dict[str, Any]) -> None:
     save_changed(tmp_path / "m", create("lenet-5", DIGITS), versions={"imclass": "9.1"}, **fields)
     with pytest.raises(UserError) as caught:
-        load(tmp_path / "m")
+        load_network_classifier(tmp_path / "m")
     assert str(caught.value).startswith(f"{tmp_path / 'm'}: ")
     assert "install imclass 9.1, which wrote it" in str(caught.value) or "network" in fields
 
@@ -239,19 +239,19 @@ class TestTrainedOn:
     def test_a_file_knows_the_images_in_order(self, tmp_path: Path) -> None:
         path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
         replace(classifier, trained_on=self.CONTENTS).save(path)
-        found = load(path)
+        found = load_network_classifier(path)
         assert found.trained_on is not None
         assert found.trained_on.tolist() == [0, 7, 7, 2**63, 2**64 - 1]
         assert torch.equal(found.scores(views(2)), classifier.scores(views(2)))
         assert read_model(path)[0].keys() - classifier.network.state_dict().keys() == {"trained_on"}
         found.save(tmp_path / "again.safetensors")  # what a file knows stays with the classifier
-        again = load(tmp_path / "again.safetensors").trained_on
+        again = load_network_classifier(tmp_path / "again.safetensors").trained_on
         assert again is not None and again.tolist() == found.trained_on.tolist()
 
     def test_a_file_without_them_is_loaded(self, tmp_path: Path) -> None:
         path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
         classifier.save(path)
-        assert load(path).trained_on is None
+        assert load_network_classifier(path).trained_on is None
         assert read_model(path)[0].keys() == classifier.network.state_dict().keys()
 
     @pytest.mark.parametrize("tensor", [torch.zeros(3), torch.zeros(2, 2).to(torch.uint64)])
@@ -259,4 +259,4 @@ class TestTrainedOn:
         path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
         save_model(path, {**classifier.network.state_dict(), "trained_on": tensor}, classifier.pack()[1])
         with pytest.raises(UserError, match=r"model\.safetensors: tensor 'trained_on' is .*, not a list of uint64"):
-            load(path)
+            load_network_classifier(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from imclass.models.scores import best, posterior, scores_of
+from imclass.models.scores import posterior, scores_of, top_classes
 from tests.support.tolerance import assert_near
 
 CLASSES = ("ant", "bee", "cow")
@@ -61,7 +61,7 @@ def test_an_exact_zero_has_a_finite_log_below_all_others() -> None:
 
 def test_the_best_come_first_with_their_probabilities() -> None:
     scores = [[0.5, 2.0, 1.0], [3.0, -1.0, 0.0]]
-    found = best(torch.tensor(scores), CLASSES, 2)
+    found = top_classes(torch.tensor(scores), CLASSES, 2)
     assert [[name for name, _ in row] for row in found] == [["bee", "cow"], ["ant", "cow"]]
     first, second = (by_hand(row) for row in scores)
     assert_near([[p for _, p in row] for row in found], [[first[1], first[2]], [second[0], second[2]]])
@@ -69,10 +69,10 @@ def test_the_best_come_first_with_their_probabilities() -> None:
 
 @pytest.mark.parametrize("top", [3, 4, 1000])
 def test_all_classes_are_given_where_there_are_fewer(top: int) -> None:
-    (found,) = best(torch.tensor([[0.5, 2.0, 1.0]]), CLASSES, top)
+    (found,) = top_classes(torch.tensor([[0.5, 2.0, 1.0]]), CLASSES, top)
     assert [name for name, _ in found] == ["bee", "cow", "ant"]
     assert math.fsum(p for _, p in found) == pytest.approx(1, rel=1e-5)
 
 
 def test_no_image_has_no_best() -> None:
-    assert best(torch.zeros(0, 3), CLASSES, 2) == []
+    assert top_classes(torch.zeros(0, 3), CLASSES, 2) == []

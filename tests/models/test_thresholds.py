@@ -7,7 +7,14 @@ from sklearn import metrics as oracle
 
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
-from imclass.models.thresholds import best_threshold, decide, fit_thresholds, name_classes, present, probabilities
+from imclass.models.thresholds import (
+    best_threshold,
+    decide,
+    fit_thresholds,
+    name_classes,
+    present_classes,
+    probabilities,
+)
 from tests.support.viewers import Constant
 
 SCORES = torch.tensor([[0.0, 2.0, -1.0], [-2.0, -3.0, -4.0]])
@@ -40,7 +47,7 @@ def test_a_threshold_lies_between_two_scores_or_below_the_lowest() -> None:
 
 
 def test_an_image_has_the_classes_that_reach_their_thresholds() -> None:
-    half, low = present(SCORES, "abc"), present(SCORES, "abc", (0.6, 0.9, 0.1))
+    half, low = present_classes(SCORES, "abc"), present_classes(SCORES, "abc", (0.6, 0.9, 0.1))
     assert [[name for name, _ in row] for row in half] == [["b", "a"], []]
     assert [[name for name, _ in row] for row in low] == [["c"], []]
     assert half[0][1] == ("a", 0.5) and half[0][0][1] == pytest.approx(1 / (1 + np.exp(-2)))

@@ -16,8 +16,8 @@ from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.model_file import Metrics, Provenance, read_model, save_model
 from imclass.core.targets import OneOf
-from imclass.evaluation.ensemble import Ensemble, Member
-from imclass.evaluation.unpack import load, save
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
+from imclass.evaluation.unpack import read_classifier, save_classifier
 from imclass.models.classifier import NetworkClassifier
 from imclass.pipelines.part import PipelinePart, pipeline_parts
 from imclass.pipelines.pipeline import Pipeline
@@ -68,8 +68,8 @@ def test_a_pipeline_is_its_parts_one_after_another() -> None:
 def test_it_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Context) -> None:
     path, contents = tmp_path / "p.safetensors", np.array([9, 3], np.uint64)
     pipeline = replace(fitted(), trained=TRAINED, contents=contents, licence="CC0", versions={"numpy": "2"})
-    save(path, pipeline, plugins)
-    found = load(path, plugins)
+    save_classifier(path, pipeline, plugins)
+    found = read_classifier(path, plugins)
     assert isinstance(found, Pipeline)
     assert torch.equal(found.classify(IMAGES), pipeline.classify(IMAGES))
     assert (found.trained, found.licence, found.versions) == (TRAINED, "CC0", {"numpy": "2"})
@@ -87,8 +87,8 @@ def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
     seeing = NetworkScores()
     seeing.hold({"eyes": eyes})
     pipeline = replace(fitted(seeing, NearestMean()), contents=np.array([4], np.uint64))
-    save(tmp_path / "p.safetensors", pipeline, plugins)
-    found = load(tmp_path / "p.safetensors", plugins)
+    save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
+    found = read_classifier(tmp_path / "p.safetensors", plugins)
     assert torch.equal(found.classify(IMAGES), pipeline.classify(IMAGES))
     (network,) = found.networks().values()
     assert list(found.networks()) == ["0.eyes"] and isinstance(network, NetworkClassifier)
@@ -98,12 +98,12 @@ def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
 
 def test_it_may_be_a_member_beside_a_network(tmp_path: Path, plugins: Context) -> None:
     network = untrained(tmp_path / "n.safetensors", CLASSES[::-1])
-    whole = Ensemble((Member(fitted(), weight=0.3), Member(network)))
-    save(tmp_path / "both.safetensors", whole, plugins)
-    found = load(tmp_path / "both.safetensors", plugins)
+    whole = Ensemble((EnsembleMember(fitted(), weight=0.3), EnsembleMember(network)))
+    save_classifier(tmp_path / "both.safetensors", whole, plugins)
+    found = read_classifier(tmp_path / "both.safetensors", plugins)
     assert torch.equal(found.classify(IMAGES), whole.classify(IMAGES)) and list(found.networks()) == ["1"]
     with pytest.raises(UserError, match="the model is not one network and takes no protocol"):
-        Member(fitted(), plugin_protocol())
+        EnsembleMember(fitted(), plugin_protocol())
 
 
 def plugin_protocol() -> Any:
@@ -113,11 +113,11 @@ def plugin_protocol() -> Any:
 
 
 def test_parts_of_the_users_own_are_asked_for(tmp_path: Path, plugins: Context) -> None:
-    save(tmp_path / "p.safetensors", fitted(), plugins)
+    save_classifier(tmp_path / "p.safetensors", fitted(), plugins)
     with pytest.raises(UserError, match=r"p.safetensors: no part is named 'colours'; .* give the --plugins DIR"):
-        load(tmp_path / "p.safetensors")
+        read_classifier(tmp_path / "p.safetensors")
     with pytest.raises(UserError, match="no part is named 'colours'"):
-        save(tmp_path / "q.safetensors", fitted())  # what nobody could read
+        save_classifier(tmp_path / "q.safetensors", fitted())  # what nobody could read
     assert not Path("q.safetensors").exists()
     assert set(pipeline_parts(plugins).entries) == {"colours", "network-scores", "nearest-mean"}
 
@@ -136,7 +136,7 @@ def test_a_body_that_no_part_has_is_refused(change: str, tmp_path: Path, plugins
     bodies = [{"part": part, "members": {}}, *header.body["parts"][1:]]
     save_model(tmp_path / "p.safetensors", tensors, replace(header, body={"parts": bodies}))
     with pytest.raises(UserError) as caught:
-        load(tmp_path / "p.safetensors", plugins)
+        read_classifier(tmp_path / "p.safetensors", plugins)
     assert message in str(caught.value) and str(caught.value).startswith(f"{tmp_path / 'p.safetensors'}: ")
 
 
@@ -144,7 +144,7 @@ def test_arrays_that_the_part_does_not_learn_are_named(tmp_path: Path, plugins: 
     tensors, header = fitted().pack()
     save_model(tmp_path / "p.safetensors", {"0.mean_": tensors.pop("0.spread_"), **tensors}, header)
     with pytest.raises(UserError, match=r"part 1: the part colours learns spread_, and the file has mean_"):
-        load(tmp_path / "p.safetensors", plugins)
+        read_classifier(tmp_path / "p.safetensors", plugins)
 
 
 def test_what_is_not_a_chain_or_not_fitted_is_told() -> None:
@@ -169,7 +169,7 @@ def test_the_command_line_takes_a_pipeline(
     tree(tmp_path / "pets" / "train", per_class=2)
     tree(tmp_path / "pets" / "test", per_class=5)
     pipeline = replace(fitted(), trained=replace(TRAINED, recipe={"data": "pets"}))
-    save(tmp_path / "p.safetensors", pipeline, plugins)
+    save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
     untrained(tmp_path / "n.safetensors", CLASSES[::-1])
     about = shown(capsys, "info", "p.safetensors")
     assert (about["kind"], about["parameters"]) == ("pipeline", 3 + 2 * 3)

@@ -9,16 +9,16 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.config import Training
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
-from imclass.data.catalog import sources
+from imclass.data.catalog import dataset_table
 from imclass.models.classifier import networks
 from imclass.models.entry import native_size
 from imclass.recipes.cifar10 import cifar10_resnet, cifar10_vgg
 from imclass.recipes.folder import folder
 from imclass.recipes.mnist import mnist_lenet
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.discrete_exponential import DiscreteExponential
-from imclass.training.schedules.step import Step
+from imclass.training.schedules.step import StepDecay
 
 FOUND = recipes()
 TRAINING = 50_000  # images of CIFAR-10
@@ -29,8 +29,8 @@ def test_a_recipe_is_a_whole_config_under_its_own_name(name: str) -> None:
     make = FOUND.entries[name]
     config = make()
     assert config.recipe == name
-    assert from_json(Training, to_json(config), "", kinds_in()) == config
-    assert config.data in sources().entries or name == "folder"
+    assert from_json(Training, to_json(config), "", kind_tables()) == config
+    assert config.data in dataset_table().entries or name == "folder"
     assert all(stage.epochs >= 1 for stage in config.stages) and len(config.stages) >= 1
     assert f"`imclass train {name}" in (inspect.getdoc(make) or "")
 
@@ -60,7 +60,7 @@ def test_the_rate_of_cifar10_resnet_falls_within_the_papers_64_000_steps() -> No
     """He et al. 2015, section 4.2."""
     (stage,) = cifar10_resnet().stages
     steps = stage.epochs * -(-TRAINING // stage.batch)
-    assert stage.schedule == Step(rate=0.1, steps=(32_000, 48_000)) and 64_000 <= steps < 64_000 + 391
+    assert stage.schedule == StepDecay(rate=0.1, steps=(32_000, 48_000)) and 64_000 <= steps < 64_000 + 391
     assert (stage.batch, stage.optimiser) == (128, SGD(momentum=0.9, weight_decay=1e-4))
     assert stage.augment == (Pad(pixels=4), Flip())
     assert cifar10_resnet(depth=56).model.network == "resnet-cifar-56"

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from imclass.core.errors import UserError
 from imclass.data.images.decode import decode
-from imclass.models.classifier import NetworkClassifier, load
-from imclass.serving.features import Features, features, maps
-from imclass.serving.inputs import Files, gather
+from imclass.models.classifier import NetworkClassifier, load_network_classifier
+from imclass.serving.features import LayerOutputs, first_maps, layer_outputs
+from imclass.serving.inputs import Files, gather_files
 from tests.support.small import tree, untrained
 from tests.support.tolerance import assert_near
 
@@ -26,12 +26,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(world: Path) -> NetworkClassifier:
-    return load(world / "model.safetensors")
+    return load_network_classifier(world / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
 def files(world: Path) -> Files:
-    return gather([str(world / "pets")])
+    return gather_files([str(world / "pets")])
 
 
 def by_hand(classifier: NetworkClassifier, files: Files, name: str) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files
     names = [name for name, _ in classifier.network.named_modules() if name and name != "sides"]  # those only train
     assert {"features", "features.0", "head"} <= set(names)
     for name in names:
-        found = features(classifier, files, name, batch=4)
+        found = layer_outputs(classifier, files, name, batch=4)
         assert found.layer == name and found.paths == files.paths and found.refused == ()
         expected = by_hand(classifier, files, name)
         assert found.outputs.dtype == np.float32 and found.outputs.shape == expected.shape
@@ -58,15 +58,15 @@ def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files
 
 
 def test_the_first_convolution_is_taken_unless_named(classifier: NetworkClassifier, files: Files) -> None:
-    found = features(classifier, files)
+    found = layer_outputs(classifier, files)
     assert isinstance(classifier.network.get_submodule(found.layer), nn.Conv2d)
-    np.testing.assert_array_equal(found.outputs, features(classifier, files, found.layer).outputs)
+    np.testing.assert_array_equal(found.outputs, layer_outputs(classifier, files, found.layer).outputs)
 
 
 def test_batches_and_threads_do_not_matter(classifier: NetworkClassifier, files: Files) -> None:
-    one = features(classifier, files, "features.0", batch=1)
+    one = layer_outputs(classifier, files, "features.0", batch=1)
     for batch, workers in ((4, 0), (32, 2)):
-        other = features(classifier, files, "features.0", batch=batch, workers=workers)
+        other = layer_outputs(classifier, files, "features.0", batch=batch, workers=workers)
         assert_near(other.outputs, one.outputs)
         assert other.paths == one.paths
 
@@ -74,19 +74,19 @@ def test_batches_and_threads_do_not_matter(classifier: NetworkClassifier, files:
 def test_bad_files_are_named_and_left_out(classifier: NetworkClassifier, files: Files, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     mixed = Files((files.paths[0], str(tmp_path / "bad.png"), files.paths[1]))
-    found = features(classifier, mixed, "features.0", batch=2)
+    found = layer_outputs(classifier, mixed, "features.0", batch=2)
     assert found.paths == (files.paths[0], files.paths[1])
     assert [(r.path, r.code) for r in found.refused] == [(str(tmp_path / "bad.png"), "empty")]
-    expected = features(classifier, Files(found.paths), "features.0")
+    expected = layer_outputs(classifier, Files(found.paths), "features.0")
     assert_near(found.outputs, expected.outputs)
     with pytest.raises(UserError, match="none of the 1 files could be used"):
-        features(classifier, Files((str(tmp_path / "bad.png"),)))
+        layer_outputs(classifier, Files((str(tmp_path / "bad.png"),)))
 
 
 def test_only_maps_can_be_drawn() -> None:
-    def found(*shape: int) -> Features:
-        return Features("x", np.zeros(shape, np.float32), ("a",), ())
+    def found(*shape: int) -> LayerOutputs:
+        return LayerOutputs("x", np.zeros(shape, np.float32), ("a",), ())
 
-    assert maps(found(2, 5, 4, 3)).shape == (5, 4, 3)
+    assert first_maps(found(2, 5, 4, 3)).shape == (5, 4, 3)
     with pytest.raises(UserError, match="'x' gives 84 numbers an image and no maps"):
-        maps(found(2, 84))
+        first_maps(found(2, 84))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imclass.core.errors import UserError
-from imclass.serving.inputs import gather, named
+from imclass.serving.inputs import gather_files, name_images
 
 
 @pytest.fixture
@@ -31,26 +31,26 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_names_stand_for_files(named: list[str], stands_for: list[str], many: Path) -> None:
-    found = [path for path in gather(named).paths if path != "Thumbs.db"]
+    found = [path for path in gather_files(named).paths if path != "Thumbs.db"]
     assert found == stands_for
 
 
 def test_what_is_passed_over_is_counted(many: Path) -> None:
-    hidden, other = gather(["."]).notes
+    hidden, other = gather_files(["."]).notes
     assert hidden == ".: ignored 1 hidden files or folders: 'Thumbs.db'"
     assert other == ".: ignored 1 files that are no images by name (1 .txt): 'c.txt'"
-    assert gather(["b"]).notes == ()
+    assert gather_files(["b"]).notes == ()
     (many / "text").mkdir()
     (many / "text" / "c.svg").touch()
     with pytest.raises(UserError, match=r"no image files in text\ntext: ignored 1 files .*1 \.svg"):
-        gather(["text"])
+        gather_files(["text"])
 
 
 def test_linked_folders_are_walked_and_loops_are_not(many: Path) -> None:
     (many / "links").mkdir()
     (many / "links" / "b").symlink_to(many / "b")
     (many / "links" / "up").symlink_to(many / "links")
-    found = gather(["links"])
+    found = gather_files(["links"])
     assert found.paths == ("links/b/2.png", "links/b/a/1.JPG")
     assert found.notes == ("links: ignored 1 links to a folder that they lie in: 'up'",)
 
@@ -60,50 +60,50 @@ def test_brackets_of_a_folder_that_is_there_are_no_pattern(many: Path) -> None:
     (many / "my1").mkdir()
     for name in ("my[1]/a/x.png", "my[1]/a/y.png", "my1/z.png"):
         (many / name).touch()
-    assert gather(["my[1]/a/[xz].png"]).paths == ("my[1]/a/x.png",)
-    assert gather(["my[1]/*"]).paths == ("my[1]/a/x.png", "my[1]/a/y.png")
-    assert gather([str(many / "my[1]/**/y.png")]).paths == (str(many / "my[1]/a/y.png"),)
-    assert gather(["my[1]*/*.png"]).paths == ("my1/z.png",)  # no folder has this name, so it is a pattern
+    assert gather_files(["my[1]/a/[xz].png"]).paths == ("my[1]/a/x.png",)
+    assert gather_files(["my[1]/*"]).paths == ("my[1]/a/x.png", "my[1]/a/y.png")
+    assert gather_files([str(many / "my[1]/**/y.png")]).paths == (str(many / "my[1]/a/y.png"),)
+    assert gather_files(["my[1]*/*.png"]).paths == ("my1/z.png",)  # no folder has this name, so it is a pattern
 
 
 def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
     (many / "[ab].png").touch()
-    assert gather(["[ab].png"]).paths == ("[ab].png",)
+    assert gather_files(["[ab].png"]).paths == ("[ab].png",)
     (many / "[ab].png").unlink()
     with pytest.raises(UserError, match="no file or folder"):
-        gather(["[ab].png"])
+        gather_files(["[ab].png"])
 
 
 @pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["b", ""], ["x" * 300], ["nul\0.png"], []])
 def test_what_is_not_there_is_named(named: list[str], many: Path) -> None:
     with pytest.raises(UserError, match=r"no file or folder|name at least one|a name is empty"):
-        gather(named)
+        gather_files(named)
 
 
 class TestNamed:
     def test_paths_folders_and_patterns(self, many: Path) -> None:
         pairs = [("b/2.png", Path("b/2.png")), ("b/a/1.JPG", Path("b/a/1.JPG"))]
-        for images in ("b", Path("b"), ["b"], [Path("b")], iter(["b/2.png", Path("b/a/1.JPG")]), gather(["b"])):
-            assert list(named(images)) == pairs
-        assert list(named("b/*.png")) == pairs[:1]
-        assert list(named(["lost.png"])) == [("lost.png", Path("lost.png"))]  # refused by name later
+        for images in ("b", Path("b"), ["b"], [Path("b")], iter(["b/2.png", Path("b/a/1.JPG")]), gather_files(["b"])):
+            assert list(name_images(images)) == pairs
+        assert list(name_images("b/*.png")) == pairs[:1]
+        assert list(name_images(["lost.png"])) == [("lost.png", Path("lost.png"))]  # refused by name later
         with pytest.raises(UserError, match=r"there is no file or folder lost\.png"):
-            named("lost.png")
+            name_images("lost.png")
 
     def test_one_image_is_one(self) -> None:
         one: tuple[Any, ...] = (b"bytes", np.zeros((4, 5, 3), np.uint8), Image.new("L", (2, 2)))
         for image in one:
-            ((name, found),) = named(image)
+            ((name, found),) = name_images(image)
             assert name == "image 0" and found is image
-        assert [name for name, _ in named(one)] == ["image 0", "image 1", "image 2"]
-        assert [image.shape for _, image in named(np.zeros((2, 4, 5, 3), np.uint8))] == [(4, 5, 3)] * 2
+        assert [name for name, _ in name_images(one)] == ["image 0", "image 1", "image 2"]
+        assert [image.shape for _, image in name_images(np.zeros((2, 4, 5, 3), np.uint8))] == [(4, 5, 3)] * 2
 
     def test_pairs_bring_their_names(self) -> None:
         pairs = [("a", b"1"), ("b", "c.png")]
-        assert list(named(pairs)) == [("a", b"1"), ("b", Path("c.png"))]
-        assert list(named({"a": b"1"}.items())) == [("a", b"1")]
+        assert list(name_images(pairs)) == [("a", b"1"), ("b", Path("c.png"))]
+        assert list(name_images({"a": b"1"}.items())) == [("a", b"1")]
 
     @pytest.mark.parametrize("images", [None, 3, {"a": b""}])
     def test_what_can_be_no_images_is_an_error(self, images: Any) -> None:
         with pytest.raises(UserError, match=r"the images are .*; give a path, the bytes of an image file"):
-            named(images)
+            name_images(images)

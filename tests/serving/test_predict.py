@@ -131,7 +131,7 @@ def test_images_are_taken_as_they_are_needed(workers: int) -> None:
 
 
 def test_large_images_are_not_held_by_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "AT_ONCE", 2 * picture(0).nbytes)
+    monkeypatch.setattr(inputs, "MAX_BATCH_BYTES", 2 * picture(0).nbytes)
     classifier = ByBrightness()
     assert len(list(predict(classifier, [("a", picture(i)) for i in range(5)], batch=32))) == 5
     assert classifier.batches == [2, 2, 1]

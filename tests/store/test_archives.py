@@ -92,12 +92,12 @@ def test_its_twin_is_taken(base: Path, make: Callable[..., bytes], name: str) ->
 
 
 def test_without_the_check_it_would_have_left_the_folder(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives.Writer, "checked", lambda self, member: tuple(member.name.split("/")))
+    monkeypatch.setattr(archives.MemberWriter, "safe_parts", lambda self, member: tuple(member.name.split("/")))
     archive = base.parent.parent / "archive"
     archive.write_bytes(tar(("../base_evil/evil", b"evil")))
     with pytest.raises(UserError, match="File exists"):  # the second guard: each folder must be a new one
         extract(archive, base, **PLENTY)
-    monkeypatch.setattr(archives.Writer, "enter", lambda self, parts, name: None)
+    monkeypatch.setattr(archives.MemberWriter, "enter", lambda self, parts, name: None)
     extract(archive, base, **PLENTY)
     assert (base.parent / "base_evil" / "evil").read_bytes() == b"evil"
 
@@ -156,19 +156,19 @@ def test_a_million_folders_are_not_made(base: Path) -> None:
 def test_a_bomb_is_refused_whatever_the_cap(
     base: Path, compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "GRACE", 1 << 20)
-    monkeypatch.setattr(archives, "RATIO", 20)
+    monkeypatch.setattr(archives, "GRACE_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MAX_RATIO", 20)
     bomb = compress(tar(("zeros", bytes(4 << 20))))
     assert "unpacks to more than" in refused(bomb, base)
-    monkeypatch.setattr(archives, "GRACE", 4 << 20)
+    monkeypatch.setattr(archives, "GRACE_BYTES", 4 << 20)
     assert len(unpack(bomb, base)["zeros"] or b"") == 4 << 20
 
 
 def test_a_zip_bomb_is_refused_whatever_the_cap(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "GRACE", 1 << 20)
+    monkeypatch.setattr(archives, "GRACE_BYTES", 1 << 20)
     bomb = zipped(*((f"{i}", bytes(1 << 20)) for i in range(6)))
     assert "unpacks to more than" in refused(bomb, base)
-    monkeypatch.setattr(archives, "GRACE", 6 << 20)
+    monkeypatch.setattr(archives, "GRACE_BYTES", 6 << 20)
     assert len(unpack(bomb, base)) == 6
 
 

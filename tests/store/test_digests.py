@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imclass.store.digests import SETTLED, Digests, Stamp, is_settled, open_digests, real_stamp
+from imclass.store.digests import SETTLING_NS, Digests, Stamp, is_settled, open_digests, real_stamp
 from imclass.store.store import Store
 
 ONE, OTHER = bytes(range(32)), bytes(32)
@@ -66,7 +66,7 @@ def test_a_value_that_is_no_digest_is_not_believed(kept: Digests) -> None:
 def test_a_locked_index_is_done_without(kept: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
     stamp = ("/a/x.png", 10, 5)
     kept.write({stamp: ONE})
-    monkeypatch.setattr("imclass.store.digests.PATIENCE", 0.01)
+    monkeypatch.setattr("imclass.store.digests.LOCK_TIMEOUT", 0.01)
     database = sqlite3.connect(kept.path)
     database.execute("BEGIN EXCLUSIVE")
     assert kept.read([stamp]) == {}
@@ -98,10 +98,10 @@ def test_only_a_file_that_has_not_changed_for_two_seconds_is_settled(tmp_path: P
     link.symlink_to(file)
     assert not is_settled(real_stamp(file), file)
     before = file.stat().st_mtime_ns
-    os.utime(file, ns=(before, before - SETTLED))
+    os.utime(file, ns=(before, before - SETTLING_NS))
     stamp = real_stamp(file)
     assert is_settled(stamp, file) and is_settled(stamp, link) and stamp[0] == os.path.realpath(file)
-    os.utime(file, ns=(before, before - SETTLED - 1))
+    os.utime(file, ns=(before, before - SETTLING_NS - 1))
     assert not is_settled(stamp, file)
     os.utime(file, ns=(before, before + 10**12))  # by a clock that is ahead
     assert not is_settled(real_stamp(file), file)

@@ -58,6 +58,6 @@ def test_a_read_only_store_is_left_alone(source: Path, tmp_path: Path, monkeypat
     def refuse(path: Path, content: str) -> None:
         raise PermissionError(path)
 
-    monkeypatch.setattr(index, "write", refuse)
+    monkeypatch.setattr(index, "write_file", refuse)
     opened(tmp_path).write([1])
     assert opened(tmp_path).read() is None

@@ -6,7 +6,17 @@ import numpy as np
 
 from imclass.core.contracts import Evaluation, Refused
 from imclass.core.targets import AnyOf, OneOf
-from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
+from imclass.training.events import (
+    EpochEnd,
+    EpochStart,
+    Evaluated,
+    Event,
+    LegEnd,
+    NonFinite,
+    RunPosition,
+    Saved,
+    StepEnd,
+)
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
 
@@ -32,8 +42,8 @@ def labelled(mean: float = 0.5) -> Evaluation:
     return Evaluation(("a", "b"), AnyOf(marks), none, np.arange(2), 2, (), measures, "map")
 
 
-def at(step: int, batch: int, epoch: int = 0) -> At:
-    return At(epoch=epoch, batch=batch, step=step, samples=8 * step)
+def at(step: int, batch: int, epoch: int = 0) -> RunPosition:
+    return RunPosition(epoch=epoch, batch=batch, step=step, samples=8 * step)
 
 
 def events() -> list[Event]:
@@ -47,5 +57,5 @@ def events() -> list[Event]:
         Evaluated(at(2, 2), evaluation(), "test"),
         EpochEnd(at(2, 2), main=0.75, measures={"top1": 0.5}, images=7, refused=1, total=0.75),
         Saved(at(2, 0, 1), Path("checkpoints/step-2"), "the disk is full"),
-        LegEnd(At(1, 1, 0, 2), "lenet-5", Path("run/model.safetensors"), "last step", {"test": {"top1": 0.5}}),
+        LegEnd(RunPosition(1, 1, 0, 2), "lenet-5", Path("run/model.safetensors"), "last step", {"test": {"top1": 0.5}}),
     ]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import outlined
+from imclass.models.foreign.fit import meta_tensors
 from tests.support import filled
 
 ENTRIES: dict[str, NetworkEntry] = networks().entries
@@ -24,6 +24,6 @@ def weights_of(found: NetworkClassifier) -> dict[str, Tensor]:
 def akamaster_state(name: str = "resnet-cifar-20") -> dict[str, Tensor]:
     """Reproducible values under akamaster's names, without counters, as its files are."""
     entry = ENTRIES[name]
-    names = outlined(entry, entry.row, 10, 3)
+    names = meta_tensors(entry, entry.row, 10, 3)
     state = {entry.foreign["akamaster"].rename(n): tuple(t.shape) for n, t in names.items() if "num_batches" not in n}
     return {n: torch.from_numpy(v) for n, v in filled.filled(state).items()}

@@ -12,7 +12,7 @@ def trajectory(config: Optimiser, steps: int) -> np.ndarray:
     """A weight under the gradients 1/1, 1/2, 1/3 ... and rate 0.1."""
     network = nn.Linear(1, 1, bias=False).double()
     nn.init.constant_(network.weight, 2.0)
-    optimiser = optimiser_state.build(network, config)
+    optimiser = optimiser_state.build_optimiser(network, config)
     found = []
     for t in range(1, steps + 1):
         network.weight.grad = torch.full_like(network.weight, 1 / t)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
-from imclass.models.views.batches import one_view
+from imclass.models.views.batches import score_one_view
 from tests.support.stubs import StubNetwork
 
 
@@ -50,7 +50,7 @@ class Linear(StubNetwork):
         return functional.conv2d(images.double(), self.weights, stride=2).float()
 
     def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        return one_view(self, images, self.preprocess)
+        return score_one_view(self, images, self.preprocess)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Constant(StubNetwork):
         return self.scores(images)[:, :, None, None].expand(-1, -1, height, width)
 
     def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        return one_view(self, images, self.preprocess)
+        return score_one_view(self, images, self.preprocess)
 
 
 def views(classifier: Linear) -> list[bytes]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from imclass.training import checkpoint
-from imclass.training.checkpoint import Checkpoints, read
+from imclass.training.checkpoint import Checkpoints, load_checkpoint
 
 TENSORS = {"model.a": torch.arange(6.0).reshape(2, 3), "optimiser.a.step": torch.tensor(3.0)}
 
@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path: Pa
     path = saved(tmp_path, 2)
     (path / "state.json").write_text("{")
     saved(tmp_path, 2, 9.0)
-    assert read(path).tensors["model.b"].item() == 9.0
+    assert load_checkpoint(path).tensors["model.b"].item() == 9.0
 
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "rename", "mkdir"])
@@ -118,7 +118,7 @@ def test_when_the_disk_refuses_the_older_ones_stay(
             assert not list(tmp_path.glob(".*.part"))
             shutil.rmtree(tmp_path / "step-0000000002", ignore_errors=True)
     assert failures >= 1
-    assert read(tmp_path / "step-0000000002").record["at"]["step"] == 2
+    assert load_checkpoint(tmp_path / "step-0000000002").record["at"]["step"] == 2
 
 
 # Loss of power, simulated: what a save asked of the system is recorded, and every state that a disk may be found in

@@ -14,10 +14,10 @@ from imclass.app.verbs import train as verb
 from imclass.core.config import Augment, Objective, Optimiser, Schedule
 from imclass.store.context import open_context
 from imclass.training.events import Event, StepEnd
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 from imclass.training.schedules.constant import Constant
 from imclass.training.schedules.cosine import Cosine
-from imclass.training.schedules.step import Step
+from imclass.training.schedules.step import StepDecay
 from tests.support.positions import at
 from tests.support.small import digest, tree
 
@@ -90,7 +90,7 @@ BEGUN = f"train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins {
 
 @pytest.mark.parametrize("base", [Augment, Objective, Optimiser, Schedule])
 def test_a_kind_is_in_its_table_by_its_own_name(base: type) -> None:
-    table = kinds_in()[base]
+    table = kind_tables()[base]
     assert table.failures == () and table.entries
     for name, entry in table.entries.items():
         assert issubclass(entry, base) and entry.kind == name
@@ -114,7 +114,7 @@ def test_warm_up_takes_no_more_than_its_share_of_the_steps(kind: type[Schedule],
 
 
 def test_a_rate_is_pure() -> None:
-    schedule = Step(rate=1.0, steps=(3,))
+    schedule = StepDecay(rate=1.0, steps=(3,))
     assert [schedule.rate_at(at(s)) for s in (2, 3, 2, 3)] == pytest.approx([1.0, 0.1, 1.0, 0.1])
 
 
@@ -143,7 +143,7 @@ def train_whole_and_in_parts(words: list[str], monkeypatch: pytest.MonkeyPatch) 
     """Train the runs "whole" and "part", stop "part" on the way, and compare their bits."""
     assert main([*words, "--out", "whole"]) == 0
     with monkeypatch.context() as patched:
-        patched.setattr(verb, "screen", lambda *_: Stopper())
+        patched.setattr(verb, "progress_consumer", lambda *_: Stopper())
         assert main([*words, "--out", "part"]) == 75
     assert main([*words, "--out", "part"]) == 0
     assert digest(Path("part")) == digest(Path("whole"))
@@ -220,7 +220,7 @@ def test_a_plugins_augmentation_trains_and_goes_on_with_the_same_bits(
 
 
 def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "sign" in kinds_in(open_context(plugins=[plugins]))[Optimiser].entries
+    assert "sign" in kind_tables(open_context(plugins=[plugins]))[Optimiser].entries
     assert main(shlex.split(f"{BEGUN} --out run".replace("--plugins plugins", ""))) == 2
     assert "no augmentation is named 'darken'" in capsys.readouterr().err
     assert main(shlex.split(f"{BEGUN} --out run --schedule.every 0")) == 2

@@ -27,7 +27,7 @@ from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
 from imclass.models.arithmetic import precision
-from imclass.models.classifier import load
+from imclass.models.classifier import load_network_classifier
 from imclass.store.context import Context
 from imclass.store.store import Store
 from imclass.training import optimiser_state
@@ -37,7 +37,7 @@ from imclass.training.loop import train as train_legs
 from imclass.training.objective import Gradients, Learner
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
-from imclass.training.parallel import Alone
+from imclass.training.parallel import SingleProcess
 from imclass.training.schedules.constant import Constant
 from imclass.training.schedules.cosine import Cosine
 from imclass.training.schedules.discrete_exponential import DiscreteExponential
@@ -157,12 +157,12 @@ def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     data = job.legs[0].loader.dataset
     plain = sum(config.preprocess(data[i]).astype(float) for i in range(len(data))) / len(data) / 255
-    mean = load(tmp_path / "run").network.mean
+    mean = load_network_classifier(tmp_path / "run").network.mean
     assert_near(mean.numpy().transpose(1, 2, 0), plain)
     colour = np.round(255 * np.mean(plain, axis=(0, 1))).astype(int)
     assert job.legs[0].loader.fill.tolist() == colour.tolist()
     with pytest.raises(UserError, match="mean image of 28 x 28"):
-        load(tmp_path / "run").network.dense(torch.zeros(1, 3, 60, 60))
+        load_network_classifier(tmp_path / "run").network.dense(torch.zeros(1, 3, 60, 60))
 
 
 def test_a_mean_colour_is_that_of_the_training_images(tree: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_mean_colour_is_that_of_the_training_images(tree: Path, tmp_path: Path
     run(config, tmp_path / "run")
     data = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).legs[0].loader.dataset
     plain = np.mean([config.preprocess(data[i]).mean((0, 1)) for i in range(len(data))], axis=0) / 255
-    assert_near(load(tmp_path / "run").network.mean.flatten(), plain)
+    assert_near(load_network_classifier(tmp_path / "run").network.mean.flatten(), plain)
     with pytest.raises(UserError, match=r"mean-colour is true; it must be false where model.mean-image is true"):
         replace(config, model=replace(config.model, mean_image=True))
 
@@ -204,7 +204,7 @@ def test_facts_are_computed_again_where_the_data_changed_before_there_was_work(t
         (data / "light" / f"{i}.png").write_bytes((tree / "dark" / f"{i}.png").read_bytes())
     again, fresh = (train(config, tmp_path / name) for name in ("run", "fresh"))
     assert [len(list(events)) > 0 for events in (again, fresh)] == [True, True]
-    means = [load(tmp_path / name).network.mean for name in ("run", "fresh")]
+    means = [load_network_classifier(tmp_path / name).network.mean for name in ("run", "fresh")]
     assert torch.equal(*means)
 
 
@@ -235,7 +235,7 @@ def without_position(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_momentum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimiser_state, "restore", lambda network, optimiser, tensors: None)
+    monkeypatch.setattr(optimiser_state, "restore_state", lambda network, optimiser, tensors: None)
 
 
 def without_history(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,7 +415,7 @@ def test_a_skipped_step_leaves_everything_as_it_was(
     poisoned(monkeypatch, "weight", at_step=3)
     job = prepare(configured(tree, nonfinite="skip"), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     state, digests = job.state(), []
-    for event in itertools.islice(train_legs(state, job.legs, Alone(), job.keeper()), 6):
+    for event in itertools.islice(train_legs(state, job.legs, SingleProcess(), job.keeper()), 6):
         digests.append((type(event), tensors_digest(state.tensors())))
     kinds = [kind for kind, _ in digests]
     assert kinds.index(NonFinite) == 4
@@ -493,7 +493,7 @@ def test_asked_to_stop_saves_at_once(tree: Path, tmp_path: Path) -> None:
     whole = run(config, tmp_path / "whole")
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     asked = iter([False, False, True])
-    events = list(train_legs(job.state(), job.legs, Alone(), job.keeper(lambda: next(asked))))
+    events = list(train_legs(job.state(), job.legs, SingleProcess(), job.keeper(lambda: next(asked))))
     assert [type(e) for e in events] == [EpochStart, StepEnd, StepEnd, StepEnd, Saved]
     assert run(config, tmp_path / "run") == whole
 

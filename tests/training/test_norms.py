@@ -20,12 +20,12 @@ def learn(trained: nn.Sequential, parts: list[torch.Tensor]) -> None:
     """A step of several parts, without its gradients."""
     layers = norms.tracked_norms(trained)
     images = sum(map(len, parts))
-    with norms.keep_apart(layers):
+    with norms.isolate_statistics(layers):
         each = []
         for part in parts:
             trained(part)
             each.append(norms.moments(layers, len(part) / images))
-    norms.move(layers, [torch.stack(values).sum(0) for values in zip(*each, strict=True)])
+    norms.move_statistics(layers, [torch.stack(values).sum(0) for values in zip(*each, strict=True)])
 
 
 def test_statistics_move_by_the_weighted_means_of_the_parts() -> None:
@@ -65,7 +65,7 @@ def test_pytorch_alone_depends_on_the_order_of_the_parts_and_this_does_not() -> 
 def test_what_was_there_is_restored_when_a_part_fails() -> None:
     trained = network()
     before = {name: value.clone() for name, value in trained.state_dict().items()}
-    with pytest.raises(KeyboardInterrupt), norms.keep_apart(norms.tracked_norms(trained)):
+    with pytest.raises(KeyboardInterrupt), norms.isolate_statistics(norms.tracked_norms(trained)):
         trained(torch.rand(2, 3, 6, 6))
         raise KeyboardInterrupt
     assert all(torch.equal(before[name], value) for name, value in trained.state_dict().items())

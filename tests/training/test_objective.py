@@ -14,9 +14,9 @@ from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf, Soft
 from imclass.evaluation.measures.multi_label import binary_cross_entropy
 from imclass.models.layers.dropout import Dropout
-from imclass.training.finite import finite, first_nonfinite
+from imclass.training.finite import are_finite, first_nonfinite
 from imclass.training.objective import Gradients, Learner
-from imclass.training.parallel import Alone
+from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Leg
 from tests.support.legs import entered, leg_of, noise
 from tests.support.tolerance import assert_near
@@ -28,7 +28,7 @@ def gradients(leg: Leg, learner: Learner, step: int = 0) -> Gradients:
     """The first batch's, of all its parts."""
     batch = next(leg.loader.batches(0))
     folded = learner.gradients(batch.parts, range(batch.count), batch.count > 1, len(batch), step)
-    found = Alone().combine(folded)
+    found = SingleProcess().combine(folded)
     assert found is not None
     return found
 
@@ -117,7 +117,9 @@ def test_dropout_follows_seed_step_and_part() -> None:
 
 def test_what_is_not_finite_is_named() -> None:
     fine, huge, bad = torch.ones(3), torch.full((3,), 1e30), torch.tensor([1.0, float("nan")])
-    assert finite([fine, huge]) and not finite([fine, bad])  # the norm of huge ones overflows, and they are finite
+    assert are_finite([fine, huge]) and not are_finite(
+        [fine, bad]
+    )  # the norm of huge ones overflows, and they are finite
     assert first_nonfinite([("a", fine), ("b", bad)]) == "b" and first_nonfinite([("a", huge)]) is None
 
 

@@ -20,12 +20,12 @@ def test_state_survives_a_save(config: Optimiser) -> None:
     def run(config: Optimiser, moved: bool, kept: bool) -> torch.Tensor:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-        optimiser = optimiser_state.build(network, config)
+        optimiser = optimiser_state.build_optimiser(network, config)
         for t in range(10):
             if t == 5 and moved:
-                state = {k: v.clone() for k, v in optimiser_state.state(network, optimiser).items()}
-                optimiser = optimiser_state.build(network, config)
-                optimiser_state.restore(network, optimiser, state if kept else {})
+                state = {k: v.clone() for k, v in optimiser_state.state_tensors(network, optimiser).items()}
+                optimiser = optimiser_state.build_optimiser(network, config)
+                optimiser_state.restore_state(network, optimiser, state if kept else {})
             optimiser.zero_grad()
             network(torch.full((2, 3), float(t))).square().sum().backward()
             optimiser_state.set_rate(optimiser, 1e-3)
@@ -55,25 +55,25 @@ class Odd(Optimiser):
 
 def test_state_that_is_no_tensor_is_refused() -> None:
     network = nn.Linear(1, 1)
-    optimiser = optimiser_state.build(network, Odd())
-    assert optimiser_state.state(network, optimiser) == {}
+    optimiser = optimiser_state.build_optimiser(network, Odd())
+    assert optimiser_state.state_tensors(network, optimiser) == {}
     optimiser.step()
     with pytest.raises(UserError, match="Counting keeps 'count' as int, which no checkpoint can hold"):
-        optimiser_state.state(network, optimiser)
+        optimiser_state.state_tensors(network, optimiser)
 
 
 @pytest.mark.parametrize("config", [SGD(momentum=0.9), Adam()])
 def test_all_that_is_restored_is_where_its_parameter_is(config: Optimiser) -> None:
     """The count of Adam's steps too, which fused steps on a GPU refuse on the CPU; "meta" stands for the GPU."""
     network = nn.Conv2d(3, 4, 3)
-    optimiser = optimiser_state.build(network, config)
+    optimiser = optimiser_state.build_optimiser(network, config)
     network(torch.ones(1, 3, 5, 5)).sum().backward()
     optimiser.step()
-    kept = optimiser_state.state(network, optimiser)
+    kept = optimiser_state.state_tensors(network, optimiser)
     elsewhere = nn.Conv2d(3, 4, 3, device="meta")
     kind = torch.optim.Adam if isinstance(config, Adam) else torch.optim.SGD
     restored = kind(elsewhere.parameters())
-    optimiser_state.restore(elsewhere, restored, kept)
+    optimiser_state.restore_state(elsewhere, restored, kept)
     assert len(kept) == (6 if isinstance(config, Adam) else 2)
     assert {value.device.type for state in restored.state.values() for value in state.values()} == {"meta"}
 
@@ -81,8 +81,10 @@ def test_all_that_is_restored_is_where_its_parameter_is(config: Optimiser) -> No
 def test_there_is_a_group_for_each_factor_and_what_is_frozen_is_in_none() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     factors = {"0.weight": 0.0, "0.bias": 0.0, "1.weight": 0.1, "2.bias": 0.1}
-    optimiser = optimiser_state.build(network, SGD(momentum=0.9), factors)
+    optimiser = optimiser_state.build_optimiser(network, SGD(momentum=0.9), factors)
     optimiser_state.set_rate(optimiser, 2.0)
     groups = [(group["lr"], len(group["params"])) for group in optimiser.param_groups]
     assert groups == [(0.2, 2), (2.0, 2)]
-    assert not {id(p) for p in network[0].parameters()} & {id(p) for p in optimiser_state.parameters(optimiser)}
+    assert not {id(p) for p in network[0].parameters()} & {
+        id(p) for p in optimiser_state.optimised_parameters(optimiser)
+    }

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pytest
 
-from imclass.training.parallel import Alone, Group, add_up, fold_parts
+from imclass.training.parallel import Group, SingleProcess, fold_parts, sum_blocks
 
 
 def numbers(parts: int, seed: int = 0) -> dict[int, np.ndarray]:
@@ -44,7 +44,7 @@ def test_any_cut_into_processes_gives_the_bits_of_the_tree(parts: int) -> None:
         folded: dict[range, np.ndarray] = {}
         for rank in range(processes):
             folded |= share(values, range(parts * rank // processes, parts * (rank + 1) // processes))
-        total = add_up(folded)
+        total = sum_blocks(folded)
         assert total is not None and np.array_equal(total, wanted)
 
 
@@ -54,7 +54,7 @@ def test_a_part_that_gives_nothing_adds_nothing(missing: tuple[int, ...]) -> Non
     wanted = whole(values, 6)
     for cut in range(7):
         folded = share(values, range(cut)) | share(values, range(cut, 6))
-        total = add_up(folded)
+        total = sum_blocks(folded)
         assert total is not None and np.array_equal(total, wanted)
 
 
@@ -66,7 +66,7 @@ def test_the_order_matters_for_these_numbers() -> None:
 
 
 def test_nothing_at_all_is_none() -> None:
-    assert add_up({}) is None and fold_parts([(0, None), (1, None)]) == {}
+    assert sum_blocks({}) is None and fold_parts([(0, None), (1, None)]) == {}
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 8, 13, 64, 100])
@@ -96,6 +96,6 @@ def test_few_values_are_held_at_a_time(parts: int) -> None:
 
 
 def test_one_process_has_all_parts_and_its_word() -> None:
-    group = Alone()
+    group = SingleProcess()
     assert isinstance(group, Group)
     assert group.mine(5) == range(5) and group.total(7) == 7 and group.agree(True, False) == (True, False)

@@ -20,7 +20,7 @@ from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import StepEnd
 from imclass.training.keeper import Keeper
 from imclass.training.loop import descend
-from imclass.training.parallel import Alone
+from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Leg
 from tests.support.legs import entered, leg_of, noise
 from tests.support.small import tree
@@ -44,7 +44,7 @@ def steps_of(leg: Leg, folder: Path) -> Iterator[tuple[StepEnd, Network]]:
     """What the loop does, a step a time."""
     state = entered(leg)
     keeper = Keeper(folder, 1, Checkpoints(folder / "checkpoints"))
-    for event in descend(leg, state, Alone(), keeper):
+    for event in descend(leg, state, SingleProcess(), keeper):
         if isinstance(event, StepEnd):
             yield event, state.learner.network
 

@@ -67,7 +67,7 @@ def test_under_batch_norm_a_part_of_one_image_cannot_be_learned_from(
     row = {"size": 32} if network == "vgg-a" else {}
     leg = leg_of(noise(16, 32), Model(network, dict(row)), 32, micro_batches=3)
     batch = Batch({0: part(1, 2, 3), 1: part(4), 2: part()}, 3)
-    parts, names = leg.learnable(batch)
+    parts, names = leg.learnable_parts(batch)
     assert list(parts) == kept and names == alone
     assert leg.names(batch.parts.values()) == ("train/00001", "train/00002", "train/00003", "train/00004")
 

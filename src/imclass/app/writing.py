@@ -7,12 +7,12 @@ from pathlib import Path
 from imclass.core.errors import UserError
 
 
-def never(_: Path) -> bool:
+def never_ours(_: Path) -> bool:
     """Return false: no file may be replaced."""
     return False
 
 
-def check_target(path: Path | None, option: str, suffix: str = "", ours: Callable[[Path], bool] = never) -> None:
+def check_target(path: Path | None, option: str, suffix: str = "", ours: Callable[[Path], bool] = never_ours) -> None:
     """Raise `UserError` unless a file can be written at `path`, before any work is done for it.
 
     What it holds asks for a `suffix`, where one is given. A file that is there is replaced only if it is `ours`.

@@ -8,11 +8,11 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from imclass.core.codec import described, fits, item_of, tag_of
-from imclass.core.errors import need
+from imclass.core.codec import has_type, item_of, tag_of, type_description
+from imclass.core.errors import require
 
 
-def plain(number: int | float) -> str:
+def number_text(number: int | float) -> str:
     """Return a number as text without an exponent."""
     return f"{int(number):,}" if number == int(number) else f"{number:g}"
 
@@ -27,7 +27,7 @@ class Above:
         return value > self.low
 
     def __str__(self) -> str:
-        return f"above {plain(self.low)}"
+        return f"above {number_text(self.low)}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AtLeast:
         return value >= self.low
 
     def __str__(self) -> str:
-        return f"at least {plain(self.low)}" + (f": {self.why}" if self.why else "")
+        return f"at least {number_text(self.low)}" + (f": {self.why}" if self.why else "")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Below:
         return value < self.high
 
     def __str__(self) -> str:
-        return f"below {plain(self.high)}"
+        return f"below {number_text(self.high)}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class AtMost:
         return value <= self.high
 
     def __str__(self) -> str:
-        return f"at most {plain(self.high)}"
+        return f"at most {number_text(self.high)}"
 
 
-def check(value: Any, at: str = "") -> None:
+def check_bounds(value: Any, at: str = "") -> None:
     """Raise `UserError` for a field, at any depth, of the wrong type or out of bounds; `at` begins the fields' names.
 
     The only item of a tuple of dataclasses needs no number: its fields are named as if they were the tuple's owner's.
@@ -81,28 +81,30 @@ def check(value: Any, at: str = "") -> None:
     for field in dataclasses.fields(value):
         inner = getattr(value, field.name)
         if dataclasses.is_dataclass(inner) and item_of(hints[field.name]) is None:
-            check(inner, f"{at}{field.name}.")
+            check_bounds(inner, f"{at}{field.name}.")
         elif isinstance(inner, tuple) and any(dataclasses.is_dataclass(item) for item in inner):
             wanted = item_of(hints[field.name]) or object
             for i, item in enumerate(inner):
-                need(isinstance(item, wanted), f"{at}{field.name}", item, described(hints[field.name]))
+                require(isinstance(item, wanted), f"{at}{field.name}", item, type_description(hints[field.name]))
                 name = tag_of(type(item)) or (str(i) if len(inner) > 1 else "")
-                check(item, f"{at}{field.name}.{name}." if name else at)
+                check_bounds(item, f"{at}{field.name}.{name}." if name else at)
         else:
-            check_plain(hints[field.name], inner, f"{at}{field.name}")
+            check_value(hints[field.name], inner, f"{at}{field.name}")
     if hasattr(value, "check_together"):
         value.check_together(at)
 
 
-def check_plain(hint: Any, value: Any, key: str) -> None:
+def check_value(hint: Any, value: Any, key: str) -> None:
     """Raise `UserError` for a value that has not the type or is not within the bounds of `hint`."""
     kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
-    need(fits(kind, value), key, shown(value), described(kind))
+    require(has_type(kind, value), key, value_text(value), type_description(kind))
     values = value if isinstance(value, tuple) else (value,)
     within = all(bound.allows(v) for bound in bounds for v in values)
-    need(within, key, shown(value), " and ".join(map(str, bounds)) + (", each" if isinstance(value, tuple) else ""))
+    require(
+        within, key, value_text(value), " and ".join(map(str, bounds)) + (", each" if isinstance(value, tuple) else "")
+    )
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a value as it is typed; a text in quotes."""
     return repr(value) if isinstance(value, str) else str(value)

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from imclass.core.errors import UserError
-from imclass.core.text import composed, listed, nearest
+from imclass.core.text import list_names, nfc_form, suggestion
 
-WORDNET = re.compile(r"n\d{8}(?![^ _-])")  # and then the end, a space, an underscore or a hyphen
+WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # and then the end, a space, an underscore or a hyphen
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
@@ -26,12 +26,12 @@ def check_classes(classes: Sequence[str], where: str) -> None:
 
 def check_distinct(classes: Sequence[str], where: str) -> None:
     """Raise `UserError` where two names are one in Unicode's composed form, or differ only in case or spaces."""
-    twice = [name for name, n in Counter(map(composed, classes)).items() if n > 1]
+    twice = [name for name, n in Counter(map(nfc_form, classes)).items() if n > 1]
     if twice:
         how = "" if classes.count(twice[0]) > 1 else ", in two spellings that Unicode holds equal"
         raise UserError(f"{where}: class {twice[0]!r} is named twice{how}; give each class one name")
     folded: dict[str, str] = {}
-    for name in map(composed, classes):
+    for name in map(nfc_form, classes):
         other = folded.setdefault(" ".join(name.casefold().split()), name)
         if other != name:
             what = "case" if other.casefold() == name.casefold() else "spaces"
@@ -40,7 +40,7 @@ def check_distinct(classes: Sequence[str], where: str) -> None:
 
 def rename_classes(classes: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
     """Return the classes, some of them with other names, in Unicode's composed form."""
-    return tuple(composed(names.get(composed(name), name)) for name in classes)
+    return tuple(nfc_form(names.get(nfc_form(name), name)) for name in classes)
 
 
 def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--rename") -> dict[str, str]:
@@ -48,14 +48,14 @@ def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--ren
 
     Raise `UserError` for a class that is not there, and for a new name that another class has.
     """
-    known, names = {composed(name) for name in classes}, dict[str, str]()
-    for word in map(composed, words):
+    known, names = {nfc_form(name) for name in classes}, dict[str, str]()
+    for word in map(nfc_form, words):
         splits = [(word[:i], word[i + 1 :].strip()) for i, letter in enumerate(word) if letter == "="]
         if not splits or not splits[-1][1]:
             raise UserError(f"{option} {word} does not say which class gets which name; write {option} OLD=NEW")
         old, new = next((pair for pair in splits if pair[0] in known), splits[0])  # a name may have "=" in it
         if old not in known:
-            raise UserError(f"{option} {word}: the model has no class {old!r}{nearest(old, known)}")
+            raise UserError(f"{option} {word}: the model has no class {old!r}{suggestion(old, known)}")
         if old in names:
             raise UserError(f"{option} {word}: class {old!r} gets two names; give it one")
         names[old] = new
@@ -68,7 +68,7 @@ def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--ren
     return names
 
 
-def join(
+def join_classes(
     data: Sequence[str], model: Sequence[str], mapping: Mapping[str, str] | None = None, where: str = "the data"
 ) -> Int64[np.ndarray, "K"]:
     """For each class of the data its index among the model's classes.
@@ -79,37 +79,37 @@ def join(
     """
     check_ids(data, where)
     check_ids(model, "the model")
-    names = {composed(name): named for name, named in (mapping or {}).items()}
-    unknown = [name for name in names if name not in {composed(name) for name in data}]
+    names = {nfc_form(name): named for name, named in (mapping or {}).items()}
+    unknown = [name for name in names if name not in {nfc_form(name) for name in data}]
     if unknown:
-        why = f"--classes maps {listed(unknown)}, and {where} has no such class; correct or remove it"
-        raise UserError(f"{why}{nearest(unknown[0], data)}")
-    named = [names.get(composed(name), name) for name in data]
-    index = {identity(name): i for i, name in enumerate(model)}
-    reached = {identity(name) for name in named}
-    extra = [name for name in named if identity(name) not in index]
-    missing = [name for name in model if identity(name) not in reached]
+        why = f"--classes maps {list_names(unknown)}, and {where} has no such class; correct or remove it"
+        raise UserError(f"{why}{suggestion(unknown[0], data)}")
+    named = [names.get(nfc_form(name), name) for name in data]
+    index = {class_key(name): i for i, name in enumerate(model)}
+    reached = {class_key(name) for name in named}
+    extra = [name for name in named if class_key(name) not in index]
+    missing = [name for name in model if class_key(name) not in reached]
     if extra or (missing and mapping is None):
         raise UserError(
             f"{where} and the model do not name the same classes."
-            + (f" Not in the model: {listed(extra)}{nearest(extra[0], missing)}." if extra else "")
-            + (f" Not in {where}: {listed(missing)}." if missing else "")
+            + (f" Not in the model: {list_names(extra)}{suggestion(extra[0], missing)}." if extra else "")
+            + (f" Not in {where}: {list_names(missing)}." if missing else "")
             + " Rename the classes, or give a mapping with --classes FILE (JSON, data name to model name; {} where "
             "the data has a part of the model's classes, by their names)"
         )
-    return np.array([index[identity(name)] for name in named], np.int64)
+    return np.array([index[class_key(name)] for name in named], np.int64)
 
 
-def identity(name: str) -> str:
+def class_key(name: str) -> str:
     """What makes two names one class: the WordNet id they begin with, else the whole name in its composed form."""
-    found = WORDNET.match(name)
-    return found.group() if found else composed(name)
+    found = WORDNET_ID.match(name)
+    return found.group() if found else nfc_form(name)
 
 
 def check_ids(classes: Sequence[str], where: str) -> None:
     """A `UserError` where two classes begin with one WordNet id."""
     seen: dict[str, str] = {}
     for name in classes:
-        other = seen.setdefault(identity(name), name)
+        other = seen.setdefault(class_key(name), name)
         if other != name:
             raise UserError(f"{where}: classes {other!r} and {name!r} have one WordNet id; rename or merge one")

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from imclass.core.errors import UnknownKey, UserError
-from imclass.core.tables import Found
-from imclass.core.text import nearest
+from imclass.core.tables import EntryTable
+from imclass.core.text import suggestion
 
-Kinds: TypeAlias = Mapping[type, Found]  # the table of each union, by the class that its kinds derive from
+Kinds: TypeAlias = Mapping[type, EntryTable]  # the table of each union, by the class that its kinds derive from
 NO_KINDS: Kinds = types.MappingProxyType({})
 
 
@@ -53,8 +53,8 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
         each = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is ... else list(arguments)
         if len(each) == len(value):
             if item_of(kind) in kinds:
-                return tuple(from_json(each[0], v, key_of_entry(where, v, i), kinds) for i, v in enumerate(value))
-            if item_of(kind) and len(each) == 1:  # as in `bounds.check`: a single stage needs no number
+                return tuple(from_json(each[0], v, entry_key(where, v, i), kinds) for i, v in enumerate(value))
+            if item_of(kind) and len(each) == 1:  # as in `check_bounds`: a single stage needs no number
                 return (from_json(each[0], value[0], where.rpartition(".")[0], kinds),)
             found = enumerate(zip(each, value, strict=True))
             return tuple(from_json(k, v, f"{where}.{i}", kinds) for i, (k, v) in found)
@@ -66,13 +66,13 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
         return None
     elif kind is Any:
         return tuple(from_json(Any, v, where) for v in value) if isinstance(value, list | tuple) else value
-    elif kind in (int, float, bool, str) and fits(kind, value):
+    elif kind in (int, float, bool, str) and has_type(kind, value):
         return float(value) if kind is float else value
     elif origin in (types.UnionType, typing.Union):
-        fitting = [k for k in arguments if may_be(k, value)]
+        fitting = [k for k in arguments if can_hold(k, value)]
         if fitting:
             return from_json(fitting[0], value, where, kinds)
-    raise UserError(f"{where or 'the value'} is {value!r}; it must be {described(kind)}")
+    raise UserError(f"{where or 'the value'} is {value!r}; it must be {type_description(kind)}")
 
 
 def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> Any:
@@ -80,13 +80,13 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
     if not isinstance(value, Mapping):
         first = dataclasses.fields(kind)[0].name if dataclasses.fields(kind) else "kind"
         alone = f", or set a field of it alone: {where}.{first}" if where else ""
-        raise UserError(f"{where or kind.__name__} is {value!r}; it must be {described(kind)}{alone}")
+        raise UserError(f"{where or kind.__name__} is {value!r}; it must be {type_description(kind)}{alone}")
     chosen = class_of(kind, value, where, kinds)
     hints = hints_of(chosen)
     value = {name: v for name, v in value.items() if name != "kind" or "kind" in hints}
     for name in value:
         if name not in hints:
-            raise unknown(kind, chosen, f"{where}.{name}" if where else name, name, kinds)
+            raise unknown_field_error(kind, chosen, f"{where}.{name}" if where else name, name, kinds)
     required = [
         f.name
         for f in dataclasses.fields(chosen)
@@ -112,7 +112,7 @@ def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> 
     return kind
 
 
-def unknown(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> UserError:
+def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> UserError:
     """Return the error for a field that `chosen` does not have; it names the kinds of the same union that have it."""
     if kind in kinds:
         owners = [other for other, entry in kinds[kind].entries.items() if name in hints_of(entry)]
@@ -123,23 +123,23 @@ def unknown(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> User
             return UserError(
                 f"--{option} belongs to {what} {several} {', '.join(sorted(owners))}, and this run's is {present}"
             )
-    message = f"{chosen.__name__} has no field {key!r}{nearest(name, hints_of(chosen))}"
+    message = f"{chosen.__name__} has no field {key!r}{suggestion(name, hints_of(chosen))}"
     return UnknownKey(message, key, [f"{key.removesuffix(name)}{other}" for other in hints_of(chosen)])
 
 
-def may_be(kind: Any, value: Any) -> bool:
+def can_hold(kind: Any, value: Any) -> bool:
     """Return whether a JSON value can be of one member of a union."""
     if kind in (None, type(None)):
         return value is None
     if kind in (int, float, bool, str) or typing.get_origin(kind) is Literal:
-        return fits(kind, value)
+        return has_type(kind, value)
     origin = typing.get_origin(kind)
     if origin is not None:
         return isinstance(value, list | tuple if origin is tuple else origin)
     return isinstance(value, dict if dataclasses.is_dataclass(kind) else kind)
 
 
-def fits(kind: Any, value: Any) -> bool:
+def has_type(kind: Any, value: Any) -> bool:
     """Return whether a value has a plain type. Booleans are not numbers; NaN and infinities are not floats."""
     if kind in (int, float, bool, str):
         if isinstance(value, bool) or kind is bool:
@@ -152,11 +152,11 @@ def fits(kind: Any, value: Any) -> bool:
     if typing.get_origin(kind) is tuple and isinstance(value, tuple):
         kinds = typing.get_args(kind)
         kinds = (kinds[0],) * len(value) if kinds[-1] is ... else kinds
-        return len(kinds) == len(value) and all(map(fits, kinds, value))
+        return len(kinds) == len(value) and all(map(has_type, kinds, value))
     return typing.get_origin(kind) is not tuple and not dataclasses.is_dataclass(kind)
 
 
-def described(kind: Any) -> str:
+def type_description(kind: Any) -> str:
     """Return a type in words for a message."""
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
@@ -165,7 +165,7 @@ def described(kind: Any) -> str:
         return f"an object with the fields of {getattr(kind, '__name__', kind)}: {names}"
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is dict:
-        return f"names, each with {described(arguments[1])}"
+        return f"names, each with {type_description(arguments[1])}"
     if typing.get_origin(kind) is tuple and arguments:
         many = "numbers" if arguments[0] in (int, float) else "values"
         return f"any number of {many}" if arguments[-1] is ... else f"{len(arguments)} {many}"
@@ -178,12 +178,12 @@ def item_of(hint: Any) -> type | None:
     return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
-def key_of_entry(where: str, value: Any, i: int) -> str:
+def entry_key(where: str, value: Any, i: int) -> str:
     """Return the key of an entry of a tuple of kinds: its kind, or its number if it has none."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
-def kinds_listed(value: Any) -> list[str] | None:
+def kind_names(value: Any) -> list[str] | None:
     """Return the kind of each entry of a JSON array of kinds, or None for anything else.
 
     `to_json` writes the tag of a kind first, and a field that happens to be called "kind" in its place.
@@ -201,7 +201,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     An array of kinds is the list of them, and the fields of each under its kind, or under its number where it is one
     of several of that kind: {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}.
     """
-    kinds = kinds_listed(value)
+    kinds = kind_names(value)
     head: dict[str, Any] = {}
     if isinstance(value, Mapping):
         items = [(str(k), v) for k, v in value.items()]

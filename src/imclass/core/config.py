@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from imclass.core.bounds import Above, AtLeast, AtMost, Below, check
-from imclass.core.errors import need
+from imclass.core.bounds import Above, AtLeast, AtMost, Below, check_bounds
+from imclass.core.errors import require
 from imclass.core.preprocess import Preprocess
 
-FORMAT = 2  # of a run's config.json
+CONFIG_FORMAT = 2  # of a run's config.json
 Pair: TypeAlias = tuple[float, float]
 Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 
@@ -27,7 +27,7 @@ class Model:
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a mean or std of pixel values up to 255, and for two means."""
-        need(
+        require(
             not (self.mean_image and self.mean_colour),
             f"{at}mean_colour",
             "true",
@@ -35,7 +35,7 @@ class Model:
         )
         for name, values in (("mean", self.mean), ("std", self.std)):
             fine = all(0 <= value <= 1 for value in values)
-            need(fine, f"{at}{name}", values, "of images in [0, 1]: divide mean and std of values up to 255 by 255")
+            require(fine, f"{at}{name}", values, "of images in [0, 1]: divide mean and std of values up to 255 by 255")
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ class Stage:
     def check_together(self, at: str) -> None:
         """Raise `UserError` for more parts of a step than it has images, and for a name that cannot be a folder's."""
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
-        need(plain, f"{at}name", repr(self.name), "letters, digits and any of - _ ., as it names a folder")
-        need(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
+        require(plain, f"{at}name", repr(self.name), "letters, digits and any of - _ ., as it names a folder")
+        require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class Training:
     max_megapixels: Annotated[float, Above(0)] = 50.0  # of an image file; larger ones are refused
 
     def __post_init__(self) -> None:
-        check(self)
+        check_bounds(self)
 
     @property
     def cut(self) -> Cut:
@@ -240,10 +240,10 @@ class Training:
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a normalisation that does not go with the images."""
-        need(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
+        require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
         mean, std = self.model.mean, self.model.std
-        need(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "1 value, or one a channel")
-        need(len(mean) == len(std), "model.std", std, "as many values as model.mean")
+        require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "1 value, or one a channel")
+        require(len(mean) == len(std), "model.std", std, "as many values as model.mean")
 
 
 @dataclass(frozen=True)
@@ -260,4 +260,4 @@ class Execution:
     plugins_changed: bool = False  # go on though a plugin that defines what the run uses has changed
 
     def __post_init__(self) -> None:
-        check(self)
+        check_bounds(self)

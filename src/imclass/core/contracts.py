@@ -16,7 +16,7 @@ from torch import Tensor
 from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link, Targets
-from imclass.core.text import listed
+from imclass.core.text import list_names
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
 Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; what it raises ends the scoring
@@ -247,10 +247,10 @@ class Evaluation:
     def __repr__(self) -> str:
         """Return counts and measures on a line, without the scores."""
         measures = ", ".join(f"{name} {value:.4f}" for name, value in self.measures.items())
-        return f"Evaluation({self.accounted}: {measures}; {len(self.classes):,} classes: {listed(self.classes, 3)})"
+        return f"Evaluation({self.tally}: {measures}; {len(self.classes):,} classes: {list_names(self.classes, 3)})"
 
     @property
-    def accounted(self) -> str:
+    def tally(self) -> str:
         """Return how many images were scored, refused and left out; the model was trained on those left out."""
         parts = [f"{len(self.targets):,} of {self.total:,} evaluated"]
         if self.trained_on:

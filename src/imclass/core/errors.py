@@ -33,7 +33,7 @@ class BadImage(Exception):
         return f"{self.path}: {self.detail} ({self.code})"
 
 
-def need(condition: bool, key: str, value: object, wanted: str) -> None:
+def require(condition: bool, key: str, value: object, wanted: str) -> None:
     """Raise a `UserError` that names the option `key`, its value and what is wanted, unless `condition` holds."""
     if not condition:
         raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

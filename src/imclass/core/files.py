@@ -10,7 +10,7 @@ from typing import IO
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path` only when complete: written beside it, fsynced, renamed, folder fsynced."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -26,9 +26,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
-def write(path: Path, content: bytes | str) -> None:
+def write_file(path: Path, content: bytes | str) -> None:
     """All of `content` at `path`, or what was there before."""
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -47,7 +47,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def begins(path: Path, mark: bytes) -> bool:
+def has_mark(path: Path, mark: bytes) -> bool:
     """Whether `mark` stands in the first bytes of a file: how we know again what we wrote."""
     with path.open("rb") as file:
         return mark in file.read(1024)

@@ -17,11 +17,11 @@ from torch import Tensor
 from imclass.core.codec import NO_KINDS, Kinds, from_json, to_json
 from imclass.core.config import Cut
 from imclass.core.errors import UserError
-from imclass.core.files import write
+from imclass.core.files import write_file
 from imclass.core.targets import Link
-from imclass.core.text import main_of
+from imclass.core.text import main_measure
 
-FORMAT = 2
+MODEL_FORMAT = 2
 Body = TypeVar("Body")
 MAGIC_KEY = "imclass"
 TRAINED_ON = "trained_on"  # the tensor of the images that a model was trained on: 64 bits of each one's SHA-256
@@ -66,7 +66,7 @@ class Metrics:
         """Return the metrics of a flat record: measures by name, and how many images were evaluated, of how many."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
-        return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_of(measures))
+        return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_measure(measures))
 
     @property
     def numbers(self) -> dict[str, int | float]:
@@ -128,14 +128,14 @@ class ModelHeader:
     trained: Provenance | None = None
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
     licence: str = ""
-    format: int = FORMAT
+    format: int = MODEL_FORMAT
 
     def body_of(self, kind: type[Body], path: Path, kinds: Kinds = NO_KINDS) -> Body:
         """Return the body as a value of the dataclass `kind`; a wrong field is a `UserError` that names `path`."""
         try:
             body: Body = from_json(kind, self.body, "body", kinds)
         except UserError as error:
-            raise UserError(f"{path}: {error}\nThis imclass cannot read it; {writer(self.versions)}") from None
+            raise UserError(f"{path}: {error}\nThis imclass cannot read it; {install_advice(self.versions)}") from None
         return body
 
 
@@ -143,11 +143,11 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -
     """One safetensors file whose metadata is the header as JSON with a digest over header and tensors."""
     record = to_json(header)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    sealed = json.dumps({"header": record, "sha256": seal(record, plain)}, sort_keys=True)
-    write(path, safetensors.torch.save(plain, metadata={MAGIC_KEY: sealed}))
+    sealed = json.dumps({"header": record, "sha256": seal_digest(record, plain)}, sort_keys=True)
+    write_file(path, safetensors.torch.save(plain, metadata={MAGIC_KEY: sealed}))
 
 
-def seal(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def seal_digest(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """The digest that a model file carries over its own header and tensors."""
     text = json.dumps(record, sort_keys=True) + tensors_digest(tensors)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -161,7 +161,7 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
         tensors = safetensors.torch.load(path.read_bytes())
     except Exception as error:
         raise UserError(f"{path} is damaged ({error}); restore it from a copy, or train again") from None
-    if seal(record, tensors) != digest:
+    if seal_digest(record, tensors) != digest:
         raise UserError(f"{path} is damaged: it does not match its own digest; restore it from a copy, or train again")
     return tensors, header_of(record, path)
 
@@ -172,22 +172,24 @@ def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
     try:
         header: ModelHeader = from_json(ModelHeader, record)
     except UserError as error:
-        raise UserError(f"{path}: {error}\nThis imclass cannot read it; {writer(record.get('versions'))}") from None
+        raise UserError(
+            f"{path}: {error}\nThis imclass cannot read it; {install_advice(record.get('versions'))}"
+        ) from None
     return header
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:
     """Raise `UserError` for another format than this imclass reads, with what makes a file of this one."""
     number = record.get("format")
-    if number == FORMAT:
+    if number == MODEL_FORMAT:
         return
-    earlier = isinstance(number, int) and 0 < number < FORMAT
+    earlier = isinstance(number, int) and 0 < number < MODEL_FORMAT
     again = "make it again, with imclass train, imclass weights import or imclass evaluate --save"
-    fix = again if earlier else writer(record.get("versions"))
-    raise UserError(f"{path} has model format {number}, and this imclass reads format {FORMAT}; {fix}")
+    fix = again if earlier else install_advice(record.get("versions"))
+    raise UserError(f"{path} has model format {number}, and this imclass reads format {MODEL_FORMAT}; {fix}")
 
 
-def writer(versions: Any) -> str:
+def install_advice(versions: Any) -> str:
     """Return which imclass to install for a file whose header names these versions."""
     wrote = versions.get("imclass") if isinstance(versions, dict) else None
     return f"install imclass {wrote}, which wrote it" if wrote else "install the imclass that wrote it"
@@ -229,11 +231,11 @@ def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray,
     if known is None:
         return None
     if known.dtype != torch.uint64 or known.dim() != 1:
-        raise UserError(f"{path}: tensor {TRAINED_ON!r} is {shape(known)}, not a list of uint64; train again")
+        raise UserError(f"{path}: tensor {TRAINED_ON!r} is {describe_tensor(known)}, not a list of uint64; train again")
     return known.numpy()
 
 
-def union(contents: Iterable[UInt64[np.ndarray, "_"] | None]) -> UInt64[np.ndarray, "_"] | None:
+def merge_contents(contents: Iterable[UInt64[np.ndarray, "_"] | None]) -> UInt64[np.ndarray, "_"] | None:
     """Return the contents that any of the lists has, sorted; None where no list is known."""
     known = [each for each in contents if each is not None]
     return np.unique(np.concatenate(known)) if known else None
@@ -244,7 +246,7 @@ def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def shape(tensor: Tensor | None) -> str:
+def describe_tensor(tensor: Tensor | None) -> str:
     """Return a tensor's type and shape in words."""
     if tensor is None:
         return "absent"

@@ -12,21 +12,21 @@ from imclass.core.codec import (
     NO_KINDS,
     Kinds,
     class_of,
-    described,
     flatten,
     from_json,
     hints_of,
     item_of,
     tag_of,
     to_json,
-    unknown,
+    type_description,
+    unknown_field_error,
 )
 from imclass.core.errors import UnknownKey, UserError
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 
 T = TypeVar("T")
-PATTERNED = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key whose end is a layer's name
-EMPTY = "none"  # the word for an empty list of kinds
+RATES_KEY = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key whose end is a layer's name
+EMPTY_LIST_WORD = "none"  # the word for an empty list of kinds
 
 
 class Words(tuple[str, ...]):
@@ -44,8 +44,8 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
     record, root = to_json(config), type(config)
     lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}
     for key in sorted(changes, key=lambda key: priority(root, key, lists)):
-        for path in paths(root, record, key, kinds):
-            put(root, record, path.split("."), changes[key], key, kinds)
+        for path in full_keys(root, record, key, kinds):
+            set_value(root, record, path.split("."), changes[key], key, kinds)
     return typing.cast(T, from_json(root, record, "", kinds))
 
 
@@ -56,12 +56,12 @@ def items_of(root: type) -> list[type]:
 
 def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
     """Return the turn of a key: kinds and lists of them come first, then outer fields, then keys of dicts as given."""
-    if in_dict(root, key):
+    if is_in_dict(root, key):
         return True, True, 0
     return False, key.split(".")[-1] not in {"kind", *lists}, key.count(".")
 
 
-def in_dict(root: type, key: str) -> bool:
+def is_in_dict(root: type, key: str) -> bool:
     """Return whether a key leads into a field that is a dict, such as "rates.head.*"."""
     kind: Any = root
     for name in key.split("."):
@@ -80,7 +80,7 @@ def in_dict(root: type, key: str) -> bool:
 
 def option_of(key: str) -> str:
     """Return the option that sets the field at a key; the pattern of a layer's name stays as it is."""
-    return f"--{key if PATTERNED.fullmatch(key) else key.replace('_', '-')}"
+    return f"--{key if RATES_KEY.fullmatch(key) else key.replace('_', '-')}"
 
 
 def without_none(kind: Any) -> Any:
@@ -90,7 +90,7 @@ def without_none(kind: Any) -> Any:
     return kind
 
 
-def paths(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
+def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
     """Return the full keys that a key stands for."""
     hints, first = hints_of(root), key.split(".")[0]
     if first in hints:
@@ -100,7 +100,7 @@ def paths(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list
         if item is not None and first in hints_of(item):
             return [f"{name}.{i}.{key}" for i in range(len(record[name]))]
     known = keys_of(root, record, kinds)
-    raise UnknownKey(f"{root.__name__} has no field {key!r}{nearest(key, known)}", key, known)
+    raise UnknownKey(f"{root.__name__} has no field {key!r}{suggestion(key, known)}", key, known)
 
 
 def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
@@ -116,32 +116,34 @@ def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
     return known
 
 
-def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
+def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
     """Set one value of a JSON record of the type `kind`, checked against the field's own type."""
     name, rest = names[0], names[1:]
     item = item_of(kind)
     if item and item in kinds and not name.isdigit():
-        put_in_entries(item, record, names, value, key, kinds)
+        set_in_entries(item, record, names, value, key, kinds)
         return
     if item is not None:
         if not name.isdigit() or int(name) >= len(record):
             numbers = f"the number may be 0 to {len(record) - 1}" if record else "the list is empty"
             raise UserError(f"there is no {key!r}; {numbers}")
-        put(item, record[int(name)], rest, value, key, kinds)
+        set_value(item, record[int(name)], rest, value, key, kinds)
         return
     if typing.get_origin(kind) is dict:
         inner, entry = typing.get_args(kind)[1], ".".join(names)
         record.pop(entry, None)  # so that the one that is set last stands last
-        record[entry] = value if inner is Any else from_json(inner, typed(inner, value, key), option_of(key), kinds)
+        record[entry] = (
+            value if inner is Any else from_json(inner, convert_value(inner, value, key), option_of(key), kinds)
+        )
         return
     kind = without_none(kind)
     chosen = class_of(kind, record, key, kinds)
     if name == "kind" and tag_of(chosen) and not rest:
-        replace_kind(kind, record, typed(str, value, key), kinds)
+        replace_kind(kind, record, convert_value(str, value, key), kinds)
         return
     hints = hints_of(chosen)
     if name not in hints:
-        raise unknown(kind, chosen, key, name, kinds)
+        raise unknown_field_error(kind, chosen, key, name, kinds)
     if rest and record.get(name) is None and dataclasses.is_dataclass(without_none(hints[name])):
         record[name] = {}
     if not rest:
@@ -149,15 +151,15 @@ def put(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kind
         if item_of(hints[name]) in kinds and (words := words_of(value)) is not None:
             record[name] = entries_of(item_of(hints[name]), words, record[name], option, kinds)
             return
-        record[name] = to_json(from_json(hints[name], to_json(typed(hints[name], value, key)), option, kinds))
+        record[name] = to_json(from_json(hints[name], to_json(convert_value(hints[name], value, key)), option, kinds))
     elif isinstance(record[name], dict | list):
-        put(hints[name], record[name], rest, value, key, kinds)
+        set_value(hints[name], record[name], rest, value, key, kinds)
     else:
         above = ".".join(key.split(".")[: -len(rest)])
         raise UnknownKey(f"{above} has no field {rest[0]!r}", key, [above])
 
 
-def put_in_entries(item: type, record: list[Any], names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
+def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
     """Set a field of every entry of one kind in a list of kinds; if it has none, one is added at the end."""
     name, rest = names[0], names[1:]
     fields = hints_of(class_of(item, {"kind": name}, key, kinds))
@@ -168,7 +170,7 @@ def put_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
         record.append({"kind": name})
     for entry in record:
         if entry["kind"] == name and rest:
-            put(item, entry, rest, value, key, kinds)
+            set_value(item, entry, rest, value, key, kinds)
 
 
 def words_of(value: Any) -> Sequence[str] | None:
@@ -182,9 +184,9 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
     """Return a list of these kinds, empty for "none" alone. Kinds that were in it before keep their fields."""
     if not words:
         raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {known_kinds(item, kinds)}")
-    if tuple(words) == (EMPTY,):
+    if tuple(words) == (EMPTY_LIST_WORD,):
         return []
-    if EMPTY in words:
+    if EMPTY_LIST_WORD in words:
         raise UserError(f"{option} is {' '.join(words)}; none stands alone, so leave out it or the others")
     unused, entries = list(before), []
     for word in words:
@@ -208,7 +210,7 @@ def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> 
         record["kind"] = name
 
 
-def typed(kind: Any, value: Any, key: str) -> Any:
+def convert_value(kind: Any, value: Any, key: str) -> Any:
     """Return a value for a field of this type: words as what they mean, a numpy scalar as a number."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
@@ -218,25 +220,25 @@ def typed(kind: Any, value: Any, key: str) -> Any:
     if origin is tuple:
         each = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(each) != len(value):
-            raise UserError(f"{option_of(key)} is {' '.join(value)!r}; it must be {described(kind)}")
-        return tuple(typed(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
+            raise UserError(f"{option_of(key)} is {' '.join(value)!r}; it must be {type_description(kind)}")
+        return tuple(convert_value(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
     if origin is dict:
         raise UserError(f"{option_of(key)} itself takes no value; set one by name: {option_of(key)}.NAME VALUE")
     if kind is bool and not value:
         return True
     if not value:
-        raise UserError(f"{option_of(key)} needs a value: {described(kind)}")
+        raise UserError(f"{option_of(key)} needs a value: {type_description(kind)}")
     word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
     kind = without_none(kind)
     if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
         raise UserError(f"{option_of(key)} is empty; give a value or leave it out")
-    found = meaning(kind, word)
+    found = parse_word(kind, word)
     if found is None or len(value) > 1:
-        raise UserError(f"{option_of(key)} is {word!r}; it must be {described(kind)}")
+        raise UserError(f"{option_of(key)} is {word!r}; it must be {type_description(kind)}")
     return found
 
 
-def meaning(kind: Any, word: str) -> Any:
+def parse_word(kind: Any, word: str) -> Any:
     """Return what a word means as a value of a plain type, None where it means nothing."""
     if typing.get_origin(kind) is Literal:
         return next((choice for choice in typing.get_args(kind) if str(choice) == word), None)

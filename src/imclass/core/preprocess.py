@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from imclass.core.bounds import AtLeast, check
+from imclass.core.bounds import AtLeast, check_bounds
 from imclass.core.errors import UserError
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right and bottom in pixels, not rounded
@@ -36,7 +36,7 @@ class Preprocess:
     channels: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
-        check(self, "preprocess.")
+        check_bounds(self, "preprocess.")
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a crop that does not fit."""
@@ -53,9 +53,9 @@ class Preprocess:
 
     def __call__(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w c"]:
         """The network's view of one image, channels last."""
-        return self.crop(self.resized(self.coloured(self.narrowed(image))))
+        return self.crop(self.apply_resize(self.convert_colour(self.limit_aspect(image))))
 
-    def narrowed(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
+    def limit_aspect(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
         """The centre of an image of an extreme shape: more than a centre crop can reach, at bounded memory."""
         most = 16 * min(image.shape[:2])
         if self.resize != "shorter" or max(image.shape[:2]) <= most:
@@ -63,14 +63,14 @@ class Preprocess:
         top, left = (max(0, side - most) // 2 for side in image.shape[:2])
         return image[top : top + most, left : left + most]
 
-    def coloured(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
+    def convert_colour(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
         """Grey (luma of ITU-R BT.601) or three channels, in the network's channel order."""
         if self.colour == "grey":
             return image if image.shape[2] == 1 else np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
         image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
         return image if self.channels == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
-    def resized(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
+    def apply_resize(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
         """The resize rule alone; Pillow's filters are antialiased when they shrink."""
         height, width = image.shape[:2]
         if self.resize == "squash":

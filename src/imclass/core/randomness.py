@@ -11,21 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-FIRST, SECOND, WORD = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 2**64 - 1
+GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+FIRST_MULTIPLIER, SECOND_MULTIPLIER, WORD_MASK = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 2**64 - 1
 
 
 def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
     """SplitMix64's finaliser: a bijection of 64-bit words in which each input bit flips about half of the output."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST_MULTIPLIER)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND_MULTIPLIER)
     return z ^ (z >> np.uint64(31))
 
 
 def mix_word(z: int) -> int:
     """Return `mix` of one word, much faster than for an array of one."""
-    z = (z ^ (z >> 30)) * FIRST & WORD
-    z = (z ^ (z >> 27)) * SECOND & WORD
+    z = (z ^ (z >> 30)) * FIRST_MULTIPLIER & WORD_MASK
+    z = (z ^ (z >> 27)) * SECOND_MULTIPLIER & WORD_MASK
     return z ^ (z >> 31)
 
 
@@ -53,8 +53,8 @@ class Draws:
         key = int.from_bytes(hashlib.sha256(f"{self.scope}{stream}".encode()).digest()[:8], "little")
         state = 0
         for word in (key, self.seed, self.epoch, repeat):
-            state = mix_word((state + int(GOLDEN) + word) & WORD)
-        return mix(mix(ids.astype(np.uint64) + np.uint64((state + int(GOLDEN)) & WORD)) + GOLDEN)
+            state = mix_word((state + int(GOLDEN_GAMMA) + word) & WORD_MASK)
+        return mix(mix(ids.astype(np.uint64) + np.uint64((state + int(GOLDEN_GAMMA)) & WORD_MASK)) + GOLDEN_GAMMA)
 
     def uniform(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> Float64[np.ndarray, "N"]:
         """Return a number in [0, 1) for each sample: the upper 53 bits."""

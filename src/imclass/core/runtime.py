@@ -16,8 +16,8 @@ from torch import distributed
 
 from imclass.core.errors import UserError
 
-TRIM_THRESHOLD, MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # mallopt(3)
-VERSIONED = ("imclass", "torch", "numpy", "pillow", "safetensors")
+TRIM_THRESHOLD, MMAP_THRESHOLD, MAX_THRESHOLD = -1, -3, 2**31 - 1  # mallopt(3)
+VERSIONED_PACKAGES = ("imclass", "torch", "numpy", "pillow", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Arithmetic:
         return torch.channels_last if self.layout == "nhwc" else torch.contiguous_format
 
 
-PLAIN = Arithmetic()
+DEFAULT_ARITHMETIC = Arithmetic()
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Runtime:
         return f"{self.device}, {self.arithmetic}, {threads}"
 
 
-def resolve(device: str) -> Runtime:
+def resolve_runtime(device: str) -> Runtime:
     """Return what a run uses on the device of this name; raise `UserError` where that is not there."""
     return Runtime(device_of(device), torch.get_num_threads())
 
@@ -74,7 +74,7 @@ def device_of(name: str) -> str:
     return name
 
 
-def apply(runtime: Runtime) -> None:
+def apply_runtime(runtime: Runtime) -> None:
     """Set the thread count (it decides the order of sums, so the bits); on a GPU ask for repeatable kernels.
 
     A CPU's kernels for these networks are repeatable as they are, and to ask for it costs a second of imports.
@@ -94,7 +94,9 @@ def keep_memory() -> bool:
     thousands in each step of a network with large maps.
     """
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return allocator is not None and all(allocator(option, LARGEST) for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
+    return allocator is not None and all(
+        allocator(option, MAX_THRESHOLD) for option in (TRIM_THRESHOLD, MMAP_THRESHOLD)
+    )
 
 
 def reseed(seed: int, device: torch.device) -> None:
@@ -120,7 +122,7 @@ class Processes:
         """Which of n things are this process's: consecutive ones. Together the shares are each thing exactly once."""
         return range(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 
-    def gathered(self, mine: Any) -> list[Any]:
+    def gather_objects(self, mine: Any) -> list[Any]:
         """What every process has to tell, by rank, in the first process; nothing in the others."""
         if self.count == 1:
             return [mine]
@@ -150,7 +152,7 @@ def check_launched() -> None:
 
 
 @contextlib.contextmanager
-def processes() -> Iterator[Processes]:
+def join_processes() -> Iterator[Processes]:
     """Join the processes that torchrun started (it sets WORLD_SIZE), over gloo, for the time of a block."""
     if world_size() == 1:
         yield Processes()
@@ -163,10 +165,10 @@ def processes() -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide the bits."""
     found = {"python": platform.python_version()}
-    for name in VERSIONED:
+    for name in VERSIONED_PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.core.errors import UserError
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Plugins:
     files: tuple[Plugin, ...] = ()
 
 
-def unexplained(name: str) -> str:
+def no_explanation(name: str) -> str:
     """Return nothing: no name is known to stand for another kind of thing."""
     return ""
 
 
 @dataclass(frozen=True)
-class Found:
+class EntryTable:
     """The entries of one kind of table, gathered over a folder of modules, and what could not be imported."""
 
     what: str
     entries: dict[str, Any]
     failures: tuple[str, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the user's file, by entry
-    explain: Callable[[str], str] = unexplained  # what is wrong with a name that stands for another kind of thing
+    explain: Callable[[str], str] = no_explanation  # what is wrong with a name that stands for another kind of thing
 
     def __getitem__(self, name: str) -> Any:
         """The entry; an unknown name is a `UserError` with the nearest known one and any file that failed to import."""
@@ -54,18 +54,18 @@ class Found:
         if known := self.explain(name):
             raise UserError(known)
         failed = "".join(f"\n  not imported: {f}" for f in self.failures)
-        raise UserError(f"no {self.what} is named {name!r}{nearest(name, self.entries)}{failed}")
+        raise UserError(f"no {self.what} is named {name!r}{suggestion(name, self.entries)}{failed}")
 
-    def used(self, name: str) -> dict[str, str]:
+    def plugin_digests(self, name: str) -> dict[str, str]:
         """Return {"network mine": digest} where a plugin defines the entry, else nothing."""
         return {f"{self.what} {name}": self.digests[name]} if name in self.digests else {}
 
 
-NONE = Plugins()
-PLUGINS = "imclass_plugins"  # how the names of plugins' modules begin
+NO_PLUGINS = Plugins()
+PLUGIN_PREFIX = "imclass_plugins"  # how the names of plugins' modules begin
 
 
-def find(package: str, table: str, what: str, plugins: Plugins = NONE) -> Found:
+def find(package: str, table: str, what: str, plugins: Plugins = NO_PLUGINS) -> EntryTable:
     """Return the union of the dictionaries called `table` in every module of `package` and every plugin.
 
     A module that fails to import is listed in `failures` and the others still work; a name given twice is a
@@ -76,7 +76,7 @@ def find(package: str, table: str, what: str, plugins: Plugins = NONE) -> Found:
     digests: dict[str, str] = {}
     failures = [f"{file.path}: {file.problem}" for file in plugins.files if file.module is None]
     theirs = [(str(file.path), file.module, file.digest) for file in plugins.files if file.module is not None]
-    for source, module, digest in [*our_modules(package, failures), *theirs]:
+    for source, module, digest in [*package_modules(package, failures), *theirs]:
         try:
             found = dict(getattr(module, table, {}))
         except Exception as error:  # a table that is none
@@ -87,10 +87,10 @@ def find(package: str, table: str, what: str, plugins: Plugins = NONE) -> Found:
                 raise UserError(f"{what} {name!r} is defined twice, in {owners[name]} and in {source}; rename one")
             owners[name], entries[name] = source, entry
             digests |= {name: digest} if digest else {}
-    return Found(what, entries, tuple(failures), digests)
+    return EntryTable(what, entries, tuple(failures), digests)
 
 
-def our_modules(package: str, failures: list[str]) -> Iterator[tuple[str, types.ModuleType, str]]:
+def package_modules(package: str, failures: list[str]) -> Iterator[tuple[str, types.ModuleType, str]]:
     """Yield the name of each module of `package`, and the module; note in `failures` those that cannot be imported."""
     folder = importlib.import_module(package)
     for name in sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)):
@@ -121,7 +121,7 @@ def load_plugin(path: Path) -> Plugin:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    name = f"{PLUGINS}.{path.stem}_{place[:8]}_{digest[:8]}"  # two folders may both have a file of this name
+    name = f"{PLUGIN_PREFIX}.{path.stem}_{place[:8]}_{digest[:8]}"  # two folders may both have a file of this name
     if name in sys.modules:
         return Plugin(path, digest, sys.modules[name])
     try:

@@ -9,13 +9,13 @@ from jaxtyping import UInt8, UInt64
 
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage
-from imclass.core.text import composed
+from imclass.core.text import nfc_form
 from imclass.data.images.decode import hash_of
-from imclass.data.threads import in_order
+from imclass.data.threads import map_in_order
 from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
 
 THREADS = 4  # reading waits for the disk, and hashing gives up the interpreter's lock
-FEW = 256  # files that one thread has read before it would pay to start others
+SINGLE_THREAD_FILES = 256  # files that one thread has read before it would pay to start others
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
@@ -27,15 +27,15 @@ def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray
     found = kept.read(stamps)
     unread = {stamp: path for stamp, path in zip(stamps, paths, strict=True) if stamp not in found}
     lasting: dict[Stamp, bytes] = {}
-    threads = THREADS if len(unread) > FEW else 0
+    threads = THREADS if len(unread) > SINGLE_THREAD_FILES else 0
     try:
-        for stamp, digest, settled in in_order(hash_file, unread.items(), threads, ahead=4 * THREADS):
+        for stamp, digest, settled in map_in_order(hash_file, unread.items(), threads, ahead=4 * THREADS):
             found[stamp] = digest
             if settled:
                 lasting[stamp] = digest
     finally:  # if this process is stopped, the next one has less to read
         kept.write(lasting)
-    return words(found[stamp] for stamp in stamps)
+    return digest_words(found[stamp] for stamp in stamps)
 
 
 def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
@@ -50,17 +50,17 @@ def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
 
 def contents_of_array(array: UInt8[np.ndarray, "N H W C"]) -> UInt64[np.ndarray, "N"]:
     """Return 64 bits for the pixels of each image, row by row."""
-    return words(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in array)
+    return digest_words(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in array)
 
 
-def words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
+def digest_words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
     """Return the first 64 bits of each digest as a number."""
     return np.frombuffer(b"".join(digest[:8] for digest in digests), ">u8").astype(np.uint64)
 
 
 def digest_of(dataset: Dataset) -> str:
     """Return the SHA-256 over the sorted names, classes and contents of a split."""
-    names = [composed(dataset.name(i)) for i in range(len(dataset))]
+    names = [nfc_form(dataset.name(i)) for i in range(len(dataset))]
     classes = dataset.targets.words(dataset.classes)
     total = hashlib.sha256()
     for name, label, content in sorted(zip(names, classes, dataset.contents().tolist(), strict=True)):
@@ -69,4 +69,6 @@ def digest_of(dataset: Dataset) -> str:
 
 
 # What stands for a file that has no content: the codes of its refusals, and no bytes.
-UNREADABLE = words(hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file"))
+UNREADABLE_CONTENTS = digest_words(
+    hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file")
+)

@@ -10,25 +10,25 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from imclass.core.errors import UserError
-from imclass.core.files import write
+from imclass.core.files import write_file
 from imclass.core.model_file import tensors_digest
 
 
 def mean_image(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C H W"]:
     """Return the mean of all views, in [0, 1]. Raise `UserError` where there are none."""
-    total, count = sums(views)
+    total, count = sum_views(views)
     return torch.from_numpy(np.ascontiguousarray((total / (255 * count)).transpose(2, 0, 1), np.float32))
 
 
 def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C 1 1"]:
     """Return the mean of all pixels of all views, in [0, 1]. Raise `UserError` where there are no views."""
-    total, count = sums(views)
+    total, count = sum_views(views)
     height, width, channels = total.shape
     mean = total.sum(axis=(0, 1)) / (255 * count * height * width)
     return torch.from_numpy(mean.astype(np.float32).reshape(channels, 1, 1))
 
 
-def sums(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.ndarray, "H W C"], int]:
+def sum_views(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.ndarray, "H W C"], int]:
     """Return the sum of all views and how many there are. Raise `UserError` where there are none.
 
     The sums are of whole numbers, so that neither the order nor the sizes of the arrays change a bit. Only one array is
@@ -48,7 +48,7 @@ def sums(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.ndarra
 
 def write_facts(path: Path, facts: Mapping[str, Float32[Tensor, "..."]]) -> str:
     """Write named tensors as one file, and return their digest."""
-    write(path, safetensors.torch.save({name: fact.contiguous() for name, fact in facts.items()}))
+    write_file(path, safetensors.torch.save({name: fact.contiguous() for name, fact in facts.items()}))
     return tensors_digest(facts)
 
 

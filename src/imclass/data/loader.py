@@ -24,11 +24,11 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 from imclass.core.targets import StepTargets
 from imclass.data.augment import colour, window
-from imclass.data.order import count, cut, divide
-from imclass.data.threads import attempt, in_order
+from imclass.data.order import batch_count, cut_batches, divide_batch
+from imclass.data.threads import attempt, map_in_order
 
 Positions: TypeAlias = Int64[np.ndarray, "_"]  # in the data set
-Seen: TypeAlias = Image | BadImage  # a view, or why there is none
+ViewResult: TypeAlias = Image | BadImage  # a view, or why there is none
 PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
 
 
@@ -71,7 +71,7 @@ class Views:
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class KeptViews:
     """Views of all images by the preprocess, and the heights and widths that the images had."""
 
     views: Views
@@ -104,34 +104,34 @@ class Loader:
 
     def __len__(self) -> int:
         """Return how many batches an epoch has."""
-        return count(len(self.dataset), self.batch, self.pairs)
+        return batch_count(len(self.dataset), self.batch, self.pairs)
 
     @property
     def in_memory(self) -> bool:
         """Whether all views are kept."""
-        if window.takes_parts(self.augment):
+        if window.has_source_boxes(self.augment):
             return False
         needed = len(self.dataset) * self.preprocess.size**2 * self.preprocess.w_in
-        return self.ready is not None or needed <= self.memory_mib << 20
+        return self.ready_array is not None or needed <= self.memory_mib << 20
 
     @property
-    def ready(self) -> UInt8[np.ndarray, "N H W C"] | None:
+    def ready_array(self) -> UInt8[np.ndarray, "N H W C"] | None:
         """The data set's array, if the preprocess leaves it as it is."""
         array = self.dataset.array
-        return array if array is not None and untouched(self.preprocess, array.shape[1:]) else None
+        return array if array is not None and is_identity(self.preprocess, array.shape[1:]) else None
 
     @cached_property
-    def kept(self) -> Kept:
+    def kept(self) -> KeptViews:
         """The view of every image by the preprocess, N H W C, decoded once."""
         everything = np.arange(len(self.dataset))
         sizes = np.zeros((len(everything), 2), np.int64)
-        if self.ready is not None:
-            sizes[:] = self.ready.shape[1:3]
-            return Kept(Views(self.ready, np.ones(len(everything), bool), {}), sizes)
+        if self.ready_array is not None:
+            sizes[:] = self.ready_array.shape[1:3]
+            return KeptViews(Views(self.ready_array, np.ones(len(everything), bool), {}), sizes)
         with contextlib.closing(self.map_images(partial(self.measured_view, sizes), everything.tolist())) as results:
-            return Kept(take_views(everything, results, self.shape), sizes)
+            return KeptViews(take_views(everything, results, self.shape), sizes)
 
-    def padded_with(self, fill: UInt8[Tensor, "C"]) -> "Loader":
+    def with_fill(self, fill: UInt8[Tensor, "C"]) -> "Loader":
         """Return a loader of the same images with another fill; views that are kept stay."""
         other = replace(self, fill=fill)
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
@@ -167,8 +167,8 @@ class Loader:
         `mine` takes the number of a batch's parts and returns the numbers of those that this process decodes.
         """
         draws = Draws(self.seed).at(epoch)
-        order = cut(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
-        cuts = [divide(positions, self.parts, self.pairs) for positions in order]
+        order = cut_batches(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
+        cuts = [divide_batch(positions, self.parts, self.pairs) for positions in order]
         shares = [{number: parts[number] for number in mine(len(parts))} for parts in cuts]
         with contextlib.closing((self.from_memory if self.in_memory else self.from_workers)(draws, shares)) as seen:
             for whole, share in zip(cuts, shares, strict=True):
@@ -185,7 +185,7 @@ class Loader:
             here = positions[good]
             ids = self.dataset.ids[here]
             windows = window.choose(kept.sizes[here], self.augment, draws, ids)
-            images = window.apply(kept.views.images[kept.rows[here]].transpose(0, 3, 1, 2), windows, fill)
+            images = window.apply_windows(kept.views.images[kept.rows[here]].transpose(0, 3, 1, 2), windows, fill)
             refused = {i: kept.views.refused[i] for i in positions[~good].tolist()}
             yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
 
@@ -197,11 +197,13 @@ class Loader:
             for share in shares:
                 yield take_views(all_positions(share), results, (channels, height, width))
 
-    def map_images(self, function: Callable[[int], Seen], positions: Iterable[Any]) -> Generator[Seen, None, None]:
+    def map_images(
+        self, function: Callable[[int], ViewResult], positions: Iterable[Any]
+    ) -> Generator[ViewResult, None, None]:
         """Yield the result of a function for each position, computed by threads ahead of need."""
-        return in_order(function, positions, self.workers, ahead=2 * self.batch)
+        return map_in_order(function, positions, self.workers, ahead=2 * self.batch)
 
-    def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> Seen:
+    def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> ViewResult:
         """Return the view of one image by the preprocess, H W C, and write its height and width into `sizes`."""
 
         def view(image: Image) -> Image:
@@ -210,14 +212,14 @@ class Loader:
 
         return attempt(self.dataset, view, i)
 
-    def augmented_view(self, draws: Draws, i: int) -> Seen:
+    def augmented_view(self, draws: Draws, i: int) -> ViewResult:
         """Return the augmented view of one image, C H W."""
         ids = self.dataset.ids[i : i + 1]
 
         def view(image: Image) -> Image:
             windows = window.choose(np.array([image.shape[:2]], np.int64), self.augment, draws, ids)
-            one = window.view(image, windows, self.preprocess).transpose(2, 0, 1)[None]
-            return colour.paint(window.apply(one, windows, self.fill.numpy()), self.augment, draws, ids)[0]
+            one = window.render_view(image, windows, self.preprocess).transpose(2, 0, 1)[None]
+            return colour.paint(window.apply_windows(one, windows, self.fill.numpy()), self.augment, draws, ids)[0]
 
         return attempt(self.dataset, view, i)
 
@@ -243,7 +245,7 @@ def all_positions(share: PartPositions) -> Positions:
     return np.concatenate([*share.values(), np.zeros(0, np.int64)])
 
 
-def take_views(positions: Positions, results: Iterator[Seen], shape: tuple[int, int, int]) -> Views:
+def take_views(positions: Positions, results: Iterator[ViewResult], shape: tuple[int, int, int]) -> Views:
     """Return the next results, one for each position, as one array without those that are refused."""
     images, good = np.empty((len(positions), *shape), np.uint8), np.zeros(len(positions), bool)
     refused: dict[int, Refused] = {}
@@ -257,7 +259,7 @@ def take_views(positions: Positions, results: Iterator[Seen], shape: tuple[int, 
     return Views(images[:kept], good, refused)
 
 
-def untouched(preprocess: Preprocess, shape: Sequence[int]) -> bool:
+def is_identity(preprocess: Preprocess, shape: Sequence[int]) -> bool:
     """Return whether `preprocess` leaves every image of this shape (H, W, C) as it is."""
     size, channels = preprocess.size, preprocess.w_in
     scales = preprocess.resize == "shorter" and preprocess.scale != size

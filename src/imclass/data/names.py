@@ -9,9 +9,9 @@ from pathlib import PurePath
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.core.text import composed
+from imclass.core.text import nfc_form
 
-READ = (
+IMAGE_SUFFIXES = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm"),
     *("heic", "heif"),  # with the extra `heic`; refused by name without it, rather than passed over
 )
@@ -24,7 +24,7 @@ LITTER = frozenset(
 )  # fmt: skip
 SPLITS = ("train", "validation", "test")
 # "Training", "test_set", "val-images", "imgs_train", "testing data"; but not "seg_train" or "test tube".
-NAMED = re.compile(
+SPLIT_NAME = re.compile(
     r"(?:(?:images?|imgs?|data)[ _.-]*)?"
     r"(?:(?P<train>train(?:ing)?)|(?P<validation>val|valid|validat(?:ion|e|ing)|dev)|(?P<test>test(?:ing)?))s?"
     r"(?:[ _.-]*(?:sets?|data|datasets?|images?|imgs?|folder|dir|split|samples?|pictures?|photos?))*"
@@ -47,16 +47,16 @@ def is_address(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     """Return whether a file is an image by the end of its name."""
-    return PurePath(name).suffix[1:].lower() in READ
+    return PurePath(name).suffix[1:].lower() in IMAGE_SUFFIXES
 
 
 def split_of(name: str) -> str | None:
     """Return the split that a folder of this name holds, such as "train" for "Training_Set"; None where it is none."""
-    found = NAMED.fullmatch(name.casefold())
+    found = SPLIT_NAME.fullmatch(name.casefold())
     return found.lastgroup if found else None
 
 
-def is_like_a_split(name: str) -> bool:
+def is_split_like(name: str) -> bool:
     """Return whether a folder's name may mean a split, or a class: "seg_train", "fold 3"."""
     return SPLIT_LIKE.search(name.casefold()) is not None
 
@@ -66,7 +66,7 @@ def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
 
     Where several names have one composed form, which Linux allows in a folder, each is hashed as it is spelled.
     """
-    forms = [composed(name) for name in names]
+    forms = [nfc_form(name) for name in names]
     shared = {form for form, n in Counter(forms).items() if n > 1}
     spelled = (name if form in shared else form for name, form in zip(names, forms, strict=True))
     # Names of files that are not valid UTF-8 hold surrogates, which stand for their bytes.
@@ -74,7 +74,7 @@ def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
     return np.array([int.from_bytes(digest[:8], "big") & LARGEST_ID for digest in digests], np.int64)
 
 
-def kinds_of(files: Iterable[str]) -> str:
+def count_suffixes(files: Iterable[str]) -> str:
     """Return how many files there are of each suffix, the most frequent first: "40 .ppm, 1 without a suffix"."""
     counted = Counter(PurePath(file).suffix.lower() or "without a suffix" for file in files)
     shown = [f"{n:,} {suffix}" for suffix, n in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]

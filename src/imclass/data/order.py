@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int64
 
 
-def count(images: int, batch: int, pairs: bool) -> int:
+def batch_count(images: int, batch: int, pairs: bool) -> int:
     """Return how many batches an epoch of `images` images has.
 
     The last may be smaller. Under `pairs` (batch norm, which learns nothing from one image) a last batch of one image
@@ -15,14 +15,14 @@ def count(images: int, batch: int, pairs: bool) -> int:
     return batches - lonely
 
 
-def cut(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
+def cut_batches(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
     """Return the positions of each batch."""
-    batches = count(len(order), batch, pairs)
+    batches = batch_count(len(order), batch, pairs)
     ends = [*range(batch, batches * batch, batch), len(order)]
     return [order[at * batch : end] for at, end in zip(range(batches), ends, strict=False)]
 
 
-def divide(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
+def divide_batch(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
     """Return the positions of each logical part of a batch, as many parts as it has images for, at least one.
 
     Under `pairs` each part has two images or more. Their sizes are those of numpy's `array_split`.

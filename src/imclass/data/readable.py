@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from imclass.core.classes import check_classes
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage, UserError
-from imclass.core.text import listed, printable
+from imclass.core.text import list_names, printable_text
 from imclass.data.threads import attempt
 
 
@@ -18,11 +18,11 @@ def check_learnable(training: Dataset) -> None:
     Images are decoded only until one can be read.
     """
     if len(training.classes) == 1:
-        raise UserError(alone(training))
+        raise UserError(single_class_problem(training))
     check_classes(training.classes, training.origin.path)
     for name, positions in zip(training.classes, training.targets.by_class(len(training.classes)), strict=True):
         if len(positions):
-            check_one(training, positions, f"class {name!r} of {training.origin.path} cannot be learned")
+            check_any_readable(training, positions, f"class {name!r} of {training.origin.path} cannot be learned")
 
 
 def check_scorable(held_out: Sequence[Dataset]) -> None:
@@ -31,21 +31,21 @@ def check_scorable(held_out: Sequence[Dataset]) -> None:
         if len(part) and not part.targets.counts(len(part.classes)).any():
             why = f"split {part.split!r} of {part.origin.path} cannot be scored: no image of it has a label"
             raise UserError(f"{why}; add some that have")
-        check_one(part, np.arange(len(part)), f"split {part.split!r} of {part.origin.path} cannot be scored")
+        check_any_readable(part, np.arange(len(part)), f"split {part.split!r} of {part.origin.path} cannot be scored")
 
 
-def alone(training: Dataset) -> str:
+def single_class_problem(training: Dataset) -> str:
     """Return why one class cannot be trained on, with the folder to give instead if its folders may be the classes."""
     (name,), path = training.classes, training.origin.path
     why = f"{path}: a classifier needs at least two classes, and there is only {name!r}"
     names = (training.name(i).split("/") for i in range(len(training)))
     inside = sorted({parts[1] for parts in names if len(parts) > 2})
     if training.origin.rule.startswith("hash") and len(inside) > 1:
-        return f"{why}, with the folders {listed(inside, 3)}; if these are classes or splits, give {path}/{name}"
+        return f"{why}, with the folders {list_names(inside, 3)}; if these are classes or splits, give {path}/{name}"
     return f"{why}; make one folder per class"
 
 
-def check_one(dataset: Dataset, positions: Int64[np.ndarray, "N"], problem: str) -> None:
+def check_any_readable(dataset: Dataset, positions: Int64[np.ndarray, "N"], problem: str) -> None:
     """Raise `UserError` with this problem unless one of the images at `positions` can be read."""
     if dataset.array is not None and len(positions):
         return
@@ -57,5 +57,5 @@ def check_one(dataset: Dataset, positions: Int64[np.ndarray, "N"], problem: str)
         refused.append(item)
     if not refused:
         raise UserError(f"{problem}: it has no images, as of a class with one image none is held out; add some")
-    why = f"none of its {len(refused):,} images can be read, the first: {printable(str(refused[0]))}"
+    why = f"none of its {len(refused):,} images can be read, the first: {printable_text(str(refused[0]))}"
     raise UserError(f"{problem}: {why}; replace them, or take the folder out")

@@ -9,7 +9,7 @@ from imclass.core.config import Share
 from imclass.core.contracts import Dataset
 from imclass.store.store import Store
 
-ALL = "all"  # a key of the splits of data that has no parts: every image; it is not among `Dataset.splits`
+ALL_IMAGES = "all"  # a key of the splits of data that has no parts: every image; it is not among `Dataset.splits`
 
 
 @dataclass(frozen=True)

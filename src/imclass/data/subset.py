@@ -12,7 +12,7 @@ from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import Targets
-from imclass.core.text import composed
+from imclass.core.text import nfc_form
 from imclass.data.contents import digest_of
 from imclass.data.source import LazySplits
 
@@ -88,7 +88,7 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
             raise UserError(f"{path} has a validation split, so none can be cut from train; leave --validation out")
         bases = {"test": VALIDATION, **bases}
     names = ("train", VALIDATION, *bases)
-    chosen = cache(lambda: cut_off(splits["train"], cut))
+    chosen = cache(lambda: validation_mask(splits["train"], cut))
 
     def make(split: str) -> Subset:
         base = splits[bases.get(split, "train")]
@@ -98,7 +98,7 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     return LazySplits(names, make)
 
 
-def cut_off(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
+def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
     """Return which images of train are cut off for validation."""
     chosen = np.zeros(len(train), bool)
     for positions in train.targets.strata(len(train.classes)):
@@ -118,4 +118,4 @@ def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
 
 def rank(name: str, seed: int) -> bytes:
     """Return where a name stands in its class's order: a hash of seed and name."""
-    return hashlib.sha256(f"{seed}\n{composed(name)}".encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(f"{seed}\n{nfc_form(name)}".encode("utf-8", "surrogateescape")).digest()

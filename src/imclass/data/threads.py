@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
+def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
     """Yield `map(function, items)`, by `workers` threads (0: by the caller), at most `ahead` results before their turn.
 
     An exception surfaces at its item's turn. When the consumer stops early, waiting items are dropped and the threads
@@ -51,8 +51,8 @@ def attempt(images: ImageSource, look: Callable[[Image], R], i: int) -> R | BadI
         raise RuntimeError(f"{images.name(i)}: {type(error).__name__}: {error}") from error
 
 
-def ordered(
+def decode_in_order(
     dataset: ImageSource, indices: Int64[np.ndarray, "N"], workers: int
 ) -> Generator[Image | BadImage, None, None]:
     """Yield the decoded images at `indices`, in that order, each as itself or as the `BadImage` it was refused with."""
-    return in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)
+    return map_in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)

@@ -16,16 +16,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from imclass.core.errors import UserError
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 
 # Python hashes nested tuples by recursion without a limit; 8 MiB of stack end at 130,000. Honest files have a handful,
 # or one for each file name where Python 3 wrote protocol 2: 50,000 in CIFAR-100.
-MOST_TUPLES = 60_000
-MOST_STORED = 1 << 20  # the highest number of a stored value; the list of these takes 16 bytes for each number below
-TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
-PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+MAX_TUPLES = 60_000
+MAX_MEMO_INDEX = 1 << 20  # the highest number of a stored value; the list of these takes 16 bytes for each number below
+TUPLE_OPCODES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
+PUT_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 # Extension codes may be answered from a cache, past `find_class`; frozen sets can be nested as keys like tuples.
-BARRED = ("EXT1", "EXT2", "EXT4", "FROZENSET")
+BARRED_OPCODES = ("EXT1", "EXT2", "EXT4", "FROZENSET")
 
 
 class Encode:
@@ -89,7 +89,7 @@ STAND_INS = {
 }
 
 
-class Restricted(pickle.Unpickler):
+class RestrictedUnpickler(pickle.Unpickler):
     """An unpickler for which only `STAND_INS` exist."""
 
     def __init__(self, content: bytes, path: Path) -> None:
@@ -99,7 +99,7 @@ class Restricted(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
         """A stand-in, new each time so that no pickle can change what the next one meets; otherwise a `UserError`."""
         if (module, name) not in STAND_INS:
-            raise refusal(self.path, f"it asks for {f'{module}.{name}'[:200]}")
+            raise pickle_refusal(self.path, f"it asks for {f'{module}.{name}'[:200]}")
         return STAND_INS[module, name]()
 
 
@@ -110,7 +110,7 @@ def unpickle(content: bytes, path: Path) -> dict[str, Any]:
     """
     try:
         check_instructions(content, path)
-        held = Restricted(content, path).load()
+        held = RestrictedUnpickler(content, path).load()
         if not isinstance(held, dict):
             raise ValueError("no dictionary")
         texts = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in held.items()}
@@ -118,7 +118,7 @@ def unpickle(content: bytes, path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # the pickle module promises no list of what a broken pickle raises
-        why = printable(str(error))[:200] or type(error).__name__
+        why = printable_text(str(error))[:200] or type(error).__name__
         raise UserError(f"{path} is no pickle of byte arrays, lists and names ({why}); fetch it again") from None
     return {key: value for key, value in plain.items() if isinstance(key, str)}
 
@@ -127,17 +127,17 @@ def check_instructions(content: bytes, path: Path) -> None:
     """A `UserError` for instructions that take memory or stack out of proportion, whatever they name."""
     tuples = 0
     for code, argument, _ in pickletools.genops(content):
-        tuples += code.name in TUPLES
-        if code.name in BARRED:
-            raise refusal(path, f"it uses the instruction {code.name}")
-        if code.name in PUTS and int(argument or 0) > MOST_STORED:
-            raise refusal(path, f"it numbers a value {str(argument)[:20]}")
-    if tuples > MOST_TUPLES:
-        raise refusal(path, f"it makes {tuples:,} tuples")
+        tuples += code.name in TUPLE_OPCODES
+        if code.name in BARRED_OPCODES:
+            raise pickle_refusal(path, f"it uses the instruction {code.name}")
+        if code.name in PUT_OPCODES and int(argument or 0) > MAX_MEMO_INDEX:
+            raise pickle_refusal(path, f"it numbers a value {str(argument)[:20]}")
+    if tuples > MAX_TUPLES:
+        raise pickle_refusal(path, f"it makes {tuples:,} tuples")
 
 
-def refusal(path: Path, why: str) -> UserError:
+def pickle_refusal(path: Path, why: str) -> UserError:
     """The error for a pickle that wants more than to be read."""
     return UserError(
-        f"{path} is refused and nothing in it was run: {printable(why)}. Use a file from a source you trust"
+        f"{path} is refused and nothing in it was run: {printable_text(why)}. Use a file from a source you trust"
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imclass.core.errors import UserError
-from imclass.core.files import begins
-from imclass.core.text import listed
-from imclass.data.names import is_hidden, is_image, kinds_of
+from imclass.core.files import has_mark
+from imclass.core.text import list_names
+from imclass.data.names import count_suffixes, is_hidden, is_image
 
 
 @dataclass
@@ -26,8 +26,8 @@ class Walk:
     def folders(self, relative: str) -> list[str]:
         """Return the names of the folders in `relative`; what else is there is noted. Runs are not among them."""
         found = []
-        for entry in entries(self.root / relative):
-            path = join(relative, entry.name)
+        for entry in list_folder(self.root / relative):
+            path = join_path(relative, entry.name)
             if is_hidden(entry.name):
                 self.hidden.append(path)
             elif not is_folder(entry):
@@ -48,13 +48,13 @@ class Walk:
             self.loops.append(relative)
             return
         try:
-            inside = scanned(self.root / relative)
+            inside = scan_folder(self.root / relative)
         except OSError:
             self.unreadable.append(relative or str(self.root))
             yield relative
             return
         for entry in inside:
-            path = join(relative, entry.name)
+            path = join_path(relative, entry.name)
             if is_hidden(entry.name):
                 self.hidden.append(path)
             elif is_folder(entry):
@@ -76,13 +76,13 @@ class Walk:
         kinds = (
             ("hidden files or folders", self.hidden),
             ("files or folders outside the class folders", self.outside),
-            (f"files that are no images by name ({kinds_of(self.other)})", self.other),
+            (f"files that are no images by name ({count_suffixes(self.other)})", self.other),
             ("links to a folder that they lie in", self.loops),
             ("folders that are runs of imclass", self.runs),
         )
-        ignored = [f"ignored {len(names):,} {what}: {listed(names, 3)}" for what, names in kinds if names]
+        ignored = [f"ignored {len(names):,} {what}: {list_names(names, 3)}" for what, names in kinds if names]
         refused = self.unreadable
-        return (*ignored, *([f"cannot read {len(refused):,} folders: {listed(refused, 3)}"] if refused else ()))
+        return (*ignored, *([f"cannot read {len(refused):,} folders: {list_names(refused, 3)}"] if refused else ()))
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -97,25 +97,25 @@ def is_run(folder: Path) -> bool:
     """Return whether a folder is a training run of ours, begun or finished: its config says so."""
     try:
         config = folder / "config.json"
-        return config.is_file() and begins(config, b'"format"') and begins(config, b'"training": {')
+        return config.is_file() and has_mark(config, b'"format"') and has_mark(config, b'"training": {')
     except OSError:
         return False
 
 
-def join(folder: str, name: str) -> str:
+def join_path(folder: str, name: str) -> str:
     """Return a path relative to the root, where "" is the root itself."""
     return f"{folder}/{name}" if folder else name
 
 
-def scanned(folder: Path) -> list[os.DirEntry[str]]:
+def scan_folder(folder: Path) -> list[os.DirEntry[str]]:
     """Return what lies in a folder, sorted."""
     with os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name)
 
 
-def entries(folder: Path) -> list[os.DirEntry[str]]:
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
     """Return what lies in a folder, sorted; one that cannot be read is a `UserError`."""
     try:
-        return scanned(folder)
+        return scan_folder(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}; change its permissions or move it away") from None

@@ -5,29 +5,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from imclass.core.targets import labels_of
-from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.evaluation.fusion import fit_weights, fuse
 from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.papers.render import net_of
-from imclass.evaluation.papers.table import Net, Tested
-from imclass.evaluation.results import Row, check_images
+from imclass.evaluation.papers.table import Net, RowSubject
+from imclass.evaluation.results import ResultRow, check_images
 
 
 @dataclass(frozen=True)
-class Way:
+class RowSource:
     """A model under a protocol, "" where images are shown as in training: what a row is made of."""
 
     model: str
     protocol: str
-    member: Member
+    member: EnsembleMember
 
     @property
-    def tested(self) -> Tested:
+    def tested(self) -> RowSubject:
         """Return what a paper's table would call it."""
-        return Tested(tuple(nets_of(self.member)), self.protocol, self.model)
+        return RowSubject(tuple(member_nets(self.member)), self.protocol, self.model)
 
 
-def nets_of(member: Member) -> list[Net]:
+def member_nets(member: EnsembleMember) -> list[Net]:
     """Return the networks of a member, each with its S and Q."""
     shown = member.protocols()
     return [net_of(network, shown.get(name)) for name, network in member.networks().items()]
@@ -42,7 +42,7 @@ class Blend:
     weights: tuple[float, ...]
     temperature: float = 1.0
 
-    def of(self, rows: Sequence[Row]) -> Row:
+    def of(self, rows: Sequence[ResultRow]) -> ResultRow:
         """Return the fused row."""
         chosen = [rows[i] for i in self.places]
         check_images(chosen)
@@ -52,7 +52,7 @@ class Blend:
         fused = replace(
             facts[0],
             models=tuple(name for f in facts for name in f.models),
-            tested=Tested(
+            tested=RowSubject(
                 tuple(net for f in facts for net in f.tested.nets),
                 protocols.pop() if len(protocols) == 1 else "",
                 self.name,
@@ -60,20 +60,22 @@ class Blend:
             weights=self.weights,
             temperature=self.temperature,
         )
-        return Row(self.name, evaluation, chosen[0].images, fused)
+        return ResultRow(self.name, evaluation, chosen[0].images, fused)
 
-    def ensemble(self, ways: Sequence[Way]) -> Ensemble:
+    def ensemble(self, ways: Sequence[RowSource]) -> Ensemble:
         """Return the classifier that would have given these scores."""
         members = zip((ways[i].member for i in self.places), self.weights, strict=True)
-        return Ensemble(tuple(Member(m.classifier, m.protocol, weight) for m, weight in members), self.temperature)
+        return Ensemble(
+            tuple(EnsembleMember(m.classifier, m.protocol, weight) for m, weight in members), self.temperature
+        )
 
 
-def weights_of(trials: Sequence[Row], n: int) -> tuple[float, ...]:
+def blend_weights(trials: Sequence[ResultRow], n: int) -> tuple[float, ...]:
     """Return weights fitted on the rows of the validation split, or without rows the same for each."""
     return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
 
 
-def calibrate(blend: Blend, trials: Sequence[Row]) -> Blend:
+def calibrate(blend: Blend, trials: Sequence[ResultRow]) -> Blend:
     """Return the blend with the temperature that is best on the validation split."""
     trial = blend.of(trials).evaluation
     temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))

@@ -14,13 +14,13 @@ from torch import Tensor
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.model_file import ModelHeader, Provenance, union
+from imclass.core.model_file import ModelHeader, Provenance, merge_contents
 from imclass.core.targets import Link
 from imclass.evaluation.fusion import check_links, check_weights, join_members, mean_posterior
 
 T = TypeVar("T")
 ENSEMBLE = "ensemble"  # the kind in a model file
-LABELS = ("name", "about")  # fields of a protocol that decide nothing
+DESCRIPTIVE_FIELDS = ("name", "about")  # fields of a protocol that decide nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class EnsembleBody:
 
 
 @dataclass(frozen=True)
-class Member:
+class EnsembleMember:
     """A `Classifier` that is shown images through a protocol, if it has one; and its share of a mean."""
 
     classifier: Classifier
@@ -78,7 +78,7 @@ class Member:
         """Return the classifier if it is a network itself."""
         return self.networks().get("")
 
-    def rename(self, names: Mapping[str, str]) -> "Member":
+    def rename(self, names: Mapping[str, str]) -> "EnsembleMember":
         """Return the member with other names for some classes."""
         return replace(self, classifier=self.classifier.rename(names))
 
@@ -114,22 +114,24 @@ class Member:
         tensors, header = self.classifier.pack()
         if self.protocol is None:
             return tensors, MemberBody(header=header, weight=self.weight)
-        fields = fields_of(self.protocol)
+        fields = protocol_fields(self.protocol)
         return tensors, MemberBody(header=header, protocol=self.protocol.name, fields=fields, weight=self.weight)
 
 
-def fields_of(protocol: Any) -> dict[str, Any]:
+def protocol_fields(protocol: Any) -> dict[str, Any]:
     """Return the fields of a protocol that JSON can hold, its name and text apart: those that a model file keeps."""
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
-    values = {f.name: getattr(protocol, f.name) for f in dataclasses.fields(protocol) if f.name not in LABELS}
-    return {name: to_json(value) for name, value in values.items() if is_plain(value)}
+    values = {
+        f.name: getattr(protocol, f.name) for f in dataclasses.fields(protocol) if f.name not in DESCRIPTIVE_FIELDS
+    }
+    return {name: to_json(value) for name, value in values.items() if is_json_value(value)}
 
 
-def is_plain(value: Any) -> bool:
+def is_json_value(value: Any) -> bool:
     """Return whether JSON can hold a value."""
     if isinstance(value, tuple):
-        return all(map(is_plain, value))
+        return all(map(is_json_value, value))
     return value is None or isinstance(value, bool | int | float | str)
 
 
@@ -142,7 +144,7 @@ class Ensemble:
     Zisserman, ICLR 2015, section 4.4.
     """
 
-    members: tuple[Member, ...]
+    members: tuple[EnsembleMember, ...]
     temperature: float = 1.0
     thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
     trained: Provenance | None = None
@@ -183,7 +185,7 @@ class Ensemble:
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
         """Return the contents of the images that any member was trained on, sorted; None where no member knows."""
-        return union(member.trained_on for member in self.members)
+        return merge_contents(member.trained_on for member in self.members)
 
     def rename(self, names: Mapping[str, str]) -> "Ensemble":
         """Return an ensemble in which some classes have other names, in every member."""
@@ -191,11 +193,11 @@ class Ensemble:
 
     def networks(self) -> dict[str, NetworkBacked]:
         """Return the members' networks; "2.0" is the first of member 2 if that is an ensemble."""
-        return prefixed(member.networks() for member in self.members)
+        return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
         """Return the protocols through which images are shown to these networks."""
-        return prefixed(member.protocols() for member in self.members)
+        return prefix_names(member.protocols() for member in self.members)
 
     def lineage(self) -> tuple[Provenance | None, ...]:
         """Return how each model that the members consist of came about."""
@@ -224,6 +226,6 @@ class Ensemble:
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
 
-def prefixed(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
+def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
     """Return the entries of all mappings, with the position of its mapping before each name: "2", "2.0"."""
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

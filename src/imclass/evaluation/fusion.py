@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from imclass.core.classes import join
+from imclass.core.classes import join_classes
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link
-from imclass.core.text import listed
+from imclass.core.text import list_names
 from imclass.evaluation.measures.by_targets import with_scores
-from imclass.evaluation.measures.single_label import ROWS, posteriors
+from imclass.evaluation.measures.single_label import IMAGES_PER_CHUNK, posterior_chunks
 from imclass.models.scores import posterior, scores_of
 from imclass.models.thresholds import probabilities
 
-ROUNDS = 10_000  # of `fit_weights`, at most
+MAX_ROUNDS = 10_000  # of `fit_weights`, at most
 
 
 def mean_posterior(
@@ -34,14 +34,14 @@ def mean_posterior(
     """
     check_weights(weights)
     shares = [weight / math.fsum(weights) for weight in weights]
-    yes = weighted([posterior(some, link) for some in scores], shares)
+    yes = weighted_sum([posterior(some, link) for some in scores], shares)
     if link == "softmax":
         return (scores_of(yes) / temperature).float()
-    no = weighted([posterior(-some, link) for some in scores], shares)
+    no = weighted_sum([posterior(-some, link) for some in scores], shares)
     return ((scores_of(yes) - scores_of(no)) / temperature).float()
 
 
-def weighted(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[float]) -> Float64[Tensor, "N K"]:
+def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[float]) -> Float64[Tensor, "N K"]:
     """Return a weighted sum."""
     total = torch.zeros_like(chances[0])
     for some, share in zip(chances, shares, strict=True):
@@ -73,13 +73,13 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
     orders = []
     for i, names in enumerate(classes, 1):
         try:
-            orders.append(torch.from_numpy(join(classes[0], names)))
+            orders.append(torch.from_numpy(join_classes(classes[0], names)))
         except UserError:
             first, other = [c for c in classes[0] if c not in names], [c for c in names if c not in classes[0]]
             raise UserError(
                 f"members 1 and {i} of an ensemble do not name the same classes: only member 1 has "
-                f"{listed(first) or 'none'}, only member {i} has {listed(other) or 'none'}; fuse models of the same "
-                "classes"
+                f"{list_names(first) or 'none'}, only member {i} has {list_names(other) or 'none'}; "
+                "fuse models of the same classes"
             ) from None
     return orders
 
@@ -92,8 +92,8 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
     first, orders = evaluations[0], join_evaluations(evaluations)
     link = first.targets.link
     scores = np.empty_like(first.scores)
-    for start in range(0, len(scores), ROWS):
-        rows = slice(start, start + ROWS)
+    for start in range(0, len(scores), IMAGES_PER_CHUNK):
+        rows = slice(start, start + IMAGES_PER_CHUNK)
         some = [torch.from_numpy(e.scores[rows])[:, order] for e, order in zip(evaluations, orders, strict=True)]
         scores[rows] = mean_posterior(some, weights, temperature, link).numpy()
     return with_scores(first, scores)
@@ -127,9 +127,9 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
     1977, section 4.3).
     """
     orders = join_evaluations(evaluations)
-    right = np.stack([right_posterior(e, o.numpy()) for e, o in zip(evaluations, orders, strict=True)], axis=1)
+    right = np.stack([target_probabilities(e, o.numpy()) for e, o in zip(evaluations, orders, strict=True)], axis=1)
     weights = np.full(len(evaluations), 1 / len(evaluations))
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         shares = right * weights
         last, weights = weights, (shares / shares.sum(1, keepdims=True)).mean(0)
         if np.abs(weights - last).max() < 1e-9:
@@ -137,7 +137,7 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
     return tuple(weights.tolist())
 
 
-def right_posterior(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
+def target_probabilities(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
     """Return the probability of each image's class, or of each judged mark, class by class in `order`; at least 1e-30.
 
     Where images have several labels, each judged mark counts as an observation.
@@ -146,5 +146,5 @@ def right_posterior(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Fl
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]
         return np.where(marks == 1, chances, 1 - chances)[marks >= 0].clip(1e-30)
     labels = evaluation.targets.numpy()[:, None]
-    each = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posteriors(evaluation.scores)]
+    each = [np.take_along_axis(chances, labels[part], axis=1) for part, chances in posterior_chunks(evaluation.scores)]
     return np.concatenate(each)[:, 0].clip(1e-30)

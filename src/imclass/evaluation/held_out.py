@@ -10,13 +10,13 @@ from imclass.core.config import Cut
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts, Provenance
-from imclass.data.catalog import OpenData, sources
+from imclass.data.catalog import OpenData, dataset_table
 from imclass.data.subset import VALIDATION
 from imclass.store.context import Context
 
 
 @dataclass(frozen=True)
-class Known:
+class ModelOrigin:
     """What the file of the model called `model` says of how it came about."""
 
     model: str
@@ -52,45 +52,47 @@ class Known:
         if VALIDATION in present and "test" in present:
             return self.whole
         training = data.take("train", self.cut)
-        return self.cut if self.is_at(training) or self.is_same(training) else self.whole
+        return self.cut if self.has_same_path(training) or self.has_same_content(training) else self.whole
 
     @property
     def key(self) -> str:
         """Return a text that is equal where everything that decides the split is."""
         return json.dumps([to_json(self.trained.data), self.trained.names.data])
 
-    def is_at(self, training: Dataset) -> bool:
+    def has_same_path(self, training: Dataset) -> bool:
         """Return whether this training part lies where the model's did."""
         return self.trained.data is not None and training.origin.path == self.data.path
 
-    def is_same(self, training: Dataset) -> bool:
+    def has_same_content(self, training: Dataset) -> bool:
         """Return whether this training part has the content of the model's, wherever it lies."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SplitChoice:
     """The split to score, a phrase that says which it is and why, and the data's name or folder."""
 
     dataset: Dataset
     said: str
     data: str
-    known: tuple[Known, ...] = ()  # what the models say of their training data
+    known: tuple[ModelOrigin, ...] = ()  # what the models say of their training data
     source: OpenData | None = field(default=None, repr=False)  # of other splits; None where one was given
 
 
-def split_for(models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context) -> Chosen:
+def choose_split(
+    models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context
+) -> SplitChoice:
     """Return what models, by their names, are judged by together; `data` and `split` are the user's wishes.
 
     No member may have been trained on it. Models that hold out different parts of one data set are a `UserError`.
     """
-    known = list({k.key: k for name, model in models.items() for k in knowledge(name, model)}.values())
-    source = OpenData(data or data_of(known, context), context)
-    choices = [(k, split_for_one(k, source, split)) for k in known]
+    known = list({k.key: k for name, model in models.items() for k in model_origins(name, model)}.values())
+    source = OpenData(data or find_training_data(known, context), context)
+    choices = [(k, choose_model_split(k, source, split)) for k in known]
     held_out = [c for c in choices if c[1].dataset.split != "all"] or choices
     one, first = held_out[0]
     for other, choice in held_out[1:]:
-        if not same_images(first.dataset, choice.dataset):
+        if not has_same_images(first.dataset, choice.dataset):
             raise UserError(
                 f"{one.model} and {other.model} hold out different images: {first.said}; {choice.said}. Name "
                 "--data that neither was trained from, or train both with one --split-seed, or from a folder with "
@@ -99,7 +101,7 @@ def split_for(models: Mapping[str, Classifier], data: str | None, split: str | N
     return replace(first, known=tuple(known), source=source)
 
 
-def validation_for(chosen: Chosen, asked: str) -> Chosen:
+def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
     """Return the validation split of the same data, for what is fitted; never the images that are reported.
 
     `asked` is the options that fit something, as messages name them. A model that was trained on it, because no share
@@ -124,76 +126,76 @@ def validation_for(chosen: Chosen, asked: str) -> Chosen:
         )
     fitted, *others = (source.take(VALIDATION, cut) for cut in each)
     for known, other in zip(chosen.known[1:], others, strict=True):
-        if not same_images(fitted, other):
+        if not has_same_images(fitted, other):
             raise UserError(
                 f"{chosen.known[0].model} and {known.model} were trained with different validation images of "
                 f"{chosen.data}, so one has learned from what would be fitted to; train both with one --validation and "
                 f"one --split-seed, or go without {asked}"
             )
-    return Chosen(fitted, f"split validation of {chosen.data}", chosen.data)
+    return SplitChoice(fitted, f"split validation of {chosen.data}", chosen.data)
 
 
-def same_images(one: Dataset, other: Dataset) -> bool:
+def has_same_images(one: Dataset, other: Dataset) -> bool:
     """Return whether two splits are the same images of one source."""
     return one.origin.path == other.origin.path and one.ids.tolist() == other.ids.tolist()
 
 
-def knowledge(name: str, model: Classifier) -> list[Known]:
+def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
     """Return what the file says of each model that this one consists of."""
     recognises = model.trained_on is not None
-    return [Known(name, trained or Provenance(), recognises) for trained in model.lineage()]
+    return [ModelOrigin(name, trained or Provenance(), recognises) for trained in model.lineage()]
 
 
-def split_for_one(known: Known, source: OpenData, split: str | None) -> Chosen:
+def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) -> SplitChoice:
     """Return what one model is judged by."""
     data = source.name
     if split is not None:
         said = f"split {split} of {data}"
         chosen = known.open(source, split)
         asked_for = split in ("train", "all") and not known.recognises
-        return Chosen(chosen, said + (learned(known, source) if asked_for else ""), data)
-    if (plain := parts_of_another(known, source)) is not None:
+        return SplitChoice(chosen, said + (training_warning(known, source) if asked_for else ""), data)
+    if (plain := choose_split_elsewhere(known, source)) is not None:
         return plain
     first = known.open(source, "train")
-    trained_from = known.is_at(first) or known.is_same(first)
+    trained_from = known.has_same_path(first) or known.has_same_content(first)
     if first.origin.rule.startswith("hash") and not trained_from:
         every = known.open(source, "all")
         other = "" if known.recognises else ", another source than the model was trained from"
-        return Chosen(every, f"all images of {data}{other}", data)
-    held_out = held_out_of(first)
+        return SplitChoice(every, f"all images of {data}{other}", data)
+    held_out = held_out_split(first)
     if held_out is None:
         raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
-    said = f"split {held_out} of {data}" + (reason(known, first) if trained_from else "")
+    said = f"split {held_out} of {data}" + (held_out_reason(known, first) if trained_from else "")
     if trained_from and held_out in known.trained.chosen:
         said += "; the weights were chosen on these images"
-    return Chosen(known.open(source, held_out), said, data)
+    return SplitChoice(known.open(source, held_out), said, data)
 
 
-def parts_of_another(known: Known, source: OpenData) -> Chosen | None:
+def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
     """Return the held-out part of a tree with parts of its own that lies elsewhere than the model's; else `None`.
 
     It may be a copy of the model's tree. To know that, all of its training part would have to be read, and nothing
     depends on it, unless the part that was held out has chosen the weights.
     """
     whole = source.take("train", known.whole)
-    if not known.recognises or known.is_at(whole) or whole.origin.rule.startswith("hash"):
+    if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
         return None
-    held_out = held_out_of(whole)
+    held_out = held_out_split(whole)
     if held_out is None or (held_out == VALIDATION and VALIDATION in known.trained.chosen):
         return None
-    return Chosen(known.open(source, held_out), f"split {held_out} of {source.name}", source.name)
+    return SplitChoice(known.open(source, held_out), f"split {held_out} of {source.name}", source.name)
 
 
-def held_out_of(training: Dataset) -> str | None:
+def held_out_split(training: Dataset) -> str | None:
     """Return the split of this data that models are judged by, if there is one."""
     return next((split for split in ("test", VALIDATION) if split in training.splits), None)
 
 
-def data_of(known: list[Known], context: Context) -> str:
+def find_training_data(known: list[ModelOrigin], context: Context) -> str:
     """Return the data set or folder that the first model that says so was trained from."""
     for one in known:
         named, data = one.trained.names.data, one.trained.data
-        if named and (data is None or named in sources(context).entries):
+        if named and (data is None or named in dataset_table(context).entries):
             return named
         if data is not None:
             if not Path(data.path).exists():
@@ -202,17 +204,17 @@ def data_of(known: list[Known], context: Context) -> str:
     raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")
 
 
-def learned(known: Known, source: OpenData) -> str:
+def training_warning(known: ModelOrigin, source: OpenData) -> str:
     """Return a warning where the training part is the model's."""
     training = known.open(source, "train")
-    known_here = known.is_at(training) or known.is_same(training)
+    known_here = known.has_same_path(training) or known.has_same_content(training)
     return ", which includes images that the model was trained on" if known_here else ""
 
 
-def reason(known: Known, training: Dataset) -> str:
+def held_out_reason(known: ModelOrigin, training: Dataset) -> str:
     """Return why the held-out part of the model's data is taken, and whether that is still what it was."""
     why = f" (held out of training: {training.origin.rule})"
-    if not known.is_at(training):  # known by its content, then
+    if not known.has_same_path(training):  # known by its content, then
         return f"{why}; it holds the images that the model was trained from"
     changed = "; the data has changed since training, so the held-out part may not be what it was"
-    return why if known.recognises or known.is_same(training) else why + changed
+    return why if known.recognises or known.has_same_content(training) else why + changed

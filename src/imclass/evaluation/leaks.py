@@ -9,16 +9,16 @@ from jaxtyping import Bool, Int64, UInt64
 
 from imclass.core.contracts import Classifier, Dataset, Evaluation
 from imclass.core.errors import UserError
-from imclass.core.model_file import union
-from imclass.data.contents import UNREADABLE
+from imclass.core.model_file import merge_contents
+from imclass.data.contents import UNREADABLE_CONTENTS
 from imclass.data.subset import Subset
 
-Trained: TypeAlias = Literal["leave-out", "include"]
+TrainedPolicy: TypeAlias = Literal["leave-out", "include"]
 NO_IDS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Sifted:
+class SiftedSplit:
     """What is scored of a split: `left_out` images that a model was trained on are not, those in `included` are."""
 
     dataset: Dataset
@@ -31,19 +31,19 @@ class Sifted:
         return replace(evaluation, total=evaluation.total + self.left_out, left_out=self.left_out, trained_on=included)
 
 
-def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: Trained) -> Sifted:
+def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPolicy) -> SiftedSplit:
     """Return what is scored of a split where images that any of the classifiers was trained on are left out or not.
 
     Raise `UserError` where that leaves none. Images are read only if it is known what a classifier was trained on.
     """
-    seen = trained_on(classifiers)
+    seen = trained_contents(classifiers)
     if not len(seen) or not len(dataset):
-        return Sifted(dataset)
+        return SiftedSplit(dataset)
     if trained == "include":
-        return mark(dataset, seen)
+        return mark_trained(dataset, seen)
     known = recognise(dataset.contents(), seen)
     if not known.any():
-        return Sifted(dataset)
+        return SiftedSplit(dataset)
     if known.all():
         raise UserError(
             f"the model was trained on each of the {len(dataset):,} images in split {dataset.split!r} of "
@@ -51,17 +51,17 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: Trained) 
             "--data"
         )
     rest = Subset(dataset, np.flatnonzero(~known), dataset.split, dataset.splits)
-    return Sifted(rest, left_out=int(known.sum()))
+    return SiftedSplit(rest, left_out=int(known.sum()))
 
 
-def mark(dataset: Dataset, seen: UInt64[np.ndarray, "_"]) -> Sifted:
+def mark_trained(dataset: Dataset, seen: UInt64[np.ndarray, "_"]) -> SiftedSplit:
     """Return all of a split, knowing which of its images are among the contents `seen` in training."""
-    return Sifted(dataset, included=dataset.ids[recognise(dataset.contents(), seen)])
+    return SiftedSplit(dataset, included=dataset.ids[recognise(dataset.contents(), seen)])
 
 
-def trained_on(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_"]:
+def trained_contents(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_"]:
     """Return the contents of all images that any of the classifiers is known to have been trained on, sorted."""
-    known = union(classifier.trained_on for classifier in classifiers)
+    known = merge_contents(classifier.trained_on for classifier in classifiers)
     return np.zeros(0, np.uint64) if known is None else known
 
 
@@ -69,10 +69,10 @@ def recognise(
     contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]
 ) -> Bool[np.ndarray, "N"]:  # fmt: skip
     """Return which images are among those seen; what could not be read has no content to be known by."""
-    return np.isin(contents, seen) & ~np.isin(contents, UNREADABLE)
+    return np.isin(contents, seen) & ~np.isin(contents, UNREADABLE_CONTENTS)
 
 
-def in_training(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ...]:
+def leak_notes(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ...]:
     """Return a sentence for each split that has images of the training split."""
     notes = []
     for part in held_out:

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
-from imclass.core.errors import UserError, need
-from imclass.core.runtime import Processes, keep_memory, processes
+from imclass.core.errors import UserError, require
+from imclass.core.runtime import Processes, join_processes, keep_memory
 from imclass.core.targets import Targets, labels_of, marks_of
-from imclass.evaluation.blends import Blend, Way, calibrate, weights_of
-from imclass.evaluation.ensemble import Ensemble, Member
-from imclass.evaluation.held_out import Chosen, split_for, validation_for
-from imclass.evaluation.leaks import Sifted, Trained, is_scored_whole, sift
+from imclass.evaluation.blends import Blend, RowSource, blend_weights, calibrate
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
+from imclass.evaluation.held_out import SplitChoice, choose_split, choose_validation
+from imclass.evaluation.leaks import SiftedSplit, TrainedPolicy, is_scored_whole, sift
 from imclass.evaluation.measures.by_targets import with_scores
-from imclass.evaluation.results import Facts, Row, names_of
-from imclass.evaluation.score import evaluate_each, protocols
+from imclass.evaluation.results import Facts, ResultRow, image_names
+from imclass.evaluation.score import evaluate_each, view_protocols
 from imclass.models.thresholds import fit_thresholds
-from imclass.models.views.scales import with_scales
+from imclass.models.views.scales import replace_scales
 from imclass.store.context import Context
 
-FIT = "--thresholds fit"
+FIT_THRESHOLDS = "--thresholds fit"
 AS_TRAINED = "as trained"  # where no protocol is named
-ONE_ROW = "{} is of one row; name one --protocol, and one model or --weights mean or fit"
+ONE_ROW_MESSAGE = "{} is of one row; name one --protocol, and one model or --weights mean or fit"
 
 Weighting: TypeAlias = Literal["mean", "fit", "none"]
 
@@ -43,7 +43,7 @@ class Progress(Protocol):
         """Take how many images of a split are done."""
 
 
-class Quiet:
+class SilentProgress:
     """Progress that nobody sees."""
 
     def note(self, text: str) -> None: ...
@@ -63,7 +63,7 @@ class Request:
     """
 
     models: Mapping[str, Classifier]
-    saved: tuple[Row, ...]
+    saved: tuple[ResultRow, ...]
     order: tuple[str, ...]
     protocols: Mapping[str, ViewProtocol | None]
     data: str | Dataset | None = None
@@ -85,7 +85,7 @@ class Request:
     def fitting(self) -> str:
         """Return the options that fit something on the validation split, as messages name them."""
         options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
-        options[FIT] = self.thresholds == "fit"
+        options[FIT_THRESHOLDS] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
 
     @property
@@ -95,14 +95,14 @@ class Request:
 
     def check(self) -> None:
         """Raise `UserError` for what cannot be together, before any model is loaded or image scored."""
-        need(self.batch >= 1, "batch", self.batch, "at least 1")
-        need(self.workers >= 0, "workers", self.workers, "0 or more threads")
-        need(self.trained in get_args(Trained), "trained", repr(self.trained), "leave-out or include")
-        need(self.weights in ("mean", "fit", "none"), "weights", repr(self.weights), "mean, fit or none")
-        need(self.thresholds in ("model", "fit"), "thresholds", repr(self.thresholds), "model or fit")
-        need(self.precision in ("fp32", "bf16"), "precision", repr(self.precision), "fp32 or bf16")
+        require(self.batch >= 1, "batch", self.batch, "at least 1")
+        require(self.workers >= 0, "workers", self.workers, "0 or more threads")
+        require(self.trained in get_args(TrainedPolicy), "trained", repr(self.trained), "leave-out or include")
+        require(self.weights in ("mean", "fit", "none"), "weights", repr(self.weights), "mean, fit or none")
+        require(self.thresholds in ("model", "fit"), "thresholds", repr(self.thresholds), "model or fit")
+        require(self.precision in ("fp32", "bf16"), "precision", repr(self.precision), "fp32 or bf16")
         if self.several and self.temperature:
-            raise UserError(ONE_ROW.format("--temperature"))
+            raise UserError(ONE_ROW_MESSAGE.format("--temperature"))
         if isinstance(self.data, Dataset):
             self.check_dataset(self.data)
         if self.saved:
@@ -130,7 +130,7 @@ class Request:
         if self.precision != "fp32":
             raise UserError("--save keeps float32 weights; go without --precision bf16")
         if self.several:
-            raise UserError(ONE_ROW.format("--save"))
+            raise UserError(ONE_ROW_MESSAGE.format("--save"))
         if self.saved:
             raise UserError(f"{self.saved[0].name} holds scores and no model, so it cannot be part of --save")
 
@@ -148,7 +148,7 @@ def select_protocols(
         if scales is not None:
             raise UserError("--scales needs a --protocol that takes scales, such as dense or vgg-multicrop")
         return {"": None}
-    found = protocols(context)
+    found = view_protocols(context)
     several = [protocol] if isinstance(protocol, str) or not isinstance(protocol, Sequence) else protocol
     each = [one for item in several for one in (item.split(",") if isinstance(item, str) else [item])]
     chosen = [found[one] if isinstance(one, str) else one for one in each]
@@ -156,11 +156,11 @@ def select_protocols(
     if len(set(names)) < len(names):
         raise UserError(f"--protocol {','.join(names)} names one twice; name each once")
     if scales is not None:
-        chosen = [with_scales(one, sides(scales)) for one in chosen]
+        chosen = [replace_scales(one, parse_scales(scales)) for one in chosen]
     return dict(zip(names, chosen, strict=True))
 
 
-def sides(scales: Any) -> tuple[int, ...]:
+def parse_scales(scales: Any) -> tuple[int, ...]:
     """Return the numbers in "256,384,512", or in a list; raise `UserError` for anything else."""
     words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
     if not words or not all(word.isdecimal() for word in words):
@@ -168,24 +168,24 @@ def sides(scales: Any) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def ways_of(request: Request) -> list[Way]:
+def row_sources(request: Request) -> list[RowSource]:
     """Each model under each protocol: all models under the first, then all under the next."""
     return [
-        Way(model, name, member_of(model, classifier, protocol))
+        RowSource(model, name, member_of(model, classifier, protocol))
         for name, protocol in request.protocols.items()
         for model, classifier in request.models.items()
     ]
 
 
-def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> Member:
+def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> EnsembleMember:
     """A model under a protocol; one that is shown no views is a `UserError` that names it."""
     try:
-        return Member(classifier, protocol)
+        return EnsembleMember(classifier, protocol)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
 
 
-def sifted(chosen: Chosen, request: Request) -> Sifted:
+def sift_images(chosen: SplitChoice, request: Request) -> SiftedSplit:
     """Return what is scored of the images chosen: none that a model was trained on, unless these are asked for.
 
     They are by `--split train`, and they stay in a test split that was published, which is scored as the papers did.
@@ -194,14 +194,14 @@ def sifted(chosen: Chosen, request: Request) -> Sifted:
     return sift(chosen.dataset, request.models.values(), "include" if asked else "leave-out")
 
 
-def scored(
-    ways: Sequence[Way],
-    chosen: Chosen,
-    images: Sifted,
+def score_rows(
+    ways: Sequence[RowSource],
+    chosen: SplitChoice,
+    images: SiftedSplit,
     request: Request,
     everyone: Processes,
     progress: Progress,
-) -> list[Row]:
+) -> list[ResultRow]:
     """Return a row for each way, in one pass over the images; in processes other than the first, none."""
     dataset = images.dataset
     members = [way.member for way in ways]
@@ -210,12 +210,12 @@ def scored(
         members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
     )
     several = len({way.protocol for way in ways}) > 1
-    names = names_of(dataset, found[0]) if found else ()
+    names = image_names(dataset, found[0]) if found else ()
     rows = []
     for way, evaluation in zip(ways, found, strict=False):  # nothing is found in other processes
         name = f"{way.model}, {way.protocol}" if several else way.model
         facts = Facts((way.model,), way.tested, chosen.said, chosen.data, dataset.split)
-        rows.append(Row(name, images.count(evaluation), names, facts))
+        rows.append(ResultRow(name, images.count(evaluation), names, facts))
     return rows
 
 
@@ -223,19 +223,19 @@ def scored(
 class Scoring:
     """Every row, those of single models first; what was fused, and from which ways of looking."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     blends: tuple[Blend, ...]
-    ways: tuple[Way, ...]
+    row_sources: tuple[RowSource, ...]
     dataset: Dataset | None = None  # that was scored; None where all scores were saved before
 
     @property
     def ensemble(self) -> Ensemble:
         """Return the classifier that gives the scores of the last row."""
         blend = self.blends[-1] if self.blends else Blend("", (len(self.rows) - 1,), (1.0,))
-        return blend.ensemble(self.ways)
+        return blend.ensemble(self.row_sources)
 
 
-def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list[Blend]:
+def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request: Request) -> list[Blend]:
     """What is fused: the rows of each protocol that was asked for, or all; last, where it is wanted, the calibrated."""
     several = len(request.protocols) > 1
     groups: dict[str, list[int]] = {}
@@ -244,7 +244,7 @@ def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list
     found = []
     for protocol, places in groups.items():
         if len(places) > 1 and request.weights != "none":
-            weights = weights_of([trials[i] for i in places] if request.weights == "fit" else [], len(places))
+            weights = blend_weights([trials[i] for i in places] if request.weights == "fit" else [], len(places))
             shares = f" ({', '.join(f'{w:.3g}' for w in weights)})" if request.weights == "fit" else ""
             found.append(Blend(f"fused{shares}, {protocol}" if several else f"fused{shares}", tuple(places), weights))
     if request.temperature:
@@ -255,47 +255,47 @@ def blends(rows: Sequence[Row], trials: Sequence[Row], request: Request) -> list
 def score(request: Request, context: Context, progress: Progress) -> Scoring:
     """Return every row in the first process, and none in the others that torchrun started."""
     keep_memory()
-    ways, rows, trials = ways_of(request), list[Row](), list[Row]()
-    with processes() as everyone:
+    ways, rows, trials = row_sources(request), list[ResultRow](), list[ResultRow]()
+    with join_processes() as everyone:
         if ways:
-            chosen = judged_by(request, context)
+            chosen = choose_images(request, context)
             check_targets(request, chosen.dataset.targets)
             if everyone.rank == 0:
                 protocol = ",".join(filter(None, request.protocols)) or AS_TRAINED
                 progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
-            images = sifted(chosen, request)  # their files are hashed, which takes less than decoding them will
+            images = sift_images(chosen, request)  # their files are hashed, which takes less than decoding them will
             if asked := request.fitting:
-                fitted = validation_for(chosen, asked)
+                fitted = choose_validation(chosen, asked)
                 unseen = sift(fitted.dataset, request.models.values(), "leave-out")
-                trials = scored(ways, fitted, unseen, request, everyone, progress)
-            rows = scored(ways, chosen, images, request, everyone, progress)
+                trials = score_rows(ways, fitted, unseen, request, everyone, progress)
+            rows = score_rows(ways, chosen, images, request, everyone, progress)
     if everyone.rank:
         return Scoring((), (), tuple(ways))
     for row in request.saved:
         check_targets(request, row.evaluation.targets)
     if request.saved:  # as they were named; each model then has one row
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
-    fused = blends(rows, trials, request)
+    fused = plan_blends(rows, trials, request)
     rows = [*rows, *(blend.of(rows) for blend in fused)]
     if request.thresholds == "fit":
         trials = [*trials, *(blend.of(trials) for blend in fused)]
-        rows = [with_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
+        rows = [fit_row_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
     return Scoring(tuple(rows), tuple(fused), tuple(ways), images.dataset if ways else None)
 
 
-def judged_by(request: Request, context: Context) -> Chosen:
+def choose_images(request: Request, context: Context) -> SplitChoice:
     """Return the images that the models are judged by."""
     data = request.data
     if isinstance(data, Dataset):
         name = data.origin.name or data.origin.path
-        return Chosen(data, f"split {data.split} of {name}", name)
-    return split_for(request.models, data, request.split, context)
+        return SplitChoice(data, f"split {data.split} of {name}", name)
+    return choose_split(request.models, data, request.split, context)
 
 
-def with_thresholds(row: Row, trial: Row) -> Row:
+def fit_row_thresholds(row: ResultRow, trial: ResultRow) -> ResultRow:
     """Return the row with the thresholds that are best on the validation split."""
     judged = trial.evaluation
-    thresholds = fit_thresholds(judged.scores, marks_of(judged.targets, FIT))
+    thresholds = fit_thresholds(judged.scores, marks_of(judged.targets, FIT_THRESHOLDS))
     return replace(row, evaluation=with_scores(row.evaluation, row.evaluation.scores, thresholds))
 
 
@@ -304,4 +304,4 @@ def check_targets(request: Request, targets: Targets) -> None:
     for option, fix in request.of_one_label.items():
         labels_of(targets, option, fix)
     if request.thresholds == "fit":
-        marks_of(targets, FIT)
+        marks_of(targets, FIT_THRESHOLDS)

@@ -18,18 +18,18 @@ from imclass.core.classes import check_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Dataset, Evaluation, Refused
 from imclass.core.errors import UserError
-from imclass.core.files import replacing
+from imclass.core.files import atomic_writer
 from imclass.core.targets import AnyOf, OneOf, labels_of
-from imclass.core.text import listed
+from imclass.core.text import list_names
 from imclass.evaluation.fusion import join_evaluations
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.single_label import ranks
-from imclass.evaluation.papers.table import Tested
-from imclass.store.untrusted import DAMAGE
+from imclass.evaluation.papers.table import RowSubject
+from imclass.store.untrusted import DAMAGE_ERRORS
 
-FORM = {"ids": "int64 N", "names": "str N", "scores": "float32 N K", "classes": "str K"}
-OF_ONE = {"labels": "int64 N"}
-OF_SEVERAL = {"marks": "int8 N K"}
+SCORE_ARRAYS = {"ids": "int64 N", "names": "str N", "scores": "float32 N K", "classes": "str K"}
+LABEL_ARRAYS = {"labels": "int64 N"}
+MARK_ARRAYS = {"marks": "int8 N K"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SavedScores:
     record: dict[str, Any]
 
 
-def names_of(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
+def image_names(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
     """Return the name of each image of an evaluation of this data set."""
     places = {image: i for i, image in enumerate(dataset.ids.tolist())}
     return tuple(dataset.name(places[image]) for image in evaluation.ids.tolist())
@@ -56,7 +56,7 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
     whole = {**record, **counts, "refused_files": to_json(evaluation.refused)}
     whole |= {"thresholds": list(evaluation.thresholds)} if evaluation.thresholds else {}
     known: dict[str, Any] = {"labels" if isinstance(evaluation.targets, OneOf) else "marks": evaluation.targets.numpy()}
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         np.savez(
             file,
             ids=evaluation.ids,
@@ -68,7 +68,7 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
         )
 
 
-def is_scores(path: Path) -> bool:
+def is_scores_file(path: Path) -> bool:
     """Return whether a file begins as one of saved scores does, which no model file can."""
     if not path.is_file():
         return False
@@ -81,21 +81,21 @@ def read_scores(path: Path) -> SavedScores:
     if not path.is_file():
         raise UserError(f"there is no file of scores {path}")
     try:
-        check_stored(path)
+        check_uncompressed(path)
         with np.load(path, allow_pickle=False) as archive:
-            form = FORM | (OF_SEVERAL if "marks" in archive else OF_ONE)
+            form = SCORE_ARRAYS | (MARK_ARRAYS if "marks" in archive else LABEL_ARRAYS)
             arrays = {name: archive[name] for name in (*form, "json")}
         record = json.loads(str(arrays["json"][()]))
         check_arrays(arrays, form)
-        return restored(arrays, record)
-    except (*DAMAGE, UserError, KeyError, TypeError, RecursionError) as error:
+        return restore_scores(arrays, record)
+    except (*DAMAGE_ERRORS, UserError, KeyError, TypeError, RecursionError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} does not hold scores ({why}); write it with imclass evaluate MODEL --save-scores FILE"
         ) from None
 
 
-def check_stored(path: Path) -> None:
+def check_uncompressed(path: Path) -> None:
     """A `ValueError` for members that are compressed: a small file could stand for more than memory holds."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -125,7 +125,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> N
     check_classes(arrays["classes"].tolist(), "its list of classes")
 
 
-def restored(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> SavedScores:
+def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> SavedScores:
     """Return the evaluation that these checked arrays are of.
 
     Raise `UserError` or `KeyError` for a record without its counts.
@@ -148,7 +148,7 @@ class Facts:
     """What scores are of, as it is kept beside them."""
 
     models: tuple[str, ...]
-    tested: Tested  # in the terms of the papers' tables
+    tested: RowSubject  # in the terms of the papers' tables
     said: str  # which images, and why these
     data: str  # name or folder
     split: str
@@ -157,7 +157,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """Scores, the names of the images, and what they are of."""
 
     name: str
@@ -166,7 +166,7 @@ class Row:
     facts: Facts
 
 
-def saved_row(path: Path) -> Row:
+def read_row(path: Path) -> ResultRow:
     """Return the row that `--save-scores` wrote into a file. Raise `UserError` where the file lacks what it is of."""
     saved = read_scores(path)
     known = {field.name for field in dataclasses.fields(Facts)}
@@ -174,22 +174,22 @@ def saved_row(path: Path) -> Row:
         facts = from_json(Facts, {key: value for key, value in saved.record.items() if key in known})
     except UserError as error:
         raise UserError(f"{path} does not say what its scores are of ({error}); write it again") from None
-    return Row(str(path), saved.evaluation, saved.names, facts)
+    return ResultRow(str(path), saved.evaluation, saved.names, facts)
 
 
-def check_images(rows: Sequence[Row]) -> None:
+def check_images(rows: Sequence[ResultRow]) -> None:
     """Raise `UserError` unless rows are of the same images by name, as far as both have them."""
     first = rows[0]
     for row in rows[1:]:
         if len(row.images) == len(first.images) and row.images != first.images:
             other = [a for a, b in zip(row.images, first.images, strict=True) if a != b]
             raise UserError(
-                f"{first.name} and {row.name} are scores of different images (only the second has {listed(other, 3)}); "
-                "evaluate both on the same --data"
+                f"{first.name} and {row.name} are scores of different images "
+                f"(only the second has {list_names(other, 3)}); evaluate both on the same --data"
             )
 
 
-def changed(first: Row, last: Row, most: int) -> list[dict[str, Any]]:
+def rank_changes(first: ResultRow, last: ResultRow, most: int) -> list[dict[str, Any]]:
     """Return at most so many images whose class ranks differently: name, rank in the first and in the last row."""
     join_evaluations([first.evaluation, last.evaluation])
     each = (row.evaluation for row in (first, last))

@@ -7,35 +7,35 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from imclass.core.classes import join
+from imclass.core.classes import join_classes
 from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, NetworkBacked, Refused, ViewProtocol, Watch
-from imclass.core.errors import BadImage, UserError, need
+from imclass.core.errors import BadImage, UserError, require
 from imclass.core.runtime import Processes
-from imclass.core.tables import Found
-from imclass.core.text import printable
-from imclass.data.loader import untouched
-from imclass.data.threads import ordered
-from imclass.evaluation.ensemble import Member
+from imclass.core.tables import EntryTable
+from imclass.core.text import printable_text
+from imclass.data.loader import is_identity
+from imclass.data.threads import decode_in_order
+from imclass.evaluation.ensemble import EnsembleMember
 from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
-AT_ONCE = 256 * 2**20  # bytes of decoded images held before they are scored, whatever the batch
-LOOKED_AT = 28  # images scored at a time where each may be looked at a hundred times: nothing is told meanwhile
-ALONE = Processes()
+MAX_CHUNK_BYTES = 256 * 2**20  # bytes of decoded images held before they are scored, whatever the batch
+MULTI_VIEW_BATCH = 28  # images scored at a time where each may be looked at a hundred times: nothing is told meanwhile
+ONE_PROCESS = Processes()
 
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
-def protocols(context: Context | None = None) -> Found:
+def view_protocols(context: Context | None = None) -> EntryTable:
     """Return every test protocol there is, by name; one that does not bear its name is listed as a failure."""
     found = find_in(context, "imclass.evaluation.protocols", "PROTOCOLS", "protocol")
-    wrong = {name: flaw for name, entry in found.entries.items() if (flaw := flaw_of(name, entry))}
+    wrong = {name: flaw for name, entry in found.entries.items() if (flaw := protocol_flaw(name, entry))}
     usable = {name: entry for name, entry in found.entries.items() if name not in wrong}
     return replace(found, entries=usable, failures=(*found.failures, *wrong.values()))
 
 
-def flaw_of(name: str, protocol: object) -> str:
+def protocol_flaw(name: str, protocol: object) -> str:
     """Return what keeps an entry from being a protocol of this name, or nothing."""
     if not isinstance(protocol, ViewProtocol):
         return f"protocol {name}: it must have name, scales_for(preprocess), check(classifier) and be called"
@@ -48,7 +48,7 @@ def evaluate(
     protocol: ViewProtocol | None = None,
     batch: int = 256,
     workers: int = 0,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     mapping: Mapping[str, str] | None = None,
     strict: bool = False,
     watch: Watch | None = None,
@@ -58,19 +58,19 @@ def evaluate(
     Without a `protocol` each image is seen as in training, by the classifier's own preprocess ("native").
     The rest is as in `evaluate_each`.
     """
-    members = [Member(classifier, protocol)]
+    members = [EnsembleMember(classifier, protocol)]
     return evaluate_each(members, dataset, batch, workers, report, mapping, strict, watch=watch)[0]
 
 
 def evaluate_each(
-    members: Sequence[Member],
+    members: Sequence[EnsembleMember],
     dataset: Dataset,
     batch: int = 256,
     workers: int = 0,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     mapping: Mapping[str, str] | None = None,
     strict: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = ONE_PROCESS,
     watch: Watch | None = None,
 ) -> list[Evaluation]:
     """An `Evaluation` for each member, from one pass over the split: an image is decoded once for all of them.
@@ -82,29 +82,29 @@ def evaluate_each(
     go through a network together, and with it the order of its sums: log-scores differ by rounding, some 1e-5 of their
     scale. All results are in the first process, the others return none. Top-5 is of the best K under five classes.
     """
-    need(batch >= 1, "batch", batch, "at least 1")
+    require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
     for member in members:
         check_link(member.link, targets, path)
-    each = [targets.join(join(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
+    each = [targets.join(join_classes(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
     for member in members:
         member.check()
-    mine: Part | UserError
+    mine: ScoredChunk | UserError
     try:
-        mine = share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
+        mine = score_share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
         mine = error  # told by the first process, for which all others would wait in vain
-    shares = without_errors(processes.gathered(mine))
+    shares = check_shares(processes.gather_objects(mine))
     if not shares:
         return []
     kept = np.concatenate([part.kept for part in shares])
     refused = [r for part in shares for r in part.refused]
-    check_some(len(kept), refused, dataset)
+    check_any_scored(len(kept), refused, dataset)
     return [
         evaluation_of(
             member.classes,
             joined_targets[kept],
-            joined([part.scores[i] for part in shares]),
+            join_scores([part.scores[i] for part in shares]),
             dataset.ids[kept],
             len(dataset),
             tuple(refused),
@@ -114,21 +114,21 @@ def evaluate_each(
     ]
 
 
-def without_errors(shares: Sequence["Part | UserError"]) -> "list[Part]":
+def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChunk]":
     """Return the shares of all processes. Raise the first error that one of them met."""
     for share in shares:
         if isinstance(share, UserError):
             raise share
-    return [share for share in shares if isinstance(share, Part)]
+    return [share for share in shares if isinstance(share, ScoredChunk)]
 
 
-def joined(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray, "N K"]:
+def join_scores(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray, "N K"]:
     """The scores of all processes' images, in order; those of one process are not copied."""
     return np.concatenate(scores) if len(scores) > 1 else scores[0]
 
 
 @dataclass(frozen=True)
-class Part:
+class ScoredChunk:
     """A few consecutive images: positions of those that were scored, their scores by each member, what was refused."""
 
     kept: Int64[np.ndarray, "n"]
@@ -136,23 +136,25 @@ class Part:
     refused: list[Refused]
 
 
-def share(
-    members: Sequence[Member],
+def score_share(
+    members: Sequence[EnsembleMember],
     dataset: Dataset,
     positions: range,
     batch: int,
     workers: int,
-    report: Report | None,
+    report: ProgressCallback | None,
     strict: bool,
     watch: Watch | None = None,
-) -> Part:
+) -> ScoredChunk:
     """The images at `positions` as one part. Beside its scores only one batch is held at a time."""
     kept: list[int] = []
     refused: list[Refused] = []
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
-    for part in parts(members, dataset, positions, batch, workers, watch or unwatched):
+    for part in score_chunks(members, dataset, positions, batch, workers, watch or continue_scoring):
         if strict and part.refused:
-            raise UserError(f"refused: {described(part.refused[0])}; fix or remove the file, or go without --strict")
+            raise UserError(
+                f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or go without --strict"
+            )
         for all_scores, some in zip(scores, part.scores, strict=True):
             check_finite(some, part.kept, dataset)
             all_scores[len(kept) : len(kept) + len(some)] = some
@@ -160,73 +162,80 @@ def share(
         refused += part.refused
         if report is not None:
             report(len(kept) + len(refused), len(positions))
-    return Part(np.array(kept, np.int64), [s[: len(kept)] for s in scores], refused)
+    return ScoredChunk(np.array(kept, np.int64), [s[: len(kept)] for s in scores], refused)
 
 
-def unwatched() -> None:
+def continue_scoring() -> None:
     """Let the scoring go on."""
 
 
-def parts(
-    members: Sequence[Member], dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = unwatched
-) -> Iterator[Part]:
+def score_chunks(
+    members: Sequence[EnsembleMember],
+    dataset: Dataset,
+    positions: range,
+    batch: int,
+    workers: int,
+    watch: Watch = continue_scoring,
+) -> Iterator[ScoredChunk]:
     """The data set in order. One that lies in memory as the networks want it is scored without touching single ones."""
     array = dataset.array
-    networks = [direct(member, array) for member in members] if array is not None else [None]
+    networks = [direct_network(member, array) for member in members] if array is not None else [None]
     if array is not None and all(networks):
         for start in range(positions.start, positions.stop, batch):
             watch()
             stop = min(start + batch, positions.stop)
             views = to_batch(array[start:stop])
-            yield Part(np.arange(start, stop), [n.scores(views).numpy() for n in networks if n], [])
+            yield ScoredChunk(np.arange(start, stop), [n.scores(views).numpy() for n in networks if n], [])
         return
-    most = min(batch, LOOKED_AT) if array is None and any(map(looks_often, members)) else batch
-    with contextlib.closing(chunks(dataset, positions, most, workers, watch)) as found:
+    most = min(batch, MULTI_VIEW_BATCH) if array is None and any(map(has_many_views, members)) else batch
+    with contextlib.closing(image_chunks(dataset, positions, most, workers, watch)) as found:
         for chunk in found:
             images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
             bad = [item for _, item in chunk if isinstance(item, BadImage)]
             seen = list(images.values())
             scores = [member.classify(seen).numpy() for member in members]
-            yield Part(np.array(list(images), np.int64), scores, [Refused(b.path, b.code, b.detail) for b in bad])
+            yield ScoredChunk(
+                np.array(list(images), np.int64), scores, [Refused(b.path, b.code, b.detail) for b in bad]
+            )
 
 
-def looks_often(member: Member) -> bool:
+def has_many_views(member: EnsembleMember) -> bool:
     """Whether an image may be many views to a member."""
     return bool(member.protocols()) or member.network is None
 
 
-def direct(member: Member, array: UInt8[np.ndarray, "N H W C"]) -> NetworkBacked | None:
+def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) -> NetworkBacked | None:
     """The member's network, where what it is shown of the images of an array is these images themselves."""
     network = member.network
     if member.protocol is not None or network is None:
         return None
-    return network if untouched(network.preprocess, array.shape[1:]) else None
+    return network if is_identity(network.preprocess, array.shape[1:]) else None
 
 
-def chunks(
-    dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = unwatched
+def image_chunks(
+    dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = continue_scoring
 ) -> Generator[list[tuple[int, Image | BadImage]], None, None]:
     """Positions and decoded images in order, at most `batch` at a time and fewer where the images are large."""
     chunk: list[tuple[int, Image | BadImage]] = []
     held = 0
-    with contextlib.closing(ordered(dataset, np.arange(positions.start, positions.stop), workers)) as items:
+    with contextlib.closing(decode_in_order(dataset, np.arange(positions.start, positions.stop), workers)) as items:
         for i in positions:
             watch()
             item = next(items)
             chunk.append((i, item))
             held += 0 if isinstance(item, BadImage) else item.nbytes
-            if len(chunk) == batch or held >= AT_ONCE:
+            if len(chunk) == batch or held >= MAX_CHUNK_BYTES:
                 yield chunk
                 chunk, held = [], 0
     if chunk:
         yield chunk
 
 
-def check_some(kept: int, refused: list[Refused], dataset: Dataset) -> None:
+def check_any_scored(kept: int, refused: list[Refused], dataset: Dataset) -> None:
     """A split of which nothing was scored is a `UserError` that says why."""
     if not kept:
         why = (
-            f"all {len(refused):,} images were refused, first {described(refused[0])}"
+            f"all {len(refused):,} images were refused, first {describe_refusal(refused[0])}"
             if refused
             else "it has no images"
         )
@@ -237,13 +246,13 @@ def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"],
     """Scores with a NaN or an infinity are a `UserError` that names the first such image."""
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(wrong):
-        name = printable(dataset.name(int(kept[wrong[0]])))
+        name = printable_text(dataset.name(int(kept[wrong[0]])))
         raise UserError(
             f"the model's scores for {name} are not finite: its training diverged or its weights are damaged; "
             "train again with a lower learning rate, or take another model"
         )
 
 
-def described(refused: Refused) -> str:
+def describe_refusal(refused: Refused) -> str:
     """A refused file on one line, safe to print."""
-    return printable(f"{refused.path}: {refused.detail} ({refused.code})")
+    return printable_text(f"{refused.path}: {refused.detail} ({refused.code})")

@@ -11,37 +11,37 @@ from imclass.core.codec import from_json
 from imclass.core.contracts import Classifier, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader, read_model, save_model, without_prefix
-from imclass.core.tables import Found
-from imclass.core.text import listed, nearest
-from imclass.evaluation.ensemble import ENSEMBLE, Ensemble, EnsembleBody, Member, MemberBody
-from imclass.evaluation.score import protocols
-from imclass.models.classifier import NETWORK, NetworkClassifier, model_file, restored
+from imclass.core.tables import EntryTable
+from imclass.core.text import list_names, suggestion
+from imclass.evaluation.ensemble import ENSEMBLE, Ensemble, EnsembleBody, EnsembleMember, MemberBody
+from imclass.evaluation.score import view_protocols
+from imclass.models.classifier import NETWORK_KIND, NetworkClassifier, model_path, restore_classifier
 from imclass.pipelines.part import pipeline_parts
 from imclass.pipelines.pipeline import PIPELINE, Pipeline, unpack_parts
 from imclass.store.context import Context
 
 Tensors: TypeAlias = Mapping[str, Tensor]
-Setup: TypeAlias = Callable[[NetworkClassifier], NetworkClassifier]  # gives each network its engine
-Unpacker: TypeAlias = Callable[[Tensors, ModelHeader, Path, Context | None, Setup], Classifier]
+NetworkSetup: TypeAlias = Callable[[NetworkClassifier], NetworkClassifier]  # gives each network its engine
+Unpacker: TypeAlias = Callable[[Tensors, ModelHeader, Path, Context | None, NetworkSetup], Classifier]
 
 
-def unchanged(classifier: NetworkClassifier) -> NetworkClassifier:
+def keep_engine(classifier: NetworkClassifier) -> NetworkClassifier:
     """Return the classifier with the engine that it has."""
     return classifier
 
 
-def load(path: str | Path, context: Context | None = None) -> Classifier:
+def read_classifier(path: str | Path, context: Context | None = None) -> Classifier:
     """Return the classifier in a model file or a run directory; anything amiss is a `UserError` naming it."""
-    path = model_file(path)
+    path = model_path(path)
     return unpack(*read_model(path), path, context)
 
 
 def unpack(
-    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: Setup = unchanged
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: NetworkSetup = keep_engine
 ) -> Classifier:
     """Return the classifier that `pack` made these tensors and this header of; `path` is where they were read from."""
     if header.kind not in UNPACKERS:
-        known = listed(tuple(UNPACKERS))
+        known = list_names(tuple(UNPACKERS))
         raise UserError(f"{path} holds a model of kind {header.kind!r}, and this imclass knows {known}")
     if len(header.thresholds) not in (0, len(header.classes)):
         n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
@@ -50,28 +50,28 @@ def unpack(
 
 
 def unpack_network(
-    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: Setup
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> NetworkClassifier:
     """Return a network with its class names."""
-    return setup(restored(tensors, header, path, context))
+    return setup(restore_classifier(tensors, header, path, context))
 
 
 def unpack_ensemble(
-    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: Setup
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Ensemble:
     """Return an ensemble of the members that its file holds."""
-    body, found = header.body_of(EnsembleBody, path), protocols(context)
+    body, found = header.body_of(EnsembleBody, path), view_protocols(context)
     members = []
     for i, member in enumerate(body.members):
         theirs = without_prefix(tensors, f"{i}.")
         where = Path(f"{path}, member {i + 1}")
         classifier = unpack(theirs, member.header, where, context, setup)
-        members.append(Member(classifier, protocol_of(member, found, where), member.weight))
+        members.append(EnsembleMember(classifier, protocol_of(member, found, where), member.weight))
     facts = (header.trained, header.versions, header.licence)
     return Ensemble(tuple(members), body.temperature, header.thresholds, *facts)
 
 
-def protocol_of(member: MemberBody, found: Found, path: Path) -> ViewProtocol | None:
+def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtocol | None:
     """Return the protocol that a member's header names, with its fields."""
     if not member.protocol:
         return None
@@ -82,7 +82,7 @@ def protocol_of(member: MemberBody, found: Found, path: Path) -> ViewProtocol | 
         kinds, where = get_type_hints(type(protocol)), f"protocol {member.protocol}"
         for name in member.fields:
             if name not in kinds:
-                raise UserError(f"{where} has no field {name!r}{nearest(name, kinds)}")
+                raise UserError(f"{where} has no field {name!r}{suggestion(name, kinds)}")
         fields = {name: from_json(kinds[name], value, f"{where}.{name}") for name, value in member.fields.items()}
         return cast(ViewProtocol, dataclasses.replace(protocol, **fields))
     except UserError as error:
@@ -90,7 +90,7 @@ def protocol_of(member: MemberBody, found: Found, path: Path) -> ViewProtocol | 
 
 
 def unpack_pipeline(
-    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: Setup
+    tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Pipeline:
     """Return a pipeline of the fitted parts that its file holds."""
 
@@ -100,10 +100,10 @@ def unpack_pipeline(
     return unpack_parts(tensors, header, path, pipeline_parts(context), unpack_member)
 
 
-UNPACKERS: Mapping[str, Unpacker] = {NETWORK: unpack_network, ENSEMBLE: unpack_ensemble, PIPELINE: unpack_pipeline}
+UNPACKERS: Mapping[str, Unpacker] = {NETWORK_KIND: unpack_network, ENSEMBLE: unpack_ensemble, PIPELINE: unpack_pipeline}
 
 
-def save(path: Path, classifier: Classifier, context: Context | None = None) -> None:
+def save_classifier(path: Path, classifier: Classifier, context: Context | None = None) -> None:
     """Write the classifier as one model file. Raise `UserError` for one that could not be read again.
 
     It could not if the tables have no network, protocol or part of a name that the file would hold.

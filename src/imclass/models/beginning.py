@@ -7,14 +7,14 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from imclass.core.classes import identity
+from imclass.core.classes import class_key
 from imclass.core.errors import UserError
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.network import NORMALISATION, Network
 
-How: TypeAlias = Literal["continue", "fresh", "first-and-last"]
-MOST = 6  # names in a sentence, at most
+BeginMode: TypeAlias = Literal["continue", "fresh", "first-and-last"]
+MAX_NAMES = 6  # names in a sentence, at most
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Beginning:
 
 def shortlist(names: tuple[str, ...]) -> str:
     """Return the first names and how many more there are, safe for a terminal."""
-    more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
-    return ", ".join(map(printable, names[:MOST])) + more
+    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(map(printable_text, names[:MAX_NAMES])) + more
 
 
-def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: How) -> Beginning:
+def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMode) -> Beginning:
     """Fill a fresh classifier's network in place from `source`, and return what was taken.
 
     "continue" takes each tensor that fits by name and shape, and of those with an entry for each class the entries of
@@ -62,10 +62,10 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: How) ->
         case "fresh":
             names = []
         case "first-and-last":
-            names = ends(classifier, source)
+            names = first_and_last_tensors(classifier, source)
     axes = class_axes(classifier.network, source.network)
     taken = [n for n in names if n in ours and n not in (*axes, *NORMALISATION) and ours[n].shape == theirs[n].shape]
-    joined = [name for name in names if name in joinable(classifier.network, source.network)]
+    joined = [name for name in names if name in shared_class_tensors(classifier.network, source.network)]
     pairs = class_pairs(classifier, source) if joined else {}
     if how != "fresh" and not pairs and not any(ours[name].dim() for name in taken):
         raise UserError(
@@ -94,30 +94,30 @@ def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
     return {**theirs.class_tensors(), **ours.class_tensors()}
 
 
-def joinable(ours: Network, theirs: Network) -> list[str]:
+def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
     """Return the tensors that have an entry for each class in both networks, in layers whose tensors all fit."""
     mine, other = ours.state_dict(), theirs.state_dict()
     axes = {name: axis for name, axis in ours.class_tensors().items() if theirs.class_tensors().get(name) == axis}
-    misfits = [name for name, axis in axes.items() if not fits_but_for_classes(mine[name], other[name], axis)]
+    misfits = [name for name, axis in axes.items() if not has_same_shape_except(mine[name], other[name], axis)]
     layers = {name.rpartition(".")[0] for name in misfits}
     return [name for name in axes if name.rpartition(".")[0] not in layers]
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
     """Return, for each class that both have, its index in the classifier and its index in the source."""
-    places = {identity(name): i for i, name in reversed(list(enumerate(source.classes)))}
-    names = map(identity, classifier.classes)
+    places = {class_key(name): i for i, name in reversed(list(enumerate(source.classes)))}
+    names = map(class_key, classifier.classes)
     return {i: places[name] for i, name in enumerate(names) if name in places}
 
 
-def fits_but_for_classes(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
+def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
     """Return whether two tensors have the same shape but for the axis of the classes."""
     if ours is None or theirs is None or ours.dim() != theirs.dim():
         return False
     return all(a == b for i, (a, b) in enumerate(zip(ours.shape, theirs.shape, strict=True)) if i != axis)
 
 
-def ends(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
+def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
     """Return the tensors of the first four convolutions and of all fully connected layers of `source`, in order.
 
     Simonyan and Zisserman (ICLR 2015, section 3.1) begin a deeper VGG from configuration A in this way. Layers are
@@ -129,7 +129,7 @@ def ends(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
     for name, layer in layers:
         for key, tensor in layer.state_dict(prefix=f"{name}.").items():
             if key in axes:
-                fits = fits_but_for_classes(ours.get(key), tensor, axes[key])
+                fits = has_same_shape_except(ours.get(key), tensor, axes[key])
             else:
                 fits = key in ours and ours[key].shape == tensor.shape
             if not fits:

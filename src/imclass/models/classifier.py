@@ -10,41 +10,41 @@ import torch
 from jaxtyping import Float, UInt8, UInt64
 from torch import Tensor
 
-from imclass.core.bounds import check
+from imclass.core.bounds import check_bounds
 from imclass.core.classes import check_classes, rename_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Model
 from imclass.core.contracts import Engine, Image, ViewProtocol
-from imclass.core.errors import UserError, need
+from imclass.core.errors import UserError, require
 from imclass.core.model_file import (
     TRAINED_ON,
     ModelHeader,
     Provenance,
     contents_in,
+    describe_tensor,
+    install_advice,
     read_model,
     save_model,
-    shape,
-    writer,
 )
 from imclass.core.preprocess import Preprocess
-from imclass.core.tables import Found
+from imclass.core.tables import EntryTable
 from imclass.core.targets import Link
-from imclass.core.text import listed
-from imclass.models.analysis.surgery import fold
-from imclass.models.arithmetic.eager import Eager
+from imclass.core.text import list_names
+from imclass.models.analysis.surgery import fold_batch_norms
+from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.layers.initialisers import INITIALISERS
-from imclass.models.layers.sizes import Unnormalised
+from imclass.models.layers.sizes import BatchNormBypass
 from imclass.models.network import Network
 from imclass.store.context import Context, find_in
 
 
-def networks(context: Context | None = None) -> Found:
+def networks(context: Context | None = None) -> EntryTable:
     """Return every network there is, by name."""
-    return replace(find_in(context, "imclass.models.nets", "NETS", "network"), explain=not_weights)
+    return replace(find_in(context, "imclass.models.nets", "NETS", "network"), explain=weights_hint)
 
 
-def not_weights(name: str) -> str:
+def weights_hint(name: str) -> str:
     """Return what is wrong with NETWORK:WEIGHTS as the name of a network; "" for any other name."""
     network, colon, _ = name.partition(":")
     return colon and (
@@ -53,8 +53,14 @@ def not_weights(name: str) -> str:
     )
 
 
-NETWORK = "network"  # the kind in a model file
-UNBUILDABLE = (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError)  # raised for a row that cannot be
+NETWORK_KIND = "network"  # the kind in a model file
+BUILD_ERRORS = (
+    ValueError,
+    RuntimeError,
+    ZeroDivisionError,
+    OverflowError,
+    TypeError,
+)  # raised for a row that cannot be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +96,7 @@ class NetworkClassifier:
 
     def __post_init__(self) -> None:
         if not self.engine:
-            object.__setattr__(self, "engine", Eager(self.network))
+            object.__setattr__(self, "engine", EagerEngine(self.network))
 
     def __repr__(self) -> str:
         """Return network, classes and image size on a line; the layers are those of `network`."""
@@ -98,7 +104,7 @@ class NetworkClassifier:
         size, colour = self.preprocess.size, self.preprocess.colour
         return (
             f"NetworkClassifier({self.name}, {parameters:,} parameters, {len(self.classes):,} classes: "
-            f"{listed(self.classes, 3)}; images {size} x {size} {colour})"
+            f"{list_names(self.classes, 3)}; images {size} x {size} {colour})"
         )
 
     def with_network(self, network: Network) -> "NetworkClassifier":
@@ -107,7 +113,7 @@ class NetworkClassifier:
 
     def fold(self) -> "NetworkClassifier":
         """Return a classifier for inference, in which batch norms are part of the layers that they follow."""
-        return replace(self.with_network(fold(self.network)), folded=True)
+        return replace(self.with_network(fold_batch_norms(self.network)), folded=True)
 
     def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
         """Return the classifier with other names for some of its classes."""
@@ -145,7 +151,7 @@ class NetworkClassifier:
         body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
-            kind=NETWORK,
+            kind=NETWORK_KIND,
             classes=self.classes,
             link=self.link,
             thresholds=self.thresholds,
@@ -165,7 +171,7 @@ def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
 
-def resolve(model: Model, context: Context | None = None) -> Model:
+def resolve_model(model: Model, context: Context | None = None) -> Model:
     """Return the model with every field of its network's row; those that it does not set are the table's."""
     return replace(model, row=asdict(networks(context)[model.network].row) | model.row)
 
@@ -207,7 +213,7 @@ def sketch(
     """
     entry: NetworkEntry = networks(context)[model.network]
     if model.initialiser:
-        Found("initialiser", dict(INITIALISERS))[model.initialiser]
+        EntryTable("initialiser", dict(INITIALISERS))[model.initialiser]
     row = row_of(entry, model.row, model.network)
     check_classes(classes, model.network)
     size = native_size(row, model.network)
@@ -217,15 +223,15 @@ def sketch(
             f"--preprocess.size is {preprocess.size}, and --model.size, the side of the images that {model.network} "
             f"takes, is {size}; set both to one value, such as --model.size {size} --preprocess.size {size}"
         )
-    check(model, "model.")
+    check_bounds(model, "model.")
     for key, values in (("model.mean", model.mean), ("model.std", model.std)):
-        need(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in}: one a channel")
+        require(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in}: one a channel")
     try:
         with torch.device("meta"):
             network = entry.build(row, len(classes), preprocess.w_in)
-    except UNBUILDABLE as error:
+    except BUILD_ERRORS as error:
         why = str(error).splitlines()[0]
-        raise UserError(f"{model.network} cannot be built with {chosen(entry, row)}: {why}") from None
+        raise UserError(f"{model.network} cannot be built with {changed_options(entry, row)}: {why}") from None
     check_forward(network, model.network, size, preprocess.w_in, len(classes))
     return NetworkClassifier(model.network, to_json(row), network, tuple(classes), preprocess)
 
@@ -233,7 +239,7 @@ def sketch(
 def check_forward(network: Network, name: str, size: int, w_in: int, classes: int) -> None:
     """One image goes through and gives a score a class; a network whose layers do not fit is a `UserError`."""
     network.eval()
-    with torch.inference_mode(), Unnormalised():
+    with torch.inference_mode(), BatchNormBypass():
         try:
             scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
@@ -244,7 +250,7 @@ def check_forward(network: Network, name: str, size: int, w_in: int, classes: in
         raise UserError(f"{name} gives {' x '.join(map(str, scores.shape[1:]))} scores an image; {classes} are wanted")
 
 
-def chosen(entry: NetworkEntry, row: Any) -> str:
+def changed_options(entry: NetworkEntry, row: Any) -> str:
     """The fields in which `row` differs from the network's own, as the options that set them."""
     own = asdict(entry.row)
     return " ".join(option(k.replace("_", "-"), v) for k, v in asdict(row).items() if v != own[k])
@@ -260,19 +266,19 @@ def default_preprocess(entry: NetworkEntry, size: int) -> Preprocess:
     return Preprocess(size=size, colour="grey" if entry.w_in == 1 else "rgb", scale=round(size * 8 / 7))
 
 
-def load(path: str | Path, context: Context | None = None) -> NetworkClassifier:
+def load_network_classifier(path: str | Path, context: Context | None = None) -> NetworkClassifier:
     """The classifier in a model file or a run directory, verified; anything amiss is a `UserError` naming the file."""
-    path = model_file(path)
-    return restored(*read_model(path), path, context)
+    path = model_path(path)
+    return restore_classifier(*read_model(path), path, context)
 
 
-def model_file(path: str | Path) -> Path:
+def model_path(path: str | Path) -> Path:
     """The model file that is meant by a path: itself, or a run directory's."""
     path = Path(path)
     return path / "model.safetensors" if path.is_dir() else path
 
 
-def restored(
+def restore_classifier(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
     """The classifier with the tensors and the header that were read from `path`, which messages name."""
@@ -285,7 +291,7 @@ def restored(
     try:
         classifier = sketch(Model(body.network, body.row), header.classes, body.preprocess, context)
     except UserError as error:
-        raise UserError(f"{path}: {error}\nThis imclass cannot build it; {writer(header.versions)}") from None
+        raise UserError(f"{path}: {error}\nThis imclass cannot build it; {install_advice(header.versions)}") from None
     classifier = classifier.fold() if body.folded else classifier
     weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
     check_tensors(classifier, weights, path)
@@ -312,6 +318,6 @@ def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], 
         ours, theirs = state.get(name), tensors.get(name)
         if ours is None or theirs is None or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
             raise UserError(
-                f"{path}: tensor {name!r} is {shape(theirs)} in the file and {shape(ours)} in {classifier.name}; "
-                "the file was written for another network"
+                f"{path}: tensor {name!r} is {describe_tensor(theirs)} in the file and {describe_tensor(ours)} in "
+                f"{classifier.name}; the file was written for another network"
             )

@@ -18,7 +18,7 @@ class PaperResult:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignNetwork:
     """What another library calls this network (`name`) and each of its tensors (`rename`: our name to theirs).
 
     `row` holds the fields of the row that differ where its weights are to be used.
@@ -44,7 +44,7 @@ class NetworkEntry:
     classes: int = 1000
     w_in: int = 3
     result: PaperResult | None = None
-    foreign: Mapping[str, Foreign] = field(default_factory=dict)  # by library: torchvision, timm, caffe ...
+    foreign: Mapping[str, ForeignNetwork] = field(default_factory=dict)  # by library: torchvision, timm, caffe ...
     small: Mapping[str, Any] = field(default_factory=dict)  # row fields of a copy small enough for tests
 
 

@@ -8,10 +8,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from imclass.core.errors import UserError
-from imclass.models.layers.heads import penultimate, slide_head
-from imclass.models.layers.sizes import map_side, smallest
+from imclass.models.layers.heads import penultimate_vector, slide_head
+from imclass.models.layers.sizes import map_side, smallest_size
 
-Images: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
+PixelTensor: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
 NORMALISATION = ("mean", "std")  # buffers that follow the config, and that no other library has
 
 
@@ -48,7 +48,7 @@ class Network(nn.Module):
             self.mean.copy_(torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1).expand_as(self.mean))
         self.std.copy_(torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).expand_as(self.std))
 
-    def prepare(self, images: Images) -> Float[Tensor, "N C H W"]:
+    def prepare(self, images: PixelTensor) -> Float[Tensor, "N C H W"]:
         """uint8 divided by 255, floats as they are; then (x - mean) / std in float32; then the weights' precision."""
         if self.mean.shape[-1] not in (1, images.shape[-1]):
             height, width = images.shape[-2:]
@@ -59,7 +59,7 @@ class Network(nn.Module):
         scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
 
-    def forward(self, images: Images) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
+    def forward(self, images: PixelTensor) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
         """Scores of images at the native size; while training, followed by those of each auxiliary head."""
         self.check_size(images, exactly=True)
         maps = self.prepare(images)
@@ -72,12 +72,12 @@ class Network(nn.Module):
                 scores.append(self.sides[name](maps))
         return self.head(maps), *scores
 
-    def embed(self, images: Images) -> Float[Tensor, "N D"]:
+    def embed(self, images: PixelTensor) -> Float[Tensor, "N D"]:
         """The penultimate vector: what the last layer with weights sees, its mean where that is a map."""
         self.check_size(images, exactly=True)
-        return penultimate(self.head, self.features(self.prepare(images)))
+        return penultimate_vector(self.head, self.features(self.prepare(images)))
 
-    def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
+    def dense(self, images: PixelTensor) -> Float[Tensor, "N K h w"]:
         """The class map of larger images at the final stride: the head applied at every position of the maps.
 
         Fully connected layers become convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), pooling is
@@ -94,7 +94,7 @@ class Network(nn.Module):
         heads: dict[str, nn.Module] = {"head": self.head} | {f"sides.{name}": side for name, side in self.sides.items()}
         return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}
 
-    def check_size(self, images: Images, exactly: bool) -> None:
+    def check_size(self, images: PixelTensor, exactly: bool) -> None:
         """Images of a size that the network cannot take are a `UserError` that says which it can."""
         height, width = images.shape[-2:]
         if (height, width) == (self.size, self.size) or (not exactly and min(height, width) >= self.size):
@@ -104,7 +104,7 @@ class Network(nn.Module):
                 f"the network takes {self.size} x {self.size} pixels, not {height} x {width}; larger images go through "
                 "a dense protocol"
             )
-        least = smallest(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
+        least = smallest_size(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
         if min(height, width) < least:
             raise UserError(f"an image of {height} x {width} pixels is too small: the smallest side is {least}")
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from imclass.core.errors import UserError
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
         if not math.isfinite(factor) or factor < 0:
             raise UserError(f"--rates.{pattern} is {factor}; it must be a number of at least 0, and 0 freezes")
         if not any(fnmatchcase(name, pattern) for name in names):
-            example = nearest(pattern, names) or f"; its layers are {', '.join(top(names))} and what is in them"
+            example = (
+                suggestion(pattern, names)
+                or f"; its layers are {', '.join(top_level_names(names))} and what is in them"
+            )
             raise UserError(f"--rates.{pattern} matches no layer of the network{example}")
     factors = {name: factor_of(name.rpartition(".")[0], rates) for name, _ in network.named_parameters()}
     if not any(factors.values()):
@@ -58,18 +61,18 @@ def factor_of(layer: str, rates: Mapping[str, float]) -> float:
     """Return the factor of the layer of this dotted name."""
     found = 1.0
     for pattern, factor in rates.items():
-        if any(fnmatchcase(name, pattern) for name in with_owners(layer)):
+        if any(fnmatchcase(name, pattern) for name in name_and_parents(layer)):
             found = factor
     return found
 
 
-def with_owners(layer: str) -> Iterator[str]:
+def name_and_parents(layer: str) -> Iterator[str]:
     """Yield the dotted name of a layer and those of the layers that contain it."""
     while layer:
         yield layer
         layer = layer.rpartition(".")[0]
 
 
-def top(names: list[str]) -> list[str]:
+def top_level_names(names: list[str]) -> list[str]:
     """Return the names without a dot."""
     return [name for name in names if "." not in name]

@@ -15,7 +15,7 @@ from torch import Tensor
 from imclass.core.errors import UserError
 from imclass.core.targets import Link
 
-Named = list[tuple[str, float]]  # classes and their probabilities
+ClassProbabilities = list[tuple[str, float]]  # classes and their probabilities
 
 
 def posterior(scores: Float[Tensor, "N K *positions"], link: Link = "softmax") -> Float64[Tensor, "N K *positions"]:
@@ -31,7 +31,9 @@ def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Flo
     return posteriors.clamp(least, 1 - torch.finfo(torch.float64).eps / 2).logit()
 
 
-def best(scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any, link: Link = "softmax") -> list[Named]:
+def top_classes(
+    scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any, link: Link = "softmax"
+) -> list[ClassProbabilities]:
     """Return the `top` classes (all, where there are fewer) of each row of scores with their probabilities, in order.
 
     The most probable is the first.

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Float64, Int8
 from torch import Tensor
 
 from imclass.core.contracts import Classifier
-from imclass.models.scores import Named, best, posterior
+from imclass.models.scores import ClassProbabilities, posterior, top_classes
 
-UNFITTED = 0.5  # the threshold of a class for which none was fitted
+DEFAULT_THRESHOLD = 0.5  # the threshold of a class for which none was fitted
 MARGIN = 0.01  # of a logit, below the lowest
-TOP = 5  # classes named of an image that has one
+DEFAULT_TOP = 5  # classes named of an image that has one
 
 
 def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"]:
@@ -24,22 +24,24 @@ def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"
 
 def decide(chances: Float64[np.ndarray, "N K"], thresholds: Sequence[float] = ()) -> Bool[np.ndarray, "N K"]:
     """Return which classes each image has: those whose probability is at least their threshold."""
-    found: np.ndarray = chances >= (np.asarray(thresholds) if len(thresholds) else UNFITTED)
+    found: np.ndarray = chances >= (np.asarray(thresholds) if len(thresholds) else DEFAULT_THRESHOLD)
     return found
 
 
-def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[Named]:
+def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[ClassProbabilities]:
     """Return what a classifier answers to images with these scores: classes with probabilities, the highest first.
 
     They are the `top` most probable. Without a number they are five, or the classes that the image has where it may
     have several, possibly none.
     """
     if top is None and classifier.link == "sigmoid":
-        return present(scores, classifier.classes, classifier.thresholds)
-    return best(scores, classifier.classes, TOP if top is None else top, classifier.link)
+        return present_classes(scores, classifier.classes, classifier.thresholds)
+    return top_classes(scores, classifier.classes, DEFAULT_TOP if top is None else top, classifier.link)
 
 
-def present(scores: Float[Tensor, "N K"], classes: Sequence[str], thresholds: Sequence[float] = ()) -> list[Named]:
+def present_classes(
+    scores: Float[Tensor, "N K"], classes: Sequence[str], thresholds: Sequence[float] = ()
+) -> list[ClassProbabilities]:
     """Return the classes that each row of logits has, with their probabilities, the most probable first."""
     chances = posterior(scores, "sigmoid").numpy()
     return [
@@ -48,7 +50,7 @@ def present(scores: Float[Tensor, "N K"], classes: Sequence[str], thresholds: Se
     ]
 
 
-def ranked(
+def precision_recall(
     scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]
 ) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m"], Float[np.ndarray, "m"]]:
     """Return precision and recall of the images down to each distinct score, the highest first, and these scores.
@@ -76,8 +78,8 @@ def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N 
 def best_threshold(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
     """Return the threshold of the highest F1 of one class."""
     if not positive.any():
-        return UNFITTED
-    precision, recall, ends = ranked(scores, positive)
+        return DEFAULT_THRESHOLD
+    precision, recall, ends = precision_recall(scores, positive)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     at = int(f1.argmax())
     below = np.append(ends.astype(np.float64), ends[-1] - MARGIN)  # rounding must not move the lowest out

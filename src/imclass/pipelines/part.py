@@ -16,19 +16,19 @@ from jaxtyping import Float
 
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
-from imclass.core.tables import Found
+from imclass.core.tables import EntryTable
 from imclass.core.targets import Link, Targets
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 from imclass.store.context import Context, find_in
 
 
-def pipeline_parts(context: Context | None = None) -> Found:
+def pipeline_parts(context: Context | None = None) -> EntryTable:
     """Return every kind of part there is, by name."""
     found = find_in(context, "imclass.pipelines.parts", "PARTS", "part")
 
     def explain(name: str) -> str:
         failed = "".join(f"\n  not imported: {failure}" for failure in found.failures)
-        why = f"no part is named {name!r}{nearest(name, found.entries)}"
+        why = f"no part is named {name!r}{suggestion(name, found.entries)}"
         return f"{why}; if a plugin has it, give the --plugins DIR that it was fitted with{failed}"
 
     return replace(found, explain=explain)

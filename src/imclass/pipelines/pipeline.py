@@ -15,13 +15,13 @@ from imclass.core.classes import rename_classes
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in, union, without_prefix
-from imclass.core.tables import Found
+from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in, merge_contents, without_prefix
+from imclass.core.tables import EntryTable
 from imclass.core.targets import Link, Targets
 from imclass.pipelines.part import Feature, PipelinePart, Scorer
 
 PIPELINE = "pipeline"  # the kind in a model file
-Unpack: TypeAlias = Callable[[Mapping[str, Tensor], ModelHeader, Path], Classifier]  # of a part's member
+MemberUnpacker: TypeAlias = Callable[[Mapping[str, Tensor], ModelHeader, Path], Classifier]  # of a part's member
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class Pipeline:
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
         """Return the contents of the images that the pipeline and its members were trained on, sorted."""
-        return union([self.contents, *(member.trained_on for member in self.members().values())])
+        return merge_contents([self.contents, *(member.trained_on for member in self.members().values())])
 
     def networks(self) -> dict[str, NetworkBacked]:
         """Return the networks of the members, "0.eyes" that of the member of this name."""
@@ -143,7 +143,7 @@ class Pipeline:
 
 
 def unpack_parts(
-    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, table: Found, unpack: Unpack
+    tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, table: EntryTable, unpack: MemberUnpacker
 ) -> Pipeline:
     """Return the pipeline that these tensors and this header were made of; `unpack` makes the members of its parts."""
     body = header.body_of(PipelineBody, path, {PipelinePart: table})

@@ -10,11 +10,11 @@ from imclass.core.errors import BadImage, UserError
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.batches import to_batch
-from imclass.serving.inputs import Files, decoded, in_batches
+from imclass.serving.inputs import Files, batch_items, decode_images
 
 
 @dataclass(frozen=True)
-class Features:
+class LayerOutputs:
     """A layer's outputs for the files that could be used, in their order."""
 
     layer: str
@@ -23,18 +23,18 @@ class Features:
     refused: tuple[Refused, ...]
 
 
-def features(
+def layer_outputs(
     classifier: NetworkClassifier,
     files: Files,
     layer: str | None = None,
     batch: int = 32,
     workers: int = 0,
     most_pixels: int | None = None,
-) -> Features:
+) -> LayerOutputs:
     """Return outputs of `layer`, by default the first convolution, float32 N ...; a wrong name is a `UserError`."""
     name, module = find_layer(classifier.network, layer)
     outputs, paths, refused = [], [], []
-    for several in in_batches(decoded(files, workers, most_pixels), batch):
+    for several in batch_items(decode_images(files, workers, most_pixels), batch):
         refused += [Refused(n, b.code, b.detail) for n, b in several if isinstance(b, BadImage)]
         kept = [(n, image) for n, image in several if not isinstance(image, BadImage)]
         if kept:
@@ -45,10 +45,10 @@ def features(
         raise UserError(
             f"none of the {len(files)} files could be used, the first: {refused[0].path}: {refused[0].detail}"
         )
-    return Features(name, np.concatenate(outputs), tuple(paths), tuple(refused))
+    return LayerOutputs(name, np.concatenate(outputs), tuple(paths), tuple(refused))
 
 
-def maps(found: Features) -> Float[np.ndarray, "N H W"]:
+def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
     """The first file's maps of a layer that has maps; otherwise a `UserError` that says the shape."""
     first = found.outputs[0]
     if first.ndim != 3:

@@ -14,11 +14,11 @@ from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images.decode import decode, pixels_of
 from imclass.data.names import is_address
-from imclass.data.threads import in_order
+from imclass.data.threads import map_in_order
 from imclass.data.walk import Walk
 
-AT_ONCE = 256 * 2**20  # bytes of decoded images held at a time, however many a batch has
-KINDS = "a path, the bytes of an image file, a uint8 array of height x width x channels, or a Pillow image"
+MAX_BATCH_BYTES = 256 * 2**20  # bytes of decoded images held at a time, however many a batch has
+IMAGE_KINDS = "a path, the bytes of an image file, a uint8 array of height x width x channels, or a Pillow image"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Files:
         return ((path, Path(path)) for path in self.paths)
 
 
-def gather(named: Sequence[str]) -> Files:
+def gather_files(named: Sequence[str]) -> Files:
     """Return every file that `named` stands for; a folder gives its images, sorted. Raise `UserError` where none is.
 
     Links to folders are followed. A folder that cannot be read is listed, so that it is refused by name.
@@ -44,7 +44,7 @@ def gather(named: Sequence[str]) -> Files:
         raise UserError("name at least one image file or folder")
     paths: list[str] = []
     notes: list[str] = []
-    for place in (place for name in named for place in stands_for(name)):
+    for place in (place for name in named for place in expand_path(name)):
         if not os.path.isdir(place):
             paths.append(place)
             continue
@@ -56,7 +56,7 @@ def gather(named: Sequence[str]) -> Files:
     return Files(tuple(paths), tuple(notes))
 
 
-def stands_for(name: str) -> list[str]:
+def expand_path(name: str) -> list[str]:
     """Return the files and folders that a path or a pattern stands for; the part of it that is there is no pattern."""
     if not name:
         raise UserError("a name is empty; name image files or folders")
@@ -73,7 +73,7 @@ def stands_for(name: str) -> list[str]:
     return [str(there / match) for match in found]
 
 
-def named(images: Any) -> Iterable[tuple[str, Any]]:
+def name_images(images: Any) -> Iterable[tuple[str, Any]]:
     """Return images of any kind as pairs of a name and an image; those without a name are "image 0", "image 1" ...
 
     One path, folder or pattern stands for its files, an array of four axes for the images in it. Anything else is one
@@ -83,15 +83,15 @@ def named(images: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(images, Files):
         return images
     if isinstance(images, str | Path):
-        return gather([os.path.expanduser(images)])
+        return gather_files([os.path.expanduser(images)])
     if isinstance(images, bytes | Pillow.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         return [("image 0", images)]
     if not isinstance(images, Iterable) or isinstance(images, dict):
-        raise UserError(f"the images are {a_kind(images)}; give {KINDS}, or a list of these")
-    return each(images)
+        raise UserError(f"the images are {describe_type(images)}; give {IMAGE_KINDS}, or a list of these")
+    return name_items(images)
 
 
-def each(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     """Yield a name and an image for each item; a folder stands for the images in it."""
     for i, item in enumerate(images):
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
@@ -108,7 +108,7 @@ def each(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
             yield f"image {i}", item
 
 
-def loaded(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield the items with Pillow images decoded: one of them may come several times, and threads would share it."""
     for name, source in images:
         if not isinstance(source, Pillow.Image):
@@ -130,7 +130,7 @@ def image_of(source: Any, name: str, most_pixels: int | None = None) -> Image:
     if isinstance(source, Pillow.Image):
         return pixels_of(source, name, most_pixels)
     if not isinstance(source, np.ndarray):
-        raise BadImage("no-image", name, f"this is {a_kind(source)}; give {KINDS}")
+        raise BadImage("no-image", name, f"this is {describe_type(source)}; give {IMAGE_KINDS}")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (1, 3) or source.size == 0:
         shape = " x ".join(map(str, source.shape)) or "a single value"
         wanted = "it must be uint8, height x width x 1 or 3 channels"
@@ -138,7 +138,7 @@ def image_of(source: Any, name: str, most_pixels: int | None = None) -> Image:
     return source
 
 
-def a_kind(value: Any) -> str:
+def describe_type(value: Any) -> str:
     """Return what a value is, such as "of the type list"."""
     return "nothing" if value is None else f"of the type {type(value).__name__}"
 
@@ -146,7 +146,7 @@ def a_kind(value: Any) -> str:
 NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its pixels or why it is refused
 
 
-def decoded(
+def decode_images(
     images: Iterable[tuple[str, Any]], workers: int, most_pixels: int | None = None
 ) -> Generator[NamedImage, None, None]:
     """Yield names and decoded images in order; a refused one is its `BadImage`."""
@@ -159,17 +159,17 @@ def decoded(
             # A new one: the traceback of this one would keep the file's bytes in memory.
             return name, BadImage(refused.code, refused.path, refused.detail)
 
-    return in_order(look, loaded(images), workers, ahead=4 * workers)
+    return map_in_order(look, load_pillow_images(images), workers, ahead=4 * workers)
 
 
-def in_batches(items: Iterable[NamedImage], batch: int) -> Iterator[list[NamedImage]]:
+def batch_items(items: Iterable[NamedImage], batch: int) -> Iterator[list[NamedImage]]:
     """Yield the items at most `batch` at a time, and fewer where the images are large."""
     several: list[NamedImage] = []
     held = 0
     for item in items:
         several.append(item)
         held += 0 if isinstance(item[1], BadImage) else item[1].nbytes
-        if len(several) == batch or held >= AT_ONCE:
+        if len(several) == batch or held >= MAX_BATCH_BYTES:
             yield several
             several, held = [], 0
     if several:

@@ -11,9 +11,9 @@ import torch
 
 from imclass.core.contracts import Classifier, Image, Refused
 from imclass.core.errors import BadImage, UserError
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 from imclass.models.thresholds import name_classes
-from imclass.serving.inputs import decoded, in_batches
+from imclass.serving.inputs import batch_items, decode_images
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Prediction:
     def __repr__(self) -> str:
         """Return the image's name and its classes on a line."""
         if self.refused:
-            return f"Prediction({self.name!r}, refused: {printable(self.refused.detail)} ({self.refused.code}))"
+            return f"Prediction({self.name!r}, refused: {printable_text(self.refused.detail)} ({self.refused.code}))"
         found = ", ".join(f"{name} {100 * p:.2f} %" for name, p in self.classes) or "no class"
         return f"Prediction({self.name!r}: {found})"
 
     def _repr_html_(self) -> str:
         """Return a table of the classes, as a notebook shows it."""
-        head = html.escape(printable(self.name))
+        head = html.escape(printable_text(self.name))
         if self.refused:
-            return f"<p>{head}: refused: {html.escape(printable(self.refused.detail))}</p>"
-        cells = [(html.escape(printable(name)), f"{100 * p:.2f} %") for name, p in self.classes]
+            return f"<p>{head}: refused: {html.escape(printable_text(self.refused.detail))}</p>"
+        cells = [(html.escape(printable_text(name)), f"{100 * p:.2f} %") for name, p in self.classes]
         rows = (
             "".join(f"<tr><td>{name}</td><td>{share}</td></tr>" for name, share in cells)
             or "<tr><td>no class</td></tr>"
@@ -63,7 +63,9 @@ def predict(
         check_number("top", top, 1, "a whole number of classes, at least 1")
     check_number("batch", batch, 1, "a whole number of images, at least 1")
     check_number("workers", workers, 0, "a whole number of threads, 0 or more")
-    return predictions(classifier, images, top if top is None else int(top), int(batch), int(workers), most_pixels)
+    return iterate_predictions(
+        classifier, images, top if top is None else int(top), int(batch), int(workers), most_pixels
+    )
 
 
 def check_number(name: str, value: Any, least: int, wanted: str) -> None:
@@ -72,7 +74,7 @@ def check_number(name: str, value: Any, least: int, wanted: str) -> None:
         raise UserError(f"{name} is {value!r}; it must be {wanted}")
 
 
-def predictions(
+def iterate_predictions(
     classifier: Classifier,
     images: Iterable[tuple[str, Any]],
     top: int | None,
@@ -81,10 +83,10 @@ def predictions(
     most_pixels: int | None,
 ) -> Iterator[Prediction]:
     """Yield what `predict` does, of arguments that have been checked."""
-    with contextlib.closing(decoded(images, workers, most_pixels)) as items:
-        for several in in_batches(items, batch):
+    with contextlib.closing(decode_images(images, workers, most_pixels)) as items:
+        for several in batch_items(items, batch):
             kept = [item for _, item in several if not isinstance(item, BadImage)]
-            found = iter(classify(classifier, kept, top))
+            found = iter(classify_images(classifier, kept, top))
             for name, item in several:
                 answer = item if isinstance(item, BadImage) else next(found)
                 if isinstance(answer, BadImage):
@@ -96,7 +98,7 @@ def predictions(
 Outcome: TypeAlias = tuple[tuple[str, float], ...] | BadImage
 
 
-def classify(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Outcome]:
+def classify_images(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Outcome]:
     """Return the classes of each image. One that the classifier cannot look at, as too small, is a `BadImage`."""
     if not images:
         return []
@@ -105,7 +107,7 @@ def classify(classifier: Classifier, images: Sequence[Image], top: int | None) -
     except UserError as error:
         if len(images) == 1:
             return [BadImage("unfit", "", str(error))]
-        return [answer for image in images for answer in classify(classifier, [image], top)]
+        return [answer for image in images for answer in classify_images(classifier, [image], top)]
     if not torch.isfinite(scores).all():
         raise UserError(
             "the model's scores are not finite: its training diverged or its weights are damaged; train again with a "

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from imclass.core.errors import UserError
-from imclass.core.text import printable
-from imclass.store.untrusted import DAMAGE
+from imclass.core.text import printable_text
+from imclass.store.untrusted import DAMAGE_ERRORS
 
 T = TypeVar("T")
 
 BLOCK = 1 << 16  # bytes read at once
-RECORD = 512  # bytes of a tar header, and what contents are padded to
-LONGEST = 1 << 16  # bytes of a tar header's extension, which is read into memory
+RECORD_BYTES = 512  # bytes of a tar header, and what contents are padded to
+MAX_EXTENSION_BYTES = 1 << 16  # bytes of a tar header's extension, which is read into memory
 TAR_KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -38,7 +38,7 @@ TAR_KINDS = {
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """One entry: its name as the archive has it, whether it is a folder, its content (to be read before the next)."""
 
     name: str
@@ -46,7 +46,7 @@ class Member:
     blocks: Iterable[bytes] = ()
 
 
-def members(archive: Path, most_read: int) -> Iterator[Member]:
+def read_members(archive: Path, most_read: int) -> Iterator[ArchiveMember]:
     """The entries of an archive, told by its first bytes; a tar stream of more than `most_read` bytes is refused."""
     with archive.open("rb") as file:
         start = file.read(6)
@@ -54,11 +54,11 @@ def members(archive: Path, most_read: int) -> Iterator[Member]:
         if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             yield from zip_members(archive, file)
             return
-        with unpacked(file, start) as stream:
+        with decompress(file, start) as stream:
             yield from tar_members(archive, Stream(archive, stream, most_read))
 
 
-def unpacked(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
+def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
     """The decompressed content of a file that begins with `start`."""
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(file)
@@ -69,7 +69,7 @@ def unpacked(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
     return file
 
 
-def zip_members(archive: Path, file: io.BufferedReader) -> Iterator[Member]:
+def zip_members(archive: Path, file: io.BufferedReader) -> Iterator[ArchiveMember]:
     """The entries of a zip archive, after a look at all of them; CRCs are checked as they are read."""
     with zipfile.ZipFile(file) as opened:
         entries = opened.infolist()
@@ -81,7 +81,7 @@ def zip_members(archive: Path, file: io.BufferedReader) -> Iterator[Member]:
             end = entry.header_offset + 30 + len(entry.orig_filename.encode("ascii", "replace")) + entry.compress_size
         for entry in entries:
             with opened.open(entry) as content:
-                yield Member(entry.orig_filename, entry.is_dir(), iter(partial(content.read, BLOCK), b""))
+                yield ArchiveMember(entry.orig_filename, entry.is_dir(), iter(partial(content.read, BLOCK), b""))
 
 
 def check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:
@@ -111,12 +111,12 @@ class Stream:
         block = self.file.read(min(size, BLOCK))
         self.count += len(block)
         if self.count > self.most:
-            raise too_large(self.archive, self.most)
+            raise too_large_error(self.archive, self.most)
         return block
 
     def blocks(self, size: int) -> Iterator[bytes]:
         """The next `size` bytes and the padding after them, which is dropped; a stream that ends early is damaged."""
-        for left, kept in ((size, True), (-size % RECORD, False)):
+        for left, kept in ((size, True), (-size % RECORD_BYTES, False)):
             while left:
                 block = self.read(left)
                 if not block:
@@ -127,15 +127,15 @@ class Stream:
 
     def whole(self, size: int) -> bytes:
         """The same at once, for the short extensions of headers."""
-        if size > LONGEST:
+        if size > MAX_EXTENSION_BYTES:
             raise ValueError(f"a header of {size:,} bytes")
         return b"".join(self.blocks(size))
 
 
-def tar_members(archive: Path, stream: Stream) -> Iterator[Member]:
+def tar_members(archive: Path, stream: Stream) -> Iterator[ArchiveMember]:
     """The entries of a tar stream: POSIX ustar and pax, GNU's long names, and their common ancestor."""
     extra: dict[str, bytes] = {}
-    while any(header := b"".join(stream.blocks(RECORD))):
+    while any(header := b"".join(stream.blocks(RECORD_BYTES))):
         kind, size = tar_header(header)
         if kind in b"xgLK":
             content = stream.whole(size)
@@ -147,8 +147,8 @@ def tar_members(archive: Path, stream: Stream) -> Iterator[Member]:
         if kind not in b"05\0":
             raise refusal(archive, name, f"is {TAR_KINDS.get(kind, 'no plain file')}")
         folder = kind == b"5" or name.endswith("/")
-        blocks = stream.blocks(0 if kind == b"5" else number(extra["size"], 10) if "size" in extra else size)
-        yield Member(name, folder, blocks)
+        blocks = stream.blocks(0 if kind == b"5" else tar_number(extra["size"], 10) if "size" in extra else size)
+        yield ArchiveMember(name, folder, blocks)
         for _ in blocks:  # what was not read
             pass
         extra = {}
@@ -158,14 +158,14 @@ def tar_members(archive: Path, stream: Stream) -> Iterator[Member]:
 
 def tar_header(header: bytes) -> tuple[bytes, int]:
     """Type and size of the record, whose checksum must be right."""
-    if sum(header) - sum(header[148:156]) + 8 * ord(" ") != number(header[148:156].strip(b" \0"), 8):
+    if sum(header) - sum(header[148:156]) + 8 * ord(" ") != tar_number(header[148:156].strip(b" \0"), 8):
         raise ValueError("it is not a tar or zip archive, or a header is broken")
     size = header[124:136]
     # GNU writes sizes from 8 GiB on in base 256, with the highest bit set.
-    return header[156:157], int.from_bytes(size[1:], "big") if size[0] == 0x80 else number(size.strip(b" \0"), 8)
+    return header[156:157], int.from_bytes(size[1:], "big") if size[0] == 0x80 else tar_number(size.strip(b" \0"), 8)
 
 
-def number(text: bytes, base: int) -> int:
+def tar_number(text: bytes, base: int) -> int:
     """A whole number of at most 20 plain digits; nothing at all is 0."""
     if not re.fullmatch(rb"[0-7]{0,20}" if base == 8 else rb"[0-9]{0,20}", text):
         raise ValueError("a header holds no number where one belongs")
@@ -183,7 +183,7 @@ def pax_records(content: bytes) -> dict[str, bytes]:
     records: dict[str, bytes] = {}
     while content:
         length, space, _ = content.partition(b" ")
-        size = number(length, 10)
+        size = tar_number(length, 10)
         key, equals, value = content[len(length) + 1 : size].partition(b"=")
         if not (space and equals and value.endswith(b"\n")) or size > len(content):
             raise ValueError("an extended header is broken")
@@ -193,12 +193,12 @@ def pax_records(content: bytes) -> dict[str, bytes]:
     return records
 
 
-def guarded(archive: Path, items: Iterable[T]) -> Iterator[T]:
+def guard_reads(archive: Path, items: Iterable[T]) -> Iterator[T]:
     """The items, with whatever reading a damaged archive raises as a `UserError`; errors of the consumer pass by."""
     try:
         yield from items
-    except DAMAGE as error:
-        why = printable(str(error)) or type(error).__name__
+    except DAMAGE_ERRORS as error:
+        why = printable_text(str(error)) or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:  # the decompressors' own errors carry no number
             raise UserError(f"{archive} cannot be read ({why}); make it readable") from None
         raise UserError(f"{archive} is damaged ({why}); delete it and fetch it again") from None
@@ -206,10 +206,10 @@ def guarded(archive: Path, items: Iterable[T]) -> Iterator[T]:
 
 def refusal(archive: Path, name: str, why: str) -> UserError:
     """The error for a member that is not taken."""
-    shown = printable(name if len(name) <= 200 else f"{name[:200]}...")
+    shown = printable_text(name if len(name) <= 200 else f"{name[:200]}...")
     return UserError(f"{archive}: '{shown}' {why}; nothing was unpacked. Use an archive from a source you trust")
 
 
-def too_large(archive: Path, limit: int) -> UserError:
+def too_large_error(archive: Path, limit: int) -> UserError:
     """The error for an archive that goes on and on."""
     return UserError(f"{archive} unpacks to more than the {limit:,} bytes allowed for its size; nothing was unpacked")

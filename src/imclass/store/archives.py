@@ -12,12 +12,19 @@ from pathlib import Path
 
 from imclass.core.errors import UserError
 from imclass.core.files import sync_folder
-from imclass.store.archive_members import RECORD, Member, guarded, members, refusal, too_large
-from imclass.store.untrusted import GRACE, RATIO
+from imclass.store.archive_members import (
+    RECORD_BYTES,
+    ArchiveMember,
+    guard_reads,
+    read_members,
+    refusal,
+    too_large_error,
+)
+from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
-DEEPEST = 32  # folders within folders
-LONGEST_PART = 255  # bytes between two slashes; what most file systems take
-SLACK = 1 << 20  # bytes of a tar stream that are neither content nor counted by file
+MAX_DEPTH = 32  # folders within folders
+MAX_PART_BYTES = 255  # bytes between two slashes; what most file systems take
+SLACK_BYTES = 1 << 20  # bytes of a tar stream that are neither content nor counted by file
 
 
 def extract(archive: Path, target: Path, most_bytes: int, most_files: int) -> list[Path]:
@@ -31,18 +38,20 @@ def extract(archive: Path, target: Path, most_bytes: int, most_files: int) -> li
     new = not os.path.lexists(target)
     if not new and not target.is_dir():
         raise UserError(f"{target} is not a folder, so {archive} cannot be unpacked there; move it away")
-    limit = min(most_bytes, GRACE + RATIO * size_of(archive))
+    limit = min(most_bytes, GRACE_BYTES + MAX_RATIO * archive_size(archive))
     place = target.parent if new else target
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with scratch(place) as folder:
-            writer = Writer(archive, folder, limit, most_files)
-            for member in guarded(archive, members(archive, limit + SLACK + most_files * 8 * RECORD)):
+        with scratch_folder(place) as folder:
+            writer = MemberWriter(archive, folder, limit, most_files)
+            for member in guard_reads(
+                archive, read_members(archive, limit + SLACK_BYTES + most_files * 8 * RECORD_BYTES)
+            ):
                 writer.add(member)
             if not writer.files:
                 raise UserError(f"{archive} holds no files; delete it and fetch it again")
             writer.sync()
-            settle(archive, folder, target, new)
+            move_into_place(archive, folder, target, new)
     except OSError as error:
         raise UserError(
             f"{archive} could not be unpacked into {target}: {error.strerror or error}; "
@@ -51,7 +60,7 @@ def extract(archive: Path, target: Path, most_bytes: int, most_files: int) -> li
     return [target.joinpath(*parts) for parts in writer.files]
 
 
-def size_of(archive: Path) -> int:
+def archive_size(archive: Path) -> int:
     """Bytes of the archive; a `UserError` where there is none."""
     if not archive.is_file():
         raise UserError(f"there is no archive {archive}")
@@ -59,7 +68,7 @@ def size_of(archive: Path) -> int:
 
 
 @contextlib.contextmanager
-def scratch(place: Path) -> Iterator[Path]:
+def scratch_folder(place: Path) -> Iterator[Path]:
     """A new folder in `place`, removed at the end with what is left in it."""
     folder = Path(tempfile.mkdtemp(prefix=".unpacking.", suffix=".part", dir=place))
     try:
@@ -69,7 +78,7 @@ def scratch(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def settle(archive: Path, folder: Path, target: Path, new: bool) -> None:
+def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> None:
     """Rename what was unpacked in `folder` to where it belongs."""
     pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
     for _, final in pairs:
@@ -81,7 +90,7 @@ def settle(archive: Path, folder: Path, target: Path, new: bool) -> None:
 
 
 @dataclass
-class Writer:
+class MemberWriter:
     """Puts members into an empty folder that is its alone; knows every name it has made."""
 
     archive: Path
@@ -93,9 +102,9 @@ class Writer:
     folders: set[tuple[str, ...]] = field(default_factory=set)
     spelling: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # by folded name
 
-    def add(self, member: Member) -> None:
+    def add(self, member: ArchiveMember) -> None:
         """Write one member."""
-        parts = self.checked(member)
+        parts = self.safe_parts(member)
         for depth in range(1, len(parts) + member.folder):
             self.enter(parts[:depth], member.name)
         if not member.folder:
@@ -105,7 +114,7 @@ class Writer:
                 raise UserError(f"{self.archive} holds more than {self.most_files:,} files; nothing was unpacked")
             self.write(self.folder.joinpath(*parts), member)
 
-    def checked(self, member: Member) -> tuple[str, ...]:
+    def safe_parts(self, member: ArchiveMember) -> tuple[str, ...]:
         """The parts of a member's name; `UserError` unless it means the same place inside on every system."""
         name = member.name
         if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
@@ -115,12 +124,12 @@ class Writer:
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if not parts and not member.folder:
             raise refusal(self.archive, name, "is a file without a name")
-        if any(len(part.encode()) > LONGEST_PART for part in parts):
-            raise refusal(self.archive, name, f"has a name of more than {LONGEST_PART} bytes")
+        if any(len(part.encode()) > MAX_PART_BYTES for part in parts):
+            raise refusal(self.archive, name, f"has a name of more than {MAX_PART_BYTES} bytes")
         if ".." in parts:
             raise refusal(self.archive, name, "leads out of its folder")
-        if len(parts) > DEEPEST:
-            raise refusal(self.archive, name, f"lies more than {DEEPEST} folders deep")
+        if len(parts) > MAX_DEPTH:
+            raise refusal(self.archive, name, f"lies more than {MAX_DEPTH} folders deep")
         return parts
 
     def enter(self, parts: tuple[str, ...], name: str) -> None:
@@ -144,13 +153,13 @@ class Writer:
         for parts in ((), *self.folders):
             sync_folder(self.folder.joinpath(*parts))
 
-    def write(self, path: Path, member: Member) -> None:
+    def write(self, path: Path, member: ArchiveMember) -> None:
         """The content of one file, made new and synced; mode bits of the archive are ignored."""
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-            for block in guarded(self.archive, member.blocks):
+            for block in guard_reads(self.archive, member.blocks):
                 self.written += len(block)
                 if self.written > self.most_bytes:
-                    raise too_large(self.archive, self.most_bytes)
+                    raise too_large_error(self.archive, self.most_bytes)
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from imclass.core.errors import need
-from imclass.core.tables import Found, Plugins, find, load_plugins
+from imclass.core.errors import require
+from imclass.core.tables import EntryTable, Plugins, find, load_plugins
 from imclass.store.store import Store, open_store
 
 Location: TypeAlias = str | Path
@@ -31,7 +31,9 @@ def open_context(
 
     Image files of more than `max_megapixels` million pixels, by default 50, are refused.
     """
-    need(max_megapixels is None or 0 < max_megapixels < math.inf, "max_megapixels", max_megapixels, "a number above 0")
+    require(
+        max_megapixels is None or 0 < max_megapixels < math.inf, "max_megapixels", max_megapixels, "a number above 0"
+    )
     folders = [plugins] if isinstance(plugins, str | Path) else plugins
     opened = store if isinstance(store, Store) else open_store(store if store is None else Path(store))
     return Context(opened, load_plugins([Path(folder) for folder in folders]), pixels_in(max_megapixels))
@@ -42,6 +44,6 @@ def pixels_in(megapixels: float | None) -> int | None:
     return None if megapixels is None else round(megapixels * 1e6)
 
 
-def find_in(context: Context | None, package: str, table: str, what: str) -> Found:
+def find_in(context: Context | None, package: str, table: str, what: str) -> EntryTable:
     """Return the entries of a kind of table, those of the context's plugins included."""
     return find(package, table, what, context.plugins) if context else find(package, table, what)

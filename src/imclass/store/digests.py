@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from imclass.store.index import stamp
+from imclass.store.index import file_stamp
 from imclass.store.store import Store
 
 Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, time of change in nanoseconds
 
 # A write within the same tick of the file system's clock leaves the time of change as it is. The coarsest clock in use,
 # FAT's, has ticks of 2 s, so any later write to a file that is older than this changes its time.
-SETTLED = 2 * 10**9  # nanoseconds
-PATIENCE = 1.0  # seconds to wait for another process that has locked the index
-TABLE = (
+SETTLING_NS = 2 * 10**9  # nanoseconds
+LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the index
+CREATE_TABLE = (
     "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 BLOB) WITHOUT ROWID"
 )
 
@@ -56,7 +56,7 @@ class Digests:
             self.path.touch()
         with self.connection() as database:
             if database is not None:
-                database.execute(TABLE)
+                database.execute(CREATE_TABLE)
                 database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
                 database.commit()
 
@@ -67,7 +67,7 @@ class Digests:
             yield None
             return
         try:
-            with contextlib.closing(sqlite3.connect(self.path, timeout=PATIENCE)) as database:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)) as database:
                 yield database
         except sqlite3.OperationalError:  # locked, read-only, on a full disk, or without the table
             pass
@@ -83,9 +83,9 @@ def open_digests(store: Store) -> Digests:
 
 def real_stamp(file: str | Path) -> Stamp:
     """Return the stamp of the file that a path leads to."""
-    return stamp(Path(os.path.realpath(file)))
+    return file_stamp(Path(os.path.realpath(file)))
 
 
 def is_settled(before: Stamp, file: str | Path) -> bool:
     """Return whether the stamp that a file had before it was read can identify what was read."""
-    return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLED
+    return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLING_NS

@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest, sync_folder
-from imclass.store.transfer import Failed, Transfer, opener, size_at
+from imclass.store.transfer import Transfer, TransferError, remote_size, secure_opener
 
-Report = Callable[[int, int], None]  # bytes held so far, bytes in all
+DownloadProgress = Callable[[int, int], None]  # bytes held so far, bytes in all
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class Store:
         """The first of these paths that exists in the store; a path that leads out of it is a `UserError`."""
         return next((path for path in map(self.inside, relative) if path.exists()), None)
 
-    def get(self, download: Download, report: Report | None = None, context: ssl.SSLContext | None = None) -> Path:
+    def get(
+        self, download: Download, report: DownloadProgress | None = None, context: ssl.SSLContext | None = None
+    ) -> Path:
         """The file, from the store or else from its URL; its SHA-256 is the one expected, or there is a `UserError`.
 
         `report(bytes so far, bytes in all)` is called as it grows; `context` decides whose certificates are trusted
@@ -68,9 +70,11 @@ class Store:
         if not os.path.lexists(target):
             if self.offline or not download.url:
                 why = "--offline forbids a download" if download.url else "it cannot be downloaded as it is"
-                raise UserError(f"{download.title} is not in the store, and {why}. {by_hand(download, target)}")
-            fetch(download, target, report or ignore, context or ssl.create_default_context())
-        verify(target, download)
+                raise UserError(
+                    f"{download.title} is not in the store, and {why}. {manual_instructions(download, target)}"
+                )
+            fetch(download, target, report or ignore_progress, context or ssl.create_default_context())
+        verify_download(target, download)
         return target
 
     def inside(self, relative: str) -> Path:
@@ -100,11 +104,11 @@ def default_folder() -> Path:
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "imclass"
 
 
-def ignore(held: int, size: int) -> None:
+def ignore_progress(held: int, size: int) -> None:
     """A report that nobody reads."""
 
 
-def by_hand(download: Download, target: Path) -> str:
+def manual_instructions(download: Download, target: Path) -> str:
     """Return how to do without the download: the sentence that every failure ends with."""
     whole = len(download.sha256) == 64
     facts = [f"{download.size:,} bytes"] if download.size is not None else []
@@ -113,44 +117,45 @@ def by_hand(download: Download, target: Path) -> str:
     return f"By hand: {what} as {target}" + (f" ({', '.join(facts)})" if facts else "")
 
 
-def verify(target: Path, download: Download) -> None:
+def verify_download(target: Path, download: Download) -> None:
     """Raise `UserError` unless the file is the one expected; leave the file as it is."""
     if not target.is_file():
-        raise UserError(f"{target} is not a file; move it away. {by_hand(download, target)}")
+        raise UserError(f"{target} is not a file; move it away. {manual_instructions(download, target)}")
     digest = file_digest(target)
     if not download.matches(digest):
         raise UserError(
             f"{target} is not the file expected: its SHA-256 begins {digest[:12]} ({target.stat().st_size:,} bytes), "
-            f"and {download.sha256[:12]} is wanted; move it away to have it downloaded. {by_hand(download, target)}"
+            f"and {download.sha256[:12]} is wanted; move it away to have it downloaded. "
+            f"{manual_instructions(download, target)}"
         )
 
 
-def fetch(download: Download, target: Path, report: Report, context: ssl.SSLContext) -> None:
+def fetch(download: Download, target: Path, report: DownloadProgress, context: ssl.SSLContext) -> None:
     """Bring `download` to `target`, whole and verified; every failure is a `UserError`."""
-    send = opener(context)
+    send = secure_opener(context)
     try:
         if not download.url.startswith("https://"):
-            raise Failed("the address is not https")
-        size = download.size if download.size is not None else size_at(download.url, send)
+            raise TransferError("the address is not https")
+        size = download.size if download.size is not None else remote_size(download.url, send)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(part_of(target), lambda held: report(held, size)) as file:
+        with lock_part(part_path(target), lambda held: report(held, size)) as file:
             if not os.path.lexists(target):  # another process may have brought it while this one waited
                 publish(Transfer(download.url, size, file, send, report), target, download)
-    except Failed as failed:
+    except TransferError as failed:
         why = f"{download.title} could not be downloaded from {download.url}: {failed}"
-        raise UserError(f"{why}. {by_hand(download, target)}") from None
+        raise UserError(f"{why}. {manual_instructions(download, target)}") from None
     except OSError as error:
         why = f"{download.title} could not be written into {target.parent} ({error.strerror or error})"
-        fix = f"{room(download, target, error)}or name another folder with --store"
-        raise UserError(f"{why}; {fix}. {by_hand(download, target)}") from None
+        fix = f"{space_advice(download, target, error)}or name another folder with --store"
+        raise UserError(f"{why}; {fix}. {manual_instructions(download, target)}") from None
 
 
-def part_of(target: Path) -> Path:
+def part_path(target: Path) -> Path:
     """Where a download lies until it is verified."""
     return target.with_name(f"{target.name}.part")
 
 
-def room(download: Download, target: Path, error: OSError) -> str:
+def space_advice(download: Download, target: Path, error: OSError) -> str:
     """Return what to do about a full disk, with the sizes; for other errors, to make the folder writable."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return "make it writable, "
@@ -160,7 +165,7 @@ def room(download: Download, target: Path, error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def locked(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
+def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
     """`part`, opened (made if need be) and this process's alone until the end; an empty one is not left behind.
 
     While somebody else holds it, `waiting` is told its size.
@@ -196,7 +201,7 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
 
 def publish(transfer: Transfer, target: Path, download: Download) -> None:
     """Complete the transfer and give the file its name if its SHA-256 is as expected; remove it if not."""
-    part, before = part_of(target), transfer.held
+    part, before = part_path(target), transfer.held
     if shutil.disk_usage(target.parent).free < transfer.size - before:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     transfer.complete()
@@ -208,7 +213,7 @@ def publish(transfer: Transfer, target: Path, download: Download) -> None:
     if not download.matches(digest):
         part.unlink()
         wanted = download.sha256[:12]
-        raise Failed(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted} is expected")
+        raise TransferError(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted} is expected")
     os.fsync(transfer.file.fileno())
     if os.path.lexists(target):  # put there by hand meanwhile: theirs is left alone, and looked at next
         part.unlink()

@@ -18,16 +18,16 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 
 TIMEOUT = 30.0  # seconds without a byte before a connection counts as stalled
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt
 BLOCK = 1 << 16  # bytes
-LARGEST = 2 << 30  # bytes of a file whose size was not known before; torchvision's VGG-E has 575 million
-TRANSIENT = (408, 416, 429)  # HTTP statuses worth another attempt, beside every 5xx
+MAX_DOWNLOAD_BYTES = 2 << 30  # bytes of a file whose size was not known before; torchvision's VGG-E has 575 million
+TRANSIENT_STATUSES = (408, 416, 429)  # HTTP statuses worth another attempt, beside every 5xx
 
 
-class Failed(Exception):
+class TransferError(Exception):
     """Why a download did not come; `again` where another attempt may mend it."""
 
     def __init__(self, why: str, again: bool = False) -> None:
@@ -61,7 +61,7 @@ class Transfer:
         for pause in (*PAUSES, None):
             try:
                 return self.attempt()
-            except Failed as failed:
+            except TransferError as failed:
                 if pause is None or not failed.again:
                     raise
             time.sleep(pause)
@@ -71,11 +71,11 @@ class Transfer:
         if self.held > self.size:
             self.restart()
         if self.held < self.size:
-            with self.ask() as response:
+            with self.send_request() as response:
                 self.accept(response)
                 self.receive(response)
 
-    def ask(self) -> HTTPResponse:
+    def send_request(self) -> HTTPResponse:
         """The server's answer to a request for what is missing."""
         request = urllib.request.Request(self.url, headers={"User-Agent": "imclass"})
         if held := self.held:
@@ -90,10 +90,12 @@ class Transfer:
             error.close()
             if error.code == 416:
                 self.restart()
-            again = error.code >= 500 or error.code in TRANSIENT
-            raise Failed(f"the server answered {error.code} {printable(str(error.reason))}", again) from None
+            again = error.code >= 500 or error.code in TRANSIENT_STATUSES
+            raise TransferError(
+                f"the server answered {error.code} {printable_text(str(error.reason))}", again
+            ) from None
         except (OSError, HTTPException) as error:
-            raise failure(error) from None
+            raise connection_failure(error) from None
 
     def accept(self, response: HTTPResponse) -> None:
         """Make the .part fit the answer: go on from its end, or start anew; `Failed` where the sizes cannot fit."""
@@ -102,12 +104,12 @@ class Transfer:
             span = re.fullmatch(r"bytes (\d{1,20})-\d+/(?:\d+|\*)", response.headers.get("Content-Range", ""))
             if span is None or int(span[1]) != held:
                 self.restart()
-                raise Failed("the server sent another part of the file than was asked for", again=True)
+                raise TransferError("the server sent another part of the file than was asked for", again=True)
         elif response.status != 200:
-            raise Failed(f"the server answered {response.status}")
+            raise TransferError(f"the server answered {response.status}")
         start = held if response.status == 206 else 0
         if response.length is not None and start + response.length != size:
-            raise Failed(f"the server's file has {start + response.length:,} bytes, and {size:,} are expected")
+            raise TransferError(f"the server's file has {start + response.length:,} bytes, and {size:,} are expected")
         if start == 0:
             self.restart()
         etag = response.headers.get("ETag", "")
@@ -120,17 +122,17 @@ class Transfer:
             try:
                 block = response.read1(BLOCK)
             except (OSError, HTTPException) as error:
-                raise failure(error) from None
+                raise connection_failure(error) from None
             if not block:
                 break
             held += len(block)
             if held > size:
                 self.restart()
-                raise Failed(f"the server sends more than the {size:,} bytes expected")
+                raise TransferError(f"the server sends more than the {size:,} bytes expected")
             self.file.write(block)
             self.report(held, size)
         if held < size:
-            raise Failed(f"the connection ended after {held:,} of {size:,} bytes", again=True)
+            raise TransferError(f"the connection ended after {held:,} of {size:,} bytes", again=True)
 
     def digest(self) -> str:
         """SHA-256 of all that is held, read back from the file."""
@@ -148,30 +150,32 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
         """The next request, or `Failed`."""
         if urlsplit(newurl).scheme != "https":
             fp.close()
-            raise Failed(f"the server redirects to {printable(newurl)}, which is not https")
+            raise TransferError(f"the server redirects to {printable_text(newurl)}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
+def secure_opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
     """What sends requests: proxies from the environment, certificates as `context` says."""
     return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), SecureRedirects())
 
 
-def failure(error: Exception) -> Failed:
+def connection_failure(error: Exception) -> TransferError:
     """What a broken connection means to the user, and whether to try again."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        why = printable(cause.verify_message)
-        return Failed(f"its certificate is not trusted ({why}); if a proxy signs here, set SSL_CERT_FILE to its own")
+        why = printable_text(cause.verify_message)
+        return TransferError(
+            f"its certificate is not trusted ({why}); if a proxy signs here, set SSL_CERT_FILE to its own"
+        )
     if isinstance(cause, TimeoutError):
-        return Failed(f"nothing came for {TIMEOUT:g} seconds", again=True)
+        return TransferError(f"nothing came for {TIMEOUT:g} seconds", again=True)
     if isinstance(cause, socket.gaierror):
-        return Failed("its name could not be looked up; is this machine connected?")
+        return TransferError("its name could not be looked up; is this machine connected?")
     lost = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError, HTTPException)
-    return Failed(f"the connection failed ({printable(str(cause))})", again=isinstance(cause, lost))
+    return TransferError(f"the connection failed ({printable_text(str(cause))})", again=isinstance(cause, lost))
 
 
-def size_at(url: str, send: urllib.request.OpenerDirector) -> int:
+def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
     """Return the bytes of the file at `url`, as its server says; raise `Failed` for none or more than `LARGEST`."""
     request = urllib.request.Request(url, headers={"User-Agent": "imclass"}, method="HEAD")
     try:
@@ -179,9 +183,11 @@ def size_at(url: str, send: urllib.request.OpenerDirector) -> int:
             size = int(response.headers.get("Content-Length") or 0)
     except HTTPError as error:
         error.close()
-        raise Failed(f"the server answered {error.code}") from None
+        raise TransferError(f"the server answered {error.code}") from None
     except (OSError, ValueError) as error:
-        raise failure(error) from None
-    if not 0 < size <= LARGEST:
-        raise Failed(f"the server says that the file has {size:,} bytes, and up to {LARGEST:,} are believed")
+        raise connection_failure(error) from None
+    if not 0 < size <= MAX_DOWNLOAD_BYTES:
+        raise TransferError(
+            f"the server says that the file has {size:,} bytes, and up to {MAX_DOWNLOAD_BYTES:,} are believed"
+        )
     return size

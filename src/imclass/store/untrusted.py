@@ -7,9 +7,9 @@ import struct
 import zipfile
 import zlib
 
-RATIO = 200  # an archive may unpack to so many times its own size ...
-GRACE = 16 << 20  # ... beyond these first bytes
-DAMAGE = (
+MAX_RATIO = 200  # an archive may unpack to so many times its own size ...
+GRACE_BYTES = 16 << 20  # ... beyond these first bytes
+DAMAGE_ERRORS = (
     OSError, EOFError, ValueError, OverflowError, MemoryError, NotImplementedError, struct.error,
     zlib.error, lzma.LZMAError, zipfile.BadZipFile,
 )  # fmt: skip

@@ -20,9 +20,9 @@ from torch import Tensor
 from imclass.core.errors import UserError
 from imclass.core.files import sync_folder
 
-FORMAT = 2
-MODEL = "model."  # before the names of the network's tensors
-TENSORS, RECORD, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+CHECKPOINT_FORMAT = 2
+MODEL_PREFIX = "model."  # before the names of the network's tensors
+TENSORS_FILE, RECORD_FILE, MANIFEST_FILE = "tensors.safetensors", "state.json", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,15 @@ class Checkpoints:
         try:
             os.mkdir(working)
             contents = {
-                TENSORS: safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}),
-                RECORD: json.dumps(record, sort_keys=True).encode(),
+                TENSORS_FILE: safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}),
+                RECORD_FILE: json.dumps(record, sort_keys=True).encode(),
             }
             digests = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-            contents[MANIFEST] = json.dumps(sealed({"format": FORMAT, "files": digests})).encode()
+            contents[MANIFEST_FILE] = json.dumps(
+                seal_manifest({"format": CHECKPOINT_FORMAT, "files": digests})
+            ).encode()
             for file, content in contents.items():
-                write(working / file, content)
+                write_durably(working / file, content)
             sync_folder(working)
             shutil.rmtree(final, ignore_errors=True)  # there only when it was found damaged: a good one is resumed from
             os.rename(working, final)
@@ -84,18 +86,18 @@ class Checkpoints:
         problems: list[str] = []
         for path in reversed(self.names()):
             try:
-                return read(path), tuple(problems)
+                return load_checkpoint(path), tuple(problems)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 problems.append(f"checkpoint {path} is damaged and was passed over: {error}")
         return None, tuple(problems)
 
 
-def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+def seal_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with the digest of itself."""
     return {**manifest, "sha256": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()}
 
 
-def write(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
     """All of `content` in a new file, on disk when this returns."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
@@ -107,19 +109,19 @@ def write(path: Path, content: bytes) -> None:
         os.close(handle)
 
 
-def read(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint verified against its manifest; `ValueError` or `OSError` where it is not whole."""
-    manifest = json.loads((path / MANIFEST).read_bytes())
-    if manifest != sealed({k: v for k, v in manifest.items() if k != "sha256"}):
-        raise ValueError(f"{MANIFEST} does not match its digest")
-    if manifest["format"] != FORMAT:
+    manifest = json.loads((path / MANIFEST_FILE).read_bytes())
+    if manifest != seal_manifest({k: v for k, v in manifest.items() if k != "sha256"}):
+        raise ValueError(f"{MANIFEST_FILE} does not match its digest")
+    if manifest["format"] != CHECKPOINT_FORMAT:
         raise UserError(
-            f"{path} has checkpoint format {manifest['format']}, and this imclass reads {FORMAT}; "
+            f"{path} has checkpoint format {manifest['format']}, and this imclass reads {CHECKPOINT_FORMAT}; "
             "use the imclass that wrote it"
         )
     contents = {}
-    for file in (TENSORS, RECORD):
+    for file in (TENSORS_FILE, RECORD_FILE):
         contents[file] = (path / file).read_bytes()
         if hashlib.sha256(contents[file]).hexdigest() != manifest["files"][file]:
             raise ValueError(f"{file} does not match its digest")
-    return Checkpoint(path, safetensors.torch.load(contents[TENSORS]), json.loads(contents[RECORD]))
+    return Checkpoint(path, safetensors.torch.load(contents[TENSORS_FILE]), json.loads(contents[RECORD_FILE]))

@@ -10,7 +10,7 @@ from imclass.core.contracts import Evaluation, Refused
 
 
 @dataclass(frozen=True, order=True)
-class At:
+class RunPosition:
     """Where a run stands: what has been done so far. Steps count every batch, taken or skipped."""
 
     stage: int = 0
@@ -24,7 +24,7 @@ class At:
 class EpochStart:
     """An epoch begins, or goes on in the middle after a resume (`at.batch` > 0)."""
 
-    at: At
+    at: RunPosition
     epochs: int  # of the whole run
     batches: int  # of this epoch
     counted: str = "top1"  # the measure that is the share of the images that its steps count as correct
@@ -34,7 +34,7 @@ class EpochStart:
 class StepEnd:
     """One update was made from `images` images. Losses are means over them, in nats."""
 
-    at: At
+    at: RunPosition
     main: float  # of the scores that are evaluated too
     total: float  # what is minimised: with auxiliary heads, each with its weight
     correct: int
@@ -50,7 +50,7 @@ class StepEnd:
 class Evaluated:
     """A split was scored. Validation may choose the weights; test never does."""
 
-    at: At
+    at: RunPosition
     result: Evaluation
     split: str
     best: bool = False
@@ -60,7 +60,7 @@ class Evaluated:
 class Saved:
     """A checkpoint was written; or could not be, for the reason `problem`, and training goes on."""
 
-    at: At
+    at: RunPosition
     path: Path
     problem: str = ""
 
@@ -69,7 +69,7 @@ class Saved:
 class NonFinite:
     """A loss, gradient or weight is not finite, after a step from the images `names`."""
 
-    at: At
+    at: RunPosition
     what: str
     names: tuple[str, ...]
     action: Literal["stop", "skip"]
@@ -79,7 +79,7 @@ class NonFinite:
 class EpochEnd:
     """An epoch is over: means over its images, and where the time went."""
 
-    at: At
+    at: RunPosition
     main: float
     measures: Mapping[str, float]  # the share of correct images, by its name: top1, or exact for several labels
     images: int
@@ -91,7 +91,7 @@ class EpochEnd:
 class LegEnd:
     """A leg is over: its chosen weights are in the model file at `path`, with their scores by split."""
 
-    at: At  # where the next leg begins
+    at: RunPosition  # where the next leg begins
     name: str
     path: Path
     chosen: str  # the weights that were kept, in words
@@ -101,7 +101,7 @@ class LegEnd:
 Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochEnd | LegEnd
 
 
-def summary(result: Evaluation) -> dict[str, int | float]:
+def summarise_evaluation(result: Evaluation) -> dict[str, int | float]:
     """Return the numbers of an evaluation that a log and a model file keep."""
     shares = {name: value for name, value in result.measures.items() if name != "loss"}
     counts = {"evaluated": len(result.targets), "total": result.total}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-def finite(tensors: Iterable[Tensor]) -> bool:
+def are_finite(tensors: Iterable[Tensor]) -> bool:
     """Return whether no number in these is a NaN or an infinity.
 
     One norm of all is taken, and each tensor is looked at by itself where that overflows.
@@ -20,7 +20,7 @@ def finite(tensors: Iterable[Tensor]) -> bool:
 
 def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
     """Return the name of the first tensor that holds a NaN or an infinity."""
-    return next((name for name, tensor in named if not finite([tensor])), None)
+    return next((name for name, tensor in named if not are_finite([tensor])), None)
 
 
 def gradients_of(network: nn.Module) -> list[tuple[str, Tensor]]:

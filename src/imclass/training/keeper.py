@@ -10,7 +10,7 @@ from typing import TypeAlias
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.model_file import Metrics
-from imclass.core.runtime import versions
+from imclass.core.runtime import library_versions
 from imclass.models.classifier import NetworkClassifier
 from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import LegEnd, Saved
@@ -18,7 +18,7 @@ from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
-Metered: TypeAlias = Mapping[str, Mapping[str, int | float]]  # numbers by split
+SplitMetrics: TypeAlias = Mapping[str, Mapping[str, int | float]]  # numbers by split
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Keeper:
     stopped: bool = False
     saved: float = field(default_factory=time.monotonic)
 
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Return whether it is time for another checkpoint."""
         return time.monotonic() - self.saved >= self.save_every
 
@@ -52,14 +52,14 @@ class Keeper:
         self.saved = time.monotonic()
         return Saved(state.at, path, problem)
 
-    def trained(self, leg: Leg, state: State, metrics: Metered, chosen: str) -> NetworkClassifier:
+    def trained(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
         """Return the classifier with what its file says of how it came about."""
         scores = {split: Metrics.of(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,
             trained=replace(leg.trained, metrics=scores, chosen=chosen),
             trained_on=leg.contents,
-            versions=versions(),
+            versions=library_versions(),
             licence=leg.trained.init.licence if leg.trained.init else "",
         )
 

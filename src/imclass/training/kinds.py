@@ -5,7 +5,7 @@ from imclass.core.config import Augment, Objective, Optimiser, Schedule
 from imclass.store.context import Context, find_in
 
 
-def kinds_in(context: Context | None = None) -> Kinds:
+def kind_tables(context: Context | None = None) -> Kinds:
     """Return the table of every union of kinds."""
     return {
         Augment: find_in(context, "imclass.data.augment", "AUGMENTS", "augmentation"),

@@ -32,8 +32,8 @@ def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> It
 def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Yield the steps and epochs of gradient descent."""
     if leg.stage.keep_start and state.at == state.first and not state.history:
-        yield from score_watched(leg, state, group, keeper)
-    while not (keeper.stopped or state.done(leg)):
+        yield from score_watched_splits(leg, state, group, keeper)
+    while not (keeper.stopped or state.is_done(leg)):
         yield EpochStart(state.at, leg.last_epoch, len(leg.loader), leg.counted)
         began = time.monotonic()
         for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.mine):
@@ -42,27 +42,29 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
             if isinstance(event, NonFinite) and event.action == "stop":
                 keeper.stopped = True
                 return
-            due, stop = group.agree(keeper.due(), keeper.asked_to_stop())  # every process, after every step
+            due, stop = group.agree(keeper.is_due(), keeper.asked_to_stop())  # every process, after every step
             if due or stop:
                 yield keeper.save(leg, state)
             keeper.stopped = stop
             if stop:
                 return
             began = time.monotonic()
-        yield from score_watched(leg, state, group, keeper)
+        yield from score_watched_splits(leg, state, group, keeper)
         if keeper.stopped:
             return
         yield state.next_epoch(leg.counted)
         yield keeper.save(leg, state)
-        (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.done(leg))  # one that is done is concluded
+        (keeper.stopped,) = group.agree(
+            keeper.asked_to_stop() and not state.is_done(leg)
+        )  # one that is done is concluded
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
     """Learn from one batch, or return what in it is not finite."""
-    parts, alone = leg.learnable(batch)
+    parts, alone = leg.learnable_parts(batch)
     images = group.total(sum(len(part.targets) for part in parts.values()))  # what each part's loss is divided by
     rate = leg.stage.schedule.rate_at(state.position(leg))
-    before = {name: tensor.clone() for name, tensor in state.live().items()} if leg.skips else {}
+    before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skips else {}
     mine = state.learner.gradients(parts, group.mine(batch.count), batch.count > 1, images, state.at.step)
     gradients = group.combine(mine)  # one fixed tree over the parts
     problem = state.step(gradients, rate)
@@ -76,9 +78,9 @@ def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> St
     return StepEnd(state.at, main, total, correct, images, rate, batch.waited, seconds, batch.refused, alone)
 
 
-def score_watched(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Score the splits that are watched; if asked to stop before the end, save the state from before the scoring."""
-    for split in leg.watched:
+    for split in leg.watched_splits:
         result = score_split(leg, state, split, group, keeper)
         if result is None:
             keeper.stopped = True

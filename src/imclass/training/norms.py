@@ -24,7 +24,7 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 
 @contextlib.contextmanager
-def keep_apart(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
     """Make each forward pass leave its means and unbiased variances as running statistics; restore them at the end."""
     momenta = [layer.momentum for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
@@ -46,7 +46,7 @@ def moments(layers: Sequence[_BatchNorm], share: float) -> list[Tensor]:
     ]
 
 
-def move(layers: Sequence[_BatchNorm], means: Sequence[Tensor]) -> None:
+def move_statistics(layers: Sequence[_BatchNorm], means: Sequence[Tensor]) -> None:
     """Move the running statistics once, towards the means over a step's parts, as PyTorch does for one part."""
     values = iter(means)
     with torch.no_grad():

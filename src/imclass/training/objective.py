@@ -77,7 +77,7 @@ class Learner:
         A part's randomness follows (seed, step, number), so that neither a resume nor the number of processes changes
         a dropout mask. A number may have no part. `several` is whether the whole step has more than one part.
         """
-        with norms.keep_apart(self.norms) if several else contextlib.nullcontext():
+        with norms.isolate_statistics(self.norms) if several else contextlib.nullcontext():
             each = (
                 (n, self.part_gradients(parts[n], n, images, step, several) if n in parts else None) for n in numbers
             )
@@ -99,13 +99,13 @@ class Learner:
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
         """Return a part's main loss, and the total with each auxiliary head's, weighted, over the step's images."""
-        main = self.each(scores, targets).sum() / images
+        main = self.image_losses(scores, targets).sum() / images
         if not sides:
             return main, main
-        auxiliary = torch.stack([self.each(side, targets).sum() for side in sides]).sum()
+        auxiliary = torch.stack([self.image_losses(side, targets).sum() for side in sides]).sum()
         return main, main + self.network.side_weight * auxiliary / images
 
-    def each(self, scores: Tensor, targets: StepTargets) -> Tensor:
+    def image_losses(self, scores: Tensor, targets: StepTargets) -> Tensor:
         """Return the loss of each image; raise `UserError` for a kind that gives something else."""
         losses = self.objective.loss(scores.float(), targets)
         if losses.shape != (len(targets),):

@@ -40,7 +40,7 @@ class Group(Protocol):
         ...
 
 
-class Alone:
+class SingleProcess:
     """One process; a `Group`."""
 
     def mine(self, parts: int) -> range:
@@ -50,7 +50,7 @@ class Alone:
         return count
 
     def combine(self, folded: Mapping[range, T]) -> T | None:
-        return add_up(folded)
+        return sum_blocks(folded)
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
         return flags
@@ -76,7 +76,7 @@ def are_halves(left: range, right: range) -> bool:
     return len(left) == len(right) and left.start % (2 * len(left)) == 0
 
 
-def add_up(folded: Mapping[range, T]) -> T | None:
+def sum_blocks(folded: Mapping[range, T]) -> T | None:
     """Return the sum of folded blocks along the tree."""
 
     def node(start: int, stop: int) -> T | None:

@@ -19,13 +19,13 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.loader import Batch, Loader, Part
 from imclass.data.subset import VALIDATION
 from imclass.models.beginning import begin
-from imclass.models.classifier import NetworkClassifier, create, resolve, sketch
+from imclass.models.classifier import NetworkClassifier, create, resolve_model, sketch
 from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-STAGED = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule)\b)")  # options of one stage
-Score: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
+STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule)\b)")  # options of one stage
+SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,7 +39,7 @@ class Leg:
     preprocess: Preprocess
     loader: Loader
     held_out: tuple[str, ...]  # the splits that are scored
-    score: Score
+    score: SplitScorer
     context: Context
     seed: int  # of the weights that are drawn
     last_epoch: int  # finished epochs of the run when it ends, counted as if no earlier leg ended early
@@ -62,7 +62,7 @@ class Leg:
 
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
         """Return a leg that subtracts this mean, and pads with its colour."""
-        return replace(self, mean=mean, loader=self.loader.padded_with(colour_of(mean.mean((1, 2)).tolist())))
+        return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
 
     @property
     def steps(self) -> int:
@@ -70,7 +70,7 @@ class Leg:
         return len(self.loader) * self.stage.epochs
 
     @property
-    def watched(self) -> tuple[str, ...]:
+    def watched_splits(self) -> tuple[str, ...]:
         """The splits scored after each epoch: validation alone if there is one, as it chooses the weights; else all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
@@ -83,7 +83,7 @@ class Leg:
         """Return the names of the images in parts."""
         return tuple(self.loader.dataset.name(i) for part in parts for i in part.positions.tolist())
 
-    def learnable(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
+    def learnable_parts(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
         """Return the parts of a batch that can be learned from, and the names of images left out because of batch norm.
 
         A part may have shrunk to one image, which batch norm cannot normalise, or to none.
@@ -104,12 +104,12 @@ class Splits:
 
 def resolve_models(config: Training, context: Context) -> Training:
     """Return a config with every field of the row of each of its networks."""
-    stages = tuple(replace(s, model=resolve(s.model, context) if s.model else None) for s in config.stages)
-    return replace(config, model=resolve(config.model, context), stages=stages)
+    stages = tuple(replace(s, model=resolve_model(s.model, context) if s.model else None) for s in config.stages)
+    return replace(config, model=resolve_model(config.model, context), stages=stages)
 
 
 def plan(
-    config: Training, splits: Splits, trained: Provenance, execution: Execution, context: Context, score: Score
+    config: Training, splits: Splits, trained: Provenance, execution: Execution, context: Context, score: SplitScorer
 ) -> tuple[Leg, ...]:
     """Return the legs of a run. Raise `UserError` for anything in them that does not fit together.
 
@@ -157,7 +157,7 @@ def in_stage(number: int, name: str) -> Iterator[None]:
     except UserError as error:
         if number == 0:
             raise
-        raise UserError(f"stage {name}: {STAGED.sub(f'--stages.{number}.', str(error))}") from None
+        raise UserError(f"stage {name}: {STAGE_OPTIONS.sub(f'--stages.{number}.', str(error))}") from None
 
 
 def check_batch(stage: Stage, network: str, pairs: bool) -> None:

@@ -15,18 +15,18 @@ from imclass.core.model_file import without_prefix
 from imclass.core.runtime import Runtime
 from imclass.core.targets import AnyOf
 from imclass.data.subset import VALIDATION
-from imclass.models.arithmetic.precision import laid_out
+from imclass.models.arithmetic.precision import set_memory_format
 from imclass.models.beginning import begin
 from imclass.models.rates import layer_rates
 from imclass.models.thresholds import fit_thresholds
 from imclass.training import norms, optimiser_state
-from imclass.training.checkpoint import MODEL, Checkpoint
-from imclass.training.events import At, EpochEnd, summary
-from imclass.training.finite import finite, first_nonfinite, gradients_of
+from imclass.training.checkpoint import MODEL_PREFIX, Checkpoint
+from imclass.training.events import EpochEnd, RunPosition, summarise_evaluation
+from imclass.training.finite import are_finite, first_nonfinite, gradients_of
 from imclass.training.objective import Gradients, Learner
 from imclass.training.plan import Leg
 
-SUMS = ("main", "total", "correct", "images", "refused")  # of the running epoch
+EPOCH_SUMS = ("main", "total", "correct", "images", "refused")  # of the running epoch
 
 
 @dataclass
@@ -36,9 +36,9 @@ class State:
     runtime: Runtime
     seed: int = 0
     checkpoint: Checkpoint | None = None
-    at: At = At()
-    first: At = At()  # where the leg began
-    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SUMS, 0.0))
+    at: RunPosition = RunPosition()
+    first: RunPosition = RunPosition()  # where the leg began
+    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EPOCH_SUMS, 0.0))
     history: list[float] = field(default_factory=list)  # the leg's main measure on validation
     errors: list[float] = field(default_factory=list)  # the leg's training errors, an epoch each
     best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
@@ -49,7 +49,7 @@ class State:
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None:
-            self.at = from_json(At, self.checkpoint.record["at"])
+            self.at = from_json(RunPosition, self.checkpoint.record["at"])
 
     @property
     def learner(self) -> Learner:
@@ -66,35 +66,35 @@ class State:
         classifier = leg.make()
         if self.checkpoint is None and self.entered is not None:
             begin(classifier, self.entered.classifier, leg.stage.begin)
-        network = laid_out(classifier.network, self.runtime.arithmetic).to(self.runtime.device)
+        network = set_memory_format(classifier.network, self.runtime.arithmetic).to(self.runtime.device)
         layers = layer_rates(network, leg.stage.rates)
         layers.require_gradients()
         layers.train()
-        optimiser = optimiser_state.build(network, leg.stage.optimiser, layers.factors)
+        optimiser = optimiser_state.build_optimiser(network, leg.stage.optimiser, layers.factors)
         self.entered = Learner(
             classifier=classifier,
             objective=leg.stage.objective,
             optimiser=optimiser,
             layers=layers,
-            parameters=optimiser_state.parameters(optimiser),
+            parameters=optimiser_state.optimised_parameters(optimiser),
             norms=norms.tracked_norms(network),
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
         )
         self.first, self.history, self.errors, self.best, self.best_main = self.at, [], [], {}, -1.0
-        self.thresholds, self.metrics, self.totals = (), {}, dict.fromkeys(SUMS, 0.0)
+        self.thresholds, self.metrics, self.totals = (), {}, dict.fromkeys(EPOCH_SUMS, 0.0)
         if self.checkpoint is not None:
             self.restore(self.checkpoint)
             self.checkpoint = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the model, the optimiser and the best model, by name: "model.", "optimiser.", "best."."""
-        return self.live() | {f"best.{name}": tensor for name, tensor in self.best.items()}
+        return self.live_tensors() | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
-    def live(self) -> dict[str, Tensor]:
+    def live_tensors(self) -> dict[str, Tensor]:
         """Return all tensors that a step changes."""
-        model = {f"{MODEL}{name}": tensor for name, tensor in self.learner.network.state_dict().items()}
-        return model | optimiser_state.state(self.learner.network, self.learner.optimiser)
+        model = {f"{MODEL_PREFIX}{name}": tensor for name, tensor in self.learner.network.state_dict().items()}
+        return model | optimiser_state.state_tensors(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
         """Return everything else, as JSON."""
@@ -114,8 +114,8 @@ class State:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to where `checkpoint` was in the leg that was entered."""
         record = checkpoint.record
-        self.first = from_json(At, record["first"])
-        self.totals, self.metrics = dict.fromkeys(SUMS, 0.0) | record["totals"], dict(record["metrics"])
+        self.first = from_json(RunPosition, record["first"])
+        self.totals, self.metrics = dict.fromkeys(EPOCH_SUMS, 0.0) | record["totals"], dict(record["metrics"])
         self.history, self.errors, self.best_main = list(record["history"]), list(record["errors"]), record["best_main"]
         self.thresholds = tuple(record["thresholds"])
         self.best = without_prefix(checkpoint.tensors, "best.")
@@ -123,15 +123,15 @@ class State:
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
         """Set model and optimiser to what they were when `tensors` were taken."""
-        self.learner.network.load_state_dict(without_prefix(tensors, MODEL))
-        optimiser_state.restore(self.learner.network, self.learner.optimiser, tensors)
+        self.learner.network.load_state_dict(without_prefix(tensors, MODEL_PREFIX))
+        optimiser_state.restore_state(self.learner.network, self.learner.optimiser, tensors)
 
     def position(self, leg: Leg) -> Position:
         """Return how far the leg is, as a schedule sees it."""
         done = self.at.step - self.first.step
         return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
 
-    def done(self, leg: Leg) -> bool:
+    def is_done(self, leg: Leg) -> bool:
         """Return whether the leg has reached its last epoch or the end of its patience."""
         waited = len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
@@ -149,14 +149,14 @@ class State:
         for parameter, value in zip(learner.parameters, gradients.values, strict=True):
             parameter.grad = value
         # Names are looked up only if something is wrong: walking a deep network for them takes milliseconds a step.
-        if not finite(value for value in gradients.values if value is not None):
+        if not are_finite(value for value in gradients.values if value is not None):
             return first_nonfinite(gradients_of(learner.network)) or ""
         optimiser_state.set_rate(learner.optimiser, rate)
         learner.optimiser.step()
         if gradients.moments:
-            norms.move(learner.norms, gradients.moments)
-        if not finite([*optimiser_state.live(learner.optimiser), *learner.network.buffers()]):
-            return first_nonfinite(self.live().items()) or ""
+            norms.move_statistics(learner.norms, gradients.moments)
+        if not are_finite([*optimiser_state.live_tensors(learner.optimiser), *learner.network.buffers()]):
+            return first_nonfinite(self.live_tensors().items()) or ""
         return ""
 
     def count(self, gradients: Gradients | None, images: int, refused: int) -> None:
@@ -172,7 +172,7 @@ class State:
     def note(self, split: str, result: Evaluation) -> bool:
         """Keep the result of a split. Return whether it is the best on validation so far."""
         if split != VALIDATION:
-            self.metrics[split] = summary(result)
+            self.metrics[split] = summarise_evaluation(result)
             return False
         value, targets = result.measures[result.main], result.targets
         self.history.append(value)
@@ -180,7 +180,7 @@ class State:
         if better:
             self.best_main = value
             self.thresholds = fit_thresholds(result.scores, targets.numpy()) if isinstance(targets, AnyOf) else ()
-            self.metrics[split] = summary(result)
+            self.metrics[split] = summarise_evaluation(result)
             self.best = {k: v.detach().cpu().clone() for k, v in self.learner.network.state_dict().items()}
         return better
 
@@ -195,10 +195,10 @@ class State:
         event = EpochEnd(self.at, main, {counted: right}, int(totals["images"]), int(totals["refused"]), total)
         self.at = replace(self.at, epoch=self.at.epoch + 1, batch=0)
         self.errors.append(1 - right)
-        self.totals = dict.fromkeys(SUMS, 0.0)
+        self.totals = dict.fromkeys(EPOCH_SUMS, 0.0)
         return event
 
-    def next_leg(self) -> At:
+    def next_leg(self) -> RunPosition:
         """Move to the beginning of the next leg, and return where that is."""
         self.at = replace(self.at, stage=self.at.stage + 1, samples=0)
         return self.at

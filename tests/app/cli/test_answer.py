@@ -5,20 +5,20 @@ import sys
 
 import pytest
 
-from imclass.app.cli.answer import Answer, give
+from imclass.app.cli.answer import Answer, print_answer
 
 
 def test_an_answer_is_a_record_or_a_text(capsys: pytest.CaptureFixture[str]) -> None:
     answer = Answer({"a": 1}, "one", 1, ("look\nhere",))
-    assert give(answer, as_json=False) == 1
+    assert print_answer(answer, as_json=False) == 1
     assert capsys.readouterr() == ("one\n", "look\\nhere\n")
-    assert give(answer, as_json=True) == 1
+    assert print_answer(answer, as_json=True) == 1
     assert capsys.readouterr() == ('{\n  "a": 1\n}\n', "look\\nhere\n")
 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_verb_that_printed_as_it_went_has_nothing_to_add(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    assert give(Answer(), as_json) == 0
+    assert print_answer(Answer(), as_json) == 0
     assert capsys.readouterr() == ("", "")
 
 
@@ -33,9 +33,9 @@ def test_work_waits_until_the_answer_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed: list[str] = []
-    give(Answer(text="one", last=lambda: printed.append(capsys.readouterr().out)), as_json=False)
+    print_answer(Answer(text="one", last=lambda: printed.append(capsys.readouterr().out)), as_json=False)
     assert printed == ["one\n"]
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
-        give(Answer(text="one", last=lambda: printed.append("two")), as_json=False)
+        print_answer(Answer(text="one", last=lambda: printed.append("two")), as_json=False)
     assert printed == ["one\n", "two"]  # though nobody reads the answer

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imclass.app.cli.book import Book
+from imclass.app.cli.book import BookLog
 from imclass.app.cli.main import main
 from imclass.core.contracts import Evaluation, Refused
 from imclass.core.targets import OneOf
-from imclass.training.events import At, EpochEnd, EpochStart, Evaluated, NonFinite, Saved, StepEnd
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, NonFinite, RunPosition, Saved, StepEnd
 from tests.support.events import labelled
 from tests.support.small import tree
 
@@ -23,7 +23,7 @@ LINE = re.compile(r"\nPass (\d+), Batch (\d+), Cost (\d+\.\d{6}), Acc ([01]\.\d{
 
 def step(number: int, epoch: int = 0, correct: int = 21, **more: object) -> StepEnd:
     images = min(BATCH, IMAGES - BATCH * number)
-    at = At(0, epoch, number + 1, epoch * STEPS + number + 1, BATCH * number + images)
+    at = RunPosition(0, epoch, number + 1, epoch * STEPS + number + 1, BATCH * number + images)
     return StepEnd(at, 3.869598, 3.869598, correct, images, 0.1, 0.0, 0.1, **more)  # type: ignore[arg-type]
 
 
@@ -34,12 +34,12 @@ def evaluated(
     result = Evaluation(
         ("a", "b"), OneOf(nothing), np.zeros((0, 2), np.float32), nothing, 0, refused, {"loss": loss, "top1": top1}
     )
-    return Evaluated(At(0, epoch, STEPS), result, split)
+    return Evaluated(RunPosition(0, epoch, STEPS), result, split)
 
 
 def printed(*events: object) -> str:
     with contextlib.redirect_stderr(io.StringIO()) as stream:
-        book = Book()
+        book = BookLog()
         for event in events:
             book.see(event)  # type: ignore[arg-type]
         book.close()
@@ -66,14 +66,16 @@ def test_the_published_lines() -> None:
 def test_accuracy_is_of_the_images_of_the_batch() -> None:
     short = step(STEPS - 1, correct=40)
     assert short.images == 80
-    line = LINE.match(printed(StepEnd(At(batch=1), 1.0, 1.0, short.correct, short.images, 0.1, 0.0, 0.1)))
+    line = LINE.match(printed(StepEnd(RunPosition(batch=1), 1.0, 1.0, short.correct, short.images, 0.1, 0.0, 0.1)))
     assert line is not None and float(line[4]) == 40 / 80
-    assert "Acc 0.000000" in printed(StepEnd(At(batch=1), math.nan, math.nan, 0, 0, 0.1, 0.0, 0.1))  # all were refused
+    assert "Acc 0.000000" in printed(
+        StepEnd(RunPosition(batch=1), math.nan, math.nan, 0, 0, 0.1, 0.0, 0.1)
+    )  # all were refused
 
 
 def test_what_the_book_does_not_know_is_said_once_on_a_line_of_its_own() -> None:
     torn = Refused("cat/\x1b[2J.png", "truncated", "it ends early")
-    at = At()
+    at = RunPosition()
     out = printed(
         EpochStart(at, 1, 2), step(0, refused=(torn,)), step(1, refused=(torn,)),
         evaluated(0, 1.0, 0.5, refused=(torn,)),
@@ -101,4 +103,7 @@ def test_train_in_either_style(
 
 
 def test_images_of_several_labels_have_a_mean_average_precision() -> None:
-    assert printed(Evaluated(At(0, 3, STEPS), labelled(0.6185), "test")) == "\nTest with Pass 3, Loss 0.25, mAP 0.62\n"
+    assert (
+        printed(Evaluated(RunPosition(0, 3, STEPS), labelled(0.6185), "test"))
+        == "\nTest with Pass 3, Loss 0.25, mAP 0.62\n"
+    )

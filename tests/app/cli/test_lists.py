@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from imclass.app.cli import lists
-from imclass.app.cli.arguments import Common
-from imclass.app.cli.lists import describe_all, terminal_width
+from imclass.app.cli.arguments import CommonArguments
+from imclass.app.cli.lists import describe_entries, terminal_width
 from imclass.app.cli.main import main
-from imclass.core.tables import Found
+from imclass.core.tables import EntryTable
 from imclass.store.context import Context
 from tests.support.command import shown, text
 
@@ -39,11 +39,11 @@ def child(*words: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Common]:
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[CommonArguments]:
     """Whenever the tables are read, and not the index, this list grows."""
-    seen: list[Common] = []
+    seen: list[CommonArguments] = []
 
-    def context_of(common: Common) -> Context:
+    def context_of(common: CommonArguments) -> Context:
         seen.append(common)
         return CONTEXT_OF(common)
 
@@ -51,7 +51,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Common]:
     return seen
 
 
-CONTEXT_OF: Callable[[Common], Context] = lists.context_of
+CONTEXT_OF: Callable[[CommonArguments], Context] = lists.context_of
 
 
 def index(verb: str) -> Path:
@@ -71,7 +71,7 @@ def test_a_second_process_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_index_says_the_same(verb: str, reads: list[Common], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_index_says_the_same(verb: str, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]) -> None:
     lines, records = text(capsys, verb), shown(capsys, verb)
     assert len(reads) == 1 and index(verb).is_file()
     assert (text(capsys, verb), shown(capsys, verb)) == (lines, records)
@@ -85,9 +85,9 @@ def test_the_index_says_the_same(verb: str, reads: list[Common], capsys: pytest.
 
 
 def test_a_changed_file_renews_it(
-    tmp_path: Path, reads: list[Common], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, reads: list[CommonArguments], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lists, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(lists, "PACKAGE_FOLDER", tmp_path / "package")
     source = tmp_path / "package" / "sets" / "a.py"
     source.parent.mkdir(parents=True)
     source.write_text("1")
@@ -96,7 +96,7 @@ def test_a_changed_file_renews_it(
         lambda: os.utime(source, ns=(1, 1)),
         lambda: (source.parent / "b.py").touch(),
         lambda: source.unlink(),
-        lambda: monkeypatch.setattr(lists, "installed", lambda name: "0.0.0"),
+        lambda: monkeypatch.setattr(lists, "installed_version", lambda name: "0.0.0"),
     ]
     text(capsys, "data")
     for n, change in enumerate(changes, 1):
@@ -109,7 +109,7 @@ def test_a_changed_file_renews_it(
 
 
 def test_plugins_have_an_index_of_their_own(
-    tmp_path: Path, reads: list[Common], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("data", "--plugins", str(tmp_path))
     plugin = tmp_path / "mine.py"
@@ -126,7 +126,9 @@ def test_plugins_have_an_index_of_their_own(
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"key": 1}', b"\xff", b"[" * 100_000])
-def test_a_damaged_index_is_made_anew(damage: bytes, reads: list[Common], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_index_is_made_anew(
+    damage: bytes, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = text(capsys, "data")
     sound = index("data").read_bytes()
     index("data").write_bytes(damage)
@@ -134,7 +136,7 @@ def test_a_damaged_index_is_made_anew(damage: bytes, reads: list[Common], capsys
     assert index("data").read_bytes() == sound
 
 
-def test_a_changed_value_is_not_believed(reads: list[Common], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_value_is_not_believed(reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]) -> None:
     lines = text(capsys, "data")
     index("data").write_bytes(index("data").read_bytes().replace(b"handwritten", b"handwriten"))
     assert text(capsys, "data") == lines and len(reads) == 2
@@ -142,7 +144,7 @@ def test_a_changed_value_is_not_believed(reads: list[Common], capsys: pytest.Cap
 
 @pytest.mark.parametrize("obstacle", ["a file instead of the folder", "a folder instead of the file"])
 def test_a_store_that_cannot_be_written_is_none_of_its_business(
-    obstacle: str, reads: list[Common], capsys: pytest.CaptureFixture[str]
+    obstacle: str, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = text(capsys, "data")
     path = index("data")
@@ -155,7 +157,9 @@ def test_a_store_that_cannot_be_written_is_none_of_its_business(
     assert text(capsys, "data") == lines == text(capsys, "data") and len(reads) == 3
 
 
-def test_what_failed_is_tried_again(tmp_path: Path, reads: list[Common], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_failed_is_tried_again(
+    tmp_path: Path, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "broken.py").write_text("import nothing_like_it")
     for n in (1, 2):
         assert main(["recipes", "--plugins", str(tmp_path)]) == 0
@@ -165,8 +169,8 @@ def test_what_failed_is_tried_again(tmp_path: Path, reads: list[Common], capsys:
 
 
 def test_an_entry_that_cannot_be_described_is_a_failure() -> None:
-    found = Found("thing", {"a": 1, "b": 0, "c": object()}, ("x.py: no",))
-    listing = describe_all(found, lambda name, entry: {"half": (1 / entry,) if isinstance(entry, int) else entry})
+    found = EntryTable("thing", {"a": 1, "b": 0, "c": object()}, ("x.py: no",))
+    listing = describe_entries(found, lambda name, entry: {"half": (1 / entry,) if isinstance(entry, int) else entry})
     assert listing.rows == [{"name": "a", "half": [1.0]}] and listing.details == {"a": {}}
     assert listing.failures[:2] == ("x.py: no", "thing b: ZeroDivisionError: division by zero")
     assert listing.failures[2].startswith("thing c: TypeError: ")

@@ -20,7 +20,7 @@ import torch
 
 from imclass.app.cli.arguments import VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
-from imclass.app.cli.main import address, main
+from imclass.app.cli.main import issues_address, main
 from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
 from imclass.core.model_file import DataFacts
@@ -339,7 +339,7 @@ def test_a_mistake_is_one_message_and_code_2(typed: str, inside: Path, capsys: p
     message = " ".join(shown.err.split())
     for words in MISTAKES[typed]:
         assert words in message
-    assert shown.err.count("imclass: ") == 1 and "│" not in shown.err  # and no box of tyro's
+    assert shown.err.count("imclass: ") == 1
 
 
 @pytest.mark.parametrize("typed", ACCEPTED)
@@ -450,7 +450,7 @@ def test_a_fault_is_reported_where_the_package_says(monkeypatch: pytest.MonkeyPa
     told["Project-URL"] = "Source, https://example.org/source"
     told["Project-URL"] = "Issues, https://example.org/issues"
     monkeypatch.setattr(metadata, "metadata", lambda name: told)
-    assert address() == "at https://example.org/issues"
+    assert issues_address() == "at https://example.org/issues"
 
 
 @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ def test_verbs_are_listed_without_docstrings(tmp_path: Path) -> None:
 def test_a_message_is_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "\x1b[31mred\n\udcff"]) == 2
     shown = capsys.readouterr().err
-    assert "\x1b" not in shown.replace("\x1b[31m│", "")
+    assert "\x1b" not in shown
     assert main(["info", "\x1b[31mred\n\udcff"]) == 2
     shown = capsys.readouterr().err
     assert "\x1b" not in shown and "\\x1b[31mred" in shown and "\\udcff" in shown

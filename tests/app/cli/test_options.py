@@ -18,8 +18,8 @@ from imclass.core.errors import UserError
 from imclass.core.override import keys_of
 from imclass.core.preprocess import Preprocess
 from imclass.store.context import open_context
-from imclass.training.kinds import kinds_in
-from imclass.training.schedules.step import Step
+from imclass.training.kinds import kind_tables
+from imclass.training.schedules.step import StepDecay
 from tests.support.small import tree
 
 # What each field may be set to beside what the recipe says; where a value needs another beside it, both.
@@ -123,7 +123,7 @@ def by_option(config: dict[str, Any]) -> dict[str, Any]:
 def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = dry(["mnist-lenet"], capsys)
     assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS}
-    keys = keys_of(Training, to_json(configure("mnist-lenet")), kinds_in(open_context()))
+    keys = keys_of(Training, to_json(configure("mnist-lenet")), kind_tables(open_context()))
     others = {
         "optimiser.kind",
         "optimiser.betas",
@@ -284,7 +284,7 @@ def test_an_option_that_is_not_this_runs(words: str, message: str, capsys: pytes
 def test_another_kind_has_its_own_options(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--schedule.steps 5 9 --schedule.kind step --optimiser.kind adam --optimiser.betas .5 .6"
     (stage,) = dry([*PETS, *shlex.split(words)], capsys)["stages"]
-    assert stage["schedule"] == to_json(Step(steps=(5, 9)))
+    assert stage["schedule"] == to_json(StepDecay(steps=(5, 9)))
     assert stage["optimiser"] == {"kind": "adam", "betas": [0.5, 0.6], "eps": 1e-08, "weight_decay": 0.0}
 
 
@@ -295,7 +295,10 @@ def test_two_stages_are_trained(plugins: Path, capsys: pytest.CaptureFixture[str
     assert starts == [(0, 0, 4), (1, 1, 8)]
 
 
-def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_options_of_the_recipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     assert main(["train", "mnist-lenet", "--help"]) == 0
     shown = capsys.readouterr().out
     names = (
@@ -315,8 +318,8 @@ def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]
     assert "  --augment.pad.pixels 2                     on each side" in shown and "  # " not in shown
     assert "--name " not in shown  # of a folder that a run of one stage does not have; it is refused
     assert "--begin continue                           with all weights" in shown
-    assert "--augment.KIND.X" in shown and "    area.aspect\n" in shown
-    assert "--model.X" in shown and "imclass models NETWORK" in shown
+    assert "--augment.KIND.FIELD VALUE" in shown and "    area.aspect\n" in shown
+    assert "--model.FIELD VALUE" in shown and "imclass models NETWORK" in shown
 
 
 @pytest.mark.parametrize("words", [["--batch", "abc"], ["--batch=abc"], ["--save_every", "soon"]])

@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 
 from imclass.app.cli import progress
-from imclass.app.cli.progress import Screen, Sums, Terminal
+from imclass.app.cli.progress import EpochSums, EvaluationProgress, TrainingProgress
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, LegEnd, Saved, StepEnd
 from tests.support.events import at, evaluation, events, labelled
 
 
 def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen(total_steps=2, done_steps=0)
+    screen = TrainingProgress(total_steps=2, done_steps=0)
     for event in [*events(), *events()[1:4]]:
         screen.see(event)
     screen.close()
@@ -29,7 +29,7 @@ def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_disk_that_stays_full_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen(total_steps=4, done_steps=0)
+    screen = TrainingProgress(total_steps=4, done_steps=0)
     for step, problem in enumerate(("", "full", "full", "", ""), 1):
         screen.see(Saved(at(step, 0), Path("step"), problem))
     screen.close()
@@ -40,7 +40,7 @@ def test_a_disk_that_stays_full_is_told_once(capsys: pytest.CaptureFixture[str])
 
 
 def test_sums_are_means_over_images() -> None:
-    sums = Sums()
+    sums = EpochSums()
     assert "loss 0.0000" in sums.learned and sums.rate == "0 images/s"  # of nothing
     for loss, correct, images in ((1.0, 1, 1), (0.25, 3, 3)):
         sums.add(StepEnd(at(1, 1), loss, loss, correct, images, 0.1, 0.25, 0.5))
@@ -49,7 +49,7 @@ def test_sums_are_means_over_images() -> None:
 
 
 def test_what_auxiliary_heads_add_is_named() -> None:
-    sums = Sums()
+    sums = EpochSums()
     for auxiliary, images in ((0.5, 1), (0.1, 3)):
         sums.add(StepEnd(at(1, 1), 1.0, 1.0 + auxiliary, 1, images, 0.1, 0.0, 0.5))
     assert sums.learned == "loss 1.0000 (+ 0.2000 auxiliary)  top-1 50.00 %"
@@ -61,7 +61,7 @@ def test_what_auxiliary_heads_add_is_named() -> None:
 def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"COLUMNS": str(columns), "FORCE_COLOR": "1", "TERM": "xterm"}.items():
         monkeypatch.setenv(name, value)
-    screen = Screen(total_steps=900, done_steps=0)
+    screen = TrainingProgress(total_steps=900, done_steps=0)
     screen.see(EpochStart(at(0, 0, 9), epochs=30, batches=30))
     screen.see(StepEnd(at(300, 30, 9), 0.12, 0.12, 7711, 8000, 0.1, 0.09, 0.9))
     screen.see(Evaluated(at(300, 30, 9), evaluation(0.9705), "test"))
@@ -76,7 +76,7 @@ def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch
 @pytest.mark.parametrize("steps", [1, 0])
 def test_an_epoch_that_was_interrupted_is_shown_whole(steps: int) -> None:
     """The means are those of the log, and not of the steps since the run went on."""
-    screen = Screen(total_steps=40, done_steps=4 - steps)
+    screen = TrainingProgress(total_steps=40, done_steps=4 - steps)
     screen.see(EpochStart(at(4 - steps, 4 - steps), epochs=10, batches=4))
     if steps:
         screen.see(StepEnd(at(4, 4), 9.0, 9.0, 0, 4, 0.1, 0.0, 0.5))
@@ -88,7 +88,7 @@ def test_an_epoch_that_was_interrupted_is_shown_whole(steps: int) -> None:
 
 
 def test_time_left_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Screen(total_steps=110, done_steps=10)
+    screen = TrainingProgress(total_steps=110, done_steps=10)
     monkeypatch.setattr("time.monotonic", lambda: screen.began + 200)
     assert screen.left(20) == "0:30:00"  # 10 steps in 200 s, 90 to go
     screen.close()
@@ -106,7 +106,7 @@ def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
     for stream, terminal in ((plain, False), (live, True)):
         wide = Console(file=stream, width=100, force_terminal=terminal, emoji=False)
         monkeypatch.setattr(progress, "Console", lambda console=wide, **options: console)
-        with Terminal() as watcher:
+        with EvaluationProgress() as watcher:
             watcher.note("a\n:cat: is small")
             watcher.begin("split test")
             for split in ("validation", "test"):  # one bar after the other
@@ -118,7 +118,7 @@ def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_images_of_several_labels_have_their_measures(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen(2, 0)
+    screen = TrainingProgress(2, 0)
     screen.see(EpochStart(at(0, 0), 1, 1, "exact"))
     screen.see(StepEnd(at(1, 1), 0.75, 0.75, 2, 8, 0.1, 0.0, 0.5))
     assert "all labels right 25.00 %" in screen.now(0)

@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
-from imclass.app.cli.arguments import Common, Compare, Data, Evaluate, Predict, Train, Weights
-from imclass.app.cli.words import no_option, option_hints, parse, scan
+from imclass.app.cli.arguments import (
+    CommonArguments,
+    CompareArguments,
+    DataArguments,
+    EvaluateArguments,
+    PredictArguments,
+    TrainArguments,
+    WeightsArguments,
+)
+from imclass.app.cli.words import option_error, option_hints, parse, scan
 from imclass.core.errors import UserError
 from imclass.core.override import Words
 
@@ -29,8 +37,8 @@ def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_options_that_are_not_the_verbs_are_left() -> None:
     words = ["lenet", "--model.widths", "4", "8", "--optimiser.no-nesterov", "--schedule.rate=-1", "--dry-run"]
-    assert parse(Train, words, "imclass train") == (
-        Train("lenet", dry_run=True),
+    assert parse(TrainArguments, words, "imclass train") == (
+        TrainArguments("lenet", dry_run=True),
         {
             "model.widths": Words(("4", "8")),
             "optimiser.nesterov": Words(("false",)),
@@ -43,43 +51,53 @@ def read(kind: type, *words: str) -> Any:
     """Return what the words say to a verb that takes nothing else."""
     arguments, others = parse(kind, words, "imclass verb")
     for key in others:
-        raise no_option(key, option_hints(kind))
+        raise option_error(key, option_hints(kind))
     return arguments
 
 
 def test_with_a_class_an_option_takes_what_its_field_holds() -> None:
-    assert read(Predict, "--json", "a", "b", "--top", "3", "c") == Predict(
-        Path("a"), ("b", "c"), top=3, common=Common(json=True)
+    assert read(PredictArguments, "--json", "a", "b", "--top", "3", "c") == PredictArguments(
+        Path("a"), ("b", "c"), top=3, common=CommonArguments(json=True)
     )
-    assert read(Predict, "a", "--", "--odd.png").paths == ("--odd.png",)
-    assert read(Evaluate, "a", "--table", "3", "--plugins", "p", "b", "--plugins", "q") == Evaluate(
-        (Path("a"), Path("b")), table="3", common=Common(plugins=(Path("p"), Path("q")))
+    assert read(PredictArguments, "a", "--", "--odd.png").paths == ("--odd.png",)
+    assert read(EvaluateArguments, "a", "--table", "3", "--plugins", "p", "b", "--plugins", "q") == EvaluateArguments(
+        (Path("a"), Path("b")), table="3", common=CommonArguments(plugins=(Path("p"), Path("q")))
     )
-    assert read(Data) == Data() and read(Data, "check", "pets", "--split-seed=4") == Data("check", "pets", split_seed=4)
-    assert read(Predict, "--no-json", "a", "b") == Predict(Path("a"), ("b",))
-    weights = read(Weights, "import", "f", "--as", "lenet-5", "--from", "timm")
+    assert read(DataArguments) == DataArguments() and read(
+        DataArguments, "check", "pets", "--split-seed=4"
+    ) == DataArguments("check", "pets", split_seed=4)
+    assert read(PredictArguments, "--no-json", "a", "b") == PredictArguments(Path("a"), ("b",))
+    weights = read(WeightsArguments, "import", "f", "--as", "lenet-5", "--from", "timm")
     assert (weights.as_, weights.from_) == ("lenet-5", "timm")
 
 
 @pytest.mark.parametrize(
     ("kind", "words", "message"),
     [
-        (Predict, ["--workers", "two", "a"], "--workers is 'two'; it must be a whole number"),
-        (Predict, ["a", "--workers"], "--workers needs a value"),
-        (Train, ["a", "--out", ""], "--out is empty; give a value or leave it out"),
-        (Evaluate, ["a", "--data="], "--data is empty; give a value or leave it out"),
-        (Predict, [], "imclass verb needs one more MODEL"),
-        (Compare, ["a", "b", "c"], "there is nothing to do with 'c'"),
-        (Predict, ["a", "--wokers", "2"], "there is no option --wokers; did you mean '--workers'?"),
-        (Predict, ["a", "--format", "xml"], "--format is 'xml'; it must be one of 'table', 'csv', 'json'"),
-        (Predict, ["run", "source=pets"], "there is no file source=pets; if it is an option, write --source pets"),
-        (Evaluate, ["run", "-d", "pets"], "there is no option -d: options begin with two dashes, as --data does"),
+        (PredictArguments, ["--workers", "two", "a"], "--workers is 'two'; it must be a whole number"),
+        (PredictArguments, ["a", "--workers"], "--workers needs a value"),
+        (TrainArguments, ["a", "--out", ""], "--out is empty; give a value or leave it out"),
+        (EvaluateArguments, ["a", "--data="], "--data is empty; give a value or leave it out"),
+        (PredictArguments, [], "imclass verb needs one more MODEL"),
+        (CompareArguments, ["a", "b", "c"], "there is nothing to do with 'c'"),
+        (PredictArguments, ["a", "--wokers", "2"], "there is no option --wokers; did you mean '--workers'?"),
+        (PredictArguments, ["a", "--format", "xml"], "--format is 'xml'; it must be one of 'table', 'csv', 'json'"),
         (
-            Predict,
+            PredictArguments,
+            ["run", "source=pets"],
+            "there is no file source=pets; if it is an option, write --source pets",
+        ),
+        (
+            EvaluateArguments,
+            ["run", "-d", "pets"],
+            "there is no option -d: options begin with two dashes, as --data does",
+        ),
+        (
+            PredictArguments,
             ["run", "-x"],
             "there is no option -x: options begin with two dashes, as --data does; if it is a file, write ./-x",
         ),
-        (Train, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book'"),
+        (TrainArguments, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book'"),
     ],
 )
 def test_a_mistake_is_named(kind: type, words: list[str], message: str) -> None:
@@ -93,8 +111,8 @@ def test_what_looks_like_an_option_of_another_tool_may_be_a_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.png").touch()
-    assert read(Predict, "run", "a=b.png", "./-x.png").paths == ("a=b.png", "./-x.png")
-    assert read(Predict, "run", "--", "-x.png").paths == ("-x.png",)
+    assert read(PredictArguments, "run", "a=b.png", "./-x.png").paths == ("a=b.png", "./-x.png")
+    assert read(PredictArguments, "run", "--", "-x.png").paths == ("-x.png",)
     assert scan(["--schedule.rate", "-1e-3", "-inf", "-.5"])[1] == [("schedule.rate", ["-1e-3", "-inf", "-.5"])]
 
 
@@ -110,7 +128,7 @@ def test_patterns_of_layers_stay_as_they_are_typed() -> None:
         "--rates.*",
         "2",
     ]
-    found = parse(Train, ["r", *words], "imclass train")[1]
+    found = parse(TrainArguments, ["r", *words], "imclass train")[1]
     assert [*found.items()] == [
         ("rates.no_norm-1", ("1",)), ("stages.1.rates.a-b", (".5",)), ("save_every", ("3",)), ("rates.*", ("2",)),
     ]  # fmt: skip

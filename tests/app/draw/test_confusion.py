@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from imclass.app.draw import canvas
-from imclass.app.draw.confusion import DARK, confusion_png, ink
-from imclass.app.draw.confusion import matrix as shown_of
+from imclass.app.draw.confusion import DARK_INK, confusion_png, ink
+from imclass.app.draw.confusion import matrix_view as shown_of
 from imclass.app.report import figures
 from tests.app.draw.support import saved
 from tests.app.report.reader import pixels_of, read
@@ -32,7 +32,7 @@ def matrix(k: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 4, (k, k)) + 90 * np.eye(k, dtype=np.int64)
 
 
-BLUE, ORANGE = map(ImageColor.getrgb, (canvas.HIT, canvas.MISTAKE))
+BLUE, ORANGE = map(ImageColor.getrgb, (canvas.HIT_COLOUR, canvas.MISTAKE_COLOUR))
 
 
 @pytest.mark.parametrize("k", [2, 10, 40, 200])
@@ -133,7 +133,7 @@ def test_long_names_over_columns_are_turned(name: str, k: int, turned: bool) -> 
 def test_picture_and_page_show_one_matrix(k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts, classes = matrix(k), [f"class {i}" for i in range(k)]
     shown = shown_of(counts, classes)
-    page = read(figures.confusion(shown))
+    page = read(figures.confusion_figure(shown))
     (axes,) = saved(lambda: confusion_png(counts, classes, tmp_path / "c.png"), monkeypatch).axes
     labels = [*shown.labels.values()]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == labels
@@ -151,7 +151,7 @@ def test_picture_and_page_show_one_matrix(k: int, tmp_path: Path, monkeypatch: p
         assert [text.get_text() for text in axes.texts] == [cell.text for cell in cells]
         for text, cell, ink in zip(axes.texts, cells, shown.ink.flat, strict=True):
             deep = "deep" in str(cell.attributes.get("class"))
-            assert (text.get_color() == "white") == deep == (ink > DARK)
+            assert (text.get_color() == "white") == deep == (ink > DARK_INK)
             assert cell.attributes.get("style", "--i:0%") == f"--i:{100 * ink:.0f}%"
     else:
         above, left = page.all("ol")

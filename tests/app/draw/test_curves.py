@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from imclass.app.draw.axis import from_zero, of_integers
-from imclass.app.draw.curves import SPLITS, curves_png, panels
+from imclass.app.draw.axis import integer_axis, zero_based_axis
+from imclass.app.draw.curves import SPLIT_COLOURS, curves_png, panels
 from imclass.app.report import figures
 from tests.app.draw.support import saved
 from tests.app.report.reader import read
 
-TRAIN, TEST = ImageColor.getrgb(SPLITS["train"]), ImageColor.getrgb(SPLITS["test"])
+TRAIN, TEST = ImageColor.getrgb(SPLIT_COLOURS["train"]), ImageColor.getrgb(SPLIT_COLOURS["test"])
 
 
 def share(picture: np.ndarray, colour: tuple[int, ...]) -> float:
@@ -84,7 +84,7 @@ def diverged(n: int) -> list[dict[str, float | int | None]]:
 def test_picture_and_page_show_the_same_curves(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = saved(lambda: curves_png(diverged(n), tmp_path / "curves.png"), monkeypatch)
     for axes, shown in zip(figure.axes, panels(diverged(n)), strict=True):
-        page = read(figures.figure(shown))
+        page = read(figures.panel_figure(shown))
         legend, texts = axes.get_legend(), [text.text for text in page.one("svg").all("text")]
         assert legend is not None
         last = [text.get_text() for text in legend.get_texts()]
@@ -140,7 +140,7 @@ def test_gaps_part_a_line_and_lone_epochs_are_dots() -> None:
 
 @pytest.mark.parametrize("highest", [1e-9, 0.003, 0.1, 0.99, 1.0, 2.302, 7.0, 59.9, 100.0, 12345.0, 3e38])
 def test_ticks_are_round_and_reach_the_highest_value(highest: float) -> None:
-    axis = from_zero(highest)
+    axis = zero_based_axis(highest)
     ticks = list(axis.ticks)
     assert ticks[-2] < highest <= ticks[-1] * (1 + 1e-9) and 3 <= len(ticks) <= 7
     assert round(ticks[1] / 10 ** math.floor(math.log10(ticks[1] * (1 + 1e-9))), 6) in (1, 2, 5)
@@ -149,7 +149,7 @@ def test_ticks_are_round_and_reach_the_highest_value(highest: float) -> None:
 
 
 def test_an_error_of_zero_has_an_axis() -> None:
-    assert from_zero(0.0).high > 0
+    assert zero_based_axis(0.0).high > 0
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_an_error_of_zero_has_an_axis() -> None:
     ],
 )
 def test_epochs_have_ticks_at_the_first_and_at_round_ones(first: int, last: int, ticks: list[int]) -> None:
-    axis = of_integers(first, last)
+    axis = integer_axis(first, last)
     assert list(axis.ticks) == ticks and list(axis.ticks.values()) == [str(tick) for tick in ticks]
     assert axis.low <= first <= last <= axis.high and axis.low < axis.high
 

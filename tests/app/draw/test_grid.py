@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imclass.app.draw.grid import grid, grid_png
+from imclass.app.draw.grid import grid_png, map_grid
 from imclass.core.errors import UserError
 
 
@@ -20,7 +20,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_grid_of_sixty_four_maps_is_264_pixels_square() -> None:
     maps = np.random.default_rng(0).normal(size=(64, 32, 32)).astype(np.float32)
-    picture = grid(maps)
+    picture = map_grid(maps)
     assert picture.shape == (264, 264) and picture.dtype == np.uint8
     expected = np.full((264, 264), 255)
     low, high = float(maps.min()), float(maps.max())
@@ -33,7 +33,7 @@ def test_grid_of_sixty_four_maps_is_264_pixels_square() -> None:
 
 @pytest.mark.parametrize(("n", "side"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3), (10, 4)])
 def test_grid_has_the_fewest_tiles_a_side_and_white_where_there_is_no_map(n: int, side: int) -> None:
-    picture = grid(np.zeros((n, 3, 5)))
+    picture = map_grid(np.zeros((n, 3, 5)))
     assert picture.shape == (4 * side, 6 * side)
     assert (picture == 0).sum() == n * 15 and (picture == 255).sum() == picture.size - n * 15
 
@@ -42,31 +42,31 @@ def test_grid_has_the_fewest_tiles_a_side_and_white_where_there_is_no_map(n: int
 def test_constant_maps_are_flat(value: float) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # 0/0 would warn and give NaN
-        picture = grid(np.full((4, 6, 6), value, np.float32))
+        picture = map_grid(np.full((4, 6, 6), value, np.float32))
     assert (picture[:6, :6] == 0).all()
 
 
 def test_a_constant_map_among_others_is_flat_on_the_common_scale() -> None:
     maps = np.stack([np.full((4, 4), 0.5), np.linspace(0, 1, 16).reshape(4, 4)])
-    picture = grid(maps)
+    picture = map_grid(maps)
     assert (picture[:4, :4] == 128).all() and (picture[0, 5], picture[3, 8]) == (0, 255)
 
 
 def test_half_precision_maps_do_not_overflow() -> None:
-    picture = grid(np.array([[[-6e4, 6e4]]], np.float16))  # their difference is no half-precision number
+    picture = map_grid(np.array([[[-6e4, 6e4]]], np.float16))  # their difference is no half-precision number
     assert picture[0].tolist() == [0, 255, 255]
 
 
 @pytest.mark.parametrize(("maps", "said"), [(np.full((1, 2, 2), np.nan), "not finite"), (np.zeros((0, 2, 2)), "empty")])
 def test_maps_that_cannot_be_shown_are_named(maps: np.ndarray, said: str) -> None:
     with pytest.raises(UserError, match=f"{maps.shape[0]} x 2 x 2 are {said}"):
-        grid(maps)
+        map_grid(maps)
 
 
 @pytest.mark.parametrize(("side", "times"), [(8, 18), (170, 1)])
 def test_grid_png_is_the_grid_enlarged_by_a_whole_factor(side: int, times: int, tmp_path: Path) -> None:
     maps = np.random.default_rng(0).normal(size=(5, side, side))
     grid_png(maps, tmp_path / "grid.png")
-    drawn, exact = pixels(tmp_path / "grid.png")[:, :, 0], grid(maps)
+    drawn, exact = pixels(tmp_path / "grid.png")[:, :, 0], map_grid(maps)
     assert drawn.shape[1] == times * exact.shape[1] >= 480 > (times - 1) * exact.shape[1]
     assert (drawn == np.kron(exact, np.ones((times, times), np.uint8))).all()

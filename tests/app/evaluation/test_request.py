@@ -9,15 +9,15 @@ import pytest
 
 import imclass
 from imclass.app.evaluation import request as requests
-from imclass.app.evaluation.request import by_name
+from imclass.app.evaluation.request import models_by_name
 from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.catalog import open_split
-from imclass.evaluation.request import Quiet, Request, select_protocols, sides
-from imclass.evaluation.score import evaluate, protocols
-from imclass.models.classifier import load
+from imclass.evaluation.request import Request, SilentProgress, parse_scales, select_protocols
+from imclass.evaluation.score import evaluate, view_protocols
+from imclass.models.classifier import load_network_classifier
 from imclass.store.context import open_context
 from tests.support.small import CLASSES, tree, untrained
 
@@ -42,10 +42,10 @@ def arrays(n: int = 6, split: str = "test") -> ArrayDataset:
 
 
 def test_models_are_paths_or_classifiers(place: Path) -> None:
-    classifier, other = load("a.safetensors"), load("b.safetensors")
-    assert list(by_name("a.safetensors")) == ["a.safetensors"]
-    assert list(by_name(Path("~/run"))) == [str(Path("~/run").expanduser())]
-    assert by_name([classifier, "b.safetensors", other]) == {
+    classifier, other = load_network_classifier("a.safetensors"), load_network_classifier("b.safetensors")
+    assert list(models_by_name("a.safetensors")) == ["a.safetensors"]
+    assert list(models_by_name(Path("~/run"))) == [str(Path("~/run").expanduser())]
+    assert models_by_name([classifier, "b.safetensors", other]) == {
         "lenet-5": classifier, "b.safetensors": Path("b.safetensors"), "lenet-5 2": other,
     }  # fmt: skip
 
@@ -61,17 +61,17 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
 )
 def test_what_is_no_model_is_refused(models: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        by_name(models)
+        models_by_name(models)
 
 
 def test_a_classifier_is_given_once(place: Path) -> None:
-    classifier = load("a.safetensors")
+    classifier = load_network_classifier("a.safetensors")
     with pytest.raises(UserError, match="given twice"):
-        by_name([classifier, classifier])
+        models_by_name([classifier, classifier])
 
 
 def test_data_may_be_a_dataset(place: Path) -> None:
-    classifier = load("a.safetensors")
+    classifier = load_network_classifier("a.safetensors")
     result = imclass.evaluate(classifier, arrays())
     np.testing.assert_allclose(result.evaluation.scores, evaluate(classifier, arrays()).scores, rtol=1e-5)
     assert result.rows[0].facts.said == "split test of mine" and result.rows[0].name == "lenet-5"
@@ -116,11 +116,11 @@ def test_words_that_are_none_of_a_few_are_refused(key: str, value: Any, said: st
 
 def test_a_classifier_in_memory_is_not_rounded(place: Path) -> None:
     with pytest.raises(UserError, match="precision bf16 rounds weights as they are loaded; give the model by its path"):
-        imclass.evaluate(load("a.safetensors"), "pets", precision="bf16")
+        imclass.evaluate(load_network_classifier("a.safetensors"), "pets", precision="bf16")
 
 
 def test_protocols_by_name_or_value() -> None:
-    found = protocols()
+    found = view_protocols()
     assert select_protocols(None, None) == {"": None}
     assert list(select_protocols("center,flip", None)) == ["center", "flip"]
     assert select_protocols(["center", found["flip"]], None) == {"center": found["center"], "flip": found["flip"]}
@@ -132,12 +132,12 @@ def test_protocols_by_name_or_value() -> None:
 
 
 def test_scales_are_words_or_numbers() -> None:
-    assert sides("256,384") == sides([256, 384]) == (256, 384)
+    assert parse_scales("256,384") == parse_scales([256, 384]) == (256, 384)
     for wrong in ("", "256,", [1.5], []):
         with pytest.raises(UserError, match="whole numbers of pixels"):
-            sides(wrong)
+            parse_scales(wrong)
 
 
 def test_arrays_alone_are_no_data() -> None:
     with pytest.raises(UserError, match="the data is of the type tuple; give a data set's name, a folder"):
-        requests.open_request("a", (np.zeros(4), np.zeros(4)), None, None, open_context(), Quiet())
+        requests.open_request("a", (np.zeros(4), np.zeros(4)), None, None, open_context(), SilentProgress())

@@ -11,7 +11,7 @@ from PIL import Image
 
 import imclass
 from imclass.app.cli.main import main
-from imclass.app.evaluation.result import Result, score_files
+from imclass.app.evaluation.result import Result, score_paths
 from imclass.core.errors import UserError
 from imclass.evaluation.request import Scoring
 from imclass.evaluation.results import read_scores
@@ -128,7 +128,7 @@ def test_files_of_others_stay(place: Path) -> None:
         with pytest.raises(UserError):
             write(path)
     both = imclass.evaluate(MODELS, "pets")
-    for file in score_files(Path("s.npz"), both.rows):
+    for file in score_paths(Path("s.npz"), both.rows):
         file.write_text("mine")
         with pytest.raises(UserError, match="is there already"):
             both.save_scores("s.npz")
@@ -168,7 +168,7 @@ def test_a_class_mapping_and_strictness_are_options(place: Path) -> None:
     assert imclass.evaluate("a.safetensors", "pets", classes={"puss": "cat"}).evaluation.total == 12
     (place / "pets/test/dog/000.png").write_bytes(b"torn")
     refused = imclass.evaluate("a.safetensors", "pets", classes={"puss": "cat"})
-    assert refused.evaluation.accounted == "11 of 12 evaluated, 1 refused"
+    assert refused.evaluation.tally == "11 of 12 evaluated, 1 refused"
     with pytest.raises(UserError, match="without --strict"):
         imclass.evaluate("a.safetensors", "pets", classes={"puss": "cat"}, strict=True)
 
@@ -208,4 +208,4 @@ def test_compare_is_a_function_too(place: Path, capsys: pytest.CaptureFixture[st
 def test_pictures_are_of_the_last_row(place: Path) -> None:
     with Image.open(imclass.evaluate(MODELS, "pets").plot("p.png")) as drawn:
         assert drawn.format == "PNG"
-    assert score_files(Path("s.npz"), []) == ()
+    assert score_paths(Path("s.npz"), []) == ()

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from imclass.app.machine import advice
-from imclass.app.machine.advice import Place, describe_store, problems
+from imclass.app.machine.advice import StoreState, describe_store, problems
 from imclass.app.machine.hardware import Limits
 from imclass.app.machine.software import Library, Torch
 
-PLACE = Place("/store", True, True, 10, 2**40)
+PLACE = StoreState("/store", True, True, 10, 2**40)
 TORCH = Torch(1.0, ("cpu",), "AVX2", 4, None)
 SOUND: dict[str, Any] = {
     "found": [Library("torch", ">=2.11", "2.13.0"), Library("onnx", ">=1", None, "export")],
@@ -35,7 +35,7 @@ def test_a_sound_machine_has_no_problem() -> None:
     ("changed", "problem", "fix"),
     [
         ({"found": []}, "imclass is not installed", "pip install ."),
-        ({"found": [Library("tyro", ">=1.0", None)]}, "tyro is not installed", "pip install 'tyro>=1.0'"),
+        ({"found": [Library("rich", ">=14", None)]}, "rich is not installed", "pip install 'rich>=14'"),
         ({"found": [Library("torch", ">=2.11", "2.5")]}, "2.5, and >=2.11 is needed", "pip install 'torch>=2.11'"),
         ({"torch": "OSError: no libgomp"}, "torch cannot be imported (OSError: no libgomp)", "pip install"),
         ({"limits": Limits(1.5, None)}, "4 threads, and 1.5 cores are allowed", "OMP_NUM_THREADS=2"),

@@ -48,7 +48,7 @@ def test_arm_has_features_and_no_model(tmp_path: Path) -> None:
 def test_macos_has_sysctl(
     sysctl: str, model: str | None, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(hardware, "ask_sysctl", lambda: sysctl)
+    monkeypatch.setattr(hardware, "sysctl_output", lambda: sysctl)
     found = read_processor(tmp_path, "darwin")
     assert found.flags == flags and (model is None or found.model == model)
     assert read_memory(tmp_path, "darwin") == Memory(16 * GIB if "memsize" in sysctl else None, None)
@@ -56,7 +56,7 @@ def test_macos_has_sysctl(
 
 def test_a_machine_without_sysctl_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert hardware.ask_sysctl() == ""
+    assert hardware.sysctl_output() == ""
 
 
 def test_memory(tmp_path: Path) -> None:

@@ -7,26 +7,36 @@ import pytest
 import torch
 
 from imclass.app.machine import software
-from imclass.app.machine.software import Library, Torch, ask_torch, libraries, proxies, release, variables
+from imclass.app.machine.software import (
+    Library,
+    Torch,
+    declared_libraries,
+    environment_variables,
+    inspect_torch,
+    proxy_settings,
+    release_numbers,
+)
 
 
 def test_requirements_are_read() -> None:
-    found = libraries(["torch>=2.11", "numpy", "no-such-thing>=1; extra == 'serve'", 'pytest>=900; extra == "dev"'])
+    found = declared_libraries(
+        ["torch>=2.11", "numpy", "no-such-thing>=1; extra == 'serve'", 'pytest>=900; extra == "dev"']
+    )
     assert [(one.name, one.wanted, one.extra) for one in found] == [
         ("torch", ">=2.11", ""), ("numpy", "", ""), ("no-such-thing", ">=1", "serve"), ("pytest", ">=900", "dev"),
     ]  # fmt: skip
-    assert [one.fits for one in found] == [True, True, False, False]
+    assert [one.is_satisfied for one in found] == [True, True, False, False]
     assert found[0].version == metadata.version("torch") and found[2].version is None
 
 
 def test_those_of_imclass_are_declared_or_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {"torch", "numpy", "tyro"} <= {one.name for one in libraries() if not one.extra}
+    assert {"torch", "numpy", "rich"} <= {one.name for one in declared_libraries() if not one.extra}
 
     def absent(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(software.metadata, "requires", absent)
-    assert libraries() == []
+    assert declared_libraries() == []
 
 
 @pytest.mark.parametrize(
@@ -37,15 +47,15 @@ def test_those_of_imclass_are_declared_or_it_is_not_installed(monkeypatch: pytes
     ],
 )  # fmt: skip
 def test_versions_are_compared_as_numbers(version: str | None, wanted: str, fits: bool) -> None:
-    assert Library("x", wanted, version).fits == fits
+    assert Library("x", wanted, version).is_satisfied == fits
 
 
 def test_a_version_without_numbers_is_older_than_any() -> None:
-    assert release("unknown") == () < release("0.0.1")
+    assert release_numbers("unknown") == () < release_numbers("0.0.1")
 
 
 def test_torch_is_asked() -> None:
-    found = ask_torch()
+    found = inspect_torch()
     assert isinstance(found, Torch) and found.devices[0] == "cpu" and found.seconds == 0
     assert (found.threads, found.cuda) == (torch.get_num_threads(), torch.version.cuda)
 
@@ -55,20 +65,20 @@ def test_devices_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"GPU {'AB'[i]}")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    found = ask_torch()
+    found = inspect_torch()
     assert isinstance(found, Torch) and found.devices == ("cpu", "cuda:0 (GPU A)", "cuda:1 (GPU B)", "mps")
 
 
 def test_a_broken_torch_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    found = ask_torch()
+    found = inspect_torch()
     assert isinstance(found, str) and found.startswith("ModuleNotFoundError: ")
 
 
 def test_variables_and_proxies() -> None:
     environment = {"OMP_NUM_THREADS": "3", "PATH": "/bin", "HTTPS_PROXY": "http://me:secret@proxy.example:3128/"}
-    assert variables(environment) == {"OMP_NUM_THREADS": "3"}
-    assert proxies(environment) == {"https_proxy": "proxy.example:3128"}
-    assert proxies({"http_proxy": "me:secret@host:1", "no_proxy": "localhost,.example"}) == {
+    assert environment_variables(environment) == {"OMP_NUM_THREADS": "3"}
+    assert proxy_settings(environment) == {"https_proxy": "proxy.example:3128"}
+    assert proxy_settings({"http_proxy": "me:secret@host:1", "no_proxy": "localhost,.example"}) == {
         "http_proxy": "host:1", "no_proxy": "localhost,.example",
     }  # fmt: skip

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from imclass.app.report.markup import VOID
+from imclass.app.report.markup import VOID_ELEMENTS
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Reader(HTMLParser):
         node = Node(tag, dict(attrs))
         assert len(attrs) == len(node.attributes), attrs
         self.open[-1].inside.append(node)
-        if tag not in VOID:
+        if tag not in VOID_ELEMENTS:
             self.open.append(node)
 
     def handle_endtag(self, tag: str) -> None:

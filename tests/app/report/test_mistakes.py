@@ -14,7 +14,7 @@ from imclass.app.report.mistakes import as_csv, as_page, wrong_images
 from imclass.core.targets import OneOf
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.papers import table
-from imclass.evaluation.results import Facts, Row
+from imclass.evaluation.results import Facts, ResultRow
 from tests.app.report.reader import pixels_of, read
 from tests.support.payloads import PAYLOADS
 from tests.support.pictures import CLASSES, pictures
@@ -23,16 +23,16 @@ from tests.support.small import picture, tree, untrained
 HEAD = ["image", "true", "predicted", "probability", "probability_of_true", "rank_of_true"]
 
 
-def scored(n: int = 40, names: tuple[str, ...] = CLASSES) -> Row:
+def scored(n: int = 40, names: tuple[str, ...] = CLASSES) -> ResultRow:
     """Random scores of `pictures(n)`."""
     data = pictures(n)
     scores = np.random.default_rng(1).normal(size=(n, len(names))).astype(np.float32)
     evaluation = evaluation_of(names, OneOf(data.labels), scores, data.ids, n)
-    facts = Facts(("m",), table.Tested((), "", "m"), "split test of d", "d", "test")
-    return Row("m", evaluation, tuple(data.name(i) for i in range(n)), facts)
+    facts = Facts(("m",), table.RowSubject((), "", "m"), "split test of d", "d", "test")
+    return ResultRow("m", evaluation, tuple(data.name(i) for i in range(n)), facts)
 
 
-def by_hand(row: Row) -> list[list[Any]]:
+def by_hand(row: ResultRow) -> list[list[Any]]:
     """The table, an image at a time."""
     lines: list[list[Any]] = []
     for image, scores, label in zip(row.images, row.evaluation.scores, row.evaluation.targets.numpy(), strict=True):
@@ -61,7 +61,7 @@ def test_no_name_is_a_formula_or_markup() -> None:
         wrong = evaluation_of(
             row.evaluation.classes, OneOf(np.array([1])), np.eye(1, 7, dtype=np.float32), np.array([100]), 1
         )
-        row = Row(payload, wrong, (payload,), row.facts)
+        row = ResultRow(payload, wrong, (payload,), row.facts)
         found = wrong_images(row.evaluation, row.images)
         (line,) = list(csv.reader(as_csv(found).splitlines(keepends=True)))[1:]
         assert not line[0].startswith(("=", "+", "-", "@", "\t", "\r"))
@@ -91,7 +91,9 @@ def test_a_page_shows_each_image() -> None:
 def test_a_large_image_is_a_small_picture() -> None:
     row, data = scored(1), pictures(1, (900, 300))
     scores = np.eye(7, dtype=np.float32)[data.labels]
-    row = Row("m", evaluation_of(CLASSES, OneOf((data.labels + 1) % 7), scores, data.ids, 1), row.images, row.facts)
+    row = ResultRow(
+        "m", evaluation_of(CLASSES, OneOf((data.labels + 1) % 7), scores, data.ids, 1), row.images, row.facts
+    )
     page = as_page(row, wrong_images(row.evaluation, row.images), data)
     assert pixels_of(read(page).one("img")).shape == (160, 53, 3)
 

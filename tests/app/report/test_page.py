@@ -19,30 +19,30 @@ from torch import nn
 
 import imclass
 from imclass.app.cli.main import main
-from imclass.app.draw.canvas import HIT, MISTAKE
-from imclass.app.draw.curves import SPLITS, panels
-from imclass.app.draw.grid import grid
+from imclass.app.draw.canvas import HIT_COLOUR, MISTAKE_COLOUR
+from imclass.app.draw.curves import SPLIT_COLOURS, panels
+from imclass.app.draw.grid import map_grid
 from imclass.app.report import facts as report_facts
 from imclass.app.report import figures as report_figures
 from imclass.app.report import markup
 from imclass.app.report import page as report_page
-from imclass.app.report.markup import Html, element, escaped, picture
+from imclass.app.report.markup import Html, element, escape_html, image_element
 from imclass.app.report.write import write_report
 from imclass.app.runs.directory import Run
-from imclass.app.runs.watchers.pictures import seen
+from imclass.app.runs.watchers.pictures import network_view
 from imclass.app.verbs.predict import as_csv
 from imclass.core.contracts import Refused
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts, Provenance, read_model
 from imclass.core.targets import OneOf
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 from imclass.data import catalog
 from imclass.data.images import decode as decoding
 from imclass.data.images.decode import decode
 from imclass.evaluation import score
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.mistakes import WrongImage
-from imclass.models.classifier import NetworkClassifier, load
+from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.models.network import Network
 from imclass.serving.predict import Prediction
 from imclass.store.context import open_context
@@ -132,7 +132,7 @@ def evaluation(home: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
     return found
 
 
-def material(run: Path) -> report_facts.Material:
+def material(run: Path) -> report_facts.ReportData:
     return report_facts.gather_run(Run(run), open_context())
 
 
@@ -218,11 +218,11 @@ def test_the_matrix_and_the_classes_are_what_evaluate_says(run: Path, evaluation
 
 def test_confused_pairs_come_in_order() -> None:
     counts = np.array([[5, 2, 0], [7, 1, 0], [0, 3, 9]])
-    rows = read(report_page.pairs(counts, ["a", "b", "c"])).all("tr")[1:]
+    rows = read(report_page.confused_pairs_table(counts, ["a", "b", "c"])).all("tr")[1:]
     assert [[cell.text for cell in row.all() if cell.tag in ("th", "td")] for row in rows] == [
         ["b → a", "7", "8", "87.50 %"], ["c → b", "3", "12", "25.00 %"], ["a → b", "2", "7", "28.57 %"],
     ]  # fmt: skip
-    assert "No image" in report_page.pairs(np.diag([3, 3]), ["a", "b"])
+    assert "No image" in report_page.confused_pairs_table(np.diag([3, 3]), ["a", "b"])
 
 
 def test_time_is_that_of_the_log(run: Path) -> None:
@@ -250,7 +250,7 @@ def test_curves_end_where_the_log_does(run: Path) -> None:
 
 def test_the_gallery_shows_the_surest_mistakes_as_the_network_saw_them(run: Path) -> None:
     found = material(run)
-    classifier, page = load(run), reported(run)
+    classifier, page = load_network_classifier(run), reported(run)
     assert found.result is not None
     expected = []
     for scores, label in zip(found.result.scores.astype(float), found.result.targets.numpy(), strict=True):
@@ -272,7 +272,7 @@ def test_the_gallery_shows_the_surest_mistakes_as_the_network_saw_them(run: Path
 def test_filters_and_maps_are_those_of_the_first_convolution(run: Path) -> None:
     weights = read_model(run / "model.safetensors")[0]["features.0.weight"].numpy()
     filters, image, maps = reported(run).one("section", id="inside").all("img")
-    assert (pixels_of(filters) == grid(weights[:, 0])[:12]).all()  # 3 x 2 tiles of 5 x 5, and no empty row
+    assert (pixels_of(filters) == map_grid(weights[:, 0])[:12]).all()  # 3 x 2 tiles of 5 x 5, and no empty row
     found = material(run).inside
     assert found is not None and found.image is not None
     assert (pixels_of(image) == found.image[:, :, 0]).all()
@@ -284,16 +284,16 @@ def test_filters_and_maps_are_those_of_the_first_convolution(run: Path) -> None:
             for w, b in zip(weights, bias, strict=True)
         ]
     )
-    assert np.abs(pixels_of(maps).astype(int) - grid(by_hand)[:50]).max() <= 1
+    assert np.abs(pixels_of(maps).astype(int) - map_grid(by_hand)[:50]).max() <= 1
 
 
 def test_colours_are_shown_in_their_order_whatever_the_networks() -> None:
     weights = np.zeros((1, 3, 1, 1), np.float32)
     weights[0, 0] = 1  # the first channel
-    shown = {channels: report_facts.filters_of(weights, channels) for channels in ("rgb", "bgr")}
+    shown = {channels: report_facts.filter_grid(weights, channels) for channels in ("rgb", "bgr")}
     assert shown["rgb"] is not None and shown["bgr"] is not None
     assert shown["rgb"][0, 0].tolist() == [255, 0, 0] and shown["bgr"][0, 0].tolist() == [0, 0, 255]
-    assert report_facts.filters_of(np.zeros((1, 4, 3, 3), np.float32), "rgb") is None
+    assert report_facts.filter_grid(np.zeros((1, 4, 3, 3), np.float32), "rgb") is None
 
 
 class Flat(Network):
@@ -307,8 +307,8 @@ class Flat(Network):
 
 def test_a_network_without_a_convolution_has_no_such_section(run: Path) -> None:
     flat = NetworkClassifier("flat", {}, Flat(), ("cat", "dog"), SQUASH)
-    assert report_facts.look_inside(flat) is None
-    assert report_page.first_layer(replace(material(run), inside=None)) == ""
+    assert report_facts.view_first_layer(flat) is None
+    assert report_page.first_layer_section(replace(material(run), inside=None)) == ""
 
 
 # Saying what is not so
@@ -517,7 +517,7 @@ def test_a_page_that_cannot_be_written_is_said_before_any_work(run: Path, capsys
 # Many classes, long curves
 
 
-def many(found: report_facts.Material, k: int) -> report_facts.Material:
+def many(found: report_facts.ReportData, k: int) -> report_facts.ReportData:
     """The same run as if it had `k` classes, ten images each; the last class is never found."""
     names = tuple(f"{'猫' * (i % 30)} قطة {i}" for i in range(k))
     labels = np.repeat(np.arange(k), 10)
@@ -535,7 +535,7 @@ def test_many_classes_are_a_picture_and_a_table_with_the_worst_first(k: int, run
     side = math.ceil(k / math.ceil(k / 250))
     assert pixels_of(image).shape == (side, side, 4)
     blue = pixels_of(image)[np.arange(side - 1), np.arange(side - 1)]
-    assert (blue[:, :3] == ImageColor.getrgb(HIT)).all() and (blue[:, 3] > 100).all()
+    assert (blue[:, :3] == ImageColor.getrgb(HIT_COLOUR)).all() and (blue[:, 3] > 100).all()
     rows = page.one("section", id="confusion").one("ol", **{"class": "rows"}).all("li")
     assert len(rows) == k if k <= 64 else [row.text for row in rows] == (
         ["1", "20", "40", "60"] if k == 65 else ["1", "200", "400", "600", "800", "1000"]
@@ -546,21 +546,21 @@ def test_many_classes_are_a_picture_and_a_table_with_the_worst_first(k: int, run
 
 
 def test_pictures_stay_small_whatever_the_size() -> None:
-    large = read(picture(np.zeros((1500, 3000, 3), np.uint8), "large")).one("img")
+    large = read(image_element(np.zeros((1500, 3000, 3), np.uint8), "large")).one("img")
     assert pixels_of(large).shape == (512, 1024, 3) and "crisp" not in str(large.attributes["class"])
-    small = read(picture(noise(0), "small")).one("img")
+    small = read(image_element(noise(0), "small")).one("img")
     assert (pixels_of(small) == noise(0)).all() and small.attributes["class"] == "crisp"
 
 
 def test_curves_of_any_history() -> None:
     rows: list[dict[str, int | float]] = [{"epoch": e, "train_loss": 2.0 / e, "train_error": 0.5} for e in range(1, 6)]
     rows[2]["train_loss"] = math.nan
-    broken, error = (read(report_figures.figure(panel)) for panel in panels(rows))
+    broken, error = (read(report_figures.panel_figure(panel)) for panel in panels(rows))
     assert len(broken.all("polyline")) == 2 and len(broken.all("circle")) == 4
     assert error.one("figcaption").text == "Last epoch: train 50.00 %"
-    one = read(report_figures.figure(panels(rows[:1])[0]))
+    one = read(report_figures.panel_figure(panels(rows[:1])[0]))
     assert not one.all("polyline") and one.one("circle").attributes["cx"]
-    lost = read(report_figures.figure(panels([{"epoch": 1, "train_loss": math.inf, "train_error": 0.5}])[0]))
+    lost = read(report_figures.panel_figure(panels([{"epoch": 1, "train_loss": math.inf, "train_error": 0.5}])[0]))
     assert not lost.all("circle") and lost.one("figcaption").text == "Last epoch: train inf"
     points = broken.all("polyline")[0].attributes["points"]
     ys = [float(str(point).split(",")[1]) for point in str(points).split()]
@@ -569,7 +569,7 @@ def test_curves_of_any_history() -> None:
 
 def test_a_light_page_has_the_colours_of_pictures(run: Path) -> None:
     light = reported(run).one("style").text.partition("}")[0]
-    colours = SPLITS | {"hit": HIT, "miss": MISTAKE}
+    colours = SPLIT_COLOURS | {"hit": HIT_COLOUR, "miss": MISTAKE_COLOUR}
     assert [f"--{name}: {colour};" in light for name, colour in colours.items()] == [True] * 5
 
 
@@ -611,8 +611,8 @@ def test_no_class_or_file_name_becomes_markup(hostile: Path) -> None:
     page = read((hostile / "run" / "report.html").read_text("utf-8"))
     assert dangers(page) == []
     said = spoken(page)
-    assert [p for p in PAYLOADS if printable(as_folder(p)) not in said] == []
-    assert [p for p in PAYLOADS if f"/torn/{printable(as_file(p))}" not in said] == []
+    assert [p for p in PAYLOADS if printable_text(as_folder(p)) not in said] == []
+    assert [p for p in PAYLOADS if f"/torn/{printable_text(as_file(p))}" not in said] == []
     assert not any(c for c in said if not c.isprintable() and c not in "\n\xa0")
 
 
@@ -634,7 +634,7 @@ def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
                     result=replace(found.result, classes=(payload, f"{payload} again")),
                     mistakes=[mistake],
                     pictures={payload: noise(0)},
-                    inside=report_facts.Inside(payload, noise(0), payload, noise(0), noise(0)[:, :, 0]),
+                    inside=report_facts.FirstLayer(payload, noise(0), payload, noise(0), noise(0)[:, :, 0]),
                     refused=[Refused(payload, payload, payload)],
                     problem=payload,
                     run=replace(found.run, training=replace(found.run.training, recipe=payload, data=payload)),
@@ -647,13 +647,13 @@ def test_no_payload_becomes_markup_wherever_it_stands(run: Path) -> None:
             )
         )
         assert dangers(page) == []
-        assert printable(payload) in spoken(page)
+        assert printable_text(payload) in spoken(page)
 
 
 def test_without_escapes_most_payloads_would_get_through(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin: the same page, made by a program that trusts names."""
     monkeypatch.chdir(hostile)
-    monkeypatch.setattr(markup, "escaped", Html)
+    monkeypatch.setattr(markup, "escape_html", Html)
     found = report_page.page(material(Path("run")))
     with pytest.raises(AssertionError):
         assert dangers(read(found)) == []
@@ -662,7 +662,7 @@ def test_without_escapes_most_payloads_would_get_through(hostile: Path, monkeypa
 def test_only_markup_is_taken_as_markup() -> None:
     assert element("p", "<b>", element("i", "&"), class_='"') == '<p class="&quot;">&lt;b&gt;<i>&amp;</i></p>'
     assert element("img", alt=Html('"<')) == '<img alt="&quot;&lt;">'  # in quotes, not even markup is trusted
-    assert escaped("a\nb\x00\u202e") == "a\\nb\\x00\\u202e"
+    assert escape_html("a\nb\x00\u202e") == "a\\nb\\x00\\u202e"
 
 
 def test_evaluate_says_every_name_in_json_as_it_is(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -727,7 +727,7 @@ def test_a_view_is_what_the_preprocess_gives(tmp_path: Path) -> None:
 
     dataset = open_split(str(tree(tmp_path / "pets")), "train", open_context())
     model = load_with(tmp_path, channels="bgr", colour="rgb")
-    assert (seen(dataset[0], model.preprocess) == model.preprocess(dataset[0])[:, :, ::-1]).all()
+    assert (network_view(dataset[0], model.preprocess) == model.preprocess(dataset[0])[:, :, ::-1]).all()
 
 
 def load_with(folder: Path, **changes: Any) -> Any:

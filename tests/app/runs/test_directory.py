@@ -14,14 +14,14 @@ import pytest
 
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.runs.directory import Run, happened, readable
+from imclass.app.runs.directory import Run, is_before, log_lines
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet
 from imclass.store.context import open_context
 from imclass.training.checkpoint import Checkpoints
-from imclass.training.events import At, EpochEnd, Event, LegEnd, StepEnd
-from imclass.training.kinds import kinds_in
+from imclass.training.events import EpochEnd, Event, LegEnd, RunPosition, StepEnd
+from imclass.training.kinds import kind_tables
 from tests.support.small import digest, fingerprint, tree
 
 TIMES = ("seconds", "waited", "path")
@@ -33,7 +33,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_describes_itself_on_a_line(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", kinds_in(open_context()))
+    run = Run(tmp_path / "run", kind_tables(open_context()))
     assert repr(run) == f"Run('{tmp_path}/run', not begun)"
     run.folder.mkdir()
     run.config.touch()
@@ -173,7 +173,7 @@ def test_an_interrupted_run_ends_like_one_that_never_was(
     out = tmp_path / "run"
     if step < 6:
         interrupt_at(pets, out, step, number)
-        assert lines(out)[-1]["step"] == step and not Run(out).finished
+        assert lines(out)[-1]["step"] == step and not Run(out).is_finished
         list(begin(pets, out))
     else:  # nothing is left to be done when the last step is, but to save it
         with pytest.raises(Interrupted, match="the run is finished"):
@@ -221,7 +221,7 @@ def test_a_half_written_line_is_dropped(whole: Path, pets: Path, tmp_path: Path)
 def test_readable_lines_are_whole_objects(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"a": 1}\n\xff\xfe\n[1]\n\n{"b": 2}\n{"c"')
-    assert readable(log) == ['{"a": 1}', '{"b": 2}']
+    assert log_lines(log) == ['{"a": 1}', '{"b": 2}']
 
 
 @pytest.mark.parametrize(
@@ -235,16 +235,16 @@ def test_readable_lines_are_whole_objects(tmp_path: Path) -> None:
     ],
 )
 def test_what_had_happened_by_a_checkpoint_in_an_epoch(event: str, step: int, batch: int, kept: bool) -> None:
-    stood = At(stage=0, epoch=1, batch=1, step=3, samples=24)
+    stood = RunPosition(stage=0, epoch=1, batch=1, step=3, samples=24)
     record = {"event": event, "stage": 0, "epoch": step // 3, "batch": batch, "step": step, "samples": 8 * step}
-    assert happened(record, stood) is kept
+    assert is_before(record, stood) is kept
 
 
 def test_the_next_epoch_had_not_begun_by_a_checkpoint_between_two() -> None:
-    stood = At(epoch=1, batch=0, step=2, samples=16)
+    stood = RunPosition(epoch=1, batch=0, step=2, samples=16)
     record = {"stage": 0, "epoch": 1, "batch": 0, "step": 2, "samples": 16}
-    assert happened({**record, "event": "saved"}, stood)
-    assert not happened({**record, "event": "epoch_start"}, stood)
+    assert is_before({**record, "event": "saved"}, stood)
+    assert not is_before({**record, "event": "epoch_start"}, stood)
 
 
 @pytest.mark.parametrize(
@@ -261,12 +261,12 @@ def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp
 CHECKS_INPUT = """
 import sys
 from pathlib import Path
-from imclass.app.cli.checks import mapping_in
-from imclass.app.runs.directory import read_begun
+from imclass.app.cli.checks import read_class_mapping
+from imclass.app.runs.directory import read_run_record
 from imclass.core.errors import UserError
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 
-reads = (lambda file: read_begun(file, kinds_in()), mapping_in)
+reads = (lambda file: read_run_record(file, kind_tables()), read_class_mapping)
 for i, file in enumerate(sys.argv[1:]):
     try:
         print("accepted", reads[i % 2](Path(file)))

@@ -118,7 +118,7 @@ def test_a_stop_that_could_not_save_does_not_say_so(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(verb, "screen", lambda *_: Pressed())
+    monkeypatch.setattr(verb, "progress_consumer", lambda *_: Pressed())
     assert main(words(pets, tmp_path / "run")) == 75
     assert "stopped at step 3; not saved: [Errno 28] No space left" in capsys.readouterr().err
     assert newest_step(tmp_path / "run") == 2

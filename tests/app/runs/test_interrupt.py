@@ -195,7 +195,7 @@ def test_a_second_signal_stops_at_once(place: Path, whole: Path) -> None:
     wait_until((place / "looking-at-test").exists, process)
     process.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(signals.AS_ONE + 0.2)  # the twin
+        process.wait(signals.REPEAT_SECONDS + 0.2)  # the twin
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=20)[1]
     assert "\nSIGTERM: saving after this step; a second signal stops at once without saving\n" in told
@@ -219,7 +219,7 @@ def test_a_second_signal_stops_at_once(place: Path, whole: Path) -> None:
 def test_a_second_signal_while_saving_leaves_whole_checkpoints(
     at: str, place: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, write, sync = f"saving {at}", checkpoint.write, checkpoint.sync_folder
+    out, write, sync = f"saving {at}", checkpoint.write_durably, checkpoint.sync_folder
     kept = place / out / "checkpoints"
     older, newer = kept / "step-0000000002-epoch-00001", kept / "step-0000000003"
 
@@ -242,16 +242,16 @@ def test_a_second_signal_while_saving_leaves_whole_checkpoints(
             press(type(event).__name__ == "StepEnd")
 
     with monkeypatch.context() as patched:
-        patched.setattr(signals, "AS_ONE", 0.0)
+        patched.setattr(signals, "REPEAT_SECONDS", 0.0)
         patched.setattr(runs, "Log", Pressed)
-        patched.setattr(checkpoint, "write", writing)
+        patched.setattr(checkpoint, "write_durably", writing)
         patched.setattr(checkpoint, "sync_folder", syncing)
         assert main([*WORDS, "--out", out]) == 75
     last = newer if at == "renamed" else older
     message = f"imclass: stopped at once; the last checkpoint is {last.relative_to(place)}. To go on: imclass train"
     assert message in capsys.readouterr().err
     assert [path.name for path in sorted(kept.glob("step-*"))] == [p.name for p in (older, newer) if p <= last]
-    assert all(checkpoint.read(path).tensors for path in kept.glob("step-*"))
+    assert all(checkpoint.load_checkpoint(path).tensors for path in kept.glob("step-*"))
     assert main([*WORDS, "--out", out]) == 0
     assert digest(place / out) == digest(whole)
     assert not list(kept.glob(".*"))

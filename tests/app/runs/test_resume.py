@@ -32,7 +32,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     tree(tmp_path / "photos")
     assert main(shlex.split(f"{BEGUN} whole")) == 0
     with monkeypatch.context() as patched:
-        patched.setattr(verb, "screen", lambda *_: Stopper())
+        patched.setattr(verb, "progress_consumer", lambda *_: Stopper())
         assert main(shlex.split(f"{BEGUN} part")) == 75
     assert not Path("part/model.safetensors").exists()
     return digest(Path("whole"))
@@ -84,7 +84,7 @@ def test_what_decides_the_result_may_not(
 
 def test_a_run_in_bf16_goes_on_in_bf16(stopped: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(verb, "screen", lambda *_: Stopper())
+        patched.setattr(verb, "progress_consumer", lambda *_: Stopper())
         assert main(shlex.split(f"{BEGUN} bf16 --precision bf16")) == 75
     assert main(shlex.split(f"{BEGUN} whole16 --precision bf16")) == 0
     assert main(shlex.split(f"{BEGUN} bf16 --precision auto")) == 0

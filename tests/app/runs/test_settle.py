@@ -9,11 +9,11 @@ import torch
 from imclass.app.api import configure
 from imclass.app.runs import settle as settling
 from imclass.app.runs.directory import Run
-from imclass.app.runs.settle import describe_trials, settle
+from imclass.app.runs.settle import choose_runtime, describe_trials
 from imclass.app.runs.train import prepare
 from imclass.core.config import Training
 from imclass.core.errors import UserError
-from imclass.core.runtime import PLAIN, Arithmetic, Runtime
+from imclass.core.runtime import DEFAULT_ARITHMETIC, Arithmetic, Runtime
 from imclass.data.loader import Loader
 from imclass.models.arithmetic.precision import Trial
 from imclass.models.classifier import NetworkClassifier
@@ -37,13 +37,13 @@ def test_what_was_recorded_is_taken_without_a_probe(
     monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
     config, classifier, loader = parts
     recorded = Runtime("cpu", 3, FAST)
-    assert settle(config, recorded, classifier, loader) == (recorded, ())
+    assert choose_runtime(config, recorded, classifier, loader) == (recorded, ())
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="cuda"):
-            settle(config, replace(recorded, device="cuda"), classifier, loader)
+            choose_runtime(config, replace(recorded, device="cuda"), classifier, loader)
 
 
-@pytest.mark.parametrize(("precision", "arithmetic"), [("fp32", PLAIN), ("bf16", FAST)])
+@pytest.mark.parametrize(("precision", "arithmetic"), [("fp32", DEFAULT_ARITHMETIC), ("bf16", FAST)])
 def test_a_precision_that_is_configured_is_taken_without_a_probe(
     precision: str,
     arithmetic: Arithmetic,
@@ -52,7 +52,7 @@ def test_a_precision_that_is_configured_is_taken_without_a_probe(
 ) -> None:
     monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
     config, classifier, loader = parts
-    used, notes = settle(replace(config, precision=precision), None, classifier, loader)  # type: ignore[arg-type]
+    used, notes = choose_runtime(replace(config, precision=precision), None, classifier, loader)  # type: ignore[arg-type]
     assert used.arithmetic == arithmetic and used.device == "cpu" and notes == ()
 
 
@@ -60,7 +60,7 @@ def test_a_probe_decides_on_copies_and_its_trials_are_described(
     parts: tuple[Training, NetworkClassifier, Loader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, classifier, loader = parts
-    trials = [Trial(PLAIN, 0.5, 0.0), Trial(FAST, 0.25, 0.002)]
+    trials = [Trial(DEFAULT_ARITHMETIC, 0.5, 0.0), Trial(FAST, 0.25, 0.002)]
     probed = []
 
     def probe(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[Arithmetic, list[Trial]]:
@@ -68,11 +68,11 @@ def test_a_probe_decides_on_copies_and_its_trials_are_described(
         return FAST, trials
 
     monkeypatch.setattr(settling.precision, "probe", probe)
-    used, (note,) = settle(config, None, classifier, loader)
+    used, (note,) = choose_runtime(config, None, classifier, loader)
     assert used.arithmetic == FAST
     ((network, images, labels),) = probed
     assert network is not classifier.network and images == labels == 8
     assert note == f"{FAST} was chosen for this network: {describe_trials(trials, 8)}"
     assert describe_trials(trials, 8) == (
-        f"{PLAIN} 16 images/s, scores within 0; {FAST} 32 images/s, scores within 0.002"
+        f"{DEFAULT_ARITHMETIC} 16 images/s, scores within 0; {FAST} 32 images/s, scores within 0.002"
     )

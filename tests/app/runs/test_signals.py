@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imclass.app.runs import signals
-from imclass.app.runs.signals import AS_ONE, STOPPING, interrupt_at_signals, listen
+from imclass.app.runs.signals import REPEAT_SECONDS, STOP_SIGNALS, interrupt_at_signals, listen_for_signals
 from imclass.core.errors import Interrupted
 
 
@@ -20,23 +20,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """A time that stands still until a test sets it; handlers stand as before when the test has ended."""
     now = [0.0]
     monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
-    before = [signal.signal(number, signal.default_int_handler) for number in STOPPING]
+    before = [signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS]
     yield now
-    for number, handler in zip(STOPPING, before, strict=True):
+    for number, handler in zip(STOP_SIGNALS, before, strict=True):
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, clock: list[float]) -> None:
     lines: list[str] = []
-    with listen(lines.append, lambda: "there is a checkpoint") as stop:
+    with listen_for_signals(lines.append, lambda: "there is a checkpoint") as stop:
         stop.started = True
         assert not stop.asked()
         signal.raise_signal(number)
         assert stop.asked() and len(lines) == 1
-        clock[0] = AS_ONE / 2  # one press that is delivered twice
+        clock[0] = REPEAT_SECONDS / 2  # one press that is delivered twice
         signal.raise_signal(signal.SIGHUP)
-        clock[0] = AS_ONE
+        clock[0] = REPEAT_SECONDS
         with pytest.raises(Interrupted, match=r"^stopped at once; there is a checkpoint$"):
             signal.raise_signal(number)
     assert lines == [signals.acknowledgement(number)]
@@ -51,20 +51,20 @@ def test_what_is_said() -> None:
 
 def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) -> None:
     lines: list[str] = []
-    with listen(lines.append) as stop:
+    with listen_for_signals(lines.append) as stop:
         with pytest.raises(Interrupted, match=r"^stopped before the first step$"):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)  # the same one, delivered twice while it ends
         assert stop.asked() and not lines
 
 
-@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_command_ends_at_any_of_them(number: int, clock: list[float]) -> None:
     with interrupt_at_signals():
         with pytest.raises(Interrupted, match=r"^interrupted$"):
             signal.raise_signal(number)
         signal.raise_signal(number)  # delivered twice
-        clock[0] = AS_ONE
+        clock[0] = REPEAT_SECONDS
         with pytest.raises(Interrupted):
             signal.raise_signal(number)
     assert signal.getsignal(number) is signal.default_int_handler
@@ -81,7 +81,7 @@ def test_an_interrupt_within_exec_keeps_the_exit_code(raised: str, code: int, tm
 
 
 def test_without_anybody_to_tell(clock: list[float]) -> None:
-    with listen() as stop:
+    with listen_for_signals() as stop:
         stop.started = True
         signal.raise_signal(signal.SIGTERM)
         assert stop.asked()
@@ -89,7 +89,7 @@ def test_without_anybody_to_tell(clock: list[float]) -> None:
 
 def test_what_is_ignored_stays_so(clock: list[float]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with listen() as stop:
+    with listen_for_signals() as stop:
         signal.raise_signal(signal.SIGHUP)
         assert not stop.asked()
 
@@ -98,7 +98,7 @@ def test_outside_the_main_thread_signals_are_left_alone(clock: list[float]) -> N
     found: list[Any] = []
 
     def run() -> None:
-        with listen() as stop:
+        with listen_for_signals() as stop:
             found.extend([signal.getsignal(signal.SIGINT), stop.asked()])
 
     thread = threading.Thread(target=run)

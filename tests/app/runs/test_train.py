@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from imclass.app.api import configure, train
-from imclass.app.load import load
+from imclass.app.load import load_classifier
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import prepare
 from imclass.core.config import Cut, Share
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
 from imclass.data.augment.pad import Pad
-from imclass.evaluation.held_out import split_for
+from imclass.evaluation.held_out import choose_split
 from imclass.store.context import open_context
 from imclass.training.events import Event
 from tests.support.small import tree
@@ -62,7 +62,7 @@ def test_a_model_is_scored_on_what_its_own_split_held_out(tmp_path: Path) -> Non
     config = configure("mnist-lenet", data=str(tree(tmp_path / "pets")), epochs=1, batch=8)
     list(train(config, tmp_path / "run", split=Share(test=0.4), split_seed=2))
     context = open_context()
-    chosen = split_for({"run": load(tmp_path / "run", context)}, None, None, context)
+    chosen = choose_split({"run": load_classifier(tmp_path / "run", context)}, None, None, context)
     assert len(chosen.dataset) == 8 and "hash 60/40, seed 2" in chosen.said
 
 

@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from imclass.app.text.evaluation import class_table, confusion_table, record, summary
+from imclass.app.text.evaluation import class_table, confusion_table, evaluation_record, summary_text
 from imclass.core.contracts import Evaluation, Refused
 from imclass.core.targets import OneOf
-from imclass.core.text import columns
-from imclass.evaluation.measures.intervals import wilson
-from imclass.evaluation.measures.single_label import brier, confusion, per_class, predictions
+from imclass.core.text import text_width
+from imclass.evaluation.measures.intervals import wilson_interval
+from imclass.evaluation.measures.single_label import brier_score, class_rows, confusion_counts, predictions
 
 
 def evaluation(
@@ -36,7 +36,7 @@ SIX = ("ant", "bee", "cow", "doe", "elk", "fly")
 
 
 def test_summary_says_accuracy_interval_loss_and_counts() -> None:
-    text = summary(evaluation([0, 1, 2, 3, 4, 0, 1, 2, 3, 0], [0, 1, 2, 3, 4, 0, 1, 2, 3, 5], SIX))
+    text = summary_text(evaluation([0, 1, 2, 3, 4, 0, 1, 2, 3, 0], [0, 1, 2, 3, 4, 0, 1, 2, 3, 5], SIX))
     # intervals as published tables of Wilson's score give them; of 10 images 9.995 are taken for 10
     assert text.splitlines()[0] == "top-1 90.00 % (59.58 to 98.21), top-5 99.95 % (72.25 to 100.00)"
     recall, rest = text.splitlines()[1].split(" (", 1)
@@ -54,13 +54,13 @@ def test_summary_says_accuracy_interval_loss_and_counts() -> None:
 
 @pytest.mark.parametrize("k", [2, 5, 6])
 def test_top_five_of_few_classes_is_not_passed_off_as_a_result(k: int) -> None:
-    first = summary(evaluation([0, 1], [0, 0], SIX[:k])).splitlines()[0]
+    first = summary_text(evaluation([0, 1], [0, 0], SIX[:k])).splitlines()[0]
     assert first.startswith("top-1 ") and (", top-5 99.95 %" in first) == (k > 5)
 
 
 def test_refused_files_are_named_and_cannot_write_to_the_terminal() -> None:
     refused = tuple(Refused(f"bad\x1b[2J{i}\n.jpg", "truncated", "ends early") for i in range(12))
-    lines = summary(evaluation([0], [0], SIX, refused)).splitlines()
+    lines = summary_text(evaluation([0], [0], SIX, refused)).splitlines()
     assert lines[3] == "1 of 13 evaluated, 12 refused"
     assert lines[4] == "  refused: bad\\x1b[2J0\\n.jpg: ends early (truncated)"
     assert lines[-1] == "  and 2 more refused" and len(lines) == 15
@@ -71,7 +71,7 @@ def test_class_table_is_aligned_and_shows_a_dash_for_nothing() -> None:
     assert lines[1].split() == ["ant", "1", "50.00", "%", "100.00", "%", "66.67", "%"]
     assert lines[2].split() == ["猫", "2", "100.00", "%", "50.00", "%", "66.67", "%"]
     assert lines[3].split() == ["cow", "0", "-", "-", "-"]
-    assert len({columns(line) for line in lines}) == 1
+    assert len({text_width(line) for line in lines}) == 1
     assert len({len(line) for line in lines}) == 2  # counting characters would not have aligned them
 
 
@@ -94,12 +94,12 @@ def test_columns_of_long_names_are_numbered(name: str) -> None:
     lines = confusion_table(evaluation([0, 0, 1], [0, 1, 1], ("ant", name))).splitlines()
     assert "by number" in lines[0]
     assert [line.split() for line in lines[1:]] == [["1", "2"], ["1", "ant", "1", "."], ["2", name, "1", "1"]]
-    assert len({columns(line) for line in lines[1:]}) == 1
+    assert len({text_width(line) for line in lines[1:]}) == 1
 
 
 def test_short_wide_names_are_aligned() -> None:
     lines = confusion_table(evaluation([0, 0, 1], [0, 1, 1], ("犬", "猫猫"))).splitlines()
-    assert lines[1].split() == ["犬", "猫猫"] and len({columns(line) for line in lines[1:]}) == 1
+    assert lines[1].split() == ["犬", "猫猫"] and len({text_width(line) for line in lines[1:]}) == 1
 
 
 @pytest.mark.parametrize(("k", "whole"), [(20, True), (21, False)])
@@ -130,40 +130,40 @@ def test_record_is_json_and_holds_what_was_counted() -> None:
     random = np.random.default_rng(0)
     labels, predicted = random.integers(0, 5, (2, 50)).tolist()
     found = evaluation(predicted, labels, SIX, (Refused("x/\udcff.jpg", "empty", "0 bytes"),))
-    held = json.loads(json.dumps(record(found), allow_nan=False))
+    held = json.loads(json.dumps(evaluation_record(found), allow_nan=False))
     assert (held["top1"], held["top5"], held["loss"]) == (found.measures["top1"], 0.9995, 0.25)
     assert (held["evaluated"], held["refused"], held["total"]) == (50, 1, 51)
-    counts = confusion(predictions(found.scores), found.targets.numpy(), 6)
+    counts = confusion_counts(predictions(found.scores), found.targets.numpy(), 6)
     assert held["confusion"] == counts.tolist()
     assert held["refused_files"] == [{"path": "x/\udcff.jpg", "code": "empty", "detail": "0 bytes"}]
     assert [row["class"] for row in held["per_class"]] == list(SIX)
     assert held["per_class"][5] == {"class": "fly", "support": 0, "precision": None, "recall": None, "f1": None}
-    assert [row["recall"] for row in held["per_class"][:5]] == [row.recall for row in per_class(counts)[:5]]
+    assert [row["recall"] for row in held["per_class"][:5]] == [row.recall for row in class_rows(counts)[:5]]
 
 
 def test_record_holds_intervals_and_calibration() -> None:
     random = np.random.default_rng(0)
     labels, predicted = random.integers(0, 6, (2, 50)).tolist()
     found = evaluation(predicted, labels, SIX)
-    held = json.loads(json.dumps(record(found), allow_nan=False))
-    assert held["top1_interval"] == list(wilson(round(50 * found.measures["top1"]), 50))
-    assert held["top5_interval"] == list(wilson(50, 50))
+    held = json.loads(json.dumps(evaluation_record(found), allow_nan=False))
+    assert held["top1_interval"] == list(wilson_interval(round(50 * found.measures["top1"]), 50))
+    assert held["top5_interval"] == list(wilson_interval(50, 50))
     low, high = held["mean_class_recall_interval"]
     assert low < held["mean_class_recall"] < high
-    recalls = [row.recall for row in per_class(confusion(predictions(found.scores), found.targets.numpy(), 6))]
+    recalls = [row.recall for row in class_rows(confusion_counts(predictions(found.scores), found.targets.numpy(), 6))]
     assert held["mean_class_recall"] == pytest.approx(np.nanmean(recalls), rel=1e-12)
     assert held["nll"] == held["loss"] == 0.25
-    assert held["brier"] == brier(found.scores, found.targets.numpy())
+    assert held["brier"] == brier_score(found.scores, found.targets.numpy())
     bins = held["reliability"]
     assert len(bins) == 15 and sum(b["images"] for b in bins) == 50 and bins[0]["accuracy"] is None
     gaps = [b["images"] / 50 * abs(b["confidence"] - b["accuracy"]) for b in bins if b["images"]]
     assert held["ece"] == pytest.approx(sum(gaps), rel=1e-12)
     worst = held["most_confused"][0]
-    counts = confusion(predictions(found.scores), found.targets.numpy(), 6)
+    counts = confusion_counts(predictions(found.scores), found.targets.numpy(), 6)
     assert worst["images"] == (counts - np.diag(counts.diagonal())).max()
     assert counts[SIX.index(worst["true"]), SIX.index(worst["predicted"])] == worst["images"]
 
 
 def test_five_classes_have_no_interval_of_their_top_five() -> None:
-    assert record(evaluation([0, 1], [0, 0], SIX[:5]))["top5_interval"] is None
-    assert record(evaluation([0, 1], [0, 0], SIX))["top5_interval"] is not None
+    assert evaluation_record(evaluation([0, 1], [0, 0], SIX[:5]))["top5_interval"] is None
+    assert evaluation_record(evaluation([0, 1], [0, 0], SIX))["top5_interval"] is not None

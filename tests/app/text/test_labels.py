@@ -23,7 +23,7 @@ def evaluation(thresholds: tuple[float, ...] = ()) -> Evaluation:
 
 def test_all_of_it_is_shown() -> None:
     """By hand: cat is ranked yes, no, yes; dog yes, yes, no; no image has the third."""
-    means, table, counts = tables.in_full(evaluation())
+    means, table, counts = tables.evaluation_parts(evaluation())
     lines = means.splitlines()
     assert lines[0] == "mean average precision (mAP) 91.67 % over 2 classes; 1 without images left out"
     assert lines[2] == "micro F1 80.00 %: precision 66.67 %, recall 100.00 %, at a probability of 0.5"
@@ -32,19 +32,19 @@ def test_all_of_it_is_shown() -> None:
     rows = table.splitlines()
     assert rows[0].split() == ["class", "images", "AP", "AP", "11", "from", "precision", "recall", "F1"]
     assert rows[1].split()[:4] == ["cat", "2", "83.33", "%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]
-    assert len({tables.columns(row) for row in rows}) == 1
+    assert len({tables.text_width(row) for row in rows}) == 1
     assert counts.splitlines() == ["4 of 5 evaluated, 1 refused", "  refused: x.png: 0 bytes (empty)"]
 
 
 def test_the_models_thresholds_are_named() -> None:
-    means, table = labels.in_full(evaluation((0.9, 0.5, 0.99)))
+    means, table = labels.label_parts(evaluation((0.9, 0.5, 0.99)))
     assert "at the model's thresholds" in means and table.splitlines()[1].split()[6] == "0.900"
     assert labels.headline(evaluation()).startswith("mAP 91.67 %, micro F1 80.00 %, ")
     assert tables.headline(evaluation()) == labels.headline(evaluation())
 
 
 def test_the_record_is_json() -> None:
-    found = json.loads(json.dumps(tables.record(evaluation((0.9, 0.5, 0.99))), allow_nan=False))
+    found = json.loads(json.dumps(tables.evaluation_record(evaluation((0.9, 0.5, 0.99))), allow_nan=False))
     assert found["map"] == pytest.approx(11 / 12) and found["classes_scored"] == 2
     assert found["thresholds"] == [0.9, 0.5, 0.99] and found["per_class"][2]["ap"] is None
     assert found["per_class"][0]["positives"] == 2 and found["per_class"][1]["judged"] == 3

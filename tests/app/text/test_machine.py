@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from imclass.app.text.machine import describe, size
+from imclass.app.text.machine import machine_text, size_text
 
 RECORD: dict[str, Any] = {
     "imclass": "0.1.0",
@@ -27,7 +27,7 @@ RECORD: dict[str, Any] = {
 
 
 def test_every_fact_has_a_line() -> None:
-    assert describe(RECORD).splitlines() == [
+    assert machine_text(RECORD).splitlines() == [
         "imclass      0.1.0, Python 3.12.1 (/usr/bin/python3)",
         "system       Linux",
         "processor    P: avx2",
@@ -52,7 +52,7 @@ def test_what_is_unknown_is_said_so() -> None:
         "imclass": None, "libraries": [], "environment": {}, "missing": [], "torch": {"problem": "OSError: no libgomp"},
         "memory": {"total": None, "available": None}, "limits": {"cores": None, "memory": None},
     }  # fmt: skip
-    lines = describe(RECORD | less).splitlines()
+    lines = machine_text(RECORD | less).splitlines()
     assert lines[0].startswith("imclass      not installed, ")
     assert "torch        cannot be imported: OSError: no libgomp" in lines
     assert "memory       unknown; container limit: none" in lines and lines[-1] == "Nothing is missing."
@@ -60,7 +60,7 @@ def test_what_is_unknown_is_said_so() -> None:
 
 def test_lines_end_between_libraries_and_not_inside() -> None:
     many = [{"name": f"library-{i}", "wanted": "", "version": f"1.{i}", "extra": "", "fits": True} for i in range(20)]
-    lines = [line for line in describe(RECORD | {"libraries": many}).splitlines() if "library-" in line]
+    lines = [line for line in machine_text(RECORD | {"libraries": many}).splitlines() if "library-" in line]
     assert len(lines) > 2 and all(len(line) <= 80 for line in lines)
     assert all(line.startswith("  " + " " * 11 + "library-") for line in lines[1:])
 
@@ -69,4 +69,4 @@ def test_lines_end_between_libraries_and_not_inside() -> None:
     ("number", "text"), [(None, "unknown"), (0, "0 bytes"), (2**20, "1.0 MiB"), (3 * 2**29, "1.5 GiB")]
 )
 def test_sizes_are_for_people(number: int | None, text: str) -> None:
-    assert size(number) == text
+    assert size_text(number) == text

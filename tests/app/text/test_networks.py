@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from imclass.app.text.networks import comparison, errors, in_detail
+from imclass.app.text.networks import errors_text, network_text, networks_table
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from imclass.app.text.networks import comparison, errors, in_detail
     ],
 )
 def test_errors_stand_side_by_side(published: dict[str, Any] | None, expected: str | None) -> None:
-    assert errors(published) == expected
+    assert errors_text(published) == expected
 
 
 def test_height_and_width_are_told_apart_where_they_differ() -> None:
@@ -24,10 +24,10 @@ def test_height_and_width_are_told_apart_where_they_differ() -> None:
         "name": "features.a", "kind": "Conv2d", "kernel": [1, 7], "output": [8, 5, 5], "parameters": 1_728,
         "macs": 3, "receptive_field": [1, 2047], "stride": [2, 2],
     }  # fmt: skip
-    told = in_detail({"name": "n", "layers": [layer, layer | {"kind": "ReLU"}]}).splitlines()
+    told = network_text({"name": "n", "layers": [layer, layer | {"kind": "ReLU"}]}).splitlines()
     assert told[0] == "name: n" and len(told) == 4
     assert told[3].split() == ["features.a", "Conv2d", "1x7", "8x5x5", "1,728", "3", "1x2047", "2"]
 
 
 def test_no_network_is_no_table() -> None:
-    assert comparison([]) == "none"
+    assert networks_table([]) == "none"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imclass.app.acts.data import balanced
+from imclass.app.acts.data import balanced_order
 from imclass.app.cli.main import main
 from imclass.data.images.decode import decode
 from tests.support.command import shown, text
@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(
 ) -> None:
     pets = tree(tmp_path / "pets")
     tree(pets / "dog" / "locked")
-    lock(monkeypatch, "locked")
+    lock(monkeypatch, "hold_lock")
     record = shown(capsys, "data", "check", str(pets), code=1)
     assert [r["path"] for r in record["refused"]] == [str(pets / "dog" / "locked")]
     assert record["notes"] == ["cannot read 1 folders: 'dog/locked'"] and sum(record["images"].values()) == 21
@@ -88,7 +88,7 @@ def test_export_takes_classes_in_turn(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @given(st.lists(st.integers(0, 4), max_size=40))
 def test_each_position_once_and_classes_in_turn(labels: list[int]) -> None:
-    order = balanced(np.array(labels, np.int64)).tolist()
+    order = balanced_order(np.array(labels, np.int64)).tolist()
     taken = {k: [i for i, label in enumerate(labels) if label == k] for k in sorted(set(labels))}
     rounds = [[own[turn] for own in taken.values() if turn < len(own)] for turn in range(len(labels))]
     assert order == [i for several in rounds for i in several]

@@ -26,8 +26,8 @@ from imclass.evaluation.ensemble import Ensemble
 from imclass.evaluation.fusion import fit_weights
 from imclass.evaluation.measures.calibration import fit_temperature
 from imclass.evaluation.results import read_scores
-from imclass.evaluation.score import evaluate, protocols
-from imclass.models.classifier import NetworkClassifier, create, load
+from imclass.evaluation.score import evaluate, view_protocols
+from imclass.models.classifier import NetworkClassifier, create, load_network_classifier
 from imclass.store.context import open_context
 from tests.support.small import CLASSES, picture, start, tree
 
@@ -87,11 +87,11 @@ def test_several_models_are_shown_and_fused(place: Path, capsys: pytest.CaptureF
     names = [row["name"] for row in record["rows"]]
     assert names == [*MODELS, "fused"]
     for row, path in zip(record["rows"], MODELS, strict=False):
-        alone = evaluate(load(path), split("test"))
+        alone = evaluate(load_network_classifier(path), split("test"))
         assert (row["top1"], row["models"]) == (alone.measures["top1"], [path])
         assert row["loss"] == pytest.approx(alone.measures["loss"], rel=1e-5)
         assert row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
-    members = [evaluate(load(path), split("test")) for path in MODELS]
+    members = [evaluate(load_network_classifier(path), split("test")) for path in MODELS]
     means = [
         np.mean([np.exp(e.scores[i] - np.logaddexp.reduce(e.scores[i]))[e.targets.numpy()[i]] for e in members])
         for i in range(12)
@@ -123,9 +123,11 @@ def test_weights_are_fitted_on_validation_and_saved(place: Path, capsys: pytest.
         place / "pets" / "validation", per_class=8, classes=CLASSES[::-1], side=30
     )  # where the other is the bright one
     record = told(capsys, *MODELS, *PETS, "--weights", "fit", "--save", "fused.safetensors")
-    fitted = fit_weights([evaluate(load(path), split("validation")) for path in MODELS])
+    fitted = fit_weights([evaluate(load_network_classifier(path), split("validation")) for path in MODELS])
     assert record["rows"][-1]["weights"] == pytest.approx(fitted, rel=1e-5)
-    assert fitted != pytest.approx(fit_weights([evaluate(load(path), split("test")) for path in MODELS]), abs=0.01)
+    assert fitted != pytest.approx(
+        fit_weights([evaluate(load_network_classifier(path), split("test")) for path in MODELS]), abs=0.01
+    )
     again = told(capsys, "fused.safetensors", *PETS)
     assert again["loss"] == pytest.approx(record["loss"], rel=1e-5) and again["confusion"] == record["confusion"]
     assert again["loss"] != pytest.approx(told(capsys, *MODELS, *PETS)["loss"], rel=1e-4)
@@ -135,7 +137,7 @@ def test_a_temperature_is_fitted_on_validation_and_saved(place: Path, capsys: py
     words = [MODELS[0], *PETS, "--protocol", "flip", "--temperature", "--save", "calm.safetensors"]
     record = told(capsys, *words)
     before, after = record["rows"]
-    scores = evaluate(load(MODELS[0]), split("validation"), protocols()["flip"])
+    scores = evaluate(load_network_classifier(MODELS[0]), split("validation"), view_protocols()["flip"])
     assert after["temperature"] == pytest.approx(fit_temperature(scores.scores, scores.targets.numpy()), rel=1e-4)
     assert after["name"].startswith("a.safetensors, temperature ")
     assert before["top1"] == after["top1"] and before["loss"] != pytest.approx(after["loss"], rel=1e-3)
@@ -165,7 +167,9 @@ def test_one_row_goes_into_the_file_named(place: Path, capsys: pytest.CaptureFix
     told(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
     saved = read_scores(place / "scores.npz")
     assert len(saved.names) == 12 and saved.names[0].endswith(".png")
-    np.testing.assert_array_equal(saved.evaluation.scores, evaluate(load(MODELS[0]), split("test")).scores)
+    np.testing.assert_array_equal(
+        saved.evaluation.scores, evaluate(load_network_classifier(MODELS[0]), split("test")).scores
+    )
     mixed = told(capsys, MODELS[1], "scores.npz", *PETS)  # beside a model
     assert mixed["loss"] == pytest.approx(told(capsys, *MODELS[:2], *PETS)["loss"], rel=1e-5)
 
@@ -198,7 +202,7 @@ def test_a_papers_table_is_printed(place: Path, capsys: pytest.CaptureFixture[st
 
 def test_images_that_rank_differently_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = told(capsys, *MODELS[:2], *PETS, "--changed", "100")
-    first, last = (evaluate(load(path), split("test")) for path in MODELS[:2])
+    first, last = (evaluate(load_network_classifier(path), split("test")) for path in MODELS[:2])
     hits = [e.scores.argmax(1) == e.targets.numpy() for e in (first, last)]
     assert len(record["changed"]) <= int((hits[0] != hits[1]).sum())
     for change in record["changed"]:

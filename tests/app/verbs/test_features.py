@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from imclass.app.cli.main import main
-from imclass.app.draw.grid import grid
-from imclass.models.classifier import NetworkClassifier, load
-from imclass.serving.features import features, maps
-from imclass.serving.inputs import Files, gather
+from imclass.app.draw.grid import map_grid
+from imclass.models.classifier import NetworkClassifier, load_network_classifier
+from imclass.serving.features import first_maps, layer_outputs
+from imclass.serving.inputs import Files, gather_files
 from tests.support.small import tree, untrained
 from tests.support.tolerance import assert_near
 
@@ -27,12 +27,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(world: Path) -> NetworkClassifier:
-    return load(world / "model.safetensors")
+    return load_network_classifier(world / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
 def files(world: Path) -> Files:
-    return gather([str(world / "pets")])
+    return gather_files([str(world / "pets")])
 
 
 def test_numbers_and_picture_are_written(
@@ -42,10 +42,10 @@ def test_numbers_and_picture_are_written(
     words = ["features", str(world / "model.safetensors"), str(world / "pets"), "--layer", "features.0"]
     assert main([*words, "--out", str(out), "--grid", str(picture), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    found = features(classifier, files, "features.0")
+    found = layer_outputs(classifier, files, "features.0")
     numbers = np.load(out, allow_pickle=False)
     assert_near(numbers, found.outputs)  # the verb evaluates in another memory order
-    expected = grid(maps(replace(found, outputs=numbers)))
+    expected = map_grid(first_maps(replace(found, outputs=numbers)))
     with Image.open(picture) as drawn:
         times = drawn.width // expected.shape[1]  # each value is a square of so many pixels
         np.testing.assert_array_equal(np.asarray(drawn), expected.repeat(times, axis=0).repeat(times, axis=1))

@@ -10,9 +10,9 @@ import torch
 from imclass.app.cli.main import main
 from imclass.core.files import file_digest
 from imclass.core.model_file import Metrics, read_model, tensors_digest
-from imclass.evaluation.ensemble import Ensemble, Member
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.evaluation.protocols.center import Center
-from imclass.evaluation.unpack import load, save
+from imclass.evaluation.unpack import read_classifier, save_classifier
 from tests.support.command import shown, text
 from tests.support.small import picture, untrained
 
@@ -39,7 +39,7 @@ def test_it_says_how_many_images_a_model_was_trained_on(tmp_path: Path, capsys: 
     assert shown(capsys, "info", str(path))["trained_on"] == 1200
     assert text(capsys, "info", str(path)).splitlines()[-1] == "trained on 1,200 images"
     members = [replace(classifier, trained_on=np.arange(n, dtype=np.uint64)) for n in (5, 8)]
-    save(path, Ensemble(tuple(map(Member, members))))
+    save_classifier(path, Ensemble(tuple(map(EnsembleMember, members))))
     assert shown(capsys, "info", str(path))["trained_on"] == 8  # an image counts once
 
 
@@ -62,12 +62,12 @@ def test_classes_are_renamed_and_all_else_stays(tmp_path: Path, capsys: pytest.C
 def test_the_members_of_an_ensemble_are_renamed_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tmp_path / "fused.safetensors", tmp_path / "new.safetensors"
     one, other = untrained(tmp_path / "a"), untrained(tmp_path / "b", ("dog", "cat"))
-    save(path, Ensemble((Member(Ensemble((Member(one),))), Member(other, Center()))))
+    save_classifier(path, Ensemble((EnsembleMember(Ensemble((EnsembleMember(one),))), EnsembleMember(other, Center()))))
     assert shown(capsys, "info", str(path), *RENAME, "--out", str(out))["classes"] == ["Katze", "Hund"]
-    found = load(out)
+    found = read_classifier(out)
     assert [network.classes for network in found.networks().values()] == [("Katze", "Hund"), ("Hund", "Katze")]
     images = [picture(i) for i in range(3)]
-    assert torch.equal(found.classify(images), load(path).classify(images))
+    assert torch.equal(found.classify(images), read_classifier(path).classify(images))
 
 
 def test_two_classes_may_change_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imclass.app.cli.main import main
-from imclass.core.tables import Found
+from imclass.core.tables import EntryTable
 from imclass.models import classifier
 from imclass.models.analysis import geometry
 from imclass.models.analysis.activations import find_layer
@@ -25,10 +25,10 @@ KNOWN = classifier.networks
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three networks and the plugins'."""
 
-    def networks(context: Context | None = None) -> Found:
+    def networks(context: Context | None = None) -> EntryTable:
         found, all_of_ours = KNOWN(context), set(KNOWN().entries)
         kept = {n: entry for n, entry in found.entries.items() if n in FEW or n not in all_of_ours}
-        return Found(found.what, kept, found.failures)
+        return EntryTable(found.what, kept, found.failures)
 
     monkeypatch.setattr(classifier, "networks", networks)
 
@@ -130,7 +130,7 @@ def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str], monkeypat
 
 
 def test_one_network_is_described_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imclass.app.verbs.models.everything", None)
+    monkeypatch.setattr("imclass.app.verbs.models.network_listing", None)
     assert text(capsys, "models", "lenet-5")[0] == "name: lenet-5"
 
 

@@ -15,8 +15,8 @@ import imclass
 from imclass.app.cli.main import main
 from imclass.app.verbs.predict import as_csv
 from imclass.core.contracts import Refused
-from imclass.core.text import harmless, printable
-from imclass.models.classifier import load
+from imclass.core.text import escape_formula, printable_text
+from imclass.models.classifier import load_network_classifier
 from imclass.serving.predict import Prediction
 from tests.support.small import lock, picture, tree, untrained
 
@@ -78,7 +78,7 @@ def records(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> l
 def test_probabilities_are_those_of_the_api(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = records(capsys, str(model), "pets")
     assert len(found) == 8
-    loaded = load(model)
+    loaded = load_network_classifier(model)
     for record in found:
         (found_alone,) = imclass.predict(loaded, record["path"])
         expected = found_alone.classes
@@ -192,7 +192,7 @@ def test_weird_names_in_csv(weird: Path, model: Path, capsys: pytest.CaptureFixt
 def test_weird_names_in_the_table(weird: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(model), ".", "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[::2] == [printable(name) for name in sorted(WEIRD, key=lambda name: Path(name))]
+    assert lines[::2] == [printable_text(name) for name in sorted(WEIRD, key=lambda name: Path(name))]
     assert all(line.isprintable() for line in lines)
     assert all(line[:9].strip() and line[8:10] == " %" for line in lines[1::2])
 
@@ -206,7 +206,7 @@ def test_weird_names_may_be_given(weird: Path, model: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@a", "\t=1", "\r=1"])
 def test_a_formula_is_made_text(cell: str) -> None:
-    assert harmless(cell) == f"'{cell}"
+    assert escape_formula(cell) == f"'{cell}"
     row = next(csv.reader(io.StringIO(as_csv(Prediction(cell, ((cell, 0.5),))), newline="")))
     assert row == [f"'{cell}", "1", f"'{cell}", "0.5"]
 
@@ -218,7 +218,7 @@ def test_an_image_without_a_class_has_a_line_in_csv() -> None:
 
 @pytest.mark.parametrize("cell", ["", "a=1", " =1", "1", "cat.png"])
 def test_other_text_stays(cell: str) -> None:
-    assert harmless(cell) == cell
+    assert escape_formula(cell) == cell
 
 
 def test_evaluate_and_predict_agree(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,11 +18,11 @@ from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.model_file import Provenance, save_model, tensors_digest
 from imclass.evaluation.results import read_scores
-from imclass.evaluation.unpack import load as load_any
+from imclass.evaluation.unpack import read_classifier as load_any
 from imclass.models.analysis.surgery import batch_norms
-from imclass.models.classifier import NetworkClassifier, create, load, networks
+from imclass.models.classifier import NetworkClassifier, create, load_network_classifier, networks
 from imclass.models.foreign import published
-from imclass.models.foreign.export import exported
+from imclass.models.foreign.export import export_network
 from tests.support.narrow import narrow, trained
 from tests.support.small import tree
 from tests.support.tolerance import assert_near
@@ -35,7 +35,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand beside theirs.th, a state dict of a network for CIFAR-10 under akamaster's names."""
     monkeypatch.chdir(tmp_path)
     found = create(published_row(), [f"class {k}" for k in range(10)], seed=5)
-    torch.save({"state_dict": {f"module.{n}": t for n, t in exported(found, "akamaster").tensors.items()}}, "theirs.th")
+    torch.save(
+        {"state_dict": {f"module.{n}": t for n, t in export_network(found, "akamaster").tensors.items()}}, "theirs.th"
+    )
     return tmp_path
 
 
@@ -58,7 +60,7 @@ def test_a_file_is_taken_in_looked_at_and_given_out(place: Path, capsys: pytest.
     said = run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--from", "akamaster")
     assert f"{NET} under akamaster's names: 116 of 116 tensors fit" in said
     assert "m.safetensors: 'airplane', 'automobile', 'bird' and 7 more" in said
-    assert load("m.safetensors").row["zeros"] == "both"
+    assert load_network_classifier("m.safetensors").row["zeros"] == "both"
     for out in ("back.pth", "back.safetensors"):
         words = ("weights", "export", "m.safetensors", "--format", "akamaster", "--out", out, "--json")
         record = json.loads(run(capsys, *words))
@@ -78,7 +80,7 @@ def test_an_export_needs_no_options_to_come_back(place: Path, capsys: pytest.Cap
     for out in ("back.PTH", "back.safetensors"):
         run(capsys, "weights", "export", "m.safetensors", "--format", "akamaster", "--out", out)
         run(capsys, "weights", "import", out, "--as", NET, "--out", "again.SAFETENSORS")
-        first, again = load("m.safetensors"), load("again.SAFETENSORS")
+        first, again = load_network_classifier("m.safetensors"), load_network_classifier("again.SAFETENSORS")
         assert (again.classes, again.preprocess) == (first.classes, first.preprocess)
         assert digest(again) == digest(first)
         Path("again.SAFETENSORS").unlink()
@@ -97,7 +99,7 @@ def test_one_of_two_sets_of_weights_is_named(place: Path, capsys: pytest.Capture
     run(capsys, "weights", "import", *words[2:], "--key", "model_ema", "--out", "m.safetensors")
     first, theirs = (
         next(t for t in tensors.values() if t.dim() == 4)
-        for tensors in (load("m.safetensors").network.state_dict(), state)
+        for tensors in (load_network_classifier("m.safetensors").network.state_dict(), state)
     )
     assert torch.equal(first, 2 * theirs)
 
@@ -180,8 +182,8 @@ def in_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     (folder / "akamaster.th").write_bytes(Path("theirs.th").read_bytes())
     key = f"{NET}:akamaster"
-    file = replace(published.PUBLISHED[key], sha256=file_digest(Path("theirs.th"))[:8])
-    monkeypatch.setattr(published, "PUBLISHED", {**published.PUBLISHED, key: file})
+    file = replace(published.PUBLISHED_WEIGHTS[key], sha256=file_digest(Path("theirs.th"))[:8])
+    monkeypatch.setattr(published, "PUBLISHED_WEIGHTS", {**published.PUBLISHED_WEIGHTS, key: file})
     return place / "store"
 
 
@@ -261,7 +263,7 @@ def test_a_folded_model_is_saved_and_read_back_with_the_same_scores(
 ) -> None:
     said = run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
     assert said == "f.safetensors: 14 of 14 batch norms folded\n"
-    original, folded = load("m.safetensors"), load("f.safetensors")
+    original, folded = load_network_classifier("m.safetensors"), load_network_classifier("f.safetensors")
     assert folded.folded and not original.folded and batch_norms(folded.network) == ()
     assert (folded.trained, folded.licence) == (original.trained, "CC0")
     assert folded.trained_on is not None and folded.trained_on.tolist() == [0, 1, 2]
@@ -286,10 +288,10 @@ def test_a_folded_model_may_be_a_member(normed: Path, capsys: pytest.CaptureFixt
 
 def test_the_tensors_of_a_folded_network_are_not_those_of_its_row(normed: Path) -> None:
     """The twin: if the body did not say that it is folded, the file could not be read."""
-    tensors, header = load("m.safetensors").fold().pack()
+    tensors, header = load_network_classifier("m.safetensors").fold().pack()
     save_model(normed / "x.safetensors", tensors, replace(header, body=header.body | {"folded": False}))
     with pytest.raises(UserError, match="the file was written for another network"):
-        load("x.safetensors")
+        load_network_classifier("x.safetensors")
 
 
 def test_what_cannot_be_folded_or_begun_from_is_told(normed: Path, capsys: pytest.CaptureFixture[str]) -> None:

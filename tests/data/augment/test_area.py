@@ -7,8 +7,8 @@ import pytest
 
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
-from imclass.data.augment.area import TRIES, Area
-from imclass.data.augment.window import choose, scoped, view
+from imclass.data.augment.area import MAX_TRIES, Area
+from imclass.data.augment.window import choose, render_view, scope_draws
 
 GOOGLENET = Area()
 
@@ -52,7 +52,7 @@ def test_images_that_no_part_fits_give_their_centre(height: int, width: int) -> 
         assert windows.boxes is not None
         left, top, right, bottom = windows.boxes[0]
         assert 0 <= left < right <= width and 0 <= top < bottom <= height
-        assert view(image, windows, preprocess).shape == (8, 8, 3)
+        assert render_view(image, windows, preprocess).shape == (8, 8, 3)
         if max(height, width) > 100:
             assert left == pytest.approx(width - right) and top == pytest.approx(height - bottom)
             assert min(right - left, bottom - top) == pytest.approx(min(height, width))
@@ -62,9 +62,9 @@ def test_images_that_no_part_fits_give_their_centre(height: int, width: int) -> 
 def test_a_part_that_did_not_fit_is_drawn_again_with_the_next_numbers() -> None:
     rule, tried = Area(area=(0.5, 1.0), aspect=(1.0, 3.0)), 0
     found = boxes(100, 100, rule)
-    ((_, draws),) = scoped((rule,), Draws(0))
+    ((_, draws),) = scope_draws((rule,), Draws(0))
     for id in range(200):
-        for trial in range(TRIES):
+        for trial in range(MAX_TRIES):
             area, aspect, x, y = (draws.uniform(np.array([id]), s, trial)[0] for s in ("area", "aspect", "x", "y"))
             size, ratio = (0.5 + 0.5 * area) * 100 * 100, 3.0**aspect
             w, h = math.sqrt(size * ratio), math.sqrt(size / ratio)

@@ -13,7 +13,7 @@ from imclass.core.randomness import Draws
 from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
-from imclass.data.augment.window import Windows, apply, choose, scoped, takes_parts, view
+from imclass.data.augment.window import Windows, apply_windows, choose, has_source_boxes, render_view, scope_draws
 
 FILL = np.array([7, 8, 9], np.uint8)
 RULES = [
@@ -35,7 +35,7 @@ def sizes(n: int) -> np.ndarray:
 
 
 def augment(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
-    return apply(images, choose(sizes(len(ids)), rules, draws, ids), FILL[: images.shape[1]])
+    return apply_windows(images, choose(sizes(len(ids)), rules, draws, ids), FILL[: images.shape[1]])
 
 
 def by_loop(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def by_loop(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: n
     out = np.zeros(images.shape, np.uint8)
     for i, c, h, w in itertools.product(range(n), range(channels), range(height), range(width)):
         one, y, x = ids[i : i + 1], h, w
-        for rule, own in reversed(list(scoped(rules, draws))):
+        for rule, own in reversed(list(scope_draws(rules, draws))):
             if isinstance(rule, Flip):
                 x = width - 1 - x if own.uniform(one, "mirror")[0] < rule.probability else x
             elif isinstance(rule, Pad):
@@ -115,7 +115,7 @@ def test_flips_have_their_probability_and_shifts_are_uniform() -> None:
 def test_a_window_may_leave_its_image() -> None:
     images, zeros = batch(5), np.zeros(5, np.int64)
     far = np.array([12, -12, 40, -(10**6), 11])
-    found = apply(images, Windows(far, zeros, zeros.astype(bool)), FILL)
+    found = apply_windows(images, Windows(far, zeros, zeros.astype(bool)), FILL)
     assert (found[:4] == FILL[:, None, None]).all()
     assert np.array_equal(found[4, :, 0], images[4, :, 11]) and (found[4, :, 1:] == FILL[:, None, None]).all()
 
@@ -125,11 +125,11 @@ def test_without_boxes_a_view_is_the_evaluation_view() -> None:
     preprocess, one = Preprocess(size=16, scale=20), np.arange(1)
 
     def seen(*rules: Augment) -> Any:
-        return view(image, choose(np.array([[40, 60]]), rules, Draws(0), one), preprocess)
+        return render_view(image, choose(np.array([[40, 60]]), rules, Draws(0), one), preprocess)
 
     assert np.array_equal(seen(Flip(), Pad()), preprocess(image))
     assert not np.array_equal(seen(Area()), preprocess(image))
-    assert takes_parts((Flip(), Area())) and not takes_parts((Flip(), Pad())) and not takes_parts(())
+    assert has_source_boxes((Flip(), Area())) and not has_source_boxes((Flip(), Pad())) and not has_source_boxes(())
 
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
@@ -146,6 +146,6 @@ def test_a_view_is_its_box_resized_by_pillow(colour: Any, channels: Any) -> None
             16, 16, -1
         )
         expected = expected[:, :, ::-1] if channels == "bgr" and colour == "rgb" else expected
-        assert np.array_equal(view(image, windows, preprocess), expected)
-        grey = view(image[:, :, :1], windows, preprocess)
+        assert np.array_equal(render_view(image, windows, preprocess), expected)
+        grey = render_view(image[:, :, :1], windows, preprocess)
         assert grey.shape == (16, 16, preprocess.w_in)

@@ -5,7 +5,7 @@ import pytest
 from imclass.core.errors import BadImage
 from imclass.data.images.containers import resemblance
 from imclass.data.images.decode import decode
-from imclass.data.images.tiff import orientation
+from imclass.data.images.tiff import exif_orientation
 from tests.support.corpus import (
     chunk,
     exif,
@@ -23,8 +23,8 @@ from tests.support.corpus import (
     "block", [b"", b"II", b"II*\0", b"XX*\0" + bytes(20), exif(0), exif(9), b"MM\0*\xff\xff\xff\xff"]
 )
 def test_an_orientation_that_makes_no_sense_is_upright(block: bytes) -> None:
-    assert orientation(block) == 1
-    assert orientation(exif(6)) == 6
+    assert exif_orientation(block) == 1
+    assert exif_orientation(exif(6)) == 6
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_foreign_file_is_called_what_it_looks_like(name: str, words: str) -> N
 
 
 def test_many_pieces_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imclass.data.images.containers.MOST_PIECES", 3)
+    monkeypatch.setattr("imclass.data.images.containers.MAX_PIECES", 3)
     for content in (
         jpeg(),
         rgb_png(picture(), chunk(b"tEXt", b"a\0b")),

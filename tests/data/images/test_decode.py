@@ -170,21 +170,21 @@ def test_a_file_too_large_is_refused_by_its_size_without_being_read(tmp_path: Pa
     path = tmp_path / "a.bmp"
     with path.open("wb") as file:
         file.write(b"BM")
-        file.truncate(images.MOST_BYTES + 1)
+        file.truncate(images.MAX_FILE_BYTES + 1)
     tracemalloc.start()
     assert outcome(path) == "too-large"
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
-    assert outcome(b"BM".ljust(images.MOST_BYTES + 1)) == "too-large"
+    assert outcome(b"BM".ljust(images.MAX_FILE_BYTES + 1)) == "too-large"
 
 
 def test_the_size_caps_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     content = rgb_png(picture())
     assert isinstance(outcome(content), np.ndarray)
-    monkeypatch.setattr(images, "MOST_PIXELS", 16 * 24 - 1)
+    monkeypatch.setattr(images, "MAX_PIXELS", 16 * 24 - 1)
     assert outcome(content) == "too-many-pixels"
-    monkeypatch.setattr(images, "MOST_PIXELS", 16 * 24)
-    monkeypatch.setattr(images, "LONGEST_SIDE", 23)
+    monkeypatch.setattr(images, "MAX_PIXELS", 16 * 24)
+    monkeypatch.setattr(images, "MAX_SIDE", 23)
     assert outcome(content) == "too-many-pixels"
 
 

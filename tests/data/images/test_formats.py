@@ -12,7 +12,7 @@ from PIL import AvifImagePlugin, Image
 from imclass.app.cli.main import main
 from imclass.core.errors import BadImage
 from imclass.data.images import decode as images
-from imclass.data.images.decode import decode, pixels_of, read
+from imclass.data.images.decode import decode, pixels_of, read_image_file
 from imclass.data.images.heif import sequence_size, sequence_sizes
 from tests.support.corpus import jpeg, noisy, outcome, picture, rgb_png, saved
 from tests.support.formats import avifs, huge, netpbms, tiffs, wide_header
@@ -86,11 +86,11 @@ class TestCaps:
         long = rgb_png(np.zeros((1, 16_385, 3), np.uint8))
         assert outcome(long) == "too-many-pixels"
         assert decode(long, most_pixels=60_000_000).shape == (1, 16_385, 3)
-        monkeypatch.setattr(images, "MOST_BYTES", 100)
+        monkeypatch.setattr(images, "MAX_FILE_BYTES", 100)
         (tmp_path / "a.jpg").write_bytes(bytes(150))
         with pytest.raises(BadImage, match=r"150 bytes; at most 100 are read, and more with --max-megapixels above 50"):
-            read(tmp_path / "a.jpg")
-        assert len(read(tmp_path / "a.jpg", most=75_000_000)) == 150
+            read_image_file(tmp_path / "a.jpg")
+        assert len(read_image_file(tmp_path / "a.jpg", most=75_000_000)) == 150
 
 
 class TestPicturesOfPillow:
@@ -130,7 +130,7 @@ class TestCommandLine:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(images, "MOST_PIXELS", 100)  # images have 144
+        monkeypatch.setattr(images, "MAX_PIXELS", 100)  # images have 144
         tree(tmp_path / "pets", per_class=4)
         untrained(tmp_path / "m.safetensors")
         verbs = [

@@ -17,9 +17,9 @@ import pytest
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.data.arrays import ArrayDataset
-from imclass.data.catalog import open_split, sources
+from imclass.data.catalog import dataset_table, open_split
 from imclass.data.sets import cifar
-from imclass.data.sets.cifar import CIFAR10, CIFAR100, DATASETS, PIXELS, Batch, Published
+from imclass.data.sets.cifar import CIFAR10, CIFAR100, DATASETS, IMAGE_BYTES, BatchFile, CifarSet
 from imclass.data.source import DataLocation
 from imclass.store import store as store_room
 from imclass.store.context import Context
@@ -31,7 +31,7 @@ SMALL = {10_000: 4, 50_000: 20}  # images in the small copy of a file
 REAL = os.environ.get("IMCLASS_REAL_STORE", "")
 
 
-def small(name: str) -> Published:
+def small(name: str) -> CifarSet:
     """The set with few images a file, which is the only thing that differs."""
     published = SETS[name]
     editions = [
@@ -42,10 +42,10 @@ def small(name: str) -> Published:
     return replace(published, editions=tuple(editions))
 
 
-def images_of(batch: Batch, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def images_of(batch: BatchFile, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of 3,072 pixel bytes and labels that depend on the file's name alone; the end of the name does not count."""
     rng = np.random.default_rng(list(batch.name.removesuffix(".bin").encode()))
-    return rng.integers(0, 256, (batch.count, PIXELS), np.uint8), rng.integers(0, classes, batch.count)
+    return rng.integers(0, 256, (batch.count, IMAGE_BYTES), np.uint8), rng.integers(0, classes, batch.count)
 
 
 def files(name: str, edition: int) -> dict[str, bytes]:
@@ -140,7 +140,7 @@ def test_the_form_does_not_change_the_digest(tmp_path: Path, name: str) -> None:
 
 
 def test_the_published_sizes_and_names() -> None:
-    assert {"cifar10", "cifar100"} <= set(sources().entries) and set(DATASETS) == set(SETS)
+    assert {"cifar10", "cifar100"} <= set(dataset_table().entries) and set(DATASETS) == set(SETS)
     assert CIFAR10.classes == (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
     )  # fmt: skip
@@ -286,7 +286,7 @@ class TestDamage:
         folder = put(tmp_path / "store", name)
         file = next(folder.glob("test*.bin"))
         content = bytearray(file.read_bytes())
-        content[2 * (PIXELS + 1 + at) + at] = len(SETS[name].classes)
+        content[2 * (IMAGE_BYTES + 1 + at) + at] = len(SETS[name].classes)
         file.write_bytes(content)
         message = refused(tmp_path, name, "test")
         assert f"{file}: image 2 has the label {len(SETS[name].classes)}" in message
@@ -295,9 +295,9 @@ class TestDamage:
         ("change", "words"),
         [
             ({b"data": None}, "holds no 'data' of 4 x 3,072 bytes"),
-            ({b"data": np.zeros((5, PIXELS), np.uint8)}, "holds no 'data' of 4 x 3,072"),
+            ({b"data": np.zeros((5, IMAGE_BYTES), np.uint8)}, "holds no 'data' of 4 x 3,072"),
             ({b"data": np.zeros((4, 32, 32, 3), np.uint8)}, "holds no 'data' of 4 x 3,072"),
-            ({b"data": np.zeros((4, PIXELS), np.float32)}, "another type than unsigned bytes"),
+            ({b"data": np.zeros((4, IMAGE_BYTES), np.float32)}, "another type than unsigned bytes"),
             ({b"labels": [1, 2, 3]}, "holds no 'labels' of 4 numbers"),
             ({b"labels": [1, 2, 3, -1]}, "holds no 'labels' of 4 numbers"),
             ({b"labels": [1, 2, 3, 256]}, "holds no 'labels' of 4 numbers"),
@@ -310,7 +310,7 @@ class TestDamage:
     )  # fmt: skip
     def test_a_pickle_that_does_not_fit(self, tmp_path: Path, change: dict[bytes, Any], words: str) -> None:
         file = put(tmp_path / "store", "cifar10", "python") / "test_batch"
-        whole = {b"data": np.zeros((4, PIXELS), np.uint8), b"labels": [1, 2, 3, 4]}
+        whole = {b"data": np.zeros((4, IMAGE_BYTES), np.uint8), b"labels": [1, 2, 3, 4]}
         file.write_bytes(pickle.dumps(whole, 2))
         assert opened(tmp_path, "cifar10", "test").targets.numpy().tolist() == [1, 2, 3, 4]
         file.write_bytes(pickle.dumps(whole | change, 2))
@@ -420,9 +420,9 @@ class TestAttacks:
         assert archive.stat().st_size < 1 << 17 and "unpacks to more than" in refused(tmp_path, "cifar10")
         assert everything(tmp_path) == before
         put(tmp_path / "store", "cifar10", "binary archive")
-        monkeypatch.setattr(cifar, "MOST_UNPACKED", 50_000)
+        monkeypatch.setattr(cifar, "MAX_UNPACKED_BYTES", 50_000)
         assert "unpacks to more than the 50,000 bytes" in refused(tmp_path, "cifar10")
-        monkeypatch.setattr(cifar, "MOST_UNPACKED", 1 << 20)
+        monkeypatch.setattr(cifar, "MAX_UNPACKED_BYTES", 1 << 20)
         assert len(opened(tmp_path, "cifar10")) == 20
 
     def test_an_archive_of_something_else(self, tmp_path: Path) -> None:

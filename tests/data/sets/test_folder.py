@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage, UserError
-from imclass.core.text import composed
-from imclass.data.catalog import take
+from imclass.core.text import nfc_form
+from imclass.data.catalog import take_split
 from imclass.data.images.decode import decode
-from imclass.data.sets.folder import DATASETS, FolderDataset, held_out, open_folder
+from imclass.data.sets.folder import DATASETS, FolderDataset, hold_out, open_folder
 from imclass.data.source import DataLocation
 from imclass.store.store import Store
 from tests.support.corpus import jpeg, picture, rgb_png
@@ -37,7 +37,7 @@ def numbered(*folders: str, n: int = 10) -> list[str]:
 
 
 def opened(root: Path, split: str = "train", seed: int = 0) -> FolderDataset:
-    dataset = take(open_folder(DataLocation(Store(root / "store"), root, seed)), split, str(root))
+    dataset = take_split(open_folder(DataLocation(Store(root / "store"), root, seed)), split, str(root))
     assert isinstance(dataset, FolderDataset)
     return dataset
 
@@ -93,7 +93,7 @@ class TestHashSplit:
         for form in ("NFC", "NFD"):
             tree(tmp_path / form, *(f"{k}/{unicodedata.normalize(form, n)}" for k in "ab" for n in names))
         held = {form: opened(tmp_path / form, "test") for form in ("NFC", "NFD")}
-        assert [composed(f) for f in held["NFD"].files] == list(held["NFC"].files)
+        assert [nfc_form(f) for f in held["NFD"].files] == list(held["NFC"].files)
         assert held["NFD"].files != held["NFC"].files and (held["NFD"].ids == held["NFC"].ids).all()
 
     @settings(max_examples=60, deadline=None, derandomize=True)
@@ -104,12 +104,12 @@ class TestHashSplit:
     )
     def test_a_share_of_any_class_and_at_least_one_of_two(self, sizes: dict[str, int], seed: int, share: float) -> None:
         files = {name: tuple(f"{name}/{i}.png" for i in range(n)) for name, n in sizes.items()}
-        held = held_out(files, seed, share)
+        held = hold_out(files, seed, share)
         for name, n in sizes.items():
             assert len(held[name]) == (0 if n == 1 else min(n - 1, max(1, round(share * n))))
             assert len(set(held[name])) == len(held[name]) and set(held[name]) <= set(files[name])
         turned = {name: own[::-1] for name, own in reversed(files.items())}
-        assert held_out(turned, seed, share) == held  # the order of the listing does not matter
+        assert hold_out(turned, seed, share) == held  # the order of the listing does not matter
 
 
 def test_adding_a_file_leaves_the_ids_of_the_others(tmp_path: Path) -> None:

@@ -156,8 +156,8 @@ class TestSample:
         assert not (tmp_path / "nowhere").exists()
 
     def test_its_page_gives_every_files_size_and_digest_and_the_licence(self) -> None:
-        page = (mnist_sample.FOLDER / "README.md").read_text()
-        files = list(mnist_sample.FOLDER.glob("*.gz"))
+        page = (mnist_sample.SAMPLE_FOLDER / "README.md").read_text()
+        files = list(mnist_sample.SAMPLE_FOLDER.glob("*.gz"))
         assert len(files) == 4 and sum(f.stat().st_size for f in files) < 2_500_000
         for file in files:
             content = file.read_bytes()

@@ -17,7 +17,7 @@ def test_each_kind_has_its_measures() -> None:
     several = evaluation_of(("a", "b"), ANY, SCORES, IDS, 4, thresholds=(0.7, 0.5))
     assert one.main == "top1" and list(one.measures) == ["loss", "top1", "top5"] and one.thresholds == ()
     assert several.main == "map" and several.measures["map"] == 1.0 and several.thresholds == (0.7, 0.5)
-    assert several.measures["exact"] == pytest.approx(2 / 3) and several.accounted == "3 of 4 evaluated"
+    assert several.measures["exact"] == pytest.approx(2 / 3) and several.tally == "3 of 4 evaluated"
     assert evaluation_of(("a", "b"), ANY, SCORES, IDS, 4).measures["micro_f1"] < several.measures["micro_f1"]
 
 

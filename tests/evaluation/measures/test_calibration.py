@@ -9,8 +9,8 @@ from scipy.optimize import minimize_scalar
 from imclass.core.errors import UserError
 from imclass.evaluation.measures import calibration
 from imclass.evaluation.measures.calibration import (
-    COLDEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
     Reliability,
     fit_temperature,
     reliability,
@@ -78,7 +78,7 @@ def test_the_temperature_is_scipys_minimum(gap: float, mistakes: float) -> None:
 def test_newtons_method_alone_would_leave_the_range() -> None:
     """The twin of the bracket: from temperature 1 its first step is to a negative one."""
     scores, labels = overconfident(50.0, 0.2)
-    slope, curvature = calibration.slopes(scores, labels, 1.0)
+    slope, curvature = calibration.loss_derivatives(scores, labels, 1.0)
     assert 1.0 - slope / curvature < 0 < fit_temperature(scores, labels)
 
 
@@ -86,7 +86,7 @@ def test_slopes_are_differences_of_the_cross_entropy() -> None:
     scores, labels = overconfident(2.0, 0.3, n=5000)  # more images than are held at a time
     wide, h = scores.astype(np.float64), 1e-4
     before, here, after = (cross_entropy(wide * b, labels) for b in (0.7 - h, 0.7, 0.7 + h))
-    slope, curvature = calibration.slopes(scores, labels, 0.7)
+    slope, curvature = calibration.loss_derivatives(scores, labels, 0.7)
     assert slope == pytest.approx((after - before) / (2 * h), rel=1e-6)
     assert curvature == pytest.approx((after - 2 * here + before) / h**2, rel=1e-4)
 
@@ -94,8 +94,8 @@ def test_slopes_are_differences_of_the_cross_entropy() -> None:
 def test_the_temperature_stays_in_its_range() -> None:
     labels = np.random.default_rng(0).integers(0, 10, 300)
     right = np.eye(10, dtype=np.float32)[labels]
-    assert fit_temperature(right, labels) == fit_temperature(1000 * right, labels) == COLDEST
-    assert fit_temperature(-right, labels) == HOTTEST
+    assert fit_temperature(right, labels) == fit_temperature(1000 * right, labels) == MIN_TEMPERATURE
+    assert fit_temperature(-right, labels) == MAX_TEMPERATURE
     assert fit_temperature(np.zeros((300, 10), np.float32), labels) == 1.0
     with pytest.raises(UserError, match="no image to fit a temperature"):
         fit_temperature(np.zeros((0, 10), np.float32), labels[:0])

@@ -8,7 +8,7 @@ import scipy.stats
 from jaxtyping import Float64, Int64
 
 from imclass.evaluation.measures import intervals
-from imclass.evaluation.measures.intervals import bootstrap, recall_interval, wilson
+from imclass.evaluation.measures.intervals import bootstrap_interval, recall_interval, wilson_interval
 from imclass.evaluation.measures.single_label import (
     predictions,
 )
@@ -22,15 +22,15 @@ def scored(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndar
 def test_wilson_solves_its_own_equation() -> None:
     """The ends are the shares p with |p - hits/n| = z sqrt(p (1 - p) / n)."""
     for hits, n in ((984, 1000), (1, 7), (50, 100)):
-        for end in wilson(hits, n):
+        for end in wilson_interval(hits, n):
             assert abs(end - hits / n) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / n), rel=1e-12)
 
 
 def test_wilson_at_the_ends() -> None:
-    low, high = wilson(10, 10)
+    low, high = wilson_interval(10, 10)
     assert high == 1.0 and 0.7 < low < 0.75
-    assert wilson(0, 10) == (0.0, pytest.approx(1 - low))
-    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson_interval(0, 10) == (0.0, pytest.approx(1 - low))
+    assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_the_bootstrap_covers_what_scipys_does() -> None:
@@ -40,18 +40,18 @@ def test_the_bootstrap_covers_what_scipys_does() -> None:
         return values[positions].mean(axis=1)
 
     expected = scipy.stats.bootstrap((values,), np.mean, n_resamples=9999, method="percentile", rng=1)
-    ends = bootstrap(mean, 400, draws=4000)
+    ends = bootstrap_interval(mean, 400, draws=4000)
     assert ends == pytest.approx(tuple(expected.confidence_interval), abs=0.01)
-    assert bootstrap(mean, 400, draws=50) == bootstrap(mean, 400, draws=50)
-    assert bootstrap(mean, 400, draws=50) != bootstrap(mean, 400, draws=50, seed=1)
-    assert all(math.isnan(end) for end in bootstrap(mean, 0))
+    assert bootstrap_interval(mean, 400, draws=50) == bootstrap_interval(mean, 400, draws=50)
+    assert bootstrap_interval(mean, 400, draws=50) != bootstrap_interval(mean, 400, draws=50, seed=1)
+    assert all(math.isnan(end) for end in bootstrap_interval(mean, 0))
 
 
 @pytest.mark.parametrize("at_once", [1, 5 * 60, 2**20])
 def test_the_bootstrap_is_a_plain_loop_however_many_draws_go_together(
     at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intervals, "DRAWN", at_once)
+    monkeypatch.setattr(intervals, "DRAWS_PER_CHUNK", at_once)
     scores, labels = scored(60, 4)
     right = predictions(scores) == labels
     random, means = np.random.default_rng(7), []
@@ -70,5 +70,5 @@ def test_the_bootstrap_holds_few_positions_at_a_time() -> None:
         seen.append(positions.size)
         return np.zeros(len(positions))
 
-    bootstrap(count, 50_000, draws=100)
-    assert max(seen) <= intervals.DRAWN and sum(seen) == 50_000 * 100
+    bootstrap_interval(count, 50_000, draws=100)
+    assert max(seen) <= intervals.DRAWS_PER_CHUNK and sum(seen) == 50_000 * 100

@@ -10,11 +10,11 @@ from imclass.evaluation.measures.multi_label import (
     average_precision,
     average_precision_11,
     binary_cross_entropy,
-    exact,
+    exact_match_ratio,
     label_rows,
-    macro,
+    macro_means,
     measures,
-    micro,
+    micro_means,
 )
 from imclass.models.thresholds import decide, probabilities
 from tests.support.tolerance import assert_near
@@ -87,7 +87,7 @@ def test_f1_precision_and_recall_are_scikit_learns(thresholds: tuple[float, ...]
     yes = decide(probabilities(scores), thresholds)
     judged = marks >= 0
     together = oracle.precision_recall_fscore_support(marks[judged] == 1, yes[judged], average="binary")
-    found = micro(scores, marks, thresholds)
+    found = micro_means(scores, marks, thresholds)
     assert_near([found.precision, found.recall, found.f1], together[:3], within=1e-12)
     each = [
         oracle.precision_recall_fscore_support(marks[judged[:, k], k] == 1, yes[judged[:, k], k], average="binary")[:3]
@@ -95,7 +95,7 @@ def test_f1_precision_and_recall_are_scikit_learns(thresholds: tuple[float, ...]
     ]
     rows = label_rows(scores, marks, thresholds)
     assert_near([[row.precision, row.recall, row.f1] for row in rows[:-1]], each, within=1e-12)
-    means = macro(rows)
+    means = macro_means(rows)
     assert_near([means.precision, means.recall, means.f1], np.mean(each, axis=0), within=1e-12)
     assert [row.threshold for row in rows] == (list(thresholds) or [0.5] * 6)
 
@@ -120,7 +120,7 @@ def test_loss_stays_finite_for_logits_that_are_sure_and_wrong() -> None:
 
 def test_exact_is_of_judged_classes() -> None:
     scores, marks = np.array([[3.0, -3.0], [3.0, 3.0]]), np.array([[1, -1], [1, 0]], np.int8)
-    assert exact(scores, marks) == 0.5 and exact(scores, np.abs(marks)) == 0.0
+    assert exact_match_ratio(scores, marks) == 0.5 and exact_match_ratio(scores, np.abs(marks)) == 0.0
 
 
 def test_without_positives_there_is_no_mean() -> None:

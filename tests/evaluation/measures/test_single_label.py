@@ -8,16 +8,16 @@ import torch
 from sklearn import metrics as oracle
 
 from imclass.evaluation.measures.single_label import (
-    brier,
+    brier_score,
+    class_rows,
     confidence,
-    confusion,
+    confused_pairs,
+    confusion_counts,
     cross_entropy,
     mean_class_recall,
-    most_confused,
-    per_class,
     predictions,
     ranks,
-    top_k,
+    top_k_hits,
 )
 from tests.support.tolerance import assert_near
 
@@ -31,12 +31,12 @@ def scored(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndar
 def test_top_k_is_scikit_learns(k: int) -> None:
     scores, labels = scored()
     expected = oracle.top_k_accuracy_score(labels, scores, k=k, normalize=False, labels=np.arange(7))
-    assert top_k(scores, labels, k) == expected
+    assert top_k_hits(scores, labels, k) == expected
 
 
 def test_ties_go_to_the_lower_index() -> None:
     scores = np.zeros((4, 4), np.float32)
-    assert [top_k(scores, np.arange(4), k) for k in (1, 2, 3, 4)] == [1, 2, 3, 4]
+    assert [top_k_hits(scores, np.arange(4), k) for k in (1, 2, 3, 4)] == [1, 2, 3, 4]
     assert predictions(scores).tolist() == [0, 0, 0, 0]
 
 
@@ -45,18 +45,18 @@ def test_top_k_is_a_plain_loop_where_scores_tie() -> None:
     scores, labels = random.integers(0, 4, (300, 9)).astype(np.float32), random.integers(0, 9, 300)
     for k in (1, 3, 5):
         ranked = [[c for _, c in sorted((-score, c) for c, score in enumerate(row))][:k] for row in scores.tolist()]
-        assert top_k(scores, labels, k) == sum(label in best for label, best in zip(labels, ranked, strict=True))
+        assert top_k_hits(scores, labels, k) == sum(label in best for label, best in zip(labels, ranked, strict=True))
 
 
 def test_top_k_of_all_classes_is_everything() -> None:
     scores, labels = scored(k=3)
-    assert top_k(scores, labels, 5) == len(labels)
+    assert top_k_hits(scores, labels, 5) == len(labels)
 
 
 def test_top_one_is_the_trace_of_the_confusion_matrix() -> None:
     scores, labels = scored()
     scores = scores.round()  # many ties: both must break them alike
-    assert confusion(predictions(scores), labels, 7).trace() == top_k(scores, labels, 1)
+    assert confusion_counts(predictions(scores), labels, 7).trace() == top_k_hits(scores, labels, 1)
 
 
 def test_cross_entropy_is_scikit_learns_and_torchs() -> None:
@@ -85,7 +85,7 @@ def test_cross_entropy_leaves_the_scores_alone() -> None:
 def test_confusion_is_scikit_learns() -> None:
     scores, labels = scored()
     predicted = predictions(scores)
-    found = confusion(predicted, labels, 9)  # two classes have neither images nor predictions
+    found = confusion_counts(predicted, labels, 9)  # two classes have neither images nor predictions
     assert (found == oracle.confusion_matrix(labels, predicted, labels=range(9))).all()
     assert found.sum() == 500 and found.shape == (9, 9)
 
@@ -94,7 +94,7 @@ def test_per_class_is_scikit_learns() -> None:
     scores, labels = scored(60)
     labels = np.where(labels == 3, 2, labels)  # class 3 has no images, but predictions
     predicted = np.where(predictions(scores) == 5, 6, predictions(scores))  # class 5 has images, but no predictions
-    rows = per_class(confusion(predicted, labels, 8))  # class 7 has neither
+    rows = class_rows(confusion_counts(predicted, labels, 8))  # class 7 has neither
     expected = oracle.precision_recall_fscore_support(labels, predicted, labels=range(8), zero_division=np.nan)
     found = np.array([(r.precision, r.recall, r.f1, r.support) for r in rows]).T
     np.testing.assert_allclose(found, np.array(expected, float), rtol=1e-12)
@@ -115,17 +115,19 @@ def test_ranks_are_places_in_a_stable_sort() -> None:
 def test_brier_is_a_plain_loop_and_twice_scikit_learns_for_two_classes() -> None:
     scores, labels = scored(5000, 2)  # more images than are held at a time
     posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
-    assert brier(scores, labels) == pytest.approx(2 * oracle.brier_score_loss(labels, posteriors[:, 1]), rel=1e-12)
+    assert brier_score(scores, labels) == pytest.approx(
+        2 * oracle.brier_score_loss(labels, posteriors[:, 1]), rel=1e-12
+    )
     scores, labels = scored(50)
     rows = torch.from_numpy(scores).double().softmax(1).tolist()
     loop = sum((p - (k == label)) ** 2 for row, label in zip(rows, labels, strict=True) for k, p in enumerate(row))
-    assert brier(scores, labels) == pytest.approx(loop / 50, rel=1e-12)
+    assert brier_score(scores, labels) == pytest.approx(loop / 50, rel=1e-12)
 
 
 def test_brier_of_perfection_and_of_its_opposite() -> None:
     labels = np.array([0, 1])
-    assert brier(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), labels) == 0.0
-    assert brier(np.array([[0.0, 1e4], [1e4, 0.0]], np.float32), labels) == 2.0
+    assert brier_score(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), labels) == 0.0
+    assert brier_score(np.array([[0.0, 1e4], [1e4, 0.0]], np.float32), labels) == 2.0
 
 
 def test_confidence_is_the_highest_posterior() -> None:
@@ -138,14 +140,14 @@ def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
     scores, labels = scored(200)
     labels = np.where(labels == 3, 2, labels)  # a class without images does not count
     predicted = np.where(predictions(scores) == 3, 2, predictions(scores))
-    found = mean_class_recall(confusion(predicted, labels, 7))
+    found = mean_class_recall(confusion_counts(predicted, labels, 7))
     assert found == pytest.approx(oracle.balanced_accuracy_score(labels, predicted), rel=1e-12)
     assert math.isnan(mean_class_recall(np.zeros((3, 3), np.int64)))
 
 
 def test_most_confused_pairs_are_those_of_a_sort() -> None:
     scores, labels = scored(300, 5)
-    counts = confusion(predictions(scores), labels, 5)
+    counts = confusion_counts(predictions(scores), labels, 5)
     cells = [(-counts[t, p], t, p) for t in range(5) for p in range(5) if t != p]
-    assert most_confused(counts, 4) == tuple((t, p, -n, (labels == t).sum()) for n, t, p in sorted(cells)[:4])
-    assert most_confused(np.diag([3, 2]), 4) == ()
+    assert confused_pairs(counts, 4) == tuple((t, p, -n, (labels == t).sum()) for n, t, p in sorted(cells)[:4])
+    assert confused_pairs(np.diag([3, 2]), 4) == ()

@@ -12,22 +12,24 @@ from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
 from imclass.evaluation.measures.by_targets import evaluation_of
-from imclass.evaluation.measures.intervals import wilson
+from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.papers import resnet, vgg
-from imclass.evaluation.papers.render import TABLES, Measured, Share, as_measured, net_of, render
+from imclass.evaluation.papers.render import TABLES, ErrorInterval, Measurement, measurement_of, net_of, render_table
 from imclass.evaluation.papers.table import Net
-from imclass.evaluation.papers.table import Tested as What  # pytest takes a name with Test for its own
+from imclass.evaluation.papers.table import RowSubject as What  # pytest takes a name with Test for its own
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.protocols.dense import DENSE, RESNET_MULTISCALE
-from imclass.evaluation.score import protocols
+from imclass.evaluation.score import view_protocols
 from imclass.models.classifier import networks, sketch
 
 D_256 = What((Net("vgg-d", (256,), (256,)),), "dense", "runs/d")
 
 
-def one(tested: What = D_256, data: str = "imagenet validation", top5: bool = True) -> Measured:
+def one(tested: What = D_256, data: str = "imagenet validation", top5: bool = True) -> Measurement:
     """A measured row."""
-    return Measured(tested, data, 9_990, 10_000, Share(24.5, 23.0, 26.0), Share(7.25, 6.5, 8.0) if top5 else None)
+    return Measurement(
+        tested, data, 9_990, 10_000, ErrorInterval(24.5, 23.0, 26.0), ErrorInterval(7.25, 6.5, 8.0) if top5 else None
+    )
 
 
 def cells(text: str, first: str) -> list[list[str]]:
@@ -39,7 +41,7 @@ def test_the_networks_here_tell_the_same_published_errors() -> None:
     """Two files that were written apart: the networks' own entries and the tables."""
     entries = networks().entries
     compared = 0
-    for row in (*vgg.SINGLE_SCALE.rows, *resnet.SINGLE.rows, *resnet.CIFAR.rows):
+    for row in (*vgg.SINGLE_SCALE.rows, *resnet.SINGLE_MODELS.rows, *resnet.CIFAR_RESULTS.rows):
         for net in row.tested.nets[: row.tested.protocol in ("tencrop", "") or net_is_first(row.tested)]:
             published = entries[net.network].result if net.network in entries else None
             if published is not None and published.top1 is not None and "torchvision" not in published.protocol:
@@ -56,23 +58,23 @@ def net_is_first(tested: What) -> bool:
 
 def test_every_network_and_protocol_of_the_tables_is_here() -> None:
     rows = [row.tested for tables in TABLES.values() for table in tables for row in table.rows]
-    assert {tested.protocol for tested in rows} - {""} <= set(protocols().entries)
+    assert {tested.protocol for tested in rows} - {""} <= set(view_protocols().entries)
     assert {net.network for tested in rows for net in tested.nets} <= set(networks().entries)
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_unmeasured_cells_say_so_and_lines_fit_100_columns(name: str) -> None:
-    text = render(name, [])
+    text = render_table(name, [])
     assert text.count("not run") == 2 * sum(len(table.rows) for table in TABLES[name])
     assert "Published errors in %: " in text and "Wilson" not in text
-    text = render(
+    text = render_table(
         name, [one(), one(What((Net("vgg-e"),) * 3, "dense", "x" * 60), "a folder of " + "very " * 9 + "long")]
     )
     assert max(map(len, text.splitlines())) <= 100
 
 
 def test_a_row_of_the_same_network_and_scales_stands_beside_the_published_one() -> None:
-    text = render("3", [one()])
+    text = render_table("3", [one()])
     beside = [row for row in cells(text, "D") if "24.50" in row]
     assert beside == [["D", "256", "256", "27.0", "8.8", "24.50", "7.25", "imagenet"]]
     assert "validation [1]" in text and text.count("not run") == 2 * 11
@@ -82,7 +84,7 @@ def test_a_row_of_the_same_network_and_scales_stands_beside_the_published_one() 
 
 def test_other_scales_get_a_line_below_their_network_with_their_data() -> None:
     small = What((Net("vgg-d", (73,), (73,)),), "dense", "runs/small")
-    text = render("3", [one(small, "cifar10 test")])
+    text = render_table("3", [one(small, "cifar10 test")])
     rows = cells(text, "D")
     assert rows[-1] == ["D", "73", "73", "-", "-", "24.50", "7.25", "cifar10", "test", "[1]"]
     assert text.count("not run") == 2 * 12  # nothing published was measured
@@ -99,7 +101,7 @@ def test_other_scales_get_a_line_below_their_network_with_their_data() -> None:
     ],
 )
 def test_what_matches_nothing_comes_last(tested: What) -> None:
-    lines = render("3", [one(tested)]).splitlines()
+    lines = render_table("3", [one(tested)]).splitlines()
     last = (
         lines.index(next(line for line in lines if line.startswith("[1]"))) - 2
     )  # the name of the data takes two lines
@@ -108,12 +110,12 @@ def test_what_matches_nothing_comes_last(tested: What) -> None:
 
 
 def test_a_second_measurement_of_one_row_stands_below_the_first() -> None:
-    text = render("3", [one(data="photos"), one(data="imagenet")])
+    text = render_table("3", [one(data="photos"), one(data="imagenet")])
     assert [row[-2:] for row in cells(text, "D") if "24.50" in row] == [["photos", "[1]"], ["imagenet", "[2]"]]
 
 
 def test_members_of_a_fusion_are_known_in_any_order() -> None:
-    text = render("6", [one(What((vgg.E, vgg.D), "dense+multicrop", "both"), "imagenet")])
+    text = render_table("6", [one(What((vgg.E, vgg.D), "dense+multicrop", "both"), "imagenet")])
     line = next(line for line in text.splitlines() if "24.50" in line)
     assert line.split()[1:7] == ["23.7", "6.8", "6.8", "24.50", "7.25", "imagenet"]
     assert "test set are not public" in text
@@ -125,9 +127,9 @@ OVERFEAT = Net("overfeat-accurate", (256,), (245, 281, 317, 389, 425, 461))  # a
 def test_six_scales_are_not_the_four_of_the_published_row() -> None:
     four = replace(OVERFEAT, test=(245, 281, 389, 461))
     for nets, label in (((four,), "OverFeat (1 net)"), ((four,) * 7, "OverFeat (7 nets)")):
-        (line,) = cells(render("7", [one(What(nets, "overfeat", "four"))]), label)
+        (line,) = cells(render_table("7", [one(What(nets, "overfeat", "four"))]), label)
         assert "24.50" in line
-    text = render("7", [one(What((OVERFEAT,), "overfeat", "six"))])
+    text = render_table("7", [one(What((OVERFEAT,), "overfeat", "six"))])
     (published,) = cells(text, "OverFeat (1 net)")
     assert published[-2:] == ["not", "run"] and "24.50" not in published
     (ours,) = cells(text, "six (overfeat)")
@@ -161,10 +163,10 @@ def test_our_default_is_the_published_one_except_overfeat_s(table: str, network:
     """The scales of our protocols against those of the tables, and other ones against both."""
     size = networks()[network].row.size
     classifier = sketch(Model(network), tuple("abcdef"), Preprocess(size, scale=256))
-    default = net_of(classifier, protocols()[protocol])
-    other = net_of(classifier, replace(protocols()[protocol], scales=(300,)))
+    default = net_of(classifier, view_protocols()[protocol])
+    other = net_of(classifier, replace(view_protocols()[protocol], scales=(300,)))
     for net, same in ((default, protocol != "overfeat"), (other, False)):
-        found = render(table, [one(What((net,), protocol, "ours"))])
+        found = render_table(table, [one(What((net,), protocol, "ours"))])
         published = [line for line in found.splitlines() if "24.50" in line and "not run" not in line]
         numbers = [word for word in published[0].split() if word not in ("-", "24.50", "7.25")]
         assert any(word.replace(".", "").isdigit() and "." in word for word in numbers) is same
@@ -172,14 +174,14 @@ def test_our_default_is_the_published_one_except_overfeat_s(table: str, network:
 
 def test_what_a_paper_leaves_open_matches_any_training_scale() -> None:
     tested = What((Net("resnet-50", (384,), (256,)),), "tencrop", "hub")
-    rows = [row for row in cells(render("resnet", [one(tested)]), "resnet-50") if "24.50" in row]
+    rows = [row for row in cells(render_table("resnet", [one(tested)]), "resnet-50") if "24.50" in row]
     assert rows == [["resnet-50", "10", "crops", "3.8", "22.85", "6.71", "24.50", "7.25", "imagenet"]]
 
 
 def test_each_row_goes_to_the_table_that_knows_its_network() -> None:
     cifar = What((Net("resnet-cifar-56", (32,), (32,)),), "", "runs/56")
     flipped = What((Net("resnet-cifar-56", (32,), (32,)),), "flip", "runs/56")
-    single, _, last = render("resnet", [one(cifar, "cifar10"), one(flipped, "cifar10")]).split("\n\n")
+    single, _, last = render_table("resnet", [one(cifar, "cifar10"), one(flipped, "cifar10")]).split("\n\n")
     assert "24.50" not in single
     assert ["ResNet,", "56", "layers", "6.97", "24.50", "7.25", "cifar10", "[1]"] in [
         x.split() for x in last.splitlines()
@@ -188,14 +190,14 @@ def test_each_row_goes_to_the_table_that_knows_its_network() -> None:
 
 
 def test_few_classes_have_no_top_five_error() -> None:
-    text = render("3", [one(top5=False)])
+    text = render_table("3", [one(top5=False)])
     assert [row[6] for row in cells(text, "D") if "24.50" in row] == ["-"]
     assert "top-5 error 0 by definition" in " ".join(text.split())
 
 
 def test_csv_is_numbers_and_names_that_are_no_formulas() -> None:
     tested = What((Net("lenet-5", (32,), (32,)),), "", "=1+1")
-    rows = list(csv.DictReader(io.StringIO(render("3", [one(), one(tested, '@data, "x"\n')], "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render_table("3", [one(), one(tested, '@data, "x"\n')], "csv"))))
     assert len(rows) == 13
     assert {row["measured top-1"] for row in rows} == {"not run", "24.5"}
     measured_d = next(row for row in rows if row["measured as"] == "runs/d")
@@ -207,7 +209,7 @@ def test_csv_is_numbers_and_names_that_are_no_formulas() -> None:
 
 def test_markdown_keeps_names_in_their_cells() -> None:
     tested = What((Net("a|b<i>", (32,), (32,)),), "", "x")
-    text = render("3", [one(tested, "da|ta\n<b>")], "markdown")
+    text = render_table("3", [one(tested, "da|ta\n<b>")], "markdown")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + 13
     assert {len(row.replace("\\|", "").split("|")) for row in rows} == {2 + 8}
@@ -216,21 +218,23 @@ def test_markdown_keeps_names_in_their_cells() -> None:
 
 def test_an_unknown_table_is_named_with_its_neighbours() -> None:
     with pytest.raises(UserError, match="--table is resnets; there is no such table; did you mean 'resnet'"):
-        render("resnets", [])
+        render_table("resnets", [])
 
 
 def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
     random = np.random.default_rng(0)
     scores, labels = random.normal(size=(80, 6)).astype(np.float32), random.integers(0, 6, 80)
     found = evaluation_of(tuple("abcdef"), OneOf(labels), scores, np.arange(80), 82)
-    row = as_measured(found, D_256, "photos")
+    row = measurement_of(found, D_256, "photos")
     misses = int((scores.argmax(1) != labels).sum())
     assert row.top1.error == pytest.approx(100 * misses / 80)
-    assert (row.top1.low, row.top1.high) == tuple(100 * end for end in wilson(misses, 80))
+    assert (row.top1.low, row.top1.high) == tuple(100 * end for end in wilson_interval(misses, 80))
     assert (row.evaluated, row.total, row.data, row.tested) == (80, 82, "photos", D_256)
     assert row.top5 is not None and row.top5.error == pytest.approx(100 * (1 - found.measures["top5"]))
     assert (
-        as_measured(evaluation_of(tuple("abcde"), OneOf(labels % 5), scores[:, :5], np.arange(80), 80), D_256, "x").top5
+        measurement_of(
+            evaluation_of(tuple("abcde"), OneOf(labels % 5), scores[:, :5], np.arange(80), 80), D_256, "x"
+        ).top5
         is None
     )
 

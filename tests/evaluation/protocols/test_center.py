@@ -12,7 +12,7 @@ from PIL import Image
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.center import PROTOCOLS, Center, Resize
-from imclass.models.views.batches import one_view
+from imclass.models.views.batches import score_one_view
 from tests.support.stubs import StubNetwork
 from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged
@@ -35,7 +35,7 @@ class Pixels(StubNetwork):
         return images[:, 0, 0, :3].float()
 
     def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        return one_view(self, images, self.preprocess)
+        return score_one_view(self, images, self.preprocess)
 
     def dense(self, images: torch.Tensor) -> torch.Tensor:
         return self.scores(images)[..., None, None]

@@ -10,16 +10,16 @@ import torch
 from imclass.core.contracts import ViewProtocol
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.center import Center
-from imclass.evaluation.score import protocols
+from imclass.evaluation.score import view_protocols
 from imclass.models.scores import posterior, scores_of
 from imclass.models.views import batches as views
-from imclass.models.views.scales import with_scales
+from imclass.models.views.scales import replace_scales
 from tests.support.narrowed import REAL, small
 from tests.support.tolerance import near
 from tests.support.viewers import Constant, Linear, ragged
 
 RULE = Preprocess(size=14, scale=17)
-FOUND = {**protocols().entries, "center, flip": Center(flip=True)}
+FOUND = {**view_protocols().entries, "center, flip": Center(flip=True)}
 OF_VIEWS = {name: protocol for name, protocol in FOUND.items() if name != "overfeat"}  # that one needs a real network
 SHAPES = ((40, 55, 3), (60, 33, 3), (25, 25, 3), (40, 55, 1), (16, 300, 3))
 
@@ -31,7 +31,7 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[ViewProtocol]:
 
 def test_every_protocol_of_the_issue_is_there() -> None:
     names = "center resize flip shift6 tencrop googlenet144 vgg-multicrop dense dense+multicrop overfeat"
-    assert set(names.split()) | {"resnet-multiscale"} <= set(FOUND) and not protocols().failures
+    assert set(names.split()) | {"resnet-multiscale"} <= set(FOUND) and not view_protocols().failures
 
 
 def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: ViewProtocol) -> None:
@@ -81,7 +81,7 @@ def test_an_image_without_detail_has_the_score_of_its_one_view(protocol: ViewPro
 @pytest.mark.parametrize("name", [name for name, p in OF_VIEWS.items() if hasattr(p, "scales")])
 def test_the_same_scale_twice_is_that_scale(name: str) -> None:
     classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
-    once, twice, other = (with_scales(OF_VIEWS[name], q)(classifier, images) for q in ((17,), (17, 17), (17, 20)))
+    once, twice, other = (replace_scales(OF_VIEWS[name], q)(classifier, images) for q in ((17,), (17, 17), (17, 20)))
     assert near(once, twice) and not near(once, other, 1e-3)
 
 
@@ -99,7 +99,7 @@ def test_real_networks_do_not_care_for_grouping(name: str, row: dict[str, Any]) 
 def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol) -> None:
     class Sizes(Linear):
         def scores(self, images: torch.Tensor) -> torch.Tensor:
-            assert images.nbytes <= views.AT_ONCE + images[0].nbytes
+            assert images.nbytes <= views.BATCH_BYTES + images[0].nbytes
             self.seen.append(images[:0].clone())
             return torch.zeros(len(images), 3)
 

@@ -48,7 +48,7 @@ def test_dense_is_a_plain_loop() -> None:
         total = torch.zeros(3, dtype=torch.float64)
         for q in (10, 12):
             rule = replace(RULE, scale=q)
-            view = torch.from_numpy(rule.resized(image).transpose(2, 0, 1).copy())[None]
+            view = torch.from_numpy(rule.apply_resize(image).transpose(2, 0, 1).copy())[None]
             for each in (view, view.flip(3)):
                 total += classifier.dense(each)[0].double().mean((1, 2)).softmax(0)
         assert near(row.softmax(0).double(), total / 4)

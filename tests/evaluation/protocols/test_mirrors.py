@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from imclass.core.preprocess import Preprocess
-from imclass.evaluation.protocols.mirrors import Flip, Shift6, reflected
+from imclass.evaluation.protocols.mirrors import MirrorMean, Shift6, reflect_positions
 from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged
 
@@ -31,21 +31,21 @@ def test_views_are_a_plain_loop(rule: Preprocess) -> None:
     classifier, images = Linear(rule), ragged((8, 8, 3), (8, 8, 3), (8, 8, 3))
     flip = torch.stack([by_hand(classifier, image, {(1, 1): 1}) for image in images])
     six = torch.stack([by_hand(classifier, image, {(1, 1): 0.5, (0, 0): 0.25, (2, 2): 0.25}) for image in images])
-    assert near(Flip()(classifier, images), flip)
+    assert near(MirrorMean()(classifier, images), flip)
     assert near(Shift6()(classifier, images), six)
     assert not near(flip, six, 1e-3)
 
 
 def test_there_are_two_views_and_six() -> None:
-    for protocol, count in ((Flip(), 2), (Shift6(), 6)):
+    for protocol, count in ((MirrorMean(), 2), (Shift6(), 6)):
         classifier = Linear(CIFAR)
         protocol(classifier, ragged((8, 8, 3)))
         assert len({view.numpy().tobytes() for batch in classifier.seen for view in batch}) == count
 
 
 def test_the_border_is_reflected_without_its_edge() -> None:
-    assert reflected(torch.arange(-1, 5), 4).tolist() == [1, 0, 1, 2, 3, 2]
-    assert reflected(torch.arange(-1, 2), 1).tolist() == [-1, 0, -1]  # of one pixel there is only that one
+    assert reflect_positions(torch.arange(-1, 5), 4).tolist() == [1, 0, 1, 2, 3, 2]
+    assert reflect_positions(torch.arange(-1, 2), 1).tolist() == [-1, 0, -1]  # of one pixel there is only that one
 
 
 def test_scores_are_averaged_and_not_posteriors() -> None:
@@ -53,5 +53,5 @@ def test_scores_are_averaged_and_not_posteriors() -> None:
     pixels = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
     both = torch.stack([classifier.scores(pixels), classifier.scores(pixels.flip(3))])
     of_scores, of_posteriors = both.mean(0).softmax(1), both.softmax(2).mean(0)
-    found = Flip()(classifier, images).softmax(1)
+    found = MirrorMean()(classifier, images).softmax(1)
     assert near(found, of_scores) and not near(found, of_posteriors, 1e-3)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.multicrop import GOOGLENET_144, PROTOCOLS, TEN_CROP, VGG_MULTICROP
-from imclass.evaluation.score import protocols
+from imclass.evaluation.score import view_protocols
 from imclass.models.views.posteriors import MeanPosterior
 from tests.support.tolerance import near
 from tests.support.viewers import Linear, ragged, views
@@ -89,6 +89,6 @@ def test_views_and_posteriors_are_a_plain_loop(
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_crops_of_several_images_share_a_batch(name: str) -> None:
-    classifier, found = Linear(RULE), protocols()
+    classifier, found = Linear(RULE), view_protocols()
     found[name](classifier, ragged((40, 55, 3), (30, 30, 3)))
     assert len(classifier.seen) == 2 * (4 if name == "googlenet144" else 1)  # the crops and their mirrors, a scale

@@ -7,8 +7,8 @@ import torch
 
 from imclass.core.errors import UserError
 from imclass.evaluation.protocols.overfeat import OverFeat
-from imclass.models.analysis.surgery import fine
-from imclass.models.views.posteriors import highest
+from imclass.models.analysis.surgery import fine_network
+from imclass.models.views.posteriors import highest_posterior
 from tests.support.narrowed import small
 from tests.support.tolerance import near
 from tests.support.viewers import ragged
@@ -17,12 +17,12 @@ from tests.support.viewers import ragged
 def test_it_is_the_highest_posterior_of_the_finer_map() -> None:
     classifier, images = small("lenet-5"), ragged((40, 55, 3), (44, 33, 3))
     found = OverFeat((30, 36))(classifier, images)
-    finer = fine(classifier.network).eval()
+    finer = fine_network(classifier.network).eval()
     for image, row in zip(images, found, strict=True):
         total = torch.zeros(5, dtype=torch.float64)
         for q in (30, 36):
             rule = replace(classifier.preprocess, scale=q)
-            view = torch.from_numpy(rule.resized(rule.coloured(image)).transpose(2, 0, 1).copy())[None]
+            view = torch.from_numpy(rule.apply_resize(rule.convert_colour(image)).transpose(2, 0, 1).copy())[None]
             for each in (view, view.flip(3)):
                 with torch.inference_mode():
                     total += finer.dense(each)[0].double().softmax(0).flatten(1).max(1).values
@@ -31,7 +31,7 @@ def test_it_is_the_highest_posterior_of_the_finer_map() -> None:
 
 def test_the_highest_counts_class_by_class() -> None:
     maps = torch.tensor([[[[5.0, 0.0]], [[0.0, 5.0]], [[0.0, 0.0]]]])
-    found = highest(maps)
+    found = highest_posterior(maps)
     sure, rest = maps[0, :, 0, 0].softmax(0)[[0, 2]].tolist()
     assert near(found, torch.tensor([[sure, sure, rest]], dtype=torch.float64)) and found.sum() > 1
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imclass.models.analysis.flow import flow
-from imclass.models.analysis.geometry import Geometry, fields_of, measure
+from imclass.models.analysis.geometry import Geometry, measure, receptive_fields
 from imclass.models.classifier import networks
 from imclass.models.network import Network
 from tests.support.outline import outline
@@ -129,7 +129,7 @@ def test_fields_are_what_pixels_reach(case: str) -> None:
     network = stacked(case)
     steps = [step for step in flow(network) if step.layer.startswith("features")]
     shape = steps[-1].outputs[0].shape
-    field = fields_of(flow(network))[steps[-1].outputs[0].number]
+    field = receptive_fields(flow(network))[steps[-1].outputs[0].number]
     for axis, side, told in zip((2, 3), shape[2:], field, strict=True):
         at = side // 2
         low, high = told.jump * at + told.low, told.jump * at + told.high

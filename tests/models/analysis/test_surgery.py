@@ -10,7 +10,7 @@ from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.analysis.geometry import measure
-from imclass.models.analysis.surgery import absorb, batch_norms, fine, fold
+from imclass.models.analysis.surgery import absorb, batch_norms, fine_network, fold_batch_norms
 from imclass.models.classifier import create, networks
 from imclass.models.network import Network
 from tests.support.narrow import narrow, trained
@@ -76,7 +76,7 @@ def test_folding_changes_no_score(name: str, before: int, after: int) -> None:
     digest, batch = tensors_digest(original.state_dict()), images(original)
     with torch.no_grad():
         expected = original(batch)
-        folded = fold(original)
+        folded = fold_batch_norms(original)
         assert_near(folded(batch), expected)
         assert_near(folded.dense(batch).flatten(1), expected)
     assert (len(batch_norms(original)), len(batch_norms(folded))) == (before, after)
@@ -85,13 +85,13 @@ def test_folding_changes_no_score(name: str, before: int, after: int) -> None:
 
 def test_at_full_size_vgg_bn_drop_has_14_batch_norms_and_then_none() -> None:
     original = trained(create("vgg-bn-drop", ["cat", "dog"]).network)
-    assert len(batch_norms(original)) == 14 and batch_norms(fold(original)) == ()
+    assert len(batch_norms(original)) == 14 and batch_norms(fold_batch_norms(original)) == ()
 
 
 def test_side_outputs_are_left_out_and_the_original_keeps_them() -> None:
     entry = networks()["googlenet-bn"]
     original = entry.build(type(entry.row)(**{**vars(entry.row), "width": 0.125}), 4, 3).train()
-    folded = fold(original)
+    folded = fold_batch_norms(original)
     assert len(original.sides) == 2 and len(folded.sides) == 0 and batch_norms(folded) == ()
     assert original.training and not folded.training
 
@@ -114,7 +114,7 @@ def test_the_fold_is_the_formula(bias: bool) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_what_cannot_be_folded_is_left(way: str) -> None:
     original = trained(Pair(Two(way)))
-    folded, batch = fold(original), images(original)
+    folded, batch = fold_batch_norms(original), images(original)
     assert batch_norms(folded) == ("features.0.norm",)
     assert torch.equal(folded(batch), original(batch))
 
@@ -133,7 +133,7 @@ def test_folding_it_all_the_same_would_be_wrong(way: str) -> None:
 def test_statistics_of_the_batch_cannot_be_folded() -> None:
     block = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3, track_running_stats=False))
     original = Pair(block).eval()
-    assert batch_norms(fold(original)) == ("features.0.1",)
+    assert batch_norms(fold_batch_norms(original)) == ("features.0.1",)
 
 
 def window_scores(made: Network, pool: str, maps: Tensor, side: int, at: tuple[int, int]) -> Tensor:
@@ -152,7 +152,7 @@ def test_each_cell_of_the_fine_map_is_the_network_on_its_window(name: str, pool:
     """OverFeat, section 3.3: the same maps before the last pooling, and every offset of it."""
     original = network(name)
     with torch.no_grad():
-        copy, batch = fine(original), images(original, 1, more=40)
+        copy, batch = fine_network(original), images(original, 1, more=40)
         dense = copy.dense(batch)
         names = [child for child, _ in original.features.named_children()]
         last = original.features.get_submodule(pool)
@@ -175,7 +175,7 @@ def test_the_fine_map_holds_the_coarse_one(name: str) -> None:
     """Also where padded and strided convolutions, branches and border windows follow the pooling."""
     original = network(name)
     with torch.no_grad():
-        copy, batch = fine(original), images(original, 1, more=64)
+        copy, batch = fine_network(original), images(original, 1, more=64)
         coarse, dense = original.dense(batch), copy.dense(batch)
         rows, columns = coarse.shape[2:]
         held = dense[:, :, :: copy.dilation, :: copy.dilation][:, :, :rows, :columns]
@@ -190,7 +190,7 @@ def test_every_offset_of_a_pooling_that_dilated_layers_follow() -> None:
     """The odd cells of a dense block behind the pooling: the network on maps that begin one row and column later."""
     original = network("densenet-cifar-bc-100-12")
     with torch.no_grad():
-        copy, batch = fine(original), images(original, 1, more=64)
+        copy, batch = fine_network(original), images(original, 1, more=64)
         names = [child for child, _ in original.features.named_children()]
         (last,) = [n for n, m in original.named_modules() if isinstance(m, nn.AvgPool2d) and "transition2" in n]
         child = last.split(".")[1]
@@ -208,7 +208,7 @@ def test_every_offset_of_a_pooling_that_dilated_layers_follow() -> None:
 )
 def test_the_stride_is_that_of_the_layers_before_the_pooling(name: str, coarse: int, finer: int) -> None:
     original = outline(networks()[name])
-    assert (measure(original).stride, measure(fine(original)).stride) == (coarse, finer)
+    assert (measure(original).stride, measure(fine_network(original)).stride) == (coarse, finer)
 
 
 @pytest.mark.parametrize(
@@ -221,12 +221,12 @@ def test_the_stride_is_that_of_the_layers_before_the_pooling(name: str, coarse: 
 )
 def test_a_network_without_such_a_pooling_has_no_fine_form(name: str, why: str) -> None:
     with pytest.raises(UserError, match=why):
-        fine(network(name))
+        fine_network(network(name))
 
 
 def test_the_fine_form_is_made_once() -> None:
     with pytest.raises(UserError, match="already"):
-        fine(fine(network("alexnet")))
+        fine_network(fine_network(network("alexnet")))
 
 
 @pytest.mark.parametrize("pixels", [224, 256, 288, 352, 384, 416, 512])

@@ -13,8 +13,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imclass.models.arithmetic import convolutions
-from imclass.models.arithmetic.convolutions import convolve, overflows
-from imclass.models.arithmetic.precision import BF16, FP32, Arithmetic, forward, laid_out
+from imclass.models.arithmetic.convolutions import can_overflow, convolve
+from imclass.models.arithmetic.precision import BF16, FP32, Arithmetic, forward, set_memory_format
 from tests.support.tolerance import assert_near
 
 CHANNELS_LAST = torch.channels_last
@@ -76,7 +76,7 @@ def test_gradients_keep_their_memory_order() -> None:
     ],
 )
 def test_which_are_avoided(weight: tuple[int, ...], stride: Any, padding: Any, expected: bool) -> None:
-    assert overflows(torch.zeros(1, weight[1], 8, 8), torch.zeros(weight), stride, padding) == expected
+    assert can_overflow(torch.zeros(1, weight[1], 8, 8), torch.zeros(weight), stride, padding) == expected
 
 
 class Plugin(nn.Module):
@@ -114,7 +114,7 @@ class Watched(TorchDispatchMode):
 
 def watch(arithmetic: Arithmetic) -> list[tuple[int, ...]]:
     """Shapes of the dangerous convolutions of a forward pass."""
-    network = laid_out(Plugin(), arithmetic)
+    network = set_memory_format(Plugin(), arithmetic)
     with Watched() as watched:
         forward(network, draw(8, 3, 32, 32).float(), arithmetic)
     assert len(watched.seen) == 3
@@ -124,7 +124,7 @@ def watch(arithmetic: Arithmetic) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("arithmetic", [FP32[1], *BF16], ids=str)
 def test_no_dangerous_convolution_reaches_pytorch(arithmetic: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch(arithmetic) == []
-    monkeypatch.setattr(convolutions, "overflows", lambda *given: False)  # the twin: without the rule all three do
+    monkeypatch.setattr(convolutions, "can_overflow", lambda *given: False)  # the twin: without the rule all three do
     assert watch(arithmetic) == [(12, 3, 1, 1), (8, 12, 1, 1), (4, 8, 1, 1)]
 
 
@@ -132,7 +132,7 @@ def test_no_dangerous_convolution_reaches_pytorch(arithmetic: Arithmetic, monkey
 CHILD = """
 import torch
 from torch.nn import functional
-from imclass.models.arithmetic.precision import BF16, FP32, forward, laid_out, probe
+from imclass.models.arithmetic.precision import BF16, FP32, forward, set_memory_format, probe
 
 def relative(found, exact):
     return ((found - exact).square().mean() / exact.square().mean()).sqrt().item()
@@ -140,7 +140,7 @@ def relative(found, exact):
 for channels, side in ((3, 16), (4, 16), (7, 32), (12, 128), (15, 64)):
     images = torch.randn(8, channels, side, side)
     for arithmetic, tolerance in ((FP32[0], 1e-5), (FP32[1], 1e-5), (BF16[0], 0.05)):
-        layer = laid_out(torch.nn.Conv2d(channels, 8, 1, 2, bias=False), arithmetic)
+        layer = set_memory_format(torch.nn.Conv2d(channels, 8, 1, 2, bias=False), arithmetic)
         found = forward(layer, images, arithmetic)
         weights = torch.randn(found.shape)
         (found.float() * weights).sum().backward()

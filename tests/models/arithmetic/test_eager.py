@@ -8,8 +8,8 @@ from torch import nn
 
 from imclass.core.config import Model
 from imclass.core.model_file import tensors_digest
-from imclass.core.runtime import PLAIN, Arithmetic
-from imclass.models.arithmetic.eager import Eager, eager
+from imclass.core.runtime import DEFAULT_ARITHMETIC, Arithmetic
+from imclass.models.arithmetic.eager import EagerEngine, eager_engine
 from imclass.models.classifier import create
 from imclass.models.network import Network
 
@@ -36,10 +36,10 @@ def by_hand(original: Network) -> Network:
     return rounded
 
 
-@pytest.mark.parametrize("arithmetic", [PLAIN, CHANNELS_LAST])
+@pytest.mark.parametrize("arithmetic", [DEFAULT_ARITHMETIC, CHANNELS_LAST])
 def test_it_is_the_network_in_evaluation_mode(arithmetic: Arithmetic) -> None:
     original = network().train()
-    engine = eager(original, arithmetic)
+    engine = eager_engine(original, arithmetic)
     found, maps = engine.scores(views()), engine.dense(views(40))
     assert not original.training and not found.requires_grad and found.dtype == torch.float32
     with torch.no_grad():
@@ -50,23 +50,23 @@ def test_it_is_the_network_in_evaluation_mode(arithmetic: Arithmetic) -> None:
 def test_in_bf16_a_copy_computes_and_the_network_keeps_its_weights() -> None:
     original = network()
     before = tensors_digest(original.state_dict())
-    found = eager(original, BF16).scores(views())
+    found = eager_engine(original, BF16).scores(views())
     with torch.no_grad():
         expected = by_hand(original)(views().contiguous(memory_format=torch.channels_last)).float()
     assert torch.equal(found, expected) and tensors_digest(original.state_dict()) == before
-    assert not torch.equal(found, eager(original, CHANNELS_LAST).scores(views()))
+    assert not torch.equal(found, eager_engine(original, CHANNELS_LAST).scores(views()))
 
 
 def test_the_engine_of_another_network_computes_in_the_same_arithmetic() -> None:
     first, other = network(), network(1)
-    for arithmetic in (PLAIN, BF16):
-        engine = eager(first, arithmetic).of(other)
+    for arithmetic in (DEFAULT_ARITHMETIC, BF16):
+        engine = eager_engine(first, arithmetic).of(other)
         assert engine.arithmetic == arithmetic
-        assert torch.equal(engine.scores(views()), eager(other, arithmetic).scores(views()))
+        assert torch.equal(engine.scores(views()), eager_engine(other, arithmetic).scores(views()))
 
 
 def test_a_classifier_keeps_to_its_network() -> None:
     classifier = create(Model("resnet-cifar-20"), ("cat", "dog"))
-    assert isinstance(classifier.engine, Eager) and classifier.engine.network is classifier.network
+    assert isinstance(classifier.engine, EagerEngine) and classifier.engine.network is classifier.network
     other = classifier.with_network(network(1))
-    assert torch.equal(other.scores(views()), Eager(network(1)).scores(views()))
+    assert torch.equal(other.scores(views()), EagerEngine(network(1)).scores(views()))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.core.runtime import PLAIN, Arithmetic
+from imclass.core.runtime import DEFAULT_ARITHMETIC, Arithmetic
 from imclass.models.arithmetic import precision
 from imclass.models.arithmetic.precision import (
     BF16,
@@ -15,7 +15,7 @@ from imclass.models.arithmetic.precision import (
     forward,
     probe,
     race,
-    timed,
+    time_call,
     training_steps,
 )
 
@@ -42,7 +42,7 @@ def test_gradients_reach_the_float32_weights(network: nn.Module) -> None:
             return self.inner(images.to(next(self.parameters()).dtype))
 
     whole = Cast().eval()
-    exact = torch.autograd.grad(forward(whole, IMAGES, PLAIN).square().sum(), list(whole.parameters()))
+    exact = torch.autograd.grad(forward(whole, IMAGES, DEFAULT_ARITHMETIC).square().sum(), list(whole.parameters()))
     found = torch.autograd.grad(forward(whole, IMAGES, BF16[0]).float().square().sum(), list(whole.parameters()))
     for a, b in zip(exact, found, strict=True):
         assert b.dtype == torch.float32 and (a - b).norm() < 0.05 * a.norm()
@@ -53,8 +53,10 @@ def fake(monkeypatch: pytest.MonkeyPatch, seconds: dict[Arithmetic, float], wron
     """Times and scores as given."""
     exact = torch.tensor([[1.0, -1.0]])
     monkeypatch.setattr(precision, "training_steps", lambda n, i, y, candidates: [lambda a=a: a for a in candidates])
-    monkeypatch.setattr(precision, "timed", lambda step: seconds[step()])
-    monkeypatch.setattr(precision, "scored", lambda n, i, arithmetic: exact * (1.5 if arithmetic in wrong else 1.001))
+    monkeypatch.setattr(precision, "time_call", lambda step: seconds[step()])
+    monkeypatch.setattr(
+        precision, "trial_scores", lambda n, i, arithmetic: exact * (1.5 if arithmetic in wrong else 1.001)
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, seconds: dict[Arithmetic, float], wron
         ((1.0, 0.8, 0.3), (), BF16[0]),
         ((1.0, 0.8, 0.3), (BF16[0],), FP32[1]),  # the fastest computes something else
         ((1.0, 0.8, 9.0), (), FP32[1]),
-        ((1.0, 0.99, 0.97), (), PLAIN),  # not worth it
+        ((1.0, 0.99, 0.97), (), DEFAULT_ARITHMETIC),  # not worth it
         ((1.0, 0.5, 0.49), (), FP32[1]),
     ],
 )
@@ -82,9 +84,9 @@ def test_the_fastest_that_computes_the_same_is_taken(
 def test_scores_that_are_not_numbers_are_never_taken(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, dict.fromkeys(FP32 + BF16, 1.0) | {BF16[0]: 0.1}, set())
     monkeypatch.setattr(
-        precision, "scored", lambda n, i, a: torch.tensor([[math.nan if a.precision == "bf16" else 1.0]])
+        precision, "trial_scores", lambda n, i, a: torch.tensor([[math.nan if a.precision == "bf16" else 1.0]])
     )
-    assert probe(network, IMAGES, LABELS)[0] == PLAIN
+    assert probe(network, IMAGES, LABELS)[0] == DEFAULT_ARITHMETIC
 
 
 def test_a_real_probe_touches_nothing_and_measures_each(network: nn.Module) -> None:
@@ -118,7 +120,7 @@ class Clock:
 
 def one_after_another(steps: Sequence[Callable[[], None]]) -> list[float]:
     """What `race` must not do: all calls of a step before the next one's."""
-    return [min([timed(step) for _ in range(1 + precision.REPEATS)][1:]) for step in steps]
+    return [min([time_call(step) for _ in range(1 + precision.REPEATS)][1:]) for step in steps]
 
 
 def test_noise_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +139,8 @@ def test_noise_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_probe_holds_the_gradients_of_one_copy(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[nn.Module] = []
-    real = precision.laid_out
-    monkeypatch.setattr(precision, "laid_out", lambda *given: copies.append(real(*given)) or copies[-1])  # type: ignore[func-returns-value]
+    real = precision.set_memory_format
+    monkeypatch.setattr(precision, "set_memory_format", lambda *given: copies.append(real(*given)) or copies[-1])  # type: ignore[func-returns-value]
     for step in training_steps(network, IMAGES, LABELS, FP32 + BF16):
         step()
         assert all(p.grad is None for copy in copies for p in copy.parameters())

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imclass.models.arithmetic import rounding
-from imclass.models.arithmetic.rounding import Rounded, SmallMaps, few_positions, windows
+from imclass.models.arithmetic.rounding import Bf16Rounding, SmallMaps, has_few_positions, windows
 from tests.support.tolerance import assert_near
 
 ONE = (1, 1)
@@ -26,7 +26,7 @@ def test_what_is_rounded_and_what_is_not() -> None:
     seen: list[tuple[str, torch.dtype]] = []
     for layer in network:
         layer.register_forward_hook(lambda m, inputs, out: seen.append((type(m).__name__, out.dtype)))
-    with Rounded():
+    with Bf16Rounding():
         images = torch.rand(2, 3, 8, 8)
         network(images)
         assert (images * images).dtype == torch.float32
@@ -77,7 +77,7 @@ def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(rounding.SmallMaps, "apply", noted)
     layer, wide = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=2, dilation=2)
-    with Rounded():
+    with Bf16Rounding():
         for side in (2, 3, 4):
             layer(torch.rand(1, 4, side, side))
         wide(torch.rand(1, 4, 2, 2))
@@ -105,4 +105,4 @@ def test_windows_are_what_unfold_sees() -> None:
 
 def test_a_gpu_keeps_its_own_way() -> None:
     maps, weight = torch.empty(1, 4, 2, 2, device="meta"), torch.empty(4, 4, 3, 3, device="meta")
-    assert not few_positions(maps, weight, None, ONE, ONE, ONE, 1)
+    assert not has_few_positions(maps, weight, None, ONE, ONE, ONE, 1)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
-from imclass.models.classifier import create, load, networks
+from imclass.models.classifier import create, load_network_classifier, networks
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.convert import Wanted, imagenet_classes, imported
-from imclass.models.foreign.fit import outlined
+from imclass.models.foreign.convert import ImportOptions, imagenet_classes, import_weights
+from imclass.models.foreign.fit import meta_tensors
 from tests.support.foreign_weights import TEN, akamaster_state, lenet, weights_of
 
 ENTRIES: dict[str, NetworkEntry] = networks().entries
@@ -41,7 +41,7 @@ KINDS: dict[str, Save] = {
 def test_each_kind_of_file_gives_the_network_back(name: str, tmp_path: Path) -> None:
     original = lenet()
     KINDS[name](weights_of(original), tmp_path / name)
-    found, fit = imported(tmp_path / name, "lenet-5", Wanted(classes=TEN))
+    found, fit = import_weights(tmp_path / name, "lenet-5", ImportOptions(classes=TEN))
     assert (fit.naming, len(fit.pairs), fit.loads) == ("imclass", 10, True)
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
     assert found.classes == TEN and found.preprocess.colour == "grey"
@@ -52,14 +52,14 @@ def test_the_file_says_how_many_classes_and_channels_there_are(tmp_path: Path) -
     torch.save(weights_of(original), tmp_path / "a.pth")
     for given_names in (None, ("a", "b")):
         with pytest.raises(UserError, match="the file has 3 classes, and"):
-            imported(tmp_path / "a.pth", "resnet-cifar-20", Wanted(classes=given_names))
-    found, fit = imported(tmp_path / "a.pth", "resnet-cifar-20", Wanted(classes=("x", "y", "z")))
+            import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(classes=given_names))
+    found, fit = import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(classes=("x", "y", "z")))
     assert (fit.classes, fit.w_in, found.classes) == (3, 3, ("x", "y", "z"))
-    usual, _ = imported(tmp_path / "a.pth", "resnet-cifar-20", Wanted(usual={3: ("k", "l", "m")}))
+    usual, _ = import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(known_classes={3: ("k", "l", "m")}))
     assert usual.classes == ("k", "l", "m")
-    grey = outlined(ENTRIES["resnet-cifar-20"], ENTRIES["resnet-cifar-20"].row, 4, 1)
+    grey = meta_tensors(ENTRIES["resnet-cifar-20"], ENTRIES["resnet-cifar-20"].row, 4, 1)
     torch.save({name: torch.zeros_like(t, device="cpu") for name, t in grey.items()}, tmp_path / "grey.pth")
-    found, fit = imported(tmp_path / "grey.pth", "resnet-cifar-20", Wanted(classes=("a", "b", "c", "d")))
+    found, fit = import_weights(tmp_path / "grey.pth", "resnet-cifar-20", ImportOptions(classes=("a", "b", "c", "d")))
     assert (fit.w_in, found.preprocess.colour, found.network.mean.shape) == (1, "grey", (1, 1, 1))
 
 
@@ -76,24 +76,24 @@ def test_imagenet_s_classes_are_a_thousand_ids_with_a_word_each() -> None:
 
 def test_the_row_that_a_library_s_weights_want_is_taken(tmp_path: Path) -> None:
     entry = ENTRIES["googlenet"]
-    outline = outlined(entry, type(entry.row)(aux=False), 3, 3)
+    outline = meta_tensors(entry, type(entry.row)(aux=False), 3, 3)
     names = {entry.foreign["caffe"].rename(n): t.shape for n, t in outline.items()}
     np.savez(tmp_path / "a.npz", allow_pickle=False, **{n: np.zeros(s, np.float16) for n, s in names.items()})
-    found, fit = imported(tmp_path / "a.npz", "googlenet", Wanted(classes=("a", "b", "c")))
+    found, fit = import_weights(tmp_path / "a.npz", "googlenet", ImportOptions(classes=("a", "b", "c")))
     assert (fit.naming, found.row["k"], found.row["aux"], entry.row.k) == ("caffe", 1.0, False, 2.0)
 
 
 def test_another_variant_is_named_where_the_network_has_no_foreign_names(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"resnet-50 has no other library's names; try --as resnet-50-v1.5"):
-        imported(tmp_path / "a.pth", "resnet-50", Wanted())
+        import_weights(tmp_path / "a.pth", "resnet-50", ImportOptions())
 
 
 def test_a_model_file_keeps_what_was_imported(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
-    found, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, licence="BSD-2-Clause"))
+    found, _ = import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN, licence="BSD-2-Clause"))
     found.save(tmp_path / "model.safetensors")
-    again = load(tmp_path / "model.safetensors")
+    again = load_network_classifier(tmp_path / "model.safetensors")
     assert tensors_digest(again.network.state_dict()) == tensors_digest(found.network.state_dict())
     assert again.licence == "BSD-2-Clause"
     assert again.trained is not None and again.trained.chosen.startswith(

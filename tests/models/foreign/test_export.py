@@ -18,9 +18,9 @@ from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import NetworkClassifier, create, networks, row_of
 from imclass.models.entry import NetworkEntry
 from imclass.models.foreign import convert, export
-from imclass.models.foreign.convert import Wanted, imported
-from imclass.models.foreign.export import Record, exported, record_in, write_export
-from imclass.models.foreign.readers import RECORD
+from imclass.models.foreign.convert import ImportOptions, import_weights
+from imclass.models.foreign.export import ExportRecord, export_bytes, export_network, record_in
+from imclass.models.foreign.readers import EXPORT_KEY
 from tests.support.foreign_weights import TEN, akamaster_state
 from tests.support.narrow import narrow, trained
 from tests.support.tolerance import assert_near, near
@@ -69,8 +69,8 @@ def made(name: str, entry: NetworkEntry, library: str, channels: Any = "rgb") ->
 def back(found: NetworkClassifier, library: str, suffix: str, folder: Path) -> NetworkClassifier:
     """Return the classifier that an export gives when it is imported without options."""
     path = folder / f"a{suffix}"
-    path.write_bytes(write_export(exported(found, library), suffix))
-    return imported(path, found.name, Wanted())[0]
+    path.write_bytes(export_bytes(export_network(found, library), suffix))
+    return import_weights(path, found.name, ImportOptions())[0]
 
 
 @pytest.mark.parametrize(("name", "library"), list(cases()))
@@ -102,7 +102,7 @@ def test_a_network_of_blue_first_comes_back_with_red_first(
 def test_caffe_gets_blue_first_and_values_to_255(small: Mapping[str, NetworkEntry]) -> None:
     """The file is for whoever feeds it as BVLC's is fed, with this mean."""
     found = made("googlenet", small["googlenet"], "caffe")
-    given = exported(found, "caffe")
+    given = export_network(found, "caffe")
     assert (given.inputs.unit, given.inputs.preprocess.channels) == (255, "bgr")
     assert given.inputs.mean == pytest.approx([255 * m for m in reversed(MEAN)])
     assert given.inputs.std == pytest.approx([255 * s for s in reversed(STD)])
@@ -114,15 +114,15 @@ def test_what_a_record_does_not_say_is_the_usual(small: Mapping[str, NetworkEntr
     """A file that has lost its record keeps the library's convention, so that only mean and std have to be given."""
     found = made("googlenet", small["googlenet"], "caffe")
     found.network.normalise([m / 255 for m in (123, 117, 104)], [1 / 255] * 3)
-    torch.save(dict(exported(found, "caffe").tensors), tmp_path / "a.pth")
-    again, _ = imported(tmp_path / "a.pth", "googlenet", Wanted(classes=CLASSES))
+    torch.save(dict(export_network(found, "caffe").tensors), tmp_path / "a.pth")
+    again, _ = import_weights(tmp_path / "a.pth", "googlenet", ImportOptions(classes=CLASSES))
     assert tensors_digest(again.network.state_dict()) == tensors_digest(found.network.state_dict())
 
 
 def test_the_images_that_it_was_trained_on_are_left_out() -> None:
     found = create(Model("resnet-cifar-20", {"zeros": "both"}), TEN)
     known = replace(found, trained_on=np.ones(3, np.uint64))
-    assert exported(known, "akamaster").tensors.keys() == exported(found, "akamaster").tensors.keys()
+    assert export_network(known, "akamaster").tensors.keys() == export_network(found, "akamaster").tensors.keys()
 
 
 def test_a_mean_image_and_the_licence_come_back(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_a_mean_image_and_the_licence_come_back(tmp_path: Path) -> None:
 
 def test_choices_win_over_the_record(tmp_path: Path) -> None:
     found = create(Model("resnet-cifar-20", {"zeros": "both"}), TEN)
-    (tmp_path / "a.pth").write_bytes(write_export(exported(found, "akamaster"), ".pth"))
+    (tmp_path / "a.pth").write_bytes(export_bytes(export_network(found, "akamaster"), ".pth"))
     names = tuple(f"other {k}" for k in range(10))
-    again, fit = imported(tmp_path / "a.pth", "resnet-cifar-20", Wanted(classes=names, inputs="plain"))
+    again, fit = import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(classes=names, inputs="plain"))
     assert (again.classes, again.network.std.flatten().tolist()) == (names, [1, 1, 1])
     assert "images are shown as by --preprocess plain" in fit.notes
 
@@ -151,9 +151,9 @@ def test_choices_win_over_the_record(tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_is_refused(text: str, tmp_path: Path) -> None:
     state = create("lenet-5", TEN).network.state_dict()
     path = tmp_path / "a.safetensors"
-    safetensors.torch.save_file({name: tensor for name, tensor in state.items()}, path, {RECORD: text})
+    safetensors.torch.save_file({name: tensor for name, tensor in state.items()}, path, {EXPORT_KEY: text})
     with pytest.raises(UserError, match=r"a\.safetensors: what the export says of its model cannot be read"):
-        imported(path, "lenet-5", Wanted())
+        import_weights(path, "lenet-5", ImportOptions())
 
 
 def test_the_record_of_another_network_says_nothing() -> None:
@@ -162,26 +162,26 @@ def test_the_record_of_another_network_says_nothing() -> None:
     fine = record_in(
         text.replace("lenet-4", "lenet-5").replace('"sise": 3', "").replace("[]", '["a", "b"]'), Path(), "lenet-5"
     )
-    assert fine == Record("lenet-5", {}, ("a", "b"), {})
+    assert fine == ExportRecord("lenet-5", {}, ("a", "b"), {})
 
 
 def test_what_is_exported_is_what_was_imported(tmp_path: Path) -> None:
     state: Mapping[str, Tensor] = akamaster_state()
     torch.save(state, tmp_path / "a.th")
-    found, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN))
-    out = exported(found, "akamaster").tensors
+    found, _ = import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN))
+    out = export_network(found, "akamaster").tensors
     assert {name: tensor for name, tensor in out.items() if "num_batches" not in name}.keys() == state.keys()
     assert all(torch.equal(out[name], tensor) for name, tensor in state.items())
     with pytest.raises(UserError, match="--format timm: that library has no resnet-cifar-20"):
-        exported(found, "timm")
+        export_network(found, "timm")
 
 
 def test_a_network_that_the_library_does_not_have_is_not_exported() -> None:
     other = create(Model("resnet-cifar-20", {"widths": (4, 8, 16)}), TEN)
     with pytest.raises(UserError, match="another network than this resnet-cifar-20: they differ in widths"):
-        exported(other, "akamaster")
+        export_network(other, "akamaster")
     with pytest.raises(UserError, match="they differ in zeros"):
-        exported(create("resnet-cifar-20", TEN), "akamaster")
+        export_network(create("resnet-cifar-20", TEN), "akamaster")
 
 
 def test_tensors_of_equal_shapes_do_not_make_it_the_library_s_network() -> None:
@@ -189,7 +189,7 @@ def test_tensors_of_equal_shapes_do_not_make_it_the_library_s_network() -> None:
     with torch.device("meta"):
         other = create(Model("resnet-50-v1.5", {"stride_in": "1x1"}), TEN)
     with pytest.raises(UserError, match=r"another network than this resnet-50-v1\.5: they differ in stride_in"):
-        exported(other, "torchvision")
+        export_network(other, "torchvision")
 
 
 def test_another_size_is_the_same_network_where_its_tensors_are(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.classifier import create, networks
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.convert import Wanted, fitted, imported
-from imclass.models.foreign.fit import best_fit, given, same_form
+from imclass.models.foreign.convert import ImportOptions, fit_file, import_weights
+from imclass.models.foreign.fit import best_fit, foreign_tensors, has_same_form
 from tests.support import filled
 from tests.support.foreign_weights import TEN, akamaster_state, lenet, weights_of
 
@@ -21,7 +21,7 @@ ENTRIES: dict[str, NetworkEntry] = networks().entries
 def test_other_types_become_float32_and_it_is_said(kind: torch.dtype, tmp_path: Path) -> None:
     state = weights_of(lenet())
     torch.save({name: tensor.to(kind) for name, tensor in state.items()}, tmp_path / "a.pth")
-    found, fit = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert fit.notes[0] == f"10 tensors are {str(kind)[6:]} in the file and become float32"
     for name, tensor in weights_of(found).items():
         assert tensor.dtype == torch.float32
@@ -33,7 +33,7 @@ def test_a_fully_connected_layer_may_be_a_convolution_in_the_file(tmp_path: Path
     state["head.1.weight"] = state["head.1.weight"].view(120, 16, 4, 4)
     state["head.4.weight"] = state["head.4.weight"].view(84, 120, 1, 1)
     torch.save(state, tmp_path / "a.pth")
-    found, _ = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    found, _ = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     images = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8)
     assert torch.equal(found.scores(images), original.scores(images))
 
@@ -49,7 +49,7 @@ def test_a_fully_connected_layer_may_be_a_convolution_in_the_file(tmp_path: Path
     ],
 )
 def test_only_forms_that_compute_the_same_are_taken(ours: tuple[int], theirs: tuple[int], same: bool) -> None:
-    assert same_form(torch.zeros(ours), torch.zeros(theirs)) is same
+    assert has_same_form(torch.zeros(ours), torch.zeros(theirs)) is same
 
 
 def test_missing_extra_and_wrong_tensors_are_told_and_nothing_is_loaded(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_missing_extra_and_wrong_tensors_are_told_and_nothing_is_loaded(tmp_path
     state["head.4.bias"] = torch.zeros(84, dtype=torch.int64)
     state["features.3.bias"] = torch.full((16,), float("nan"))
     torch.save(state, tmp_path / "a.pth")
-    fit, *_ = fitted(tmp_path / "a.pth", "lenet-5")
+    fit, *_ = fit_file(tmp_path / "a.pth", "lenet-5")
     assert (fit.missing, fit.extra, fit.loads, len(fit.pairs)) == (("head.7.bias",), ("head.9.weight",), False, 6)
     assert fit.wrong == (
         "features.0.weight: 6 x 1 x 3 x 3 in the file, 6 x 1 x 5 x 5 in the network",
@@ -67,12 +67,12 @@ def test_missing_extra_and_wrong_tensors_are_told_and_nothing_is_loaded(tmp_path
         "head.4.bias: of type torch.int64 in the file, torch.float32 in the network",
     )
     with pytest.raises(UserError, match=r"was not loaded. lenet-5 under imclass's names: 6 of 10 tensors fit"):
-        imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+        import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
 
 
 def test_the_library_is_the_one_whose_names_fit_unless_it_is_given(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
-    fit, held, _ = fitted(tmp_path / "a.th", "resnet-cifar-20")
+    fit, held, _ = fit_file(tmp_path / "a.th", "resnet-cifar-20")
     assert (fit.naming, fit.loads) == ("akamaster", True)
     assert "19 counters of batches are not in the file and begin at 0" in fit.notes
     assert not best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], held.tensors, "imclass").loads
@@ -94,11 +94,11 @@ def test_auxiliary_heads_that_a_file_lacks_are_left_out_and_it_is_said(tmp_path:
 def test_timm_s_vgg_gets_its_hidden_layers_as_convolutions() -> None:
     row = {"widths": (4, 4, 4, 4, 8), "hidden": (6, 5)}
     network = create(Model("vgg-a", row), TEN).network
-    found = given(network, "timm", ENTRIES["vgg-a"].foreign["timm"])
+    found = foreign_tensors(network, "timm", ENTRIES["vgg-a"].foreign["timm"])
     shapes = {
         name: tuple(tensor.shape) for name, tensor in found.items() if tensor.dim() > 1 and "features" not in name
     }
     expected = {"pre_logits.fc1.weight": (6, 8, 7, 7), "pre_logits.fc2.weight": (5, 6, 1, 1), "head.fc.weight": (10, 5)}
     assert shapes == expected
-    plain = given(network, "torchvision", ENTRIES["vgg-a"].foreign["torchvision"])
+    plain = foreign_tensors(network, "torchvision", ENTRIES["vgg-a"].foreign["torchvision"])
     assert plain["classifier.0.weight"].shape == (6, 8 * 49)

@@ -11,7 +11,7 @@ import torch
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.classifier import create
-from imclass.models.foreign.convert import Wanted, imported
+from imclass.models.foreign.convert import ImportOptions, import_weights
 from imclass.models.foreign.inputs import INPUTS, inputs_from
 from tests.support.foreign_weights import TEN, akamaster_state, lenet
 from tests.support.tolerance import assert_near, near
@@ -28,8 +28,10 @@ def test_blue_green_red_and_values_to_255_are_folded(tmp_path: Path) -> None:
         "resize": "none",
     }
     (tmp_path / "caffe.json").write_text(json.dumps(record))
-    plain, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs="plain"))
-    folded, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs=tmp_path / "caffe.json"))
+    plain, _ = import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN, inputs="plain"))
+    folded, _ = import_weights(
+        tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN, inputs=tmp_path / "caffe.json")
+    )
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     mean, std = (torch.tensor(record[key]).view(-1, 1, 1) for key in ("mean", "std"))
     with torch.inference_mode():
@@ -53,7 +55,7 @@ def test_torchvision_s_transform_input_is_in_the_buffers() -> None:
 def test_weights_for_cifar_see_the_whole_of_a_large_photo(tmp_path: Path) -> None:
     """And an image of CIFAR as it is."""
     torch.save(akamaster_state(), tmp_path / "a.th")
-    found, _ = imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN))
+    found, _ = import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN))
     photo = np.zeros((320, 480, 3), np.uint8)
     photo[:, :200] = 255  # left of the central 32 pixels
     view = found.preprocess(photo)
@@ -86,15 +88,15 @@ def test_wrong_inputs_are_named(record: dict[str, Any], message: str, tmp_path: 
     torch.save(akamaster_state(), tmp_path / "a.th")
     (tmp_path / "own.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=message):
-        imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs=tmp_path / "own.json"))
+        import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN, inputs=tmp_path / "own.json"))
     with pytest.raises(UserError, match="no file and no known name; did you mean 'imagenet'"):
-        imported(tmp_path / "a.th", "resnet-cifar-20", Wanted(classes=TEN, inputs="imagenett"))
+        import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN, inputs="imagenett"))
 
 
 def test_own_means_in_a_file_are_kept(tmp_path: Path) -> None:
     original = lenet()
     original.network.normalise((0.25,), (0.5,))
     torch.save(original.network.state_dict(), tmp_path / "a.pth")
-    found, fit = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
     assert fit.notes == ("mean and std are the file's own",)

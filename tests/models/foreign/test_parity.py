@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 
 from imclass.app.cli.main import main
-from imclass.models.classifier import load, networks, row_of
+from imclass.models.classifier import load_network_classifier, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import outlined
+from imclass.models.foreign.fit import meta_tensors
 from tests.support import filled
 
 RECORDED = filled.recorded()
@@ -39,7 +39,7 @@ def cases() -> list[Any]:
 def test_names_and_shapes_are_theirs(key: str) -> None:
     entry = ENTRIES[ours(key)]
     foreign = entry.foreign[key.split(".")[0]]
-    state = outlined(entry, row_of(entry, dict(foreign.row), key), 1000, 3)
+    state = meta_tensors(entry, row_of(entry, dict(foreign.row), key), 1000, 3)
     assert {foreign.rename(name): list(tensor.shape) for name, tensor in state.items()} == RECORDED[key]["state"]
 
 
@@ -51,7 +51,7 @@ def test_their_weights_give_their_scores(key: str, tmp_path: Path) -> None:
     torch.save(state, file) if file.suffix == ".pth" else safetensors.torch.save_file(state, file)
     del state
     assert main(["weights", "import", str(file), "--as", ours(key), "--out", str(model)]) == 0
-    network = load(model).network
+    network = load_network_classifier(model).network
     network.normalise((0.0,), (1.0,))
     with torch.inference_mode():
         found = network(torch.from_numpy(filled.images(RECORDED[key]["size"]))).numpy()

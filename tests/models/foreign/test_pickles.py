@@ -133,7 +133,7 @@ def test_attributes_cannot_stand_for_methods(tmp_path: Path) -> None:
 def test_names_are_asked_for_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     torch.save({"w": torch.ones(1), "a": argparse.Namespace(p=Path("x"))}, tmp_path / "a.pth")
     assert read_pickle(tmp_path / "a.pth")[1] == ("argparse.Namespace", "pathlib.PosixPath")
-    monkeypatch.setattr(pickles, "MOST_NAMES", 1)
+    monkeypatch.setattr(pickles, "MAX_STAND_INS", 1)
     with pytest.raises(UserError, match=r"it asks for pathlib\.PosixPath"):
         read_pickle(tmp_path / "a.pth")
 

@@ -19,7 +19,7 @@ from imclass.models.classifier import networks
 from imclass.models.entry import NetworkEntry
 from imclass.models.foreign import published
 from imclass.models.foreign.inputs import INPUTS
-from imclass.models.foreign.published import PUBLISHED, obtained
+from imclass.models.foreign.published import PUBLISHED_WEIGHTS, obtain_file
 from imclass.store import store as store_module
 from imclass.store.store import Store
 
@@ -27,13 +27,13 @@ ENTRIES: dict[str, NetworkEntry] = networks().entries
 CONTENT = bytes(range(256)) * 100
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 FILE = replace(
-    PUBLISHED["resnet-18:torchvision"], url=f"https://example.org/some-{DIGEST[:8]}.pth", sha256=DIGEST[:8]
+    PUBLISHED_WEIGHTS["resnet-18:torchvision"], url=f"https://example.org/some-{DIGEST[:8]}.pth", sha256=DIGEST[:8]
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("key", PUBLISHED)
+@pytest.mark.parametrize("key", PUBLISHED_WEIGHTS)
 def test_an_entry_names_what_there_is(key: str) -> None:
-    file = PUBLISHED[key]
+    file = PUBLISHED_WEIGHTS[key]
     entry = ENTRIES[file.network]
     assert file.naming in entry.foreign
     assert file.inputs in INPUTS
@@ -46,17 +46,17 @@ def test_an_entry_names_what_there_is(key: str) -> None:
 
 def test_every_network_of_torchvision_s_that_we_have_is_in_the_table() -> None:
     theirs = {name for name, entry in ENTRIES.items() if "torchvision" in entry.foreign}
-    assert {f"{name}:torchvision" for name in theirs} <= set(PUBLISHED)
-    assert len({(file.network, file.name) for file in published.FILES}) == len(published.FILES)
+    assert {f"{name}:torchvision" for name in theirs} <= set(PUBLISHED_WEIGHTS)
+    assert len({(file.network, file.name) for file in published.WEIGHT_FILES}) == len(published.WEIGHT_FILES)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean 'resnet-50-v1\.5:torchvision'"):
-        published.published("resnet-50:torchvision")
+        published.published_file("resnet-50:torchvision")
     with pytest.raises(UserError, match="did you mean 'googlenet:bvlc'"):
-        published.published("googlenet:blvc")
+        published.published_file("googlenet:blvc")
     with pytest.raises(UserError, match="there are: resnet-18:torchvision"):
-        published.published("resnet-18:zzz")
+        published.published_file("resnet-18:zzz")
 
 
 def put(store: Store, name: str, content: bytes = CONTENT) -> Path:
@@ -70,26 +70,26 @@ def put(store: Store, name: str, content: bytes = CONTENT) -> Path:
 def test_a_file_put_there_by_hand_is_used(name: str, tmp_path: Path) -> None:
     store = Store(tmp_path, offline=True)
     path = put(store, name)
-    assert obtained(FILE, store) == path
+    assert obtain_file(FILE, store) == path
 
 
 def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = put(store, FILE.file, b"another")
     with pytest.raises(UserError, match=f"is not resnet-18:torchvision: its SHA-256 begins .* {DIGEST[:8]} is wanted"):
-        obtained(FILE, store)
+        obtain_file(FILE, store)
     assert path.read_bytes() == b"another"
-    assert obtained(replace(FILE, sha256=""), store) == path  # nothing is known of it
+    assert obtain_file(replace(FILE, sha256=""), store) == path  # nothing is known of it
 
 
 def test_without_network_or_address_it_says_where_to_put_the_file(tmp_path: Path) -> None:
     where = f"as {tmp_path}/weights/resnet-18/{FILE.file} .its SHA-256 begins {DIGEST[:8]}."
     with pytest.raises(UserError, match=f"--offline forbids a download. By hand: save {FILE.url} {where}"):
-        obtained(FILE, Store(tmp_path, offline=True))
+        obtain_file(FILE, Store(tmp_path, offline=True))
     with pytest.raises(
         UserError, match=r"cannot be downloaded as it is. By hand: put BVLC's .*bvlc_googlenet_fp16.npz"
     ):
-        obtained(PUBLISHED["googlenet:bvlc"], Store(tmp_path))
+        obtain_file(PUBLISHED_WEIGHTS["googlenet:bvlc"], Store(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,7 +122,7 @@ class Server(OpenerDirector):
 def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
     def make(content: bytes = CONTENT, **told: Any) -> Server:
         server = Server(lambda: content, **told)
-        monkeypatch.setattr(store_module, "opener", lambda context: server)
+        monkeypatch.setattr(store_module, "secure_opener", lambda context: server)
         return server
 
     return make
@@ -130,24 +130,24 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
 
 def test_a_download_is_kept_where_its_sha256_begins_as_it_must(serve: Callable[..., Server], tmp_path: Path) -> None:
     server, seen = serve(), list[tuple[int, int]]()
-    path = obtained(FILE, Store(tmp_path), lambda held, size: seen.append((held, size)))
+    path = obtain_file(FILE, Store(tmp_path), lambda held, size: seen.append((held, size)))
     assert path == tmp_path / "weights" / "resnet-18" / FILE.file
     assert path.read_bytes() == CONTENT and seen[-1] == (len(CONTENT), len(CONTENT))
-    assert obtained(FILE, Store(tmp_path)) == path
+    assert obtain_file(FILE, Store(tmp_path)) == path
     assert server.asked == ["HEAD", "GET"]
 
 
 def test_another_content_is_not_kept(serve: Callable[..., Server], tmp_path: Path) -> None:
     serve(bytes(len(CONTENT)))
     with pytest.raises(UserError, match=f"SHA-256 that begins .*, and {DIGEST[:8]} is expected. By hand: save"):
-        obtained(FILE, Store(tmp_path))
+        obtain_file(FILE, Store(tmp_path))
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 def test_what_an_interrupted_download_left_may_be_wrong(serve: Callable[..., Server], tmp_path: Path) -> None:
     serve()
     put(Store(tmp_path), f"{FILE.file}.part", bytes(100))
-    assert obtained(FILE, Store(tmp_path)).read_bytes() == CONTENT
+    assert obtain_file(FILE, Store(tmp_path)).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("told", [None, "0", "99999999999", "many"])
@@ -156,7 +156,7 @@ def test_a_file_of_no_believable_size_is_not_fetched(
 ) -> None:
     server = serve(told=told)
     with pytest.raises(UserError, match="could not be downloaded"):
-        obtained(FILE, Store(tmp_path))
+        obtain_file(FILE, Store(tmp_path))
     assert server.asked == ["HEAD"]
 
 
@@ -164,8 +164,8 @@ def test_a_server_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     def refuse() -> bytes:
         raise HTTPError(FILE.url, 404, "not here", Message(), None)
 
-    monkeypatch.setattr(store_module, "opener", lambda context: Server(refuse))
+    monkeypatch.setattr(store_module, "secure_opener", lambda context: Server(refuse))
     with pytest.raises(UserError, match=r"from https://example.org/.*: the server answered 404. By hand: save"):
-        obtained(FILE, Store(tmp_path))
+        obtain_file(FILE, Store(tmp_path))
     with pytest.raises(UserError, match="the address is not https"):
-        obtained(replace(FILE, url="http://example.org/a.pth"), Store(tmp_path))
+        obtain_file(replace(FILE, url="http://example.org/a.pth"), Store(tmp_path))

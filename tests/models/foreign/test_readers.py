@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
-from imclass.models.foreign.convert import Wanted, imported
+from imclass.models.foreign.convert import ImportOptions, import_weights
 from imclass.models.foreign.readers import read_tensors
 from tests.support.foreign_weights import TEN, lenet, weights_of
 
@@ -26,7 +26,7 @@ def test_what_training_scripts_wrap_around_is_taken_off(tmp_path: Path) -> None:
     original = lenet()
     wrapped = {f"module.{name}": tensor for name, tensor in weights_of(original).items()}
     torch.save({"epoch": 3, "best": torch.tensor(0.5), "state_dict": wrapped}, tmp_path / "a.pth")
-    found, fit = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
     assert fit.notes[0] == "'state_dict' is taken, 'epoch', 'best' passed over"
     assert fit.notes[1] == "all names begin with 'module.', which is left off"
@@ -37,7 +37,7 @@ def test_a_prefix_of_all_names_is_left_off(prefix: str, tmp_path: Path) -> None:
     """Modules that hold the network as an attribute put its name first."""
     original = lenet()
     torch.save({prefix + name: tensor for name, tensor in weights_of(original).items()}, tmp_path / "a.pth")
-    found, _ = imported(tmp_path / "a.pth", "lenet-5", Wanted(classes=TEN))
+    found, _ = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
 
 

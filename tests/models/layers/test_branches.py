@@ -6,18 +6,18 @@ import torch
 from torch import nn
 
 from imclass.models.layers.branches import (
-    MEAN,
+    MEAN_POOL,
     POOL,
     Branches,
     Conv,
     auxiliary_side,
     branches,
     chain,
-    fixed,
+    layers_up_to,
     maps_out,
-    scaled,
+    scale_width,
+    spec_of,
     stack,
-    up_to,
 )
 from tests.support.tolerance import assert_near
 
@@ -50,12 +50,12 @@ def test_a_convolution_has_either_batch_norm_or_biases() -> None:
     [(64, 1.0, 64), (64, 0.5, 32), (64, 0.125, 8), (48, 0.125, 8), (4, 0.5, 4), (100, 0.33, 33), (64, 2.0, 128)],
 )
 def test_widths_are_multiplied_down_to_eight(w_out: int, width: float, expected: int) -> None:
-    assert scaled(w_out, width) == expected
+    assert scale_width(w_out, width) == expected
 
 
 def test_branches_stand_side_by_side_in_their_order() -> None:
     torch.manual_seed(0)
-    block = branches(one=[Conv(4, 1)], pool=[POOL, fixed(lambda: nn.Upsample(size=6))], two=[Conv(5, 3), Conv(6, 3)])
+    block = branches(one=[Conv(4, 1)], pool=[POOL, spec_of(lambda: nn.Upsample(size=6))], two=[Conv(5, 3), Conv(6, 3)])
     module, maps = block(3, 1.0).eval(), torch.rand(2, 3, 6, 6)
     assert isinstance(module, Branches)
     expected = torch.cat([module["one"](maps), module["pool"](maps), module["two"](maps)], dim=1)
@@ -66,13 +66,18 @@ def test_branches_stand_side_by_side_in_their_order() -> None:
 
 
 def test_a_branch_of_one_part_is_that_part_and_a_longer_one_is_numbered() -> None:
-    module = branches(one=[Conv(4, 1)], two=[MEAN, Conv(4, 1)])(3, 1.0)
+    module = branches(one=[Conv(4, 1)], two=[MEAN_POOL, Conv(4, 1)])(3, 1.0)
     assert {name.rsplit(".", 2)[0] for name in module.state_dict()} == {"one", "two.1"}
 
 
 def test_maps_out_is_what_comes_out() -> None:
     fork = branches(a=[Conv(5, (1, 3))], b=[Conv(6, (3, 1))])
-    parts = (Conv(8, 3), MEAN, branches(one=[Conv(7, 1), fork], pool=[MEAN]), branches(x=[fork], y=[Conv(9, 1)]))
+    parts = (
+        Conv(8, 3),
+        MEAN_POOL,
+        branches(one=[Conv(7, 1), fork], pool=[MEAN_POOL]),
+        branches(x=[fork], y=[Conv(9, 1)]),
+    )
     for n in range(len(parts) + 1):
         layers = chain(3, 1.0, *parts[:n])
         assert maps_out(layers, 3) == layers(torch.zeros(2, 3, 8, 8)).shape[1]
@@ -82,13 +87,13 @@ def test_maps_out_is_what_comes_out() -> None:
 def test_a_stack_is_named_and_can_be_cut_after_a_name() -> None:
     layers = stack(3, 1.0, {"first": Conv(4, 3), "second": POOL, "third": Conv(5, 1)})
     assert [name for name, _ in layers.named_children()] == ["first", "second", "third"]
-    trunk = up_to(layers, "second")
+    trunk = layers_up_to(layers, "second")
     assert len(trunk) == 2
     assert trunk[0] is layers[0]  # the same weights, not a copy
 
 
 def test_the_mean_leaves_padding_out() -> None:
-    maps, mean = np.random.default_rng(0).random((1, 2, 4, 5), np.float32), MEAN(2, 1.0)
+    maps, mean = np.random.default_rng(0).random((1, 2, 4, 5), np.float32), MEAN_POOL(2, 1.0)
     expected = np.empty_like(maps)
     for y in range(4):
         for x in range(5):

@@ -105,7 +105,7 @@ def test_the_seed_decides_and_each_call_differs() -> None:
 def test_the_mask_does_not_depend_on_how_it_is_cut(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(1001)
     whole = dropped(x)
-    monkeypatch.setattr(dropout, "BLOCK", block)
+    monkeypatch.setattr(dropout, "BLOCK_ELEMENTS", block)
     assert torch.equal(dropped(x), whole)
 
 

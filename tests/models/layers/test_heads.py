@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from imclass.models.layers import heads
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.heads import fully_connected, slide, spread_mean
+from imclass.models.layers.heads import dilated_mean, fully_connected, slide
 from tests.support.tolerance import assert_near, near
 
 
@@ -16,9 +16,9 @@ def maps(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("side", "dilation"), [(1, 1), (2, 1), (3, 1), (3, 2), (2, 3)])
-@pytest.mark.parametrize("columns", [heads.COLUMNS, 1])  # all rows at a time, and one
+@pytest.mark.parametrize("columns", [heads.STRIP_ELEMENTS, 1])  # all rows at a time, and one
 def test_slide_is_a_loop_over_windows(side: int, dilation: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "COLUMNS", columns)
+    monkeypatch.setattr(heads, "STRIP_ELEMENTS", columns)
     torch.manual_seed(0)
     large, layer = maps(2, 4, 7, 9), nn.Linear(4 * side**2, 5)
     found = slide(large, layer, dilation)
@@ -33,7 +33,7 @@ def test_slide_is_a_loop_over_windows(side: int, dilation: int, columns: int, mo
 @pytest.mark.parametrize(("side", "dilation"), [(1, 1), (3, 1), (2, 3)])
 def test_the_spread_mean_is_a_loop_over_windows(side: int, dilation: int) -> None:
     large = maps(2, 3, 6, 8).numpy()
-    found = spread_mean(torch.from_numpy(large), side, dilation).numpy()
+    found = dilated_mean(torch.from_numpy(large), side, dilation).numpy()
     reach = dilation * (side - 1)
     expected = np.empty((2, 3, 6 - reach, 8 - reach), np.float32)
     for y in range(6 - reach):
@@ -41,7 +41,7 @@ def test_the_spread_mean_is_a_loop_over_windows(side: int, dilation: int) -> Non
             expected[:, :, y, x] = large[:, :, y : y + reach + 1 : dilation, x : x + reach + 1 : dilation].mean((2, 3))
     assert_near(found, expected)
     if dilation > 1:  # the twin: neighbours have another mean
-        near_by = spread_mean(torch.from_numpy(large), side, 1).numpy()[:, :, : 6 - reach, : 8 - reach]
+        near_by = dilated_mean(torch.from_numpy(large), side, 1).numpy()[:, :, : 6 - reach, : 8 - reach]
         assert not near(near_by, expected, 1e-3)
 
 

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.models.classifier import create, networks, sketch
-from imclass.models.layers.initialisers import INITIALISERS, alexnet, glorot, he, he_convolutions, normal, weighted
+from imclass.models.layers.initialisers import (
+    INITIALISERS,
+    init_alexnet,
+    init_glorot,
+    init_he,
+    init_he_convolutions,
+    init_normal,
+    weighted_layers,
+)
 from tests.support.narrow import narrow
 
 
@@ -41,7 +49,7 @@ def biases(network: nn.Module) -> list[float | None]:
 def test_glorot_is_uniform_over_the_sum_of_both_fans() -> None:
     """Variance 2 / (fan-in + fan-out), equation 12, by the bound of equation 16; a group's fans are its own."""
     network = layers()
-    glorot(network)
+    init_glorot(network)
     fans = [(147, 64 * 49), (144, 144), (576, 864), (864, 576), (576, 576), (64, 400), (400, 300), (300, 10)]
     for weight, (fan_in, fan_out) in zip(weights(network), fans, strict=True):
         bound = math.sqrt(6 / (fan_in + fan_out))
@@ -55,7 +63,7 @@ FAN_INS = [147, 144, 576, 864, 576, 64, 400, 300]
 
 def test_he_draws_every_layer_from_its_fan_in() -> None:
     network = layers()
-    he(network)
+    init_he(network)
     for weight, fan_in in zip(weights(network), FAN_INS, strict=True):
         assert weight.var() == pytest.approx(2 / fan_in, rel=0.06)
     assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
@@ -63,7 +71,7 @@ def test_he_draws_every_layer_from_its_fan_in() -> None:
 
 def test_networks_that_begin_with_he_s_convolutions_keep_the_rest() -> None:
     network, before = layers(), layers()
-    he_convolutions(network)
+    init_he_convolutions(network)
     for weight, fan_in in zip(weights(network)[:5], FAN_INS, strict=False):
         assert weight.var() == pytest.approx(2 / fan_in, rel=0.05)
     assert biases(network[:6]) == [0, 0, None, 0, 0]
@@ -74,7 +82,7 @@ def test_networks_that_begin_with_he_s_convolutions_keep_the_rest() -> None:
 @pytest.mark.parametrize("kind", ["lenet-5", "vgg-a", "resnet-18", "densenet-121", "googlenet", "highway-19"])
 def test_an_initialiser_draws_every_layer_of_a_network(kind: str, name: str) -> None:
     network = create(Model(kind, narrow(networks()[kind])), ["cat", "dog"]).network
-    for layer in weighted(network):
+    for layer in weighted_layers(network):
         nn.init.zeros_(layer.weight)
     INITIALISERS[name](network)
     assert [n for n, p in network.named_parameters() if p.dim() > 1 and not p.any()] == []
@@ -83,7 +91,7 @@ def test_an_initialiser_draws_every_layer_of_a_network(kind: str, name: str) -> 
 @pytest.mark.parametrize("std", [0.01, 0.1])
 def test_normal_has_its_standard_deviation(std: float) -> None:
     network = layers()
-    normal(network, std)
+    init_normal(network, std)
     for weight in weights(network):
         assert weight.std() == pytest.approx(std, rel=0.05) and weight.mean().abs() < std / 10
     assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
@@ -94,7 +102,7 @@ def test_a_hundredth_as_variance_would_explode() -> None:
     network = layers()
     maps, grown = torch.rand(1, 3, 30, 30), []
     for std in (0.01, 0.1):
-        normal(network, std)
+        init_normal(network, std)
         grown.append(network[4](network[3](network[2].eval()(network[1](network[0](maps))))).std().item())
     assert grown[0] < 0.1 and grown[1] > 100 * grown[0]
 
@@ -102,7 +110,7 @@ def test_a_hundredth_as_variance_would_explode() -> None:
 def test_alexnet_has_biases_of_one_in_five_layers() -> None:
     """Krizhevsky et al. 2012, section 5: convolutions 2, 4 and 5 and the hidden fully connected layers."""
     network = layers()
-    alexnet(network)
+    init_alexnet(network)
     assert biases(network) == [0, 1, None, 1, 1, 1, 1, 0]
     assert all(weight.std() == pytest.approx(0.01, rel=0.05) for weight in weights(network))
 

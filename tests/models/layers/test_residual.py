@@ -11,7 +11,7 @@ from imclass.models.layers.residual import (
     PreActivation,
     Subsample,
     last_side,
-    pre_activated,
+    pre_activation_layers,
     projection,
     shortcut,
     stages,
@@ -81,7 +81,7 @@ def test_a_pre_activation_unit_is_its_formula() -> None:
     torch.manual_seed(0)
     for w_out in (4, 6):
         first, second = nn.Conv2d(4, w_out, 3, padding=1, bias=False), nn.Conv2d(w_out, w_out, 3, padding=1, bias=False)
-        layers = pre_activated(first, second)
+        layers = pre_activation_layers(first, second)
         unit, maps = PreActivation(layers, projection(4, w_out, 1)).eval(), torch.randn(2, 4, 5, 5)
         before = maps.clone()
         activated = functional.relu(layers[0](maps))

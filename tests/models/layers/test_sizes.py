@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.models.layers.sizes import Unnormalised, map_side, side_or_none, smallest
+from imclass.models.layers.sizes import BatchNormBypass, map_side, side_or_none, smallest_size
 
 
 def features() -> nn.Sequential:
@@ -20,7 +20,7 @@ def test_the_side_is_that_of_a_forward_pass(size: int) -> None:
 @pytest.mark.parametrize("side", [1, 2, 5])
 def test_the_smallest_size_is_the_first_of_all_that_works(side: int) -> None:
     sizes = [size for size in range(1, 60) if (side_or_none(features(), size, 3) or 0) >= side]
-    assert smallest(features(), 8, 3, side) == smallest(features(), 500, 3, side) == sizes[0]
+    assert smallest_size(features(), 8, 3, side) == smallest_size(features(), 500, 3, side) == sizes[0]
 
 
 def test_a_size_that_is_too_small_names_the_smallest() -> None:
@@ -33,7 +33,7 @@ def test_a_size_that_is_too_small_names_the_smallest() -> None:
 
 def test_layers_that_do_not_fit_together_work_at_no_size() -> None:
     with pytest.raises(ValueError, match="no size works"):
-        smallest(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3)), 8, 3)
+        smallest_size(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3)), 8, 3)
 
 
 def test_a_batch_norm_of_other_maps_is_named() -> None:
@@ -54,6 +54,6 @@ def test_the_layers_are_left_as_they_were(training: bool) -> None:
 def test_batch_norms_are_passed_over_only_inside() -> None:
     layers, maps = nn.BatchNorm2d(2).eval(), torch.full((1, 2, 2, 2), 3.0)
     layers.running_mean = torch.ones(2)
-    with Unnormalised():
+    with BatchNormBypass():
         assert torch.equal(layers(maps), maps)
     assert not torch.equal(layers(maps), maps)

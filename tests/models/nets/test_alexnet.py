@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from imclass.models.foreign.published import PUBLISHED
+from imclass.models.foreign.published import PUBLISHED_WEIGHTS
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.normalisation import LocalResponseNorm
 from imclass.models.nets.alexnet import NETS, AlexNet, Row
@@ -113,6 +113,6 @@ def test_torchvision_calls_its_tensors_so() -> None:
 
 
 def test_the_published_errors_are_those_of_torchvision_s_file() -> None:
-    errors, file = NETS["alexnet"].result, PUBLISHED["alexnet:torchvision"]
+    errors, file = NETS["alexnet"].result, PUBLISHED_WEIGHTS["alexnet:torchvision"]
     assert errors is not None and file.top5 is not None
     assert (errors.top1, errors.top5) == (round(100 - file.top1, 2), round(100 - file.top5, 2))

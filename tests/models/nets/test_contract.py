@@ -17,10 +17,10 @@ from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.core.runtime import Arithmetic
-from imclass.models.arithmetic.precision import forward, laid_out, outputs
-from imclass.models.classifier import NetworkClassifier, create, load, networks, row_of
+from imclass.models.arithmetic.precision import forward, outputs, set_memory_format
+from imclass.models.classifier import NetworkClassifier, create, load_network_classifier, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.layers.sizes import Unnormalised
+from imclass.models.layers.sizes import BatchNormBypass
 from imclass.models.network import Network
 from tests.support.narrow import narrow, trained
 from tests.support.tolerance import assert_near, near
@@ -114,7 +114,7 @@ def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
     entry = ENTRIES[name]
     with torch.device("meta"):
         network = entry.build(entry.row, entry.classes, entry.w_in).eval()
-    with Unnormalised():
+    with BatchNormBypass():
         scores = network(torch.zeros(2, entry.w_in, entry.row.size, entry.row.size, device="meta"))
     main = [p for name, p in network.named_parameters() if not name.startswith("sides.")]
     assert sum(p.numel() for p in main) == entry.parameters
@@ -180,7 +180,7 @@ def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
     found = classifier(name)
     images = pictures(trained(found.network))
     found.save(tmp_path / "model.safetensors")
-    loaded = load(tmp_path)
+    loaded = load_network_classifier(tmp_path)
     assert torch.equal(loaded.scores(images), found.scores(images))
     assert loaded.row == found.row
 
@@ -234,7 +234,7 @@ def test_gradients_keep_channels_last(name: str) -> None:
             maps.register_hook(look)
 
     network = classifier(name).network
-    laid_out(network, arithmetic).train()
+    set_memory_format(network, arithmetic).train()
     leaves = [layer for layer in network.features.modules() if not list(layer.children())]
     for layer in leaves[:-1]:  # what the last one gets back may come from a flat vector
         layer.register_forward_hook(watch)

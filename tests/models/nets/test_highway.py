@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from imclass.models.layers.dropout import Dropout
-from imclass.models.nets.highway import NETS, Gated, Highway, Row
+from imclass.models.nets.highway import NETS, GatedConvolution, Highway, Row
 from tests.support.outline import count, outline
 from tests.support.tolerance import assert_near
 
@@ -24,7 +24,7 @@ def test_parameters_are_those_by_hand() -> None:
 def test_it_has_nineteen_layers() -> None:
     """A gated layer is one: its two convolutions stand side by side."""
     network = outline(NETS["highway-19"])
-    gated = [m for m in network.modules() if isinstance(m, Gated)]
+    gated = [m for m in network.modules() if isinstance(m, GatedConvolution)]
     plain = [m for m in (*network.features, *network.head) if isinstance(m, nn.Conv2d | nn.Linear)]
     assert (len(gated), len(plain)) == (14, 5)
 
@@ -34,7 +34,7 @@ def test_maps_are_32_16_and_8_pixels_wide() -> None:
     found = []
     for layer in network.features:
         maps = layer(maps)
-        found += [tuple(maps.shape[1:])] if isinstance(layer, Gated) else []
+        found += [tuple(maps.shape[1:])] if isinstance(layer, GatedConvolution) else []
     assert found == [(32, 32, 32)] * 4 + [(80, 16, 16)] * 5 + [(128, 8, 8)] * 5
     assert maps.shape[1:] == (100, 8, 8)
 
@@ -42,7 +42,7 @@ def test_maps_are_32_16_and_8_pixels_wide() -> None:
 def test_the_gate_mixes_the_transform_and_the_input() -> None:
     """Equation 3: y = H T + x (1 - T)."""
     torch.manual_seed(0)
-    layer, maps = Gated(3), torch.randn(2, 3, 5, 5)
+    layer, maps = GatedConvolution(3), torch.randn(2, 3, 5, 5)
     before = maps.clone()
     transform, gate = layer.transform(maps), layer.gate(maps)
     assert_near(layer(maps), transform * gate + before * (1 - gate))
@@ -53,7 +53,7 @@ def test_the_gate_mixes_the_transform_and_the_input() -> None:
 
 @pytest.mark.parametrize(("bias", "carried"), [(-30.0, True), (30.0, False)])
 def test_a_shut_gate_carries_and_an_open_one_transforms(bias: float, carried: bool) -> None:
-    layer, maps = Gated(3), torch.randn(2, 3, 5, 5)
+    layer, maps = GatedConvolution(3), torch.randn(2, 3, 5, 5)
     nn.init.constant_(layer.gate.get_parameter("0.bias"), bias)
     assert_near(layer(maps), maps if carried else layer.transform(maps))
 
@@ -70,7 +70,7 @@ def test_it_begins_by_carrying_most_of_its_input() -> None:
     assert isinstance(last, nn.Linear)
     for layer in (first, last):
         assert layer.weight.std().item() == pytest.approx(0.05, rel=0.1)
-    gated = [m for m in network.modules() if isinstance(m, Gated)]
+    gated = [m for m in network.modules() if isinstance(m, GatedConvolution)]
     for weights in (gated[1].transform.get_parameter("0.weight"), gated[1].gate.get_parameter("0.weight")):
         assert weights.std().item() == pytest.approx((2 / (9 * 80)) ** 0.5, rel=0.02)
 

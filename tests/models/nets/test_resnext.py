@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from imclass.models.layers.residual import Bottleneck
-from imclass.models.nets.resnext import NETS, Aggregation, ResNeXt, Row, split
+from imclass.models.nets.resnext import NETS, Aggregation, ResNeXt, Row, split_groups
 from tests.support.outline import count, outline, shapes
 from tests.support.tolerance import assert_near, near
 
@@ -74,7 +74,7 @@ def networks(form: str) -> tuple[ResNeXt, ResNeXt]:
                 layer.running_mean.normal_(0, 0.1)
                 layer.running_var.uniform_(0.5, 1.5)
     other = ResNeXt(replace(NARROW, form=form), classes=4)  # type: ignore[arg-type]
-    other.load_state_dict(split(grouped.state_dict(), NARROW.groups, form))  # type: ignore[arg-type]
+    other.load_state_dict(split_groups(grouped.state_dict(), NARROW.groups, form))  # type: ignore[arg-type]
     return grouped, other
 
 
@@ -111,7 +111,7 @@ def test_the_forms_learn_the_same(form: str) -> None:
     def gradients(network: ResNeXt) -> dict[str, Tensor]:
         return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
-    expected, found = split(gradients(grouped), NARROW.groups, form), gradients(other)  # type: ignore[arg-type]
+    expected, found = split_groups(gradients(grouped), NARROW.groups, form), gradients(other)  # type: ignore[arg-type]
     assert set(found) == set(expected) == {name for name, _ in other.named_parameters()}
     for name, gradient in expected.items():
         assert_near(found[name], gradient)

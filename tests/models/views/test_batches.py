@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from imclass.core.preprocess import Preprocess
-from imclass.models.views.batches import one_view, portions, same_shape, to_batch, views_at_once
+from imclass.models.views.batches import batch_by_shape, score_one_view, split_by_bytes, to_batch, views_per_batch
 from tests.support.viewers import Linear, ragged
 
 RULE = Preprocess(size=12, scale=16)
@@ -13,35 +13,35 @@ RULE = Preprocess(size=12, scale=16)
 
 def test_portions_keep_order_and_size() -> None:
     owned = [(i, np.full((2, 5, 1), i, np.uint8)) for i in range(7)]
-    found = list(portions(owned, 30))
+    found = list(split_by_bytes(owned, 30))
     assert [owners for owners, _ in found] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [view.max() for _, held in found for view in held] == list(range(7))
-    assert list(portions([], 30)) == []
+    assert list(split_by_bytes([], 30)) == []
 
 
 def test_a_view_larger_than_a_portion_goes_alone() -> None:
     owned = [(i, np.zeros((2, 5, 1), np.uint8)) for i in range(2)]
-    assert [owners for owners, _ in portions(owned, 1)] == [[0], [1]]
+    assert [owners for owners, _ in split_by_bytes(owned, 1)] == [[0], [1]]
 
 
 def test_how_many_views_go_at_once() -> None:
-    assert [views_at_once(Preprocess(size=side, scale=side)) for side in (32, 224, 2000)] == [682, 13, 1]
-    assert views_at_once(Preprocess(size=224, colour="grey")) == 41
+    assert [views_per_batch(Preprocess(size=side, scale=side)) for side in (32, 224, 2000)] == [682, 13, 1]
+    assert views_per_batch(Preprocess(size=224, colour="grey")) == 41
 
 
 def test_same_shape_leaves_none_out() -> None:
     images = ragged((4, 5, 3), (5, 4, 3), (4, 5, 3))
-    found = {i: view for owners, batch in same_shape(images) for i, view in zip(owners, batch, strict=True)}
+    found = {i: view for owners, batch in batch_by_shape(images) for i, view in zip(owners, batch, strict=True)}
     assert sorted(found) == [0, 1, 2]
     assert all((found[i].numpy() == image.transpose(2, 0, 1)).all() for i, image in enumerate(images))
 
 
 def test_one_view_is_the_preprocess() -> None:
     images, classifier = ragged((20, 30, 3), (16, 16, 3)), Linear(RULE)
-    scores = one_view(classifier, images, RULE)
+    scores = score_one_view(classifier, images, RULE)
     for view, image in zip(classifier.seen[0], images, strict=True):
         assert (view.numpy() == RULE(image).transpose(2, 0, 1)).all()
-    assert torch.equal(scores, one_view(classifier, images, RULE, classifier.scores))
+    assert torch.equal(scores, score_one_view(classifier, images, RULE, classifier.scores))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

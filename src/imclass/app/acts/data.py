@@ -9,24 +9,31 @@ import numpy as np
 from jaxtyping import Int64
 from PIL import Image as Pictures
 
-from imclass.app.text.columns import table
+from imclass.app.text.columns import text_table
 from imclass.core.codec import to_json
 from imclass.core.config import Cut
 from imclass.core.contracts import Dataset, Refused
-from imclass.core.errors import BadImage, UserError, need
-from imclass.core.files import replacing
+from imclass.core.errors import BadImage, UserError, require
+from imclass.core.files import atomic_writer
 from imclass.core.targets import labels_of
-from imclass.core.text import printable, shortened
-from imclass.data.catalog import check_readable, folder_not_read, open_split, open_splits, sources, take
+from imclass.core.text import printable_text, shorten_name
+from imclass.data.catalog import (
+    dataset_table,
+    find_unreadable,
+    open_split,
+    open_splits,
+    shadowed_folder_note,
+    take_split,
+)
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import DataLocation, DatasetEntry
-from imclass.evaluation.score import described
+from imclass.evaluation.score import describe_refusal
 from imclass.store.context import Context
 
 
-def get(name: str, context: Context) -> dict[str, Any]:
+def fetch_dataset(name: str, context: Context) -> dict[str, Any]:
     """Fetch a data set into the store."""
-    source: DatasetEntry = sources(context)[name]
+    source: DatasetEntry = dataset_table(context)[name]
     if source.get is None:
         raise UserError(
             f"{name} needs no fetching, or must be put into {context.store.folder} by hand: {source.summary}"
@@ -35,15 +42,15 @@ def get(name: str, context: Context) -> dict[str, Any]:
     return {"name": name, "store": str(context.store.folder)}
 
 
-def check(name: str, context: Context, split_seed: int = 0, workers: int = 0) -> dict[str, Any]:
+def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int = 0) -> dict[str, Any]:
     """Decode every image of every split; name those that cannot be used, and say whether training can begin."""
     cut = Cut(seed=split_seed)
     splits = open_splits(name, context, cut)
-    first = take(splits, "train", name)
+    first = take_split(splits, "train", name)
     opened = [first, *(dataset for split, dataset in splits.items() if split != "train")]
-    refused = [r for dataset in opened for r in check_readable(dataset, workers)]
+    refused = [r for dataset in opened for r in find_unreadable(dataset, workers)]
     counts = {dataset.split: dataset.targets.counts(len(first.classes)).tolist() for dataset in opened}
-    notes, problem = [*folder_not_read(name, context), *first.origin.notes], problem_of(opened)
+    notes, problem = [*shadowed_folder_note(name, context), *first.origin.notes], split_problem(opened)
     return {
         "name": name,
         "classes": list(first.classes),
@@ -53,11 +60,11 @@ def check(name: str, context: Context, split_seed: int = 0, workers: int = 0) ->
         "notes": notes,
         "refused": to_json(refused),
         "well": not refused and not problem,
-        "summary": problem or summary(sum(map(len, opened)), len(refused), len(first.classes), bool(notes)),
+        "summary": problem or check_summary(sum(map(len, opened)), len(refused), len(first.classes), bool(notes)),
     }
 
 
-def problem_of(opened: Sequence[Dataset]) -> str:
+def split_problem(opened: Sequence[Dataset]) -> str:
     """Return what keeps splits, train first, from being trained on and scored; "" where nothing does."""
     try:
         check_learnable(opened[0])
@@ -67,7 +74,7 @@ def problem_of(opened: Sequence[Dataset]) -> str:
     return ""
 
 
-def summary(images: int, refused: int, classes: int, noted: bool) -> str:
+def check_summary(images: int, refused: int, classes: int, noted: bool) -> str:
     """Return what a check came to, in a sentence."""
     if refused:
         return f"{refused:,} of {images:,} images cannot be used and will be left out; replace or remove them"
@@ -77,22 +84,22 @@ def summary(images: int, refused: int, classes: int, noted: bool) -> str:
 
 def check_text(record: Mapping[str, Any]) -> str:
     """Return a check's record for a terminal: images of each class and split, notes, refusals, what it came to."""
-    rows = [{"class": shortened(name)} | counts for name, counts in record["per_class"].items()]
-    lines = [f"name: {printable(record['name'])}", f"rule: {record['rule']}"]
-    lines += [table([*rows, {"class": "in all"} | record["images"]])]
-    lines += [f"note: {printable(note)}" for note in record["notes"]]
-    lines += [f"refused: {described(Refused(**refused))}" for refused in record["refused"]]
-    return "\n".join([*lines, printable(record["summary"])])
+    rows = [{"class": shorten_name(name)} | counts for name, counts in record["per_class"].items()]
+    lines = [f"name: {printable_text(record['name'])}", f"rule: {record['rule']}"]
+    lines += [text_table([*rows, {"class": "in all"} | record["images"]])]
+    lines += [f"note: {printable_text(note)}" for note in record["notes"]]
+    lines += [f"refused: {describe_refusal(Refused(**refused))}" for refused in record["refused"]]
+    return "\n".join([*lines, printable_text(record["summary"])])
 
 
-def export(
+def export_images(
     name: str, out: Path | None, context: Context, split: str = "test", most: int = 100, split_seed: int = 0
 ) -> dict[str, Any]:
     """Write some images of a split, evenly over its classes, as PNG files into OUT/CLASS/; OUT must be new.
 
     Refused ones are named.
     """
-    need(most >= 1, "most", most, "at least 1 image")
+    require(most >= 1, "most", most, "at least 1 image")
     if out is None:
         raise UserError("name a new folder with --out")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -102,12 +109,12 @@ def export(
         where = f"--out {out} lies inside the data {dataset.origin.path}"
         raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
     labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the files that the table names")
-    taken = balanced(labels)[:most].tolist()
+    taken = balanced_order(labels)[:most].tolist()
     refused = [bad for i in taken if (bad := write_png(dataset, i, out)) is not None]
     return {"name": name, "out": str(out), "images": len(taken) - len(refused), "refused": to_json(refused)}
 
 
-def balanced(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
+def balanced_order(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
     """Return every position: the first image of each class in the order of classes, then the second of each, ..."""
     order = np.argsort(labels, kind="stable")
     begins = np.searchsorted(labels[order], labels[order])  # where each one's class begins in that order
@@ -123,6 +130,6 @@ def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
         return Refused(bad.path, bad.code, bad.detail)
     folder = out / dataset.targets[[i]].words(dataset.classes)[0].replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / f"{i:05d}.png") as file:
+    with atomic_writer(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")
     return None

@@ -11,45 +11,45 @@ from imclass.app.load import load_network
 from imclass.app.writing import check_target
 from imclass.core.classes import check_classes
 from imclass.core.errors import UserError
-from imclass.core.files import replacing
-from imclass.core.runtime import versions
-from imclass.core.text import listed, printable
+from imclass.core.files import atomic_writer
+from imclass.core.runtime import library_versions
+from imclass.core.text import list_names, printable_text
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.analysis.surgery import batch_norms
 from imclass.models.classifier import networks
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.convert import Wanted, fitted, imported, told
-from imclass.models.foreign.export import exported, write_export
+from imclass.models.foreign.convert import ImportOptions, describe_fit, fit_file, import_weights
+from imclass.models.foreign.export import export_bytes, export_network
 from imclass.models.foreign.fit import Fit
 from imclass.store.context import Context
 
 FORMATS = (".safetensors", ".pth", ".pt")  # that `export` writes
 
 
-def take_in(
-    file: Path, network: str, out: Path, context: Context, wanted: Wanted, classes: Path | None = None
+def import_file(
+    file: Path, network: str, out: Path, context: Context, wanted: ImportOptions, classes: Path | None = None
 ) -> tuple[dict[str, Any], str]:
     """Write a foreign file as a model file; return what was done as a record and as text."""
     check_target(out, "--out", ".safetensors")
-    names = names_in(classes) if classes else None
-    wanted = replace(wanted, classes=names, usual=usual_names(network, context))
-    classifier, fit = imported(file, network, wanted, context)
+    names = read_class_names(classes) if classes else None
+    wanted = replace(wanted, classes=names, known_classes=default_names(network, context))
+    classifier, fit = import_weights(file, network, wanted, context)
     check_classes(classifier.classes, str(file))
-    replace(classifier, versions=versions()).save(out)
+    replace(classifier, versions=library_versions()).save(out)
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
-    return record, f"{told(fit)}\n{printable(str(out))}: {listed(classifier.classes, 3)}"
+    return record, f"{describe_fit(fit)}\n{printable_text(str(out))}: {list_names(classifier.classes, 3)}"
 
 
-def verify(
+def verify_file(
     file: Path, network: str, library: str | None, key: str | None, context: Context
 ) -> tuple[dict[str, Any], str]:
     """Return how a foreign file fits, as a record and as text."""
-    fit, *_ = fitted(file, network, library, context, key)
+    fit, *_ = fit_file(file, network, library, context, key)
     verdict = "it would be loaded" if fit.loads else "it would not be loaded"
-    return fit_record(fit), f"{told(fit)}\n{verdict}"
+    return fit_record(fit), f"{describe_fit(fit)}\n{verdict}"
 
 
-def give_out(
+def export_model(
     model: str, library: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
 ) -> tuple[dict[str, Any], str]:
     """Write a model's tensors as another library's state dict; return what was done as a record and as text."""
@@ -57,20 +57,23 @@ def give_out(
         raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
     check_target(out, "--out")
     classifier = load_network(model, context, note=note)
-    export = exported(classifier, library, context)
-    with replacing(out) as target:
-        target.write(write_export(export, out.suffix.lower()))
+    export = export_network(classifier, library, context)
+    with atomic_writer(out) as target:
+        target.write(export_bytes(export, out.suffix.lower()))
     inputs, entry = export.inputs, networks(context)[classifier.name]
     record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(export.tensors)}
     order = "blue first" if inputs.preprocess.channels == "bgr" else "red first"
     text = (
-        f"{printable(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; images from 0 to "
-        f"{inputs.unit}, {order}, must be normalised by mean {rounded(inputs.mean)}, std {rounded(inputs.std)}"
+        f"{printable_text(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; "
+        f"images from 0 to {inputs.unit}, {order}, must be normalised by mean {round_values(inputs.mean)}, "
+        f"std {round_values(inputs.std)}"
     )
     return record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text
 
 
-def fold(model: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]) -> tuple[dict[str, Any], str]:
+def fold_model(
+    model: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
+) -> tuple[dict[str, Any], str]:
     """Write a model without the batch norms that can be made part of the layers before them."""
     check_target(out, "--out", ".safetensors")
     classifier = load_network(model, context, note=note)
@@ -79,12 +82,12 @@ def fold(model: str, out: Path, context: Context, note: Callable[[Sequence[str]]
     if before == after:
         why = "no batch norm that follows a convolution or a fully connected layer" if before else "no batch norm"
         raise UserError(f"{model}: {classifier.name} has {why}, so there is nothing to fold; use it as it is")
-    replace(folded, versions=versions()).save(out)
+    replace(folded, versions=library_versions()).save(out)
     record = {"model": str(out), "network": classifier.name, "folded": before - after, "left": after}
-    return record, f"{printable(str(out))}: {before - after:,} of {before:,} batch norms folded"
+    return record, f"{printable_text(str(out))}: {before - after:,} of {before:,} batch norms folded"
 
 
-def rounded(values: Sequence[float]) -> list[float]:
+def round_values(values: Sequence[float]) -> list[float]:
     """Return values to four digits, for people; the value of a mean image's every pixel would be too much."""
     return [round(v, 4) for v in values[:3]]
 
@@ -97,7 +100,7 @@ def fit_record(fit: Fit) -> dict[str, Any]:
     return counted | {name: record[name] for name in kept}
 
 
-def names_in(path: Path) -> tuple[str, ...]:
+def read_class_names(path: Path) -> tuple[str, ...]:
     """Return class names from a file, without spaces around them: a JSON list, or one a line.
 
     Blank lines may follow the last name. Anything else is a `UserError`.
@@ -118,7 +121,7 @@ def names_in(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def usual_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
+def default_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
     """Return names that a file for this network may mean, by their number: CIFAR-10's for networks of its size."""
     entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}

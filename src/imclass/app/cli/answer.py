@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imclass.app.cli.arguments import DONE
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Answer:
     last: Callable[[], object] | None = None
 
 
-def give(answer: Answer, as_json: bool) -> int:
+def print_answer(answer: Answer, as_json: bool) -> int:
     """Print an answer and return its exit code."""
     for note in answer.notes:
-        print(printable(note), file=sys.stderr)
+        print(printable_text(note), file=sys.stderr)
     try:
         if as_json and answer.record is not None:
-            show(answer.record)
+            print_json(answer.record)
         elif not as_json and answer.text:
             print(answer.text)
     finally:  # where nobody reads the answer any more, there are still the files
@@ -40,17 +40,17 @@ def give(answer: Answer, as_json: bool) -> int:
     return answer.code
 
 
-def show(record: Any) -> None:
+def print_json(record: Any) -> None:
     """Print one JSON record on standard output."""
     print(json.dumps(record, indent=2))
 
 
-def announce(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line on standard error: what is about to be done, or what was done on the way."""
-    print(printable(line), file=sys.stderr)
+    print(printable_text(line), file=sys.stderr)
 
 
-def say(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
     """Print what a user should know before the work, a line each, on standard error."""
     for note in notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
+        print(f"note: {printable_text(note)}", file=sys.stderr)

@@ -2,15 +2,15 @@
 
 import sys
 
-from imclass.app.cli.progress import LeftOut, unpaired_lines
+from imclass.app.cli.progress import RefusalLines, unpaired_lines
 from imclass.core.contracts import Refused
-from imclass.core.text import printable, title
+from imclass.core.text import measure_title, printable_text
 from imclass.training.events import Evaluated, Event, NonFinite, Saved, StepEnd
 
-EVERY = 100  # steps
+STEPS_PER_LINE = 100  # steps
 
 
-class Book:
+class BookLog:
     """The log of the book's chapter "Image classification", as its event handler writes it.
 
     Its labels are kept as published: "Pass" is followed by the step and "Batch" by the epoch, both from 0. Cost and
@@ -18,7 +18,7 @@ class Book:
     """
 
     def __init__(self) -> None:
-        self.left_out = LeftOut()
+        self.left_out = RefusalLines()
 
     def see(self, event: Event) -> None:
         """Show what happened."""
@@ -34,7 +34,7 @@ class Book:
             case NonFinite():
                 self.write(f"\nstep {event.at.step:,}: {event.what} is not finite\n")
             case Saved(problem=problem) if problem:
-                self.write(f"\nstep {event.at.step:,}: no checkpoint could be written ({printable(problem)})\n")
+                self.write(f"\nstep {event.at.step:,}: no checkpoint could be written ({printable_text(problem)})\n")
 
     def refuse(self, refused: tuple[Refused, ...]) -> None:
         """Name the files that were left out."""
@@ -53,7 +53,7 @@ class Book:
 def book_step(event: StepEnd) -> str:
     """One step: the first of each hundred of an epoch in words."""
     step = event.at.batch - 1
-    if step % EVERY:
+    if step % STEPS_PER_LINE:
         return "."
     share = event.correct / event.images if event.images else 0.0
     return "\nPass %d, Batch %d, Cost %f, Acc %f" % (step, event.at.epoch, event.main, share)  # noqa: UP031 as published
@@ -63,5 +63,5 @@ def book_test(event: Evaluated) -> str:
     """A split after an epoch, to two significant digits."""
     result = event.result
     loss, share = result.measures["loss"], result.measures[result.main]
-    name = "Acc" if result.main == "top1" else title(result.main)
+    name = "Acc" if result.main == "top1" else measure_title(result.main)
     return f"\n{event.split.capitalize()} with Pass {event.at.epoch}, Loss {loss:2.2}, {name} {share:2.2}"

@@ -4,28 +4,28 @@
 import json
 from pathlib import Path
 
-from imclass.app.cli.arguments import Common
-from imclass.core.errors import UserError, need
+from imclass.app.cli.arguments import CommonArguments
+from imclass.core.errors import UserError, require
 from imclass.store.context import Context, open_context
 from imclass.store.store import Store, open_store
 
 
-def context_of(common: Common, max_megapixels: float | None = None) -> Context:
+def context_of(common: CommonArguments, max_megapixels: float | None = None) -> Context:
     """Return the context that the options name: the store, the plugins, and the largest image."""
     return open_context(store_of(common), common.plugins, max_megapixels)
 
 
-def store_of(common: Common) -> Store:
+def store_of(common: CommonArguments) -> Store:
     """Return the store that the options name."""
     return open_store(common.store, common.offline)
 
 
 def check_workers(workers: int) -> None:
     """Raise `UserError` for fewer decoding threads than none."""
-    need(workers >= 0, "workers", workers, "0 or more threads")
+    require(workers >= 0, "workers", workers, "0 or more threads")
 
 
-def mapping_in(path: Path | None) -> dict[str, str] | None:
+def read_class_mapping(path: Path | None) -> dict[str, str] | None:
     """Return the class mapping in a JSON file."""
     if path is None:
         return None

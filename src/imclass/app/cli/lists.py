@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app.cli.answer import Answer
-from imclass.app.cli.arguments import Common
+from imclass.app.cli.arguments import CommonArguments
 from imclass.app.cli.checks import context_of
-from imclass.app.machine.software import installed
-from imclass.app.text.columns import plain, table
+from imclass.app.machine.software import installed_version
+from imclass.app.text.columns import record_text, text_table
 from imclass.core.errors import UserError
-from imclass.core.tables import Found, plugin_files, problem_of
-from imclass.core.text import nearest
+from imclass.core.tables import EntryTable, plugin_files, problem_of
+from imclass.core.text import suggestion
 from imclass.store.context import Context
 from imclass.store.index import Index, open_index
 from imclass.store.store import open_store
 
-PACKAGE = Path(__file__).parents[2]
+PACKAGE_FOLDER = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Listing:
     failures: tuple[str, ...] = ()
 
 
-def describe_all(
-    found: Found,
+def describe_entries(
+    found: EntryTable,
     row: Callable[[str, Any], dict[str, Any]],
     detail: Callable[[str, Any], dict[str, Any]] = lambda name, entry: {},
 ) -> Listing:
@@ -51,13 +51,13 @@ def describe_all(
     return Listing(rows, details, tuple(failures))
 
 
-def listing(verb: str, common: Common, make: Callable[[Context], Listing]) -> Listing:
+def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context], Listing]) -> Listing:
     """Return what `make` returns, from the index where no source file of ours and no plugin has changed since.
 
     Rows may depend on any file of the package, so all of them are watched: a few milliseconds. A listing with failures
     is not kept, because it changes with what is installed.
     """
-    index = index_of(verb, common)
+    index = listing_index(verb, common)
     kept = index.read()
     if kept is not None:
         return Listing(kept["rows"], kept["details"])
@@ -67,19 +67,19 @@ def listing(verb: str, common: Common, make: Callable[[Context], Listing]) -> Li
     return made
 
 
-def index_of(verb: str, common: Common) -> Index:
+def listing_index(verb: str, common: CommonArguments) -> Index:
     """Return the index of a verb's list for these plugins."""
-    files = [*sorted(PACKAGE.rglob("*.py")), *plugin_files(common.plugins)]
-    version = f"imclass {installed('imclass')}, Python {platform.python_version()}"
-    return open_index(open_store(common.store), verb, [PACKAGE, *common.plugins], files, version)
+    files = [*sorted(PACKAGE_FOLDER.rglob("*.py")), *plugin_files(common.plugins)]
+    version = f"imclass {installed_version('imclass')}, Python {platform.python_version()}"
+    return open_index(open_store(common.store), verb, [PACKAGE_FOLDER, *common.plugins], files, version)
 
 
-def unusable(failures: Sequence[str]) -> tuple[str, ...]:
+def failure_notes(failures: Sequence[str]) -> tuple[str, ...]:
     """Return a line for each entry that cannot be used."""
     return tuple(f"note: not usable: {failure}" for failure in failures)
 
 
-def describe(
+def listing_answer(
     found: Listing,
     name: str | None,
     what: str,
@@ -90,15 +90,15 @@ def describe(
 
     `columns` makes of a row what the table has of it; JSON has the whole row.
     """
-    notes = unusable(found.failures)
+    notes = failure_notes(found.failures)
     if name is None:
-        rows = table([columns(row) for row in found.rows], terminal_width())
+        rows = text_table([columns(row) for row in found.rows], terminal_width())
         return Answer(found.rows, rows, notes=notes)
     chosen = next((row for row in found.rows if row["name"] == name), None)
     if chosen is None:
-        raise UserError(f"no {what} is named {name!r}{nearest(name, [*(row['name'] for row in found.rows), *acts])}")
+        raise UserError(f"no {what} is named {name!r}{suggestion(name, [*(row['name'] for row in found.rows), *acts])}")
     detail = chosen | found.details[name]
-    return Answer(detail, plain(detail), notes=notes)
+    return Answer(detail, record_text(detail), notes=notes)
 
 
 def terminal_width() -> int | None:

@@ -15,29 +15,29 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any
 
-from imclass.app.cli.answer import Answer, give
+from imclass.app.cli.answer import Answer, print_answer
 from imclass.app.cli.arguments import DONE, FAULT, INTERRUPTED, USER_ERROR, VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
 from imclass.app.cli.heap import share_heap
 from imclass.app.cli.streams import flush, safe_streams
-from imclass.app.cli.words import no_option, option_hints, parse
+from imclass.app.cli.words import option_error, option_hints, parse
 from imclass.app.runs.signals import interrupt_at_signals
-from imclass.app.runs.single import check_single, wait_for_first
+from imclass.app.runs.single import check_single_process, wait_for_first
 from imclass.core.errors import UserError
-from imclass.core.tables import PLUGINS
-from imclass.core.text import nearest, printable
+from imclass.core.tables import PLUGIN_PREFIX
+from imclass.core.text import printable_text, suggestion
 
 # Turns that a thread waits awake for the next parallel loop; set before torch is imported. OpenMP's 300,000 keep the
 # cores from other programs, and beside those training becomes many times slower.
-SPINS = "10000"
-DISK = {
+SPIN_COUNT = "10000"
+DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
     errno.EFBIG: "a file would be larger than this system allows",
     errno.EIO: "the disk does not answer as it should",
 }
-NO_MEMORY = (
+MEMORY_ERRORS = (
     "OutOfMemoryError",  # torch's on a GPU
     "can't allocate memory",  # torch's on a CPU
     "can't start new thread",
@@ -50,16 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     share_heap()
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     atexit.register(gc.freeze)  # else Python searches all of torch for cycles at exit, which takes half a second
     with safe_streams(), interrupt_at_signals():
         try:
             code = dispatch(words)
             sys.stdout.flush()  # here, where a full disk or a reader that has left can still be met
-        except SystemExit as stop:  # tyro's, after help or after a message of its own
-            code = stop.code if isinstance(stop.code, int) else USER_ERROR
         except KeyboardInterrupt as error:  # `Interrupted` is one, and says more
-            code = say(f"{str(error) or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
+            code = print_error(f"{str(error) or 'interrupted'}. To go on: imclass {shlex.join(words)}", INTERRUPTED)
         except BrokenPipeError:
             code = DONE
         except Exception as error:
@@ -71,36 +69,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 def explain_failure(error: Exception) -> int:
     """Print what went wrong in one message: a mistake of the user's, a plugin's fault, a disk, ..."""
     if isinstance(error, UserError):
-        return say(str(error), USER_ERROR)
-    if isinstance(error, OSError) and (error.errno in DISK or error.filename is not None):
-        reason = DISK.get(error.errno or 0, error.strerror)
+        return print_error(str(error), USER_ERROR)
+    if isinstance(error, OSError) and (error.errno in DISK_ERRORS or error.filename is not None):
+        reason = DISK_ERRORS.get(error.errno or 0, error.strerror)
         where = f" at {error.filename}" if error.filename else ""
-        return say(
+        return print_error(
             f"{reason}{where}; make room or fix the path or its permissions, then give the same command again",
             USER_ERROR,
         )
     what = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or any(words in what for words in NO_MEMORY):
-        return say("there is not enough memory for this; take smaller batches or smaller images", USER_ERROR)
+    if isinstance(error, MemoryError) or any(words in what for words in MEMORY_ERRORS):
+        return print_error("there is not enough memory for this; take smaller batches or smaller images", USER_ERROR)
     if os.environ.get("IMCLASS_TRACEBACK"):
         traceback.print_exception(error)
     trace = list(traceback.walk_tb(error.__traceback__))
     for frame, line in reversed(trace):
-        if frame.f_globals.get("__name__", "").startswith(f"{PLUGINS}."):
+        if frame.f_globals.get("__name__", "").startswith(f"{PLUGIN_PREFIX}."):
             file = frame.f_code.co_filename
             why = f"{what.splitlines()[0]} ({file}:{line}). This is a fault of the plugin {file}"
-            return say(
+            return print_error(
                 f"{why}: change it; the environment variable IMCLASS_TRACEBACK=1 shows the traceback", USER_ERROR
             )
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return say(
-        f"{what.splitlines()[0]} ({last.filename}:{last.lineno}). This is a fault of imclass. Report it {address()}, "
-        "with the command; the environment variable IMCLASS_TRACEBACK=1 shows the traceback",
+    return print_error(
+        f"{what.splitlines()[0]} ({last.filename}:{last.lineno}). This is a fault of imclass. "
+        f"Report it {issues_address()}, with the command; the environment variable "
+        "IMCLASS_TRACEBACK=1 shows the traceback",
         FAULT,
     )
 
 
-def address() -> str:
+def issues_address() -> str:
     """Return where faults are reported: the page of issues that the package's metadata names, if any."""
     try:
         urls = dict(url.split(", ", 1) for url in metadata.metadata("imclass").get_all("Project-URL", []))
@@ -109,9 +108,9 @@ def address() -> str:
     return f"at {urls['Issues']}" if "Issues" in urls else "to those who gave you imclass"
 
 
-def say(message: str, code: int) -> int:
+def print_error(message: str, code: int) -> int:
     """One message on standard error."""
-    lines = [printable(line) for line in message.splitlines()]
+    lines = [printable_text(line) for line in message.splitlines()]
     print("imclass: " + "\n".join(lines), file=sys.stderr)
     return code
 
@@ -119,7 +118,9 @@ def say(message: str, code: int) -> int:
 def dispatch(words: Sequence[str]) -> int:
     """Find the verb, read its arguments, do it."""
     if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
+        from imclass.app.cli.help import overview
+
+        print(overview())
         return DONE
     if words[0] in ("--version", "-V"):
         from importlib.metadata import version
@@ -130,43 +131,30 @@ def dispatch(words: Sequence[str]) -> int:
     if verb.startswith("-"):
         raise UserError(f"the verb comes before {verb}: imclass VERB ...; imclass --help lists the verbs")
     if verb not in VERBS:
-        here = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else nearest(verb, VERBS)
+        here = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else suggestion(verb, VERBS)
         raise UserError(f"there is no verb {verb!r}{here}")
     if any(word in ("-h", "--help") for word in rest):
-        from imclass.app.cli.help import explain, explain_train
+        from imclass.app.cli.help import explain  # not above, because most commands need no help
 
-        explain_train(rest) if verb == "train" else explain(VERBS[verb], f"imclass {verb}")
+        explain(verb, rest)
         return DONE
     if verb == "train":
         if wait_for_first():
             return USER_ERROR
-        check_single()
+        check_single_process()
         from imclass.app.cli.options import read_train  # not above, because it takes longer than the help of all verbs
 
-        return run("train", read_train(rest))
+        return run_verb("train", read_train(rest))
     arguments, others = parse(VERBS[verb], rest, f"imclass {verb}", OPTIONS_ELSEWHERE)
     for key in others:
-        raise no_option(key, option_hints(VERBS[verb]))
-    return run(verb, arguments)
+        raise option_error(key, option_hints(VERBS[verb]))
+    return run_verb(verb, arguments)
 
 
-def run(verb: str, arguments: Any) -> int:
+def run_verb(verb: str, arguments: Any) -> int:
     """Do it; what a verb needs is imported only now. Verbs import this room, so it finds them by name."""
     answer: Answer = import_module(f"imclass.app.verbs.{verb}").run(arguments)
-    return give(answer, arguments.common.json)
-
-
-def usage() -> str:
-    """The verbs, a line each."""
-    lines = []
-    for verb, kind in VERBS.items():
-        text = "" if sys.flags.optimize > 1 else kind.__doc__ or ""  # -OO leaves a dataclass its signature
-        first = " ".join(text.split()).split(". ")[0].split("; ")[0]
-        lines.append(f"  {verb:<10}{first.rstrip('.')}")
-    return (
-        "imclass: image classification from bag of words to residual networks\n\n"
-        "usage: imclass VERB ...\n\n" + "\n".join(lines) + "\n\nimclass VERB --help says more; imclass --version"
-    )
+    return print_answer(answer, arguments.common.json)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from imclass.core.contracts import Refused
-from imclass.core.text import main_of, printable, title
+from imclass.core.text import main_measure, measure_title, printable_text
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
-WIDE = 110  # columns of a terminal from which the bar has room for rate and waiting
+WIDE_TERMINAL = 110  # columns of a terminal from which the bar has room for rate and waiting
 
 
-class Terminal:
+class EvaluationProgress:
     """An evaluation on standard error: notes, what is scored; on a terminal how much of it, the rate, the time left.
 
     It is a context, whose end removes the bar.
@@ -28,7 +28,7 @@ class Terminal:
         self.task: TaskID | None = None
         self.began = 0.0
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> "EvaluationProgress":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,11 +36,11 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print a sentence that the user should know."""
-        self.say(f"note: {printable(text)}")
+        self.say(f"note: {printable_text(text)}")
 
     def begin(self, what: str) -> None:
         """Print what is about to be scored."""
-        self.say(f"evaluating {printable(what)}")
+        self.say(f"evaluating {printable_text(what)}")
 
     def count(self, what: str, done: int, total: int) -> None:
         """Show how many images are done; the bar goes when all are."""
@@ -64,7 +64,7 @@ class Terminal:
 
 
 @dataclass
-class Sums:
+class EpochSums:
     """What this process has seen of an epoch: all of it, unless the run went on in the middle."""
 
     counted: str = "top1"  # the measure that is the share of correct images
@@ -89,7 +89,7 @@ class Sums:
     def learned(self) -> str:
         """Means over the images so far."""
         n = max(1, self.images)
-        return means(self.main / n, {self.counted: self.correct / n}, self.total / n)
+        return means_text(self.main / n, {self.counted: self.correct / n}, self.total / n)
 
     @property
     def rate(self) -> str:
@@ -101,28 +101,28 @@ class Sums:
         return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
 
 
-def means(main: float, measures: Mapping[str, float], total: float) -> str:
+def means_text(main: float, measures: Mapping[str, float], total: float) -> str:
     """Return an epoch's means in words."""
     more = f" (+ {total - main:.4f} auxiliary)" if total != main else ""
-    shares = [f"{title(name)} {100 * share:.2f} %" for name, share in measures.items()]
+    shares = [f"{measure_title(name)} {100 * share:.2f} %" for name, share in measures.items()]
     return "  ".join([f"loss {main:.4f}{more}", *shares])
 
 
-def main_share(split: str, measures: Mapping[str, float]) -> str:
+def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
     """Return the main measure of a split in words; top-1 accuracy, of which each line begins, is not named again."""
-    main = main_of(measures)
-    name = "" if main == "top1" else f"{title(main)} "
+    main = main_measure(measures)
+    name = "" if main == "top1" else f"{measure_title(main)} "
     return f"{split} {name}{100 * measures[main]:.2f} %"
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
     """Yield a line that names the images that a step left out, each the only one left of its part, if there are any."""
     if event.alone:
-        names = printable(", ".join(event.alone))
+        names = printable_text(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, as batch norm needs two images of a part: {names}"
 
 
-class LeftOut:
+class RefusalLines:
     """The files that a run leaves out, each of which is named once."""
 
     def __init__(self) -> None:
@@ -133,10 +133,10 @@ class LeftOut:
         for one in refused:
             if one.path not in self.named:
                 self.named.add(one.path)
-                yield f"left out: {printable(f'{one.path}: {one.detail} ({one.code})')}"
+                yield f"left out: {printable_text(f'{one.path}: {one.detail} ({one.code})')}"
 
 
-class Screen:
+class TrainingProgress:
     """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
 
     def __init__(self, total_steps: int, done_steps: int) -> None:
@@ -152,15 +152,15 @@ class Screen:
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
         self.total, self.first, self.began = total_steps, done_steps, time.monotonic()
         self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
-        self.sums, self.epochs, self.unsaved = Sums(), 0, False
-        self.left_out = LeftOut()
+        self.sums, self.epochs, self.unsaved = EpochSums(), 0, False
+        self.left_out = RefusalLines()
         self.bar.start()
 
     def see(self, event: Event) -> None:
         """Show what happened."""
         match event:
             case EpochStart():
-                self.sums, self.epochs = Sums(event.counted), event.epochs
+                self.sums, self.epochs = EpochSums(event.counted), event.epochs
             case StepEnd():
                 self.sums.add(event)
                 self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
@@ -168,15 +168,17 @@ class Screen:
                 for line in unpaired_lines(event):
                     self.say(line)
             case Evaluated():
-                self.sums.held_out.append(main_share(event.split, event.result.measures) + " (best)" * event.best)
+                self.sums.held_out.append(
+                    main_measure_text(event.split, event.result.measures) + " (best)" * event.best
+                )
                 self.refuse(event.result.refused)
             case EpochEnd():
                 self.say(self.line(event))
             case LegEnd(name=name, metrics=metrics, path=path) if path.parent.parent.name == "legs":
-                scores = ", ".join(main_share(split, scored) for split, scored in metrics.items())
-                self.say(f"leg {printable(name)} ended: {scores}; {printable(str(path))}")
+                scores = ", ".join(main_measure_text(split, scored) for split, scored in metrics.items())
+                self.say(f"leg {printable_text(name)} ended: {scores}; {printable_text(str(path))}")
             case NonFinite():
-                names = printable(", ".join(event.names[:10]))
+                names = printable_text(", ".join(event.names[:10]))
                 self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
             case Saved(problem=problem) if bool(problem) != self.unsaved:  # once for a disk that stays full
                 self.unsaved = bool(problem)
@@ -190,14 +192,14 @@ class Screen:
     def now(self, epoch: int) -> str:
         """What stands beside the bar."""
         parts = [self.head(epoch), self.sums.learned]
-        return "  ".join(parts + [self.sums.rate, self.sums.waiting] * (self.columns >= WIDE))
+        return "  ".join(parts + [self.sums.rate, self.sums.waiting] * (self.columns >= WIDE_TERMINAL))
 
     def line(self, event: EpochEnd) -> str:
         """What stays on the screen of an epoch; the waiting, then the rate give way where it would not fit.
 
         There is no pace where this process went on with an epoch whose steps were all done.
         """
-        sums, learned = self.sums, means(event.main, event.measures, event.total)
+        sums, learned = self.sums, means_text(event.main, event.measures, event.total)
         start = [self.head(event.at.epoch), learned, *sums.held_out]
         if not sums.seconds:
             return "  ".join(start)

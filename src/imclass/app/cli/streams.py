@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-CLEAR = "\r\x1b[2K"  # to the first column, and an empty line
+CLEAR_LINE = "\r\x1b[2K"  # to the first column, and an empty line
 
 
-class Lossy:
+class LossyStream:
     """A text stream that drops what cannot be written: a line of progress is not worth a training."""
 
     def __init__(self, stream: Any) -> None:
@@ -46,7 +46,7 @@ def interject(line: str) -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # it may be closed, or have no file, as in notebooks
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        os.write(sys.stderr.fileno(), f"{CLEAR if live else ''}{line}\n".encode())
+        os.write(sys.stderr.fileno(), f"{CLEAR_LINE if live else ''}{line}\n".encode())
 
 
 def silence(stream: Any) -> None:
@@ -57,7 +57,7 @@ def silence(stream: Any) -> None:
         os.close(handle)
 
 
-def fill_gaps() -> None:
+def reopen_closed() -> None:
     """Open the null device for each closed standard stream, else a file of ours would get its number and its output."""
     handle = os.open(os.devnull, os.O_RDWR)
     while handle <= 2:
@@ -68,7 +68,7 @@ def fill_gaps() -> None:
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
     """Let `print` work, for the time of a block, with closed streams, any name of a file, and an unwritable stderr."""
-    fill_gaps()
+    reopen_closed()
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))
         out, err = sys.stdout or nowhere, sys.stderr or nowhere
@@ -76,5 +76,5 @@ def safe_streams() -> Iterator[None]:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
         stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(Lossy(err)))
+        stack.enter_context(contextlib.redirect_stderr(LossyStream(err)))
         yield

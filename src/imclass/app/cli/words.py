@@ -8,17 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from tyro.conf import Positional
-
-from imclass.app.cli.arguments import Common, Train
+from imclass.app.cli.arguments import CommonArguments, TrainArguments
+from imclass.app.cli.syntax import mark_of
 from imclass.core.codec import hints_of
 from imclass.core.errors import UserError
-from imclass.core.override import PATTERNED, Words, option_of, typed
-from imclass.core.text import nearest
+from imclass.core.override import RATES_KEY, Words, convert_value, option_of
+from imclass.core.text import suggestion
 
-SHORT = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" and "-inf"
-PAIR = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # of other tools: "epochs=3"
-POSITION = typing.get_args(Positional[int])[1]  # how tyro marks a field that is no option
+SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" and "-inf"
+BARE_OPTION = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # of other tools: "epochs=3"
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -32,12 +30,12 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     for i, word in enumerate(words):
         if word == "--":
             return [*positions, *words[i + 1 :]], options
-        if SHORT.match(word):
+        if SHORT_OPTION.match(word):
             why = f"there is no option {word}: options begin with two dashes, as --data does"
             raise UserError(f"{why}; if it is a file, write ./{word}")
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
-            key = name if PATTERNED.fullmatch(name) else name.replace("-", "_")
+            key = name if RATES_KEY.fullmatch(name) else name.replace("-", "_")
             options.append((key, [os.path.expanduser(attached)] if equals else []))
             taken = positions if equals else options[-1][1]
         else:
@@ -58,7 +56,7 @@ def parse(
     positions, options = scan(words)
     for key, given in options:
         path, dot, last = key.rpartition(".")
-        negative = last.startswith("no_") and not PATTERNED.fullmatch(key)
+        negative = last.startswith("no_") and not RATES_KEY.fullmatch(key)
         if negative:
             key, given = path + dot + last.removeprefix("no_"), ["false", *given]
         if key not in hints:
@@ -69,41 +67,40 @@ def parse(
             continue
         room = 0 if hints[key] is bool and not negative else 1
         positions += given[room:]
-        value = typed(hints[key], Words(given[:room]), key)
+        value = convert_value(hints[key], Words(given[:room]), key)
         values[key] = (*values.get(key, ()), *value) if typing.get_origin(hints[key]) is tuple else value
     for word in positions:
         check_position(word)
-    return filled(kind, positions, values, program), others
+    return fill_arguments(kind, positions, values, program), others
 
 
 def check_position(word: str) -> None:
     """Raise `UserError` for an option without dashes, as other tools take it: "epochs=3"."""
-    pair = PAIR.fullmatch(word)
+    pair = BARE_OPTION.fullmatch(word)
     if pair and not os.path.lexists(word):
         raise UserError(f"there is no file {word}; if it is an option, write --{pair[1].replace('_', '-')} {pair[2]}")
 
 
-def filled(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
+def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
     """Return the argument class with positions and the values of options."""
     left, hints, made = list(positions), typing.get_type_hints(kind, include_extras=True), {}
     for field in dataclasses.fields(kind):
-        name, marks = field.name.rstrip("_"), getattr(hints[field.name], "__metadata__", ())
+        name, mark = field.name.rstrip("_"), mark_of(hints[field.name])
         if field.name == "common":
-            made["common"] = Common(**{n: values[n] for n in hints_of(Common) if n in values})
+            made["common"] = CommonArguments(**{n: values[n] for n in hints_of(CommonArguments) if n in values})
         elif name in values:
             made[field.name] = values[name]
-        elif POSITION in marks:
+        elif mark.positional:
             hint = hints_of(kind)[field.name]
             many = typing.get_origin(hint) is tuple
             taken, left = (left, []) if many else (left[:1], left[1:])
             if taken or many:
-                made[field.name] = typed(hint, Words(taken), name)
+                made[field.name] = convert_value(hint, Words(taken), name)
             elif field.default is dataclasses.MISSING:
-                wanted = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), name.upper())
-                raise UserError(f"{program} needs one more {wanted}; {program} --help says more")
+                raise UserError(f"{program} needs one more {mark.value}; {program} --help says more")
     if left:
         advice = f"{program} --help lists what there is"
-        if os.path.isdir(left[0]) and ("data" in hints or kind is Train):
+        if os.path.isdir(left[0]) and ("data" in hints or kind is TrainArguments):
             advice = f"a folder of images is given with --data {left[0]}"
         raise UserError(f"there is nothing to do with {left[0]!r}; {advice}")
     return kind(**made)
@@ -112,12 +109,12 @@ def filled(kind: type, positions: Sequence[str], values: dict[str, Any], program
 def option_hints(kind: type) -> dict[str, Any]:
     """Return the type of each option of an argument class, those that are common to all verbs included."""
     marked = typing.get_type_hints(kind, include_extras=True)
-    options = [name for name, hint in marked.items() if POSITION not in getattr(hint, "__metadata__", ())]
+    options = [name for name, hint in marked.items() if not mark_of(hint).positional]
     hints = {name.rstrip("_"): hints_of(kind)[name] for name in options if name != "common"}  # "from_" is --from
-    return hints | hints_of(Common)
+    return hints | hints_of(CommonArguments)
 
 
-def no_option(key: str, known: Iterable[str]) -> UserError:
+def option_error(key: str, known: Iterable[str]) -> UserError:
     """Return the error for an option that there is not, with the nearest one."""
     option, *options = map(option_of, (key, *known))
-    return UserError(f"there is no option {option}{nearest(option, options)}")
+    return UserError(f"there is no option {option}{suggestion(option, options)}")

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-STEPS = 6  # between the ticks of an axis, at most
+MAX_STEPS = 6  # between the ticks of an axis, at most
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlotAxis:
     """A range of numbers, with labels at round ones."""
 
     low: float
@@ -22,23 +22,23 @@ class Axis:
         return f"{start + (end - start) * (value - self.low) / (self.high - self.low):.1f}"
 
 
-def from_zero(highest: float) -> Axis:
+def zero_based_axis(highest: float) -> PlotAxis:
     """Return the axis from 0 to the first tick that is at least `highest`."""
-    step = step_of(highest or 1.0)
+    step = tick_step(highest or 1.0)
     ticks = [i * step for i in range(max(1, math.ceil(highest / step - 1e-9)) + 1)]
-    return Axis(0.0, ticks[-1], {tick: f"{tick:g}" for tick in ticks})
+    return PlotAxis(0.0, ticks[-1], {tick: f"{tick:g}" for tick in ticks})
 
 
-def of_integers(first: int, last: int) -> Axis:
+def integer_axis(first: int, last: int) -> PlotAxis:
     """Return the axis of whole numbers, with a tick at the first of them; one number alone is in the middle."""
-    step = max(1, round(step_of(last - first or 1)))
+    step = max(1, round(tick_step(last - first or 1)))
     margin = 0.0 if last > first else 0.5
     ticks = (first, *(tick for tick in range(0, last + 1, step) if tick > first + step / 2))
-    return Axis(first - margin, last + margin, {tick: f"{tick}" for tick in ticks})
+    return PlotAxis(first - margin, last + margin, {tick: f"{tick}" for tick in ticks})
 
 
-def step_of(span: int | float) -> float:
+def tick_step(span: int | float) -> float:
     """Return the smallest of 1, 2 and 5 times a power of ten that covers `span` in at most `STEPS` steps."""
-    least = span / STEPS
+    least = span / MAX_STEPS
     power = 10.0 ** math.floor(math.log10(least))
     return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least * (1 - 1e-9))

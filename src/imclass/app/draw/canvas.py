@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from imclass.core.errors import UserError
-from imclass.core.files import begins, replacing
+from imclass.core.files import atomic_writer, has_mark
 
-HIT, MISTAKE = "#3a6ea8", "#d0601c"  # blue, orange; legible on light and dark pages
-DRAWN_BY = "imclass"  # what our pictures say of themselves, so that no others are replaced
+HIT_COLOUR, MISTAKE_COLOUR = "#3a6ea8", "#d0601c"  # blue, orange; legible on light and dark pages
+SOFTWARE_NAME = "imclass"  # what our pictures say of themselves, so that no others are replaced
 # For scripts that matplotlib's own font lacks: what Linux, macOS and Windows come with.
 FONTS = ("Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic")
 
 
-def is_drawn(path: Path) -> bool:
+def is_our_picture(path: Path) -> bool:
     """Whether a file is a picture that was drawn here."""
-    return begins(path, b"tEXtSoftware\0" + DRAWN_BY.encode())
+    return has_mark(path, b"tEXtSoftware\0" + SOFTWARE_NAME.encode())
 
 
 def import_matplotlib() -> None:
@@ -45,7 +45,7 @@ def import_matplotlib() -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_matplotlib() -> Iterator[None]:
     """Keep matplotlib's log to errors for the time of a block: it warns of the user's settings, which are not used."""
     log = logging.getLogger("matplotlib")
     level = log.level
@@ -57,9 +57,9 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def drawing(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
+def open_figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
     """A matplotlib figure in its default style, whatever the user's own; saved whole at `path` when it is finished."""
-    with quiet(), warnings.catch_warnings():
+    with quiet_matplotlib(), warnings.catch_warnings():
         import_matplotlib()
         import matplotlib.style
         from matplotlib import font_manager
@@ -72,8 +72,8 @@ def drawing(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
         with matplotlib.style.context(["default", fonts]):
             figure = Figure(figsize=inches, dpi=120, layout="constrained")
             yield figure
-            with replacing(path) as file:
+            with atomic_writer(path) as file:
                 FigureCanvasAgg(figure)
                 figure.savefig(
-                    file, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": DRAWN_BY}
+                    file, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": SOFTWARE_NAME}
                 )

@@ -9,21 +9,21 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 from PIL import ImageColor
 
-from imclass.app.draw.axis import of_integers
-from imclass.app.draw.canvas import HIT, MISTAKE, drawing
-from imclass.core.text import columns, percent, shortened
+from imclass.app.draw.axis import integer_axis
+from imclass.app.draw.canvas import HIT_COLOUR, MISTAKE_COLOUR, open_figure
+from imclass.core.text import percent, shorten_name, text_width
 
-NUMBERED = 15  # classes up to which each cell carries its count
-NAMED = 64  # classes up to which each row and column carries its name
+COUNTS_LIMIT = 15  # classes up to which each cell carries its count
+NAMES_LIMIT = 64  # classes up to which each row and column carries its name
 CELLS = 250  # rows and columns that can still be told apart
-WIDEST = 24  # text columns of a class name
-SHORT = 4  # text columns of a name that stands over a column of counts
-DARK = 0.8  # ink above which a count is written in white
+MAX_NAME_WIDTH = 24  # text columns of a class name
+SHORT_NAME_WIDTH = 4  # text columns of a name that stands over a column of counts
+DARK_INK = 0.8  # ink above which a count is written in white
 EM = 0.62 / 72  # inches: width of a character of one point
 
 
 @dataclass(frozen=True)
-class Matrix:
+class MatrixView:
     """A confusion matrix as it is shown: rows are true classes, columns what they were taken for."""
 
     title: str  # "97 of 100 right (97.00 %)"
@@ -36,25 +36,25 @@ class Matrix:
     turned: bool  # whether labels are too long to stand side by side over columns
 
 
-def matrix(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Matrix:
+def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> MatrixView:
     """Return what to show of a confusion matrix."""
     k, right, total = len(classes), int(counts.trace()), int(counts.sum())
     block = math.ceil(k / CELLS)
-    note = "numbered from 1 in the model's order" if k > NAMED else ""
+    note = "numbered from 1 in the model's order" if k > NAMES_LIMIT else ""
     note += f"; a cell has the largest share of {block} x {block} neighbours" if block > 1 else ""
-    fits = SHORT if k <= NUMBERED else 2
+    fits = SHORT_NAME_WIDTH if k <= COUNTS_LIMIT else 2
     amount = ink(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), block)
     hits = np.eye(len(amount), dtype=bool)[:, :, None]
-    tones = np.where(hits, ImageColor.getrgb(HIT), ImageColor.getrgb(MISTAKE))
-    return Matrix(
+    tones = np.where(hits, ImageColor.getrgb(HIT_COLOUR), ImageColor.getrgb(MISTAKE_COLOUR))
+    return MatrixView(
         title=f"{right:,} of {total:,} right ({percent(right / max(total, 1))})",
         note=note,
         ink=amount,
         pixels=np.dstack([tones, np.rint(255 * amount)]).astype(np.uint8),
         block=block,
-        counts=[[f"{n:,}" if n else "" for n in row] for row in counts.tolist()] if k <= NUMBERED else (),
-        labels=dict(enumerate(classes, 1)) if k <= NAMED else of_integers(1, k).ticks,
-        turned=k <= NAMED and any(columns(name) > fits for name in classes),
+        counts=[[f"{n:,}" if n else "" for n in row] for row in counts.tolist()] if k <= COUNTS_LIMIT else (),
+        labels=dict(enumerate(classes, 1)) if k <= NAMES_LIMIT else integer_axis(1, k).ticks,
+        turned=k <= NAMES_LIMIT and any(text_width(name) > fits for name in classes),
     )
 
 
@@ -74,12 +74,12 @@ def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"
 
 def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], path: Path) -> None:
     """Draw a confusion matrix as a picture of a readable size, whatever the number of classes."""
-    shown, k = matrix(confusion, classes), len(classes)
+    shown, k = matrix_view(confusion, classes), len(classes)
     cell = min(max(0.5, 3 / k), 9 / k)  # inches
-    points = min(10.0, 54 * cell) if k <= NAMED else 8.0
-    names = [shortened(name, WIDEST) for name in shown.labels.values()]
-    room = max(map(columns, names)) * points * EM
-    with drawing(path, (k * cell + room + 0.7, k * cell + (room if shown.turned else 0.2) + 0.9)) as figure:
+    points = min(10.0, 54 * cell) if k <= NAMES_LIMIT else 8.0
+    names = [shorten_name(name, MAX_NAME_WIDTH) for name in shown.labels.values()]
+    room = max(map(text_width, names)) * points * EM
+    with open_figure(path, (k * cell + room + 0.7, k * cell + (room if shown.turned else 0.2) + 0.9)) as figure:
         axes = figure.add_subplot()
         edge = len(shown.ink) * shown.block + 0.5
         axes.imshow(shown.pixels, interpolation="nearest", extent=(0.5, edge, edge, 0.5))
@@ -91,5 +91,5 @@ def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], p
         axes.tick_params(length=0)
         points = min(10.0, 0.9 * cell / (EM * len(f"{confusion.max():,}")))
         for (i, j), count in np.ndenumerate(shown.counts):
-            colour = "white" if shown.ink[i, j] > DARK else "black"
+            colour = "white" if shown.ink[i, j] > DARK_INK else "black"
             axes.text(j + 1, i + 1, count, ha="center", va="center", color=colour, fontsize=points)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from imclass.app.draw.axis import Axis, from_zero, of_integers
-from imclass.app.draw.canvas import drawing
+from imclass.app.draw.axis import PlotAxis, integer_axis, zero_based_axis
+from imclass.app.draw.canvas import open_figure
 
-SPLITS = {"train": "#3a6ea8", "validation": "#3f8a4a", "test": "#c2452d"}  # the report's colours on a light page
-DOTTED = 40  # epochs up to which each is marked by a dot
+SPLIT_COLOURS = {"train": "#3a6ea8", "validation": "#3f8a4a", "test": "#c2452d"}  # the report's colours on a light page
+DOTS_LIMIT = 40  # epochs up to which each is marked by a dot
 
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -19,7 +19,7 @@ Point: TypeAlias = tuple[int | float, int | float]  # epoch and value
 
 
 @dataclass(frozen=True)
-class Line:
+class SplitCurve:
     """A split's values over epochs."""
 
     split: str
@@ -33,9 +33,9 @@ class Panel:
     """One quantity of every split that has it."""
 
     title: str
-    epochs: Axis
-    values: Axis
-    lines: Sequence[Line]
+    epochs: PlotAxis
+    values: PlotAxis
+    lines: Sequence[SplitCurve]
 
 
 def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
@@ -52,25 +52,25 @@ def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
 
 def has_map(row: Mapping[str, Any]) -> bool:
     """Return whether a record has a mean average precision."""
-    return any(f"{split}_map" in row for split in SPLITS)
+    return any(f"{split}_map" in row for split in SPLIT_COLOURS)
 
 
 def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words: str) -> Panel:
     """Return the panel of one quantity, whose last values are put in `words`."""
     lines = []
-    for split in SPLITS:
+    for split in SPLIT_COLOURS:
         whole, finer = (points(rows, f"{split}_{what}", scale) for rows in (history, parts))
         known = finer or whole
         runs = itertools.groupby(known, key=lambda point: math.isfinite(point[1]))
         pieces = [list(piece) for finite, piece in runs if finite]
-        all_dots = not finer and len(known) <= DOTTED
+        all_dots = not finer and len(known) <= DOTS_LIMIT
         dots = [point for piece in pieces for point in piece if all_dots or len(piece) == 1]
         if known:
             last = words.format(split, (whole or known)[-1][1])
             more = history[-1].get(f"{split}_auxiliary") if what == "loss" and history else None
-            lines.append(Line(split, pieces, dots, last + (f" (+ {more:.4f} auxiliary)" if more else "")))
+            lines.append(SplitCurve(split, pieces, dots, last + (f" (+ {more:.4f} auxiliary)" if more else "")))
     highest = max((value for line in lines for piece in line.pieces for _, value in piece), default=1.0)
-    return Panel(title, epochs_of(history, parts), from_zero(highest), lines)
+    return Panel(title, epochs_of(history, parts), zero_based_axis(highest), lines)
 
 
 def points(rows: Rows, key: str, scale: float) -> list[Point]:
@@ -78,17 +78,17 @@ def points(rows: Rows, key: str, scale: float) -> list[Point]:
     return [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
 
 
-def epochs_of(history: Rows, parts: Rows) -> Axis:
+def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
     """Return the axis of epochs: from 0 where the training line has parts of them, to the end of an unfinished one."""
     epochs = [row["epoch"] for row in history] or [1]
     if not parts:
-        return of_integers(epochs[0], epochs[-1])
-    return of_integers(0, max(epochs[-1], math.ceil(parts[-1]["epoch"])))
+        return integer_axis(epochs[0], epochs[-1])
+    return integer_axis(0, max(epochs[-1], math.ceil(parts[-1]["epoch"])))
 
 
 def curves_png(history: Rows, path: Path, parts: Rows = ()) -> None:
     """Draw loss and error (%) over epochs, next to each other; the legends give the last values."""
-    with drawing(path, (11.0, 4.2)) as figure:
+    with open_figure(path, (11.0, 4.2)) as figure:
         for axes, shown in zip(figure.subplots(1, 2), panels(history, parts), strict=True):
             x, y = shown.epochs, shown.values
             axes.set(xlabel="epoch", xlim=(x.low, x.high), ylim=(y.low, y.high))
@@ -99,7 +99,7 @@ def curves_png(history: Rows, path: Path, parts: Rows = ()) -> None:
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
             for line in shown.lines:
-                style = {"color": SPLITS[line.split], "linewidth": 1.4, "markersize": 3.5}
+                style = {"color": SPLIT_COLOURS[line.split], "linewidth": 1.4, "markersize": 3.5}
                 for piece in line.pieces:
                     marker = "o" if piece[0] in line.dots else ""
                     axes.plot(*zip(*piece, strict=True), marker=marker, clip_on=False, **style)

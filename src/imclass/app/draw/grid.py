@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, PngImagePlugin
 
-from imclass.app.draw.canvas import DRAWN_BY
+from imclass.app.draw.canvas import SOFTWARE_NAME
 from imclass.core.errors import UserError
-from imclass.core.files import replacing
+from imclass.core.files import atomic_writer
 
-WIDE = 480  # pixels: a grid of small maps is enlarged until it can be looked at
+MIN_GRID_WIDTH = 480  # pixels: a grid of small maps is enlarged until it can be looked at
 
 
-def grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
+def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
     """Feature maps as one grey picture of ceil(sqrt(N)) tiles a side, with 1-pixel white right and bottom borders.
 
     One scale for all maps, from the smallest value (black) to the largest (white), so that they can be compared; maps
@@ -37,9 +37,9 @@ def grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW 
 
 def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:
     """`grid` as a picture of at least `WIDE` pixels across: each value becomes a square of a whole number of pixels."""
-    picture = grid(maps)
-    times = math.ceil(WIDE / picture.shape[1])
+    picture = map_grid(maps)
+    times = math.ceil(MIN_GRID_WIDTH / picture.shape[1])
     told = PngImagePlugin.PngInfo()
-    told.add_text("Software", DRAWN_BY)
-    with replacing(path) as file:
+    told.add_text("Software", SOFTWARE_NAME)
+    with atomic_writer(path) as file:
         Image.fromarray(picture.repeat(times, axis=0).repeat(times, axis=1)).save(file, "PNG", pnginfo=told)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imclass.app.draw.canvas import HIT, MISTAKE, drawing
+from imclass.app.draw.canvas import HIT_COLOUR, MISTAKE_COLOUR, open_figure
 from imclass.evaluation.measures.calibration import Reliability
 
 
@@ -17,10 +17,10 @@ def reliability_png(bins: Reliability, path: Path) -> None:
     some, n = bins.counts > 0, int(bins.counts.sum())
     left, width = edges[:-1][some], 1 / len(bins.counts)
     accuracy, sure = bins.accuracy[some], bins.confidence[some]
-    with drawing(path, (4.6, 5.6)) as figure:
+    with open_figure(path, (4.6, 5.6)) as figure:
         top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        top.bar(left, accuracy, width, align="edge", color=HIT, edgecolor="white", label="accuracy")
-        gaps = {"color": "none", "edgecolor": MISTAKE, "hatch": "////", "linewidth": 0}
+        top.bar(left, accuracy, width, align="edge", color=HIT_COLOUR, edgecolor="white", label="accuracy")
+        gaps = {"color": "none", "edgecolor": MISTAKE_COLOUR, "hatch": "////", "linewidth": 0}
         top.bar(left, sure - accuracy, width, bottom=accuracy, align="edge", label="gap to mean confidence", **gaps)
         top.plot([0, 1], [0, 1], color="#444444", linewidth=1, linestyle="--")
         top.set_title(f"expected calibration error {100 * bins.error:.2f} %, {n:,} images", fontsize=11)

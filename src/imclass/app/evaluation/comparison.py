@@ -6,9 +6,17 @@ from typing import Any
 
 from imclass.app.text import comparison as texts
 from imclass.core.codec import to_json
-from imclass.core.errors import UserError, need
-from imclass.evaluation.measures.comparison import Change, Comparison, Judged, Pairs, changes, compare, pair
-from imclass.evaluation.results import Row
+from imclass.core.errors import UserError, require
+from imclass.evaluation.measures.comparison import (
+    Change,
+    Comparison,
+    NamedScores,
+    Pairs,
+    changes,
+    compare_pairs,
+    pair_images,
+)
+from imclass.evaluation.results import ResultRow
 
 
 @dataclass(frozen=True)
@@ -18,8 +26,8 @@ class Contrast:
     `print(contrast)` shows what `imclass compare` prints.
     """
 
-    a: Row
-    b: Row
+    a: ResultRow
+    b: ResultRow
     comparison: Comparison
     pairs: Pairs = field(repr=False)
     list: int = 10  # images that `text` and `record` name
@@ -45,22 +53,22 @@ class Contrast:
     def record(self) -> dict[str, Any]:
         """Return the comparison as JSON: accuracies in [0, 1], the difference B's less A's."""
         sides = {side: {"name": row.name, **to_json(row.facts)} for side, row in (("a", self.a), ("b", self.b))}
-        verdict = {"could_be_chance": self.comparison.chance, "changed": [asdict(change) for change in self.changes]}
+        verdict = {"could_be_chance": self.comparison.is_chance, "changed": [asdict(change) for change in self.changes]}
         return sides | to_json(self.comparison) | verdict
 
     def text(self) -> str:
         """Return both accuracies, their difference with its interval, the test, a verdict, and changed images."""
-        return texts.text(self.a, self.b, self.comparison, self.changes)
+        return texts.comparison_text(self.a, self.b, self.comparison, self.changes)
 
 
-def contrast(a: Row, b: Row, most: int) -> Contrast:
+def contrast_rows(a: ResultRow, b: ResultRow, most: int) -> Contrast:
     """Return the paired comparison of two rows."""
-    pairs = pair(*(Judged(row.name, row.evaluation, row.images) for row in (a, b)))
-    return Contrast(a, b, compare(pairs), pairs, most)
+    pairs = pair_images(*(NamedScores(row.name, row.evaluation, row.images) for row in (a, b)))
+    return Contrast(a, b, compare_pairs(pairs), pairs, most)
 
 
 def check_comparison(protocol: Any, most: int) -> None:
     """Raise `UserError` for more than one protocol, and for a number of images below zero."""
-    need(most >= 0, "list", most, "0 or more images")
+    require(most >= 0, "list", most, "0 or more images")
     if isinstance(protocol, str) and "," in protocol:
         raise UserError(f"--protocol {protocol} names several; a comparison is under one")

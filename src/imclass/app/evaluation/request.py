@@ -6,20 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from imclass.app.load import computing, read_packed
+from imclass.app.load import engine_setup, read_packed
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.runtime import Arithmetic, device_of
 from imclass.evaluation.request import Progress, Request, select_protocols
-from imclass.evaluation.results import is_scores, saved_row
+from imclass.evaluation.results import is_scores_file, read_row
 from imclass.store.context import Context
 
-BOTH = "imclass evaluate A B --weights none shows the average precision of both"
+BOTH_ADVICE = "imclass evaluate A B --weights none shows the average precision of both"
 # What a result gives only where each image has one label, as messages name it, and what else to do.
-OF_ONE_LABEL: Mapping[str, tuple[str, str]] = {
+SINGLE_LABEL_USES: Mapping[str, tuple[str, str]] = {
     **{use: (f"--{use}", "leave it out") for use in ("changed", "plot", "reliability", "table", "mistakes")},
     "temperature": ("--temperature", "leave it out"),
-    "compare": ("a comparison", BOTH),
+    "compare": ("a comparison", BOTH_ADVICE),
 }
 Evaluable: TypeAlias = str | Path | Classifier  # a MODEL, a file of saved scores, or a classifier in memory
 
@@ -39,18 +39,18 @@ def open_request(
     `models` is an `Evaluable` or several, `uses` names what the result will be asked for, `options` are other fields of
     a `Request`. What needs no model is checked before one is loaded.
     """
-    given = by_name(models)
+    given = models_by_name(models)
     if not isinstance(data, str | Path | Dataset | None):
         kind = type(data).__name__
         raise UserError(f"the data is of the type {kind}; give a data set's name, a folder, a CSV file or a Dataset")
     uses = (*uses, "temperature") if options.get("temperature") else uses
-    saved = [model for model in given.values() if isinstance(model, Path) and is_scores(model)]
+    saved = [model for model in given.values() if isinstance(model, Path) and is_scores_file(model)]
     request = Request(
         models={},
-        saved=tuple(saved_row(path) for path in saved),
+        saved=tuple(read_row(path) for path in saved),
         order=tuple(given),
         protocols=select_protocols(protocol, scales, context),
-        of_one_label=dict(OF_ONE_LABEL[use] for use in uses if use in OF_ONE_LABEL),
+        of_one_label=dict(SINGLE_LABEL_USES[use] for use in uses if use in SINGLE_LABEL_USES),
         data=data if data is None or isinstance(data, Dataset) else str(data),
         **options,
     )
@@ -60,7 +60,7 @@ def open_request(
     if request.precision != "fp32" and not all(isinstance(model, Path) for model in given.values()):
         raise UserError(f"precision {request.precision} rounds weights as they are loaded; give the model by its path")
     request = replace(request, device=device_of(request.device))
-    setup = computing(Arithmetic(request.precision, "nhwc"), request.device)
+    setup = engine_setup(Arithmetic(request.precision, "nhwc"), request.device)
     ready, files = dict[str, Classifier](), dict[str, Path]()
     for name, model in given.items():
         if not isinstance(model, Path):
@@ -73,7 +73,7 @@ def open_request(
     return replace(request, models=ready, files=files)
 
 
-def by_name(models: Any) -> Mapping[str, Path | Classifier]:
+def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
     """Return models by their names: paths as they are given, classifiers by their network or kind, numbered if equal.
 
     Raise `UserError` where there is none, where one is given twice, and for what is not a model.

@@ -7,27 +7,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from imclass.app.draw.canvas import is_drawn
+from imclass.app.draw.canvas import is_our_picture
 from imclass.app.draw.confusion import confusion_png
 from imclass.app.draw.reliability import reliability_png
-from imclass.app.evaluation.comparison import Contrast, contrast
-from imclass.app.report.mistakes import KINDS, is_mistakes, write_mistakes
+from imclass.app.evaluation.comparison import Contrast, contrast_rows
+from imclass.app.report.mistakes import MISTAKES_SUFFIXES, is_mistakes, write_mistakes
 from imclass.app.text import evaluation as tables
 from imclass.app.text import rows as texts
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
-from imclass.core.errors import UserError, need
+from imclass.core.errors import UserError, require
 from imclass.core.model_file import Metrics, Provenance
-from imclass.core.runtime import versions
+from imclass.core.runtime import library_versions
 from imclass.core.targets import labels_of
 from imclass.core.text import percent
-from imclass.data.catalog import folder_not_read
+from imclass.data.catalog import shadowed_folder_note
 from imclass.evaluation.measures.calibration import reliability
 from imclass.evaluation.papers import render as papers
 from imclass.evaluation.request import Progress, Request, Scoring, score
-from imclass.evaluation.results import Row, changed, is_scores, save_scores
-from imclass.evaluation.unpack import save as save_model
+from imclass.evaluation.results import ResultRow, is_scores_file, rank_changes, save_scores
+from imclass.evaluation.unpack import save_classifier as save_model
 from imclass.store.context import Context
 
 
@@ -39,7 +39,7 @@ class Result:
     torchrun only the first process has rows.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     request: Request = field(repr=False)
     scoring: Scoring = field(repr=False)
     context: Context = field(repr=False)
@@ -49,7 +49,7 @@ class Result:
         if not self.rows:
             return "Result()"
         each = [f"{row.name}: {e.main} {percent(e.measures[e.main])}" for row in self.rows for e in (row.evaluation,)]
-        return f"Result({'; '.join(each)}; {self.evaluation.accounted})"
+        return f"Result({'; '.join(each)}; {self.evaluation.tally})"
 
     def __str__(self) -> str:
         """Return what `imclass evaluate` prints."""
@@ -67,21 +67,21 @@ class Result:
 
     def changed(self, most: int = 10) -> list[dict[str, Any]]:
         """Return at most so many images whose class ranks differently in the last row than in the first."""
-        return changed(self.rows[0], self.rows[-1], most)
+        return rank_changes(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
         """Return the last row against the first, on the images that both have; `most` that differ are named."""
         if not self.rows:
             raise UserError("under torchrun only the first process has rows to compare")
-        return contrast(self.rows[0], self.rows[-1], most)
+        return contrast_rows(self.rows[0], self.rows[-1], most)
 
     def record(self, most: int = 0) -> dict[str, Any]:
         """Return the last row and all rows in short, as JSON; with `most` changed images too."""
-        return texts.record(self.rows, self.changed(most) if most else None)
+        return texts.rows_record(self.rows, self.changed(most) if most else None)
 
     def text(self, most: int = 0) -> str:
         """Return the rows below each other, then the last in full; with `most` changed images too."""
-        return texts.text(self.rows, self.changed(most) if most else None)
+        return texts.rows_text(self.rows, self.changed(most) if most else None)
 
     def table(self, name: str, form: papers.Format = "text") -> str:
         """Return the table of a paper ("3" to "7" of VGG's, or "resnet") with these rows next to the published ones."""
@@ -90,35 +90,35 @@ class Result:
             where = f"{row.facts.data} {row.facts.split}"
             known = row.evaluation.trained_on
             seen = f", {known:,} of which the model was trained on" if known else ""
-            measured.append(papers.as_measured(row.evaluation, row.facts.tested, where + seen))
-        return papers.render(name, measured, form)
+            measured.append(papers.measurement_of(row.evaluation, row.facts.tested, where + seen))
+        return papers.render_table(name, measured, form)
 
     def plot(self, path: str | Path) -> Path:
         """Draw the last row's confusion matrix into a PNG file."""
-        path = target(path, ".png", is_drawn)
-        confusion_png(tables.matrix(self.evaluation), self.evaluation.classes, path)
+        path = writable_path(path, ".png", is_our_picture)
+        confusion_png(tables.confusion_matrix(self.evaluation), self.evaluation.classes, path)
         return path
 
     def reliability(self, path: str | Path) -> Path:
         """Draw how often the last row is right against how sure it is into a PNG file."""
-        path, last = target(path, ".png", is_drawn), self.evaluation
+        path, last = writable_path(path, ".png", is_our_picture), self.evaluation
         reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path
 
     def mistakes(self, path: str | Path) -> Path:
         """Write every image that the last row took for another class into a .csv file, or a page that shows them."""
         path = Path(path).expanduser()
-        need(path.suffix.lower() in KINDS, "mistakes", path, "a file whose name ends in .csv or .html")
+        require(path.suffix.lower() in MISTAKES_SUFFIXES, "mistakes", path, "a file whose name ends in .csv or .html")
         check_target(path, "the file", ours=is_mistakes)
         write_mistakes(path, self.rows[-1], self.scoring.dataset, self.request.workers)
         return path
 
     def save_scores(self, path: str | Path) -> tuple[Path, ...]:
         """Write every image's scores into an .npz file, to be given as a model; with several rows, a file for each."""
-        path = target(path, ".npz", is_scores)
-        paths = score_files(path, self.rows)
+        path = writable_path(path, ".npz", is_scores_file)
+        paths = score_paths(path, self.rows)
         for file in paths:
-            target(file, ".npz", is_scores)
+            writable_path(file, ".npz", is_scores_file)
         for file, row in zip(paths, self.rows, strict=True):
             save_scores(file, row.evaluation, row.images, to_json(row.facts))
         return paths
@@ -126,28 +126,28 @@ class Result:
     def save_model(self, path: str | Path) -> Path:
         """Write what the last row was scored by (model and protocol, fusion, temperature) as one model file."""
         self.request.check_savable()
-        path, last = target(path, ".safetensors"), self.evaluation
+        path, last = writable_path(path, ".safetensors"), self.evaluation
         metrics = Metrics(dict(last.measures), len(last.targets), last.total, last.main)
         trained = Provenance(metrics={self.rows[-1].facts.split: metrics})
-        made = replace(self.scoring.ensemble, trained=trained, versions=versions(), thresholds=last.thresholds)
+        made = replace(self.scoring.ensemble, trained=trained, versions=library_versions(), thresholds=last.thresholds)
         save_model(path, made, self.context)
         return path
 
     def _repr_html_(self) -> str:
         """Return tables and the confusion matrix, for a notebook."""
-        from imclass.app.report.notebook import show
+        from imclass.app.report.notebook import notebook_html
 
-        return show(self)
+        return notebook_html(self)
 
 
-def target(path: str | Path, suffix: str, ours: Any = None) -> Path:
+def writable_path(path: str | Path, suffix: str, ours: Any = None) -> Path:
     """Return the path of a file that may be written; raise `UserError` for any other."""
     path = Path(path).expanduser()
     check_target(path, "the file", suffix, ours) if ours else check_target(path, "the file", suffix)
     return path
 
 
-def score_files(path: Path, rows: Sequence[Row]) -> tuple[Path, ...]:
+def score_paths(path: Path, rows: Sequence[ResultRow]) -> tuple[Path, ...]:
     """Return a file for each row: `path`, or with several rows `path` with the row's name in it."""
     if len(rows) == 1:
         return (path,)
@@ -159,7 +159,7 @@ def score_files(path: Path, rows: Sequence[Row]) -> tuple[Path, ...]:
 def score_request(request: Request, context: Context, progress: Progress) -> Result:
     """Return the result of scoring what was requested."""
     if isinstance(request.data, str):
-        for note in folder_not_read(request.data, context):
+        for note in shadowed_folder_note(request.data, context):
             progress.note(note)
     scoring = score(request, context, progress)
     for note in scoring.dataset.origin.notes if scoring.dataset else ():

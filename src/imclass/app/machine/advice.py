@@ -9,7 +9,7 @@ from pathlib import Path
 from imclass.app.machine.hardware import Limits
 from imclass.app.machine.software import Library, Torch
 
-LITTLE = 2**30  # bytes of free disk space that no data set of photos fits in
+MIN_FREE_BYTES = 2**30  # bytes of free disk space that no data set of photos fits in
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreState:
     """The store: whether it exists and can be written to, the bytes in it and those free beside it."""
 
     folder: str
@@ -32,7 +32,7 @@ class Place:
 
 
 def problems(
-    found: Sequence[Library], torch: Torch | str, limits: Limits, place: Place, variables: Mapping[str, str]
+    found: Sequence[Library], torch: Torch | str, limits: Limits, place: StoreState, variables: Mapping[str, str]
 ) -> list[Problem]:
     """Return all of them, the gravest first."""
     return [
@@ -48,7 +48,7 @@ def library_problems(found: Sequence[Library]) -> Iterator[Problem]:
     if not found:
         yield Problem("imclass is not installed, so its dependencies are unknown", "pip install .")
     for library in found:
-        if not library.extra and not library.fits:
+        if not library.extra and not library.is_satisfied:
             state = "not installed" if library.version is None else f"{library.version}, and {library.wanted} is needed"
             yield Problem(f"{library.name} is {state}", f"pip install '{library.name}{library.wanted}'")
 
@@ -70,12 +70,12 @@ def torch_problems(torch: Torch | str, limits: Limits, variables: Mapping[str, s
         yield Problem(f"torch is built for CUDA {torch.cuda} and finds no GPU", fix)
 
 
-def store_problems(place: Place) -> Iterator[Problem]:
+def store_problems(place: StoreState) -> Iterator[Problem]:
     """Yield what keeps files out of the store."""
     if not place.writable:
         fix = "make it writable, or name another with --store or IMCLASS_STORE"
         yield Problem(f"the store {place.folder} cannot be written to", fix)
-    elif place.free is not None and place.free < LITTLE:
+    elif place.free is not None and place.free < MIN_FREE_BYTES:
         fix = "make room, or name another disk with --store or IMCLASS_STORE"
         yield Problem(f"{place.free / 2**20:,.0f} MiB are free for the store", fix)
 
@@ -90,15 +90,15 @@ def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem(f"{name}={variables[name]} limits the processor's instructions", "unset it for full speed")
 
 
-def describe_store(folder: Path) -> Place:
+def describe_store(folder: Path) -> StoreState:
     """Return the state of a store; where it does not exist yet, that of the nearest folder above it."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     free = shutil.disk_usage(nearest).free
-    return Place(str(folder), folder.is_dir(), writable, size_of(folder), free)
+    return StoreState(str(folder), folder.is_dir(), writable, folder_size(folder), free)
 
 
-def size_of(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Return the bytes of all files in a folder; what cannot be read counts nothing."""
     total = 0
     for place, _, names in os.walk(folder):

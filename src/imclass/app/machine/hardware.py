@@ -58,7 +58,9 @@ def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
     """Return the processor of this machine."""
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    model, words = mac_processor(ask_sysctl()) if system == "darwin" else linux_processor(text_at(root, "proc/cpuinfo"))
+    model, words = (
+        mac_processor(sysctl_output()) if system == "darwin" else linux_processor(file_text(root, "proc/cpuinfo"))
+    )
     return Processor(model or platform.processor() or "unknown", tuple(f for f in FLAGS if f in words), cores, usable)
 
 
@@ -78,7 +80,7 @@ def mac_processor(sysctl: str) -> tuple[str, set[str]]:
     return model[1].strip() if model else "", words | {"asimd"} if "advsimd" in words or "neon" in words else words
 
 
-def ask_sysctl() -> str:
+def sysctl_output() -> str:
     """Return what sysctl prints of the processor and the memory; nothing where it does not answer."""
     try:
         done = subprocess.run(["sysctl", *SYSCTL], capture_output=True, text=True, timeout=5)
@@ -90,9 +92,9 @@ def ask_sysctl() -> str:
 def read_memory(root: Path = ROOT, system: str = sys.platform) -> Memory:
     """Return the main memory of this machine."""
     if system == "darwin":
-        size = re.search(r"^hw\.memsize: (\d+)$", ask_sysctl(), re.MULTILINE)
+        size = re.search(r"^hw\.memsize: (\d+)$", sysctl_output(), re.MULTILINE)
         return Memory(int(size[1]) if size else None, None)
-    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text_at(root, "proc/meminfo"), re.MULTILINE))
+    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", file_text(root, "proc/meminfo"), re.MULTILINE))
     total, available = (kilobytes.get(name) for name in ("MemTotal", "MemAvailable"))
     return Memory(total and int(total) * 1024, available and int(available) * 1024)
 
@@ -104,17 +106,17 @@ def read_limits(root: Path = ROOT) -> Limits:
     """
     quotas: list[float] = []
     sizes: list[int] = []
-    for kinds, group in control_groups(text_at(root, "proc/self/cgroup")):
+    for kinds, group in control_groups(file_text(root, "proc/self/cgroup")):
         if not kinds:
             for folder in folders_up(root / "sys/fs/cgroup", group):
-                quotas += quota(*(text_at(folder, "cpu.max").split() or ["max"]))
-                sizes += number(text_at(folder, "memory.max"))
+                quotas += parse_quota(*(file_text(folder, "cpu.max").split() or ["max"]))
+                sizes += parse_number(file_text(folder, "memory.max"))
         if "cpu" in kinds:
             for folder in folders_up(root / "sys/fs/cgroup" / ",".join(kinds), group):
-                quotas += quota(text_at(folder, "cpu.cfs_quota_us"), text_at(folder, "cpu.cfs_period_us"))
+                quotas += parse_quota(file_text(folder, "cpu.cfs_quota_us"), file_text(folder, "cpu.cfs_period_us"))
         if "memory" in kinds:
             for folder in folders_up(root / "sys/fs/cgroup/memory", group):
-                sizes += number(text_at(folder, "memory.limit_in_bytes"))
+                sizes += parse_number(file_text(folder, "memory.limit_in_bytes"))
     total = read_memory(root, "linux").total
     sizes = [size for size in sizes if total is None or size < total]  # version 1 says "no limit" as 2^63 - 4096
     return Limits(min(quotas, default=None), min(sizes, default=None))
@@ -138,18 +140,18 @@ def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
             yield folder
 
 
-def quota(allowed: str, period: str = "") -> list[float]:
+def parse_quota(allowed: str, period: str = "") -> list[float]:
     """Return the cores of a quota in microseconds a period, or nothing: "max" and -1 are no limit."""
-    both = [*number(allowed), *number(period)]
+    both = [*parse_number(allowed), *parse_number(period)]
     return [both[0] / both[1]] if len(both) == 2 and both[1] else []
 
 
-def number(text: str) -> list[int]:
+def parse_number(text: str) -> list[int]:
     """Return the number in a file's text, or nothing."""
     return [int(text)] if text.strip().isdecimal() else []
 
 
-def text_at(folder: Path, name: str) -> str:
+def file_text(folder: Path, name: str) -> str:
     """Return the text of a file, or nothing."""
     try:
         return (folder / name).read_text(errors="replace")

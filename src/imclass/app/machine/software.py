@@ -26,10 +26,10 @@ class Library:
     extra: str = ""
 
     @property
-    def fits(self) -> bool:
+    def is_satisfied(self) -> bool:
         """Whether it is installed in a version that is wanted."""
         least = self.wanted.removeprefix(">=").strip()
-        return self.version is not None and (not least or release(self.version) >= release(least))
+        return self.version is not None and (not least or release_numbers(self.version) >= release_numbers(least))
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Torch:
     cuda: str | None
 
 
-def libraries(requirements: list[str] | None = None) -> list[Library]:
+def declared_libraries(requirements: list[str] | None = None) -> list[Library]:
     """Return the dependencies that the installed imclass declares, in its order; none where it is not installed."""
     if requirements is None:
         try:
@@ -55,11 +55,11 @@ def libraries(requirements: list[str] | None = None) -> list[Library]:
         name, wanted, extra = re.findall(r"""^([\w.-]+)\s*([^;]*?)\s*(?:;.*extra == ["'](.*)["'].*)?$""", requirement)[
             0
         ]
-        found.append(Library(name, wanted, installed(name), extra))
+        found.append(Library(name, wanted, installed_version(name), extra))
     return found
 
 
-def installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
     """Return the version of an installed distribution."""
     try:
         return metadata.version(name)
@@ -67,13 +67,13 @@ def installed(name: str) -> str | None:
         return None
 
 
-def release(version: str) -> tuple[int, ...]:
+def release_numbers(version: str) -> tuple[int, ...]:
     """Return the numbers of a version, without zeros at the end: (2, 11) of "2.11.0+cpu"."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, re.sub(r"(\.0+)+$", "", numbers[0]).split("."))) if numbers else ()
 
 
-def ask_torch() -> Torch | str:
+def inspect_torch() -> Torch | str:
     """Import PyTorch and return what it says of itself, or why it cannot be imported."""
     known, began = "torch" in sys.modules, time.perf_counter()
     try:
@@ -89,12 +89,12 @@ def ask_torch() -> Torch | str:
     return Torch(seconds, tuple(devices), kernels, torch.get_num_threads(), torch.version.cuda)
 
 
-def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def environment_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables that are set and matter."""
     return {name: environment[name] for name in VARIABLES if name in environment}
 
 
-def proxies(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def proxy_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the proxies that are set, without user names and passwords."""
     found = {name: environment.get(name) or environment.get(name.upper()) for name in PROXIES}
     return {name: value if name == "no_proxy" else host_of(value) for name, value in found.items() if value}

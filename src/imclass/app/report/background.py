@@ -4,25 +4,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from imclass.app.report.facts import Material
-from imclass.app.report.markup import Html, element, facts, name, table, together
+from imclass.app.report.facts import ReportData
+from imclass.app.report.markup import Html, definition_list, element, html_table, join_html, name_element
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
 from imclass.core.text import percent
 
-FILES = 200  # refused files named
+MAX_FILE_ROWS = 200  # refused files named
 
 
-def data(m: Material) -> Html:
+def data_section(m: ReportData) -> Html:
     """Return what the model was trained from, or scored on, and what of it was left out."""
     known = m.known
     if m.run is None:
-        trained = [("Trained on", name(known.name, 60))] if known.name else []
+        trained = [("Trained on", name_element(known.name, 60))] if known.name else []
         scored = [(f"Images, {split}", f"{n:,}") for split, n in m.images.items()]
-        pairs_ = [("Name", name(m.data, 60)), ("Classes", f"{len(m.classes):,}"), *scored, *trained]
-        return together([facts(pairs_), left_out(m.refused)])
+        pairs_ = [("Name", name_element(m.data, 60)), ("Classes", f"{len(m.classes):,}"), *scored, *trained]
+        return join_html([definition_list(pairs_), refusal_table(m.refused)])
     pairs_ = [
-        ("Name", name(m.data, 60)),
+        ("Name", name_element(m.data, 60)),
         ("Classes", f"{len(m.classes):,}"),
         *((f"Images, {split}", f"{n:,}") for split, n in m.images.items()),
         ("Split", known.rule or "not described"),
@@ -30,40 +30,44 @@ def data(m: Material) -> Html:
         ("Digest of training", element("code", known.digest)),
     ]
     notes = element("ul", *(element("li", note) for note in known.notes))
-    return together([facts(pairs_), notes if known.notes else "", left_out(m.refused)])
+    return join_html([definition_list(pairs_), notes if known.notes else "", refusal_table(m.refused)])
 
 
-def left_out(refused: Sequence[Refused]) -> Html:
+def refusal_table(refused: Sequence[Refused]) -> Html:
     """The files that were refused, and why."""
     if not refused:
         return element("p", "No file was refused.", class_="small")
-    rows = [(name(r.path, 72), together([r.detail, " (", r.code, ")"])) for r in refused[:FILES]]
-    more = len(refused) - FILES
-    files = table(("File", "Why"), rows)
-    return together(
+    rows = [(name_element(r.path, 72), join_html([r.detail, " (", r.code, ")"])) for r in refused[:MAX_FILE_ROWS]]
+    more = len(refused) - MAX_FILE_ROWS
+    files = html_table(("File", "Why"), rows)
+    return join_html(
         [element("h3", f"{len(refused):,} refused"), files, element("p", f"and {more:,} more") if more > 0 else ""]
     )
 
 
-def time(m: Material) -> Html:
+def time_section(m: ReportData) -> Html:
     """Return where the time went."""
     epochs = m.run.epochs if m.run else ()
     if not epochs:
         return Html()
     seconds, images, waited = (sum(getattr(e, key) for e in epochs) for key in ("seconds", "images", "waited"))
     share = percent(waited / max(seconds, 1e-9))
-    said = f"{images:,} images were learned from in {spell(seconds)}: {pace(images, seconds)} a second, {share} of the "
-    said += "time spent waiting for data. Evaluation is not counted."
-    rows = [(str(e.number), f"{e.seconds:,.1f}", pace(e.images, e.seconds), f"{e.rate:.3g}") for e in epochs]
-    return together([element("p", said), table(("Epoch", "Seconds", "Images/s", "Rate at its end"), rows, "numbers")])
+    said = f"{images:,} images were learned from in {format_duration(seconds)}: {images_per_second(images, seconds)} a "
+    said += f"second, {share} of the time spent waiting for data. Evaluation is not counted."
+    rows = [
+        (str(e.number), f"{e.seconds:,.1f}", images_per_second(e.images, e.seconds), f"{e.rate:.3g}") for e in epochs
+    ]
+    return join_html(
+        [element("p", said), html_table(("Epoch", "Seconds", "Images/s", "Rate at its end"), rows, "numbers")]
+    )
 
 
-def pace(images: int, seconds: float) -> str:
+def images_per_second(images: int, seconds: float) -> str:
     """Images a second."""
     return f"{images / max(seconds, 1e-9):,.0f}"
 
 
-def spell(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time in words."""
     minutes = round(seconds / 60)
     if minutes < 2:
@@ -71,7 +75,7 @@ def spell(seconds: float) -> str:
     return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours {minutes % 60} minutes"
 
 
-def configuration(m: Material) -> Html:
+def configuration_section(m: ReportData) -> Html:
     """Return every choice; what differs from the recipe's is marked and stands first."""
     if m.run is None:
         return Html()
@@ -81,33 +85,33 @@ def configuration(m: Material) -> Html:
     differing = [key for key in keys if values.get(key) != defaults.get(key)]
     rows = []
     for key in dict.fromkeys([*differing, *keys]):
-        value, before = (element("code", shown(side.get(key, "-"))) for side in (values, defaults))
+        value, before = (element("code", format_value(side.get(key, "-"))) for side in (values, defaults))
         marked = (element("mark", value), before) if key in differing else (value, "")
-        rows.append((element("code", option(key, len(m.run.training.stages))), *marked))
+        rows.append((element("code", option_name(key, len(m.run.training.stages))), *marked))
     n = len(differing)
     said = f"{n or 'None'} of {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe's."
     if m.run.defaults is None:
         said = "The recipe is not known here, so nothing tells which of these values are its own."
     said += " Each is an option of the command line by the same name."
-    return together([element("p", said), table(("Option", "Value", "The recipe's"), rows, "options")])
+    return join_html([element("p", said), html_table(("Option", "Value", "The recipe's"), rows, "options")])
 
 
-def option(key: str, stages: int) -> str:
+def option_name(key: str, stages: int) -> str:
     """What a key of the config is called on the command line."""
     key = key.removeprefix("stages.0.") if stages == 1 else key
     return key.replace("model.row.", "model.").replace("_", "-")
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value of the configuration as text."""
     if isinstance(value, list | tuple):
-        return ", ".join(map(shown, value)) or "none"
+        return ", ".join(map(format_value, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
 
 
-def environment(m: Material) -> Html:
+def environment_section(m: ReportData) -> Html:
     """Return what the model was computed with, and its size."""
     used: list[tuple[str, str]] = []
     if m.run:
@@ -119,6 +123,6 @@ def environment(m: Material) -> Html:
             ("Seed", str(m.run.training.seed)),
         ]
     versions = [(library, version) for library, version in m.versions.items()]
-    return facts(
+    return definition_list(
         [*used, ("Parameters", f"{m.parameters:,}"), *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))]
     )

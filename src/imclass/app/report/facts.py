@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from imclass.app.draw.grid import grid
+from imclass.app.draw.grid import map_grid
 from imclass.app.load import count_parameters, load_network
 from imclass.app.runs.configure import recipes
-from imclass.app.runs.directory import Run, read_begun
-from imclass.app.runs.watchers.curves import history, within_epochs
-from imclass.app.runs.watchers.pictures import REPORTED, read_pictures, worst
+from imclass.app.runs.directory import Run, read_run_record
+from imclass.app.runs.watchers.curves import epoch_rows, step_rows
+from imclass.app.runs.watchers.pictures import REPORT_SPLITS, read_pictures, worst_mistakes
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import Training
@@ -25,20 +25,20 @@ from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.request import AS_TRAINED
-from imclass.evaluation.results import Row, SavedScores, read_scores
+from imclass.evaluation.results import ResultRow, SavedScores, read_scores
 from imclass.evaluation.unpack import sole_network
 from imclass.models.analysis.activations import find_layer, output_of
-from imclass.models.classifier import NetworkClassifier, resolve
+from imclass.models.classifier import NetworkClassifier, resolve_model
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochCost:
     """What an epoch of training cost."""
 
     number: int  # from 1
@@ -49,7 +49,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Score:
+class HeadlineScore:
     """The numbers of the headline."""
 
     split: str
@@ -62,7 +62,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Inside:
+class FirstLayer:
     """The first convolution: its filters, and its maps of one image; pictures, absent where they cannot be drawn."""
 
     layer: str
@@ -81,11 +81,11 @@ class RunFacts:
     runtime: Runtime
     history: Sequence[Mapping[str, int | float]]
     within_epochs: Sequence[Mapping[str, int | float]]  # training by step
-    epochs: Sequence[Epoch]
+    epochs: Sequence[EpochCost]
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportData:
     """All that a report tells of a model: of a run, or of a model evaluated into a folder, which has no `run`."""
 
     name: str  # of the run, or of the model as the user gave it
@@ -100,12 +100,12 @@ class Material:
     refused: Sequence[Refused]  # of every split
     counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class by split
     images: Mapping[str, int]  # of each split
-    score: Score | None
+    score: HeadlineScore | None
     scored: str  # which images these are, and why
     result: Evaluation | None
     mistakes: Sequence[WrongImage]
     pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]]  # H W C, by the name of the image
-    inside: Inside | None
+    inside: FirstLayer | None
     problem: str  # why there are no scores
     run: RunFacts | None = None
 
@@ -115,15 +115,15 @@ class Material:
         return self.trained.data or DataFacts()
 
 
-def gather_run(run: Run, context: Context) -> Material:
+def gather_run(run: Run, context: Context) -> ReportData:
     """Return all that a finished run's folder holds; raise `UserError` for any other folder. The data is not opened."""
     check_finished(run)
-    begun, classifier = read_begun(run.config, kinds_in(context)), load_network(run.model, context)
+    begun, classifier = read_run_record(run.config, kind_tables(context)), load_network(run.model, context)
     trained, log, training = classifier.trained or Provenance(), run.events(), begun.training
-    split = next((s for s in REPORTED if s in trained.metrics), "")
-    saved, problem = saved_scores(last_leg(run) / SCORES / f"{split}.npz") if split else (None, "")
+    split = next((s for s in REPORT_SPLITS if s in trained.metrics), "")
+    saved, problem = try_read_scores(last_leg_folder(run) / SCORES / f"{split}.npz") if split else (None, "")
     result = saved.evaluation if saved else None
-    return Material(
+    return ReportData(
         name=run.folder.name or "run",
         network=training.model.network,
         data=(trained.data and trained.data.name) or training.data,
@@ -133,32 +133,32 @@ def gather_run(run: Run, context: Context) -> Material:
         digest=file_digest(run.model),
         parameters=count_parameters(classifier),
         size=training.preprocess.size,
-        refused=all_refused(log, result, training.data),
+        refused=collect_refusals(log, result, training.data),
         counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
         images=begun.images,
         score=score_of(split, result) if result else recorded_score(trained, split),
         scored="",
         result=result,
         problem=problem,
-        **visible(classifier, run.folder, result, saved.names if saved else ()),
+        **image_fields(classifier, run.folder, result, saved.names if saved else ()),
         run=RunFacts(
             training=training,
             defaults=recipe_values(training, context),
             runtime=begun.runtime,
-            history=history(log),
-            within_epochs=within_epochs(log),
-            epochs=costs(log),
+            history=epoch_rows(log),
+            within_epochs=step_rows(log),
+            epochs=epoch_costs(log),
         ),
     )
 
 
 def gather_model(
-    name: str, classifier: Classifier, file: Path, folder: Path, row: Row, counts: Int64[np.ndarray, "K"]
-) -> Material:
+    name: str, classifier: Classifier, file: Path, folder: Path, row: ResultRow, counts: Int64[np.ndarray, "K"]
+) -> ReportData:
     """Return all there is to tell of a model that was evaluated into a folder; `file` has its weights."""
     result, facts, header = row.evaluation, row.facts, classifier.pack()[1]
     networks, sole = list(classifier.networks().values()), sole_network(classifier)
-    return Material(
+    return ReportData(
         name=name,
         network=" + ".join(network.name for network in networks) or header.kind,
         data=Path(facts.data).name,
@@ -168,35 +168,35 @@ def gather_model(
         digest=file_digest(file),
         parameters=count_parameters(classifier),
         size=sole.preprocess.size if sole else 0,
-        refused=all_refused((), result, facts.data),
+        refused=collect_refusals((), result, facts.data),
         counts={facts.split: counts},
         images={facts.split: result.total},
         score=score_of(facts.split, result),
         scored=f"{facts.said}, protocol {facts.tested.protocol or AS_TRAINED}",
         result=result,
         problem="",
-        **visible(classifier, folder, result, row.images),
+        **image_fields(classifier, folder, result, row.images),
     )
 
 
-def visible(
+def image_fields(
     classifier: Classifier, folder: Path, result: Evaluation | None, names: Sequence[str]
 ) -> dict[str, Any]:  # fmt: skip
     """Return the fields of a `Material` that show images: the mistakes, the pictures, the first layer."""
     pictures = read_pictures(folder)
-    mistakes = worst(result, names) if result else []
+    mistakes = worst_mistakes(result, names) if result else []
     first = names[0] if names and names[0] in pictures else ""
     network = sole_network(classifier)
-    inside = look_inside(network, first, pictures.get(first)) if network else None
+    inside = view_first_layer(network, first, pictures.get(first)) if network else None
     return {"mistakes": mistakes, "pictures": pictures, "inside": inside}
 
 
-def last_leg(run: Run) -> Path:
+def last_leg_folder(run: Run) -> Path:
     """Return the folder that the scores of a run's last leg are in: the run's, if it has one leg."""
     return max((run.folder / "legs").glob("*/"), default=run.folder)
 
 
-def saved_scores(path: Path) -> tuple[SavedScores | None, str]:
+def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
     """Return the scores in a file; or none, and why."""
     try:
         return read_scores(path), ""
@@ -209,9 +209,9 @@ def check_finished(run: Run) -> None:
     if not run.config.is_file():
         beside = run.folder.parent
         runs = [p.parent.name for p in beside.glob("*/config.json")] if beside.is_dir() else []
-        fix = nearest(run.folder.name, runs) or "; give the directory of a finished run"
+        fix = suggestion(run.folder.name, runs) or "; give the directory of a finished run"
         raise UserError(f"there is no run in {run.folder}{fix}")
-    if not run.finished:
+    if not run.is_finished:
         raise UserError(
             f"the run in {run.folder} is not finished: it has no {run.model.name} yet; "
             "give its `imclass train` command again, and then this one"
@@ -224,26 +224,28 @@ def recipe_values(training: Training, context: Context) -> dict[str, Any] | None
     if training.recipe not in found:
         return None
     made: Training = found[training.recipe]()
-    return flatten(to_json(replace(made, model=resolve(made.model, context))))
+    return flatten(to_json(replace(made, model=resolve_model(made.model, context))))
 
 
-def recorded_score(trained: Provenance, split: str) -> Score | None:
+def recorded_score(trained: Provenance, split: str) -> HeadlineScore | None:
     """Return what the model file says of a split."""
     known = trained.metrics.get(split)
     if known is None:
         return None
     m = known.measures
-    return Score(split, known.main, m[known.main], m.get("top5", math.nan), m["loss"], known.evaluated, known.total)
+    return HeadlineScore(
+        split, known.main, m[known.main], m.get("top5", math.nan), m["loss"], known.evaluated, known.total
+    )
 
 
-def score_of(split: str, result: Evaluation) -> Score:
+def score_of(split: str, result: Evaluation) -> HeadlineScore:
     """Return the numbers of an evaluation."""
     m = result.measures
     five = m.get("top5", math.nan)
-    return Score(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
+    return HeadlineScore(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
 
 
-def costs(log: Sequence[Mapping[str, Any]]) -> list[Epoch]:
+def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
     """Each finished epoch's time, from the steps in the log."""
     steps: dict[int, list[Mapping[str, Any]]] = {}
     for entry in log:
@@ -251,7 +253,7 @@ def costs(log: Sequence[Mapping[str, Any]]) -> list[Epoch]:
             steps.setdefault(entry["epoch"], []).append(entry)
     done = {entry["epoch"] for entry in log if entry["event"] == "epoch_end"}
     return [
-        Epoch(
+        EpochCost(
             epoch + 1,
             images=sum(step["images"] for step in own),
             seconds=sum(step["seconds"] for step in own),
@@ -263,7 +265,7 @@ def costs(log: Sequence[Mapping[str, Any]]) -> list[Epoch]:
     ]
 
 
-def all_refused(log: Sequence[Mapping[str, Any]], result: Evaluation | None, data: str) -> list[Refused]:
+def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None, data: str) -> list[Refused]:
     """Every file that was left out, once, its path relative to the data."""
     entries = [r for e in log if e["event"] in ("step_end", "evaluated") for r in e["refused"]]
     found = [from_json(Refused, entry) for entry in entries] + list(result.refused if result else ())
@@ -272,9 +274,9 @@ def all_refused(log: Sequence[Mapping[str, Any]], result: Evaluation | None, dat
     return sorted(named.values(), key=lambda r: r.path)
 
 
-def look_inside(
+def view_first_layer(
     classifier: NetworkClassifier, name: str = "", image: UInt8[np.ndarray, "H W C"] | None = None
-) -> Inside | None:
+) -> FirstLayer | None:
     """Return the first convolution's filters, and its maps of an image as the network sees it but for its channels.
 
     Return None for a network without any.
@@ -284,26 +286,26 @@ def look_inside(
         if not isinstance(module.weight, Tensor):
             return None
         blue_first = classifier.preprocess.channels == "bgr"
-        filters = filters_of(module.weight.detach().float().cpu().numpy(), classifier.preprocess.channels)
+        filters = filter_grid(module.weight.detach().float().cpu().numpy(), classifier.preprocess.channels)
         if image is None:
-            return Inside(layer, filters)
+            return FirstLayer(layer, filters)
         view = np.ascontiguousarray(image[:, :, ::-1] if blue_first else image)
         maps = output_of(classifier, module, to_batch(view[None]))[0]
-        return Inside(layer, filters, name, image, tiled(maps.numpy()))
+        return FirstLayer(layer, filters, name, image, compact_grid(maps.numpy()))
     except UserError:  # no convolution, one that takes no part, or values that are not finite
         return None
 
 
-def filters_of(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[np.ndarray, "..."] | None:
+def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[np.ndarray, "..."] | None:
     """Filters on grey or colour images as one picture; on anything else there is none to be seen."""
     if weights.shape[1] == 1:
-        return tiled(weights[:, 0])
+        return compact_grid(weights[:, 0])
     if weights.shape[1] != 3:
         return None
-    return tiled(weights[:, :: -1 if channels == "bgr" else 1].transpose(0, 2, 3, 1))
+    return compact_grid(weights[:, :: -1 if channels == "bgr" else 1].transpose(0, 2, 3, 1))
 
 
-def tiled(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
+def compact_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
     """`grid` without its empty rows."""
     rows = math.ceil(len(maps) / (math.isqrt(len(maps) - 1) + 1))
-    return grid(maps)[: rows * (maps.shape[1] + 1)]
+    return map_grid(maps)[: rows * (maps.shape[1] + 1)]

@@ -2,21 +2,21 @@
 
 # Tested in tests/app/report/test_page.py
 
-from imclass.app.draw.confusion import DARK, WIDEST, Matrix
-from imclass.app.draw.curves import Line, Panel
-from imclass.app.report.markup import Html, element, name, picture, together
+from imclass.app.draw.confusion import DARK_INK, MAX_NAME_WIDTH, MatrixView
+from imclass.app.draw.curves import Panel, SplitCurve
+from imclass.app.report.markup import Html, element, image_element, join_html, name_element
 
 WIDTH, HEIGHT = 400, 270  # of a figure, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 44, 388, 30, 228  # ends of the axes
 
 
-def figure(shown: Panel) -> Html:
+def panel_figure(shown: Panel) -> Html:
     """Return one panel."""
     keys = (element("span", line.last, class_=f"key {line.split}") for line in shown.lines)
     label = f"{shown.title} over epochs; last epoch: " + ", ".join(line.last for line in shown.lines)
     lines = (curve(shown, line) for line in shown.lines)
     image = element("svg", axes(shown), *lines, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
-    return element("figure", image, element("figcaption", "Last epoch: ", together(keys, " "), class_="keys"))
+    return element("figure", image, element("figcaption", "Last epoch: ", join_html(keys, " "), class_="keys"))
 
 
 def place(shown: Panel, epoch: int | float, value: int | float) -> tuple[str, str]:
@@ -34,47 +34,47 @@ def axes(shown: Panel) -> Html:
     for epoch, label in shown.epochs.ticks.items():
         parts.append(element("text", label, x=place(shown, epoch, 0)[0], y=str(BOTTOM + 17), class_="mid"))
     parts.append(element("text", shown.title, x="2", y="14", class_="what"))
-    return together([*parts, element("text", "epoch", x=right, y=str(HEIGHT - 5), class_="end what")])
+    return join_html([*parts, element("text", "epoch", x=right, y=str(HEIGHT - 5), class_="end what")])
 
 
-def curve(shown: Panel, line: Line) -> Html:
+def curve(shown: Panel, line: SplitCurve) -> Html:
     """Return a split's line, broken at gaps, and its dots."""
     pieces = (" ".join(",".join(place(shown, *point)) for point in piece) for piece in line.pieces if len(piece) > 1)
     dots = (place(shown, *point) for point in line.dots)
     lines = [element("polyline", points=piece, class_=line.split) for piece in pieces]
-    return together([*lines, *(element("circle", cx=x, cy=y, r="3", class_=line.split) for x, y in dots)])
+    return join_html([*lines, *(element("circle", cx=x, cy=y, r="3", class_=line.split) for x, y in dots)])
 
 
-def confusion(shown: Matrix) -> Html:
+def confusion_figure(shown: MatrixView) -> Html:
     """Return a matrix: a table where it has counts, else an image between its labels."""
     if shown.note:
-        return image(shown, "large")
+        return matrix_image(shown, "large")
     turned = " turned" if shown.turned else ""
-    whole = table(shown, f"matrix{turned}") if shown.counts else image(shown, f"named{turned}")
+    whole = matrix_counts_table(shown, f"matrix{turned}") if shown.counts else matrix_image(shown, f"named{turned}")
     return element("div", whole, class_="scroll", tabindex="0")
 
 
-def image(shown: Matrix, kind: str) -> Html:
+def matrix_image(shown: MatrixView, kind: str) -> Html:
     """Return a matrix as an image, its labels above it and to its left."""
-    labels = [(i, name(label, WIDEST)) for i, label in shown.labels.items()]
+    labels = [(i, name_element(label, MAX_NAME_WIDTH)) for i, label in shown.labels.items()]
     above = element("ol", *(element("li", label, style=f"grid-column:{i}") for i, label in labels), class_="columns")
     left = element("ol", *(element("li", label, style=f"grid-row:{i}") for i, label in labels), class_="rows")
-    pixels = picture(shown.pixels, f"confusion matrix: {shown.title}", "matrix")
+    pixels = image_element(shown.pixels, f"confusion matrix: {shown.title}", "matrix")
     return element("div", above, left, pixels, class_=f"axes {kind}", style=f"--k:{len(shown.ink) * shown.block}")
 
 
-def table(shown: Matrix, kind: str) -> Html:
+def matrix_counts_table(shown: MatrixView, kind: str) -> Html:
     """Return a matrix as a table of counts."""
-    labels = [name(label, WIDEST) for label in shown.labels.values()]
+    labels = [name_element(label, MAX_NAME_WIDTH) for label in shown.labels.values()]
     head = element("tr", element("td"), *(element("th", label, scope="col") for label in labels))
     rows = []
     for i, (label, row) in enumerate(zip(labels, shown.counts, strict=True)):
-        cells = (cell(count, float(shown.ink[i, j]), i == j) for j, count in enumerate(row))
+        cells = (matrix_cell(count, float(shown.ink[i, j]), i == j) for j, count in enumerate(row))
         rows.append(element("tr", element("th", label, scope="row"), *cells))
     return element("table", element("thead", head), element("tbody", *rows), class_=kind)
 
 
-def cell(count: str, ink: float, hit: bool) -> Html:
+def matrix_cell(count: str, ink: float, hit: bool) -> Html:
     """Return a cell with its count, as dark as it has ink."""
-    kind = ("hit" if hit else "miss") + (" deep" if ink > DARK else "")
+    kind = ("hit" if hit else "miss") + (" deep" if ink > DARK_INK else "")
     return element("td", count, class_=kind, style=f"--i:{100 * ink:.0f}%") if count else element("td")

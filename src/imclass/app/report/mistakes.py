@@ -9,52 +9,52 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as Pillow
 
-from imclass.app.report.markup import GENERATOR, Html, document, element, name, picture, together
+from imclass.app.report.markup import GENERATOR, Html, document, element, image_element, join_html, name_element
 from imclass.core.contracts import Dataset
 from imclass.core.errors import BadImage
-from imclass.core.files import begins, replacing, write
-from imclass.core.text import harmless
-from imclass.data.threads import ordered
+from imclass.core.files import atomic_writer, has_mark, write_file
+from imclass.core.text import escape_formula
+from imclass.data.threads import decode_in_order
 from imclass.evaluation.measures.mistakes import WrongImage, wrong_images
-from imclass.evaluation.results import Row
+from imclass.evaluation.results import ResultRow
 
-HEAD = ("image", "true", "predicted", "probability", "probability_of_true", "rank_of_true")
+CSV_HEADER = ("image", "true", "predicted", "probability", "probability_of_true", "rank_of_true")
 THUMBNAIL = 160  # pixels of the longer side, at most
-KINDS = (".csv", ".html")
+MISTAKES_SUFFIXES = (".csv", ".html")
 
 
 def is_mistakes(path: Path) -> bool:
     """Return whether a file begins as one that `write_mistakes` wrote does."""
-    return begins(path, GENERATOR.encode()) or begins(path, ",".join(f'"{key}"' for key in HEAD).encode())
+    return has_mark(path, GENERATOR.encode()) or has_mark(path, ",".join(f'"{key}"' for key in CSV_HEADER).encode())
 
 
-def write_mistakes(path: Path, row: Row, dataset: Dataset | None, workers: int = 0) -> None:
+def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers: int = 0) -> None:
     """Write a row's mistakes as CSV or HTML, by the end of the path's name; images are shown if `dataset` has them."""
     found = wrong_images(row.evaluation, row.images)
     if path.suffix.lower() == ".csv":
-        with replacing(path) as file:
+        with atomic_writer(path) as file:
             file.write(as_csv(found).encode())
     else:
-        write(path, as_page(row, found, dataset, workers))
+        write_file(path, as_page(row, found, dataset, workers))
 
 
 def as_csv(found: Sequence[WrongImage]) -> str:
     """Return a line for each mistake; a formula in a name gets a leading apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
-    writer.writerow(HEAD)
+    writer.writerow(CSV_HEADER)
     for m in found:
         shares = (round(m.probability, 6), round(m.probability_of_true, 6))
-        writer.writerow([harmless(m.image), harmless(m.true), harmless(m.predicted), *shares, m.rank])
+        writer.writerow([escape_formula(m.image), escape_formula(m.true), escape_formula(m.predicted), *shares, m.rank])
     return text.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
-def as_page(row: Row, found: Sequence[WrongImage], dataset: Dataset | None, workers: int = 0) -> Html:
+def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None, workers: int = 0) -> Html:
     """Return one HTML file that needs nothing else, with a thumbnail of each image."""
     n = len(row.evaluation.targets)
     lead = f"{len(found):,} of {n:,} images were taken for another class, the most confident first."
-    parts = [element("p", "Model ", name(row.name, 60), class_="run"), element("h1", "Mistakes")]
-    parts += [element("p", lead), element("p", row.facts.said, ". ", row.evaluation.accounted, ".", class_="small")]
+    parts = [element("p", "Model ", name_element(row.name, 60), class_="run"), element("h1", "Mistakes")]
+    parts += [element("p", lead), element("p", row.facts.said, ". ", row.evaluation.tally, ".", class_="small")]
     if dataset is None:
         parts.append(element("p", "There are no pictures: the scores were saved, and the images were not at hand."))
     shown = thumbnails(found, dataset, workers) if dataset is not None else (Html() for _ in found)
@@ -64,10 +64,10 @@ def as_page(row: Row, found: Sequence[WrongImage], dataset: Dataset | None, work
 
 def caption(m: WrongImage) -> Html:
     """Return what an image was taken for, what it is, and its file."""
-    taken = (element("b", name(m.predicted, 28)), " ", element("span", f"({100 * m.probability:.1f} %)"))
+    taken = (element("b", name_element(m.predicted, 28)), " ", element("span", f"({100 * m.probability:.1f} %)"))
     ranked = f"({100 * m.probability_of_true:.1f} %), rank {m.rank:,}"
-    true = ("is ", name(m.true, 28), " ", element("span", ranked))
-    file = element("p", name(m.image, 56), class_="file")
+    true = ("is ", name_element(m.true, 28), " ", element("span", ranked))
+    file = element("p", name_element(m.image, 56), class_="file")
     return element("figcaption", element("p", *taken), element("p", *true), file)
 
 
@@ -75,11 +75,11 @@ def thumbnails(found: Sequence[WrongImage], dataset: Dataset, workers: int) -> I
     """Yield a thumbnail for each mistake, or why there is none."""
     places = {image: i for i, image in enumerate(dataset.ids.tolist())}
     positions = np.array([places[m.id] for m in found], np.int64)
-    for m, item in zip(found, ordered(dataset, positions, workers), strict=True):
+    for m, item in zip(found, decode_in_order(dataset, positions, workers), strict=True):
         if isinstance(item, BadImage):
             yield element("p", f"cannot be shown: {item.detail}", class_="small")
         else:
-            yield picture(thumbnail(item), together(["taken for ", m.predicted]))
+            yield image_element(thumbnail(item), join_html(["taken for ", m.predicted]))
 
 
 def thumbnail(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w ..."]:

@@ -7,12 +7,12 @@ from typing import Any
 
 from imclass.app.evaluation.request import open_request
 from imclass.app.evaluation.result import Result, score_request
-from imclass.app.load import is_published, spelling
+from imclass.app.load import is_published, normal_spelling
 from imclass.app.report.facts import gather_model, gather_run
 from imclass.app.report.markup import GENERATOR
 from imclass.app.report.page import page
 from imclass.app.runs.directory import Run
-from imclass.app.runs.single import several
+from imclass.app.runs.single import is_multiprocess
 from imclass.app.runs.train import class_counts
 from imclass.app.runs.watchers.pictures import write_pictures
 from imclass.app.runs.watchers.scores import SCORES
@@ -20,7 +20,7 @@ from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.core.files import begins, write
+from imclass.core.files import has_mark, write_file
 from imclass.evaluation.request import Progress
 from imclass.evaluation.results import save_scores
 from imclass.store.context import Context
@@ -30,7 +30,7 @@ PAGE = "report.html"
 
 def is_report(path: Path) -> bool:
     """Return whether a file begins as our pages do."""
-    return begins(path, GENERATOR.encode())
+    return has_mark(path, GENERATOR.encode())
 
 
 def write_report(run: Run, path: Path, context: Context) -> Path:
@@ -39,7 +39,7 @@ def write_report(run: Run, path: Path, context: Context) -> Path:
     It is made of the run's folder alone: nothing is scored, and the data is not opened. Raise `UserError` for a folder
     that holds no finished run.
     """
-    write(path, page(gather_run(run, context)))
+    write_file(path, page(gather_run(run, context)))
     return path
 
 
@@ -68,9 +68,9 @@ def report_model(
 
     `options` are fields of a `Request`. The folder gets the scores and pictures that the page is made of.
     """
-    folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", spelling(model)).strip("-.") or "model")
+    folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", normal_spelling(model)).strip("-.") or "model")
     check_folder(folder)
-    if several():
+    if is_multiprocess():
         raise UserError("a report is written by one process; give the command without torchrun")
     request = open_request(model, data, protocol, None, context, progress, **options)
     result = score_request(request, context, progress)
@@ -78,10 +78,10 @@ def report_model(
     if dataset is None:
         raise UserError(f"{model} holds scores and no model; give the model itself")
     folder.mkdir(parents=True, exist_ok=True)
-    keep(folder, result, dataset)
+    save_evaluation(folder, result, dataset)
     counts = class_counts(dataset)
     ((name, classifier),) = request.models.items()
-    write(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, row, counts)))
+    write_file(folder / PAGE, page(gather_model(model, classifier, request.files[name], folder, row, counts)))
     return folder / PAGE
 
 
@@ -94,7 +94,7 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"--out {folder} is a file; name a folder for the page, the scores and the pictures")
 
 
-def keep(folder: Path, result: Result, dataset: Dataset) -> None:
+def save_evaluation(folder: Path, result: Result, dataset: Dataset) -> None:
     """Write the scores and the pictures of an evaluation into a folder."""
     row = result.rows[-1]
     path = folder / SCORES / f"{row.facts.split}.npz"

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import UInt64
 from torch import Tensor
 
-from imclass.app.load import load_network, spelling
+from imclass.app.load import load_network, normal_spelling
 from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import Ancestor, tensors_digest
 from imclass.data.facts import mean_colour, mean_image
-from imclass.models.beginning import How, begin
+from imclass.models.beginning import BeginMode, begin
 from imclass.models.classifier import NetworkClassifier
 from imclass.store.context import Context
 from imclass.training.plan import Leg
@@ -55,7 +55,7 @@ def open_init(training: Training, context: Context) -> InitModel | None:
         if len(training.stages) == 1 and training.stages[0].begin == "first-and-last":
             raise UserError("--begin first-and-last takes layers of a model, and there is none; name one with --init")
         return None
-    name, notes = spelling(training.init), list[str]()
+    name, notes = normal_spelling(training.init), list[str]()
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
@@ -101,7 +101,7 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
     return begun, taken
 
 
-def contents_with(train: Dataset, source: InitModel | None, how: How) -> UInt64[np.ndarray, "_"]:
+def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:
     """Return the contents of all images that the weights will be trained on or were, where weights are taken."""
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)

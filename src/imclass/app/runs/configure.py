@@ -7,23 +7,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_type_hints
 
-from imclass.app.load import spelling
+from imclass.app.load import normal_spelling
 from imclass.app.runs.beginning import adopt
 from imclass.app.runs.elsewhere import check_fields
 from imclass.core.codec import from_json, hints_of, to_json
 from imclass.core.config import Model, Training
 from imclass.core.errors import UnknownKey, UserError
-from imclass.core.override import Words, option_of, override, typed
-from imclass.core.tables import Found
-from imclass.core.text import nearest
+from imclass.core.override import Words, convert_value, option_of, override
+from imclass.core.tables import EntryTable
+from imclass.core.text import suggestion
 from imclass.models.classifier import networks
 from imclass.store.context import Context, find_in, open_context
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 
-STAGED = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of the model and the preprocess of a stage
+STAGE_KEY = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of the model and the preprocess of a stage
 
 
-def recipes(context: Context | None = None) -> Found:
+def recipes(context: Context | None = None) -> EntryTable:
     """Return the table of all recipes."""
     return find_in(context, "imclass.recipes", "RECIPES", "recipe")
 
@@ -31,49 +31,49 @@ def recipes(context: Context | None = None) -> Found:
 def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
     """Return a recipe's config; a choice is a parameter of its function, else a dotted key for `overridden`."""
     if isinstance(recipe, Training):
-        return overridden(recipe, choices, context)
+        return override_config(recipe, choices, context)
     make = recipes(context)[recipe]
     hints = get_type_hints(make)
     names = [name for name in choices if name in inspect.signature(make).parameters]
-    made = make(**{n: from_json(hints.get(n, Any), typed(object, choices.pop(n), n), f"--{n}") for n in names})
+    made = make(**{n: from_json(hints.get(n, Any), convert_value(object, choices.pop(n), n), f"--{n}") for n in names})
     if not isinstance(made, Training):
         raise UserError(f"the recipe {recipe!r} returns {type(made).__name__} and not a Training; change its function")
-    return overridden(made, choices, context)
+    return override_config(made, choices, context)
 
 
-def overridden(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
+def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
     """Return a config with other values at dotted keys. Fields of the network's row follow "model." directly.
 
     Another network begins with its row in the table. With `init`, the changes are made to the model and preprocess of
     the MODEL that it names. The model and preprocess of a stage begin as copies of the run's.
     """
-    fields, kinds = hints_of(Training), kinds_in(context)
+    fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
-    init = typed(str, changes.get("init", training.init), "init")
+    init = convert_value(str, changes.get("init", training.init), "init")
     if isinstance(init, str):  # any other value is refused below, like that of every field
-        changes |= {"init": spelling(init)} if "init" in changes else {}
-        if spelling(init) != training.init:
-            training = replace(training, init=spelling(init), init_digest="")
+        changes |= {"init": normal_spelling(init)} if "init" in changes else {}
+        if normal_spelling(init) != training.init:
+            training = replace(training, init=normal_spelling(init), init_digest="")
         training = adopt(training, context or open_context())
-    staged = {key: changes.pop(key) for key in [*changes] if STAGED.match(key)}
-    model, changes = with_row(training.model, "model", changes, context)
+    staged = {key: changes.pop(key) for key in [*changes] if STAGE_KEY.match(key)}
+    model, changes = resolve_row_changes(training.model, "model", changes, context)
     return override_stages(override(replace(training, model=model), changes, kinds), staged, context)
 
 
 def override_stages(training: Training, changes: dict[str, Any], context: Context | None) -> Training:
     """Return a config with other values in the models and preprocesses of stages."""
     stages = list(training.stages)
-    places = {(int(match[1]), match[2]) for match in map(STAGED.match, changes) if match}
+    places = {(int(match[1]), match[2]) for match in map(STAGE_KEY.match, changes) if match}
     for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` refuses other numbers
         begun = getattr(stages[i], field) or getattr(training, field)
         if field == "model":
-            begun, changes = with_row(begun, f"stages.{i}.model", changes, context)
+            begun, changes = resolve_row_changes(begun, f"stages.{i}.model", changes, context)
         stages[i] = replace(stages[i], **{field: begun})
-    return override(replace(training, stages=tuple(stages)), changes, kinds_in(context))
+    return override(replace(training, stages=tuple(stages)), changes, kind_tables(context))
 
 
-def with_row(
+def resolve_row_changes(
     model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
 ) -> tuple[Model, dict[str, Any]]:
     """Return the model that the changes under `prefix` are made to, and all changes with fields of its row under "row".
@@ -81,7 +81,7 @@ def with_row(
     Another network begins with its row in the table.
     """
     changed, common = dict(changes), hints_of(Model)
-    network = str(typed(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))
+    network = str(convert_value(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))
     if network != model.network:
         model = replace(model, network=network, row={})
     for key in [key for key in changed if key.startswith(f"{prefix}.")]:
@@ -91,8 +91,8 @@ def with_row(
         hints = hints_of(type(networks(context)[network].row))
         if name not in hints:
             known = [*hints, *common]
-            message = f"{network} has no field {name!r}{nearest(name, known)}"
+            message = f"{network} has no field {name!r}{suggestion(name, known)}"
             raise UnknownKey(message, key, [f"{prefix}.{field}" for field in known])
-        value = to_json(typed(hints[name], changed.pop(key), key))
+        value = to_json(convert_value(hints[name], changed.pop(key), key))
         changed[f"{prefix}.row.{name}"] = from_json(hints[name], value, option_of(key))
     return model, changed

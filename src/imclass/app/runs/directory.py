@@ -13,17 +13,17 @@ from typing import Any
 from torch import Tensor
 
 from imclass.core.codec import Kinds, difference, from_json, to_json
-from imclass.core.config import FORMAT, Execution, Training
+from imclass.core.config import CONFIG_FORMAT, Execution, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.core.files import write
+from imclass.core.files import write_file
 from imclass.core.model_file import DataFacts
 from imclass.core.runtime import Runtime
 from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
-from imclass.training.events import At
+from imclass.training.events import RunPosition
 
-NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Run:
 
     def __repr__(self) -> str:
         """Return the folder and how far the run is."""
-        state = "finished" if self.finished else "begun" if self.config.is_file() else "not begun"
+        state = "finished" if self.is_finished else "begun" if self.config.is_file() else "not begun"
         return f"Run({str(self.folder)!r}, {state})"
 
     @property
@@ -55,21 +55,21 @@ class Run:
         return self.folder / "log.jsonl"
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the run has come to its end: its model is written last."""
         return self.model.is_file()
 
     @property
-    def worked(self) -> bool:
+    def has_work(self) -> bool:
         """Whether there is anything here that another configuration would spoil."""
-        return self.finished or (self.folder / "checkpoints").is_dir()
+        return self.is_finished or (self.folder / "checkpoints").is_dir()
 
     def checkpoints(self, keep: int) -> Checkpoints:
         """The checkpoints of this run."""
         return Checkpoints(self.folder / "checkpoints", keep)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         """No second process trains here meanwhile; otherwise a `UserError`."""
         with (self.folder / ".lock").open("w") as file:
             try:
@@ -95,7 +95,7 @@ class Run:
         by split, `images` all of a split, which are fewer or more where one may have several labels or none.
         """
         record = {
-            "format": FORMAT,
+            "format": CONFIG_FORMAT,
             "training": to_json(training),
             "execution": to_json(execution),
             "data": to_json(data),
@@ -110,28 +110,28 @@ class Run:
                     f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
                 )
             return Plan(record)
-        begun = read_begun(self.config, self.kinds)
+        begun = read_run_record(self.config, self.kinds)
         lines = begun.difference(training, to_json(default))
-        if self.worked:
+        if self.has_work:
             self.compare(begun, lines, execution, data)
-        if lines or not self.worked:  # before there is work, the data may have changed
+        if lines or not self.has_work:  # before there is work, the data may have changed
             return Plan(record, None if lines else begun.runtime)
         return Plan(record, begun.runtime, read_facts(self.facts, begun.facts) if begun.facts else {})
 
-    def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NOTHING) -> None:
+    def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
         """Write the facts of its data and its config.json into the directory, unless there is work in it already."""
-        if self.worked:
+        if self.has_work:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self.locked():  # by another process that has begun here and has saved nothing yet
+            with self.hold_lock():  # by another process that has begun here and has saved nothing yet
                 digest = write_facts(self.facts, facts) if facts else ""
                 record = plan.record | {"facts": digest, "runtime": to_json(used)}
-                write(self.config, json.dumps(record, indent=2) + "\n")
+                write_file(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
 
-    def compare(self, begun: "Begun", lines: list[str], execution: Execution, data: DataFacts) -> None:
+    def compare(self, begun: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
         """Raise `UserError` with every difference, unless this is the run that the folder was made for."""
         if not lines and begun.digest != data.digest:
             lines = [f"the content of the data {data.path}"]
@@ -165,7 +165,7 @@ class Run:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the records of the log's whole lines; none where there is no log."""
-        return [json.loads(line) for line in readable(self.log)] if self.log.is_file() else []
+        return [json.loads(line) for line in log_lines(self.log)] if self.log.is_file() else []
 
     def cut(self, checkpoint: Checkpoint | None) -> None:
         """Cut the log back to what had happened when `checkpoint` was written; a half-written line goes too.
@@ -176,9 +176,9 @@ class Run:
             for folder in (self.folder / "scores", self.folder / "pictures", self.folder / "legs"):
                 shutil.rmtree(folder, ignore_errors=True)
         if self.log.is_file():
-            stood = from_json(At, checkpoint.record["at"]) if checkpoint else None
-            kept = [line for line in readable(self.log) if stood is not None and happened(json.loads(line), stood)]
-            write(self.log, "".join(line + "\n" for line in kept))
+            stood = from_json(RunPosition, checkpoint.record["at"]) if checkpoint else None
+            kept = [line for line in log_lines(self.log) if stood is not None and is_before(json.loads(line), stood)]
+            write_file(self.log, "".join(line + "\n" for line in kept))
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Begun:
+class RunRecord:
     """What a run's config.json holds: its choices, the digest of its data, and the runtime it resolved."""
 
     training: Training
@@ -226,11 +226,13 @@ class Begun:
         )
         used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
         wishes = {key: wish for key in used if (wish := getattr(training, key)) != "auto"}
-        lines = difference(before, training) + rate_orders(before, training) + other_weights(self.training, training)
+        lines = (
+            difference(before, training) + rate_order_changes(before, training) + init_changes(self.training, training)
+        )
         return lines + difference(used, used | wishes)
 
 
-def other_weights(before: Training, after: Training) -> list[str]:
+def init_changes(before: Training, after: Training) -> list[str]:
     """Return a line where a run would begin from the same name and not from the same weights."""
     old, new = before.init_digest, after.init_digest
     if before.init != after.init or old == new:
@@ -238,7 +240,7 @@ def other_weights(before: Training, after: Training) -> list[str]:
     return [f"init: the SHA-256 of the tensors of {after.init} was {old[:12]}, and is {new[:12]}"]
 
 
-def rate_orders(before: Training, after: Training) -> list[str]:
+def rate_order_changes(before: Training, after: Training) -> list[str]:
     """Return a line for each stage whose rates are equal but in another order, as the last that matches wins."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
@@ -248,16 +250,17 @@ def rate_orders(before: Training, after: Training) -> list[str]:
     ]
 
 
-def read_begun(file: Path, kinds: Kinds) -> Begun:
+def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
     """The content of a run's config.json; what is no such file is a `UserError`."""
     unreadable = UserError(
-        f"{file} is not a run's config of format {FORMAT}, which this imclass reads; train again into another --out"
+        f"{file} is not a run's config of format {CONFIG_FORMAT}, which this imclass reads; "
+        "train again into another --out"
     )
     try:
         record = json.loads(file.read_bytes())
-        if record["format"] != FORMAT:
+        if record["format"] != CONFIG_FORMAT:
             raise unreadable
-        return Begun(
+        return RunRecord(
             from_json(Training, record["training"], "", kinds),
             from_json(Execution, record["execution"]),
             str(record["data"]["digest"]),
@@ -275,8 +278,8 @@ def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
     """Return the choices of a run, by its directory or its config.json, or alone; a `UserError` names file and key."""
     try:
         record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
-        if isinstance(record, dict) and record.get("format", FORMAT) != FORMAT:
-            raise UserError(f"it has format {record['format']}, and this imclass reads {FORMAT}; train again")
+        if isinstance(record, dict) and record.get("format", CONFIG_FORMAT) != CONFIG_FORMAT:
+            raise UserError(f"it has format {record['format']}, and this imclass reads {CONFIG_FORMAT}; train again")
         if not isinstance(record, dict) or "training" not in record:
             return from_json(Training, record, "", kinds), Execution()
         return from_json(Training, record["training"], "", kinds), from_json(Execution, record.get("execution", {}))
@@ -288,7 +291,7 @@ def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
         raise UserError(f"--config {file}: {error}") from None
 
 
-def readable(log: Path) -> list[str]:
+def log_lines(log: Path) -> list[str]:
     """The whole lines of a log, each one JSON object."""
     kept = []
     for line in log.read_text(errors="replace").splitlines():
@@ -298,7 +301,7 @@ def readable(log: Path) -> list[str]:
     return kept
 
 
-def happened(record: Mapping[str, Any], stood: At) -> bool:
+def is_before(record: Mapping[str, Any], stood: RunPosition) -> bool:
     """Whether a log record belongs to the time before the checkpoint that stood there."""
-    at = At(**{f.name: record.get(f.name, 0) for f in fields(At)})
+    at = RunPosition(**{f.name: record.get(f.name, 0) for f in fields(RunPosition)})
     return at < stood or (at == stood and record.get("event") not in ("epoch_start", "evaluated", "epoch_end"))

@@ -6,49 +6,49 @@ from types import MappingProxyType
 
 from imclass.core.errors import UserError
 
-AUGMENT = "--augment names the kinds of augmentation in their order, such as --augment area flip, or none"
-AREA = "--augment.area.area sets which share of an image a random part has, --augment.area.aspect its shape"
-DATA = "--data names a folder with one folder of images a class"
-FLIP = "--augment.flip.probability sets how often images are mirrored left-right"
-INIT = "--init names the model whose weights it begins from, such as googlenet:bvlc or a run"
-PAD = "--augment.pad.pixels sets by how many pixels images are padded before a random crop"
-OUT = "--out names the run's folder"
-RATE = "--schedule.rate sets the learning rate"
-SIZE = "--preprocess.size sets the side of the network's images in pixels"
-VALIDATION = "--validation sets the share of the training images that chooses the weights, such as 0.1"
-FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+AUGMENT_HINT = "--augment names the kinds of augmentation in their order, such as --augment area flip, or none"
+AREA_HINT = "--augment.area.area sets which share of an image a random part has, --augment.area.aspect its shape"
+DATA_HINT = "--data names a folder with one folder of images a class"
+FLIP_HINT = "--augment.flip.probability sets how often images are mirrored left-right"
+INIT_HINT = "--init names the model whose weights it begins from, such as googlenet:bvlc or a run"
+PAD_HINT = "--augment.pad.pixels sets by how many pixels images are padded before a random crop"
+OUT_HINT = "--out names the run's folder"
+RATE_HINT = "--schedule.rate sets the learning rate"
+SIZE_HINT = "--preprocess.size sets the side of the network's images in pixels"
+VALIDATION_HINT = "--validation sets the share of the training images that chooses the weights, such as 0.1"
+FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
     {
         "amp": "--precision bf16 computes in half of the bits",
-        "aa": AUGMENT,
+        "aa": AUGMENT_HINT,
         "arch": "--model.network names the network",
-        "augmentation": AUGMENT,
-        "augmentations": AUGMENT,
-        "auto_augment": AUGMENT,
+        "augmentation": AUGMENT_HINT,
+        "augmentations": AUGMENT_HINT,
+        "auto_augment": AUGMENT_HINT,
         "batch_size": "--batch sets how many images a step takes",
         "bs": "--batch sets how many images a step takes",
         "cos_lr": "--schedule.kind cosine lets the learning rate fall so",
-        "data_dir": DATA,
-        "data_path": DATA,
+        "data_dir": DATA_HINT,
+        "data_path": DATA_HINT,
         "dropout": "--model.dropout sets it, where the network has it",
         "early_stopping": "--patience sets how many evaluations without a better one end training",
-        "finetune": INIT,
-        "fliplr": FLIP,
+        "finetune": INIT_HINT,
+        "fliplr": FLIP_HINT,
         "freeze": "--rates.LAYER 0 freezes a layer: '--rates.*' 0 '--rates.head.*' 1 all but the head",
         "freeze_backbone": "--rates.features 0 freezes all but the head",
         "gpu": "--device cuda trains on the GPU",
-        "hflip": FLIP,
-        "horizontal_flip": FLIP,
+        "hflip": FLIP_HINT,
+        "horizontal_flip": FLIP_HINT,
         "half": "--precision bf16 computes in half of the bits",
-        "img_size": SIZE,
-        "imgsz": SIZE,
-        "input_size": SIZE,
+        "img_size": SIZE_HINT,
+        "imgsz": SIZE_HINT,
+        "input_size": SIZE_HINT,
         "label_smoothing": "the loss is the cross-entropy with the labels as they are",
-        "learning_rate": RATE,
-        "lr": RATE,
-        "lr0": RATE,
+        "learning_rate": RATE_HINT,
+        "lr": RATE_HINT,
+        "lr0": RATE_HINT,
         "model": "--model.network names the network, and --init a model whose weights it begins from",
         "momentum": "--optimiser.momentum sets it",
-        "name": OUT,
+        "name": OUT_HINT,
         "nb_classes": "the names of the folders are the classes",
         "num_classes": "the names of the folders are the classes",
         "no_aug": "--augment none leaves images as they are",
@@ -57,29 +57,29 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "optim": "--optimiser.kind names the optimiser",
         "optimiser.name": "--optimiser.kind names the optimiser",
         "optimizer": "--optimiser.kind names the optimiser",
-        "output": OUT,
-        "output_dir": OUT,
-        "padding": PAD,
-        "pretrained": INIT,
-        "pretrained_weights": INIT,
-        "project": OUT,
-        "random_crop": PAD,
-        "random_flip": FLIP,
-        "random_resized_crop": AREA,
-        "ratio": AREA,
+        "output": OUT_HINT,
+        "output_dir": OUT_HINT,
+        "padding": PAD_HINT,
+        "pretrained": INIT_HINT,
+        "pretrained_weights": INIT_HINT,
+        "project": OUT_HINT,
+        "random_crop": PAD_HINT,
+        "random_flip": FLIP_HINT,
+        "random_resized_crop": AREA_HINT,
+        "ratio": AREA_HINT,
         "recipe": "the recipe's name comes first: imclass train RECIPE",
         "resume": "the same command goes on where it was stopped; --init RUN begins a new run from a finished one",
-        "save_dir": OUT,
+        "save_dir": OUT_HINT,
         "save_period": "--save-every sets how many seconds lie between two checkpoints",
         "sched": "--schedule.kind names the schedule",
         "schedule.name": "--schedule.kind names the schedule",
         "scheduler": "--schedule.kind names the schedule",
         "smoothing": "the loss is the cross-entropy with the labels as they are",
-        "val_split": VALIDATION,
-        "validation_split": VALIDATION,
+        "val_split": VALIDATION_HINT,
+        "validation_split": VALIDATION_HINT,
         "warmup_epochs": "--schedule.warmup sets how many steps the learning rate rises",
         "weight_decay": "--optimiser.weight-decay sets it",
-        "weights": INIT,
+        "weights": INIT_HINT,
     }
 )
 
@@ -87,5 +87,5 @@ FIELDS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
 def check_fields(keys: Iterable[str]) -> None:
     """Raise `UserError` for a field as another tool calls it."""
     for key in keys:
-        if key in FIELDS_ELSEWHERE:
-            raise UserError(f"there is no option --{key.replace('_', '-')}: {FIELDS_ELSEWHERE[key]}")
+        if key in FOREIGN_FIELDS:
+            raise UserError(f"there is no option --{key.replace('_', '-')}: {FOREIGN_FIELDS[key]}")

@@ -17,17 +17,19 @@ from imclass.core.config import (
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
-from imclass.data.catalog import folder_not_read, open_splits, sources, spelled, take
+from imclass.data.catalog import canonical_name, dataset_table, open_splits, shadowed_folder_note, take_split
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import LazySplits
 from imclass.data.subset import VALIDATION, with_validation
-from imclass.evaluation.leaks import in_training
+from imclass.evaluation.leaks import leak_notes
 from imclass.models.classifier import networks
 from imclass.store.context import Context
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 from imclass.training.plan import Leg, in_stage
 
-FEW = 1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
+FEW_IMAGES = (
+    1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
+)
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,19 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     Data with a validation and a test split keeps them: a share for validation is a `UserError` where the user gave it,
     and gives way where a recipe did. So is data that cannot be trained on as configured.
     """
-    unread = folder_not_read(config.data, context)
+    unread = shadowed_folder_note(config.data, context)
     whole = open_splits(config.data, context, replace(config.cut, validation=0.0))
-    config = replace(config, data=spelled(config.data, context))
+    config = replace(config, data=canonical_name(config.data, context))
     config, notes = settle_validation(config, whole, given)
     splits = with_validation(whole, config.cut)
-    train = take(splits, "train", config.data)
+    train = take_split(splits, "train", config.data)
     check_learnable(train)
     config, batches = settle_batches(config, len(train), given)
     config, objectives = settle_objectives(config, train, given)
     check_data(config, splits)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
-    shared = in_training(train, tuple(held_out.values()))
+    shared = leak_notes(train, tuple(held_out.values()))
     origin = train.origin
     facts = DataFacts(
         name=origin.name,
@@ -126,7 +128,7 @@ def settle_objectives(
     return replace(config, stages=tuple(stages)), (note,) if swapped else ()
 
 
-def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
+def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
     """Yield a sentence for each choice that is likely to disappoint: a long warm-up, few images."""
     for leg in legs:
         steps, taken = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
@@ -136,7 +138,7 @@ def doubts(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
                 f"--schedule.warmup {steps // 10} takes a tenth"
             )
     images = len(legs[0].loader.dataset)
-    if images < FEW and not config.init:
+    if images < FEW_IMAGES and not config.init:
         yield (
             f"{images:,} training images are few for random weights; trained ones are a better beginning: "
             "--init googlenet:bvlc, or another of `imclass weights`, or a model of yours"
@@ -172,14 +174,14 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
     """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
-    kinds = kinds_in(context)
+    kinds = kind_tables(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]
     chosen += [(kinds[Objective], stage.objective.kind) for stage in config.stages]
     chosen += [(kinds[Augment], rule.kind) for stage in config.stages for rule in stage.augment]
     chosen += [(networks(context), model.network) for model in models_of(config)]
-    chosen += [(sources(context), config.data)]
-    return {entry: digest for table, name in chosen for entry, digest in table.used(name).items()}
+    chosen += [(dataset_table(context), config.data)]
+    return {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}
 
 
 def models_of(config: Training) -> list[Model]:

@@ -12,22 +12,22 @@ from imclass.data.loader import Loader
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier
 
-PROBED = 32  # images of a probe's training step
+PROBE_IMAGES = 32  # images of a probe's training step
 
 
-def settle(
+def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
     """Return what is `recorded`, else what is configured or fastest here; and a sentence on what was tried."""
     if recorded:
-        runtime.resolve(recorded.device)  # it must still be here
+        runtime.resolve_runtime(recorded.device)  # it must still be here
         return recorded, ()
-    used = runtime.resolve(config.device)
+    used = runtime.resolve_runtime(config.device)
     if config.precision != "auto":
-        chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.PLAIN
+        chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.DEFAULT_ARITHMETIC
         return replace(used, arithmetic=chosen), ()
     part = next(part for batch in first.batches(0) for part in batch.parts.values() if len(part.positions))
-    some = min(len(part.positions), PROBED)
+    some = min(len(part.positions), PROBE_IMAGES)
     network = copy.deepcopy(classifier.network).to(used.device)
     images = part.images[:some].to(used.device)
     labels = torch.zeros(some, dtype=torch.int64, device=used.device)  # any will do for the time

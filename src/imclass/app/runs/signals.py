@@ -10,16 +10,16 @@ from types import FrameType
 
 from imclass.core.errors import Interrupted
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds within which signals count as one. A terminal that closes, `timeout`, and wrappers that pass on a Ctrl-C which
 # the terminal sends to all of its processes deliver it twice, which must not cost the steps since the last checkpoint.
-AS_ONE = 0.5
+REPEAT_SECONDS = 0.5
 
 Acknowledge = Callable[[str], None]
 
 
 @dataclass
-class Stop:
+class StopRequest:
     """Whether signals have asked a run to stop, and whether the run has started.
 
     The run sets `started` once there is something new to save. Until then the first signal ends it at once.
@@ -34,18 +34,18 @@ class Stop:
 
 
 @contextlib.contextmanager
-def listen(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = str) -> Iterator[Stop]:
+def listen_for_signals(acknowledge: Acknowledge | None = None, kept: Callable[[], str] = str) -> Iterator[StopRequest]:
     """Yield a `Stop` that Ctrl-C, SIGTERM and SIGHUP set while the block runs.
 
     The handler raises `Interrupted` for a first signal before the run has `started`, and for one that comes more than
     half a second after the first; `kept()` is added to the message. For any other signal it calls `acknowledge` with a
     line for the user.
     """
-    stop = Stop()
+    stop = StopRequest()
 
     def answer(number: int, frame: FrameType | None) -> None:
         now, first = time.monotonic(), stop.asked_at is None
-        if stop.asked_at is not None and now - stop.asked_at < AS_ONE:
+        if stop.asked_at is not None and now - stop.asked_at < REPEAT_SECONDS:
             return
         if first:
             stop.asked_at = now
@@ -67,12 +67,12 @@ def interrupt_at_signals() -> Iterator[None]:
     A plain `KeyboardInterrupt` would do for Ctrl-C, but where one passes through `exec`, as it does while dataclasses
     are made, Python dies of the signal even though it was caught.
     """
-    asked_at = -AS_ONE
+    asked_at = -REPEAT_SECONDS
 
     def answer(number: int, frame: FrameType | None) -> None:
         nonlocal asked_at
         now = time.monotonic()
-        if now - asked_at >= AS_ONE:
+        if now - asked_at >= REPEAT_SECONDS:
             asked_at = now
             raise Interrupted("interrupted")
 
@@ -88,7 +88,7 @@ def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[
     Outside the main thread signals are left alone.
     """
     here = threading.current_thread() is threading.main_thread()
-    heard = [s for s in STOPPING if here and signal.getsignal(s) is not signal.SIG_IGN]
+    heard = [s for s in STOP_SIGNALS if here and signal.getsignal(s) is not signal.SIG_IGN]
     before = {s: signal.signal(s, answer) for s in heard}
     try:
         yield

@@ -9,11 +9,11 @@ from jaxtyping import Int64
 
 from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
 from imclass.app.runs.directory import Run
-from imclass.app.runs.material import TrainingData, doubts, open_training_data
-from imclass.app.runs.settle import settle
-from imclass.app.runs.signals import Acknowledge, listen
+from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
+from imclass.app.runs.settle import choose_runtime
+from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.curves import Curves
-from imclass.app.runs.watchers.expendable import Expendable, note_failure
+from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
 from imclass.app.runs.watchers.log import Log
 from imclass.app.runs.watchers.pictures import PICTURES, Pictures
 from imclass.app.runs.watchers.scores import Scores
@@ -24,22 +24,22 @@ from imclass.core.config import Execution, Training
 from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
-from imclass.evaluation.leaks import Sifted, mark
-from imclass.evaluation.score import described, evaluate
+from imclass.evaluation.leaks import SiftedSplit, mark_trained
+from imclass.evaluation.score import describe_refusal, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
 from imclass.models.rates import layer_rates
-from imclass.models.views.batches import views_at_once
+from imclass.models.views.batches import views_per_batch
 from imclass.store.context import Context, pixels_in
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import Consumer, Event, NonFinite, Saved, StepEnd
 from imclass.training.keeper import Keeper
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 from imclass.training.loop import train
-from imclass.training.parallel import Alone
-from imclass.training.plan import Leg, Score, Splits, plan, resolve_models
+from imclass.training.parallel import SingleProcess
+from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
-DEFAULT = Execution()
+DEFAULT_EXECUTION = Execution()
 VIEWS = 256  # scored at a time, at most; with fewer large ones a processor is as fast, and answers a signal sooner
 
 
@@ -74,17 +74,19 @@ class Job:
         """Return what writes the pictures for the report."""
         return Pictures(self.run.folder, self.legs[-1], self.held_out)
 
-    def keepsakes(self, keeper: Keeper) -> list[Consumer]:
+    def optional_consumers(self, keeper: Keeper) -> list[Consumer]:
         """Return what keeps scores and pictures; training can do without either."""
-        kept: list[Consumer] = [Expendable("scores", lambda: Scores(keeper, self.legs, self.held_out, self.config))]
-        return [*kept, Expendable("pictures", self.pictures)] if self.execution.pictures else kept
+        kept: list[Consumer] = [
+            OptionalConsumer("scores", lambda: Scores(keeper, self.legs, self.held_out, self.config))
+        ]
+        return [*kept, OptionalConsumer("pictures", self.pictures)] if self.execution.pictures else kept
 
 
 def prepare(
     config: Training,
     run: Run,
     context: Context,
-    execution: Execution = DEFAULT,
+    execution: Execution = DEFAULT_EXECUTION,
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
@@ -93,7 +95,7 @@ def prepare(
     `dry` writes nothing. `given` are the keys of the config that the user set: only a recipe's values may give way.
     """
     context = replace(context, most_pixels=pixels_in(config.max_megapixels))
-    run, source = replace(run, kinds=kinds_in(context)), open_init(config, context)
+    run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, context)
@@ -104,14 +106,14 @@ def prepare(
     ancestor = source.ancestor if source and how != "fresh" else None  # none where no weights are taken
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
-    score = scorer({split: mark(dataset, seen) for split, dataset in data.held_out.items()}, execution)
+    score = scorer({split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}, execution)
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     tried: tuple[str, ...] = ()
     if dry:
-        used = runtime.resolve(config.device)
+        used = runtime.resolve_runtime(config.device)
         legs, taken = begin_first(legs, source)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
@@ -119,19 +121,19 @@ def prepare(
         first = legs[0].make()
         layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the trial is of these
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
-        used, tried = settle(config, recorded, first, legs[0].loader)
+        used, tried = choose_runtime(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
-    beginning = () if run.finished or checkpoint else (*doubts(config, legs), *taken)
+    beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *taken)
     notes = (*data.notes, *beginning, *inside, *problems, *tried)
     return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
 
 
-def scorer(held_out: Mapping[str, Sifted], execution: Execution) -> Score:
+def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
     """Return what scores a split with a classifier, and counts the images in it that the weights were trained on."""
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
-        batch = min(VIEWS, views_at_once(trained.preprocess)) if on_cpu else VIEWS
+        batch = min(VIEWS, views_per_batch(trained.preprocess)) if on_cpu else VIEWS
         workers, strict = execution.workers, execution.strict
         return part.count(evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch))
 
@@ -145,29 +147,29 @@ def perform(
 
     A signal saves and stops; `acknowledge` is called at once, in its handler, with a line for the user.
     """
-    if job.run.finished:
-        complete(job)
+    if job.run.is_finished:
+        complete_pictures(job)
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(job.run.locked())
+        stack.enter_context(job.run.hold_lock())
         keeper, state = job.keeper(), job.state()
-        stop = stack.enter_context(listen(acknowledge, lambda: last_kept(keeper.checkpoints)))
+        stop = stack.enter_context(listen_for_signals(acknowledge, lambda: last_checkpoint_note(keeper.checkpoints)))
         keeper.asked_to_stop = stop.asked
-        runtime.apply(job.runtime)
+        runtime.apply_runtime(job.runtime)
         job.run.cut(job.checkpoint)
-        watching: list[Consumer] = [Log(job.run), *job.keepsakes(keeper)]
-        watching += [Expendable("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
-        watching += [Expendable("curves.png", lambda: Curves(job.run)), *consumers]
+        watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
+        watching += [OptionalConsumer("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [OptionalConsumer("curves.png", lambda: Curves(job.run)), *consumers]
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
-        for last in train(state, job.legs, Alone(), keeper):
+        for last in train(state, job.legs, SingleProcess(), keeper):
             if isinstance(last, StepEnd):
                 stop.started = True
             for consumer in watching:
                 consumer.see(last)
             if job.execution.strict and isinstance(last, StepEnd) and last.refused:
-                bad = described(last.refused[0])
+                bad = describe_refusal(last.refused[0])
                 raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
             yield last
         if not keeper.stopped:
@@ -180,7 +182,7 @@ def perform(
             raise Interrupted(f"stopped at step {state.at.step:,}; {f'not saved: {problem}' if problem else 'saved'}")
 
 
-def complete(job: Job) -> None:
+def complete_pictures(job: Job) -> None:
     """Write the pictures of a finished run that has none, because it was killed before it came to them."""
     if not job.execution.pictures or (job.run.folder / PICTURES).is_dir():
         return
@@ -202,7 +204,7 @@ def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
     return dataset.targets.counts(len(dataset.classes))
 
 
-def last_kept(checkpoints: Checkpoints) -> str:
+def last_checkpoint_note(checkpoints: Checkpoints) -> str:
     """Return a sentence on the checkpoint to go on from, if there is one."""
     names = checkpoints.names()
     return f"the last checkpoint is {names[-1]}" if names else ""

@@ -5,56 +5,56 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imclass.core.codec import flatten
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 
-NARROWEST = 24  # columns in which a text can still be read
+MIN_TEXT_COLUMNS = 24  # columns in which a text can still be read
 
 
-def table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
+def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
     """Return rows as aligned columns. In a terminal of this width a long last column is wrapped.
 
     Where there is no room for it beside the others, it stands below them, indented.
     """
     if not rows:
         return "none"
-    cells = [[key for key in rows[0]], *[[cell(row[key]) for key in row] for row in rows]]
+    cells = [[key for key in rows[0]], *[[cell_text(row[key]) for key in row] for row in rows]]
     wide = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     begin = sum(wide) - wide[-1] + 2 * len(wide[:-1])
     if width is None or begin + wide[-1] <= width:
         width = begin + wide[-1]
-    return "\n".join(aligned(line, wide, width) for line in cells)
+    return "\n".join(align_line(line, wide, width) for line in cells)
 
 
-def aligned(line: Sequence[str], wide: Sequence[int], width: int) -> str:
+def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
     """Return the cells of a line side by side, those before the last as wide as their columns."""
     before = "".join(text.ljust(w) + "  " for text, w in zip(line[:-1], wide[:-1], strict=True))
     if len(before) + wide[-1] <= width:
         return (before + line[-1]).rstrip()
-    indent = len(before) if width - len(before) >= NARROWEST else 4
+    indent = len(before) if width - len(before) >= MIN_TEXT_COLUMNS else 4
     last = textwrap.wrap(line[-1], max(width - indent, 1), break_long_words=False, break_on_hyphens=False)
     start = [before.rstrip()] if indent < len(before) or not last else [before + last.pop(0)]
     return "\n".join([*start, *(" " * indent + part for part in last)]).rstrip()
 
 
-def cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A value as the text of a table's cell."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
     if isinstance(value, Mapping):
-        return ", ".join(named(key, v) for key, v in value.items()) or "-"
+        return ", ".join(name_and_value(key, v) for key, v in value.items()) or "-"
     if isinstance(value, list) and any(isinstance(v, float) for v in value):
         return " / ".join("-" if v is None else str(v) for v in value)
     if isinstance(value, list):
         return " x ".join(map(str, value)) if all(isinstance(v, int) for v in value) else ", ".join(map(str, value))
-    return "-" if value is None else printable(str(value))
+    return "-" if value is None else printable_text(str(value))
 
 
-def named(name: str, value: Any) -> str:
+def name_and_value(name: str, value: Any) -> str:
     """Return "name=value", or the name alone where the value is empty."""
-    return name if value is None or value is False or value == [] else f"{name}={cell(value)}"
+    return name if value is None or value is False or value == [] else f"{name}={cell_text(value)}"
 
 
-def plain(record: Mapping[str, Any]) -> str:
+def record_text(record: Mapping[str, Any]) -> str:
     """Return a record as lines "key: value", and a line for each refused file that it names."""
     refused = record.get("refused")
     named = refused if isinstance(refused, list) else []
@@ -62,6 +62,6 @@ def plain(record: Mapping[str, Any]) -> str:
     for key, value in flatten({k: v for k, v in record.items() if v is not named}).items():
         several = isinstance(value, list | tuple)
         text = ", ".join("-" if v is None else str(v) for v in value) if several else str(value)
-        lines.append(f"{key}: " + "\n".join(printable(line) for line in text.split("\n")))
-    lines += [printable(f"refused: {one['path']}: {one['detail']} ({one['code']})") for one in named]
+        lines.append(f"{key}: " + "\n".join(printable_text(line) for line in text.split("\n")))
+    lines += [printable_text(f"refused: {one['path']}: {one['detail']} ({one['code']})") for one in named]
     return "\n".join(lines)

@@ -1,45 +1,45 @@
 """A comparison of two models as text for a terminal."""
 # Tested in tests/app/verbs/test_compare.py
 
-from imclass.app.text.evaluation import bracketed
-from imclass.core.text import columns, padded, percent, printable
-from imclass.evaluation.measures.comparison import CHANCE, Change, Comparison
-from imclass.evaluation.measures.intervals import wilson
-from imclass.evaluation.results import Row
+from imclass.app.text.evaluation import interval_text
+from imclass.core.text import pad_text, percent, printable_text, text_width
+from imclass.evaluation.measures.comparison import SIGNIFICANCE_LEVEL, Change, Comparison
+from imclass.evaluation.measures.intervals import wilson_interval
+from imclass.evaluation.results import ResultRow
 
 
-def text(a: Row, b: Row, found: Comparison, moved: tuple[Change, ...]) -> str:
+def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[Change, ...]) -> str:
     """Return both accuracies, their difference with its interval, the test, a verdict, and images seen differently."""
     difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))  # no "-0.00"
     lines = [
-        *sides(a, b, found),
-        *pairing(a, b, found),
+        *accuracy_lines(a, b, found),
+        *pairing_lines(a, b, found),
         f"B less A: {difference:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
         f"right in both {found.both_right:,}, in A alone {found.a_alone_right:,}, in B alone {found.b_alone_right:,}, "
         f"in neither {found.both_wrong:,}",
         f"McNemar's exact test: {p_value(found.p_value)}. {verdict(found)}",
         "It tells of these two on these images, not of other runs of their recipes.",
     ]
-    return "\n".join([*lines, *listing(found, moved)])
+    return "\n".join([*lines, *change_lines(found, moved)])
 
 
-def sides(a: Row, b: Row, found: Comparison) -> list[str]:
+def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
     """Return a line each: name, and accuracy on the common images with Wilson's interval."""
-    names = [printable(f"{side}  {row.name} ({row.facts.tested.method})") for side, row in (("A", a), ("B", b))]
-    wide, n = max(map(columns, names)), found.images
+    names = [printable_text(f"{side}  {row.name} ({row.facts.tested.method})") for side, row in (("A", a), ("B", b))]
+    wide, n = max(map(text_width, names)), found.images
     return [
-        f"{padded(name, wide)}  top-1 {percent(top1)} {bracketed(wilson(round(top1 * n), n))}"
+        f"{pad_text(name, wide)}  top-1 {percent(top1)} {interval_text(wilson_interval(round(top1 * n), n))}"
         for name, top1 in zip(names, (found.top1_a, found.top1_b), strict=True)
     ]
 
 
-def pairing(a: Row, b: Row, found: Comparison) -> list[str]:
+def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
     """Return which images were compared, what was left out, and whether the two were scored on the same data."""
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
     lines = [f"{found.images:,} images in both, joined by name and class{left_out}"]
     if a.facts.said != b.facts.said:
-        lines.append(printable(f"A was scored on {a.facts.said}, B on {b.facts.said}"))
+        lines.append(printable_text(f"A was scored on {a.facts.said}, B on {b.facts.said}"))
     return lines
 
 
@@ -50,13 +50,13 @@ def p_value(p: float) -> str:
 
 def verdict(found: Comparison) -> str:
     """Return plainly whether the difference could be chance."""
-    if found.chance:
-        return f"The difference could be chance (p is not below {CHANCE})."
+    if found.is_chance:
+        return f"The difference could be chance (p is not below {SIGNIFICANCE_LEVEL})."
     better = "B" if found.difference > 0 else "A"
-    return f"{better} is better, and chance is an unlikely reason (p is below {CHANCE})."
+    return f"{better} is better, and chance is an unlikely reason (p is below {SIGNIFICANCE_LEVEL})."
 
 
-def listing(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
+def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
     """Return a line for each image whose class has another rank or whose prediction differs, with a heading."""
     if not moved:
         return []
@@ -64,6 +64,5 @@ def listing(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
         f"another prediction for {found.predictions_changed:,} images, another rank of the class for "
         f"{found.ranks_changed:,}; ranks in A and B, class: predictions of A and B, image:"
     )
-    return ["", head, *(
-        printable(f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}") for c in moved
-    )]  # fmt: skip
+    lines = (f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}" for c in moved)
+    return ["", head, *map(printable_text, lines)]

@@ -9,8 +9,8 @@ from jaxtyping import Int8
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import marks_of
-from imclass.core.text import columns, padded, percent, shortened
-from imclass.evaluation.measures.multi_label import LabelRow, label_rows, macro, micro
+from imclass.core.text import pad_text, percent, shorten_name, text_width
+from imclass.evaluation.measures.multi_label import LabelRow, label_rows, macro_means, micro_means
 
 
 def label_measures(evaluation: Evaluation) -> tuple[LabelRow, ...]:
@@ -29,21 +29,21 @@ def headline(evaluation: Evaluation) -> str:
     return f"mAP {percent(m['map'])}, micro F1 {percent(m['micro_f1'])}, {m['loss']:.4f} nats"
 
 
-def in_full(evaluation: Evaluation) -> list[str]:
+def label_parts(evaluation: Evaluation) -> list[str]:
     """Return the means over the classes, then each class."""
     rows = label_measures(evaluation)
-    return [summary(evaluation, rows), class_table(evaluation, rows)]
+    return [label_summary(evaluation, rows), class_table(evaluation, rows)]
 
 
-def summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
+def label_summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
     """Return mean average precision, F1 with precision and recall, and loss, a line each."""
     m, scored = evaluation.measures, sum(row.positives > 0 for row in rows)
     left_out = f"; {len(rows) - scored:,} without images left out" if scored < len(rows) else ""
     fitted = "the model's thresholds" if evaluation.thresholds else "a probability of 0.5"
     lines = [f"mean average precision (mAP) {percent(m['map'])} over {scored:,} classes{left_out}"]
     lines.append(f"at eleven recalls, as VOC 2007: {percent(m['map11'])}")
-    every = micro(evaluation.scores, marks(evaluation), evaluation.thresholds)
-    for name, means in (("micro", every), ("macro", macro(rows))):
+    every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)
+    for name, means in (("micro", every), ("macro", macro_means(rows))):
         shares = f"precision {percent(means.precision)}, recall {percent(means.recall)}"
         lines.append(f"{name} F1 {percent(means.f1)}: {shares}, at {fitted}")
     lines.append(f"all labels right: {percent(m['exact'])} of the images")
@@ -53,41 +53,41 @@ def summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
 
 def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
     """Return images, average precision, threshold, precision, recall and F1 of each class, aligned."""
-    names = [shortened(name) for name in evaluation.classes]
-    wide = max(map(columns, [*names, "class"]))
+    names = [shorten_name(name) for name in evaluation.classes]
+    wide = max(map(text_width, [*names, "class"]))
     heads = f"{'images':>9}{'AP':>10}{'AP 11':>10}{'from':>8}{'precision':>11}{'recall':>10}{'F1':>10}"
-    lines = [padded("class", wide) + heads]
+    lines = [pad_text("class", wide) + heads]
     for name, row in zip(names, rows, strict=True):
         shares = f"{percent(row.ap):>10}{percent(row.ap11):>10}{row.threshold:>8.3f}"
         shares += f"{percent(row.precision):>11}{percent(row.recall):>10}{percent(row.f1):>10}"
-        lines.append(f"{padded(name, wide)}{row.positives:>9,}{shares}")
+        lines.append(f"{pad_text(name, wide)}{row.positives:>9,}{shares}")
     return "\n".join(lines)
 
 
-def record(evaluation: Evaluation) -> dict[str, Any]:
+def label_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the evaluation as JSON: measures in [0, 1], null where there is nothing to divide by.
 
     `map`, `map11` and `macro` are over the classes that have images; `classes_scored` is how many these are.
     """
     rows = label_measures(evaluation)
-    every = micro(evaluation.scores, marks(evaluation), evaluation.thresholds)
+    every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)
     return {
-        **{name: known(value) for name, value in evaluation.measures.items()},
+        **{name: finite_or_none(value) for name, value in evaluation.measures.items()},
         "classes_scored": sum(row.positives > 0 for row in rows),
-        "micro": as_numbers(to_json(every)),
-        "macro": as_numbers(to_json(macro(rows))),
+        "micro": json_numbers(to_json(every)),
+        "macro": json_numbers(to_json(macro_means(rows))),
         "thresholds": [row.threshold for row in rows],
         "per_class": [
-            {"class": name} | as_numbers(to_json(row)) for name, row in zip(evaluation.classes, rows, strict=True)
+            {"class": name} | json_numbers(to_json(row)) for name, row in zip(evaluation.classes, rows, strict=True)
         ],
     }
 
 
-def as_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
+def json_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
     """Return numbers by name as JSON can hold them."""
-    return {name: known(value) if isinstance(value, float) else value for name, value in numbers.items()}
+    return {name: finite_or_none(value) if isinstance(value, float) else value for name, value in numbers.items()}
 
 
-def known(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Return a number, or None for nan, which JSON does not have."""
     return None if math.isnan(value) else value

@@ -5,36 +5,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from imclass.app.runs.directory import Run
-from imclass.core.text import main_of, title
+from imclass.core.text import main_measure, measure_title
 from imclass.training.events import NonFinite
 
 
-def stopped(event: NonFinite, run: Run) -> str:
+def stop_message(event: NonFinite, run: Run) -> str:
     """Return why training stopped by itself, and what to do."""
     names = ", ".join(event.names[:10]) + (f" and {len(event.names) - 10} more" if len(event.names) > 10 else "")
-    kept = f"; the checkpoints in {run.folder} are from before" if run.worked else ""
+    kept = f"; the checkpoints in {run.folder} are from before" if run.has_work else ""
     return (
         f"step {event.at.step:,}: {event.what} is not finite, so training stopped{kept}.\nimages of the step: {names}\n"
         "Lower --schedule.rate, or pass over such steps with --nonfinite skip"
-        + (" (in another --out)" if run.worked else "")
+        + (" (in another --out)" if run.has_work else "")
     )
 
 
-def summary(record: Mapping[str, Any]) -> str:
+def training_summary(record: Mapping[str, Any]) -> str:
     """Return a line for each split that was scored, then the refused files and the model's file."""
     lines = []
     for split, result in record["metrics"].items():
-        counted, loss, main = accounted(result), f"{result['loss']:.4f}", main_of(result)
+        counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
         chose = ", which chose the weights" if split in record["chosen"] else ""
-        lines.append(f"{split}{chose}: {title(main)} {100 * result[main]:.2f} %, {entropy} {loss}; {counted}")
+        lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f} %, {entropy} {loss}; {counted}")
     refused = len(record["refused"])
     if refused:
         lines.append(f"refused in all: {refused:,} {'file' if refused == 1 else 'files'}")
     return "\n".join([*lines, f"finished: {record['model']} ({record['chosen']})"])
 
 
-def accounted(metrics: Mapping[str, Any]) -> str:
+def image_counts(metrics: Mapping[str, Any]) -> str:
     """Return how many images of a split were scored and how many refused, from a model file's metrics."""
     evaluated, total = metrics["evaluated"], metrics["total"]
     kept = f"{evaluated:,} of {total:,} evaluated"

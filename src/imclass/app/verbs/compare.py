@@ -2,16 +2,16 @@
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer
-from imclass.app.cli.arguments import DONE, SOME_REFUSED, Compare
-from imclass.app.cli.checks import mapping_in, store_of
-from imclass.app.cli.progress import Terminal
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, CompareArguments
+from imclass.app.cli.checks import read_class_mapping, store_of
+from imclass.app.cli.progress import EvaluationProgress
 from imclass.app.evaluation.comparison import check_comparison
 
 
-def run(arguments: Compare) -> Answer:
+def run(arguments: CompareArguments) -> Answer:
     """Say whether one of two models is better on the same images."""
     check_comparison(arguments.protocol, arguments.list)
-    with Terminal() as progress:
+    with EvaluationProgress() as progress:
         result = api.evaluate(
             (arguments.a, arguments.b),
             arguments.data,
@@ -20,7 +20,7 @@ def run(arguments: Compare) -> Answer:
             protocol=arguments.protocol,
             weights="none",
             uses=("compare",),
-            classes=mapping_in(arguments.classes),
+            classes=read_class_mapping(arguments.classes),
             batch=arguments.batch,
             workers=arguments.workers,
             device=arguments.device,

@@ -1,22 +1,22 @@
 """The verb `data`: data sets listed, fetched, checked, exported."""
 
-from imclass.app.cli.answer import Answer, say
-from imclass.app.cli.arguments import DONE, SOME_REFUSED, Data
+from imclass.app.cli.answer import Answer, print_notes
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, DataArguments
 from imclass.app.cli.checks import check_workers, context_of
-from imclass.app.cli.lists import Listing, describe, describe_all, listing
-from imclass.app.text.columns import plain
+from imclass.app.cli.lists import Listing, cached_listing, describe_entries, listing_answer
+from imclass.app.text.columns import record_text
 from imclass.core.errors import UserError
 from imclass.store.context import Context
 
 ACTS = ("get", "check", "export")
 
 
-def datasets(context: Context) -> Listing:
+def dataset_listing(context: Context) -> Listing:
     """Return the data sets: name, splits, licence, whether they can be fetched, summary."""
-    from imclass.data.catalog import sources
+    from imclass.data.catalog import dataset_table
 
-    return describe_all(
-        sources(context),
+    return describe_entries(
+        dataset_table(context),
         lambda name, source: {
             "splits": list(source.splits),
             "licence": source.licence,
@@ -26,25 +26,27 @@ def datasets(context: Context) -> Listing:
     )
 
 
-def run(arguments: Data) -> Answer:
+def run(arguments: DataArguments) -> Answer:
     """List, fetch, check or export data sets."""
     name = arguments.name
     if arguments.what not in ACTS:
-        return describe(listing("data", arguments.common, datasets), arguments.what, "data set", ACTS)
+        return listing_answer(
+            cached_listing("data", arguments.common, dataset_listing), arguments.what, "data set", ACTS
+        )
     if name is None:
         raise UserError(f"name a data set: imclass data {arguments.what} NAME")
     check_workers(arguments.workers)
     from imclass.app.acts import data  # not above, because a list needs no PyTorch
-    from imclass.data.catalog import folder_not_read
+    from imclass.data.catalog import shadowed_folder_note
 
     context = context_of(arguments.common, arguments.max_megapixels)
     if arguments.what == "get":
-        record = data.get(name, context)
+        record = data.fetch_dataset(name, context)
     elif arguments.what == "check":
-        record = data.check(name, context, arguments.split_seed, arguments.workers)
+        record = data.audit_dataset(name, context, arguments.split_seed, arguments.workers)
     else:
-        say(folder_not_read(name, context))
+        print_notes(shadowed_folder_note(name, context))
         split = arguments.split or "test"
-        record = data.export(name, arguments.out, context, split, arguments.most, arguments.split_seed)
-    text = data.check_text(record) if arguments.what == "check" else plain(record)
+        record = data.export_images(name, arguments.out, context, split, arguments.most, arguments.split_seed)
+    text = data.check_text(record) if arguments.what == "check" else record_text(record)
     return Answer(record, text, SOME_REFUSED if record.get("refused") else DONE)

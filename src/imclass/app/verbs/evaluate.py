@@ -6,23 +6,25 @@ from pathlib import Path
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer
-from imclass.app.cli.arguments import DONE, SOME_REFUSED, Evaluate
-from imclass.app.cli.checks import mapping_in, store_of
-from imclass.app.cli.progress import Terminal
-from imclass.app.draw.canvas import is_drawn
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, EvaluateArguments
+from imclass.app.cli.checks import read_class_mapping, store_of
+from imclass.app.cli.progress import EvaluationProgress
+from imclass.app.draw.canvas import is_our_picture
 from imclass.app.evaluation.result import Result
-from imclass.app.report.mistakes import KINDS, is_mistakes
-from imclass.app.writing import check_target, never
-from imclass.core.errors import UserError, need
-from imclass.evaluation.results import is_scores
-from imclass.models.classifier import model_file
+from imclass.app.report.mistakes import MISTAKES_SUFFIXES, is_mistakes
+from imclass.app.writing import check_target, never_ours
+from imclass.core.errors import UserError, require
+from imclass.evaluation.results import is_scores_file
+from imclass.models.classifier import model_path
 
-TARGETS: Mapping[str, tuple[str, Callable[[Path], bool]]] = {  # what a file must end in, and which one may be replaced
-    "--plot": (".png", is_drawn),
-    "--reliability": (".png", is_drawn),
+OUTPUT_RULES: Mapping[
+    str, tuple[str, Callable[[Path], bool]]
+] = {  # what a file must end in, and which one may be replaced
+    "--plot": (".png", is_our_picture),
+    "--reliability": (".png", is_our_picture),
     "--mistakes": ("", is_mistakes),
-    "--save": (".safetensors", never),
-    "--save-scores": (".npz", is_scores),
+    "--save": (".safetensors", never_ours),
+    "--save-scores": (".npz", is_scores_file),
 }
 # Methods of the result by the options that ask for them, of those that not every evaluation allows.
 USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
@@ -31,12 +33,12 @@ USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistake
 def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> None:
     """Raise `UserError` for files (by option) that cannot be written, before any work is done for them."""
     mistakes = files["--mistakes"]
-    suffix = mistakes.suffix.lower() if mistakes else KINDS[0]
-    need(suffix in KINDS, "mistakes", mistakes, "a file whose name ends in .csv or .html")
+    suffix = mistakes.suffix.lower() if mistakes else MISTAKES_SUFFIXES[0]
+    require(suffix in MISTAKES_SUFFIXES, "mistakes", mistakes, "a file whose name ends in .csv or .html")
     for option, path in files.items():
-        check_target(path, option, *TARGETS[option])
+        check_target(path, option, *OUTPUT_RULES[option])
     given = [*models, *(file for file in files.values() if file is not None)]
-    places = [model_file(path).resolve() for path in given]
+    places = [model_path(path).resolve() for path in given]
     twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
     if twice is not None and models.count(twice) < 2:
         raise UserError(f"{twice} is named for two things; give each file a name of its own")
@@ -56,9 +58,9 @@ def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
             write(path)
 
 
-def run(arguments: Evaluate) -> Answer:
+def run(arguments: EvaluateArguments) -> Answer:
     """Score models on a split, alone and fused."""
-    need(arguments.changed >= 0, "changed", arguments.changed, "0 or more images")
+    require(arguments.changed >= 0, "changed", arguments.changed, "0 or more images")
     files = {
         "--plot": arguments.plot,
         "--reliability": arguments.reliability,
@@ -67,7 +69,7 @@ def run(arguments: Evaluate) -> Answer:
         "--save-scores": arguments.save_scores,
     }
     check_files(arguments.models, files)
-    with Terminal() as progress:
+    with EvaluationProgress() as progress:
         result = api.evaluate(
             arguments.models,
             arguments.data,
@@ -78,7 +80,7 @@ def run(arguments: Evaluate) -> Answer:
             weights=arguments.weights,
             temperature=arguments.temperature,
             thresholds=arguments.thresholds,
-            classes=mapping_in(arguments.classes),
+            classes=read_class_mapping(arguments.classes),
             batch=arguments.batch,
             workers=arguments.workers,
             strict=arguments.strict,
@@ -97,5 +99,5 @@ def run(arguments: Evaluate) -> Answer:
     if arguments.table is None:
         return replace(answer, text=result.text(arguments.changed))
     table = result.table(arguments.table, arguments.table_format)
-    notes = (result.evaluation.accounted,)
+    notes = (result.evaluation.tally,)
     return replace(answer, record=answer.record | {"table": table}, text=table.rstrip("\n"), notes=notes)

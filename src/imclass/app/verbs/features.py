@@ -2,47 +2,49 @@
 
 import sys
 
-from imclass.app.cli.answer import Answer, say, show
-from imclass.app.cli.arguments import DONE, SOME_REFUSED, Features
+from imclass.app.cli.answer import Answer, print_json, print_notes
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, FeaturesArguments
 from imclass.app.cli.checks import check_workers, context_of
-from imclass.app.draw.canvas import is_drawn
-from imclass.app.draw.grid import grid, grid_png
+from imclass.app.draw.canvas import is_our_picture
+from imclass.app.draw.grid import grid_png, map_grid
 from imclass.app.load import load_network
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
-from imclass.core.files import begins, replacing
-from imclass.core.text import printable
-from imclass.serving.features import features, maps
-from imclass.serving.inputs import gather
+from imclass.core.files import atomic_writer, has_mark
+from imclass.core.text import printable_text
+from imclass.serving.features import first_maps, layer_outputs
+from imclass.serving.inputs import gather_files
 
 
-def run(arguments: Features) -> Answer:
+def run(arguments: FeaturesArguments) -> Answer:
     """Write or draw what a layer gives out."""
     if arguments.out is None and arguments.grid is None:
         raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
     check_workers(arguments.workers)
-    check_target(arguments.out, "--out", ".npy", lambda path: begins(path, b"\x93NUMPY"))
-    check_target(arguments.grid, "--grid", ".png", is_drawn)
-    files = gather(arguments.paths)
-    say(files.notes)
+    check_target(arguments.out, "--out", ".npy", lambda path: has_mark(path, b"\x93NUMPY"))
+    check_target(arguments.grid, "--grid", ".png", is_our_picture)
+    files = gather_files(arguments.paths)
+    print_notes(files.notes)
     context = context_of(arguments.common, arguments.max_megapixels)
-    classifier = load_network(arguments.model, context, arguments.device, say)
-    found = features(classifier, files, arguments.layer, workers=arguments.workers, most_pixels=context.most_pixels)
+    classifier = load_network(arguments.model, context, arguments.device, print_notes)
+    found = layer_outputs(
+        classifier, files, arguments.layer, workers=arguments.workers, most_pixels=context.most_pixels
+    )
     for refused in found.refused:
-        print(f"refused: {printable(refused.path)}: {printable(refused.detail)}", file=sys.stderr)
-    picture = grid(maps(found)) if arguments.grid else None
+        print(f"refused: {printable_text(refused.path)}: {printable_text(refused.detail)}", file=sys.stderr)
+    picture = map_grid(first_maps(found)) if arguments.grid else None
     if arguments.out:
         import numpy
 
-        with replacing(arguments.out) as file:
+        with atomic_writer(arguments.out) as file:
             numpy.save(file, found.outputs, allow_pickle=False)
     if arguments.grid:
-        grid_png(maps(found), arguments.grid)
+        grid_png(first_maps(found), arguments.grid)
     shape = list(found.outputs.shape)
     if arguments.common.json:
         drawn = list(picture.shape) if picture is not None else None
-        show(
+        print_json(
             {
                 "layer": found.layer,
                 "shape": shape,
@@ -55,6 +57,6 @@ def run(arguments: Features) -> Answer:
     else:
         print(
             f"{found.layer}: {' x '.join(map(str, shape))}"
-            + "".join(f"\n{printable(str(p))}" for p in (arguments.out, arguments.grid) if p)
+            + "".join(f"\n{printable_text(str(p))}" for p in (arguments.out, arguments.grid) if p)
         )
     return Answer(code=SOME_REFUSED if found.refused else DONE)

@@ -6,21 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from imclass.app.cli.answer import Answer, say
-from imclass.app.cli.arguments import Info
+from imclass.app.cli.answer import Answer, print_notes
+from imclass.app.cli.arguments import InfoArguments
 from imclass.app.cli.checks import context_of
-from imclass.app.load import Packed, count_parameters, read_packed
-from imclass.app.text.columns import plain
+from imclass.app.load import PackedModel, count_parameters, read_packed
+from imclass.app.text.columns import record_text
 from imclass.app.writing import check_target
 from imclass.core.classes import new_names
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.evaluation.unpack import save
+from imclass.evaluation.unpack import save_classifier
 
 
-def record(packed: Packed, classifier: Classifier) -> dict[str, Any]:
+def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
     """Return a model's header, with its file, the count of its parameters and that of the images it was trained on."""
     images = classifier.trained_on
     return {
@@ -41,23 +41,23 @@ def check_rename(out: Path | None, rename: Sequence[str]) -> None:
     check_target(out, "--out", ".safetensors")
 
 
-def run(arguments: Info) -> Answer:
+def run(arguments: InfoArguments) -> Answer:
     """Print what a model file holds, or with `--rename` what the copy holds."""
     check_rename(arguments.out, arguments.rename)
     context = context_of(arguments.common)
     packed = read_packed(arguments.model, context)
-    say(packed.notes)
+    print_notes(packed.notes)
     classifier = packed.unpack(context)
     if arguments.out is not None:
-        save(arguments.out, classifier.rename(new_names(arguments.rename, classifier.classes)), context)
+        save_classifier(arguments.out, classifier.rename(new_names(arguments.rename, classifier.classes)), context)
         packed = read_packed(arguments.out, context)
         classifier = packed.unpack(context)
-    found = record(packed, classifier)
-    return Answer(found, text(found))
+    found = model_record(packed, classifier)
+    return Answer(found, model_text(found))
 
 
-def text(record: dict[str, Any]) -> str:
+def model_text(record: dict[str, Any]) -> str:
     """Return the record as lines."""
     images = record.get("trained_on")
     known = [] if images is None else [f"trained on {images:,} images"]
-    return "\n".join([plain({key: value for key, value in record.items() if key != "trained_on"}), *known])
+    return "\n".join([record_text({key: value for key, value in record.items() if key != "trained_on"}), *known])

@@ -3,10 +3,10 @@
 from typing import Any
 
 from imclass.app.cli.answer import Answer
-from imclass.app.cli.arguments import Models
+from imclass.app.cli.arguments import ModelsArguments
 from imclass.app.cli.checks import context_of
-from imclass.app.cli.lists import Listing, describe_all, listing, unusable
-from imclass.app.text.networks import comparison, in_detail
+from imclass.app.cli.lists import Listing, cached_listing, describe_entries, failure_notes
+from imclass.app.text.networks import network_text, networks_table
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.tables import problem_of
@@ -14,11 +14,11 @@ from imclass.models.entry import NetworkEntry, native_size
 from imclass.store.context import Context
 
 
-def everything(context: Context) -> Listing:
+def network_listing(context: Context) -> Listing:
     """Return what stands in the entry of each network."""
     from imclass.models import classifier
 
-    return describe_all(classifier.networks(context), row)
+    return describe_entries(classifier.networks(context), row)
 
 
 def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
     }
 
 
-def one(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
+def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return one network with its row and its layers, and what could not be imported.
 
     `receptive_field`, in pixels, is that of a position of its last maps. An unknown name is a `UserError`.
@@ -67,10 +67,10 @@ def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
     }
 
 
-def run(arguments: Models) -> Answer:
+def run(arguments: ModelsArguments) -> Answer:
     """List networks, or one with its layers."""
     if arguments.name is None:
-        found = listing("models", arguments.common, everything)
-        return Answer(found.rows, comparison(found.rows), notes=unusable(found.failures))
-    record, failures = one(arguments.name, context_of(arguments.common))
-    return Answer(record, in_detail(record), notes=unusable(failures))
+        found = cached_listing("models", arguments.common, network_listing)
+        return Answer(found.rows, networks_table(found.rows), notes=failure_notes(found.failures))
+    record, failures = network_record(arguments.name, context_of(arguments.common))
+    return Answer(record, network_text(record), notes=failure_notes(failures))

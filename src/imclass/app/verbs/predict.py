@@ -6,13 +6,13 @@ import sys
 from typing import Any
 
 from imclass.app.api import predict
-from imclass.app.cli.answer import Answer, say, show
-from imclass.app.cli.arguments import DONE, SOME_REFUSED, Predict
+from imclass.app.cli.answer import Answer, print_json, print_notes
+from imclass.app.cli.arguments import DONE, SOME_REFUSED, PredictArguments
 from imclass.app.cli.checks import check_workers, context_of
-from imclass.app.load import load
+from imclass.app.load import load_classifier
 from imclass.core.errors import UserError
-from imclass.core.text import harmless, printable
-from imclass.serving.inputs import gather
+from imclass.core.text import escape_formula, printable_text
+from imclass.serving.inputs import gather_files
 from imclass.serving.predict import Prediction
 
 
@@ -32,19 +32,19 @@ def as_csv(prediction: Prediction) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
     for rank, (name, probability) in enumerate(prediction.classes, 1):
-        writer.writerow([harmless(prediction.name), rank, harmless(name), round(probability, 6)])
+        writer.writerow([escape_formula(prediction.name), rank, escape_formula(name), round(probability, 6)])
     if not prediction.classes and not prediction.refused:
-        writer.writerow([harmless(prediction.name), "", "", ""])
+        writer.writerow([escape_formula(prediction.name), "", "", ""])
     return text.getvalue()
 
 
 def as_table(prediction: Prediction) -> str:
     """Return the path, then its classes: "  98.31 %  seven"."""
-    lines = [f"  {100 * p:6.2f} %  {printable(name)}" for name, p in prediction.classes] or ["  no class"]
-    return "\n".join([printable(prediction.name), *lines])
+    lines = [f"  {100 * p:6.2f} %  {printable_text(name)}" for name, p in prediction.classes] or ["  no class"]
+    return "\n".join([printable_text(prediction.name), *lines])
 
 
-def run(arguments: Predict) -> Answer:
+def run(arguments: PredictArguments) -> Answer:
     """Name what is in images."""
     if arguments.top is not None and arguments.top < 1:
         raise UserError(f"--top is {arguments.top}; it must be at least 1")
@@ -53,11 +53,11 @@ def run(arguments: Predict) -> Answer:
     if arguments.protocol is not None and "," in arguments.protocol:
         raise UserError(f"--protocol {arguments.protocol} names several; an image is named under one")
     check_workers(arguments.workers)
-    files = gather(arguments.paths)
+    files = gather_files(arguments.paths)
     context = context_of(arguments.common, arguments.max_megapixels)
-    classifier = load(arguments.model, context, device=arguments.device, note=say)
+    classifier = load_classifier(arguments.model, context, device=arguments.device, note=print_notes)
     form = "json" if arguments.common.json else arguments.format
-    say(files.notes)
+    print_notes(files.notes)
     found = predict(
         classifier,
         files,
@@ -74,7 +74,10 @@ def run(arguments: Predict) -> Answer:
     for prediction in found:
         if prediction.refused:
             refused += 1
-            print(f"refused: {printable(prediction.name)}: {printable(prediction.refused.detail)}", file=sys.stderr)
+            print(
+                f"refused: {printable_text(prediction.name)}: {printable_text(prediction.refused.detail)}",
+                file=sys.stderr,
+            )
         if form == "json":
             gathered.append(as_json(prediction))
         elif form == "csv":
@@ -82,5 +85,5 @@ def run(arguments: Predict) -> Answer:
         elif not prediction.refused:
             print(as_table(prediction))
     if form == "json":
-        show(gathered)
+        print_json(gathered)
     return Answer(code=SOME_REFUSED if refused else DONE)

@@ -4,16 +4,16 @@ import inspect
 from typing import Any
 
 from imclass.app.cli.answer import Answer
-from imclass.app.cli.arguments import Protocols
-from imclass.app.cli.lists import Listing, describe, describe_all, listing
+from imclass.app.cli.arguments import ProtocolsArguments
+from imclass.app.cli.lists import Listing, cached_listing, describe_entries, listing_answer
 from imclass.store.context import Context
 
 
-def protocols(context: Context) -> Listing:
+def protocol_listing(context: Context) -> Listing:
     """Return the protocols: name, scales, and a line on each."""
-    from imclass.evaluation.score import protocols as all_protocols
+    from imclass.evaluation.score import view_protocols as all_protocols
 
-    return describe_all(all_protocols(context), row, detail)
+    return describe_entries(all_protocols(context), row, detail)
 
 
 def row(name: str, protocol: Any) -> dict[str, Any]:
@@ -24,11 +24,11 @@ def row(name: str, protocol: Any) -> dict[str, Any]:
     scales = getattr(protocol, "scales", None)
     return {
         "scales": None if scales is None else list(scales or getattr(protocol, "paper", ())),
-        "summary": about(protocol).split("\n")[0],
+        "summary": about_text(protocol).split("\n")[0],
     }
 
 
-def about(protocol: Any) -> str:
+def about_text(protocol: Any) -> str:
     """Return what a protocol says of itself, or else its class's docstring, unless `dataclass` wrote that."""
     kind = type(protocol)
     docstring = inspect.cleandoc(kind.__doc__ or "")
@@ -37,18 +37,23 @@ def about(protocol: Any) -> str:
 
 def detail(name: str, protocol: Any) -> dict[str, Any]:
     """Return what a protocol does, and its fields that a model file keeps."""
-    from imclass.evaluation.ensemble import fields_of
+    from imclass.evaluation.ensemble import protocol_fields
 
-    return {"about": about(protocol), "fields": fields_of(protocol)}
+    return {"about": about_text(protocol), "fields": protocol_fields(protocol)}
 
 
-def columns(row: dict[str, Any]) -> dict[str, Any]:
+def protocol_columns(row: dict[str, Any]) -> dict[str, Any]:
     """Return what a table shows of a row."""
     scales = row["scales"]
     shown = None if scales is None else ", ".join(map(str, scales)) or "default"
     return {"name": row["name"], "scales": shown, "summary": row["summary"]}
 
 
-def run(arguments: Protocols) -> Answer:
+def run(arguments: ProtocolsArguments) -> Answer:
     """List protocols."""
-    return describe(listing("protocols", arguments.common, protocols), arguments.name, "protocol", columns=columns)
+    return listing_answer(
+        cached_listing("protocols", arguments.common, protocol_listing),
+        arguments.name,
+        "protocol",
+        columns=protocol_columns,
+    )

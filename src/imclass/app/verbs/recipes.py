@@ -5,17 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 from imclass.app.cli.answer import Answer
-from imclass.app.cli.arguments import Recipes
-from imclass.app.cli.lists import Listing, describe, describe_all, listing
+from imclass.app.cli.arguments import RecipesArguments
+from imclass.app.cli.lists import Listing, cached_listing, describe_entries, listing_answer
 from imclass.core.codec import to_json
 from imclass.store.context import Context
 
 
-def recipes(context: Context) -> Listing:
+def recipe_listing(context: Context) -> Listing:
     """Return the recipes: name, network, data set, epochs, the first line of the docstring; in detail the config."""
     from imclass.app.runs.configure import recipes as all_recipes
 
-    return describe_all(all_recipes(context), row, detail)
+    return describe_entries(all_recipes(context), row, detail)
 
 
 def row(name: str, make: Callable[[], Any]) -> dict[str, Any]:
@@ -34,6 +34,6 @@ def detail(name: str, make: Callable[[], Any]) -> dict[str, Any]:
     return {"about": inspect.getdoc(make), "config": to_json(make())}
 
 
-def run(arguments: Recipes) -> Answer:
+def run(arguments: RecipesArguments) -> Answer:
     """List recipes."""
-    return describe(listing("recipes", arguments.common, recipes), arguments.name, "recipe")
+    return listing_answer(cached_listing("recipes", arguments.common, recipe_listing), arguments.name, "recipe")

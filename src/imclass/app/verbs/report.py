@@ -3,16 +3,16 @@
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer
-from imclass.app.cli.arguments import Report
-from imclass.app.cli.checks import check_workers, mapping_in, store_of
-from imclass.app.cli.progress import Terminal
-from imclass.core.text import printable
+from imclass.app.cli.arguments import ReportArguments
+from imclass.app.cli.checks import check_workers, read_class_mapping, store_of
+from imclass.app.cli.progress import EvaluationProgress
+from imclass.core.text import printable_text
 
 
-def run(arguments: Report) -> Answer:
+def run(arguments: ReportArguments) -> Answer:
     """Write a page."""
     check_workers(arguments.workers)
-    with Terminal() as progress:
+    with EvaluationProgress() as progress:
         path = api.report(
             arguments.model,
             arguments.data,
@@ -20,7 +20,7 @@ def run(arguments: Report) -> Answer:
             split=arguments.split,
             trained=arguments.trained,
             protocol=arguments.protocol,
-            classes=mapping_in(arguments.classes),
+            classes=read_class_mapping(arguments.classes),
             batch=arguments.batch,
             workers=arguments.workers,
             device=arguments.device,
@@ -29,4 +29,4 @@ def run(arguments: Report) -> Answer:
             max_megapixels=arguments.max_megapixels,
             progress=progress,
         )
-    return Answer({"report": str(path)}, printable(str(path)))
+    return Answer({"report": str(path)}, printable_text(str(path)))

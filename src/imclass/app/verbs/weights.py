@@ -3,22 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from imclass.app.cli.answer import Answer, say
-from imclass.app.cli.arguments import DONE, USER_ERROR, Weights
+from imclass.app.cli.answer import Answer, print_notes
+from imclass.app.cli.arguments import DONE, USER_ERROR, WeightsArguments
 from imclass.app.cli.checks import context_of
-from imclass.app.cli.lists import Listing, describe, describe_all, listing
+from imclass.app.cli.lists import Listing, cached_listing, describe_entries, listing_answer
 from imclass.core.errors import UserError
-from imclass.core.tables import Found
+from imclass.core.tables import EntryTable
 from imclass.store.context import Context
 
 ACTS = ("import", "verify", "export", "fold")
 
 
-def files(context: Context) -> Listing:
+def weights_listing(context: Context) -> Listing:
     """Return the published files: name, accuracy in %, inputs, licence, address, SHA-256."""
     from imclass.models.foreign import published
 
-    return describe_all(Found("published file of weights", dict(published.PUBLISHED)), row, detail)
+    return describe_entries(EntryTable("published file of weights", dict(published.PUBLISHED_WEIGHTS)), row, detail)
 
 
 def row(name: str, file: Any) -> dict[str, Any]:
@@ -39,42 +39,44 @@ def detail(name: str, file: Any) -> dict[str, Any]:
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
-def columns(row: dict[str, Any]) -> dict[str, Any]:
+def weights_columns(row: dict[str, Any]) -> dict[str, Any]:
     """Return what a table shows of a row; the rest would make it wider than a terminal."""
     return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
 
 
-def required(value: Any, option: str, what: str | None) -> Any:
+def require_option(value: Any, option: str, what: str | None) -> Any:
     """Return the option's value; raise `UserError` where it was not given."""
     if value is None:
         raise UserError(f"imclass weights {what} needs {option}")
     return value
 
 
-def run(arguments: Weights) -> Answer:
+def run(arguments: WeightsArguments) -> Answer:
     """List published weights, import or verify a file, or export or fold a model."""
     what, file = arguments.what, arguments.file
     if what not in ACTS:
-        found = listing("weights", arguments.common, files)
-        return describe(found, what, "published file of weights", ACTS, columns)
+        found = cached_listing("weights", arguments.common, weights_listing)
+        return listing_answer(found, what, "published file of weights", ACTS, weights_columns)
     if file is None:
         wanted = "MODEL" if what in ("export", "fold") else "FILE"
         raise UserError(f"name the {wanted.lower()}: imclass weights {what} {wanted}")
     from imclass.app.acts import weights  # not above, because a list needs no PyTorch
-    from imclass.models.foreign.convert import Wanted
+    from imclass.models.foreign.convert import ImportOptions
 
     context, out = context_of(arguments.common), arguments.out
     if what == "export":
-        library = required(arguments.format, "--format LIBRARY", what)
-        record, text = weights.give_out(file, library, required(out, "--out FILE", what), context, say)
+        library = require_option(arguments.format, "--format LIBRARY", what)
+        record, text = weights.export_model(
+            file, library, require_option(out, "--out FILE", what), context, print_notes
+        )
     elif what == "fold":
-        record, text = weights.fold(file, required(out, "--out FILE", what), context, say)
+        record, text = weights.fold_model(file, require_option(out, "--out FILE", what), context, print_notes)
     else:
-        network = required(arguments.as_, "--as NETWORK", what)
+        network = require_option(arguments.as_, "--as NETWORK", what)
         if what == "verify":
-            record, text = weights.verify(Path(file), network, arguments.from_, arguments.key, context)
+            record, text = weights.verify_file(Path(file), network, arguments.from_, arguments.key, context)
         else:
-            how = Wanted(arguments.from_, inputs=arguments.preprocess, key=arguments.key)
-            model = required(out, "--out MODEL", what)
-            record, text = weights.take_in(Path(file), network, model, context, how, arguments.classes)
+            how = ImportOptions(arguments.from_, inputs=arguments.preprocess, key=arguments.key)
+            model = require_option(out, "--out MODEL", what)
+            record, text = weights.import_file(Path(file), network, model, context, how, arguments.classes)
     return Answer(record, text, DONE if record.get("loads", True) else USER_ERROR)

@@ -9,12 +9,12 @@ from jaxtyping import Int64
 
 from imclass.core.bounds import Above, AtMost
 from imclass.core.config import Augment, Pair
-from imclass.core.errors import need
+from imclass.core.errors import require
 from imclass.core.preprocess import Box
 from imclass.core.randomness import Draws
 from imclass.data.augment.window import Windows
 
-TRIES = 10  # random parts looked for before the centre is taken
+MAX_TRIES = 10  # random parts looked for before the centre is taken
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Area(Augment):
         """Raise `UserError` for a range whose high value is below its low one."""
         for name in ("area", "aspect"):
             low, high = getattr(self, name)
-            need(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
+            require(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
 
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
@@ -50,7 +50,7 @@ class Area(Augment):
         One that does not fit is drawn again; after 10 tries it is the largest centred part of an allowed ratio.
         """
         width, height = whole[2] - whole[0], whole[3] - whole[1]
-        for trial in range(TRIES):
+        for trial in range(MAX_TRIES):
             area, aspect, x, y = (draws.uniform(id, stream, trial).item() for stream in ("area", "aspect", "x", "y"))
             share = self.area[0] + area * (self.area[1] - self.area[0])
             low, high = (math.log(ratio) for ratio in self.aspect)

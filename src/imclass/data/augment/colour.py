@@ -9,7 +9,7 @@ from jaxtyping import Int64, UInt8
 from imclass.core.config import Augment
 from imclass.core.errors import UserError
 from imclass.core.randomness import Draws
-from imclass.data.augment.window import Image, scoped
+from imclass.data.augment.window import PixelArray, scope_draws
 
 
 class ColourKind(Protocol):
@@ -17,12 +17,12 @@ class ColourKind(Protocol):
 
     kind: ClassVar[str]
 
-    def colour(self, view: Image, draws: Draws, id: int) -> Image:
+    def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
         """Return the pixels of one image at the network's size, changed; `view` may be written to."""
         ...
 
 
-def changes_colours(rule: object) -> TypeGuard[ColourKind]:
+def is_colour_kind(rule: object) -> TypeGuard[ColourKind]:
     """Return whether a rule changes colours."""
     return hasattr(rule, "colour")
 
@@ -31,9 +31,9 @@ def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
     """Return views in the colours that the rules give them, in their order; where none does, the views themselves."""
-    if not any(map(changes_colours, rules)):
+    if not any(map(is_colour_kind, rules)):
         return views
-    chosen = [(rule, its_draws) for rule, its_draws in scoped(rules, draws) if changes_colours(rule)]
+    chosen = [(rule, its_draws) for rule, its_draws in scope_draws(rules, draws) if is_colour_kind(rule)]
     painted = np.empty_like(views)
     for k, id in enumerate(ids.tolist()):
         view = np.array(views[k].transpose(1, 2, 0), order="C")  # sums over pixels depend on how they lie

@@ -16,7 +16,9 @@ from imclass.core.config import Augment
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 
-Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # as in the contracts, which import torch: a recipe's help does without
+PixelArray: TypeAlias = UInt8[
+    np.ndarray, "_ _ _"
+]  # as in the contracts, which import torch: a recipe's help does without
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,7 @@ class WindowKind(Protocol):
         ...
 
 
-def chooses_windows(rule: object) -> TypeGuard[WindowKind]:
+def is_window_kind(rule: object) -> TypeGuard[WindowKind]:
     """Return whether a rule chooses windows; `isinstance` with a `Protocol` would take longer than the choice."""
     return hasattr(rule, "windows")
 
@@ -70,13 +72,13 @@ def choose(
     """Return the windows that the rules choose, in their order, for images of these heights and widths."""
     zeros = np.zeros(len(ids), np.int64)
     windows = Windows(zeros, zeros, zeros.astype(bool))
-    for rule, its_draws in scoped(rules, draws):
-        if chooses_windows(rule):
+    for rule, its_draws in scope_draws(rules, draws):
+        if is_window_kind(rule):
             windows = rule.windows(windows, sizes, its_draws, ids)
     return windows
 
 
-def scoped(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
+def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
     """Yield each rule with its draws: those of two rules of a kind differ, and no other rule changes them."""
     seen = Counter[str]()
     for rule in rules:
@@ -84,32 +86,32 @@ def scoped(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Dr
         seen[rule.kind] += 1
 
 
-def takes_parts(rules: Sequence[Augment]) -> bool:
+def has_source_boxes(rules: Sequence[Augment]) -> bool:
     """Return whether the rules choose parts of the sources: views cannot then be kept from epoch to epoch."""
     return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
-def view(image: Image, windows: Windows, preprocess: Preprocess) -> Image:
+def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> PixelArray:
     """Return one image at the network's size before its window is applied; `windows` holds that one alone."""
     if windows.boxes is None:
         return preprocess(image)
     left, top, right, bottom = windows.boxes[0].tolist()
-    return preprocess.to(preprocess.coloured(image), preprocess.size, preprocess.size, (left, top, right, bottom))
+    return preprocess.to(preprocess.convert_colour(image), preprocess.size, preprocess.size, (left, top, right, bottom))
 
 
-def apply(
+def apply_windows(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
     """Return what the windows show of views, and `fill` outside of them. The views are not written to."""
     moves = windows.top.any() or windows.left.any()
     if not windows.mirrored.any():
-        return shift(views, windows, fill) if moves else np.ascontiguousarray(views)
-    seen = shift(views, windows, fill) if moves else np.array(views, order="C")
+        return shift_pixels(views, windows, fill) if moves else np.ascontiguousarray(views)
+    seen = shift_pixels(views, windows, fill) if moves else np.array(views, order="C")
     seen[windows.mirrored] = seen[windows.mirrored][..., ::-1]
     return seen
 
 
-def shift(
+def shift_pixels(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
     """Return the windows of views, not mirrored."""

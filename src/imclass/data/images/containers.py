@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from imclass.core.errors import BadImage
-from imclass.data.images.container import MOST_PIECES, Container
-from imclass.data.images.heif import heif, kind_of
-from imclass.data.images.netpbm import BEGINS, netpbm
-from imclass.data.images.tiff import tiff
+from imclass.data.images.container import MAX_PIECES, Container
+from imclass.data.images.heif import heif_kind, parse_heif
+from imclass.data.images.netpbm import NETPBM_START, parse_netpbm
+from imclass.data.images.tiff import parse_tiff
 
-MOST_SCANS = 100  # of a progressive JPEG; each may touch every pixel again, and encoders write about ten
+MAX_SCANS = 100  # of a progressive JPEG; each may touch every pixel again, and encoders write about ten
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # FF 00 is a byte of data, FF D0 to FF D7 restart within it
 JPEG_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
-KNOWN = (
+SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (8, b"WEBP", "WebP"),
@@ -33,8 +33,8 @@ KNOWN = (
     (0, b"II+\0", "TIFF"),
     (0, b"MM\0+", "TIFF"),
 )
-READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and PPM are read"
-FOREIGN = (
+READABLE_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and PPM are read"
+FOREIGN_SIGNATURES = (
     (4, b"ftyp", "a video"),
     (0, b"8BPS", "a Photoshop document"),
     (0, b"%PDF", "a PDF document"),
@@ -55,22 +55,22 @@ def take_apart(content: bytes, path: str) -> Container:
     """What `content` holds; `BadImage` "unsupported", "damaged" or "too-complex" where it cannot be used."""
     found = format_of(content)
     if not found:
-        raise BadImage("unsupported", path, f"this is {resemblance(content)}; {READ}")
+        raise BadImage("unsupported", path, f"this is {resemblance(content)}; {READABLE_FORMATS}")
     try:
-        return WALKS[found](content, path)
+        return PARSERS[found](content, path)
     except (struct.error, IndexError):
         raise BadImage("truncated", path, f"the {found} file ends within its header") from None
 
 
 def format_of(content: bytes) -> str:
     """Return the format that a file's first bytes name, a key of `WALKS`; "" where it is another."""
-    found = next((name for at, magic, name in KNOWN if content.startswith(magic, at)), "")
-    return found or kind_of(content) or ("PPM" if BEGINS.match(content) else "")
+    found = next((name for at, magic, name in SIGNATURES if content.startswith(magic, at)), "")
+    return found or heif_kind(content) or ("PPM" if NETPBM_START.match(content) else "")
 
 
 def resemblance(content: bytes) -> str:
     """What a file that is no readable image looks like, with an article."""
-    found = next((name for at, magic, name in FOREIGN if content.startswith(magic, at)), None)
+    found = next((name for at, magic, name in FOREIGN_SIGNATURES if content.startswith(magic, at)), None)
     if found:
         return found
     start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -82,19 +82,19 @@ def resemblance(content: bytes) -> str:
     return "text" if start and printable else "no image format known here"
 
 
-def jpeg(content: bytes, path: str) -> Container:
+def parse_jpeg(content: bytes, path: str) -> Container:
     """JPEG up to its first end marker, so of an MPO file the first image; APP0 and APP14 decide colours and stay."""
     kept, begin, sizes, scans, exif = [], 0, [(0, 0)], 0, b""
     end = len(content)
-    for start, marker, body in segments(content, path):
+    for start, marker, body in jpeg_segments(content, path):
         if marker == 0xD9:
             end = start + 2
             break
         if marker in JPEG_FRAME:
             sizes.append(struct.unpack_from(">xHH", body)[::-1])
         scans += marker == 0xDA
-        if scans > MOST_SCANS:
-            raise BadImage("too-complex", path, f"the JPEG has more than {MOST_SCANS} scans")
+        if scans > MAX_SCANS:
+            raise BadImage("too-complex", path, f"the JPEG has more than {MAX_SCANS} scans")
         if marker == 0xE1 and body.startswith(b"Exif\0") and not exif:
             exif = body
         if marker == 0xFE or (0xE1 <= marker <= 0xEF and marker != 0xEE):
@@ -104,10 +104,10 @@ def jpeg(content: bytes, path: str) -> Container:
     return Container("JPEG", max(w for w, _ in sizes), max(h for _, h in sizes), exif, b"".join(kept))
 
 
-def segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]:
+def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]:
     """Position, marker and body of each JPEG segment; what lies between them is skipped."""
     at = 2
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         found = JPEG_MARKER.search(content, at)
         if found is None:
             return
@@ -118,16 +118,16 @@ def segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]:
         (length,) = struct.unpack_from(">H", content, at)
         yield at - 2, marker, content[at + 2 : at + length]
         at += max(2, length)
-    raise BadImage("too-complex", path, f"the JPEG has more than {MOST_PIECES:,} segments")
+    raise BadImage("too-complex", path, f"the JPEG has more than {MAX_PIECES:,} segments")
 
 
-def png(content: bytes, path: str) -> Container:
+def parse_png(content: bytes, path: str) -> Container:
     """PNG with its critical chunks and transparency alone, so of an animated one the default image."""
     kept, at, exif = [content[:8]], 8, b""
     (first, width, height) = struct.unpack_from(">4x4sII", content, 8)
     if first != b"IHDR":
         raise BadImage("damaged", path, "the PNG does not begin with its header")
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         if at + 8 > len(content):
             break
         length, kind = struct.unpack_from(">I4s", content, at)
@@ -140,59 +140,59 @@ def png(content: bytes, path: str) -> Container:
         if kind == b"IEND":
             break
     else:
-        raise BadImage("too-complex", path, f"the PNG has more than {MOST_PIECES:,} chunks")
+        raise BadImage("too-complex", path, f"the PNG has more than {MAX_PIECES:,} chunks")
     return Container("PNG", width, height, exif, b"".join(kept))
 
 
-def gif(content: bytes, path: str) -> Container:
+def parse_gif(content: bytes, path: str) -> Container:
     """GIF up to the end of its first frame, without comments and the like; the frame's control block stays."""
     width, height, flags = struct.unpack_from("<6xHHB", content)
-    at = 13 + colours(flags)
+    at = 13 + colour_table_bytes(flags)
     kept, control = [content[:at]], b""
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         kind = content[at : at + 1]
         if kind in (b",", b";", b""):
             break
-        end = after_blocks(content, at + 2, path) if kind == b"!" else at + 1  # stray bytes between blocks do no harm
+        end = skip_blocks(content, at + 2, path) if kind == b"!" else at + 1  # stray bytes between blocks do no harm
         if content[at : at + 2] == b"!\xf9":
             control = content[at:end]
         at = end
     if kind == b",":
         left, top, w, h, flags = struct.unpack_from("<HHHHB", content, at + 1)
         width, height = max(width, left + w), max(height, top + h)
-        end = after_blocks(content, at + 11 + colours(flags), path)
+        end = skip_blocks(content, at + 11 + colour_table_bytes(flags), path)
         kept += [control, content[at:end]]
     return Container("GIF", width, height, b"", b"".join([*kept, b";"]))
 
 
-def colours(flags: int) -> int:
+def colour_table_bytes(flags: int) -> int:
     """Bytes of the colour table that a GIF's flags announce."""
     return 3 << ((flags & 7) + 1) if flags & 128 else 0
 
 
-def after_blocks(content: bytes, at: int, path: str) -> int:
+def skip_blocks(content: bytes, at: int, path: str) -> int:
     """The position after a chain of GIF data blocks, or the end of a file that breaks off in it."""
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         if at >= len(content):
             return len(content)
         length = content[at]
         at += 1 + length
         if length == 0:
             return at
-    raise BadImage("too-complex", path, f"the GIF has more than {MOST_PIECES:,} data blocks")
+    raise BadImage("too-complex", path, f"the GIF has more than {MAX_PIECES:,} data blocks")
 
 
-def bmp(content: bytes, path: str) -> Container:
+def parse_bmp(content: bytes, path: str) -> Container:
     """BMP as it is: it has no metadata that is read."""
     (header,) = struct.unpack_from("<I", content, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", content, 18)
     return Container("BMP", width, abs(height), b"", content)
 
 
-def webp(content: bytes, path: str) -> Container:
+def parse_webp(content: bytes, path: str) -> Container:
     """WebP as it is, its sizes from the canvas and from every picture; its decoder stops after the first frame."""
     sizes, exif, at = [(0, 0)], b"", 12
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         if at + 8 > len(content):
             break
         kind, length = struct.unpack_from("<4sI", content, at)
@@ -202,7 +202,7 @@ def webp(content: bytes, path: str) -> Container:
             exif = body
         at += 8 + length + length % 2
     else:
-        raise BadImage("too-complex", path, f"the WebP has more than {MOST_PIECES:,} chunks")
+        raise BadImage("too-complex", path, f"the WebP has more than {MAX_PIECES:,} chunks")
     return Container("WebP", max(w for w, _ in sizes), max(h for _, h in sizes), exif, content)
 
 
@@ -219,16 +219,16 @@ def webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-WALKS: Mapping[str, Callable[[bytes, str], Container]] = MappingProxyType(
+PARSERS: Mapping[str, Callable[[bytes, str], Container]] = MappingProxyType(
     {
-        "JPEG": jpeg,
-        "PNG": png,
-        "GIF": gif,
-        "BMP": bmp,
-        "WebP": webp,
-        "TIFF": tiff,
-        "AVIF": heif,
-        "HEIC": heif,
-        "PPM": netpbm,
+        "JPEG": parse_jpeg,
+        "PNG": parse_png,
+        "GIF": parse_gif,
+        "BMP": parse_bmp,
+        "WebP": parse_webp,
+        "TIFF": parse_tiff,
+        "AVIF": parse_heif,
+        "HEIC": parse_heif,
+        "PPM": parse_netpbm,
     }
 )

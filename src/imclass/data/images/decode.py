@@ -29,13 +29,13 @@ from imclass.core.contracts import Image
 from imclass.core.errors import BadImage
 from imclass.data.images.container import Container
 from imclass.data.images.containers import take_apart
-from imclass.data.images.netpbm import netpbm_pixels
-from imclass.data.images.tiff import ORIENTATION, orientation
+from imclass.data.images.netpbm import decode_netpbm
+from imclass.data.images.tiff import ORIENTATION, exif_orientation
 
 # The three caps are raised together, by the number of pixels: --max-megapixels.
-MOST_BYTES = 100_000_000
-MOST_PIXELS = 50_000_000
-LONGEST_SIDE = 16_384  # pixels
+MAX_FILE_BYTES = 100_000_000
+MAX_PIXELS = 50_000_000
+MAX_SIDE = 16_384  # pixels
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 
 
@@ -65,7 +65,7 @@ def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
 
 # Readers are called by name rather than through `PIL.Image.open`: no other format is tried, and nothing warns. One that
 # is missing here raises an `ImportError` with the way to get it.
-READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
+PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
     {
         "JPEG": JpegImageFile,
         "PNG": PngImageFile,
@@ -87,21 +87,21 @@ def decode(source: Path | bytes, name: str | None = None, most_pixels: int | Non
     "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported", "too-many-pixels", "too-complex",
     "truncated" or "damaged".
     """
-    most = most_pixels or MOST_PIXELS
+    most = most_pixels or MAX_PIXELS
     if isinstance(source, bytes):
         path, content = name or "<bytes>", source
     else:
-        path, content = name or str(source), read(source, name, most)
+        path, content = name or str(source), read_image_file(source, name, most)
     if not content:
         raise BadImage("empty", path, "the file has 0 bytes")
     check_bytes(len(content), path, most)
     container = take_apart(content, path)
     check_size(container.width, container.height, path, most)
-    return pixels(container, path, most)
+    return decode_container(container, path, most)
 
 
 @contextlib.contextmanager
-def opened(source: Path, name: str | None = None) -> Iterator[io.BufferedReader]:
+def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedReader]:
     """Open a regular file to read; `BadImage` for anything else. Never waits on a pipe."""
     path = name or str(source)
     try:
@@ -119,28 +119,28 @@ def opened(source: Path, name: str | None = None) -> Iterator[io.BufferedReader]
         raise BadImage("unreadable", path, getattr(error, "strerror", None) or str(error)) from None
 
 
-def read(source: Path, name: str | None = None, most: int | None = None) -> bytes:
+def read_image_file(source: Path, name: str | None = None, most: int | None = None) -> bytes:
     """Return the bytes of a regular file that is not larger than one of `most` pixels may be."""
-    with opened(source, name) as file:
+    with open_regular(source, name) as file:
         size = os.fstat(file.fileno()).st_size
-        check_bytes(size, name or str(source), most or MOST_PIXELS)
+        check_bytes(size, name or str(source), most or MAX_PIXELS)
         return file.read(size)
 
 
 def hash_of(source: Path) -> bytes:
     """Return the SHA-256 of a regular file of any size; `BadImage` for anything else."""
-    with opened(source) as file:
+    with open_regular(source) as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
 def check_bytes(size: int, path: str, most: int) -> None:
     """Raise `BadImage` for a file that is not worth its memory."""
-    largest = max(MOST_BYTES, MOST_BYTES * most // MOST_PIXELS)
+    largest = max(MAX_FILE_BYTES, MAX_FILE_BYTES * most // MAX_PIXELS)
     if size > largest:
-        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read, {how_to_raise(most)}")
+        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read, {limit_advice(most)}")
 
 
-def how_to_raise(most: int) -> str:
+def limit_advice(most: int) -> str:
     """Return how to raise the caps."""
     return f"and more with --max-megapixels above {most / 1e6:g}"
 
@@ -149,24 +149,24 @@ def check_size(width: int, height: int, path: str, most: int) -> None:
     """Raise `BadImage` for sizes below one pixel, and for those that are not worth their memory."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header says {width} x {height} pixels")
-    longest = max(LONGEST_SIDE, LONGEST_SIDE * most // MOST_PIXELS)
+    longest = max(MAX_SIDE, MAX_SIDE * most // MAX_PIXELS)
     if width * height > most or max(width, height) > longest:
-        limits = f"at most {most:,} in all and {longest:,} a side are decoded, {how_to_raise(most)}"
+        limits = f"at most {most:,} in all and {longest:,} a side are decoded, {limit_advice(most)}"
         raise BadImage("too-many-pixels", path, f"{width:,} x {height:,} pixels; {limits}")
 
 
-def pixels(container: Container, path: str, most: int) -> Image:
+def decode_container(container: Container, path: str, most: int) -> Image:
     """Return the decoded frame, upright."""
     if container.format == "PPM":
-        return netpbm_pixels(container, path)
+        return decode_netpbm(container, path)
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # global: where another library set it, missing parts would come out grey
     try:
-        with READERS[container.format](io.BytesIO(container.content)) as picture:
+        with PICTURE_READERS[container.format](io.BytesIO(container.content)) as picture:
             check_size(*picture.size, path, most)
             check_mode(picture, path)
             picture.load()
             check_size(*picture.size, path, most)  # an HEIC's may be another now
-            return upright(rgb(picture), orientation(container.exif or picture.info.get("exif") or b""))
+            return turn_upright(rgb(picture), exif_orientation(container.exif or picture.info.get("exif") or b""))
     except BadImage:
         raise
     except ImportError as missing:
@@ -179,12 +179,12 @@ def pixels(container: Container, path: str, most: int) -> Image:
 
 def pixels_of(picture: Pillow.Image, name: str, most_pixels: int | None = None) -> Image:
     """Return the pixels of a Pillow image as `decode` gives them: upright, RGB, transparent parts on white."""
-    check_size(*picture.size, name, most_pixels or MOST_PIXELS)
+    check_size(*picture.size, name, most_pixels or MAX_PIXELS)
     try:
         check_mode(picture, name)
         picture.load()  # a TIFF is turned by this
         turn = picture.getexif().get(ORIENTATION, 1)
-        return upright(rgb(picture), turn if isinstance(turn, int) else 1)
+        return turn_upright(rgb(picture), turn if isinstance(turn, int) else 1)
     except BadImage:
         raise
     except Exception as error:  # an image that is opened is decoded only now
@@ -203,7 +203,7 @@ def rgb(picture: Pillow.Image) -> Image:
     clear = picture.info.get("transparency")
     if picture.mode.startswith("I;16"):
         deep = np.asarray(picture)
-        grey = eight_bits(deep, getattr(picture, "tag_v2", {}))
+        grey = to_eight_bits(deep, getattr(picture, "tag_v2", {}))
         if isinstance(clear, int):
             grey[deep == clear] = 255
         return np.repeat(grey[:, :, None], 3, axis=2)
@@ -217,14 +217,14 @@ def rgb(picture: Pillow.Image) -> Image:
     return np.array(picture.convert("RGB"))
 
 
-def eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
+def to_eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
     """Return the upper 8 bits; a TIFF's fields say how many there are, 12 for some, and whether 0 is white."""
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     levels = (deep >> (bits - 8)).astype(np.uint8)
     return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
 
 
-def upright(image: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.ndarray, "h w C"]:
+def turn_upright(image: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.ndarray, "h w C"]:
     """The image turned and mirrored as its EXIF orientation (TIFF 6.0, tag 274) asks."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)

@@ -9,30 +9,30 @@ import struct
 from collections.abc import Iterator
 
 from imclass.core.errors import BadImage
-from imclass.data.images.container import MOST_PIECES, Container
+from imclass.data.images.container import MAX_PIECES, Container
 
-AVIF = frozenset({b"avif", b"avis"})
-HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
-GENERAL = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # of either; the further brands say which
+AVIF_BRANDS = frozenset({b"avif", b"avis"})
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # of either; the further brands say which
 
 
-def kind_of(content: bytes) -> str:
+def heif_kind(content: bytes) -> str:
     """Return "AVIF" or "HEIC" by the brands of the first box, the main one first; "" for any other file."""
     if content[4:8] != b"ftyp":
         return ""
     (length,) = struct.unpack_from(">I", content)
     brands = [content[8:12], *(content[at : at + 4] for at in range(16, min(length, len(content), 1024), 4))]
-    for brand in brands if brands[0] in AVIF | HEIC | GENERAL else ():
-        if brand in AVIF:
+    for brand in brands if brands[0] in AVIF_BRANDS | HEIC_BRANDS | GENERAL_BRANDS else ():
+        if brand in AVIF_BRANDS:
             return "AVIF"
-        if brand in HEIC:
+        if brand in HEIC_BRANDS:
             return "HEIC"
     return ""
 
 
 def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, beginning and end of the body of each box between two positions."""
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         if at + 8 > end:
             return
         length, kind = struct.unpack_from(">I4s", content, at)
@@ -45,30 +45,30 @@ def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes,
             raise BadImage("truncated", path, f"its box {kind.decode('latin-1')!r} ends beyond the file")
         yield kind, begin, stop
         at = stop
-    raise BadImage("too-complex", path, f"the file has more than {MOST_PIECES:,} boxes")
+    raise BadImage("too-complex", path, f"the file has more than {MAX_PIECES:,} boxes")
 
 
-def heif(content: bytes, path: str) -> Container:
+def parse_heif(content: bytes, path: str) -> Container:
     """Return an AVIF or HEIC file as it is, with the largest size that any of its headers says.
 
     An AVIF animation is named a still picture, so that the picture and not its track is decoded.
     """
-    kind = kind_of(content)
+    kind = heif_kind(content)
     meta = dict((k, (a, b)) for k, a, b in boxes(content, 0, len(content), path)).get(b"meta")
     if meta is None:
         raise BadImage("unsupported", path, f"this {kind} is a video without a still picture")
     inside = {k: (a, b) for k, a, b in boxes(content, meta[0] + 4, meta[1], path)}
-    sizes = [(0, 0), *announced(content, inside, path)]
+    sizes = [(0, 0), *property_sizes(content, inside, path)]
     if kind == "AVIF":
-        sizes += streamed(content, inside, path)
+        sizes += stream_sizes(content, inside, path)
         content = content[:8] + b"avif" + content[12:] if content[8:12] == b"avis" else content
     return Container(kind, max(w for w, _ in sizes), max(h for _, h in sizes), b"", content)
 
 
-Inside = dict[bytes, tuple[int, int]]  # beginning and end of the boxes in "meta"
+BoxSpans = dict[bytes, tuple[int, int]]  # beginning and end of the boxes in "meta"
 
 
-def announced(content: bytes, inside: Inside, path: str) -> Iterator[tuple[int, int]]:
+def property_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
     """Yield width and height of each property "ispe"."""
     for kind, begin, end in boxes(content, *inside.get(b"iprp", (0, 0)), path):
         if kind == b"ipco":
@@ -77,10 +77,10 @@ def announced(content: bytes, inside: Inside, path: str) -> Iterator[tuple[int, 
                     yield struct.unpack_from(">4xII", content, at)
 
 
-def streamed(content: bytes, inside: Inside, path: str) -> Iterator[tuple[int, int]]:
+def stream_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
     """Yield width and height of each sequence header in the AV1 streams."""
     pictures, held = av1_items(content, inside, path), 0
-    for item, extents in located(content, inside):
+    for item, extents in item_extents(content, inside):
         held += sum(length for _, length in extents)
         if held > len(content):  # a decoder joins the pieces of an item, each a copy
             raise BadImage("too-complex", path, "the pieces of the AVIF overlap")
@@ -88,7 +88,7 @@ def streamed(content: bytes, inside: Inside, path: str) -> Iterator[tuple[int, i
             yield from sequence_sizes(b"".join(content[at : at + length] for at, length in extents))
 
 
-def av1_items(content: bytes, inside: Inside, path: str) -> set[int]:
+def av1_items(content: bytes, inside: BoxSpans, path: str) -> set[int]:
     """Return the ids of the items that are AV1 pictures."""
     begin, end = inside.get(b"iinf", (0, 0))
     found = set()
@@ -101,7 +101,7 @@ def av1_items(content: bytes, inside: Inside, path: str) -> set[int]:
     return found
 
 
-def located(content: bytes, inside: Inside) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Yield each item's id, and position and length of its pieces in the file, as the box "iloc" has them."""
     at, end = inside.get(b"iloc", (0, 0))
     if at == end:
@@ -116,7 +116,7 @@ def located(content: bytes, inside: Inside) -> Iterator[tuple[int, list[tuple[in
         at += size
         return int.from_bytes(content[at - size : at], "big")
 
-    for _ in range(min(items, MOST_PIECES)):
+    for _ in range(min(items, MAX_PIECES)):
         item = number(4 if version == 2 else 2)
         method = number(2) & 15 if version else 0
         number(2)  # which file; 0 is this one

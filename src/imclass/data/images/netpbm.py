@@ -13,13 +13,13 @@ from imclass.core.errors import BadImage
 from imclass.data.images.container import Container
 
 SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"  # a comment counts as the end of its line
-BEGINS = re.compile(rb"P[1-6](?:\s|#)")
+NETPBM_START = re.compile(rb"P[1-6](?:\s|#)")
 HEADER = re.compile(rb"P([1-6])" + SPACE + rb"(\d{1,9})" + SPACE + rb"(\d{1,9})(?=\s|#)")
 LEVELS = re.compile(SPACE + rb"(\d{1,5})(?=\s|#)")
 COMMENT = re.compile(rb"#[^\r\n]*")
 
 
-def netpbm(content: bytes, path: str) -> Container:
+def parse_netpbm(content: bytes, path: str) -> Container:
     """Return a PPM, PGM or PBM file as it is."""
     found = HEADER.match(content)
     if found is None:
@@ -27,7 +27,7 @@ def netpbm(content: bytes, path: str) -> Container:
     return Container("PPM", int(found[2]), int(found[3]), b"", content)
 
 
-def netpbm_pixels(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]:
+def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]:
     """Return the pixels of the first image in a file whose size has been checked."""
     content, height, width = container.content, container.height, container.width
     found = HEADER.match(content)
@@ -41,26 +41,26 @@ def netpbm_pixels(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
     channels = 3 if kind in (3, 6) else 1
     if kind == 4:
         row = -(-width // 8)
-        packed = taken(content, at + 1, np.dtype(np.uint8), height * row, path).reshape(height, row)
+        packed = read_binary(content, at + 1, np.dtype(np.uint8), height * row, path).reshape(height, row)
         values = 1 - np.unpackbits(packed, axis=1, count=width)  # 1 is black
     elif kind > 4:
         form = np.dtype(">u2" if most > 255 else np.uint8)
-        values = taken(content, at + 1, form, height * width * channels, path)
+        values = read_binary(content, at + 1, form, height * width * channels, path)
     else:
-        values = written(content[at:], kind, height * width * channels, most, path)
+        values = read_digits(content[at:], kind, height * width * channels, most, path)
     return np.broadcast_to(
-        scaled(values, most).reshape(height, width, channels), (height, width, 3)
+        scale_levels(values, most).reshape(height, width, channels), (height, width, 3)
     ).copy()  # fmt: skip
 
 
-def taken(content: bytes, at: int, form: np.dtype, count: int, path: str) -> np.ndarray:
+def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) -> np.ndarray:
     """Return `count` numbers of this form from a position on."""
     if len(content) - at < count * form.itemsize:
         raise BadImage("truncated", path, f"the PPM has {max(0, len(content) - at):,} bytes of pixels, fewer than said")
     return np.frombuffer(content, form, count, at)
 
 
-def written(text: bytes, kind: int, count: int, most: int, path: str) -> Int64[np.ndarray, "N"]:
+def read_digits(text: bytes, kind: int, count: int, most: int, path: str) -> Int64[np.ndarray, "N"]:
     """Return the first `count` numbers of a file that has them in digits; of a PBM each digit is one, 1 for black."""
     text = COMMENT.sub(b"", text)
     if kind == 1:
@@ -76,7 +76,7 @@ def written(text: bytes, kind: int, count: int, most: int, path: str) -> Int64[n
     return values
 
 
-def scaled(values: np.ndarray, most: int) -> np.ndarray:
+def scale_levels(values: np.ndarray, most: int) -> np.ndarray:
     """Return levels of 0 to `most` as 0 to 255; of 16 bits the upper byte is kept."""
     if most == 255:
         return values.astype(np.uint8)

@@ -24,19 +24,21 @@ from imclass.data.unpickle import unpickle
 from imclass.store.archives import extract
 from imclass.store.store import Download, Store
 
-PIXELS = 3 * 32 * 32
-SPLITS = ("train", "test")
+IMAGE_BYTES = 3 * 32 * 32
+CIFAR_SPLITS = ("train", "test")
 LICENCE = "none stated"
-HOME = "https://www.cs.toronto.edu/~kriz/"  # gives MD5s; the sizes and SHA-256 below are on record in several projects
-MOST_UNPACKED = 1 << 28  # bytes; the editions have 180 to 190 MB
-MOST_FILES = 64
-MOST_NAMES = 1 << 20  # bytes of a file of class names
+HOME_URL = (
+    "https://www.cs.toronto.edu/~kriz/"  # gives MD5s; the sizes and SHA-256 below are on record in several projects
+)
+MAX_UNPACKED_BYTES = 1 << 28  # bytes; the editions have 180 to 190 MB
+MAX_FILES = 64
+MAX_NAMES_BYTES = 1 << 20  # bytes of a file of class names
 
 Records = tuple[UInt8[np.ndarray, "N P"], UInt8[np.ndarray, "N"]]  # of each image its P = 3,072 pixel bytes; its label
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchFile:
     """A file of images."""
 
     name: str
@@ -45,14 +47,14 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Binary:
+class BinaryForm:
     """Files of records: label bytes, of which the last is the class, then the planes red, green and blue."""
 
     label_bytes: int
 
     def most(self, count: int) -> int:
         """Bytes of a file of `count` images."""
-        return count * (self.label_bytes + PIXELS)
+        return count * (self.label_bytes + IMAGE_BYTES)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
         """The images of a file, which must have exactly the size of `count` records."""
@@ -66,11 +68,11 @@ class Binary:
 
     def names(self, content: bytes, path: Path) -> list[str]:
         """Class names, one a line."""
-        return [name.strip() for name in decoded(content, path).splitlines() if name.strip()]
+        return [name.strip() for name in decode_text(content, path).splitlines() if name.strip()]
 
 
 @dataclass(frozen=True)
-class Pickled:
+class PickledForm:
     """Pickled dictionaries: `data`, a row an image in the planes' order, and a list of labels."""
 
     labels: str  # key of the labels
@@ -78,14 +80,16 @@ class Pickled:
 
     def most(self, count: int) -> int:
         """Bytes that a file of `count` images may have; text protocols write up to four for one."""
-        return 4 * count * PIXELS + (1 << 20)
+        return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
         """The images of a file, which must hold exactly `count`."""
         held = unpickle(content, path)
         pixels, labels = held.get("data"), held.get(self.labels)
-        if not (isinstance(pixels, np.ndarray) and pixels.shape == (count, PIXELS)):
-            raise UserError(f"{path} holds no 'data' of {count:,} x {PIXELS:,} bytes; put the published file there")
+        if not (isinstance(pixels, np.ndarray) and pixels.shape == (count, IMAGE_BYTES)):
+            raise UserError(
+                f"{path} holds no 'data' of {count:,} x {IMAGE_BYTES:,} bytes; put the published file there"
+            )
         if not (isinstance(labels, list) and len(labels) == count and all(map(is_byte, labels))):
             raise UserError(f"{path} holds no {self.labels!r} of {count:,} numbers; put the published file there")
         return pixels, np.array(labels, np.uint8)
@@ -95,7 +99,7 @@ class Pickled:
         names = unpickle(content, path).get(self.label_names)
         if not (isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)):
             raise UserError(f"{path} holds no list {self.label_names!r}; put the published file there")
-        return [name if isinstance(name, str) else decoded(name, path) for name in names]
+        return [name if isinstance(name, str) else decode_text(name, path) for name in names]
 
 
 @dataclass(frozen=True)
@@ -104,13 +108,13 @@ class Edition:
 
     folder: str
     archive: str
-    form: Binary | Pickled
-    batches: Mapping[str, tuple[Batch, ...]]  # by split
+    form: BinaryForm | PickledForm
+    batches: Mapping[str, tuple[BatchFile, ...]]  # by split
     names: str = ""  # the file of the class names, where they are read
 
 
 @dataclass(frozen=True)
-class Published:
+class CifarSet:
     """A set in its editions, the preferred first; `download` is the archive of that one."""
 
     name: str
@@ -124,7 +128,7 @@ class Published:
 
     def open(self, location: DataLocation) -> LazySplits:
         """Return the splits; each is read into memory when it is asked for."""
-        return LazySplits(SPLITS, partial(self.open_split, location.store))
+        return LazySplits(CIFAR_SPLITS, partial(self.open_split, location.store))
 
     def open_split(self, store: Store, split: str) -> ArrayDataset:
         """Return one split, read into memory."""
@@ -136,14 +140,14 @@ class Published:
         at = 0
         for batch in batches:
             path = folder / batch.name
-            content = whole(path, edition.form.most(batch.count))
-            notes += differences(batch, content)
+            content = read_whole(path, edition.form.most(batch.count))
+            notes += difference_notes(batch, content)
             rows = slice(at, at := at + batch.count)
             pixels, labels[rows] = edition.form.read(content, path, batch.count)
             check_labels(labels[rows], path, len(classes))
             array[rows] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         origin = Origin(self.name, str(store.folder / self.name), "published", LICENCE, tuple(notes))
-        return ArrayDataset(array, OneOf(labels), classes, SPLITS, split, origin)
+        return ArrayDataset(array, OneOf(labels), classes, CIFAR_SPLITS, split, origin)
 
     def locate(self, store: Store) -> tuple[Edition, Path]:
         """The first edition in the store and its folder, which is unpacked or downloaded where need be."""
@@ -152,13 +156,13 @@ class Published:
             if folder.exists():
                 return edition, folder
             if archive.exists():
-                return edition, unpacked(archive, folder)
+                return edition, unpack_edition(archive, folder)
         try:
             archive = store.get(self.download)
         except UserError as error:
             folders = " or ".join(str(self.places(store, edition)[0]) for edition in self.editions)
             raise UserError(f"{error}. Or put the files of an unpacked archive into {folders}") from None
-        return self.editions[0], unpacked(archive, self.places(store, self.editions[0])[0])
+        return self.editions[0], unpack_edition(archive, self.places(store, self.editions[0])[0])
 
     def places(self, store: Store, edition: Edition) -> tuple[Path, Path]:
         """Where an edition's folder and its archive belong."""
@@ -169,17 +173,17 @@ class Published:
         path = folder / edition.names
         if not edition.names or not path.exists():
             return self.classes, []
-        names = tuple(edition.form.names(whole(path, MOST_NAMES), path))
+        names = tuple(edition.form.names(read_whole(path, MAX_NAMES_BYTES), path))
         if len(names) != len(self.classes):
             raise UserError(f"{path} names {len(names):,} classes, and {self.name} has {len(self.classes)}")
         check_classes(names, str(path))
         return names, [] if names == self.classes else [f"{edition.names} names other classes than the published one"]
 
 
-def unpacked(archive: Path, folder: Path) -> Path:
+def unpack_edition(archive: Path, folder: Path) -> Path:
     """The folder that the archive beside it holds."""
     try:
-        extract(archive, folder.parent, MOST_UNPACKED, MOST_FILES)
+        extract(archive, folder.parent, MAX_UNPACKED_BYTES, MAX_FILES)
     except UserError:
         if not folder.is_dir():  # else another process has just unpacked the same archive, whole
             raise
@@ -188,7 +192,7 @@ def unpacked(archive: Path, folder: Path) -> Path:
     return folder
 
 
-def whole(path: Path, most: int) -> bytes:
+def read_whole(path: Path, most: int) -> bytes:
     """All bytes of a file, at most `most`; a file that is not there, too large or not readable is a `UserError`."""
     if not path.is_file():
         raise UserError(f"there is no file {path}; put it there, or move {path.parent} away to have it made anew")
@@ -201,7 +205,7 @@ def whole(path: Path, most: int) -> bytes:
         raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from None
 
 
-def decoded(content: bytes, path: Path) -> str:
+def decode_text(content: bytes, path: Path) -> str:
     """Text of a file; other bytes are a `UserError`."""
     try:
         return content.decode("utf-8")
@@ -214,7 +218,7 @@ def is_byte(value: object) -> bool:
     return type(value) is int and 0 <= value < 256
 
 
-def differences(batch: Batch, content: bytes) -> list[str]:
+def difference_notes(batch: BatchFile, content: bytes) -> list[str]:
     """A note where a file is not the published one."""
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if not batch.md5 or md5 == batch.md5:
@@ -232,20 +236,20 @@ def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> No
         )
 
 
-def cifar10_batches(end: str, md5: tuple[str, ...]) -> dict[str, tuple[Batch, ...]]:
+def cifar10_batches(end: str, md5: tuple[str, ...]) -> dict[str, tuple[BatchFile, ...]]:
     """The six files of CIFAR-10; `md5` has the test file's last."""
-    train = tuple(Batch(f"data_batch_{k + 1}{end}", 10_000, md5[k]) for k in range(5))
-    return {"train": train, "test": (Batch(f"test_batch{end}", 10_000, md5[5]),)}
+    train = tuple(BatchFile(f"data_batch_{k + 1}{end}", 10_000, md5[k]) for k in range(5))
+    return {"train": train, "test": (BatchFile(f"test_batch{end}", 10_000, md5[5]),)}
 
 
-CIFAR10 = Published(
+CIFAR10 = CifarSet(
     name="cifar10",
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     editions=(
         Edition(
             folder="cifar-10-batches-bin",
             archive="cifar-10-binary.tar.gz",
-            form=Binary(label_bytes=1),
+            form=BinaryForm(label_bytes=1),
             batches=cifar10_batches(
                 ".bin",
                 (
@@ -258,7 +262,7 @@ CIFAR10 = Published(
         Edition(
             folder="cifar-10-batches-py",
             archive="cifar-10-python.tar.gz",
-            form=Pickled("labels", "label_names"),
+            form=PickledForm("labels", "label_names"),
             batches=cifar10_batches(
                 "",
                 (
@@ -271,12 +275,12 @@ CIFAR10 = Published(
     ),
     download=Download(
         "cifar10/cifar-10-binary.tar.gz",
-        f"{HOME}cifar-10-binary.tar.gz",
+        f"{HOME_URL}cifar-10-binary.tar.gz",
         "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         170_052_171,
     ),
 )  # fmt: skip
-CIFAR100 = Published(
+CIFAR100 = CifarSet(
     name="cifar100",
     classes=(
         "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
@@ -294,24 +298,24 @@ CIFAR100 = Published(
         Edition(
             folder="cifar-100-binary",
             archive="cifar-100-binary.tar.gz",
-            form=Binary(label_bytes=2),  # the superclass, then the class
-            batches={"train": (Batch("train.bin", 50_000),), "test": (Batch("test.bin", 10_000),)},
+            form=BinaryForm(label_bytes=2),  # the superclass, then the class
+            batches={"train": (BatchFile("train.bin", 50_000),), "test": (BatchFile("test.bin", 10_000),)},
             names="fine_label_names.txt",
         ),
         Edition(
             folder="cifar-100-python",
             archive="cifar-100-python.tar.gz",
-            form=Pickled("fine_labels", "fine_label_names"),
+            form=PickledForm("fine_labels", "fine_label_names"),
             batches={
-                "train": (Batch("train", 50_000, "16019d7e3df5f24257cddd939b257f8d"),),
-                "test": (Batch("test", 10_000, "f0ef6b0ae62326f3e7ffdfab6717acfc"),),
+                "train": (BatchFile("train", 50_000, "16019d7e3df5f24257cddd939b257f8d"),),
+                "test": (BatchFile("test", 10_000, "f0ef6b0ae62326f3e7ffdfab6717acfc"),),
             },
             names="meta",
         ),
     ),
     download=Download(
         "cifar100/cifar-100-binary.tar.gz",
-        f"{HOME}cifar-100-binary.tar.gz",
+        f"{HOME_URL}cifar-100-binary.tar.gz",
         "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
         168_513_733,
     ),
@@ -319,9 +323,17 @@ CIFAR100 = Published(
 
 DATASETS = {
     CIFAR10.name: DatasetEntry(
-        CIFAR10.open, "photos of animals and vehicles, 32 x 32 colour, 50,000 + 10,000", SPLITS, LICENCE, CIFAR10.get
+        CIFAR10.open,
+        "photos of animals and vehicles, 32 x 32 colour, 50,000 + 10,000",
+        CIFAR_SPLITS,
+        LICENCE,
+        CIFAR10.get,
     ),
     CIFAR100.name: DatasetEntry(
-        CIFAR100.open, "photos of 100 kinds of things, 32 x 32 colour, 50,000 + 10,000", SPLITS, LICENCE, CIFAR100.get
+        CIFAR100.open,
+        "photos of 100 kinds of things, 32 x 32 colour, 50,000 + 10,000",
+        CIFAR_SPLITS,
+        LICENCE,
+        CIFAR100.get,
     ),
 }

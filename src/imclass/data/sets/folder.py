@@ -20,26 +20,26 @@ from imclass.core.classes import check_distinct
 from imclass.core.contracts import Image, Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf, Targets
-from imclass.core.text import composed, listed, nearest
+from imclass.core.text import list_names, nfc_form, suggestion
 from imclass.data.contents import contents_of_files, digest_of
 from imclass.data.images.decode import decode
 from imclass.data.names import (
-    READ,
+    IMAGE_SUFFIXES,
     SPLITS,
+    count_suffixes,
     ids_of,
     is_address,
     is_hidden,
     is_image,
-    is_like_a_split,
-    kinds_of,
+    is_split_like,
     split_of,
 )
-from imclass.data.source import ALL, DataLocation, DatasetEntry, LazySplits
+from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
-from imclass.data.walk import Walk, entries, is_folder, is_run, join
+from imclass.data.walk import Walk, is_folder, is_run, join_path, list_folder
 from imclass.store.digests import Digests, open_digests
 
-RUNS = "runs"  # where training writes unless it is given a folder
+RUNS_FOLDER = "runs"  # where training writes unless it is given a folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class FolderDataset:
 
 
 @dataclass(frozen=True)
-class Part:
+class TreePart:
     """A part of a tree: its folder ("" for the whole tree) and each class's files, relative to the tree's root."""
 
     folder: str
@@ -105,7 +105,7 @@ class Part:
 class Tree:
     """A tree of images taken apart: `parts` by split, and how that came about."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, TreePart]
     rule: str
     notes: tuple[str, ...]
 
@@ -120,24 +120,24 @@ def open_folder(location: DataLocation) -> LazySplits:
 
     The images are sorted by name. Mistakes are `UserError`s that name the path.
     """
-    root = checked_root(location.path)
+    root = check_root(location.path)
     walk = Walk(root)
     folders = walk.folders("")
-    tree = own_parts(walk, folders) if has_parts(root, folders) else by_hash(walk, folders, location)
-    return LazySplits(tuple(tree.parts), partial(split_of_tree, root, tree, location))
+    tree = read_parts(walk, folders) if has_parts(root, folders) else split_by_hash(walk, folders, location)
+    return LazySplits(tuple(tree.parts), partial(open_tree_split, root, tree, location))
 
 
-def split_of_tree(root: Path, tree: Tree, location: DataLocation, split: str) -> FolderDataset:
+def open_tree_split(root: Path, tree: Tree, location: DataLocation, split: str) -> FolderDataset:
     """Return the images of one part of a tree."""
     label = {file: k for k, name in enumerate(tree.classes) for file in tree.parts[split].files.get(name, ())}
-    taken = sorted(label, key=lambda file: (composed(file), file))
+    taken = sorted(label, key=lambda file: (nfc_form(file), file))
     return FolderDataset(
         root=root,
         base=root.resolve(),
         files=tuple(taken),
         targets=OneOf(np.array([label[file] for file in taken], np.int64)),
         classes=tree.classes,
-        splits=tuple(name for name in tree.parts if name != ALL),
+        splits=tuple(name for name in tree.parts if name != ALL_IMAGES),
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
         digests=open_digests(location.store),
@@ -145,7 +145,7 @@ def split_of_tree(root: Path, tree: Tree, location: DataLocation, split: str) ->
     )
 
 
-def checked_root(path: Path | None) -> Path:
+def check_root(path: Path | None) -> Path:
     """Return the tree's root; what is not a folder of images is a `UserError`, with the nearest name beside it."""
     if path is None:
         raise UserError("'folder' is read from a path; give the folder's own path as --data")
@@ -157,8 +157,8 @@ def checked_root(path: Path | None) -> Path:
         raise UserError(f"{path} is a file; a folder with one folder per class is wanted, so unpack an archive first")
     if is_address(str(path)):
         raise UserError(f"--data {path} is an address; save the images in a folder with one folder per class")
-    beside = [entry.name for entry in entries(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
-    raise UserError(f"there is no folder {path}{nearest(path.name, beside)}")
+    beside = [entry.name for entry in list_folder(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
+    raise UserError(f"there is no folder {path}{suggestion(path.name, beside)}")
 
 
 def has_parts(root: Path, folders: Sequence[str]) -> bool:
@@ -167,10 +167,10 @@ def has_parts(root: Path, folders: Sequence[str]) -> bool:
     if len(named) == len(folders):
         return bool(named)
     train = [name for name in named if split_of(name) == "train"]
-    return any(is_folder(entry) and not is_hidden(entry.name) for name in train for entry in entries(root / name))
+    return any(is_folder(entry) and not is_hidden(entry.name) for name in train for entry in list_folder(root / name))
 
 
-def part_of(walk: Walk, relative: str, folders: Sequence[str]) -> Part:
+def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
     """Return the images of each class folder in `relative`; one that holds runs and nothing else is not a class.
 
     Two folders that name one class are a `UserError`, and so are images that lie beside runs: it cannot be known which
@@ -179,27 +179,27 @@ def part_of(walk: Walk, relative: str, folders: Sequence[str]) -> Part:
     check_distinct(folders, str(walk.root / relative))
     above = (os.path.realpath(walk.root), os.path.realpath(walk.root / relative))
     files = {}
-    for name in sorted(folders, key=composed):
-        path = join(relative, name)
+    for name in sorted(folders, key=nfc_form):
+        path = join_path(relative, name)
         found = tuple(walk.images(path, above))
         runs = walk.runs_in(path)
         if not runs:
-            files[composed(name)] = found
-        elif found and name != RUNS:
+            files[nfc_form(name)] = found
+        elif found and name != RUNS_FOLDER:
             raise UserError(
                 f"{walk.root / path} holds images and the run {walk.root / runs[0]}; move the run elsewhere"
             )
-    return Part(relative, files)
+    return TreePart(relative, files)
 
 
-def own_parts(walk: Walk, folders: Sequence[str]) -> Tree:
+def read_parts(walk: Walk, folders: Sequence[str]) -> Tree:
     """A tree that has parts of its own; further folders beside them are left out, and parts without labelled images."""
     walk.outside += [f"{name}/" for name in folders if not split_of(name)]
-    parts: dict[str, Part] = {}
+    parts: dict[str, TreePart] = {}
     for split, name in sorted(((s, n) for n in folders if (s := split_of(n))), key=lambda p: SPLITS.index(p[0])):
         if split in parts:
             raise UserError(f"{walk.root} has two {split} folders, {parts[split].folder!r} and {name!r}; keep one")
-        part = part_of(walk, *inner(walk, name, split))
+        part = read_part(walk, *part_folders(walk, name, split))
         if split == "train":
             check_training(part, walk)
         if any(part.files.values()):
@@ -207,78 +207,80 @@ def own_parts(walk: Walk, folders: Sequence[str]) -> Tree:
         else:
             walk.outside.append(f"{name}/ (no class folders with images)")
     if "train" not in parts:
-        found = listed(sorted(folders))
+        found = list_names(sorted(folders))
         raise UserError(f"{walk.root} has no folder 'train' beside {found}; name the training part 'train'")
     check_same_classes(parts, walk.root)
-    return Tree(parts, "folders", (*lacking(parts), *walk.notes()))
+    return Tree(parts, "folders", (*missing_notes(parts), *walk.notes()))
 
 
-def inner(walk: Walk, name: str, split: str) -> tuple[str, list[str]]:
+def part_folders(walk: Walk, name: str, split: str) -> tuple[str, list[str]]:
     """Return a part's folder and its class folders: those of "train/train" where an archive was packed twice."""
     folders = walk.folders(name)
     if len(folders) == 1 and split_of(folders[0]) == split:
-        return join(name, folders[0]), walk.folders(join(name, folders[0]))
+        return join_path(name, folders[0]), walk.folders(join_path(name, folders[0]))
     return name, folders
 
 
-def lacking(parts: Mapping[str, Part]) -> list[str]:
+def missing_notes(parts: Mapping[str, TreePart]) -> list[str]:
     """Return a note for each part that has no images of some classes."""
     lacks = {split: [n for n in parts["train"].files if not part.files.get(n)] for split, part in parts.items()}
-    return [f"{split} has no images of {listed(names)}" for split, names in lacks.items() if names]
+    return [f"{split} has no images of {list_names(names)}" for split, names in lacks.items() if names]
 
 
-def check_training(part: Part, walk: Walk) -> None:
+def check_training(part: TreePart, walk: Walk) -> None:
     """Training images lie in class folders, some in each; otherwise a `UserError`."""
     folder = walk.root / part.folder
     if not part.files:
-        if any(is_image(entry.name) for entry in entries(folder)):
+        if any(is_image(entry.name) for entry in list_folder(folder)):
             raise UserError(f"the images lie directly in {folder}; put each into a folder named after its class")
         raise UserError(f"{folder} has no class folders; make one folder per class and put its images into it")
     if part.missing:
         there = [file.removeprefix(part.folder).lstrip("/").split("/") for file in walk.other]
-        other = kinds_of(names[-1] for names in there if composed(names[0]) in part.missing)
-        held = f", only other files ({other}): what is read is {', '.join(READ)}" if other else ""
-        raise UserError(f"no images in the class folders {listed(part.missing)} of {folder}{held}; fill or remove them")
+        other = count_suffixes(names[-1] for names in there if nfc_form(names[0]) in part.missing)
+        held = f", only other files ({other}): what is read is {', '.join(IMAGE_SUFFIXES)}" if other else ""
+        raise UserError(
+            f"no images in the class folders {list_names(part.missing)} of {folder}{held}; fill or remove them"
+        )
 
 
-def check_same_classes(parts: Mapping[str, Part], root: Path) -> None:
+def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
     """Every class to be scored can be learnt; otherwise a `UserError` with the nearest class of training."""
     train = parts["train"]
     for part in parts.values():
         for name in part.files:
             if name not in train.files:
                 where = f"{root / part.folder / name} is a class that {root / train.folder} lacks"
-                raise UserError(f"{where}{nearest(name, train.files)}; rename or remove it, or add training images")
+                raise UserError(f"{where}{suggestion(name, train.files)}; rename or remove it, or add training images")
 
 
-def check_not_splits(whole: Part, root: Path) -> None:
+def check_not_splits(whole: TreePart, root: Path) -> None:
     """Folders that are called like splits and hold the same folders are a `UserError`: they are not classes."""
     within = {name: {n for file in files for n in file.split("/")[1:-1]} for name, files in whole.files.items()}
-    alike = [name for name in within if is_like_a_split(name)]
+    alike = [name for name in within if is_split_like(name)]
     for one, other in itertools.combinations(alike, 2):
         shared = sorted(within[one] & within[other])
         if len(shared) > 1:
             raise UserError(
                 f"{root} has the folders {one!r} and {other!r}, which are called like splits and both hold "
-                f"{listed(shared, 3)}; name them 'train' and 'test' (links will do), or give other names to classes"
+                f"{list_names(shared, 3)}; name them 'train' and 'test' (links will do), or give other names to classes"
             )
 
 
-def by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) -> Tree:
+def split_by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) -> Tree:
     """A tree without parts, split into train and test by names; "all" is both."""
-    whole = part_of(walk, "", folders)
+    whole = read_part(walk, "", folders)
     check_not_splits(whole, walk.root)
     check_training(whole, walk)
     seed, share = location.split_seed, location.split.test
-    test = held_out(whole.files, seed, share)
+    test = hold_out(whole.files, seed, share)
     out = {file for files in test.values() for file in files}
     train = {name: tuple(file for file in files if file not in out) for name, files in whole.files.items()}
-    parts = {"train": Part("", train), "test": Part("", test), ALL: whole}
-    notes = (*lacking(parts), *walk.notes())
+    parts = {"train": TreePart("", train), "test": TreePart("", test), ALL_IMAGES: whole}
+    notes = (*missing_notes(parts), *walk.notes())
     return Tree(parts, f"hash {100 * (1 - share):g}/{100 * share:g}, seed {seed}", notes)
 
 
-def held_out(files: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:
+def hold_out(files: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:
     """Return of each class the share whose hashes of (seed, name) are lowest."""
     return {name: tuple(own[i] for i in lowest_ranked(own, seed, share)) for name, own in files.items()}
 

@@ -25,13 +25,13 @@ from imclass.data.arrays import ArrayDataset
 from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 from imclass.store.store import Download, Store
 
-MOST_BYTES = 1 << 31  # unpacked
-SPLITS = ("train", "test")
-PREFIX = {"train": "train", "test": "t10k"}
+MAX_IDX_BYTES = 1 << 31  # unpacked
+MNIST_SPLITS = ("train", "test")
+FILE_PREFIXES = {"train": "train", "test": "t10k"}
 
 
 @dataclass(frozen=True)
-class Published:
+class MnistSet:
     """A set of four IDX files: where they are in the store and on the network, the gzipped ones' sizes and SHA-256."""
 
     name: str
@@ -53,12 +53,12 @@ class Published:
 
     def open(self, location: DataLocation) -> LazySplits:
         """Return the splits; each is read into memory when it is asked for."""
-        return LazySplits(SPLITS, partial(self.open_split, location.store))
+        return LazySplits(MNIST_SPLITS, partial(self.open_split, location.store))
 
     def open_split(self, store: Store, split: str) -> ArrayDataset:
         """Return one split, read into memory."""
-        images = self.path(store, f"{PREFIX[split]}-images-idx3-ubyte")
-        labels = self.path(store, f"{PREFIX[split]}-labels-idx1-ubyte")
+        images = self.path(store, f"{FILE_PREFIXES[split]}-images-idx3-ubyte")
+        labels = self.path(store, f"{FILE_PREFIXES[split]}-labels-idx1-ubyte")
         origin = Origin(self.name, str(store.folder / self.name), "published", self.licence)
         return read_split(images, labels, self.classes, split, origin)
 
@@ -78,7 +78,7 @@ def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str,
         raise UserError(
             f"{labels} has the label {numbers.max()}, and {origin.name} has classes 0 to {len(classes) - 1}"
         )
-    return ArrayDataset(array[..., None], OneOf(numbers.astype(np.int64)), classes, SPLITS, split, origin)
+    return ArrayDataset(array[..., None], OneOf(numbers.astype(np.int64)), classes, MNIST_SPLITS, split, origin)
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
@@ -89,12 +89,12 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            return values(gzip.GzipFile(fileobj=file) if packed else file, path)
+            return read_values(gzip.GzipFile(fileobj=file) if packed else file, path)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
 
 
-def values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
+def read_values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
     """The array that an unpacked IDX stream holds; no more memory is taken than its header announces."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[3] == 0:
@@ -106,8 +106,8 @@ def values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
         raise UserError(f"{path} ends within its header; fetch it again")
     shape = struct.unpack(f">{head[3]}I", lengths)
     size = math.prod(shape)
-    if size > MOST_BYTES:
-        raise UserError(f"{path} announces {size:,} bytes; at most {MOST_BYTES:,} are read")
+    if size > MAX_IDX_BYTES:
+        raise UserError(f"{path} announces {size:,} bytes; at most {MAX_IDX_BYTES:,} are read")
     content = bytearray(file.read(size + 1))
     if len(content) != size:
         held = f"more than {size:,}" if len(content) > size else f"{len(content):,}"
@@ -115,7 +115,7 @@ def values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-MNIST = Published(
+MNIST = MnistSet(
     name="mnist",
     classes=tuple("0123456789"),
     url="https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -127,7 +127,7 @@ MNIST = Published(
         "t10k-labels-idx1-ubyte": (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     },
 )
-FASHION_MNIST = Published(
+FASHION_MNIST = MnistSet(
     name="fashion-mnist",
     classes=(
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -144,9 +144,13 @@ FASHION_MNIST = Published(
 
 DATASETS = {
     MNIST.name: DatasetEntry(
-        MNIST.open, "handwritten digits, 28 x 28 grey, 60,000 + 10,000", SPLITS, MNIST.licence, MNIST.get
+        MNIST.open, "handwritten digits, 28 x 28 grey, 60,000 + 10,000", MNIST_SPLITS, MNIST.licence, MNIST.get
     ),
     FASHION_MNIST.name: DatasetEntry(
-        FASHION_MNIST.open, "clothes, 28 x 28 grey, 60,000 + 10,000", SPLITS, FASHION_MNIST.licence, FASHION_MNIST.get
+        FASHION_MNIST.open,
+        "clothes, 28 x 28 grey, 60,000 + 10,000",
+        MNIST_SPLITS,
+        FASHION_MNIST.licence,
+        FASHION_MNIST.get,
     ),
 }

@@ -5,21 +5,21 @@ from pathlib import Path
 
 from imclass.core.contracts import Origin
 from imclass.data.arrays import ArrayDataset
-from imclass.data.sets.mnist import MNIST, PREFIX, SPLITS, read_split
+from imclass.data.sets.mnist import FILE_PREFIXES, MNIST, MNIST_SPLITS, read_split
 from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 
-FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
+SAMPLE_FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
 
 
 def open_sample(location: DataLocation) -> LazySplits:
     """Return the splits, wherever the user's data is."""
-    return LazySplits(SPLITS, read_sample)
+    return LazySplits(MNIST_SPLITS, read_sample)
 
 
 def read_sample(split: str) -> ArrayDataset:
     """Return one split, read into memory."""
-    images = FOLDER / f"{PREFIX[split]}-images-idx3-ubyte.gz"
-    labels = FOLDER / f"{PREFIX[split]}-labels-idx1-ubyte.gz"
+    images = SAMPLE_FOLDER / f"{FILE_PREFIXES[split]}-images-idx3-ubyte.gz"
+    labels = SAMPLE_FOLDER / f"{FILE_PREFIXES[split]}-labels-idx1-ubyte.gz"
     origin = Origin("mnist-sample", "mnist-sample", "published", MNIST.licence)
     return read_split(images, labels, MNIST.classes, split, origin)
 
@@ -28,7 +28,7 @@ DATASETS = {
     "mnist-sample": DatasetEntry(
         open_sample,
         "handwritten digits, 28 x 28 grey, 10,000 + 2,000 of MNIST's, in the package",
-        SPLITS,
+        MNIST_SPLITS,
         MNIST.licence,
     )
 }

@@ -22,10 +22,10 @@ import numpy as np
 from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf, Targets
-from imclass.core.text import composed, listed, nearest
+from imclass.core.text import list_names, nfc_form, suggestion
 from imclass.data.names import SPLITS, is_address, split_of
 from imclass.data.sets.folder import FolderDataset
-from imclass.data.source import ALL, DataLocation, DatasetEntry, LazySplits
+from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
 from imclass.store.digests import open_digests
 
@@ -76,10 +76,10 @@ def open_table(location: DataLocation) -> LazySplits:
     if location.path is None:
         raise UserError("'csv' is read from a path; give the path of the file as --data")
     table = read_table(location.path, location)
-    return LazySplits(tuple(table.parts), partial(split_of_table, table, location))
+    return LazySplits(tuple(table.parts), partial(open_table_split, table, location))
 
 
-def split_of_table(table: ImageTable, location: DataLocation, split: str) -> FolderDataset:
+def open_table_split(table: ImageTable, location: DataLocation, split: str) -> FolderDataset:
     """Return the images of one split of a table."""
     positions = table.parts[split]
     return FolderDataset(
@@ -88,7 +88,7 @@ def split_of_table(table: ImageTable, location: DataLocation, split: str) -> Fol
         files=tuple(table.rows[i].image for i in positions),
         targets=table.targets(positions),
         classes=table.classes,
-        splits=tuple(name for name in table.parts if name != ALL),
+        splits=tuple(name for name in table.parts if name != ALL_IMAGES),
         split=split,
         origin=Origin(table.path.name, str(table.path.resolve()), table.rule, notes=table.notes),
         digests=open_digests(location.store),
@@ -103,22 +103,22 @@ def read_table(path: Path, location: DataLocation) -> ImageTable:
     heads = [cell.strip().lower() for cell in header]
     check_header(path, heads)
     several = "labels" in heads
-    rows = tuple(sorted(image_rows(path, heads, lines), key=lambda row: (composed(row.image), row.image)))
+    rows = tuple(sorted(image_rows(path, heads, lines), key=lambda row: (nfc_form(row.image), row.image)))
     check_rows(path, rows)
     classes = tuple(sorted({name for row in rows for name in row.marks}))
     if len(classes) < 2:
-        found = listed(classes) or "none"
+        found = list_names(classes) or "none"
         raise UserError(f"{path}: a classifier needs at least two classes, and its labels name {found}; add some")
     unread = [head for head in heads if head not in KNOWN_COLUMNS]
-    notes = [f"columns that are not read: {listed(unread)}"] if unread else []
+    notes = [f"columns that are not read: {list_names(unread)}"] if unread else []
     whole = ImageTable(path, rows, several, classes)
     if "split" in heads:
-        table = replace(whole, parts=named_parts(path, rows), rule="table")
+        table = replace(whole, parts=parts_by_name(path, rows), rule="table")
     else:
         share = 100 * location.split.test
         rule = f"hash {100 - share:g}/{share:g}, seed {location.split_seed}"
-        table = replace(whole, parts=hashed_parts(whole, location), rule=rule)
-    return replace(table, notes=(*notes, *surprises(table)))
+        table = replace(whole, parts=parts_by_hash(whole, location), rule=rule)
+    return replace(table, notes=(*notes, *surprise_notes(table)))
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -129,7 +129,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path} is not text in UTF-8; save it as CSV UTF-8") from None
     except OSError as error:
         there = [file.name for file in path.parent.glob("*.csv")] if path.parent.is_dir() else []
-        raise UserError(f"{path} cannot be read: {error.strerror}{nearest(path.name, there)}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}{suggestion(path.name, there)}") from None
     first = text.split("\n", 1)[0]
     delimiter = next((separator for separator in SEPARATORS if separator in first), ",")
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
@@ -148,7 +148,7 @@ def check_header(path: Path, heads: Sequence[str]) -> None:
     if twice:
         raise UserError(f"{path}, line 1: the column {twice[0]} is there twice; keep one")
     if "image" not in heads or not {"label", "labels"} & set(heads):
-        raise UserError(f"{path}, line 1: the columns are {listed(heads) or 'none'}; {wanted}")
+        raise UserError(f"{path}, line 1: the columns are {list_names(heads) or 'none'}; {wanted}")
     if {"label", "labels"} <= set(heads):
         raise UserError(f"{path}, line 1: there are both columns label and labels; keep one")
 
@@ -188,7 +188,7 @@ def marks_in(cell: str, at: str) -> dict[str, int]:
     marks: dict[str, int] = {}
     for word in cell.replace("|", ";").split(";") if cell else ():
         judged = not word.strip().startswith(NOT_JUDGED)
-        name = composed(word.strip().removeprefix(NOT_JUDGED).strip())
+        name = nfc_form(word.strip().removeprefix(NOT_JUDGED).strip())
         if not name:
             raise UserError(f"{at}: {cell!r} has an empty label; remove the separator too much")
         if name in marks:
@@ -203,7 +203,7 @@ def one_label(cell: str, at: str) -> str:
         raise UserError(f"{at}: there is no label; give one, or call the column labels if images may have none")
     if ";" in cell or "|" in cell:
         raise UserError(f"{at}: {cell!r} is more than one label; call the column labels, which may hold any number")
-    return composed(cell)
+    return nfc_form(cell)
 
 
 def check_spelling(name: str, line: int, spellings: dict[str, tuple[str, int]], at: str) -> None:
@@ -232,7 +232,7 @@ def check_rows(path: Path, rows: Sequence[TableRow]) -> None:
             raise UserError(f"{path}, line {second}: {one.image} is in line {first} already; {fix}")
 
 
-def named_parts(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ...]]:
+def parts_by_name(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ...]]:
     """Return the positions of the rows of each split. Raise `UserError` for a label that cannot be learned."""
     parts = {split: tuple(i for i, row in enumerate(rows) if row.split == split) for split in SPLITS}
     if not parts["train"]:
@@ -241,32 +241,32 @@ def named_parts(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ..
     for row in rows:
         unknown = [name for name, mark in row.marks.items() if mark == 1 and name not in learned]
         if unknown:
-            why = f"no image of the split train has the label {unknown[0]!r}{nearest(unknown[0], learned)}"
+            why = f"no image of the split train has the label {unknown[0]!r}{suggestion(unknown[0], learned)}"
             raise UserError(f"{path}, line {row.line}: {why}; correct it, or add training images")
     return {split: positions for split, positions in parts.items() if positions}
 
 
-def hashed_parts(whole: ImageTable, location: DataLocation) -> dict[str, tuple[int, ...]]:
+def parts_by_hash(whole: ImageTable, location: DataLocation) -> dict[str, tuple[int, ...]]:
     """Return the positions of the rows of train and test, cut by a hash, and of all."""
     names, out = [row.image for row in whole.rows], set[int]()
     for positions in whole.targets(range(len(names))).strata(len(whole.classes)):
         places = positions.tolist()
         out |= {places[i] for i in lowest_ranked([names[i] for i in places], location.split_seed, location.split.test)}
     train = tuple(i for i in range(len(names)) if i not in out)
-    return {"train": train, "test": tuple(sorted(out)), ALL: tuple(range(len(names)))}
+    return {"train": train, "test": tuple(sorted(out)), ALL_IMAGES: tuple(range(len(names)))}
 
 
-def surprises(table: ImageTable) -> Iterator[str]:
+def surprise_notes(table: ImageTable) -> Iterator[str]:
     """Yield a sentence for each thing that may surprise: labels with commas, classes and images that have nothing."""
     commas = [name for name in table.classes if "," in name]
     if commas and table.several:
-        what = f"{listed(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"
+        what = f"{list_names(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"
         yield f"{what}: several stand with ; or | between them, not with a comma"
-    for split, positions in ((name, rows) for name, rows in table.parts.items() if name != ALL):
+    for split, positions in ((name, rows) for name, rows in table.parts.items() if name != ALL_IMAGES):
         held = {name for i in positions for name, mark in table.rows[i].marks.items() if mark == 1}
         missing = [name for name in table.classes if name not in held]
         if missing:
-            yield f"{split} has no images of {listed(missing)}"
+            yield f"{split} has no images of {list_names(missing)}"
     bare = sum(not row.marks for row in table.rows)
     if bare:
         yield f"{bare:,} of {len(table.rows):,} images have no label"

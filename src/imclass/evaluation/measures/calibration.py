@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from imclass.core.errors import UserError
-from imclass.evaluation.measures.single_label import ROWS, confidence, predictions
+from imclass.evaluation.measures.single_label import IMAGES_PER_CHUNK, confidence, predictions
 
-COLDEST, HOTTEST = 0.01, 100.0  # temperatures that `fit_temperature` stays between
-STEPS = 100  # of which about ten are taken
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # temperatures that `fit_temperature` stays between
+MAX_NEWTON_STEPS = 100  # of which about ten are taken
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
     """
     if not len(labels):
         raise UserError("there is no image to fit a temperature to; give a validation split that has some")
-    low, high, b = 1 / HOTTEST, 1 / COLDEST, 1.0
-    lowest, highest = slopes(scores, labels, low)[0], slopes(scores, labels, high)[0]
+    low, high, b = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE, 1.0
+    lowest, highest = loss_derivatives(scores, labels, low)[0], loss_derivatives(scores, labels, high)[0]
     if lowest >= 0 or highest <= 0:
-        return 1.0 if lowest == highest else HOTTEST if lowest >= 0 else COLDEST
-    for _ in range(STEPS):
-        slope, curvature = slopes(scores, labels, b)
+        return 1.0 if lowest == highest else MAX_TEMPERATURE if lowest >= 0 else MIN_TEMPERATURE
+    for _ in range(MAX_NEWTON_STEPS):
+        slope, curvature = loss_derivatives(scores, labels, b)
         low, high = (b, high) if slope < 0 else (low, b)
         step = b - slope / curvature if curvature > 0 else math.nan
         if abs(step - b) <= 1e-9 * b:
@@ -67,16 +67,16 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
     return 1 / b
 
 
-def slopes(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], b: float) -> tuple[float, float]:
+def loss_derivatives(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], b: float) -> tuple[float, float]:
     """First and second derivative by `b` of the mean cross-entropy of b * scores: mean of E[s - s_own], and of Var[s].
 
     Expectation and variance are taken over the classes, under the posterior. The difference is taken first: where a
     class is all but certain, E[s] and s_own would cancel to nothing.
     """
     first = second = 0.0
-    for start in range(0, len(scores), ROWS):
-        part = scores[start : start + ROWS].astype(np.float64)
-        part -= np.take_along_axis(part, labels[start : start + ROWS, None], axis=1)
+    for start in range(0, len(scores), IMAGES_PER_CHUNK):
+        part = scores[start : start + IMAGES_PER_CHUNK].astype(np.float64)
+        part -= np.take_along_axis(part, labels[start : start + IMAGES_PER_CHUNK, None], axis=1)
         chances = np.exp(b * (part - part.max(axis=1, keepdims=True)))
         chances /= chances.sum(axis=1, keepdims=True)
         mean = (chances * part).sum(axis=1, keepdims=True)

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from imclass.core.classes import join
+from imclass.core.classes import join_classes
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
 from imclass.core.targets import labels_of
-from imclass.core.text import listed
-from imclass.evaluation.measures.intervals import bootstrap
+from imclass.core.text import list_names
+from imclass.evaluation.measures.intervals import bootstrap_interval
 from imclass.evaluation.measures.single_label import predictions, ranks
 
-CHANCE = 0.05  # a p-value below this is called unlikely to be chance
+SIGNIFICANCE_LEVEL = 0.05  # a p-value below this is called unlikely to be chance
 
 
 @dataclass(frozen=True)
-class Judged:
+class NamedScores:
     """A classifier's scores, and the names of the images in their order."""
 
     name: str
@@ -72,9 +72,9 @@ class Comparison:
     predictions_changed: int
 
     @property
-    def chance(self) -> bool:
+    def is_chance(self) -> bool:
         """Whether the difference could be chance."""
-        return self.p_value >= CHANCE
+        return self.p_value >= SIGNIFICANCE_LEVEL
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Change:
     rank_b: int
 
 
-def pair(a: Judged, b: Judged) -> Pairs:
+def pair_images(a: NamedScores, b: NamedScores) -> Pairs:
     """The images of the same name and class in both; other sets of classes or no image in both are a `UserError`."""
-    columns = same_classes(a, b)
-    places = {key: i for i, key in enumerate(keys(b))}
-    found = [(i, places[key]) for i, key in enumerate(keys(a)) if key in places]
+    columns = align_classes(a, b)
+    places = {key: i for i, key in enumerate(image_keys(b))}
+    found = [(i, places[key]) for i, key in enumerate(image_keys(a)) if key in places]
     if not found:
         raise UserError(
             f"{a.name} and {b.name} have no image in common: {a.images[0]!r} of {a.name} is not among the "
@@ -115,19 +115,21 @@ def pair(a: Judged, b: Judged) -> Pairs:
     )
 
 
-def same_classes(a: Judged, b: Judged) -> Int64[np.ndarray, "K"]:
+def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
     """Where each class of A stands in B; another set of names is a `UserError` that lists the difference."""
     ours, theirs = a.evaluation.classes, b.evaluation.classes
     if set(ours) != set(theirs):
-        only = [listed([name for name in one if name not in other]) for one, other in ((ours, theirs), (theirs, ours))]
+        only = [
+            list_names([name for name in one if name not in other]) for one, other in ((ours, theirs), (theirs, ours))
+        ]
         raise UserError(
             f"{a.name} and {b.name} do not know the same classes, so their accuracies cannot be compared: only "
             f"{a.name} has {only[0] or 'none'}, only {b.name} has {only[1] or 'none'}"
         )
-    return join(ours, theirs)
+    return join_classes(ours, theirs)
 
 
-def keys(judged: Judged) -> list[tuple[str, str]]:
+def image_keys(judged: NamedScores) -> list[tuple[str, str]]:
     """Name and class of each image; one that is there twice is a `UserError`."""
     classes = judged.evaluation.classes
     found = [(name, classes[k]) for name, k in zip(judged.images, labels_in(judged).tolist(), strict=True)]
@@ -137,12 +139,12 @@ def keys(judged: Judged) -> list[tuple[str, str]]:
     return found
 
 
-def labels_in(judged: Judged) -> Int64[np.ndarray, "N"]:
+def labels_in(judged: NamedScores) -> Int64[np.ndarray, "N"]:
     """Return the one label of each image. Raise `UserError` where images may have several."""
     return labels_of(judged.evaluation.targets, "a comparison", "compare their average precisions")
 
 
-def compare(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
+def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
     """McNemar's exact test of the two accuracies, and the paired bootstrap's interval of their difference."""
     right_a, right_b = pairs.right_a, pairs.right_b
     gained = right_b.astype(np.int64) - right_a
@@ -158,18 +160,18 @@ def compare(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
         top1_a=float(right_a.mean()),
         top1_b=float(right_b.mean()),
         difference=float(gained.mean()),
-        interval=bootstrap(of_draws, len(gained), draws, seed),
+        interval=bootstrap_interval(of_draws, len(gained), draws, seed),
         both_right=int(np.count_nonzero(right_a & right_b)),
         a_alone_right=a_alone,
         b_alone_right=b_alone,
         both_wrong=int(np.count_nonzero(~right_a & ~right_b)),
-        p_value=mcnemar(a_alone, b_alone),
+        p_value=mcnemar_p_value(a_alone, b_alone),
         ranks_changed=int(np.count_nonzero(pairs.rank_a != pairs.rank_b)),
         predictions_changed=int(np.count_nonzero(pairs.predicted_a != pairs.predicted_b)),
     )
 
 
-def mcnemar(a_alone: int, b_alone: int) -> float:
+def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
     """The exact two-sided p-value of a split of the discordant pairs at least as uneven, were each side as likely.
 
     Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",

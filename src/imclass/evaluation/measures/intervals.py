@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from imclass.evaluation.measures.single_label import mean_recall
 
-DRAWN = 2**20  # positions of images that a bootstrap draws at a time
+DRAWS_PER_CHUNK = 2**20  # positions of images that a bootstrap draws at a time
 
 
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's score interval for a share of `hits` in `n` independent trials; z = 1.96 covers 95 %.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927. Unlike the
@@ -26,7 +26,7 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return (0.0 if hits == 0 else centre - half), (1.0 if hits == n else centre + half)
 
 
-def bootstrap(
+def bootstrap_interval(
     statistic: Callable[[Int64[np.ndarray, "draws N"]], Float[np.ndarray, "draws"]],
     n: int,
     draws: int = 1000,
@@ -40,7 +40,7 @@ def bootstrap(
     """
     if n == 0:
         return math.nan, math.nan
-    random, rows = np.random.default_rng(seed), max(1, DRAWN // n)
+    random, rows = np.random.default_rng(seed), max(1, DRAWS_PER_CHUNK // n)
     starts = range(0, draws, rows)
     values = [statistic(random.integers(n, size=(min(rows, draws - start), n))) for start in starts]
     low, high = np.quantile(np.concatenate(values), [0.025, 0.975])
@@ -59,4 +59,4 @@ def recall_interval(
         hits = np.bincount(cells[right[positions]], minlength=math.prod(shape)).reshape(shape)
         return mean_recall(hits, support)
 
-    return bootstrap(of_draws, len(labels), draws, seed)
+    return bootstrap_interval(of_draws, len(labels), draws, seed)

@@ -8,7 +8,7 @@ import numpy as np
 
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import labels_of
-from imclass.evaluation.measures.single_label import posteriors, predictions, ranks
+from imclass.evaluation.measures.single_label import posterior_chunks, predictions, ranks
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongIma
     labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
     places = ranks(evaluation.scores, labels)
     sure, right = np.empty(len(labels)), np.empty(len(labels))
-    for part, chances in posteriors(evaluation.scores):
+    for part, chances in posterior_chunks(evaluation.scores):
         each = np.arange(len(chances))
         sure[part], right[part] = chances[each, predicted[part]], chances[each, labels[part]]
     wrong = np.flatnonzero(predicted != labels)

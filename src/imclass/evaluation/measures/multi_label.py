@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from imclass.evaluation.measures.single_label import ratio
-from imclass.models.thresholds import UNFITTED, decide, probabilities, ranked
+from imclass.models.thresholds import DEFAULT_THRESHOLD, decide, precision_recall, probabilities
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray,
     """Return the sum of precision times the step in recall, over all ranks; nan without positives."""
     if not positive.any():
         return math.nan
-    precision, recall, _ = ranked(scores, positive)
+    precision, recall, _ = precision_recall(scores, positive)
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
@@ -61,7 +61,7 @@ def average_precision_11(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarr
     """
     if not positive.any():
         return math.nan
-    precision, recall, _ = ranked(scores, positive)
+    precision, recall, _ = precision_recall(scores, positive)
     tenths = np.arange(11) * positive.sum()  # in whole numbers, because 3 x 0.1 is more than 0.3
     reached = np.rint(recall * positive.sum()) * 10
     return float(np.mean([precision[reached >= tenth].max() for tenth in tenths]))
@@ -83,7 +83,7 @@ def label_rows(
                 judged=len(positive),
                 ap=average_precision(some, positive),
                 ap11=average_precision_11(some, positive),
-                threshold=thresholds[k] if len(thresholds) else UNFITTED,
+                threshold=thresholds[k] if len(thresholds) else DEFAULT_THRESHOLD,
                 precision=ratio(hits, taken),
                 recall=ratio(hits, held),
                 f1=ratio(2 * hits, taken + held),
@@ -97,14 +97,14 @@ def mean_of(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def macro(rows: Sequence[LabelRow]) -> Means:
+def macro_means(rows: Sequence[LabelRow]) -> Means:
     """Return the means over the classes that have images. A class that is never chosen has precision 0."""
     held = [row for row in rows if row.positives]
     precisions = [0.0 if math.isnan(row.precision) else row.precision for row in held]
     return Means(mean_of(precisions), mean_of([row.recall for row in held]), mean_of([row.f1 for row in held]))
 
 
-def micro(
+def micro_means(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> Means:  # fmt: skip
     """Return precision, recall and F1 of all decisions together."""
@@ -113,7 +113,9 @@ def micro(
     return Means(ratio(hits, taken), ratio(hits, held), ratio(2 * hits, taken + held))
 
 
-def exact(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()) -> float:
+def exact_match_ratio(
+    scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
+) -> float:
     """Return the share of images of which every judged class is decided rightly."""
     right = decide(probabilities(scores), thresholds) == (marks == 1)
     return float((right | (marks < 0)).all(axis=1).mean())
@@ -128,7 +130,7 @@ def measures(
         "loss": binary_cross_entropy(scores, marks),
         "map": mean_of([row.ap for row in rows if row.positives]),
         "map11": mean_of([row.ap11 for row in rows if row.positives]),
-        "micro_f1": micro(scores, marks, thresholds).f1,
-        "macro_f1": macro(rows).f1,
-        "exact": exact(scores, marks, thresholds),
+        "micro_f1": micro_means(scores, marks, thresholds).f1,
+        "macro_f1": macro_means(rows).f1,
+        "exact": exact_match_ratio(scores, marks, thresholds),
     }

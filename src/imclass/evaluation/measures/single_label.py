@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int64, Integer
 
 from imclass.models.scores import posterior
 
-ROWS = 4096  # images whose posteriors are held at a time
+IMAGES_PER_CHUNK = 4096  # images whose posteriors are held at a time
 
 
 def ranks(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
@@ -20,7 +20,7 @@ def ranks(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> I
     return 1 + np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1).astype(np.int64)
 
 
-def top_k(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], k: int) -> int:
+def top_k_hits(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], k: int) -> int:
     """How many images have their own class among the `k` highest scores, as `ranks` breaks ties."""
     return int(np.count_nonzero(ranks(scores, labels) <= k))
 
@@ -37,21 +37,21 @@ def cross_entropy(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N
     return float(np.mean(np.log(np.exp(shifted, out=shifted).sum(axis=1)) - own))
 
 
-def posteriors(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float64[np.ndarray, "n K"]]]:
+def posterior_chunks(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float64[np.ndarray, "n K"]]]:
     """The softmax of log-scores, some images at a time, each part with its place."""
-    for start in range(0, len(scores), ROWS):
-        part = slice(start, start + ROWS)
+    for start in range(0, len(scores), IMAGES_PER_CHUNK):
+        part = slice(start, start + IMAGES_PER_CHUNK)
         yield part, posterior(torch.from_numpy(scores[part])).numpy()
 
 
-def brier(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
+def brier_score(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
     """Mean squared distance between posteriors and truth, summed over classes: 0 is perfect, 2 the worst.
 
     G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950, whose
     P this is. Of two classes it is twice what is often called by this name.
     """
     total = 0.0
-    for part, chances in posteriors(scores):
+    for part, chances in posterior_chunks(scores):
         chances[np.arange(len(chances)), labels[part]] -= 1
         total += float(np.square(chances).sum())
     return total / len(labels)
@@ -59,10 +59,10 @@ def brier(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> f
 
 def confidence(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N"]:
     """The posterior of each image's predicted class."""
-    return np.concatenate([np.zeros(0), *(chances.max(axis=1) for _, chances in posteriors(scores))])
+    return np.concatenate([np.zeros(0), *(chances.max(axis=1) for _, chances in posterior_chunks(scores))])
 
 
-def confusion(
+def confusion_counts(
     predicted: Int64[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int
 ) -> Int64[np.ndarray, "K K"]:  # fmt: skip
     """Counts of images by true class (rows) and predicted class (columns), for `k` classes."""
@@ -79,7 +79,7 @@ class ClassRow:
     f1: float
 
 
-def per_class(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
+def class_rows(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
     """Support, precision, recall and F1 of each class."""
     counts = zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), confusion.sum(0).tolist(), strict=True)
     return tuple(
@@ -101,7 +101,7 @@ def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
     return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
 
 
-def most_confused(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int, int, int], ...]:
+def confused_pairs(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int, int, int], ...]:
     """Return the pairs confused most, at most `most`: true class, predicted class, images, of how many of the class."""
     mistakes, support = confusion - np.diag(confusion.diagonal()), confusion.sum(axis=1)
     worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:most].tolist()]
@@ -117,6 +117,6 @@ def measures(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -
     """Return the loss in nats an image, and the accuracies in [0, 1]."""
     return {
         "loss": cross_entropy(scores, labels),
-        "top1": top_k(scores, labels, 1) / len(labels),
-        "top5": top_k(scores, labels, 5) / len(labels),
+        "top1": top_k_hits(scores, labels, 1) / len(labels),
+        "top5": top_k_hits(scores, labels, 5) / len(labels),
     }

@@ -10,29 +10,36 @@ from typing import Literal, TypeAlias
 
 from imclass.core.contracts import Evaluation, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.text import columns, harmless, nearest, padded, printable
-from imclass.evaluation.measures.intervals import wilson
+from imclass.core.text import escape_formula, pad_text, printable_text, suggestion, text_width
+from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.papers import resnet, vgg
-from imclass.evaluation.papers.table import Net, Row, Table, Tested, testing, training
-from imclass.models.views.scales import own_scale
+from imclass.evaluation.papers.table import (
+    Net,
+    PaperRow,
+    PaperTable,
+    RowSubject,
+    format_test_scales,
+    format_train_scales,
+)
+from imclass.models.views.scales import training_scale
 
-TABLES: dict[str, tuple[Table, ...]] = {
+TABLES: dict[str, tuple[PaperTable, ...]] = {
     "3": (vgg.SINGLE_SCALE,),
     "4": (vgg.MULTI_SCALE,),
     "5": (vgg.METHOD,),
     "6": (vgg.FUSION,),
     "7": (vgg.STATE_OF_THE_ART,),
-    "resnet": (resnet.SINGLE, resnet.ENSEMBLES, resnet.CIFAR),
+    "resnet": (resnet.SINGLE_MODELS, resnet.ENSEMBLES, resnet.CIFAR_RESULTS),
 }
 NOT_RUN = "not run"
-WIDEST = 41  # characters of a cell in text: with three published numbers a line has 100 at most
-DATA = 16  # the same of the last cell, the name of the data
+CELL_WIDTH = 41  # characters of a cell in text: with three published numbers a line has 100 at most
+DATA_WIDTH = 16  # the same of the last cell, the name of the data
 
 Format: TypeAlias = Literal["text", "markdown", "csv"]
 
 
 @dataclass(frozen=True)
-class Share:
+class ErrorInterval:
     """An error in % with the ends of its 95 % interval (Wilson)."""
 
     error: float
@@ -44,156 +51,162 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What was measured here: of what and how, on which data. Up to five classes have no top-5 error."""
 
-    tested: Tested
+    tested: RowSubject
     data: str
     evaluated: int
     total: int
-    top1: Share
-    top5: Share | None
+    top1: ErrorInterval
+    top5: ErrorInterval | None
 
 
-def as_measured(evaluation: Evaluation, tested: Tested, data: str) -> Measured:
+def measurement_of(evaluation: Evaluation, tested: RowSubject, data: str) -> Measurement:
     """An evaluation as a row for the tables; `data` names data set and split, such as "cifar10 test"."""
     n = len(evaluation.targets)
 
-    def share(accuracy: float) -> Share:
-        low, high = wilson(n - round(accuracy * n), n)
-        return Share(100 - 100 * accuracy, 100 * low, 100 * high)
+    def share(accuracy: float) -> ErrorInterval:
+        low, high = wilson_interval(n - round(accuracy * n), n)
+        return ErrorInterval(100 - 100 * accuracy, 100 * low, 100 * high)
 
     top5 = share(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
-    return Measured(tested, data, n, evaluation.total, share(evaluation.measures["top1"]), top5)
+    return Measurement(tested, data, n, evaluation.total, share(evaluation.measures["top1"]), top5)
 
 
 def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
     """Describe a network for a paper's table: training scale S from its preprocess, test scales Q from the protocol."""
-    trained = (own_scale(classifier.preprocess),)
+    trained = (training_scale(classifier.preprocess),)
     return Net(classifier.name, trained, protocol.scales_for(classifier.preprocess) if protocol else trained)
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A line of a table: what identifies it, published numbers, and what was measured, if anything."""
 
     cells: tuple[str, ...]
     numbers: tuple[str, ...]
-    measured: Measured | None
+    measured: Measurement | None
 
 
-def render(name: str, measured: Sequence[Measured], form: Format = "text") -> str:
+def render_table(name: str, measured: Sequence[Measurement], form: Format = "text") -> str:
     """The table of this name ("3" to "7", "resnet") with every published row and every measured one.
 
     A measured row stands beside the published row of the same networks, protocol, S and Q; one that differs only in S
     or Q has a line of its own below, one that matches nothing a line at the end. An unknown name is a `UserError`.
     """
     if name not in TABLES:
-        raise UserError(f"--table is {name}; there is no such table{nearest(name, TABLES)}")
-    forms: dict[str, Callable[[Table, Sequence[Line]], str]] = {"text": as_text, "markdown": as_markdown, "csv": as_csv}
+        raise UserError(f"--table is {name}; there is no such table{suggestion(name, TABLES)}")
+    forms: dict[str, Callable[[PaperTable, Sequence[TableLine]], str]] = {
+        "text": as_text,
+        "markdown": as_markdown,
+        "csv": as_csv,
+    }
     tables = TABLES[name]
-    homes = [home_table(tables, one) for one in measured]
+    homes = [find_table(tables, one) for one in measured]
     parts = [
-        forms[form](table, lines(table, [one for one, home in zip(measured, homes, strict=True) if home is table]))
+        forms[form](table, make_lines(table, [one for one, home in zip(measured, homes, strict=True) if home is table]))
         for table in tables
     ]
     return ("\n" if form == "csv" else "\n\n").join(parts)
 
 
-def same(published: Tested, tested: Tested) -> bool:
+def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
     """Whether networks, protocol, S and Q are those of a published row; what the paper leaves open may be anything."""
-    pairs = zip(in_order(published), in_order(tested), strict=False)
+    pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
     open_or_equal = all(
         theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
     )
-    return alike(published, tested) and open_or_equal
+    return is_close_match(published, tested) and open_or_equal
 
 
-def alike(published: Tested, tested: Tested) -> bool:
+def is_close_match(published: RowSubject, tested: RowSubject) -> bool:
     """Whether networks and protocol are those of a published row."""
-    ours = [net.network for net in in_order(tested)]
-    return bool(ours) and published.protocol == tested.protocol and ours == [n.network for n in in_order(published)]
+    ours = [net.network for net in sorted_nets(tested)]
+    return bool(ours) and published.protocol == tested.protocol and ours == [n.network for n in sorted_nets(published)]
 
 
-def in_order(tested: Tested) -> list[Net]:
+def sorted_nets(tested: RowSubject) -> list[Net]:
     """The networks, whatever the order they were given in."""
     return sorted(tested.nets, key=lambda net: (net.network, net.train, net.test))
 
 
-def home_table(tables: Sequence[Table], measured: Measured) -> Table:
+def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTable:
     """The table that knows networks and protocol, else the one that knows one of the networks, else the first."""
     networks = {net.network for net in measured.tested.nets}
-    knows: tuple[Callable[[Row], bool], ...] = (
-        lambda row: alike(row.tested, measured.tested),
+    knows: tuple[Callable[[PaperRow], bool], ...] = (
+        lambda row: is_close_match(row.tested, measured.tested),
         lambda row: bool(networks & {net.network for net in row.tested.nets}),
     )
     found = (table for known in knows for table in tables if any(map(known, table.rows)))
     return next(found, tables[0])
 
 
-def lines(table: Table, measured: Sequence[Measured]) -> list[Line]:
+def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[TableLine]:
     """Every published row with what belongs beside and below it, then what belongs to none."""
-    homes = [home_row(table, one.tested) for one in measured]
+    homes = [find_row(table, one.tested) for one in measured]
     below = {i: [one for one, home in zip(measured, homes, strict=True) if home == i] for i in {*homes, None}}
     found = []
     for i, row in enumerate(table.rows):
         here = below.get(i, [])
-        beside = next((one for one in here if same(row.tested, one.tested)), None)
-        found.append(Line((row.label,) if row.label else table.cells(row.tested), row.numbers, beside))
-        found += [own_line(table, one) for one in here if one is not beside]
-    return found + [own_line(table, one) for one in below[None]]
+        beside = next((one for one in here if is_exact_match(row.tested, one.tested)), None)
+        found.append(TableLine((row.label,) if row.label else table.cells(row.tested), row.numbers, beside))
+        found += [unmatched_line(table, one) for one in here if one is not beside]
+    return found + [unmatched_line(table, one) for one in below[None]]
 
 
-def home_row(table: Table, tested: Tested) -> int | None:
+def find_row(table: PaperTable, tested: RowSubject) -> int | None:
     """Where it belongs: the row that is the same, else the last that is alike, else nowhere."""
-    last = [i for i, row in enumerate(table.rows) if alike(row.tested, tested)][-1:]
-    return next((i for i, row in enumerate(table.rows) if same(row.tested, tested)), last[0] if last else None)
+    last = [i for i, row in enumerate(table.rows) if is_close_match(row.tested, tested)][-1:]
+    return next(
+        (i for i, row in enumerate(table.rows) if is_exact_match(row.tested, tested)), last[0] if last else None
+    )
 
 
-def own_line(table: Table, measured: Measured) -> Line:
+def unmatched_line(table: PaperTable, measured: Measurement) -> TableLine:
     """A measured row that no published one goes with."""
-    cells = tuple(printable(cell) for cell in table.cells(measured.tested))
-    return Line(cells, ("",) * len(table.numbers), measured)
+    cells = tuple(printable_text(cell) for cell in table.cells(measured.tested))
+    return TableLine(cells, ("",) * len(table.numbers), measured)
 
 
-def heads(table: Table) -> list[str]:
+def column_heads(table: PaperTable) -> list[str]:
     """The heads of the table, for text and Markdown."""
     return [*table.heads, *table.numbers, "measured top-1", "measured top-5", "measured on"]
 
 
-def values(line: Line, mark: str) -> list[str]:
+def line_cells(line: TableLine, mark: str) -> list[str]:
     """A line's cells; `mark` is of its note."""
     numbers = [number or "-" for number in line.numbers]
     if line.measured is None:
         return [*line.cells, *numbers, NOT_RUN, NOT_RUN, ""]
     shares = [f"{share.error:.2f}" if share else "-" for share in (line.measured.top1, line.measured.top5)]
-    return [*line.cells, *numbers, *shares, f"{printable(line.measured.data)} {mark}"]
+    return [*line.cells, *numbers, *shares, f"{printable_text(line.measured.data)} {mark}"]
 
 
-def marked(table_lines: Sequence[Line]) -> tuple[list[list[str]], list[str]]:
+def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], list[str]]:
     """The cells of all lines, and a note for each measured one: "[1] D on cifar10 test: ..."."""
     rows: list[list[str]] = []
     notes: list[str] = []
     for line in table_lines:
         mark = f"[{len(notes) + 1}]"
-        rows.append(values(line, mark))
+        rows.append(line_cells(line, mark))
         if line.measured is not None:
-            notes.append(f"{mark} {note(line.measured)}")
+            notes.append(f"{mark} {measurement_note(line.measured)}")
     return rows, notes
 
 
-def note(measured: Measured) -> str:
+def measurement_note(measured: Measurement) -> str:
     """All that a measured row says, in words."""
-    sides = " + ".join(f"S {training(net)}, Q {testing(net)}" for net in measured.tested.nets)
+    sides = " + ".join(f"S {format_train_scales(net)}, Q {format_test_scales(net)}" for net in measured.tested.nets)
     name = measured.tested.name or " + ".join(net.network for net in measured.tested.nets)
     top5 = f"top-5 error {measured.top5}" if measured.top5 else "top-5 error 0 by definition: five classes or fewer"
-    return printable(
+    return printable_text(
         f"{name} on {measured.data}: {', '.join(filter(None, [measured.tested.method, sides]))}; "
         f"top-1 error {measured.top1}, {top5}; {measured.evaluated:,} of {measured.total:,} images"
     )
 
 
-def explained(table: Table, notes: Sequence[str]) -> list[str]:
+def footnotes(table: PaperTable, notes: Sequence[str]) -> list[str]:
     """What stands below a table."""
     interval = ["In brackets Wilson's 95 % interval."] * bool(notes)
     untold = ["The labels of ILSVRC's test set are not public: top-5 test is not measured here."]
@@ -201,38 +214,40 @@ def explained(table: Table, notes: Sequence[str]) -> list[str]:
     return [*notes, *interval, *said, f"Published errors in %: {table.source}."]
 
 
-def as_text(table: Table, table_lines: Sequence[Line]) -> str:
+def as_text(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
     """Aligned columns; long cells and the heads of numbers go over several lines."""
-    rows, notes = marked(table_lines)
+    rows, notes = cells_and_notes(table_lines)
     texts = len(table.heads)
-    tops = [[head] if i < texts else head.split(" ") for i, head in enumerate(heads(table))]
-    cells = [[textwrap.wrap(cell, WIDEST) for cell in row[:-1]] + [textwrap.wrap(row[-1], DATA)] for row in rows]
-    wide = [max(columns(text) for row in [tops, *cells] for text in row[i]) for i in range(len(tops))]
+    tops = [[head] if i < texts else head.split(" ") for i, head in enumerate(column_heads(table))]
+    cells = [
+        [textwrap.wrap(cell, CELL_WIDTH) for cell in row[:-1]] + [textwrap.wrap(row[-1], DATA_WIDTH)] for row in rows
+    ]
+    wide = [max(text_width(text) for row in [tops, *cells] for text in row[i]) for i in range(len(tops))]
     left = {*range(texts), len(wide) - 1}
     found = [table.title]
     for row in [tops, *cells]:
         for depth in range(max(map(len, row))):
             parts = [cell[depth] if depth < len(cell) else "" for cell in row]
             aligned = (
-                padded(part, width) if i in left else part.rjust(width)
+                pad_text(part, width) if i in left else part.rjust(width)
                 for i, (part, width) in enumerate(zip(parts, wide, strict=True))
             )
             found.append("  ".join(aligned).rstrip())
-    below = [line for said in explained(table, notes) for line in textwrap.wrap(said, 100)]
+    below = [line for said in footnotes(table, notes) for line in textwrap.wrap(said, 100)]
     return "\n".join([*found, *below])
 
 
-def as_markdown(table: Table, table_lines: Sequence[Line]) -> str:
+def as_markdown(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
     """A GitHub table; names cannot break out of their cells."""
-    rows, notes = marked(table_lines)
+    rows, notes = cells_and_notes(table_lines)
     rule = ["---"] * len(table.heads) + ["--:"] * (len(table.numbers) + 2) + ["---"]
     body = [[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in rows]
-    grid = ["| " + " | ".join(row) + " |" for row in [heads(table), rule, *body]]
-    below = [f"- {html.escape(said, quote=False)}" for said in explained(table, notes)]
+    grid = ["| " + " | ".join(row) + " |" for row in [column_heads(table), rule, *body]]
+    below = [f"- {html.escape(said, quote=False)}" for said in footnotes(table, notes)]
     return "\n".join([f"**{table.title}**", "", *grid, "", *below])
 
 
-def as_csv(table: Table, table_lines: Sequence[Line]) -> str:
+def as_csv(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
     """A line of numbers and texts for a spreadsheet, which must not take a name for a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -241,16 +256,16 @@ def as_csv(table: Table, table_lines: Sequence[Line]) -> str:
     writer.writerow([*table.heads, *(f"published {number}" for number in table.numbers), *shares, *told])
     for line in table_lines:
         numbers = [float(number) if number else "" for number in line.numbers]
-        writer.writerow([*map(harmless, line.cells), *numbers, *csv_values(line.measured)])
+        writer.writerow([*map(escape_formula, line.cells), *numbers, *csv_values(line.measured)])
     return text.getvalue()
 
 
-def csv_values(measured: Measured | None) -> list[str | float | int]:
+def csv_values(measured: Measurement | None) -> list[str | float | int]:
     """The measured cells of a line of CSV."""
     if measured is None:
         return [NOT_RUN, "", "", NOT_RUN, "", "", "", "", "", "", ""]
     top1, top5 = measured.top1, measured.top5
     shares: list[str | float | int] = [round(value, 4) for value in (top1.error, top1.low, top1.high)]
     shares += [round(value, 4) for value in (top5.error, top5.low, top5.high)] if top5 else ["", "", ""]
-    names = [harmless(text) for text in (measured.data, measured.tested.name, measured.tested.protocol)]
+    names = [escape_formula(text) for text in (measured.data, measured.tested.name, measured.tested.protocol)]
     return [*shares, *names, measured.evaluated, measured.total]

@@ -16,7 +16,10 @@ METHODS = {
     "dense+multicrop": "multi-crop & dense",
     "resnet-multiscale": "multi-scale",
 }
-FUSED = {"dense": "dense eval.", "dense+multicrop": "multi-crop & dense eval."}  # as the VGG paper's Table 6 has it
+FUSION_METHODS = {
+    "dense": "dense eval.",
+    "dense+multicrop": "multi-crop & dense eval.",
+}  # as the VGG paper's Table 6 has it
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Net:
 
 
 @dataclass(frozen=True)
-class Tested:
+class RowSubject:
     """What a row is about: networks (several are fused) under a protocol of PROTOCOLS ("": each in its own way)."""
 
     nets: tuple[Net, ...] = ()
@@ -43,27 +46,27 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Row:
+class PaperRow:
     """A published result; numbers as they are printed, "" where there is none.
 
     `label` is what the paper calls it, where the table's `cells` do not say.
     """
 
-    tested: Tested
+    tested: RowSubject
     numbers: tuple[str, ...]
     label: str = ""
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table of results. `cells` gives what identifies a row, a text for each of `heads`; errors are in %."""
 
     title: str
     source: str
     heads: tuple[str, ...]
-    cells: Callable[[Tested], tuple[str, ...]]
+    cells: Callable[[RowSubject], tuple[str, ...]]
     numbers: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
 
 
 def letter(net: Net) -> str:
@@ -71,37 +74,41 @@ def letter(net: Net) -> str:
     return LETTERS.get(net.network, net.network)
 
 
-def training(net: Net) -> str:
+def format_train_scales(net: Net) -> str:
     """S as the VGG paper prints it: "256", "[256;512]"."""
     return f"[{';'.join(map(str, net.train))}]" if len(net.train) > 1 else "".join(map(str, net.train)) or "-"
 
 
-def testing(net: Net) -> str:
+def format_test_scales(net: Net) -> str:
     """Q as the VGG paper prints it: "224,256,288"."""
     return ",".join(map(str, net.test)) or "-"
 
 
-def networks(tested: Tested) -> str:
+def format_networks(tested: RowSubject) -> str:
     """The networks on a line, or the user's name where they are not known."""
     return " + ".join(map(letter, tested.nets)) or tested.name
 
 
-def by_scale(tested: Tested) -> tuple[str, ...]:
+def scale_cells(tested: RowSubject) -> tuple[str, ...]:
     """Network, S and Q."""
-    return networks(tested), *(" + ".join(map(side, tested.nets)) or "-" for side in (training, testing))
+    return format_networks(tested), *(
+        " + ".join(map(side, tested.nets)) or "-" for side in (format_train_scales, format_test_scales)
+    )
 
 
-def by_method(tested: Tested) -> tuple[str, ...]:
+def method_cells(tested: RowSubject) -> tuple[str, ...]:
     """Network and evaluation method."""
-    return networks(tested), tested.method
+    return format_networks(tested), tested.method
 
 
-def by_members(tested: Tested) -> tuple[str, ...]:
+def member_cells(tested: RowSubject) -> tuple[str, ...]:
     """ "(D/256/224,256,288), (E/384/352,384,416), dense eval." """
-    nets = [f"({letter(net)}/{training(net)}/{testing(net)})" for net in tested.nets] or [tested.name]
-    return (", ".join([*nets, FUSED.get(tested.protocol, tested.method)]),)
+    nets = [f"({letter(net)}/{format_train_scales(net)}/{format_test_scales(net)})" for net in tested.nets] or [
+        tested.name
+    ]
+    return (", ".join([*nets, FUSION_METHODS.get(tested.protocol, tested.method)]),)
 
 
-def by_name(tested: Tested) -> tuple[str, ...]:
+def name_cells(tested: RowSubject) -> tuple[str, ...]:
     """The user's name, or the networks, and the method."""
-    return (f"{tested.name or networks(tested)} ({tested.method})",)
+    return (f"{tested.name or format_networks(tested)} ({tested.method})",)

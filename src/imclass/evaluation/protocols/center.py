@@ -13,9 +13,9 @@ from torch import Tensor
 from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
 from imclass.models.scores import posterior, scores_of
-from imclass.models.views.batches import Images, one_view
-from imclass.models.views.posteriors import both_ways
-from imclass.models.views.scales import check_scales, own_scale
+from imclass.models.views.batches import ImageSequence, score_one_view
+from imclass.models.views.posteriors import mirror_mean
+from imclass.models.views.scales import check_scales, training_scale
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Center:
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
         """Return Q."""
-        return (self.scale or own_scale(preprocess),)
+        return (self.scale or training_scale(preprocess),)
 
     def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for a Q below the native size."""
         check_scales(self.name, self.scales_for(classifier.preprocess), classifier.preprocess)
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image; a Q below the native size is a `UserError`."""
         self.check(classifier)
         (scale,) = self.scales_for(classifier.preprocess)
         rule = replace(classifier.preprocess, resize="shorter", scale=scale)
         if not self.flip:
-            return one_view(classifier, images, rule)
-        posteriors = partial(both_ways, lambda views: posterior(classifier.scores(views), classifier.link))
-        return scores_of(one_view(classifier, images, rule, posteriors).double(), classifier.link).float()
+            return score_one_view(classifier, images, rule)
+        posteriors = partial(mirror_mean, lambda views: posterior(classifier.scores(views), classifier.link))
+        return scores_of(score_one_view(classifier, images, rule, posteriors).double(), classifier.link).float()
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Resize:
     def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
-        return one_view(classifier, images, replace(classifier.preprocess, resize="squash"))
+        return score_one_view(classifier, images, replace(classifier.preprocess, resize="squash"))
 
 
 PROTOCOLS = {"center": Center(), "resize": Resize()}

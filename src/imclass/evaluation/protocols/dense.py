@@ -5,17 +5,19 @@ mirror, and of all scales, are averaged. Without `scales` there is one: the Q th
 the paper's Table 3. Its Table 4 has S - 32, S, S + 32 for a net trained at S, and 256, 384, 512 after scale jittering.
 """
 
-from imclass.models.views.crops import grid
-from imclass.models.views.posteriors import Crops, Maps, MeanPosterior, mean_of_scores
+from imclass.models.views.crops import grid_crops
+from imclass.models.views.posteriors import ClassMaps, Crops, MeanPosterior, mean_of_scores
 
-WHOLE = Maps(mean_of_scores)
+MEAN_MAPS = ClassMaps(mean_of_scores)
 
 DENSE = MeanPosterior(
-    "dense", (WHOLE,), about="The whole image, class maps averaged (Simonyan and Zisserman, ICLR 2015, section 3.2)."
+    "dense",
+    (MEAN_MAPS,),
+    about="The whole image, class maps averaged (Simonyan and Zisserman, ICLR 2015, section 3.2).",
 )
 DENSE_MULTICROP = MeanPosterior(
     "dense+multicrop",
-    (WHOLE, Crops(grid)),
+    (MEAN_MAPS, Crops(grid_crops)),
     about="`dense` and `vgg-multicrop`, averaged (Simonyan and Zisserman, ICLR 2015, section 4.3, Table 5).",
 )
 
@@ -23,7 +25,7 @@ DENSE_MULTICROP = MeanPosterior(
 # taken.
 RESNET_MULTISCALE = MeanPosterior(
     "resnet-multiscale",
-    (WHOLE,),
+    (MEAN_MAPS,),
     paper=(224, 256, 384, 480, 640),
     about="`dense` at five scales (He et al., CVPR 2016, section 3.4).",
 )

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
-from imclass.models.views.batches import Batch, Images, one_view
+from imclass.models.views.batches import ImageSequence, ViewBatch, score_one_view
 
 
 @dataclass(frozen=True)
-class Flip:
+class MirrorMean:
     """The mean of the scores of the network's own view and of its mirror."""
 
     name: str = "flip"
@@ -29,9 +29,9 @@ class Flip:
     def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
-        return one_view(classifier, images, classifier.preprocess, lambda views: mirrored(classifier, views))
+        return score_one_view(classifier, images, classifier.preprocess, lambda views: mirror_scores(classifier, views))
 
 
 @dataclass(frozen=True)
@@ -50,30 +50,30 @@ class Shift6:
     def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Scores of each uint8 H W C image."""
 
         def score(views: Tensor) -> Tensor:
-            moved = mirrored(classifier, shifted(views, 1)) + mirrored(classifier, shifted(views, -1))
-            return mirrored(classifier, views) / 2 + moved / 4
+            moved = mirror_scores(classifier, shift_views(views, 1)) + mirror_scores(classifier, shift_views(views, -1))
+            return mirror_scores(classifier, views) / 2 + moved / 4
 
-        return one_view(classifier, images, classifier.preprocess, score)
+        return score_one_view(classifier, images, classifier.preprocess, score)
 
 
-def mirrored(classifier: NetworkBacked, views: Batch) -> Float[Tensor, "N K"]:
+def mirror_scores(classifier: NetworkBacked, views: ViewBatch) -> Float[Tensor, "N K"]:
     """The mean of the scores of views and of their mirrors."""
     return (classifier.scores(views) + classifier.scores(views.flip(3))) / 2
 
 
-def shifted(views: Batch, by: int) -> Batch:
+def shift_views(views: ViewBatch, by: int) -> ViewBatch:
     """Views moved `by` pixels up and left (negative: down and right), their borders filled by reflection."""
-    rows, columns = (reflected(torch.arange(by, side + by), side) for side in views.shape[2:])
+    rows, columns = (reflect_positions(torch.arange(by, side + by), side) for side in views.shape[2:])
     return views[:, :, rows][:, :, :, columns]
 
 
-def reflected(at: Tensor, side: int) -> Tensor:
+def reflect_positions(at: Tensor, side: int) -> Tensor:
     """Positions within reach of 0 ... side - 1, those outside mirrored at the first and the last."""
     return side - 1 - (side - 1 - at.abs()).abs()
 
 
-PROTOCOLS = {"flip": Flip(), "shift6": Shift6()}
+PROTOCOLS = {"flip": MirrorMean(), "shift6": Shift6()}

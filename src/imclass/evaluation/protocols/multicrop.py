@@ -3,7 +3,7 @@
 Without `scales`, Q is what the model was trained with, or what the paper says.
 """
 
-from imclass.models.views.crops import googlenet, grid, ten_crop
+from imclass.models.views.crops import googlenet_crops, grid_crops, ten_crop
 from imclass.models.views.posteriors import Crops, MeanPosterior
 
 # The corners are those of the central square of the rescaled image, which is all that the paper keeps of it (section
@@ -18,13 +18,13 @@ TEN_CROP = MeanPosterior(
 # corners, its centre and all of it.
 GOOGLENET_144 = MeanPosterior(
     "googlenet144",
-    (Crops(googlenet),),
+    (Crops(googlenet_crops),),
     paper=(256, 288, 320, 352),
     about="4 scales x 3 squares x 6 views x 2 mirrors = 144 crops (Szegedy et al., CVPR 2015, section 7).",
 )
 VGG_MULTICROP = MeanPosterior(
     "vgg-multicrop",
-    (Crops(grid),),
+    (Crops(grid_crops),),
     about="5 x 5 crops and their mirrors: 50 a scale (Simonyan and Zisserman, ICLR 2015, section 3.2).",
 )
 

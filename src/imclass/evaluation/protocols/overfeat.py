@@ -11,12 +11,12 @@ from torch import Tensor
 
 from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
-from imclass.models.analysis.surgery import fine
-from imclass.models.views.batches import Images
-from imclass.models.views.posteriors import Maps, check_maps, highest, over_scales
-from imclass.models.views.scales import check_scales, proportional
+from imclass.models.analysis.surgery import fine_network
+from imclass.models.views.batches import ImageSequence
+from imclass.models.views.posteriors import ClassMaps, check_maps, highest_posterior, score_over_scales
+from imclass.models.views.scales import check_scales, proportional_scales
 
-HIGHEST = Maps(highest)
+HIGHEST_MAPS = ClassMaps(highest_posterior)
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class OverFeat:
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
         """Return the sides in pixels to which the shorter side of an image is rescaled."""
-        return self.scales or proportional((245, 281, 317, 389, 425, 461), 221, preprocess.size)
+        return self.scales or proportional_scales((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
     def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for another model than one network with pooling, or a Q below its native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
-        check_maps(finer(classifier), min(sides), (HIGHEST,))
+        check_maps(with_dense_pooling(classifier), min(sides), (HIGHEST_MAPS,))
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Return log-scores of uint8 H W C images; raise `UserError` as `check` does."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
-        return over_scales(finer(classifier), images, sides, (HIGHEST,))
+        return score_over_scales(with_dense_pooling(classifier), images, sides, (HIGHEST_MAPS,))
 
 
-def finer(classifier: NetworkBacked) -> NetworkBacked:
+def with_dense_pooling(classifier: NetworkBacked) -> NetworkBacked:
     """Return the classifier with the last pooling of its network done at every position."""
-    return classifier.with_network(fine(classifier.network))
+    return classifier.with_network(fine_network(classifier.network))
 
 
 PROTOCOLS = {"overfeat": OverFeat()}

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imclass.core.errors import UserError
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 from imclass.models.classifier import NetworkClassifier
 
 
@@ -20,7 +20,7 @@ def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
             raise UserError(f"the network has no convolution; name a layer with --layer: {', '.join(layers)}")
         return first, layers[first]
     if layer not in layers:
-        raise UserError(f"the network has no layer {layer!r}{nearest(layer, layers)}")
+        raise UserError(f"the network has no layer {layer!r}{suggestion(layer, layers)}")
     return layer, layers[layer]
 
 

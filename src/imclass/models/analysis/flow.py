@@ -42,13 +42,13 @@ class Step:
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
         """The arguments that follow from the images."""
-        return tuple(v for v in tensors(self.arguments, Value) if v.number is not None)
+        return tuple(v for v in find_instances(self.arguments, Value) if v.number is not None)
 
 
-def tensors(arguments: Any, kind: type) -> list[Any]:
+def find_instances(arguments: Any, kind: type) -> list[Any]:
     """Everything of this type among arguments, lists among them included."""
     if isinstance(arguments, tuple | list):
-        return [found for argument in arguments for found in tensors(argument, kind)]
+        return [found for argument in arguments for found in find_instances(argument, kind)]
     return [arguments] if isinstance(arguments, kind) else []
 
 
@@ -61,13 +61,13 @@ def flow(network: Network) -> tuple[Step, ...]:
     recorder = Recorder()
     recorder.name(images)
     state = {name: tensor.to("meta") for name, tensor in network.state_dict(keep_vars=True).items()}
-    with torch.no_grad(), evaluating(network), telling(network, recorder), recorder:
+    with torch.no_grad(), evaluation_mode(network), layer_hooks(network, recorder), recorder:
         torch.func.functional_call(network, state, (images,), tie_weights=False)
     return tuple(recorder.steps)
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode, each of its modules back in its own mode afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -79,7 +79,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def telling(network: nn.Module, recorder: "Recorder") -> Iterator[None]:
+def layer_hooks(network: nn.Module, recorder: "Recorder") -> Iterator[None]:
     """Every module of the network tells the recorder when its turn begins and ends."""
     handles = []
     for name, module in network.named_modules():
@@ -125,14 +125,14 @@ class Recorder(TorchDispatchMode):
         return known[1] if known else Value(None, tuple(argument.shape))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        arguments, results = self.value(args), outcome(func, args, kwargs or {})
-        if any(v.number is not None for v in tensors(arguments, Value)):
-            outputs = tuple(self.name(tensor) for tensor in tensors(results, Tensor))
+        arguments, results = self.value(args), run_on_meta(func, args, kwargs or {})
+        if any(v.number is not None for v in find_instances(arguments, Value)):
+            outputs = tuple(self.name(tensor) for tensor in find_instances(results, Tensor))
             self.steps.append(Step(*self.at[-1], func.overloadpacket.__name__, arguments, outputs))
         return results
 
 
-def outcome(func: Any, args: Any, kwargs: Any) -> Any:
+def run_on_meta(func: Any, args: Any, kwargs: Any) -> Any:
     """What an operation gives on the "meta" device; PyTorch's own way to a batch norm there is slow."""
     if func is torch.ops.aten.native_batch_norm.default:
         return torch.empty_like(args[0]), torch.empty(0), torch.empty(0)

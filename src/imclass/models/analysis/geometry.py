@@ -29,7 +29,7 @@ PRODUCTS: Mapping[str, int] = {"addmm": 1, "mm": 0, "bmm": 0}  # where the left 
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisField:
     """Along one axis, position i sees the pixels from jump * i + low to jump * i + high."""
 
     jump: int = 1
@@ -40,17 +40,17 @@ class Axis:
     def size(self) -> int:
         return self.high - self.low + 1
 
-    def window(self, kernel: int, stride: int, padding: int, dilation: int) -> "Axis":
+    def window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
         """Seen through a window over positions."""
         reach = dilation * (kernel - 1)
-        return Axis(self.jump * stride, self.low - self.jump * padding, self.high + self.jump * (reach - padding))
+        return AxisField(self.jump * stride, self.low - self.jump * padding, self.high + self.jump * (reach - padding))
 
-    def join(self, other: "Axis") -> "Axis":
+    def join(self, other: "AxisField") -> "AxisField":
         """Seen where two maps meet."""
-        return Axis(max(self.jump, other.jump), min(self.low, other.low), max(self.high, other.high))
+        return AxisField(max(self.jump, other.jump), min(self.low, other.low), max(self.high, other.high))
 
 
-Field = tuple[Axis, Axis]  # along height and width
+Field = tuple[AxisField, AxisField]  # along height and width
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def outline(build: Callable[[Any, int, int], Network], row: Any, classes: int, w
 def measure(network: Network) -> Geometry:
     """The geometry of a network at its native size; a ValueError names an operation that is not known here."""
     steps = flow(network)
-    fields = fields_of(steps)
+    fields = receptive_fields(steps)
     layers = tuple(layers_of(network, steps, fields))
     last = last_field(steps)
     beside = sum(p.numel() for p in network.sides.parameters())
@@ -116,19 +116,19 @@ def measure(network: Network) -> Geometry:
 def last_field(steps: Sequence[Step]) -> Field:
     """What a position of the last maps sees, before the head."""
     *_, last = (i for i, step in enumerate(steps) if step.layer.startswith("features"))
-    return fields_of(steps[: last + 1])[steps[last].outputs[0].number]
+    return receptive_fields(steps[: last + 1])[steps[last].outputs[0].number]
 
 
-def fields_of(steps: Sequence[Step]) -> dict[int | None, Field]:
+def receptive_fields(steps: Sequence[Step]) -> dict[int | None, Field]:
     """What each value sees of the images, which are value number 0."""
-    fields: dict[int | None, Field] = {0: (Axis(), Axis())}
+    fields: dict[int | None, Field] = {0: (AxisField(), AxisField())}
     for step in steps:
-        seen = field_of(step, joined([fields[value.number] for value in step.inputs]))
+        seen = field_of(step, join_fields([fields[value.number] for value in step.inputs]))
         fields |= {output.number: seen for output in step.outputs}
     return fields
 
 
-def joined(fields: Sequence[Field]) -> Field:
+def join_fields(fields: Sequence[Field]) -> Field:
     """The field where maps meet."""
     height, width = fields[0]
     for other in fields[1:]:
@@ -147,7 +147,7 @@ def field_of(step: Step, before: Field) -> Field:
         left, _, top, _ = (*step.arguments[1], 0, 0, 0)[:4]
         return before[0].window(1, 1, top, 1), before[1].window(1, 1, left, 1)
     out = step.outputs[0].shape
-    if len(shape) < 4 or (len(out) >= 4 and out[-2:] == broadcast(step.inputs)):
+    if len(shape) < 4 or (len(out) >= 4 and out[-2:] == broadcast_size(step.inputs)):
         return before
     if name in RESHAPES and (len(out) < 4 or out[-2:] == (1, 1)):  # everything is seen at once
         height, width = (axis.window(n, 1, 0, 1) for axis, n in zip(before, shape[-2:], strict=True))
@@ -155,7 +155,7 @@ def field_of(step: Step, before: Field) -> Field:
     raise ValueError(f"the receptive field behind {name!r}, {shape} to {out}, in {step.layer!r} is not known")
 
 
-def broadcast(values: Sequence[Value]) -> tuple[int, int]:
+def broadcast_size(values: Sequence[Value]) -> tuple[int, int]:
     """The height and width of maps that meet."""
     shapes = [value.shape for value in values if len(value.shape) >= 4]
     return max(shape[-2] for shape in shapes), max(shape[-1] for shape in shapes)
@@ -165,9 +165,9 @@ def through_window(step: Step, before: Field) -> Field:
     """The field behind a convolution or a pooling."""
     kernel = kernel_of(step)
     at, spread = WINDOWS[step.operation]
-    stride = pair(step.arguments[at : at + 1], kernel)
-    padding = pair(step.arguments[at + 1 : at + 2], (0, 0))
-    dilation = pair(step.arguments[spread : spread + 1], (1, 1)) if spread else (1, 1)
+    stride = height_and_width(step.arguments[at : at + 1], kernel)
+    padding = height_and_width(step.arguments[at + 1 : at + 2], (0, 0))
+    dilation = height_and_width(step.arguments[spread : spread + 1], (1, 1)) if spread else (1, 1)
     height, width = (before[i].window(kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1))
     return height, width
 
@@ -175,10 +175,10 @@ def through_window(step: Step, before: Field) -> Field:
 def kernel_of(step: Step) -> tuple[int, int]:
     """Height and width of a window."""
     argument = step.arguments[1]
-    return pair([argument.shape if isinstance(argument, Value) else argument], (1, 1))
+    return height_and_width([argument.shape if isinstance(argument, Value) else argument], (1, 1))
 
 
-def pair(given: Sequence[Any], otherwise: tuple[int, int]) -> tuple[int, int]:
+def height_and_width(given: Sequence[Any], otherwise: tuple[int, int]) -> tuple[int, int]:
     """Height and width of an argument that may be absent or empty, and be one number for both."""
     values = tuple(given[0]) if given else ()
     return (values[-2:] if len(values) > 1 else values * 2) or otherwise

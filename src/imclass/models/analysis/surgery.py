@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from imclass.core.errors import UserError
 from imclass.models.analysis.flow import Step, flow
-from imclass.models.analysis.geometry import Axis, Field, last_field
-from imclass.models.layers.heads import penultimate, slide_head
-from imclass.models.network import Images, Network
+from imclass.models.analysis.geometry import AxisField, Field, last_field
+from imclass.models.layers.heads import penultimate_vector, slide_head
+from imclass.models.network import Network, PixelTensor
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
-Weighted = nn.Conv2d | nn.Linear
+WeightedLayer = nn.Conv2d | nn.Linear
 
 
-def fold(network: Network) -> Network:
+def fold_batch_norms(network: Network) -> Network:
     """A copy for inference, in which batch norms are part of the layer that they follow; the original is untouched.
 
     W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel.
@@ -28,7 +28,7 @@ def fold(network: Network) -> Network:
     """
     folded = deepcopy(network).eval()
     folded.sides = nn.ModuleDict()
-    for layer, norm in followed(folded, flow(folded)):
+    for layer, norm in foldable_pairs(folded, flow(folded)):
         absorb(folded.get_submodule(layer), folded.get_submodule(norm))
         folded.set_submodule(norm, nn.Identity())
     return folded
@@ -39,7 +39,7 @@ def batch_norms(network: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, layer in network.named_modules() if isinstance(layer, BatchNorm))
 
 
-def followed(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
+def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
     """The names of each convolution or fully connected layer and the batch norm that alone sees what it gives.
 
     Both must be used once only: what is folded for one place would be wrong in another.
@@ -54,7 +54,7 @@ def followed(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
         for maker, step in pairs
         if isinstance(norm := modules[step.layer], BatchNorm)
         and norm.running_mean is not None
-        and isinstance(modules[maker], Weighted)
+        and isinstance(modules[maker], WeightedLayer)
         and uses[maker] == uses[step.layer] == readers[step.inputs[0].number] == 1
     ]
 
@@ -62,7 +62,7 @@ def followed(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
 @torch.no_grad()
 def absorb(layer: nn.Module, norm: nn.Module) -> None:
     """Make a layer do what a batch norm with fixed statistics does to its output; in float64 on the way."""
-    if not isinstance(layer, Weighted) or not isinstance(norm, BatchNorm):
+    if not isinstance(layer, WeightedLayer) or not isinstance(norm, BatchNorm):
         raise TypeError(f"{type(norm).__name__} cannot be folded into {type(layer).__name__}")
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("the batch norm keeps no running statistics")
@@ -76,7 +76,7 @@ def absorb(layer: nn.Module, norm: nn.Module) -> None:
     layer.bias = nn.Parameter(shift.to(dtype))
 
 
-class Fine(Network):
+class FineNetwork(Network):
     """A network for inference whose maps are `dilation` times finer than its head was made for; see `fine`."""
 
     def __init__(self, network: Network, dilation: int) -> None:
@@ -84,27 +84,27 @@ class Fine(Network):
         self.features, self.head, self.dilation = network.features, network.head, dilation
         self.mean, self.std = network.mean, network.std
 
-    def coarse(self, images: Images) -> Float[Tensor, "N c h w"]:
+    def coarse_maps(self, images: PixelTensor) -> Float[Tensor, "N c h w"]:
         """Return the maps at those positions that the head was made for."""
         self.check_size(images, exactly=True)
         return self.features(self.prepare(images))[:, :, :: self.dilation, :: self.dilation]
 
-    def forward(self, images: Images) -> Float[Tensor, "N K"]:
+    def forward(self, images: PixelTensor) -> Float[Tensor, "N K"]:
         """Return scores of images at the native size."""
-        scores: Tensor = self.head(self.coarse(images))
+        scores: Tensor = self.head(self.coarse_maps(images))
         return scores
 
-    def embed(self, images: Images) -> Float[Tensor, "N D"]:
+    def embed(self, images: PixelTensor) -> Float[Tensor, "N D"]:
         """Return the penultimate vector."""
-        return penultimate(self.head, self.coarse(images))
+        return penultimate_vector(self.head, self.coarse_maps(images))
 
-    def dense(self, images: Images) -> Float[Tensor, "N K h w"]:
+    def dense(self, images: PixelTensor) -> Float[Tensor, "N K h w"]:
         """Return the class map of larger images at the finer stride."""
         self.check_size(images, exactly=False)
         return slide_head(self.head, self.features(self.prepare(images)), self.dilation)
 
 
-def fine(network: Network) -> Fine:
+def fine_network(network: Network) -> FineNetwork:
     """Return a copy for inference whose `dense` map is finer by the stride of the last pooling among the features.
 
     That pooling runs at stride 1, and what follows looks at positions as far apart as the stride was: the offset
@@ -112,16 +112,16 @@ def fine(network: Network) -> Fine:
     `network` gives if its last pooling begins i rows down and j columns along; `forward` and `embed` are unchanged. A
     network that has no pooling through which everything goes is a `UserError`.
     """
-    if isinstance(network, Fine):
+    if isinstance(network, FineNetwork):
         raise UserError("the network is in its fine form already")
     steps = flow(network)
     pools = [step for step in steps if pool_stride(network, step) > 1]
     if not pools:
         raise UserError("the network has no pooling of stride 2 or more among its features, so it has no fine form")
-    copy = Fine(deepcopy(network), pool_stride(network, pools[-1])).eval()
-    copy.set_submodule(pools[-1].layer, unstrided(pools[-1], network.get_submodule(pools[-1].layer)))
-    for name in sorted(behind(steps, pools[-1])):
-        copy.set_submodule(name, spread(copy.get_submodule(name), copy.dilation))
+    copy = FineNetwork(deepcopy(network), pool_stride(network, pools[-1])).eval()
+    copy.set_submodule(pools[-1].layer, unstride_pool(pools[-1], network.get_submodule(pools[-1].layer)))
+    for name in sorted(layers_behind(steps, pools[-1])):
+        copy.set_submodule(name, dilate_layer(copy.get_submodule(name), copy.dilation))
     check_fine(copy, last_field(steps), pools[-1].layer)
     return copy
 
@@ -134,7 +134,7 @@ def pool_stride(network: Network, step: Step) -> int:
     return layer.stride if isinstance(layer.stride, int) else min(layer.stride)
 
 
-def unstrided(step: Step, pool: nn.Module) -> nn.Module:
+def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
     """A pooling at stride 1; where its last window hung over the border (`ceil_mode`), so much is added there."""
     kernel, stride, padding = (side_of(pool, name) for name in ("kernel_size", "stride", "padding"))
     over = stride * (step.outputs[0].shape[-1] - 1) + kernel - step.inputs[0].shape[-1] - 2 * padding
@@ -160,7 +160,7 @@ def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Mod
     return nn.Sequential(nn.ConstantPad2d(padding * 2, -torch.inf), pool) if any(padding) else pool
 
 
-def behind(steps: Sequence[Step], first: Step) -> set[str]:
+def layers_behind(steps: Sequence[Step], first: Step) -> set[str]:
     """The names of the layers among the features that take what follows from a step."""
     reached, names = {value.number for value in first.outputs}, set[str]()
     for step in steps[steps.index(first) + 1 :]:
@@ -170,7 +170,7 @@ def behind(steps: Sequence[Step], first: Step) -> set[str]:
     return names
 
 
-def spread(layer: nn.Module, factor: int) -> nn.Module:
+def dilate_layer(layer: nn.Module, factor: int) -> nn.Module:
     """A convolution or a max pooling that looks at positions `factor` times as far apart; other layers as they are."""
     if isinstance(layer, nn.MaxPool2d):
         kernel, padding, dilation = (side_of(layer, name) for name in ("kernel_size", "padding", "dilation"))
@@ -182,11 +182,11 @@ def spread(layer: nn.Module, factor: int) -> nn.Module:
     return layer
 
 
-def check_fine(copy: Fine, before: Field, name: str) -> None:
+def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
     """A `UserError` unless each position of the maps sees as much as before, and they lie closer by the factor."""
     try:
         after = last_field(flow(copy))
     except (RuntimeError, ValueError):
         after = None
-    if after != tuple(Axis(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
+    if after != tuple(AxisField(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
         raise UserError(f"not everything goes through the last pooling, {name!r}, so the network has no fine form")

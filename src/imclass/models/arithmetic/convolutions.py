@@ -10,10 +10,10 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 # Channels that a vector register of AVX-512 holds. With AVX2 it holds 8; the rule is the same on every CPU.
-BLOCK = 16
+REGISTER_CHANNELS = 16
 
 
-class Guarded(TorchFunctionMode):
+class OverflowGuard(TorchFunctionMode):
     """While it is active, no convolution reaches the kernel that `overflows` describes."""
 
     def __torch_function__(
@@ -36,12 +36,14 @@ def convolve(
     Pooling over single positions does that in either memory order, and its gradient keeps the order; slicing's does
     not. What is left is a convolution of stride 1, which gives the same numbers.
     """
-    if overflows(input, weight, stride, padding):
-        return torch.conv2d(functional.avg_pool2d(input, 1, [*several(stride)]), weight, bias, 1, 0, dilation, groups)
+    if can_overflow(input, weight, stride, padding):
+        return torch.conv2d(
+            functional.avg_pool2d(input, 1, [*as_sequence(stride)]), weight, bias, 1, 0, dilation, groups
+        )
     return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
-def overflows(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padding: int | Sequence[int] | str) -> bool:
+def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padding: int | Sequence[int] | str) -> bool:
     """Return whether the weights' gradient may be left to a kernel of oneDNN that writes beyond its buffer.
 
     These are jit_1x1:avx2, jit_1x1:avx512_core and jit_bf16_1x1:avx512_core of oneDNN 3.12.0, which is in PyTorch
@@ -50,11 +52,11 @@ def overflows(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padding
     register. The process then aborts or hangs, or other memory changes silently. Whether a kernel is taken depends on
     sides and strides as well; the rule leaves that out, since what it asks for costs nothing.
     """
-    if maps.device.type != "cpu" or weight.shape[1] >= BLOCK or weight.shape[2:].numel() > 1:
+    if maps.device.type != "cpu" or weight.shape[1] >= REGISTER_CHANNELS or weight.shape[2:].numel() > 1:
         return False
-    return any(each != 1 for each in several(stride)) and (padding == "valid" or not any(several(padding)))
+    return any(each != 1 for each in as_sequence(stride)) and (padding == "valid" or not any(as_sequence(padding)))
 
 
-def several(option: int | Sequence[int] | str) -> Sequence[Any]:
+def as_sequence(option: int | Sequence[int] | str) -> Sequence[Any]:
     """Return an option of a convolution as a sequence, given as one or as a single number for height and width."""
     return [option] if isinstance(option, int) else option

@@ -8,17 +8,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from imclass.core.runtime import PLAIN, Arithmetic
-from imclass.models.arithmetic.precision import laid_out
+from imclass.core.runtime import DEFAULT_ARITHMETIC, Arithmetic
+from imclass.models.arithmetic.precision import set_memory_format
 from imclass.models.network import Network
 
 
 @dataclass(frozen=True, eq=False)
-class Eager:
+class EagerEngine:
     """An `Engine`. Views come in the memory order of `arithmetic`, on the device of the network."""
 
     network: Network
-    arithmetic: Arithmetic = PLAIN
+    arithmetic: Arithmetic = DEFAULT_ARITHMETIC
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Return log-scores of views at the native size, float32 on the CPU."""
@@ -28,9 +28,9 @@ class Eager:
         """Return log-scores at every position of larger views, float32 on the CPU."""
         return self.run(self.network.dense, views)
 
-    def of(self, network: Network) -> "Eager":
+    def of(self, network: Network) -> "EagerEngine":
         """Return the engine of another network, in the same arithmetic."""
-        return eager(network, self.arithmetic)
+        return eager_engine(network, self.arithmetic)
 
     def run(self, verb: Callable[[Tensor], Tensor], views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
         """Call a verb of the network, which is left in evaluation mode, without gradients."""
@@ -40,17 +40,17 @@ class Eager:
             return verb(placed).float().cpu()
 
 
-def eager(network: Network, arithmetic: Arithmetic) -> Eager:
+def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
     """Return the engine that computes in this arithmetic; the network is put into its memory order.
 
     In bf16 the engine has a copy, in which the weights of convolutions and linear layers are rounded: they are read
     more often than anything else, and the network keeps what is saved.
     """
-    laid_out(network, arithmetic)
+    set_memory_format(network, arithmetic)
     if arithmetic.precision != "bf16":
-        return Eager(network, arithmetic)
+        return EagerEngine(network, arithmetic)
     rounded = copy.deepcopy(network)
     for layer in rounded.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.bfloat16()
-    return Eager(rounded, arithmetic)
+    return EagerEngine(rounded, arithmetic)

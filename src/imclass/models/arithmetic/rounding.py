@@ -13,10 +13,10 @@ from torch.overrides import TorchFunctionMode
 from imclass.models.arithmetic.convolutions import convolve
 
 # Positions of a map up to which the weights' gradient is a matrix product; benchmarks/small_maps.py says why.
-FEW = 4
+MAX_POSITIONS = 4
 
 
-class Rounded(TorchFunctionMode):
+class Bf16Rounding(TorchFunctionMode):
     """While it is active, convolutions and linear layers round what they get, their weights included, to bf16.
 
     Only these calls are changed, so that normalisation, losses and whatever else a network does stay as they are.
@@ -28,19 +28,22 @@ class Rounded(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         if func is torch.conv2d or func is functional.linear:
-            args, named = [rounded(each) for each in args], {name: rounded(each) for name, each in named.items()}
+            args, named = (
+                [round_to_bf16(each) for each in args],
+                {name: round_to_bf16(each) for name, each in named.items()},
+            )
         if func is torch.conv2d:
-            small = not named and few_positions(*args)
+            small = not named and has_few_positions(*args)
             return SmallMaps.apply(*args[:5]) if small else convolve(*args, **named)
         return func(*args, **named)
 
 
-def rounded(argument: Any) -> Any:
+def round_to_bf16(argument: Any) -> Any:
     """A tensor in bf16; anything else as it is."""
     return argument.bfloat16() if isinstance(argument, Tensor) else argument
 
 
-def few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
+def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
     """Whether the weights' gradient is better a matrix product: on a CPU, where the maps have become small.
 
     `options` are stride, padding, dilation and groups as `nn.Conv2d` gives them; anything else is left to PyTorch.
@@ -54,7 +57,7 @@ def few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *opt
         (side + 2 * pad - kernel) // step + 1
         for side, pad, kernel, step in zip(maps.shape[2:], padding, weight.shape[2:], stride, strict=True)
     )
-    return height * width <= FEW
+    return height * width <= MAX_POSITIONS
 
 
 class SmallMaps(torch.autograd.Function):

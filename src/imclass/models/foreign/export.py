@@ -14,19 +14,19 @@ from torch import Tensor
 from imclass.core.classes import check_classes
 from imclass.core.codec import from_json, to_json
 from imclass.core.errors import UserError
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 from imclass.models.analysis.flow import Step, flow
 from imclass.models.classifier import NetworkClassifier, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import given, outlined
-from imclass.models.foreign.inputs import INPUTS, Inputs, turned
-from imclass.models.foreign.readers import RECORD
+from imclass.models.foreign.fit import foreign_tensors, meta_tensors
+from imclass.models.foreign.inputs import INPUTS, Inputs, reverse_channels
+from imclass.models.foreign.readers import EXPORT_KEY
 from imclass.models.network import Network
 from imclass.store.context import Context
 
 
 @dataclass(frozen=True)
-class Record:
+class ExportRecord:
     """What an export's file says of the model; `inputs` is a JSON object as `--preprocess FILE` takes it."""
 
     network: str
@@ -42,36 +42,36 @@ class Export:
 
     tensors: dict[str, Tensor]
     inputs: Inputs
-    record: Record
+    record: ExportRecord
 
 
-def exported(found: NetworkClassifier, library: str, context: Context | None = None) -> Export:
+def export_network(found: NetworkClassifier, library: str, context: Context | None = None) -> Export:
     """Return the network as `library` has it; one that it does not have is a `UserError`."""
     entry: NetworkEntry = networks(context)[found.name]
     if library not in entry.foreign:
-        raise UserError(f"--format {library}: that library has no {found.name}{nearest(library, entry.foreign)}")
-    check_same(found, entry, library)
-    tensors, inputs = given(found.network, library, entry.foreign[library]), inputs_of(found, library)
+        raise UserError(f"--format {library}: that library has no {found.name}{suggestion(library, entry.foreign)}")
+    check_same_network(found, entry, library)
+    tensors, inputs = foreign_tensors(found.network, library, entry.foreign[library]), inputs_of(found, library)
     if inputs.preprocess.channels != found.preprocess.channels:
-        tensors = turned(tensors)
+        tensors = reverse_channels(tensors)
     values = {"mean": inputs.mean, "std": inputs.std, "unit": inputs.unit}
     expected = to_json(values) | to_json(inputs.preprocess)
     return Export(
-        tensors, inputs, Record(found.name, found.row, found.classes, expected, found.licence)
+        tensors, inputs, ExportRecord(found.name, found.row, found.classes, expected, found.licence)
     )  # fmt: skip
 
 
-def check_same(found: NetworkClassifier, entry: NetworkEntry, library: str) -> None:
+def check_same_network(found: NetworkClassifier, entry: NetworkEntry, library: str) -> None:
     """Raise `UserError` unless the library's network has these tensors and computes the same."""
     foreign, row = entry.foreign[library], row_of(entry, found.row, found.name)
     theirs = row_of(entry, dict(foreign.row), found.name)
-    ours, wanted = (outlined(entry, r, len(found.classes), found.preprocess.w_in) for r in (row, theirs))
+    ours, wanted = (meta_tensors(entry, r, len(found.classes), found.preprocess.w_in) for r in (row, theirs))
     forms = {name: tensor.shape for name, tensor in wanted.items()}
     fits = all(tensor.shape == forms.get(name) for name, tensor in ours.items())
     if fits:
         with torch.device("meta"):
             there = entry.build(replace(theirs, size=row.size), len(found.classes), found.preprocess.w_in)
-    if not fits or steps(found.network) != steps(there):
+    if not fits or layer_steps(found.network) != layer_steps(there):
         named = [k for k, v in to_json(theirs).items() if to_json(row)[k] != v]
         raise UserError(
             f"{library}'s {foreign.name} is another network than this {found.name}: they differ in "
@@ -79,7 +79,7 @@ def check_same(found: NetworkClassifier, entry: NetworkEntry, library: str) -> N
         )
 
 
-def steps(network: Network) -> list[Step]:
+def layer_steps(network: Network) -> list[Step]:
     """Return what the layers of a network do to an image, without the normalisation, which no other library has."""
     return [step for step in flow(network) if step.layer]
 
@@ -97,24 +97,24 @@ def inputs_of(found: NetworkClassifier, library: str) -> Inputs:
     return Inputs(preprocess, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), unit)
 
 
-def write_export(export: Export, suffix: str) -> bytes:
+def export_bytes(export: Export, suffix: str) -> bytes:
     """Return a state dict's file: safetensors, or PyTorch's pickle, with the record where the library looks past it."""
     record = json.dumps(to_json(export.record))
     if suffix == ".safetensors":
-        return safetensors.torch.save(export.tensors, metadata={"format": "pt", RECORD: record})
+        return safetensors.torch.save(export.tensors, metadata={"format": "pt", EXPORT_KEY: record})
     state = OrderedDict(export.tensors)
-    vars(state)["_metadata"] = {RECORD: record}  # where torch.nn.Module.state_dict keeps its versions
+    vars(state)["_metadata"] = {EXPORT_KEY: record}  # where torch.nn.Module.state_dict keeps its versions
     file = io.BytesIO()
     torch.save(state, file)
     return file.getvalue()
 
 
-def record_in(text: str, path: Path, network: str) -> Record | None:
+def record_in(text: str, path: Path, network: str) -> ExportRecord | None:
     """Return the record in an export of this network, None where there is none; one that is wrong is a `UserError`."""
     if not text:
         return None
     try:
-        record: Record = from_json(Record, json.loads(text))
+        record: ExportRecord = from_json(ExportRecord, json.loads(text))
         if record.network != network:
             return None
         check_classes(record.classes, network)

@@ -13,7 +13,7 @@ from torch import Tensor
 from imclass.core.codec import from_json, to_json
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
-from imclass.core.text import nearest
+from imclass.core.text import suggestion
 from imclass.models.classifier import default_preprocess
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.foreign.fit import Fit
@@ -83,18 +83,18 @@ def inputs_for(
     own = replace(own, colour="grey" if fit.w_in == 1 else "rgb")
     if chosen is None and recorded is not None:
         return inputs_from(recorded, own, "the export's record"), "images are shown as the exported model saw them"
-    name = usual(entry, fit) if chosen is None else str(chosen)
+    name = default_inputs(entry, fit) if chosen is None else str(chosen)
     if name in INPUTS:
         record = INPUTS[name]
     elif Path(name).is_file():
-        record = json_object(Path(name))
+        record = read_json_object(Path(name))
     else:
-        raise UserError(f"--preprocess {name} is no file and no known name{nearest(name, INPUTS)}")
+        raise UserError(f"--preprocess {name} is no file and no known name{suggestion(name, INPUTS)}")
     said = f"images are shown as by --preprocess {name}" + ("; give another if need be" if chosen is None else "")
     return inputs_from(record, own, f"--preprocess {name}"), said
 
 
-def usual(entry: NetworkEntry, fit: Fit) -> str:
+def default_inputs(entry: NetworkEntry, fit: Fit) -> str:
     """The inputs that a library's weights usually want."""
     if fit.w_in != 3 or entry.w_in != 3:
         return "plain"
@@ -118,7 +118,7 @@ def inputs_from(record: Mapping[str, Any], own: Preprocess, where: str) -> Input
         raise UserError(f"{where}: {error}") from None
 
 
-def json_object(path: Path) -> Mapping[str, Any]:
+def read_json_object(path: Path) -> Mapping[str, Any]:
     """The JSON object in a file; anything else is a `UserError`."""
     try:
         record = json.loads(path.read_bytes())
@@ -130,7 +130,7 @@ def json_object(path: Path) -> Mapping[str, Any]:
     return record
 
 
-def turned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def reverse_channels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors for images whose channels come in the other order: the first convolution's are turned round.
 
     A network that does not begin with a convolution is a `UserError`.

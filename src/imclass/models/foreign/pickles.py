@@ -18,12 +18,25 @@ from torch._subclasses import FakeTensorMode
 from torch.serialization import safe_globals
 
 from imclass.core.errors import UserError
-from imclass.core.text import listed, nearest, printable
+from imclass.core.text import list_names, printable_text, suggestion
 
-MOST_NAMES = 100  # of other libraries that one checkpoint asks for; each costs a reading of the pickle up to it
-ASKED = re.compile(r"GLOBAL (\S+)")  # in PyTorch's message of a name that it does not know
+MAX_STAND_INS = 100  # of other libraries that one checkpoint asks for; each costs a reading of the pickle up to it
+UNKNOWN_NAME = re.compile(r"GLOBAL (\S+)")  # in PyTorch's message of a name that it does not know
 # Builtins, which that message names without their module, that other objects are made of.
-PLAIN = ("bool", "bytes", "dict", "float", "frozenset", "int", "list", "object", "range", "slice", "str", "tuple")
+BUILTIN_NAMES = (
+    "bool",
+    "bytes",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "object",
+    "range",
+    "slice",
+    "str",
+    "tuple",
+)
 
 # Keys under which training scripts keep the weights. An average of them ("ema") is another set of weights.
 WRAPPERS = (
@@ -58,14 +71,14 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
             zipped = file.read(4) == b"PK\x03\x04"
         if not zipped:  # the format before PyTorch 1.6, which allocates what it declares
             check_declared(path)
-        return loaded(path, map_location="cpu", mmap=zipped)
+        return load_with_stand_ins(path, map_location="cpu", mmap=zipped)
     except UserError:
         raise
     except Exception as error:  # torch and pickle promise no list of what a broken pickle raises
-        if asked := ASKED.search(str(error)):
+        if asked := UNKNOWN_NAME.search(str(error)):
             raise UserError(
-                f"{path} is refused and nothing in it was run: it asks for {printable(asked[1])}, and weights need "
-                "no code. Give a file of tensors alone, such as torch.save(model.state_dict(), ...) writes"
+                f"{path} is refused and nothing in it was run: it asks for {printable_text(asked[1])}, and weights "
+                "need no code. Give a file of tensors alone, such as torch.save(model.state_dict(), ...) writes"
             ) from None
         # PyTorch's message advises to run the file's code
         raise UserError(
@@ -75,7 +88,7 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
         ) from None
 
 
-def loaded(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     """Return what PyTorch's restricted unpickler makes of a file, with a stand-in for each name it does not know.
 
     Other builtins than `PLAIN` and the operating system's modules stay refused: no weights need them.
@@ -88,9 +101,9 @@ def loaded(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
                 warnings.simplefilter("ignore")  # one message covers what is wrong with the file
                 return torch.load(path, weights_only=True, **options), tuple(names)
         except pickle.UnpicklingError as error:
-            asked = ASKED.search(str(error))
-            name = "" if asked is None else f"builtins.{asked[1]}" if asked[1] in PLAIN else asked[1]
-            if not name or name in names or len(names) == MOST_NAMES:
+            asked = UNKNOWN_NAME.search(str(error))
+            name = "" if asked is None else f"builtins.{asked[1]}" if asked[1] in BUILTIN_NAMES else asked[1]
+            if not name or name in names or len(names) == MAX_STAND_INS:
                 raise
             names.append(name)
 
@@ -98,7 +111,7 @@ def loaded(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
 def check_declared(path: Path) -> None:
     """Raise `UserError` where the tensors in an old pickle claim more bytes than the file has; allocate nothing."""
     with FakeTensorMode():
-        held, _ = loaded(path)
+        held, _ = load_with_stand_ins(path)
     storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors_in(held)}
     if (total := sum(storages.values())) > path.stat().st_size:
         raise UserError(
@@ -111,11 +124,11 @@ def tensors_in(held: Any) -> list[Tensor]:
     """Return every tensor in nested dictionaries, lists and tuples."""
     if isinstance(held, Tensor):
         return [held]
-    parts = entries(held).values() if isinstance(held, dict) else held if isinstance(held, list | tuple) else ()
+    parts = plain_entries(held).values() if isinstance(held, dict) else held if isinstance(held, list | tuple) else ()
     return [tensor for part in parts for tensor in tensors_in(part)]
 
 
-def entries(held: dict[Any, Any]) -> dict[Any, Any]:
+def plain_entries(held: dict[Any, Any]) -> dict[Any, Any]:
     """Return a dictionary's entries as a plain one: attributes that a pickle gave it could stand for its methods."""
     return dict(dict.items(held))
 
@@ -127,25 +140,25 @@ def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Se
     """
     holders = [name for name, value in held.items() if has_tensors(value)]
     if key is not None and key not in holders:
-        raise UserError(f"--key {key}: {path} has no tensors under that name{nearest(key, holders)}")
+        raise UserError(f"--key {key}: {path} has no tensors under that name{suggestion(key, holders)}")
     found = [key] if key is not None else [name for name in holders if name in WRAPPERS]
     plain = has_tensors(held)
     if not found and not plain:
         found = holders
     if len(found) > 1:
-        raise UserError(f"{path} holds several sets of weights, {listed(found)}; take one with --key {found[0]}")
+        raise UserError(f"{path} holds several sets of weights, {list_names(found)}; take one with --key {found[0]}")
     if not found and not plain:
-        contents = ", ".join(f"{printable(name)!r} ({kind_of(value)})" for name, value in [*held.items()][:10])
-        objects = f"objects of {listed(stand_ins, 5)}" if stand_ins else "nothing"
+        contents = ", ".join(f"{printable_text(name)!r} ({entry_kind(value)})" for name, value in [*held.items()][:10])
+        objects = f"objects of {list_names(stand_ins, 5)}" if stand_ins else "nothing"
         raise UserError(f"{path} holds no tensors by name, but {contents or objects}; save model.state_dict()")
     return found[0] if found else ""
 
 
 def has_tensors(value: Any) -> bool:
     """Return whether this is a dictionary with tensors in it, by name."""
-    return isinstance(value, dict) and any(isinstance(inner, Tensor) for inner in entries(value).values())
+    return isinstance(value, dict) and any(isinstance(inner, Tensor) for inner in plain_entries(value).values())
 
 
-def kind_of(value: Any) -> str:
+def entry_kind(value: Any) -> str:
     """Return what an entry of a checkpoint is, in a word."""
     return f"a dictionary of {len(value):,}" if isinstance(value, dict) else type(value).__name__

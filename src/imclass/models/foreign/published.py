@@ -14,9 +14,9 @@ from typing import Literal
 
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
-from imclass.core.text import nearest
-from imclass.models.foreign.readers import READERS
-from imclass.store.store import Download, Report, Store, ignore
+from imclass.core.text import suggestion
+from imclass.models.foreign.readers import WEIGHT_READERS
+from imclass.store.store import Download, DownloadProgress, Store, ignore_progress
 
 TORCHVISION = "https://download.pytorch.org/models"
 HUB = "https://huggingface.co/timm"
@@ -52,7 +52,7 @@ class WeightFile:
         return self.filename or self.url.rsplit("/", 1)[-1]
 
 
-def torchvision(
+def torchvision_file(
     network: str, file: str, top1: float, top5: float, inputs: str = "imagenet", name: str = "torchvision"
 ) -> WeightFile:
     """A file of torchvision's; the digits in its name begin its SHA-256."""
@@ -60,19 +60,19 @@ def torchvision(
     return WeightFile(network, name, "torchvision", f"{TORCHVISION}/{file}", digits, inputs, top1, top5, "BSD-3-Clause")
 
 
-def second(network: str, file: str, top1: float, top5: float) -> WeightFile:
+def torchvision_v2_file(network: str, file: str, top1: float, top5: float) -> WeightFile:
     """A file of torchvision's later recipe (IMAGENET1K_V2), evaluated with the shorter side at 232."""
-    return torchvision(network, file, top1, top5, "imagenet-232", "torchvision-v2")
+    return torchvision_file(network, file, top1, top5, "imagenet-232", "torchvision-v2")
 
 
-def hub(network: str, theirs: str, inputs: str, top1: float, top5: float) -> WeightFile:
+def hub_file(network: str, theirs: str, inputs: str, top1: float, top5: float) -> WeightFile:
     """A file of timm's on the Hub, whose SHA-256 no public source that was read gives."""
     url = f"{HUB}/{theirs}/resolve/main/model.safetensors"
     filename = f"{theirs}.safetensors"
     return WeightFile(network, "timm", "timm", url, "", inputs, top1, top5, "Apache-2.0", filename=filename)
 
 
-def akamaster(depth: int, digits: str, top1: float) -> WeightFile:
+def akamaster_file(depth: int, digits: str, top1: float) -> WeightFile:
     """A residual network for CIFAR-10."""
     url = f"{AKAMASTER}/resnet{depth}-{digits[:8]}.th"
     return WeightFile(
@@ -81,71 +81,75 @@ def akamaster(depth: int, digits: str, top1: float) -> WeightFile:
     )  # fmt: skip
 
 
-FILES: tuple[WeightFile, ...] = (
+WEIGHT_FILES: tuple[WeightFile, ...] = (
     WeightFile(
         "googlenet", "bvlc", "caffe", "", "4db39cbc15be4fab41ebacc348117681af22a87e13d958a99fe132da21b2049d",
         "caffe", 68.7, 88.9, "unrestricted", filename="bvlc_googlenet_fp16.npz",
         source="BVLC's bvlc_googlenet.caffemodel as an .npz of float16 arrays",
     ),
-    torchvision("alexnet", "alexnet-owt-7be5be79.pth", 56.522, 79.066),
-    torchvision("vgg-a", "vgg11-8a719046.pth", 69.020, 88.628),
-    torchvision("vgg-b", "vgg13-19584684.pth", 69.928, 89.246),
-    torchvision("vgg-d", "vgg16-397923af.pth", 71.592, 90.382),
-    torchvision("vgg-e", "vgg19-dcbb9e9d.pth", 72.376, 90.876),
-    torchvision("vgg-a-bn", "vgg11_bn-6002323d.pth", 70.370, 89.810),
-    torchvision("vgg-b-bn", "vgg13_bn-abd245e5.pth", 71.586, 90.374),
-    torchvision("vgg-d-bn", "vgg16_bn-6c64b313.pth", 73.360, 91.516),
-    torchvision("vgg-e-bn", "vgg19_bn-c79401a0.pth", 74.218, 91.842),
-    torchvision("googlenet-bn", "googlenet-1378be20.pth", 69.778, 89.530, "inception"),
-    torchvision("inception-v3", "inception_v3_google-0cc3c7bd.pth", 77.294, 93.450, "inception"),
-    torchvision("resnet-18", "resnet18-f37072fd.pth", 69.758, 89.078),
-    torchvision("resnet-34", "resnet34-b627a593.pth", 73.314, 91.420),
-    torchvision("resnet-50-v1.5", "resnet50-0676ba61.pth", 76.130, 92.862),
-    torchvision("resnet-101-v1.5", "resnet101-63fe2227.pth", 77.374, 93.546),
-    torchvision("resnet-152-v1.5", "resnet152-394f9c45.pth", 78.312, 94.046),
-    torchvision("resnext-50-32x4d", "resnext50_32x4d-7cdf4587.pth", 77.618, 93.698),
-    torchvision("resnext-101-32x8d", "resnext101_32x8d-8ba56ff5.pth", 79.312, 94.526),
-    torchvision("resnext-101-64x4d", "resnext101_64x4d-173b62eb.pth", 83.246, 96.454, "imagenet-232"),
-    torchvision("wide-resnet-50-2", "wide_resnet50_2-95faca4d.pth", 78.468, 94.086),
-    torchvision("wide-resnet-101-2", "wide_resnet101_2-32ee1156.pth", 78.848, 94.284),
-    torchvision("densenet-121", "densenet121-a639ec97.pth", 74.434, 91.972),
-    torchvision("densenet-161", "densenet161-8d451a50.pth", 77.138, 93.560),
-    torchvision("densenet-169", "densenet169-b2777c0a.pth", 75.600, 92.806),
-    torchvision("densenet-201", "densenet201-c1103571.pth", 76.896, 93.370),
-    second("resnet-50-v1.5", "resnet50-11ad3fa6.pth", 80.858, 95.434),
-    second("resnet-101-v1.5", "resnet101-cd907fc2.pth", 81.886, 95.780),
-    second("resnet-152-v1.5", "resnet152-f82ba261.pth", 82.284, 96.002),
-    second("resnext-50-32x4d", "resnext50_32x4d-1a0047aa.pth", 81.198, 95.340),
-    second("resnext-101-32x8d", "resnext101_32x8d-110c445d.pth", 82.834, 96.228),
-    second("wide-resnet-50-2", "wide_resnet50_2-9ba9bcbe.pth", 81.602, 95.758),
-    second("wide-resnet-101-2", "wide_resnet101_2-d733dc28.pth", 82.510, 96.020),
-    hub("inception-v4", "inception_v4.tf_in1k", "inception-v4", 80.144, 94.982),
-    hub("inception-resnet-v2", "inception_resnet_v2.tf_in1k", "inception-resnet-v2", 80.434, 95.312),
+    torchvision_file("alexnet", "alexnet-owt-7be5be79.pth", 56.522, 79.066),
+    torchvision_file("vgg-a", "vgg11-8a719046.pth", 69.020, 88.628),
+    torchvision_file("vgg-b", "vgg13-19584684.pth", 69.928, 89.246),
+    torchvision_file("vgg-d", "vgg16-397923af.pth", 71.592, 90.382),
+    torchvision_file("vgg-e", "vgg19-dcbb9e9d.pth", 72.376, 90.876),
+    torchvision_file("vgg-a-bn", "vgg11_bn-6002323d.pth", 70.370, 89.810),
+    torchvision_file("vgg-b-bn", "vgg13_bn-abd245e5.pth", 71.586, 90.374),
+    torchvision_file("vgg-d-bn", "vgg16_bn-6c64b313.pth", 73.360, 91.516),
+    torchvision_file("vgg-e-bn", "vgg19_bn-c79401a0.pth", 74.218, 91.842),
+    torchvision_file("googlenet-bn", "googlenet-1378be20.pth", 69.778, 89.530, "inception"),
+    torchvision_file("inception-v3", "inception_v3_google-0cc3c7bd.pth", 77.294, 93.450, "inception"),
+    torchvision_file("resnet-18", "resnet18-f37072fd.pth", 69.758, 89.078),
+    torchvision_file("resnet-34", "resnet34-b627a593.pth", 73.314, 91.420),
+    torchvision_file("resnet-50-v1.5", "resnet50-0676ba61.pth", 76.130, 92.862),
+    torchvision_file("resnet-101-v1.5", "resnet101-63fe2227.pth", 77.374, 93.546),
+    torchvision_file("resnet-152-v1.5", "resnet152-394f9c45.pth", 78.312, 94.046),
+    torchvision_file("resnext-50-32x4d", "resnext50_32x4d-7cdf4587.pth", 77.618, 93.698),
+    torchvision_file("resnext-101-32x8d", "resnext101_32x8d-8ba56ff5.pth", 79.312, 94.526),
+    torchvision_file("resnext-101-64x4d", "resnext101_64x4d-173b62eb.pth", 83.246, 96.454, "imagenet-232"),
+    torchvision_file("wide-resnet-50-2", "wide_resnet50_2-95faca4d.pth", 78.468, 94.086),
+    torchvision_file("wide-resnet-101-2", "wide_resnet101_2-32ee1156.pth", 78.848, 94.284),
+    torchvision_file("densenet-121", "densenet121-a639ec97.pth", 74.434, 91.972),
+    torchvision_file("densenet-161", "densenet161-8d451a50.pth", 77.138, 93.560),
+    torchvision_file("densenet-169", "densenet169-b2777c0a.pth", 75.600, 92.806),
+    torchvision_file("densenet-201", "densenet201-c1103571.pth", 76.896, 93.370),
+    torchvision_v2_file("resnet-50-v1.5", "resnet50-11ad3fa6.pth", 80.858, 95.434),
+    torchvision_v2_file("resnet-101-v1.5", "resnet101-cd907fc2.pth", 81.886, 95.780),
+    torchvision_v2_file("resnet-152-v1.5", "resnet152-f82ba261.pth", 82.284, 96.002),
+    torchvision_v2_file("resnext-50-32x4d", "resnext50_32x4d-1a0047aa.pth", 81.198, 95.340),
+    torchvision_v2_file("resnext-101-32x8d", "resnext101_32x8d-110c445d.pth", 82.834, 96.228),
+    torchvision_v2_file("wide-resnet-50-2", "wide_resnet50_2-9ba9bcbe.pth", 81.602, 95.758),
+    torchvision_v2_file("wide-resnet-101-2", "wide_resnet101_2-d733dc28.pth", 82.510, 96.020),
+    hub_file("inception-v4", "inception_v4.tf_in1k", "inception-v4", 80.144, 94.982),
+    hub_file("inception-resnet-v2", "inception_resnet_v2.tf_in1k", "inception-resnet-v2", 80.434, 95.312),
     WeightFile(
         "resnext-101-32x4d", "timm", "timm", f"{GLUON}/gluon_resnext101_32x4d-b253c8c4.pth", "b253c8c4",
         "imagenet-bicubic", 80.336, 94.908, "Apache-2.0",
     ),
-    akamaster(20, "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8", 91.73),
-    akamaster(32, "d509ac18", 92.63),
-    akamaster(44, "014dd654", 93.10),
-    akamaster(56, "4bfd9763", 93.39),
-    akamaster(110, "1d1ed7c2", 93.68),
-    akamaster(1202, "f3b1deed", 93.82),
+    akamaster_file(20, "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8", 91.73),
+    akamaster_file(32, "d509ac18", 92.63),
+    akamaster_file(44, "014dd654", 93.10),
+    akamaster_file(56, "4bfd9763", 93.39),
+    akamaster_file(110, "1d1ed7c2", 93.68),
+    akamaster_file(1202, "f3b1deed", 93.82),
 )  # fmt: skip
-PUBLISHED: Mapping[str, WeightFile] = {file.key: file for file in FILES}
+PUBLISHED_WEIGHTS: Mapping[str, WeightFile] = {file.key: file for file in WEIGHT_FILES}
 
 
-def published(key: str) -> WeightFile:
+def published_file(key: str) -> WeightFile:
     """The file that is called NETWORK:WEIGHTS; an unknown one is a `UserError` with those of the same network."""
-    if key in PUBLISHED:
-        return PUBLISHED[key]
+    if key in PUBLISHED_WEIGHTS:
+        return PUBLISHED_WEIGHTS[key]
     network = key.partition(":")[0]
-    same = [known for known in PUBLISHED if known.startswith(f"{network}:")]
-    same = same or [known for known in PUBLISHED if known.startswith(f"{network}-")]  # another form of it
-    raise UserError(f"no published weights are called {key!r}{nearest(key, same or PUBLISHED)}; see `imclass weights`")
+    same = [known for known in PUBLISHED_WEIGHTS if known.startswith(f"{network}:")]
+    same = same or [known for known in PUBLISHED_WEIGHTS if known.startswith(f"{network}-")]  # another form of it
+    raise UserError(
+        f"no published weights are called {key!r}{suggestion(key, same or PUBLISHED_WEIGHTS)}; see `imclass weights`"
+    )
 
 
-def obtained(file: WeightFile, store: Store, report: Report = ignore, context: ssl.SSLContext | None = None) -> Path:
+def obtain_file(
+    file: WeightFile, store: Store, report: DownloadProgress = ignore_progress, context: ssl.SSLContext | None = None
+) -> Path:
     """Return the file, from the store under its own name or as NAME.*, else from its address; check its SHA-256.
 
     Where it can be had from nowhere, a `UserError` says where to put it. `report(bytes so far, bytes in all)` is called
@@ -153,7 +157,7 @@ def obtained(file: WeightFile, store: Store, report: Report = ignore, context: s
     """
     folder = f"weights/{file.network}"
     download = Download(f"{folder}/{file.file}", file.url, file.sha256, None, file.key, file.source)
-    suffixes = [form for suffix in READERS for form in (suffix, suffix.upper())]
+    suffixes = [form for suffix in WEIGHT_READERS for form in (suffix, suffix.upper())]
     found = store.find(download.path, *(f"{folder}/{file.name}{suffix}" for suffix in suffixes))
     if found is None:
         return store.get(download, report, context)

@@ -20,16 +20,16 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from imclass.core.errors import UserError
-from imclass.core.text import listed, nearest, printable
-from imclass.models.foreign.pickles import entries, entry_of, read_pickle
-from imclass.store.untrusted import GRACE, RATIO
+from imclass.core.text import list_names, printable_text, suggestion
+from imclass.models.foreign.pickles import entry_of, plain_entries, read_pickle
+from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
-RECORD = "imclass_export"  # the key of what our export says of the model, see export.py
+EXPORT_KEY = "imclass_export"  # the key of what our export says of the model, see export.py
 # DataParallel's, torch.compile's, and those of modules that hold the network as an attribute, such as Lightning's.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 # The first spelling of torchvision's DenseNet, which is still the one in its files.
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
-MOST_MEMBERS = 20_000
+MAX_ARRAYS = 20_000
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,19 @@ def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     suffix = path.suffix.lower()
-    if suffix not in READERS:
+    if suffix not in WEIGHT_READERS:
         hint = "; a caffemodel must be made into an .npz first" if suffix == ".caffemodel" else ""
-        kinds = nearest(suffix, READERS) or f"; there are: {', '.join(READERS)}"
+        kinds = suggestion(suffix, WEIGHT_READERS) or f"; there are: {', '.join(WEIGHT_READERS)}"
         raise UserError(f"{path}: {path.suffix or 'a file without suffix'} is no kind of weights{kinds}{hint}")
-    if key is not None and READERS[suffix] is not in_pickle:
+    if key is not None and WEIGHT_READERS[suffix] is not read_state_dict:
         raise UserError(f"--key {key}: {path} holds tensors alone; only a PyTorch file has entries to choose from")
-    held = in_pickle(path, key) if READERS[suffix] is in_pickle else READERS[suffix](path)
+    held = read_state_dict(path, key) if WEIGHT_READERS[suffix] is read_state_dict else WEIGHT_READERS[suffix](path)
     if not held.tensors:
         raise UserError(f"{path} holds no tensors; give the file of a network's state dict")
-    return plainly_named(held)
+    return normalise_names(held)
 
 
-def plainly_named(held: NamedTensors) -> NamedTensors:
+def normalise_names(held: NamedTensors) -> NamedTensors:
     """Return the same under the names that the network itself gave: prefixes off, old spellings made new."""
     names = {name: name for name in held.tensors}
     notes = list(held.notes)
@@ -75,18 +75,18 @@ def plainly_named(held: NamedTensors) -> NamedTensors:
     return replace(held, tensors={names[n]: tensor for n, tensor in held.tensors.items()}, notes=tuple(notes))
 
 
-def in_safetensors(path: Path) -> NamedTensors:
+def read_safetensors(path: Path) -> NamedTensors:
     """Return the tensors of a safetensors file, whose library checks every length against the file."""
     try:
         with safetensors.safe_open(path, "pt") as file:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-            return NamedTensors(tensors, record=(file.metadata() or {}).get(RECORD, ""))
+            return NamedTensors(tensors, record=(file.metadata() or {}).get(EXPORT_KEY, ""))
     except Exception as error:  # its errors have no common class below this one
-        raise unreadable(path, "a safetensors file", error) from None
+        raise unreadable_file(path, "a safetensors file", error) from None
 
 
-def in_arrays(path: Path) -> NamedTensors:
+def read_arrays(path: Path) -> NamedTensors:
     """The arrays of an .npz archive; one that declares more than its size allows is a `UserError`."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -96,7 +96,7 @@ def in_arrays(path: Path) -> NamedTensors:
     except UserError:
         raise
     except Exception as error:  # zipfile and NumPy raise what they like on damaged files
-        raise unreadable(path, "a NumPy archive of arrays", error) from None
+        raise unreadable_file(path, "a NumPy archive of arrays", error) from None
 
 
 def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -104,8 +104,8 @@ def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [m.filename for m in members]
     if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
         raise UserError(f"{path} is no NumPy archive: it holds other things than .npy arrays of different names")
-    limit, total = GRACE + RATIO * path.stat().st_size, sum(m.file_size for m in members)
-    if total > limit or len(members) > MOST_MEMBERS:
+    limit, total = GRACE_BYTES + MAX_RATIO * path.stat().st_size, sum(m.file_size for m in members)
+    if total > limit or len(members) > MAX_ARRAYS:
         raise UserError(
             f"{path} is refused, and nothing of it was unpacked: it declares {len(members):,} arrays of "
             f"{total:,} bytes, and a file of its size may have {limit:,}"
@@ -115,7 +115,7 @@ def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor, "..."]:
     """One array: numbers only, and as many as its header says. Reading ends at the size that `member` declares."""
     content = archive.read(member)
-    shape, by_columns, dtype, start = header_of(io.BytesIO(content))
+    shape, by_columns, dtype, start = array_header(io.BytesIO(content))
     if dtype.hasobject or dtype.kind not in "fiu":
         raise ValueError(f"{member.filename} is of type {dtype}, not numbers")
     if math.prod(shape) * dtype.itemsize != len(content) - start:
@@ -124,7 +124,7 @@ def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor
     return torch.from_numpy(values.astype(dtype.newbyteorder("="), order="C", copy=True))
 
 
-def header_of(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """What an .npy file declares: shape, whether columns come first, type; and where its values start."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
@@ -136,7 +136,7 @@ def header_of(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     return shape, by_columns, dtype, file.tell()
 
 
-def in_pickle(path: Path, key: str | None = None) -> NamedTensors:
+def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
     """Return the state dict in what a training script saved, and notes of the rest.
 
     `key` names the entry that holds it; without one, it is the file itself or the only entry that can be it.
@@ -144,33 +144,33 @@ def in_pickle(path: Path, key: str | None = None) -> NamedTensors:
     whole, stand_ins = read_pickle(path)
     if not isinstance(whole, dict):
         raise UserError(f"{path} holds a {type(whole).__name__}, not tensors by name; save model.state_dict()")
-    held = {str(name): value for name, value in entries(whole).items()}
-    notes = [f"objects of {listed(stand_ins, 5)} are left out: no code in a file is run"] * bool(stand_ins)
+    held = {str(name): value for name, value in plain_entries(whole).items()}
+    notes = [f"objects of {list_names(stand_ins, 5)} are left out: no code in a file is run"] * bool(stand_ins)
     taken = entry_of(path, held, key, stand_ins)
     if taken:
-        notes += passed_over(f"{taken!r} is taken", [name for name in held if name != taken])
+        notes += skipped_notes(f"{taken!r} is taken", [name for name in held if name != taken])
         whole = held[taken]
-        held = {str(name): value for name, value in entries(whole).items()}
+        held = {str(name): value for name, value in plain_entries(whole).items()}
     tensors = {name: value.detach() for name, value in held.items() if isinstance(value, Tensor)}
-    notes += passed_over("tensors are taken", [name for name in held if name not in tensors])
+    notes += skipped_notes("tensors are taken", [name for name in held if name not in tensors])
     metadata = vars(whole).get("_metadata") if isinstance(whole, OrderedDict) else None
-    record = metadata.get(RECORD, "") if isinstance(metadata, dict) else ""
+    record = metadata.get(EXPORT_KEY, "") if isinstance(metadata, dict) else ""
     return NamedTensors(tensors, tuple(notes), str(record))
 
 
-def passed_over(taken: str, others: Sequence[str]) -> list[str]:
+def skipped_notes(taken: str, others: Sequence[str]) -> list[str]:
     """Return a note of what is passed over, if anything is."""
-    return [f"{taken}, {listed(others)} passed over"] if others else []
+    return [f"{taken}, {list_names(others)} passed over"] if others else []
 
 
-def unreadable(path: Path, kind: str, error: Exception) -> UserError:
+def unreadable_file(path: Path, kind: str, error: Exception) -> UserError:
     """The error for a file that is not what its name says."""
-    why = printable(str(error).split("\n")[0])[:200] or type(error).__name__
+    why = printable_text(str(error).split("\n")[0])[:200] or type(error).__name__
     return UserError(f"{path} cannot be read as {kind}: {why}. Fetch it again, or give it the suffix of what it is")
 
 
-READERS: Mapping[str, Callable[[Path], NamedTensors]] = {
-    ".safetensors": in_safetensors,
-    ".npz": in_arrays,
-    **dict.fromkeys((".pth", ".pt", ".th", ".bin", ".ckpt", ".tar"), in_pickle),
+WEIGHT_READERS: Mapping[str, Callable[[Path], NamedTensors]] = {
+    ".safetensors": read_safetensors,
+    ".npz": read_arrays,
+    **dict.fromkeys((".pth", ".pt", ".th", ".bin", ".ckpt", ".tar"), read_state_dict),
 }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imclass.models.layers.sizes import map_side
 
-Part: TypeAlias = Callable[[int, float], nn.Module]  # (w_in, width): widths of its own are multiplied by `width`
+LayerSpec: TypeAlias = Callable[[int, float], nn.Module]  # (w_in, width): widths of its own are multiplied by `width`
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Conv:
     batch_norm: bool = True
 
     def __call__(self, w_in: int, width: float) -> nn.Sequential:
-        w_out, (height, wide) = scaled(self.w_out, width), pair(self.kernel)
+        w_out, (height, wide) = scale_width(self.w_out, width), kernel_sides(self.kernel)
         padding = (0, 0) if self.valid else (height // 2, wide // 2)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         layers["conv"] = nn.Conv2d(w_in, w_out, (height, wide), self.stride, padding, bias=not self.batch_norm)
@@ -42,23 +42,23 @@ class Conv:
         return nn.Sequential(layers)
 
 
-def scaled(w_out: int, width: float) -> int:
+def scale_width(w_out: int, width: float) -> int:
     """`w_out` maps or units, multiplied by `width`: at least 8 unless it is fewer itself."""
     return max(min(w_out, 8), round(w_out * width))
 
 
-def pair(kernel: int | tuple[int, int]) -> tuple[int, int]:
+def kernel_sides(kernel: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width of a kernel."""
     return kernel if isinstance(kernel, tuple) else (kernel, kernel)
 
 
-def fixed(make: Callable[[], nn.Module]) -> Part:
+def spec_of(make: Callable[[], nn.Module]) -> LayerSpec:
     """A `Part` of a layer that has no weights, such as a pooling."""
     return lambda w_in, width: make()
 
 
-POOL = fixed(lambda: nn.MaxPool2d(3, 2))  # 3x3/2, whole windows only
-MEAN = fixed(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3, of the values that are there
+POOL = spec_of(lambda: nn.MaxPool2d(3, 2))  # 3x3/2, whole windows only
+MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3, of the values that are there
 
 
 class Branches(nn.ModuleDict):
@@ -68,7 +68,7 @@ class Branches(nn.ModuleDict):
         return torch.cat([branch(maps) for branch in self.values()], dim=1)
 
 
-def branches(**parts: Sequence[Part]) -> Part:
+def branches(**parts: Sequence[LayerSpec]) -> LayerSpec:
     """A `Part` of `Branches` by name: each a chain, or a single part by itself."""
     return lambda w_in, width: Branches(
         {
@@ -78,12 +78,12 @@ def branches(**parts: Sequence[Part]) -> Part:
     )
 
 
-def chain(w_in: int, width: float, *parts: Part) -> nn.Sequential:
+def chain(w_in: int, width: float, *parts: LayerSpec) -> nn.Sequential:
     """One part after the other, by number."""
     return stack(w_in, width, {str(i): part for i, part in enumerate(parts)})
 
 
-def stack(w_in: int, width: float, parts: Mapping[str, Part]) -> nn.Sequential:
+def stack(w_in: int, width: float, parts: Mapping[str, LayerSpec]) -> nn.Sequential:
     """One part after the other, by name."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, part in parts.items():
@@ -104,7 +104,7 @@ def maps_out(layer: nn.Module, w_in: int) -> int:
     return w_in
 
 
-def up_to(features: nn.Sequential, name: str) -> nn.Sequential:
+def layers_up_to(features: nn.Sequential, name: str) -> nn.Sequential:
     """The children of `features` up to and with this one: what an auxiliary head hangs on."""
     names = [child for child, _ in features.named_children()]
     return nn.Sequential(*list(features)[: names.index(name) + 1])

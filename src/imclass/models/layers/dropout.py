@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-BLOCK = 1 << 20  # elements that dropout treats at a time: what it draws for them stays in the cache
+BLOCK_ELEMENTS = 1 << 20  # elements that dropout treats at a time: what it draws for them stays in the cache
 
 
 class Dropout(nn.Dropout):
@@ -33,12 +33,12 @@ class Mask(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropped: int, scale: float, seed: int) -> Tensor:
         ctx.options = (memory_format(x), dropped, scale, seed)
-        return masked(x, *ctx.options)
+        return apply_mask(x, *ctx.options)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return masked(gradient, *ctx.options), None, None, None
+        return apply_mask(gradient, *ctx.options), None, None, None
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
@@ -47,7 +47,7 @@ def memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def masked(
+def apply_mask(
     x: Float[Tensor, "*any"], order: torch.memory_format, dropped: int, scale: float, seed: int
 ) -> Float[Tensor, "*any"]:
     """x * scale in the memory order given, with `dropped` of 65536 elements zeroed; `seed` says which."""
@@ -55,7 +55,7 @@ def masked(
     result = torch.empty_like(x)
     integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
     generator = np.random.SFC64(seed)
-    for part, out in zip(in_memory(x).split(BLOCK), in_memory(result).split(BLOCK), strict=True):
+    for part, out in zip(flat_view(x).split(BLOCK_ELEMENTS), flat_view(result).split(BLOCK_ELEMENTS), strict=True):
         words = generator.random_raw(-(-len(part) // 4)).view(np.int16)
         kept = torch.from_numpy(words)[: len(part)].ge_(dropped - 32768).neg_()  # all bits of it set, or none
         torch.mul(part, scale, out=out)
@@ -63,6 +63,6 @@ def masked(
     return result
 
 
-def in_memory(x: Tensor) -> Float[Tensor, "n"]:
+def flat_view(x: Tensor) -> Float[Tensor, "n"]:
     """A flat view of a dense tensor, in the order in which it is stored."""
     return (x if x.is_contiguous() else x.permute(0, 2, 3, 1)).view(-1)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from imclass.models.layers.dropout import Dropout
 
-COLUMNS = 1 << 24  # elements of the windows that `slide` lays out at a time
+STRIP_ELEMENTS = 1 << 24  # elements of the windows that `slide` lays out at a time
 
 
 def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
@@ -23,7 +23,7 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
         if isinstance(layer, nn.Linear):
             maps, dilation = slide(maps, layer, dilation), 1
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
-            maps, dilation = spread_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
+            maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
             maps = layer(maps.flatten(2)).view_as(maps)
         elif not isinstance(layer, nn.Flatten):
@@ -31,7 +31,7 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
     return maps
 
 
-def penultimate(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+def penultimate_vector(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
     """Return what the last layer with weights of a head sees, its mean where that is a map."""
     last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
     vector = head[:last](maps)
@@ -49,7 +49,7 @@ def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -
         return functional.linear(maps.permute(0, 2, 3, 1), layer.weight, layer.bias).permute(0, 3, 1, 2)
     reach = dilation * (side - 1)
     height, width = maps.shape[2] - reach, maps.shape[3] - reach
-    rows = max(1, COLUMNS // (len(maps) * width * layer.in_features))
+    rows = max(1, STRIP_ELEMENTS // (len(maps) * width * layer.in_features))
     strips = []
     for top in range(0, height, rows):
         windows = functional.unfold(maps[:, :, top : top + rows + reach], side, dilation)
@@ -58,7 +58,7 @@ def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -
     return torch.cat(strips, dim=2)
 
 
-def spread_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:
+def dilated_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:
     """The mean over side x side values that lie `dilation` apart, at every position."""
     kernel = maps.new_full((maps.shape[1], 1, side, side), 1 / side**2)
     return functional.conv2d(maps, kernel, dilation=dilation, groups=maps.shape[1])

@@ -5,27 +5,27 @@ from collections.abc import Callable, Iterator, Mapping
 from torch import nn
 
 
-def he(network: nn.Module) -> None:
+def init_he(network: nn.Module) -> None:
     """Draw each weight from N(0, 2 / fan-in), biases 0. He et al., ICCV 2015, arXiv:1502.01852, section 2.2."""
-    for layer in weighted(network):
+    for layer in weighted_layers(network):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         fill_bias(layer, 0.0)
 
 
-def he_convolutions(network: nn.Module) -> None:
+def init_he_convolutions(network: nn.Module) -> None:
     """Draw the convolutions as `he` does; fully connected layers keep PyTorch's weights, as in torchvision's ResNet."""
-    for layer in weighted(network):
+    for layer in weighted_layers(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             fill_bias(layer, 0.0)
 
 
-def glorot(network: nn.Module) -> None:
+def init_glorot(network: nn.Module) -> None:
     """Each weight from U(-b, b) with b = sqrt(6 / (fan-in + fan-out)), biases 0.
 
     Glorot and Bengio, AISTATS 2010, equation 16. The fans of a grouped convolution are those of one group.
     """
-    for layer in weighted(network):
+    for layer in weighted_layers(network):
         groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
         fan_in, fan_out = layer.weight[0].numel(), layer.weight[:, 0].numel() / groups
         bound = (6 / (fan_in + fan_out)) ** 0.5
@@ -33,24 +33,24 @@ def glorot(network: nn.Module) -> None:
         fill_bias(layer, 0.0)
 
 
-def normal(network: nn.Module, std: float = 0.01) -> None:
+def init_normal(network: nn.Module, std: float = 0.01) -> None:
     """Each weight from N(0, std^2), biases 0.
 
     Simonyan and Zisserman, ICLR 2015, section 3.1. The paper's 0.01 is taken for the standard deviation: as the
     variance that it is called there it is 0.1, with which activations explode.
     """
-    for layer in weighted(network):
+    for layer in weighted_layers(network):
         nn.init.normal_(layer.weight, std=std)
         fill_bias(layer, 0.0)
 
 
-def alexnet(network: nn.Module) -> None:
+def init_alexnet(network: nn.Module) -> None:
     """Weights from N(0, 0.01^2); biases 1 in the 2nd, 4th and 5th convolution and in the hidden fully connected layers.
 
     The other biases are 0. Krizhevsky et al., NIPS 2012, section 5.
     """
-    normal(network)
-    layers = list(weighted(network))
+    init_normal(network)
+    layers = list(weighted_layers(network))
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     connected = [layer for layer in layers if isinstance(layer, nn.Linear)]
     ones: list[nn.Conv2d | nn.Linear] = [*convolutions[1:2], *convolutions[3:5], *connected[:-1]]
@@ -58,7 +58,7 @@ def alexnet(network: nn.Module) -> None:
         fill_bias(layer, 1.0)
 
 
-def weighted(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
+def weighted_layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
     """The convolutions and fully connected layers, in the order in which they were registered.
 
     Those on the "meta" device are passed over: there is nothing to draw, and PyTorch takes long to find that out.
@@ -74,8 +74,8 @@ def fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
 
 
 INITIALISERS: Mapping[str, Callable[[nn.Module], None]] = {
-    "glorot": glorot,
-    "he": he,
-    "vgg": normal,
-    "alexnet": alexnet,
+    "glorot": init_glorot,
+    "he": init_he,
+    "vgg": init_normal,
+    "alexnet": init_alexnet,
 }

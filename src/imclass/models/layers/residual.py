@@ -12,13 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imclass.models.entry import Foreign
+from imclass.models.entry import ForeignNetwork
 
-Option: TypeAlias = Literal["A", "B", "C"]
-Zeros: TypeAlias = Literal["end", "both"]
+ShortcutOption: TypeAlias = Literal["A", "B", "C"]
+ZeroPlacement: TypeAlias = Literal["end", "both"]
 
 
-def shortcut(w_in: int, w_out: int, stride: int, option: Option, zeros: Zeros = "end") -> nn.Module:
+def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: ZeroPlacement = "end") -> nn.Module:
     """A shortcut of He et al., CVPR 2016, arXiv:1512.03385, sections 3.3 and 4.1.
 
     Option A has no parameters: maps of zeros are added where the shape changes, at the end or half of them at either
@@ -90,7 +90,7 @@ class PreActivation(nn.Module):
         return self.residual(maps).add_(self.shortcut(maps))
 
 
-def pre_activated(*convolutions: nn.Conv2d) -> list[nn.Module]:
+def pre_activation_layers(*convolutions: nn.Conv2d) -> list[nn.Module]:
     """BN and ReLU before each convolution."""
     return [m for c in convolutions for m in (nn.BatchNorm2d(c.in_channels), nn.ReLU(inplace=True), c)]
 
@@ -143,9 +143,9 @@ def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
     return -(-size // 2 ** (stages - 1 + (2 if kernel == 7 else 0)))
 
 
-def foreign(name: str) -> dict[str, Foreign]:
+def foreign_networks(name: str) -> dict[str, ForeignNetwork]:
     """The network that torchvision and timm both call `name`."""
-    return {library: Foreign(name, torchvision_name) for library in ("torchvision", "timm")}
+    return {library: ForeignNetwork(name, torchvision_name) for library in ("torchvision", "timm")}
 
 
 def torchvision_name(name: str) -> str:

@@ -15,11 +15,11 @@ def map_side(features: nn.Module, size: int, w_in: int) -> int:
     """
     side = side_or_none(features, size, w_in)
     if side is None:
-        raise ValueError(f"size is {size}, and the smallest that works is {smallest(features, size, w_in)}")
+        raise ValueError(f"size is {size}, and the smallest that works is {smallest_size(features, size, w_in)}")
     return side
 
 
-def smallest(features: nn.Module, size: int, w_in: int, side: int = 1) -> int:
+def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> int:
     """The smallest image, in pixels a side, of which maps of at least `side` are left; by bisection."""
     low, high = 0, max(size, 1)
     while (side_or_none(features, high, w_in) or 0) < side:
@@ -37,7 +37,7 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
     was, state = features.training, {k: v.to("meta") for k, v in features.state_dict(keep_vars=True).items()}
     try:
         features.eval()
-        with Unnormalised():
+        with BatchNormBypass():
             maps = torch.func.functional_call(features, state, (torch.empty(1, w_in, size, size, device="meta"),))
         return int(maps.shape[-1]) or None
     except RuntimeError:
@@ -46,7 +46,7 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
         features.train(was)
 
 
-class Unnormalised(TorchFunctionMode):
+class BatchNormBypass(TorchFunctionMode):
     """Batch norms are passed over. They change no shape, and on the "meta" device PyTorch takes longest over them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -21,9 +21,9 @@ from functools import partial
 
 from torch import nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult, rename_layer
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult, rename_layer
 from imclass.models.layers.heads import fully_connected
-from imclass.models.layers.initialisers import alexnet
+from imclass.models.layers.initialisers import init_alexnet
 from imclass.models.layers.normalisation import LocalResponseNorm
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
@@ -61,7 +61,7 @@ class AlexNet(Network):
         )  # fmt: skip
         side = map_side(self.features, row.size, w_in)
         self.head = fully_connected(w5 * side**2, row.hidden, classes, drop_inputs=row.drop_inputs)
-        alexnet(self)
+        init_alexnet(self)
 
 
 def activation(n: int, response_norm: bool = False) -> dict[str, nn.Module]:
@@ -77,19 +77,19 @@ TORCHVISION = {
 }  # fmt: skip
 
 
-SMALL = {"size": 95}
+SMALL_ROW = {"size": 95}
 NETS = {
     "alexnet": NetworkEntry(
         build=AlexNet, row=Row(224, (64, 192, 384, 256, 256), padding=2, response_norm=False, drop_inputs=True),
         parameters=61_100_840, paper="arXiv:1404.5997", year=2014,
         result=PaperResult(43.48, 20.93, "1 crop, torchvision's weights"),
-        foreign={"torchvision": Foreign("alexnet", partial(rename_layer, layers=TORCHVISION))}, small=SMALL,
+        foreign={"torchvision": ForeignNetwork("alexnet", partial(rename_layer, layers=TORCHVISION))}, small=SMALL_ROW,
     ),
     "alexnet-2012": NetworkEntry(
         build=AlexNet, row=Row(groups=2), parameters=60_965_224, paper="Krizhevsky et al. 2012", year=2012,
-        result=PaperResult(40.7, 18.2, "10 crops"), small=SMALL,
+        result=PaperResult(40.7, 18.2, "10 crops"), small=SMALL_ROW,
     ),
     "alexnet-2012-ungrouped": NetworkEntry(
-        build=AlexNet, row=Row(), parameters=62_378_344, paper="Krizhevsky et al. 2012", year=2012, small=SMALL,
+        build=AlexNet, row=Row(), parameters=62_378_344, paper="Krizhevsky et al. 2012", year=2012, small=SMALL_ROW,
     ),
 }  # fmt: skip

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he_convolutions
+from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -57,7 +57,7 @@ class DenseNet(Network):
         self.features = nn.Sequential(layers)
         side = map_side(self.features, row.size, w_in)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(width, classes))
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
 def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
@@ -75,16 +75,20 @@ class DenseLayer(nn.Module):
 
     def __init__(self, w_in: int, row: Row) -> None:
         super().__init__()
-        layers = activated(1, nn.Conv2d(w_in, 4 * row.growth, 1, bias=False), row.dropout) if row.bc else OrderedDict()
+        layers = (
+            activation_layers(1, nn.Conv2d(w_in, 4 * row.growth, 1, bias=False), row.dropout)
+            if row.bc
+            else OrderedDict()
+        )
         w_in = 4 * row.growth if row.bc else w_in
         last = nn.Conv2d(w_in, row.growth, 3, padding=1, bias=False)
-        self.new = nn.Sequential(layers | activated(2 if row.bc else 1, last, row.dropout))
+        self.new = nn.Sequential(layers | activation_layers(2 if row.bc else 1, last, row.dropout))
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c H W"]:
         return torch.cat((maps, self.new(maps)), dim=1)
 
 
-def activated(number: int, convolution: nn.Conv2d, dropout: float) -> OrderedDict[str, nn.Module]:
+def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> OrderedDict[str, nn.Module]:
     """BN, ReLU, the convolution, (dropout)."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers[f"norm{number}"] = nn.BatchNorm2d(convolution.in_channels)
@@ -103,7 +107,7 @@ def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(layers | OrderedDict(pool=nn.AvgPool2d(2)))
 
 
-def torchvision(name: str) -> str:
+def torchvision_tensor_name(name: str) -> str:
     """Return what torchvision and timm call a tensor of a DenseNet for ImageNet."""
     name = re.sub(r"\.(\d+)\.new\.", lambda m: f".denselayer{int(m[1]) + 1}.", name)
     return name.replace("head.2.", "classifier.")
@@ -126,7 +130,8 @@ def imagenet(growth: int, blocks: tuple[int, ...], parameters: int, top1: float,
     return NetworkEntry(
         build=DenseNet, row=Row(growth, blocks), parameters=parameters, paper="arXiv:1608.06993", year=2016,
         result=PaperResult(top1, protocol="1 crop"),
-        foreign={library: Foreign(theirs, torchvision) for library in ("torchvision", "timm")}, small={"size": 32},
+        foreign={library: ForeignNetwork(theirs, torchvision_tensor_name) for library in ("torchvision", "timm")},
+        small={"size": 32},
     )  # fmt: skip
 
 

@@ -23,10 +23,20 @@ from functools import partial
 
 from torch import nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult
-from imclass.models.layers.branches import Conv, Part, auxiliary_side, branches, fixed, maps_out, scaled, stack, up_to
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
+from imclass.models.layers.branches import (
+    Conv,
+    LayerSpec,
+    auxiliary_side,
+    branches,
+    layers_up_to,
+    maps_out,
+    scale_width,
+    spec_of,
+    stack,
+)
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import fill_bias, he_convolutions, weighted
+from imclass.models.layers.initialisers import fill_bias, init_he_convolutions, weighted_layers
 from imclass.models.layers.normalisation import LocalResponseNorm
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
@@ -76,21 +86,21 @@ class GoogLeNet(Network):
             nn.Linear(maps_out(self.features, w_in), classes),
         )  # fmt: skip
         for name in ("inception4a", "inception4d") if row.aux else ():
-            self.sides[name] = auxiliary(up_to(self.features, name), row, classes, w_in)
+            self.sides[name] = auxiliary_head(layers_up_to(self.features, name), row, classes, w_in)
         initialise(self, row)
 
 
-def layers(row: Row) -> dict[str, Part]:
+def layers(row: Row) -> dict[str, LayerSpec]:
     """Table 1 from top to bottom."""
     conv = partial(Conv, batch_norm=row.batch_norm)
-    norm = fixed(lambda: LocalResponseNorm(5, row.k, row.alpha))
-    pool = fixed(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
-    pool4 = fixed(lambda: nn.MaxPool2d(row.pool4, 2, ceil_mode=True))
+    norm = spec_of(lambda: LocalResponseNorm(5, row.k, row.alpha))
+    pool = spec_of(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
+    pool4 = spec_of(lambda: nn.MaxPool2d(row.pool4, 2, ceil_mode=True))
 
-    def blocks(*names: str) -> dict[str, Part]:
+    def blocks(*names: str) -> dict[str, LayerSpec]:
         return {f"inception{name}": block(BLOCKS[name], row) for name in names}
 
-    parts: dict[str, Part] = {
+    parts: dict[str, LayerSpec] = {
         "conv1": conv(64, 7, 2), "pool1": pool, "norm1": norm,
         "conv2": conv(64, 1), "conv3": conv(192, 3), "norm2": norm, "pool2": pool,
         **blocks("3a", "3b"), "pool3": pool,
@@ -100,11 +110,11 @@ def layers(row: Row) -> dict[str, Part]:
     return {name: part for name, part in parts.items() if part is not norm or not row.batch_norm}
 
 
-def block(widths: tuple[int, int, int, int, int, int], row: Row) -> Part:
+def block(widths: tuple[int, int, int, int, int, int], row: Row) -> LayerSpec:
     """1x1 | 1x1, 3x3 | 1x1, 5x5 | 3x3 pool, 1x1: figure 2b; or 1x1 | 3x3 | 5x5 | 3x3 pool: figure 2a."""
     one, reduce3, three, reduce5, five, projection = widths
     conv = partial(Conv, batch_norm=row.batch_norm)
-    pool = fixed(lambda: nn.MaxPool2d(3, 1, padding=1))
+    pool = spec_of(lambda: nn.MaxPool2d(3, 1, padding=1))
     if not row.reduced:
         return branches(
             branch1=[conv(one, 1)], branch2=[conv(three, 3)], branch3=[conv(five, row.kernel)], branch4=[pool]
@@ -117,11 +127,11 @@ def block(widths: tuple[int, int, int, int, int, int], row: Row) -> Part:
     )
 
 
-def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
+def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
     """5x5/3 mean, 1x1, ReLU, FC, ReLU, dropout, FC (section 5)."""
     pool = nn.AdaptiveAvgPool2d(4) if row.batch_norm else nn.AvgPool2d(5, 3)
     side = auxiliary_side(nn.Sequential(trunk, pool), row.size, w_in)
-    maps, units = scaled(128, row.width), scaled(1024, row.width)
+    maps, units = scale_width(128, row.width), scale_width(1024, row.width)
     return nn.Sequential(
         OrderedDict(
             pool=pool,
@@ -138,10 +148,10 @@ def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Seq
 def initialise(network: GoogLeNet, row: Row) -> None:
     """U(-b, b) with b = sqrt(3 / fan-in), and biases of 0.2, but 0 in classifiers; with batch norm, He's weights."""
     if row.batch_norm:
-        he_convolutions(network)
+        init_he_convolutions(network)
         return
     classifiers = [list(part.children())[-1] for part in (network.head, *network.sides.values())]
-    for layer in weighted(network):
+    for layer in weighted_layers(network):
         nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
         fill_bias(layer, 0.0 if layer in classifiers else 0.2)
 
@@ -159,13 +169,13 @@ CAFFE_BRANCHES = {  # of a block
 }  # fmt: skip
 
 
-def torchvision(name: str) -> str:
+def torchvision_tensor_name(name: str) -> str:
     """What torchvision calls our tensor."""
     ours = next(start for start in TORCHVISION if name.startswith(start))
     return TORCHVISION[ours] + name.removeprefix(ours)
 
 
-def caffe(name: str) -> str:
+def caffe_tensor_name(name: str) -> str:
     """What BVLC's model calls our tensor, with "." for "/": "inception_3a.5x5_reduce.weight"."""
     layer, kind = name.removeprefix("features.").replace(".conv.", ".").rsplit(".", 1)
     inception, _, branch = layer.partition(".")
@@ -173,18 +183,20 @@ def caffe(name: str) -> str:
     return f"{theirs}.{kind}"
 
 
-BVLC = Foreign("bvlc_googlenet", caffe, {"aux": False, "k": 1.0, "alpha": 2e-5})
-SMALL = {"size": 64, "aux": False}
+BVLC = ForeignNetwork("bvlc_googlenet", caffe_tensor_name, {"aux": False, "k": 1.0, "alpha": 2e-5})
+SMALL_ROW = {"size": 64, "aux": False}
 NETS = {
     "googlenet": NetworkEntry(
         build=GoogLeNet, row=Row(), parameters=6_998_552, paper="arXiv:1409.4842", year=2014,
-        result=PaperResult(top5=10.07, protocol="1 crop"), foreign={"caffe": BVLC}, small=SMALL,
+        result=PaperResult(top5=10.07, protocol="1 crop"), foreign={"caffe": BVLC}, small=SMALL_ROW,
     ),
     "googlenet-naive": NetworkEntry(
-        build=GoogLeNet, row=Row(reduced=False), parameters=97_526_008, paper="arXiv:1409.4842", year=2014, small=SMALL,
+        build=GoogLeNet, row=Row(reduced=False), parameters=97_526_008, paper="arXiv:1409.4842", year=2014,
+        small=SMALL_ROW,
     ),
     "googlenet-bn": NetworkEntry(
         build=GoogLeNet, row=Row(batch_norm=True, kernel=3, pool4=2, dropout=0.2), parameters=6_624_904,
-        paper="torchvision 0.3", year=2019, foreign={"torchvision": Foreign("googlenet", torchvision)}, small=SMALL,
+        paper="torchvision 0.3", year=2019, small=SMALL_ROW,
+        foreign={"torchvision": ForeignNetwork("googlenet", torchvision_tensor_name)},
     ),
 }  # fmt: skip

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he_convolutions
+from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -44,7 +44,7 @@ class Highway(Network):
         for stage, (width, n) in enumerate(zip(row.widths, row.blocks, strict=True)):
             layers += [nn.MaxPool2d(2)] if stage else []
             layers += [Dropout(row.dropout), nn.Conv2d(maps, width, 3, padding=1), nn.ReLU(inplace=True)]
-            layers += [Gated(width) for _ in range(n)]
+            layers += [GatedConvolution(width) for _ in range(n)]
             maps = width
         self.features = nn.Sequential(*layers, nn.Conv2d(maps, row.hidden, 1), nn.ReLU(inplace=True))
         side = map_side(self.features, row.size, w_in)
@@ -53,7 +53,7 @@ class Highway(Network):
         initialise(self, row.gate_bias)
 
 
-class Gated(nn.Module):
+class GatedConvolution(nn.Module):
     """T * ReLU(3x3) + (1 - T) * maps, with T = sigmoid(3x3). Equation 3; section 2.1."""
 
     def __init__(self, width: int) -> None:
@@ -67,11 +67,11 @@ class Gated(nn.Module):
 
 def initialise(network: Highway, gate_bias: float) -> None:
     """He's weights, zero biases; the gates' biases; the first and the last layer from N(0, 0.05^2)."""
-    he_convolutions(network)
+    init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))
     for layer in network.features:
-        if isinstance(layer, Gated):
+        if isinstance(layer, GatedConvolution):
             nn.init.constant_(layer.gate.get_parameter("0.bias"), gate_bias)
     for name in ("features.1.weight", f"{last}.weight"):
         nn.init.normal_(network.get_parameter(name), std=0.05)

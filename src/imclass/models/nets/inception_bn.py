@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, Conv, Part, branches, fixed, maps_out, stack
-from imclass.models.layers.initialisers import he_convolutions
+from imclass.models.layers.branches import MEAN_POOL, Conv, LayerSpec, branches, maps_out, spec_of, stack
+from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -64,24 +64,24 @@ class InceptionBN(Network):
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
-        pool = fixed(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
-        parts: dict[str, Part] = {"conv1": Conv(64, 7, 2), "pool1": pool}
+        pool = spec_of(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
+        parts: dict[str, LayerSpec] = {"conv1": Conv(64, 7, 2), "pool1": pool}
         parts |= {"conv2": Conv(64, 1), "conv3": Conv(192, 3), "pool2": pool}
-        parts |= {f"inception{name}": part(block, row.projection) for name, block in BLOCKS.items()}
+        parts |= {f"inception{name}": inception_block(block, row.projection) for name, block in BLOCKS.items()}
         self.features = stack(w_in, row.width, parts)
         self.head = nn.Sequential(
             nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), nn.Flatten(),
             nn.Linear(maps_out(self.features, w_in), classes),
         )  # fmt: skip
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
-def part(block: Block, projection: int) -> Part:
+def inception_block(block: Block, projection: int) -> LayerSpec:
     """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 pool, 1x1; or 1x1, 3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool."""
     stride = 1 if block.one else 2
-    pool = fixed(lambda: nn.MaxPool2d(3, stride, padding=1)) if block.maximum else MEAN
+    pool = spec_of(lambda: nn.MaxPool2d(3, stride, padding=1)) if block.maximum else MEAN_POOL
     (reduce3, three), (reduce_double, double) = block.three, block.double
-    deep: dict[str, list[Part]] = {
+    deep: dict[str, list[LayerSpec]] = {
         "branch2": [Conv(reduce3, 1), Conv(three, 3, stride)],
         "branch3": [Conv(reduce_double, 1), Conv(double, 3), Conv(double, 3, stride)],
     }

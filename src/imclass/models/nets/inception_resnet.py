@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, POOL, Conv, Part, branches, maps_out, stack
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
+from imclass.models.layers.branches import MEAN_POOL, POOL, Conv, LayerSpec, branches, maps_out, stack
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import glorot
+from imclass.models.layers.initialisers import init_glorot
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -51,27 +51,27 @@ class Residual(nn.Module):
         return self.relu(maps + self.scale * self.conv2d(self.branches(maps)))
 
 
-def residual(inner: Part, scale: float, last: bool = False) -> Part:
+def residual(inner: LayerSpec, scale: float, last: bool = False) -> LayerSpec:
     """A `Part` of one residual block."""
     return lambda w_in, width: Residual(w_in, inner(w_in, width), scale, last)
 
 
-def repeat(n: int, part: Part) -> Part:
+def repeat(n: int, part: LayerSpec) -> LayerSpec:
     """The same `Part` n times."""
     return lambda w_in, width: stack(w_in, width, {str(i): part for i in range(n)})
 
 
-def mixed_5b() -> Part:
+def mixed_5b() -> LayerSpec:
     """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1."""
     return branches(
         branch0=[Conv(96, 1)],
         branch1=[Conv(48, 1), Conv(64, 5)],
         branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
-        branch3=[MEAN, Conv(64, 1)],
+        branch3=[MEAN_POOL, Conv(64, 1)],
     )
 
 
-def block_35() -> Part:
+def block_35() -> LayerSpec:
     """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3: figure 16."""
     return branches(
         branch0=[Conv(32, 1)],
@@ -80,7 +80,7 @@ def block_35() -> Part:
     )
 
 
-def reduction_a() -> Part:
+def reduction_a() -> LayerSpec:
     """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 7 with k, l, m, n = 256, 256, 384, 384 (Table 1)."""
     return branches(
         branch0=[Conv(384, 3, 2, valid=True)],
@@ -89,12 +89,12 @@ def reduction_a() -> Part:
     )
 
 
-def block_17() -> Part:
+def block_17() -> LayerSpec:
     """1x1 | 1x1, 1x7, 7x1: figure 17."""
     return branches(branch0=[Conv(192, 1)], branch1=[Conv(128, 1), Conv(160, (1, 7)), Conv(192, (7, 1))])
 
 
-def reduction_b() -> Part:
+def reduction_b() -> LayerSpec:
     """1x1, 3x3/2 | 1x1, 3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 18."""
     return branches(
         branch0=[Conv(256, 1), Conv(384, 3, 2, valid=True)],
@@ -104,12 +104,12 @@ def reduction_b() -> Part:
     )
 
 
-def block_8() -> Part:
+def block_8() -> LayerSpec:
     """1x1 | 1x1, 1x3, 3x1: figure 19."""
     return branches(branch0=[Conv(192, 1)], branch1=[Conv(192, 1), Conv(224, (1, 3)), Conv(256, (3, 1))])
 
 
-def layers(blocks: tuple[int, int, int]) -> dict[str, Part]:
+def layers(blocks: tuple[int, int, int]) -> dict[str, LayerSpec]:
     """The released network from top to bottom."""
     return {
         "conv2d_1a": Conv(32, 3, 2, valid=True),
@@ -140,10 +140,10 @@ class InceptionResNet(Network):
             nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), Dropout(0.2), nn.Flatten(),
             nn.Linear(maps_out(self.features, w_in), classes),
         )  # fmt: skip
-        glorot(self)
+        init_glorot(self)
 
 
-def timm(name: str) -> str:
+def timm_tensor_name(name: str) -> str:
     """What timm calls our tensor: "repeat_1.0.branch1.2.conv.weight"."""
     return name.removeprefix("features.").replace(".branches.", ".").replace("head.3", "classif")
 
@@ -152,6 +152,6 @@ NETS = {
     "inception-resnet-v2": NetworkEntry(
         build=InceptionResNet, row=Row(), parameters=55_843_464, paper="arXiv:1602.07261", year=2016,
         result=PaperResult(19.9, 4.9, "1 crop, without blacklisted images"),
-        foreign={"timm": Foreign("inception_resnet_v2", timm)}, small={"size": 107},
+        foreign={"timm": ForeignNetwork("inception_resnet_v2", timm_tensor_name)}, small={"size": 107},
     ),
 }  # fmt: skip

@@ -21,21 +21,21 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
 from imclass.models.layers.branches import (
     POOL,
     Conv,
-    Part,
+    LayerSpec,
     auxiliary_side,
     branches,
     chain,
-    fixed,
+    layers_up_to,
     maps_out,
+    spec_of,
     stack,
-    up_to,
 )
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he_convolutions
+from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -49,20 +49,20 @@ class Row:
     aux: bool = True
 
 
-MEAN = fixed(lambda: nn.AvgPool2d(3, 1, padding=1))
+PADDED_MEAN = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1))
 
 
-def block_a(projection: int) -> Part:
+def block_a(projection: int) -> LayerSpec:
     """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 5, with one 5x5 kept."""
     return branches(
         branch1x1=[Conv(64, 1)],
         branch5x5=[Conv(48, 1), Conv(64, 5)],
         branch3x3dbl=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
-        branch_pool=[MEAN, Conv(projection, 1)],
+        branch_pool=[PADDED_MEAN, Conv(projection, 1)],
     )
 
 
-def reduction_a() -> Part:
+def reduction_a() -> LayerSpec:
     """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 10."""
     return branches(
         branch3x3=[Conv(384, 3, 2, valid=True)],
@@ -71,18 +71,18 @@ def reduction_a() -> Part:
     )
 
 
-def block_b(w: int) -> Part:
+def block_b(w: int) -> LayerSpec:
     """1x1 | 1x1, 1x7, 7x1 | 1x1, 7x1, 1x7, 7x1, 1x7 | 3x3 mean, 1x1: figure 6 with n = 7."""
     across, down = (1, 7), (7, 1)
     return branches(
         branch1x1=[Conv(192, 1)],
         branch7x7=[Conv(w, 1), Conv(w, across), Conv(192, down)],
         branch7x7dbl=[Conv(w, 1), Conv(w, down), Conv(w, across), Conv(w, down), Conv(192, across)],
-        branch_pool=[MEAN, Conv(192, 1)],
+        branch_pool=[PADDED_MEAN, Conv(192, 1)],
     )
 
 
-def reduction_b() -> Part:
+def reduction_b() -> LayerSpec:
     """1x1, 3x3/2 | 1x1, 1x7, 7x1, 3x3/2 | 3x3/2 pool."""
     return branches(
         branch3x3=[Conv(192, 1), Conv(320, 3, 2, valid=True)],
@@ -91,18 +91,18 @@ def reduction_b() -> Part:
     )
 
 
-def block_c() -> Part:
+def block_c() -> LayerSpec:
     """1x1 | 1x1, (1x3 | 3x1) | 1x1, 3x3, (1x3 | 3x1) | 3x3 mean, 1x1: figure 7."""
     fork = branches(a=[Conv(384, (1, 3))], b=[Conv(384, (3, 1))])
     return branches(
         branch1x1=[Conv(320, 1)],
         branch3x3=[Conv(384, 1), fork],
         branch3x3dbl=[Conv(448, 1), Conv(384, 3), fork],
-        branch_pool=[MEAN, Conv(192, 1)],
+        branch_pool=[PADDED_MEAN, Conv(192, 1)],
     )
 
 
-LAYERS: Mapping[str, Part] = {
+LAYERS: Mapping[str, LayerSpec] = {
     "Conv2d_1a_3x3": Conv(32, 3, 2, valid=True),
     "Conv2d_2a_3x3": Conv(32, 3, valid=True),
     "Conv2d_2b_3x3": Conv(64, 3),
@@ -138,11 +138,11 @@ class InceptionV3(Network):
             nn.Linear(maps_out(self.features, w_in), classes),
         )  # fmt: skip
         if row.aux:
-            self.sides["Mixed_6e"] = auxiliary(up_to(self.features, "Mixed_6e"), row, classes, w_in)
-        he_convolutions(self)
+            self.sides["Mixed_6e"] = auxiliary_head(layers_up_to(self.features, "Mixed_6e"), row, classes, w_in)
+        init_he_convolutions(self)
 
 
-def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
+def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
     """5x5/3 mean, 1x1, 5x5, spatial mean, FC: figure 8."""
     pool = nn.AvgPool2d(5, 3)
     convolutions = chain(maps_out(trunk, w_in), row.width, Conv(128, 1), Conv(768, 5, valid=True))
@@ -158,7 +158,7 @@ def auxiliary(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Seq
     )
 
 
-def torchvision(name: str) -> str:
+def torchvision_tensor_name(name: str) -> str:
     """What torchvision, and timm alike, calls our tensor: "Mixed_7b.branch3x3dbl_3a.conv.weight"."""
     name = name.removeprefix("features.").replace("head.3", "fc").replace("branch_pool.1", "branch_pool")
     name = re.sub(r"sides\.Mixed_6e\.(conv\.)?", lambda found: "AuxLogits." + ("conv" if found[1] else ""), name)
@@ -170,8 +170,8 @@ NETS = {
         build=InceptionV3, row=Row(), parameters=23_834_568, paper="arXiv:1512.00567", year=2015,
         result=PaperResult(21.2, 5.6, "1 crop, without blacklisted images"),
         foreign={
-            "torchvision": Foreign("inception_v3", torchvision),
-            "timm": Foreign("inception_v3", torchvision, {"aux": False}),
+            "torchvision": ForeignNetwork("inception_v3", torchvision_tensor_name),
+            "timm": ForeignNetwork("inception_v3", torchvision_tensor_name, {"aux": False}),
         },
         small={"size": 107, "aux": False},
     ),

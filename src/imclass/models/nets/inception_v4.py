@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, POOL, Conv, Part, branches, chain, maps_out
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
+from imclass.models.layers.branches import MEAN_POOL, POOL, Conv, LayerSpec, branches, chain, maps_out
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he_convolutions
+from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -32,7 +32,7 @@ class Row:
     blocks: tuple[int, int, int] = (4, 7, 3)
 
 
-def stem() -> list[Part]:
+def inception_stem() -> list[LayerSpec]:
     """3x3/2, 3x3, 3x3, (pool | 3x3/2), (1x1, 3x3 | 1x1, 1x7, 7x1, 3x3), (3x3/2 | pool): figure 3."""
     return [
         Conv(32, 3, 2, valid=True),
@@ -47,17 +47,17 @@ def stem() -> list[Part]:
     ]
 
 
-def block_a() -> Part:
+def block_a() -> LayerSpec:
     """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 4."""
     return branches(
         branch0=[Conv(96, 1)],
         branch1=[Conv(64, 1), Conv(96, 3)],
         branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
-        branch3=[MEAN, Conv(96, 1)],
+        branch3=[MEAN_POOL, Conv(96, 1)],
     )
 
 
-def reduction_a() -> Part:
+def reduction_a() -> LayerSpec:
     """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 7 with k, l, m, n = 192, 224, 256, 384 (Table 1)."""
     return branches(
         branch0=[Conv(384, 3, 2, valid=True)],
@@ -66,18 +66,18 @@ def reduction_a() -> Part:
     )
 
 
-def block_b() -> Part:
+def block_b() -> LayerSpec:
     """1x1 | 1x1, 1x7, 7x1 | 1x1, 7x1, 1x7, 7x1, 1x7 | 3x3 mean, 1x1: figure 5."""
     across, down = (1, 7), (7, 1)
     return branches(
         branch0=[Conv(384, 1)],
         branch1=[Conv(192, 1), Conv(224, across), Conv(256, down)],
         branch2=[Conv(192, 1), Conv(192, down), Conv(224, across), Conv(224, down), Conv(256, across)],
-        branch3=[MEAN, Conv(128, 1)],
+        branch3=[MEAN_POOL, Conv(128, 1)],
     )
 
 
-def reduction_b() -> Part:
+def reduction_b() -> LayerSpec:
     """1x1, 3x3/2 | 1x1, 1x7, 7x1, 3x3/2 | 3x3/2 pool: figure 8."""
     return branches(
         branch0=[Conv(192, 1), Conv(192, 3, 2, valid=True)],
@@ -86,14 +86,14 @@ def reduction_b() -> Part:
     )
 
 
-def block_c() -> Part:
+def block_c() -> LayerSpec:
     """1x1 | 1x1, (1x3 | 3x1) | 1x1, 3x1, 1x3, (1x3 | 3x1) | 3x3 mean, 1x1: figure 6."""
     fork = branches(a=[Conv(256, (1, 3))], b=[Conv(256, (3, 1))])
     return branches(
         branch0=[Conv(256, 1)],
         branch1=[Conv(384, 1), fork],
         branch2=[Conv(384, 1), Conv(448, (3, 1)), Conv(512, (1, 3)), fork],
-        branch3=[MEAN, Conv(256, 1)],
+        branch3=[MEAN_POOL, Conv(256, 1)],
     )
 
 
@@ -103,16 +103,16 @@ class InceptionV4(Network):
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
         a, b, c = row.blocks
-        parts = [*stem(), *[block_a()] * a, reduction_a(), *[block_b()] * b, reduction_b(), *[block_c()] * c]
+        parts = [*inception_stem(), *[block_a()] * a, reduction_a(), *[block_b()] * b, reduction_b(), *[block_c()] * c]
         self.features = chain(w_in, row.width, *parts)
         self.head = nn.Sequential(
             nn.AvgPool2d(map_side(self.features, row.size, w_in), stride=1), Dropout(0.2), nn.Flatten(),
             nn.Linear(maps_out(self.features, w_in), classes),
         )  # fmt: skip
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
-def timm(name: str) -> str:
+def timm_tensor_name(name: str) -> str:
     """What timm calls our tensor: "features.19.branch2_3a.conv.weight"."""
     forked = re.match(r"features\.(19|20|21)\.branch[12]\.", name)
     name = name.replace("head.3", "last_linear")
@@ -123,6 +123,6 @@ NETS = {
     "inception-v4": NetworkEntry(
         build=InceptionV4, row=Row(), parameters=42_679_816, paper="arXiv:1602.07261", year=2016,
         result=PaperResult(20.0, 5.0, "1 crop, without blacklisted images"),
-        foreign={"timm": Foreign("inception_v4", timm)}, small={"size": 107},
+        foreign={"timm": ForeignNetwork("inception_v4", timm_tensor_name)}, small={"size": 107},
     ),
 }  # fmt: skip

@@ -16,7 +16,7 @@ from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import normal
+from imclass.models.layers.initialisers import init_normal
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -77,9 +77,9 @@ class NIN(Network):
         maps: dict[str, nn.Module] = {f"cccp{2 * last}": nn.Conv2d(width, classes, 1), "relu": nn.ReLU(inplace=True)}
         side = map_side(self.features, row.size, w_in)
         self.head = nn.Sequential(OrderedDict(**maps, mean=nn.AvgPool2d(side, stride=1), flatten=nn.Flatten()))
-        normal(self, row.init_std)
+        init_normal(self, row.init_std)
         for name in row.fine:
-            normal(self.get_submodule(name), 0.01)
+            init_normal(self.get_submodule(name), 0.01)
 
 
 def mlpconv(
@@ -94,14 +94,14 @@ def mlpconv(
     return layers
 
 
-SMALL = {"size": 63, "init_std": 0.2, "fine": ()}  # weights of 0.05 would leave no signal in so narrow a copy
+SMALL_ROW = {"size": 63, "init_std": 0.2, "fine": ()}  # weights of 0.05 would leave no signal in so narrow a copy
 NETS = {
     "nin-cifar": NetworkEntry(
         build=NIN, row=CIFAR, parameters=966_986, paper="arXiv:1312.4400", year=2013, classes=10,
-        result=PaperResult(8.81, protocol="whole image, trained with shifts and flips"), small=SMALL,
+        result=PaperResult(8.81, protocol="whole image, trained with shifts and flips"), small=SMALL_ROW,
     ),
     "nin-imagenet": NetworkEntry(
         build=NIN, row=IMAGENET, parameters=7_595_176, paper="arXiv:1312.4400", year=2013,
-        result=PaperResult(40.64, protocol="1 crop, Caffe's model zoo"), small=SMALL,
+        result=PaperResult(40.64, protocol="1 crop, Caffe's model zoo"), small=SMALL_ROW,
     ),
 }  # fmt: skip

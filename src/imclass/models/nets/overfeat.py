@@ -14,7 +14,7 @@ from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.heads import fully_connected
-from imclass.models.layers.initialisers import normal
+from imclass.models.layers.initialisers import init_normal
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -73,7 +73,7 @@ class OverFeat(Network):
         self.features = nn.Sequential(layers)
         side = map_side(self.features, row.size, w_in)
         self.head = fully_connected(width * side**2, row.hidden, classes, first=len(row.widths) + 1)
-        normal(self, row.init_std)
+        init_normal(self, row.init_std)
 
 
 def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:

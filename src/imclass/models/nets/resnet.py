@@ -13,8 +13,17 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he_convolutions
-from imclass.models.layers.residual import BasicBlock, Bottleneck, Option, foreign, last_side, shortcut, stages, stem
+from imclass.models.layers.initialisers import init_he_convolutions
+from imclass.models.layers.residual import (
+    BasicBlock,
+    Bottleneck,
+    ShortcutOption,
+    foreign_networks,
+    last_side,
+    shortcut,
+    stages,
+    stem,
+)
 from imclass.models.network import Network
 
 
@@ -28,7 +37,7 @@ class Row:
     blocks: tuple[int, int, int, int]
     widths: tuple[tuple[int, ...], ...] = ((64, 256), (128, 512), (256, 1024), (512, 2048))
     stem: int = 64
-    option: Option = "B"
+    option: ShortcutOption = "B"
     stride_in: Literal["1x1", "3x3"] = "1x1"  # of a bottleneck
     size: int = 224
 
@@ -51,14 +60,14 @@ class ResNet(Network):
         self.features = nn.Sequential(stem(w_in, row.stem, 7) | stages(row.stem, row.blocks, row.widths, block))
         side = last_side(row.size, len(row.blocks), 7)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1][-1], classes))
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
 def entry(row: Row, parameters: int, result: PaperResult | None = None, theirs: str = "") -> NetworkEntry:
     """Return the entry of one row; `theirs` is what torchvision and timm call the network."""
     return NetworkEntry(
         build=ResNet, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, result=result,
-        foreign=foreign(theirs) if theirs else {}, small={"stem": 8, "size": 64},
+        foreign=foreign_networks(theirs) if theirs else {}, small={"stem": 8, "size": 64},
     )  # fmt: skip
 
 
@@ -66,9 +75,9 @@ BASIC = ((64,), (128,), (256,), (512,))
 R18, R34 = Row((2, 2, 2, 2), BASIC), Row((3, 4, 6, 3), BASIC)
 R50, R101, R152 = Row((3, 4, 6, 3)), Row((3, 4, 23, 3)), Row((3, 8, 36, 3))
 V50, V101, V152 = (replace(row, stride_in="3x3") for row in (R50, R101, R152))
-THEIRS = "1 crop, torchvision's weights"
+TORCHVISION_PROTOCOL = "1 crop, torchvision's weights"
 NETS = {  # the row, its parameters, its errors: with 10 crops those of Table 3, and of resnet-18-a that of Table 2
-    "resnet-18": entry(R18, 11_689_512, PaperResult(30.24, 10.92, THEIRS), "resnet18"),
+    "resnet-18": entry(R18, 11_689_512, PaperResult(30.24, 10.92, TORCHVISION_PROTOCOL), "resnet18"),
     "resnet-34": entry(R34, 21_797_672, PaperResult(24.52, 7.46, "10 crops"), "resnet34"),
     "resnet-50": entry(R50, 25_557_032, PaperResult(22.85, 6.71, "10 crops")),
     "resnet-101": entry(R101, 44_549_160, PaperResult(21.75, 6.05, "10 crops")),
@@ -77,7 +86,7 @@ NETS = {  # the row, its parameters, its errors: with 10 crops those of Table 3,
     "resnet-34-a": entry(replace(R34, option="A"), 21_623_848, PaperResult(25.03, 7.76, "10 crops")),
     "resnet-18-c": entry(replace(R18, option="C"), 12_043_816),
     "resnet-34-c": entry(replace(R34, option="C"), 22_716_840, PaperResult(24.19, 7.40, "10 crops")),
-    "resnet-50-v1.5": entry(V50, 25_557_032, PaperResult(23.87, 7.14, THEIRS), "resnet50"),
-    "resnet-101-v1.5": entry(V101, 44_549_160, PaperResult(22.63, 6.45, THEIRS), "resnet101"),
-    "resnet-152-v1.5": entry(V152, 60_192_808, PaperResult(21.69, 5.95, THEIRS), "resnet152"),
+    "resnet-50-v1.5": entry(V50, 25_557_032, PaperResult(23.87, 7.14, TORCHVISION_PROTOCOL), "resnet50"),
+    "resnet-101-v1.5": entry(V101, 44_549_160, PaperResult(22.63, 6.45, TORCHVISION_PROTOCOL), "resnet101"),
+    "resnet-152-v1.5": entry(V152, 60_192_808, PaperResult(21.69, 5.95, TORCHVISION_PROTOCOL), "resnet152"),
 }

@@ -12,9 +12,17 @@ from typing import Literal
 
 from torch import nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he_convolutions
-from imclass.models.layers.residual import BasicBlock, Zeros, last_side, shortcut, stages, stem, torchvision_name
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
+from imclass.models.layers.initialisers import init_he_convolutions
+from imclass.models.layers.residual import (
+    BasicBlock,
+    ZeroPlacement,
+    last_side,
+    shortcut,
+    stages,
+    stem,
+    torchvision_name,
+)
 from imclass.models.network import Network
 
 
@@ -28,7 +36,7 @@ class Row:
     depth: int
     option: Literal["A", "B"] = "A"
     widths: tuple[int, int, int] = (16, 32, 64)
-    zeros: Zeros = "end"
+    zeros: ZeroPlacement = "end"
     size: int = 32
 
 
@@ -52,7 +60,7 @@ class ResNetCifar(Network):
         self.features = nn.Sequential(*first.values(), *(block for stage in blocks.values() for block in stage))
         side = last_side(row.size, len(row.widths), 3)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes))
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
 def akamaster_name(n: int, name: str) -> str:
@@ -68,7 +76,7 @@ def akamaster_name(n: int, name: str) -> str:
 
 def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
     """Return the entry of one row; akamaster's network has option A too, and adds its zeros at both ends."""
-    theirs = Foreign(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
+    theirs = ForeignNetwork(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
     return NetworkEntry(
         build=ResNetCifar, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, classes=10,
         result=None if top1 is None else PaperResult(top1, protocol="whole image"),

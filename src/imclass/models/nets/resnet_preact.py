@@ -15,8 +15,16 @@ from typing import Literal
 from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he_convolutions
-from imclass.models.layers.residual import PreActivation, last_side, pre_activated, projection, shortcut, stages, stem
+from imclass.models.layers.initialisers import init_he_convolutions
+from imclass.models.layers.residual import (
+    PreActivation,
+    last_side,
+    pre_activation_layers,
+    projection,
+    shortcut,
+    stages,
+    stem,
+)
 from imclass.models.network import Network
 
 
@@ -42,20 +50,20 @@ class ResNetPreAct(Network):
         self.features = nn.Sequential(stem(w_in, row.stem, row.stem_kernel) | units | last)
         side = last_side(row.size, len(row.blocks), row.stem_kernel)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(w_out, classes))
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
 def unit(w_in: int, widths: tuple[int, ...], stride: int, activated: bool = False) -> nn.Module:
     """[BN, ReLU, 3x3] x 2, or BN, ReLU, 1x1, BN, ReLU, 3x3, BN, ReLU, 1x1; without the first two if `activated`."""
     width, w_out = widths[0], widths[-1]
     if len(widths) == 1:
-        layers = pre_activated(
+        layers = pre_activation_layers(
             nn.Conv2d(w_in, width, 3, stride, padding=1, bias=False),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
         )
         short = shortcut(w_in, w_out, stride, "A")
     else:
-        layers = pre_activated(
+        layers = pre_activation_layers(
             nn.Conv2d(w_in, width, 1, stride, bias=False),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.Conv2d(width, w_out, 1, bias=False),

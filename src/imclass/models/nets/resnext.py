@@ -20,9 +20,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult
-from imclass.models.layers.initialisers import he_convolutions
-from imclass.models.layers.residual import Bottleneck, foreign, last_side, shortcut, stages, stem, torchvision_name
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
+from imclass.models.layers.initialisers import init_he_convolutions
+from imclass.models.layers.residual import (
+    Bottleneck,
+    foreign_networks,
+    last_side,
+    shortcut,
+    stages,
+    stem,
+    torchvision_name,
+)
 from imclass.models.network import Network
 
 
@@ -58,7 +66,7 @@ class ResNeXt(Network):
         )
         side = last_side(row.size, len(row.blocks), row.stem_kernel)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1][1], classes))
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
 class Aggregation(nn.Module):
@@ -101,7 +109,7 @@ class Paths(nn.ModuleList):
         return torch.stack(ends).sum(0) if self.form == "a" else torch.cat(ends, dim=1)
 
 
-def split(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b"]) -> dict[str, Tensor]:
+def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b"]) -> dict[str, Tensor]:
     """The state of a network in form (c) as that of the same network in form (a) or (b)."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -120,12 +128,12 @@ def split(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b"]) -> 
     return found
 
 
-def doubled(first: int, n: int) -> tuple[tuple[int, int], ...]:
+def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
     """Widths of the 3x3 and of the output in each of n stages, twice those of the stage before; outputs from 256."""
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
-def entry(row: Row, parameters: int, result: PaperResult, theirs: Mapping[str, Foreign]) -> NetworkEntry:
+def entry(row: Row, parameters: int, result: PaperResult, theirs: Mapping[str, ForeignNetwork]) -> NetworkEntry:
     """Return the entry of one row."""
     return NetworkEntry(
         build=ResNeXt, row=row, parameters=parameters, paper="arXiv:1611.05431", year=2016,
@@ -136,26 +144,28 @@ def entry(row: Row, parameters: int, result: PaperResult, theirs: Mapping[str, F
 
 def imagenet(
     blocks: tuple[int, ...], c: int, d: int, parameters: int,
-    top1: float, top5: float | None, protocol: str, theirs: Mapping[str, Foreign],
+    top1: float, top5: float | None, protocol: str, theirs: Mapping[str, ForeignNetwork],
 ) -> NetworkEntry:  # fmt: skip
     """Return the entry of four stages of blocks with c paths, each d wide in conv2_x."""
-    return entry(Row(blocks, doubled(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
+    return entry(Row(blocks, doubled_widths(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
 
 
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
     """Return the entry of three stages of three blocks; the error is that of Table 7, a mean of 10 runs."""
-    row = Row((3, 3, 3), doubled(c * d, 3), c, stem_kernel=3, size=32)
+    row = Row((3, 3, 3), doubled_widths(c * d, 3), c, stem_kernel=3, size=32)
     return entry(row, parameters, PaperResult(top1, protocol="whole image"), {})
 
 
 R50, R101 = (3, 4, 6, 3), (3, 4, 23, 3)
-THEIRS = "1 crop, torchvision's weights"
-TIMM = {"timm": Foreign("resnext101_32x4d", torchvision_name)}  # torchvision does not have this one
+TORCHVISION_PROTOCOL = "1 crop, torchvision's weights"
+TIMM = {"timm": ForeignNetwork("resnext101_32x4d", torchvision_name)}  # torchvision does not have this one
 NETS = {  # blocks, C and d; parameters; errors of Tables 3 and 4; names in other libraries
-    "resnext-50-32x4d": imagenet(R50, 32, 4, 25_028_904, 22.2, None, "1 crop", foreign("resnext50_32x4d")),
+    "resnext-50-32x4d": imagenet(R50, 32, 4, 25_028_904, 22.2, None, "1 crop", foreign_networks("resnext50_32x4d")),
     "resnext-101-32x4d": imagenet(R101, 32, 4, 44_177_704, 21.2, 5.6, "1 crop", TIMM),
-    "resnext-101-64x4d": imagenet(R101, 64, 4, 83_455_272, 20.4, 5.3, "1 crop", foreign("resnext101_64x4d")),
-    "resnext-101-32x8d": imagenet(R101, 32, 8, 88_791_336, 20.69, 5.47, THEIRS, foreign("resnext101_32x8d")),
+    "resnext-101-64x4d": imagenet(R101, 64, 4, 83_455_272, 20.4, 5.3, "1 crop", foreign_networks("resnext101_64x4d")),
+    "resnext-101-32x8d": imagenet(
+        R101, 32, 8, 88_791_336, 20.69, 5.47, TORCHVISION_PROTOCOL, foreign_networks("resnext101_32x8d")
+    ),
     "resnext-29-8x64d": cifar(8, 64, 34_426_698, 3.65),
     "resnext-29-16x64d": cifar(16, 64, 68_155_210, 3.58),
 }

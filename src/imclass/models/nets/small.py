@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import NetworkEntry
-from imclass.models.layers.initialisers import he_convolutions
+from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.residual import BasicBlock, shortcut, stages
 from imclass.models.network import Network
 
@@ -44,7 +44,7 @@ class SmallResNet(Network):
         self.head = nn.Sequential(
             nn.AvgPool2d(row.size // 32, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes)
         )
-        he_convolutions(self)
+        init_he_convolutions(self)
         for layer in self.features:
             if isinstance(layer, BasicBlock):
                 nn.init.zeros_(layer.residual[-1].get_parameter("weight"))

@@ -17,9 +17,9 @@ from functools import partial
 
 from torch import nn
 
-from imclass.models.entry import Foreign, NetworkEntry, PaperResult, rename_layer
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult, rename_layer
 from imclass.models.layers.heads import fully_connected
-from imclass.models.layers.initialisers import normal
+from imclass.models.layers.initialisers import init_normal
 from imclass.models.layers.normalisation import LocalResponseNorm
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
@@ -63,7 +63,7 @@ class VGG(Network):
         self.features = nn.Sequential(layers)
         side = map_side(self.features, row.size, w_in)
         self.head = fully_connected(width * side**2, row.hidden, classes)
-        normal(self, row.init_std)
+        init_normal(self, row.init_std)
 
 
 def convolution(name: str, w_in: int, w_out: int, kernel: int, batch_norm: bool) -> dict[str, nn.Module]:
@@ -73,7 +73,7 @@ def convolution(name: str, w_in: int, w_out: int, kernel: int, batch_norm: bool)
     return {f"conv{name}": layer, **norm, f"relu{name}": nn.ReLU(inplace=True)}
 
 
-def positions(row: Row) -> dict[str, str]:
+def feature_names(row: Row) -> dict[str, str]:
     """The features of torchvision and timm by our names: theirs bear the numbers of their positions."""
     found, position = {}, 0
     for stage, kernels in enumerate(row.kernels, 1):
@@ -85,14 +85,16 @@ def positions(row: Row) -> dict[str, str]:
     return found
 
 
-def foreign(name: str, row: Row) -> dict[str, Foreign]:
+def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
     """Return torchvision's and timm's network of this row; timm keeps the hidden layers as convolutions."""
-    features = positions(row)
+    features = feature_names(row)
     heads = {
         "torchvision": {"head.fc6": "classifier.0", "head.fc7": "classifier.3", "head.fc8": "classifier.6"},
         "timm": {"head.fc6": "pre_logits.fc1", "head.fc7": "pre_logits.fc2", "head.fc8": "head.fc"},
     }
-    return {library: Foreign(name, partial(rename_layer, layers=features | head)) for library, head in heads.items()}
+    return {
+        library: ForeignNetwork(name, partial(rename_layer, layers=features | head)) for library, head in heads.items()
+    }
 
 
 def entry(
@@ -105,7 +107,7 @@ def entry(
     return NetworkEntry(
         build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,
         result=None if top1 is None else PaperResult(top1, top5, "dense, Q = S = 256"),
-        foreign=foreign(theirs, row) if theirs else {}, small={"size": 32, "init_std": 0.1},
+        foreign=foreign_vgg(theirs, row) if theirs else {}, small={"size": 32, "init_std": 0.1},
     )  # fmt: skip
 
 

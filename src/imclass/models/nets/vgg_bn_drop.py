@@ -12,7 +12,7 @@ from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he_convolutions
+from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
 
@@ -48,7 +48,7 @@ class VGGBNDrop(Network):
             Dropout(row.head_dropout), nn.Linear(units, row.hidden), nn.BatchNorm1d(row.hidden), nn.ReLU(inplace=True),
             Dropout(row.head_dropout), nn.Linear(row.hidden, row.hidden), nn.Linear(row.hidden, classes),
         )  # fmt: skip
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
 def convolution(w_in: int, w_out: int, rate: float) -> list[nn.Module]:

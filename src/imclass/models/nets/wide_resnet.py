@@ -18,8 +18,8 @@ from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.dropout import Dropout
-from imclass.models.layers.initialisers import he_convolutions
-from imclass.models.layers.residual import PreActivation, last_side, pre_activated, projection, stages
+from imclass.models.layers.initialisers import init_he_convolutions
+from imclass.models.layers.residual import PreActivation, last_side, pre_activation_layers, projection, stages
 from imclass.models.nets import resnet
 from imclass.models.network import Network
 
@@ -43,7 +43,7 @@ class WideResNet(Network):
 
         def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
             """BN, ReLU, 3x3, BN, ReLU, (dropout), 3x3, + shortcut."""
-            layers = pre_activated(
+            layers = pre_activation_layers(
                 nn.Conv2d(w_in, widths[0], 3, stride, padding=1, bias=False),
                 nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False),
             )
@@ -57,7 +57,7 @@ class WideResNet(Network):
         self.features = nn.Sequential(first | groups | last)
         side = last_side(row.size, len(row.blocks), 3)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes))
-        he_convolutions(self)
+        init_he_convolutions(self)
 
 
 def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:
@@ -77,10 +77,10 @@ def imagenet(
     return replace(resnet.entry(row, parameters, result, theirs), paper="arXiv:1605.07146", year=2016)
 
 
-THEIRS = "1 crop, torchvision's weights"
+TORCHVISION_PROTOCOL = "1 crop, torchvision's weights"
 NETS = {
     "wide-resnet-28-10": cifar(Row(), 36_479_194, 4.00),
     "wide-resnet-28-10-dropout": cifar(Row(dropout=0.3), 36_479_194, 3.89),
     "wide-resnet-50-2": imagenet((3, 4, 6, 3), 68_883_240, 21.9, 6.03, "1 crop", "wide_resnet50_2"),
-    "wide-resnet-101-2": imagenet((3, 4, 23, 3), 126_886_696, 21.15, 5.72, THEIRS, "wide_resnet101_2"),
+    "wide-resnet-101-2": imagenet((3, 4, 23, 3), 126_886_696, 21.15, 5.72, TORCHVISION_PROTOCOL, "wide_resnet101_2"),
 }

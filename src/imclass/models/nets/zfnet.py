@@ -17,7 +17,7 @@ from torch import nn
 
 from imclass.models.entry import NetworkEntry, PaperResult
 from imclass.models.layers.heads import fully_connected
-from imclass.models.layers.initialisers import normal
+from imclass.models.layers.initialisers import init_normal
 from imclass.models.layers.normalisation import LocalResponseNorm
 from imclass.models.layers.sizes import map_side
 from imclass.models.network import Network
@@ -52,7 +52,7 @@ class ZFNet(Network):
         )  # fmt: skip
         side = map_side(self.features, row.size, w_in)
         self.head = fully_connected(w5 * side**2, row.hidden, classes)
-        normal(self, row.init_std)
+        init_normal(self, row.init_std)
 
 
 def entry(row: Row, parameters: int, top1: float, top5: float) -> NetworkEntry:

@@ -13,24 +13,24 @@ from imclass.core.preprocess import Preprocess
 
 # Bytes of uint8 pixels that a network sees at once: 14 views of 224 x 224. With more of them maps no longer fit a
 # processor's cache, and VGG and GoogLeNet become slower a view; with fewer, weights are read too often.
-AT_ONCE = 2 * 2**20
+BATCH_BYTES = 2 * 2**20
 
-Images: TypeAlias = Sequence[Image]
-Batch: TypeAlias = UInt8[Tensor, "N C H W"]
-Owned: TypeAlias = tuple[int, Image]  # the position of an image and pixels of it
+ImageSequence: TypeAlias = Sequence[Image]
+ViewBatch: TypeAlias = UInt8[Tensor, "N C H W"]
+IndexedImage: TypeAlias = tuple[int, Image]  # the position of an image and pixels of it
 
 
-def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> Batch:
+def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> ViewBatch:
     """Channels first, in memory of its own (the array may be read-only)."""
     return torch.from_numpy(views.transpose(0, 3, 1, 2).copy(order="C"))
 
 
-def views_at_once(preprocess: Preprocess) -> int:
+def views_per_batch(preprocess: Preprocess) -> int:
     """Return how many views of this size and colour a processor scores fastest; at least one."""
-    return max(1, AT_ONCE // (preprocess.size**2 * preprocess.w_in))
+    return max(1, BATCH_BYTES // (preprocess.size**2 * preprocess.w_in))
 
 
-def portions(views: Iterable[Owned], most: int = AT_ONCE) -> Iterator[tuple[list[int], list[Image]]]:
+def split_by_bytes(views: Iterable[IndexedImage], most: int = BATCH_BYTES) -> Iterator[tuple[list[int], list[Image]]]:
     """Consecutive views, `most` bytes of them or one view more at a time: the positions of their images, and them."""
     owners: list[int] = []
     held: list[Image] = []
@@ -46,19 +46,19 @@ def portions(views: Iterable[Owned], most: int = AT_ONCE) -> Iterator[tuple[list
         yield owners, held
 
 
-def same_shape(images: Images) -> Iterator[tuple[list[int], Batch]]:
+def batch_by_shape(images: ImageSequence) -> Iterator[tuple[list[int], ViewBatch]]:
     """All images in batches of one shape each, with their positions: nothing has to be padded."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     for i, image in enumerate(images):
         shapes.setdefault(image.shape, []).append(i)
     for alike in shapes.values():
-        for owners, views in portions((i, images[i]) for i in alike):
+        for owners, views in split_by_bytes((i, images[i]) for i in alike):
             yield owners, to_batch(np.stack(views))
 
 
-def one_view(
+def score_one_view(
     classifier: NetworkBacked,
-    images: Images,
+    images: ImageSequence,
     preprocess: Preprocess,
     score: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "N K"]:
@@ -67,6 +67,6 @@ def one_view(
     `score` (by default the classifier's own scores) makes N K scores of a batch of views, N C H W.
     """
     rows = [torch.zeros(0, len(classifier.classes))]
-    for _, views in portions((i, preprocess(image)) for i, image in enumerate(images)):
+    for _, views in split_by_bytes((i, preprocess(image)) for i, image in enumerate(images)):
         rows.append((score or classifier.scores)(to_batch(np.stack(views))))
     return torch.cat(rows)

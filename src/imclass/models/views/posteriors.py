@@ -19,88 +19,97 @@ from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
 from imclass.models.scores import posterior, scores_of
-from imclass.models.views.batches import Batch, Images, Owned, portions, same_shape, to_batch
-from imclass.models.views.crops import Box
-from imclass.models.views.scales import check_scales, own_scale, proportional
+from imclass.models.views.batches import (
+    ImageSequence,
+    IndexedImage,
+    ViewBatch,
+    batch_by_shape,
+    split_by_bytes,
+    to_batch,
+)
+from imclass.models.views.crops import CropSquare
+from imclass.models.views.scales import check_scales, proportional_scales, training_scale
 
-WINDOW = 64 * 2**20  # bytes of rescaled images held at a time
+WINDOW_BYTES = 64 * 2**20  # bytes of rescaled images held at a time
 
-Look: TypeAlias = Callable[[NetworkBacked, Images], Float64[Tensor, "N K"]]  # posteriors of rescaled images
-Boxes: TypeAlias = Callable[[int, int, int], Sequence[Box]]  # of height, width and native size
+ViewScorer: TypeAlias = Callable[
+    [NetworkBacked, ImageSequence], Float64[Tensor, "N K"]
+]  # posteriors of rescaled images
+CropRule: TypeAlias = Callable[[int, int, int], Sequence[CropSquare]]  # of height, width and native size
 
 
-def both_ways(posteriors: Callable[[Tensor], Tensor], batch: Batch) -> Float64[Tensor, "N K"]:
+def mirror_mean(posteriors: Callable[[Tensor], Tensor], batch: ViewBatch) -> Float64[Tensor, "N K"]:
     """The mean of the posteriors of views and of their mirrors."""
     return (posteriors(batch) + posteriors(batch.flip(3))) / 2
 
 
-def over_scales(
-    classifier: NetworkBacked, images: Images, scales: Sequence[int], looks: Sequence[Look]
+def score_over_scales(
+    classifier: NetworkBacked, images: ImageSequence, scales: Sequence[int], looks: Sequence[ViewScorer]
 ) -> Float[Tensor, "N K"]:
     """Return the log of the posteriors' mean over scales and looks; no images give no rows."""
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
     for q in scales:
-        for owners, window in portions(rescaled(images, classifier.preprocess, q), WINDOW):
+        for owners, window in split_by_bytes(rescale_images(images, classifier.preprocess, q), WINDOW_BYTES):
             for look in looks:
                 total[owners] += look(classifier, window)
     return scores_of(total / (len(scales) * len(looks)), classifier.link).float()
 
 
-def check_maps(classifier: NetworkBacked, side: int, looks: Sequence[Look]) -> None:
+def check_maps(classifier: NetworkBacked, side: int, looks: Sequence[ViewScorer]) -> None:
     """Raise the `UserError` of a network that cannot be applied to whole images, by trying one black image."""
     black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
     for look in looks:
-        if isinstance(look, Maps):  # crops have the native size, which every network takes
+        if isinstance(look, ClassMaps):  # crops have the native size, which every network takes
             look(classifier, [black])
 
 
-def rescaled(images: Images, preprocess: Preprocess, q: int) -> Iterator[Owned]:
+def rescale_images(images: ImageSequence, preprocess: Preprocess, q: int) -> Iterator[IndexedImage]:
     """Each image with its shorter side at `q` pixels, in the network's colours, resized as the preprocess does it."""
     rule = replace(preprocess, resize="shorter", scale=q)
     for i, image in enumerate(images):
-        yield i, rule.resized(rule.coloured(rule.narrowed(image)))
+        yield i, rule.apply_resize(rule.convert_colour(rule.limit_aspect(image)))
 
 
 @dataclass(frozen=True)
 class Crops:
     """The look at squares of an image and their mirrors: the mean of the posteriors."""
 
-    boxes: Boxes
+    boxes: CropRule
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float64[Tensor, "N K"]:
         """Crops are batched across images."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         size, link = classifier.preprocess.size, classifier.link
-        for owners, views in portions(self.views(images, classifier.preprocess)):
-            found = both_ways(lambda batch: posterior(classifier.scores(batch), link), to_batch(np.stack(views)))
+        for owners, views in split_by_bytes(self.views(images, classifier.preprocess)):
+            found = mirror_mean(lambda batch: posterior(classifier.scores(batch), link), to_batch(np.stack(views)))
             total.index_add_(0, torch.tensor(owners), found)
         return total / len(self.boxes(size, size, size))
 
-    def views(self, images: Images, preprocess: Preprocess) -> Iterator[Owned]:
+    def views(self, images: ImageSequence, preprocess: Preprocess) -> Iterator[IndexedImage]:
         """The crops at the native size, not mirrored, image by image."""
         for i, image in enumerate(images):
             height, width = image.shape[:2]
             for box in self.boxes(height, width, preprocess.size):
-                yield i, cut(image, box, preprocess)
+                yield i, crop_view(image, box, preprocess)
 
 
-def cut(image: Image, box: Box, preprocess: Preprocess) -> Image:
+def crop_view(image: Image, box: CropSquare, preprocess: Preprocess) -> Image:
     """A square of an image at the native size."""
     crop = image[box.top : box.top + box.side, box.left : box.left + box.side]
     return preprocess.to(crop, preprocess.size, preprocess.size)
 
 
 @dataclass(frozen=True)
-class Maps:
+class ClassMaps:
     """The look at the class map of a whole image and of its mirror; `reduce` makes probabilities, N K, of N K h w."""
 
     reduce: Callable[[Tensor, Link], Tensor]
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float64[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float64[Tensor, "N K"]:
         """Images of one shape go together; none is padded."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
-        for owners, batch in same_shape(images):
-            total[owners] = both_ways(lambda views: self.reduce(classifier.dense(views), classifier.link), batch)
+        for owners, batch in batch_by_shape(images):
+            total[owners] = mirror_mean(lambda views: self.reduce(classifier.dense(views), classifier.link), batch)
         return total
 
 
@@ -109,7 +118,7 @@ def mean_of_scores(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Fl
     return posterior(maps.double().mean((2, 3)), link)
 
 
-def highest(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
+def highest_posterior(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
     """Each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3); they sum to 1 or more."""
     return posterior(maps, link).amax((2, 3))
 
@@ -119,7 +128,7 @@ class MeanPosterior:
     """A protocol: the mean of the posteriors over scales, looks and mirrors."""
 
     name: str
-    looks: tuple[Look, ...]
+    scorers: tuple[ViewScorer, ...]
     scales: tuple[int, ...] = ()  # Q, pixels; none: those of the paper, or the one that the model was trained with
     paper: tuple[int, ...] = ()  # Q of the paper, for networks of `native` pixels; for others in proportion
     native: int = 224
@@ -127,16 +136,20 @@ class MeanPosterior:
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
         """Return the sides in pixels to which the shorter side of an image is rescaled."""
-        return self.scales or proportional(self.paper, self.native, preprocess.size) or (own_scale(preprocess),)
+        return (
+            self.scales
+            or proportional_scales(self.paper, self.native, preprocess.size)
+            or (training_scale(preprocess),)
+        )
 
     def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` for a Q below the native size, or a network that takes its native size alone."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
-        check_maps(classifier, min(sides), self.looks)
+        check_maps(classifier, min(sides), self.scorers)
 
-    def __call__(self, classifier: NetworkBacked, images: Images) -> Float[Tensor, "N K"]:
+    def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Return log-scores of uint8 H W C images of any sizes; raise `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
-        return over_scales(classifier, images, sides, self.looks)
+        return score_over_scales(classifier, images, sides, self.scorers)

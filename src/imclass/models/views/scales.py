@@ -9,7 +9,7 @@ from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 
 
-def own_scale(preprocess: Preprocess) -> int:
+def training_scale(preprocess: Preprocess) -> int:
     """The Q that a model was trained with.
 
     One whose own rule has none (squash, none) has its native size, so that an image of that size is taken as it is.
@@ -17,7 +17,7 @@ def own_scale(preprocess: Preprocess) -> int:
     return preprocess.scale if preprocess.resize == "shorter" else preprocess.size
 
 
-def proportional(scales: Sequence[int], native: int, size: int) -> tuple[int, ...]:
+def proportional_scales(scales: Sequence[int], native: int, size: int) -> tuple[int, ...]:
     """Scales given for a network of `native` pixels a side, for one of `size`: rounded, halves up."""
     return tuple((2 * q * size + native) // (2 * native) for q in scales)
 
@@ -31,7 +31,7 @@ def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -
             )
 
 
-def with_scales(protocol: ViewProtocol, scales: Sequence[int]) -> ViewProtocol:
+def replace_scales(protocol: ViewProtocol, scales: Sequence[int]) -> ViewProtocol:
     """The protocol at these Q instead of its own; one that has no list of scales is a `UserError`."""
     given, named = " ".join(map(str, scales)), protocol.name
     if not hasattr(protocol, "scales"):

@@ -8,7 +8,7 @@ from imclass.core.config import Position, Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step(Schedule):
+class StepDecay(Schedule):
     """`factor` to the number of `steps` passed (He et al. 2015, section 4.2: 32k and 48k)."""
 
     kind: ClassVar[str] = "step"
@@ -20,4 +20,4 @@ class Step(Schedule):
         return self.factor ** sum(position.step >= step for step in self.steps)
 
 
-SCHEDULES = {"step": Step}
+SCHEDULES = {"step": StepDecay}

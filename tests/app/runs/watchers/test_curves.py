@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from imclass.app.runs.directory import Run
-from imclass.app.runs.watchers.curves import POINTS, Curves, history, within_epochs
-from imclass.app.runs.watchers.log import record
-from imclass.training.events import At, Consumer, EpochEnd, EpochStart, Evaluated, StepEnd
+from imclass.app.runs.watchers.curves import POINTS, Curves, epoch_rows, step_rows
+from imclass.app.runs.watchers.log import event_record
+from imclass.training.events import Consumer, EpochEnd, EpochStart, Evaluated, RunPosition, StepEnd
 from tests.support.events import at, evaluation, labelled
 
 
@@ -31,36 +31,38 @@ def write_log(run: Run, *entries: dict[str, Any]) -> None:
 def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
     write_log(
         run,
-        record(StepEnd(at(1, 1), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0)),
-        record(Evaluated(at(2, 2), evaluation(0.75), "test")),
-        record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)),
-        record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
+        event_record(StepEnd(at(1, 1), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0)),
+        event_record(Evaluated(at(2, 2), evaluation(0.75), "test")),
+        event_record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)),
+        event_record(Evaluated(at(4, 2, 1), evaluation(0.5), "test")),
     )
-    assert history(run.events()) == [
+    assert epoch_rows(run.events()) == [
         {"epoch": 1, "train_loss": 0.5, "train_error": 0.75, "test_loss": 0.25, "test_error": 0.25}
     ]
 
 
 def test_the_history_names_what_auxiliary_heads_add(run: Run) -> None:
-    write_log(run, record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.625)))
-    assert history(run.events())[0]["train_auxiliary"] == 0.125
+    write_log(run, event_record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.625)))
+    assert epoch_rows(run.events())[0]["train_auxiliary"] == 0.125
 
 
 def steps(run: Run, epochs: int, batches: int) -> None:
     """Write the log of a run whose step t has the loss t and 8 images, all right in odd steps, and 4 in the last."""
     entries = []
     for epoch in range(epochs):
-        entries.append(record(EpochStart(At(epoch=epoch, step=epoch * batches), epochs, batches)))
+        entries.append(event_record(EpochStart(RunPosition(epoch=epoch, step=epoch * batches), epochs, batches)))
         for batch in range(1, batches + 1):
             step, images = epoch * batches + batch, 4 if batch == batches else 8
-            place = At(epoch=epoch, batch=batch, step=step)
-            entries.append(record(StepEnd(place, float(step), float(step), images * (step % 2), images, 0.1, 0.0, 1.0)))
+            place = RunPosition(epoch=epoch, batch=batch, step=step)
+            entries.append(
+                event_record(StepEnd(place, float(step), float(step), images * (step % 2), images, 0.1, 0.0, 1.0))
+            )
     write_log(run, *entries)
 
 
 def test_one_epoch_has_a_line_of_training_by_step(run: Run) -> None:
     steps(run, epochs=1, batches=4)
-    rows = within_epochs(run.events())
+    rows = step_rows(run.events())
     assert [row["epoch"] for row in rows] == [0.125, 0.375, 0.625, 0.875]
     assert [row["train_loss"] for row in rows] == [1, 2, 3, 4] and [row["train_error"] for row in rows] == [0, 1, 0, 1]
 
@@ -68,7 +70,7 @@ def test_one_epoch_has_a_line_of_training_by_step(run: Run) -> None:
 @pytest.mark.parametrize(("epochs", "batches"), [(1, 391), (7, 20), (70, 5), (2, 1)])
 def test_the_line_of_training_has_enough_points_and_loses_no_step(epochs: int, batches: int, run: Run) -> None:
     steps(run, epochs, batches)
-    rows = within_epochs(run.events())
+    rows = step_rows(run.events())
     places = np.array([row["epoch"] for row in rows])
     assert epochs * min(batches, -(-POINTS // epochs)) == len(rows) <= max(POINTS + epochs, epochs)
     assert (np.diff(places) > 0).all() and places[0] > 0 and places[-1] < epochs
@@ -80,7 +82,7 @@ def test_the_line_of_training_has_enough_points_and_loses_no_step(epochs: int, b
 
 
 def test_there_is_no_history_without_a_log(run: Run) -> None:
-    assert history(run.events()) == within_epochs(run.events()) == []
+    assert epoch_rows(run.events()) == step_rows(run.events()) == []
 
 
 def test_curves_are_drawn_now_and_then(run: Run) -> None:
@@ -89,7 +91,7 @@ def test_curves_are_drawn_now_and_then(run: Run) -> None:
     end = EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)
     eager.see(end)
     assert not picture.exists()  # there is nothing in the log to draw
-    write_log(run, record(end))
+    write_log(run, event_record(end))
     rare.see(end)
     assert not picture.exists()
     eager.see(StepEnd(at(1, 1), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0))
@@ -110,14 +112,14 @@ def test_an_epoch_that_was_not_finished_is_drawn(run: Run) -> None:
 def test_images_of_several_labels_have_a_mean_average_precision_and_no_error(run: Run) -> None:
     write_log(
         run,
-        record(EpochStart(at(0, 0), 1, 2, "exact")),
-        record(StepEnd(at(1, 1), 1.0, 1.0, 4, 8, 0.1, 0.0, 1.0)),
-        record(StepEnd(at(2, 2), 0.5, 0.5, 4, 8, 0.1, 0.0, 1.0)),
-        record(Evaluated(at(2, 2), labelled(0.75), "validation")),
-        record(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75)),
+        event_record(EpochStart(at(0, 0), 1, 2, "exact")),
+        event_record(StepEnd(at(1, 1), 1.0, 1.0, 4, 8, 0.1, 0.0, 1.0)),
+        event_record(StepEnd(at(2, 2), 0.5, 0.5, 4, 8, 0.1, 0.0, 1.0)),
+        event_record(Evaluated(at(2, 2), labelled(0.75), "validation")),
+        event_record(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75)),
     )
     log = run.events()
-    (row,) = history(log)
+    (row,) = epoch_rows(log)
     assert row == {"epoch": 1, "train_loss": 0.75, "validation_loss": 0.25, "validation_map": 0.75}
-    assert [set(part) for part in within_epochs(log)] == [{"epoch", "train_loss"}] * 2
+    assert [set(part) for part in step_rows(log)] == [{"epoch", "train_loss"}] * 2
     assert log[0]["counted"] == "exact" and log[-1]["exact"] == 0.5 and log[-2]["map11"] == 0.75

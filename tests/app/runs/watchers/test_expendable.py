@@ -11,7 +11,7 @@ import pytest
 from imclass.app.cli.main import main
 from imclass.app.draw import curves
 from imclass.app.runs import train
-from imclass.app.runs.watchers.expendable import Expendable
+from imclass.app.runs.watchers.expendable import OptionalConsumer
 from imclass.app.verbs import train as verb
 from imclass.training.events import Consumer
 from tests.support.events import events
@@ -59,7 +59,7 @@ def fail_to_draw(patched: pytest.MonkeyPatch) -> None:
 
 def fail_to_show(patched: pytest.MonkeyPatch) -> None:
     """The bar fails."""
-    patched.setattr(verb, "screen", fail)
+    patched.setattr(verb, "progress_consumer", fail)
 
 
 def fail_to_report(patched: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_ctrl_c_is_no_failure() -> None:
         def close(self) -> None:
             pass
 
-    watching = Expendable("the picture", Pressed)
+    watching = OptionalConsumer("the picture", Pressed)
     assert isinstance(watching, Consumer)
     with pytest.raises(KeyboardInterrupt):
         watching.see(events()[0])

@@ -10,7 +10,7 @@ import pytest
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.log import Log
 from imclass.core.errors import UserError
-from imclass.training.events import EpochStart, summary
+from imclass.training.events import EpochStart, summarise_evaluation
 from tests.support.events import at, evaluation, events
 
 
@@ -78,5 +78,5 @@ def test_an_epoch_that_goes_on_is_not_begun_again(run: Run) -> None:
 
 def test_a_summary_counts_every_image() -> None:
     result = evaluation()
-    numbers = summary(result)
+    numbers = summarise_evaluation(result)
     assert numbers["evaluated"] + len(result.refused) == numbers["total"] == 2

@@ -13,12 +13,12 @@ from PIL import Image
 import imclass
 from imclass.app.cli.main import main
 from imclass.app.runs.watchers import pictures as watchers
-from imclass.app.runs.watchers.pictures import read_pictures, seen, worst, write_pictures
+from imclass.app.runs.watchers.pictures import network_view, read_pictures, worst_mistakes, write_pictures
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
 from imclass.data.images.decode import decode
 from imclass.evaluation.results import read_scores
-from imclass.models.classifier import load
+from imclass.models.classifier import load_network_classifier
 from imclass.store.context import open_context
 from tests.support.small import tree
 
@@ -34,9 +34,9 @@ def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_worst_mistakes_and_the_first_image_are_kept(pets: Path) -> None:
     assert main(TRAIN) == 0
     saved, found = read_scores(Path("run/scores/test.npz")), read_pictures(Path("run"))
-    mistakes = worst(saved.evaluation, saved.names)
+    mistakes = worst_mistakes(saved.evaluation, saved.names)
     assert mistakes and {*found} == {saved.names[0], *(mistake.image for mistake in mistakes)}
-    preprocess = load("run").preprocess
+    preprocess = load_network_classifier("run").preprocess
     for name, pixels in found.items():
         np.testing.assert_array_equal(pixels, preprocess(decode(pets / name)))
 
@@ -76,7 +76,7 @@ def test_the_folder_is_whole_or_not_there(pets: Path, monkeypatch: pytest.Monkey
     saved, dataset = read_scores(Path("run/scores/test.npz")), open_split("pets", "test", open_context())
     before = sorted(os.listdir("run/pictures"))
     (pets / saved.names[0]).unlink()  # an image that is gone is left out
-    write_pictures(Path("run"), saved.evaluation, saved.names, dataset, load("run").preprocess)
+    write_pictures(Path("run"), saved.evaluation, saved.names, dataset, load_network_classifier("run").preprocess)
     assert {*read_pictures(Path("run"))} == {*json.loads(Path("run/pictures/index.json").read_text())}
     assert saved.names[0] not in read_pictures(Path("run"))
     after = sorted(os.listdir("run/pictures"))
@@ -102,6 +102,6 @@ def test_a_damaged_index_gives_no_pictures(broken: str, tmp_path: Path) -> None:
 def test_an_image_as_a_network_sees_it() -> None:
     image = np.random.default_rng(0).integers(0, 256, (900, 700, 3), dtype=np.uint8)
     blue_first = Preprocess(32, "rgb", "squash", channels="bgr")
-    np.testing.assert_array_equal(seen(image, blue_first), blue_first(image)[:, :, ::-1])
-    assert seen(image, None).shape == (512, 398, 3)  # of a classifier that is no network
-    assert seen(image[:, :, :1], None).shape == (512, 398, 1)
+    np.testing.assert_array_equal(network_view(image, blue_first), blue_first(image)[:, :, ::-1])
+    assert network_view(image, None).shape == (512, 398, 3)  # of a classifier that is no network
+    assert network_view(image[:, :, :1], None).shape == (512, 398, 1)

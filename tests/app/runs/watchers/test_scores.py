@@ -13,12 +13,12 @@ import imclass
 from imclass.app.cli.main import main
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers import scores as watchers
-from imclass.app.runs.watchers.scores import files
+from imclass.app.runs.watchers.scores import score_file_names
 from imclass.core.config import Cut
 from imclass.data.catalog import open_split
 from imclass.evaluation.results import read_scores
 from imclass.evaluation.score import evaluate
-from imclass.models.classifier import load
+from imclass.models.classifier import load_network_classifier
 from imclass.store.context import open_context
 from imclass.training.events import Evaluated, Event, LegEnd
 from tests.app.runs.test_legs import CHAIN
@@ -50,7 +50,7 @@ def test_without_validation_the_last_scores_are_those_of_the_chosen_weights(pets
     last = [event for event in run() if isinstance(event, Evaluated)][-1]
     assert os.listdir("run/scores") == ["test.npz"]
     same("run/scores/test.npz", last.result)
-    same("run/scores/test.npz", evaluate(load("run"), open_split("pets", "test", open_context())))
+    same("run/scores/test.npz", evaluate(load_network_classifier("run"), open_split("pets", "test", open_context())))
 
 
 def test_with_validation_the_best_and_the_last_are_kept(pets: Path) -> None:
@@ -61,8 +61,11 @@ def test_with_validation_the_best_and_the_last_are_kept(pets: Path) -> None:
     same("run/scores/validation.npz", [event for event in validation if event.best][-1].result)
     cut = Cut(validation=0.2)
     for split in ("validation", "test"):
-        same(f"run/scores/{split}.npz", evaluate(load("run"), open_split("pets", split, open_context(), cut)))
-    trained = load("run").trained
+        same(
+            f"run/scores/{split}.npz",
+            evaluate(load_network_classifier("run"), open_split("pets", split, open_context(), cut)),
+        )
+    trained = load_network_classifier("run").trained
     assert trained is not None
     for split in ("validation", "test"):  # the model file says the same
         result = read_scores(Path(f"run/scores/{split}.npz")).evaluation
@@ -98,7 +101,7 @@ def test_each_leg_has_its_scores(pets: Path, tmp_path: Path) -> None:
 
 def test_files_of_an_evaluation() -> None:
     def names(split: str, best: bool = False) -> list[str]:
-        return [name for name, _ in files(Evaluated(at(1, 1), evaluation(), split, best))]
+        return [name for name, _ in score_file_names(Evaluated(at(1, 1), evaluation(), split, best))]
 
     assert names("test") == ["test"]
     assert names("validation") == ["validation-last"]

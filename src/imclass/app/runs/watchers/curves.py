@@ -27,13 +27,13 @@ class Curves:
         from imclass.app.draw.curves import curves_png
 
         log = self.run.events()
-        epochs, parts = history(log), within_epochs(log)
+        epochs, parts = epoch_rows(log), step_rows(log)
         if epochs or parts:
             curves_png(epochs, self.run.folder / "curves.png", parts)
         self.drawn = time.monotonic()
 
 
-def history(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
+def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """Return a row for each finished epoch in the records of a log: losses in nats, errors in [0, 1].
 
     Of images that may have several labels there is no error; held-out splits have a mean average precision instead.
@@ -55,7 +55,7 @@ def history(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     return [rows[epoch] for epoch in sorted(done)]
 
 
-def within_epochs(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
+def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """Return training loss and error by step: a row for each of the parts that all epochs are cut into alike.
 
     A row is the mean over its images and stands at the middle of its steps; epoch 0.5 is the middle of the first.
@@ -70,10 +70,10 @@ def within_epochs(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | floa
         epoch, size = step["epoch"], sizes[step["epoch"]]
         some = min(size, -(-POINTS // epochs))
         parts.setdefault((epoch, (step["batch"] - 1) * some // size), []).append(step)
-    return [mean(part, sizes[epoch], errors) for (epoch, _), part in sorted(parts.items())]
+    return [mean_row(part, sizes[epoch], errors) for (epoch, _), part in sorted(parts.items())]
 
 
-def mean(steps: Sequence[Mapping[str, Any]], size: int, errors: bool) -> dict[str, int | float]:
+def mean_row(steps: Sequence[Mapping[str, Any]], size: int, errors: bool) -> dict[str, int | float]:
     """Return one row for consecutive steps of an epoch of `size` steps, with the error where that is wanted."""
     images = sum(step["images"] for step in steps)
     middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Callable
 
-from imclass.core.text import printable
+from imclass.core.text import printable_text
 from imclass.training.events import Consumer, Event
 
 
-class Expendable:
+class OptionalConsumer:
     """A consumer that may fail, when it is made too: the first failure is printed, and none ends training."""
 
     def __init__(self, what: str, make: Callable[[], Consumer]) -> None:
@@ -38,4 +38,4 @@ class Expendable:
 def note_failure(what: str, error: Exception, rest: str) -> None:
     """Print in one line what failed, why, and what comes of it."""
     why = (str(error) or type(error).__name__).splitlines()[0]
-    print(f"note: {what} ({printable(why)}); {rest}", file=sys.stderr)
+    print(f"note: {what} ({printable_text(why)}); {rest}", file=sys.stderr)

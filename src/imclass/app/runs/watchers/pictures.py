@@ -22,9 +22,9 @@ from imclass.training.plan import Leg
 
 PICTURES = "pictures"  # the folder
 INDEX = "index.json"
-MISTAKES = 24  # shown, the most confident first
-REPORTED = ("test", VALIDATION)  # the first that there is, is what a report is about
-LARGEST = 512  # pixels a side of an image without a preprocess
+MAX_MISTAKES = 24  # shown, the most confident first
+REPORT_SPLITS = ("test", VALIDATION)  # the first that there is, is what a report is about
+MAX_PICTURE_SIDE = 512  # pixels a side of an image without a preprocess
 
 
 class Pictures:
@@ -40,7 +40,7 @@ class Pictures:
 
     def write(self, leg: Path) -> None:
         """Write the pictures that belong to the scores in a leg's folder."""
-        split = next((split for split in REPORTED if split in self.held_out), None)
+        split = next((split for split in REPORT_SPLITS if split in self.held_out), None)
         if split is not None:
             saved = read_scores(leg / SCORES / f"{split}.npz")
             write_pictures(self.folder, saved.evaluation, saved.names, self.held_out[split], self.last.preprocess)
@@ -53,7 +53,7 @@ def write_pictures(
     folder: Path, result: Evaluation, names: Sequence[str], dataset: Dataset, preprocess: Preprocess | None
 ) -> None:
     """Write the folder of pictures into `folder`, whole or not at all. An image that is gone or damaged is left out."""
-    wanted = [names[0], *(mistake.image for mistake in worst(result, names))]
+    wanted = [names[0], *(mistake.image for mistake in worst_mistakes(result, names))]
     places = dict(zip(names, positions(dataset, result).tolist(), strict=True))
     final, working = folder / PICTURES, folder / f".{PICTURES}.part"
     shutil.rmtree(working, ignore_errors=True)
@@ -62,7 +62,7 @@ def write_pictures(
         index = {}
         for number, name in enumerate(dict.fromkeys(wanted)):
             try:
-                view = seen(dataset[places[name]], preprocess)
+                view = network_view(dataset[places[name]], preprocess)
             except BadImage:
                 continue
             index[name] = f"{number:02d}.png"
@@ -90,7 +90,7 @@ def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
     return found
 
 
-def worst(result: Evaluation, names: Sequence[str], most: int = MISTAKES) -> list[WrongImage]:
+def worst_mistakes(result: Evaluation, names: Sequence[str], most: int = MAX_MISTAKES) -> list[WrongImage]:
     """Return the mistakes that the model was surest of; none where an image may have several classes."""
     return wrong_images(result, names)[:most] if isinstance(result.targets, OneOf) else []
 
@@ -101,12 +101,12 @@ def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
     return order[np.searchsorted(dataset.ids, result.ids, sorter=order)]
 
 
-def seen(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
+def network_view(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
     """Return an image as the network sees it, but for the order of its channels; without a preprocess, made small."""
     if preprocess is None:
         grey = image.shape[2] == 1
         small = Pillow.fromarray(image[:, :, 0] if grey else np.ascontiguousarray(image))
-        small.thumbnail((LARGEST, LARGEST))
+        small.thumbnail((MAX_PICTURE_SIDE, MAX_PICTURE_SIDE))
         pixels = np.array(small, np.uint8)
         return pixels[:, :, None] if grey else pixels
     view = preprocess(image)

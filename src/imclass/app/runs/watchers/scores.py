@@ -8,15 +8,15 @@ from imclass.core.codec import to_json
 from imclass.core.config import Training
 from imclass.core.contracts import Dataset
 from imclass.data.subset import VALIDATION
-from imclass.evaluation.papers.table import Net, Tested
-from imclass.evaluation.results import Facts, names_of, save_scores
-from imclass.models.views.scales import own_scale
+from imclass.evaluation.papers.table import Net, RowSubject
+from imclass.evaluation.results import Facts, image_names, save_scores
+from imclass.models.views.scales import training_scale
 from imclass.training.events import Evaluated, Event
 from imclass.training.keeper import Keeper
 from imclass.training.plan import Leg
 
 SCORES = "scores"  # the folder next to a leg's model file
-LAST = "validation-last"  # the scores of the last weights; "validation" has those of the best
+LAST_VALIDATION = "validation-last"  # the scores of the last weights; "validation" has those of the best
 
 
 class Scores:
@@ -36,7 +36,7 @@ class Scores:
         if isinstance(event, Evaluated):
             leg = self.legs[event.at.stage]
             folder, facts = self.keeper.model_of(leg).parent / SCORES, self.facts(leg, event.split)
-            for name, why in files(event):
+            for name, why in score_file_names(event):
                 self.pending[folder / f"{name}.npz"] = (event, replace(facts, said=facts.said + why))
         self.write()
 
@@ -45,7 +45,7 @@ class Scores:
         for path, (event, facts) in list(self.pending.items()):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                names = names_of(self.held_out[event.split], event.result)
+                names = image_names(self.held_out[event.split], event.result)
                 save_scores(path, event.result, names, to_json(facts))
             except BaseException:
                 path.unlink(missing_ok=True)
@@ -54,9 +54,9 @@ class Scores:
 
     def facts(self, leg: Leg, split: str) -> Facts:
         """Return what is kept next to the scores; nothing of it depends on where the run lies."""
-        name, data, scale = self.config.recipe, self.config.data, (own_scale(leg.preprocess),)
+        name, data, scale = self.config.recipe, self.config.data, (training_scale(leg.preprocess),)
         name = name if len(self.legs) == 1 else f"{name}, leg {leg.name}"
-        tested = Tested((Net(leg.model.network, scale, scale),), "", name)
+        tested = RowSubject((Net(leg.model.network, scale, scale),), "", name)
         rule = self.held_out[split].origin.rule
         return Facts((name,), tested, f"split {split} of {data} (held out of training: {rule})", data, split)
 
@@ -65,11 +65,11 @@ class Scores:
         self.write()
 
 
-def files(event: Evaluated) -> Iterator[tuple[str, str]]:
+def score_file_names(event: Evaluated) -> Iterator[tuple[str, str]]:
     """Yield the name of each file that an evaluation is kept in, and what to add to the phrase on its images."""
     if event.split != VALIDATION:
         yield event.split, ""
         return
-    yield LAST, "; the weights are the last"
+    yield LAST_VALIDATION, "; the weights are the last"
     if event.best:
         yield VALIDATION, "; the weights were chosen on these images"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app.runs.directory import Run
-from imclass.training.events import At, EpochEnd, Evaluated, Event, StepEnd
+from imclass.training.events import EpochEnd, Evaluated, Event, RunPosition, StepEnd
 
 
 class TensorBoard:
@@ -18,7 +18,7 @@ class TensorBoard:
     with a traceback.
     """
 
-    def __init__(self, run: Run, at: At) -> None:
+    def __init__(self, run: Run, at: RunPosition) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
