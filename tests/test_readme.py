@@ -1,10 +1,10 @@
 """The examples of README.md and of docs/ work: each block is run in its page's order, in an empty folder.
 
-    ```sh, ```bash      each `imclass ...` line is run, and must be done (0); `make X` must name a Makefile's target
-    ```python           is run, a page's blocks sharing one namespace
+    ```sh, ```bash      each `imclass ...` line is run and must exit with 0; `make X` must name a target of the Makefile
+    ```python           is run; the blocks of a page share one namespace
     ```console, ```text are not run
 
-Two changes: every training lasts one epoch, and mnist-sample has a tenth of its images.
+Two things differ from a real run: every training lasts one epoch, and mnist-sample has a tenth of its images.
 
 Links between the pages, and to their pictures, lead somewhere.
 """
@@ -36,19 +36,19 @@ PICTURES = ROOT / "docs" / "pictures"
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """Language and text of each fenced block."""
+    """Return language and text of each fenced block."""
     return re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
 def commands(block: str) -> Iterator[list[str]]:
-    """The words of each command of a shell block; comments and empty lines are none."""
+    """Yield the words of each command of a shell block, without comments and empty lines."""
     for line in block.replace("\\\n", " ").splitlines():
         if words := shlex.split(line, comments=True):
             yield words
 
 
 def targets(makefile: str) -> set[str]:
-    """What `make` can be asked for."""
+    """Return the targets of a Makefile."""
     return set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
 
 
@@ -75,12 +75,12 @@ def run_page(page: str) -> None:
 
 
 def short(recipe: Any, *args: Any, **choices: Any) -> Any:
-    """`imclass.train`, for one epoch."""
+    """Run `imclass.train` for one epoch."""
     return train(recipe, *args, **{**choices, "epochs": 1})
 
 
 def tenth(*files: Any) -> ArrayDataset:
-    """Read a split, and keep a tenth of its images; 1,000 and 200 are enough for every command of the pages."""
+    """Read a split and keep a tenth of its images: 1,000 and 200 are enough for every command of the pages."""
     whole = READ_SPLIT(*files)
     return replace(whole, array=whole.array[::10], targets=whole.targets[::10])
 
