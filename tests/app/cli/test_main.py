@@ -33,8 +33,8 @@ OTHER = "another.safetensors"
 MISTAKES = {
     # paths
     "trian mnist-lenet": ["no verb 'trian'", "'train'"],
-    "train": ["name the recipe first", "imclass recipes"],
-    "train --epochs 2 mnist-lenet": ["name the recipe first"],
+    "train": ["RECIPE is missing", "imclass recipes"],
+    "train --epochs 2 mnist-lenet": ["RECIPE is missing"],
     "train mnist-lenet --data ./pest": ["no folder pest", "'pets'"],
     "train mnist-lenet --data mnist-sampel": ["'mnist-sampel'", "'mnist-sample'"],
     "train mnist-lenet --data ./notes.txt": ["notes.txt is a file", "one folder per class"],
@@ -59,8 +59,8 @@ MISTAKES = {
     "evaluate pets": ["no model file pets/model.safetensors"],
     "evaluate model.safetensors --plot no/where.png": ["--plot no/where.png", "no folder no"],
     "evaluate model.safetensors --plot pets": ["--plot pets is a folder"],
-    "evaluate model.safetensors --plot pets/cat/000.png": ["--plot pets/cat/000.png is there already"],
-    "evaluate model.safetensors --reliability pets/cat/000.png": ["--reliability pets/cat/000.png is there already"],
+    "evaluate model.safetensors --plot pets/cat/000.png": ["--plot pets/cat/000.png already exists"],
+    "evaluate model.safetensors --reliability pets/cat/000.png": ["--reliability pets/cat/000.png already exists"],
     "evaluate model.safetensors --device 0": ["--device 0 is not a device", "cuda:0"],
     "compare model.safetensors run --device gpu": ["--device gpu is not a device", "cuda:N"],
     "predict model.safetensors pets --device cuda:99": ["--device cuda:99: this machine has", "CUDA device"],
@@ -76,13 +76,13 @@ MISTAKES = {
     "features model.safetensors pets": ["--out FILE.npy", "--grid FILE.png"],
     "features model.safetensors pets --out no/where.npy": ["--out no/where.npy", "no folder no"],
     "features model.safetensors pets --grid pets": ["--grid pets is a folder"],
-    "features model.safetensors pets --grid pets/cat/000.png": ["--grid pets/cat/000.png is there already"],
+    "features model.safetensors pets --grid pets/cat/000.png": ["--grid pets/cat/000.png already exists"],
     "features model.safetensors pets --grid notes.jpg": ["name it notes.png"],
     "features model.safetensors pets --out model.safetensors": ["name it model.npy"],
     "features model.safetensors notes.jpg --out maps.npy": ["none of the 1 files", "notes.jpg"],
     "data export mnist-sample": ["--out"],
-    "data export mnist-sample --out pets": ["--out pets is there already"],
-    "data export mnist-sample --out notes.txt": ["--out notes.txt is there already"],
+    "data export mnist-sample --out pets": ["--out pets already exists"],
+    "data export mnist-sample --out notes.txt": ["--out notes.txt already exists"],
     "models --plugins nowhere": ["--plugins nowhere is not a folder"],
     "train mnist-lenet --data mnist --store notes.txt": ["notes.txt is not a folder", "--store"],
     "train mnist-lenet --data mnist --store hollow --offline": ["--offline", "mnist"],
@@ -141,7 +141,7 @@ MISTAKES = {
     "train --config wrong.json": ["--config wrong.json", "epochs is 'two'", "a whole number"],
     "train --config lacking.json": ["--config lacking.json", "lacks the field 'model'"],
     "train --config zero.json": ["--config zero.json", "--epochs is 0"],
-    "train mnist-vgg --config config.json": ["config.json is of the recipe 'mnist-lenet', not 'mnist-vgg'"],
+    "train mnist-vgg --config config.json": ["config.json belongs to the recipe 'mnist-lenet', not 'mnist-vgg'"],
     # model files
     "info truncated.safetensors": ["truncated.safetensors", "is no model file, or not a whole one"],
     "info cut.safetensors": ["cut.safetensors is damaged"],
@@ -170,14 +170,14 @@ MISTAKES = {
     "data mnst": ["no data set is named 'mnst'", "'mnist'"],
     "data get": ["imclass data get NAME"],
     "data get mnst": ["'mnst'", "'mnist'"],
-    "data get mnist-sample": ["mnist-sample needs no fetching"],
+    "data get mnist-sample": ["mnist-sample has no download"],
     "data check mnst": ["'mnst'", "'mnist'"],
     "data export mnist-sample --out new --split tset": ["'tset'", "'test'"],
     "evaluate": ["MODEL"],
     "evaluate model.safetensors --protocl center": ["no option --protocl", "'--protocol'"],
     "evaluate model.safetensors --protocol centre": ["no protocol is named 'centre'", "'center'"],
     "predict model.safetensors pets --protocol centre": ["no protocol is named 'centre'"],
-    "predict model.safetensors pets --protocol center,flip": ["center,flip names several"],
+    "predict model.safetensors pets --protocol center,flip": ["center,flip names more than one protocol"],
     "predict model.safetensors pets --json --format csv": ["--json and --format csv"],
     "predict model.safetensors pets --format xml": ["'xml'", "csv"],
     "evaluate model.safetensors --table 8": [
@@ -411,7 +411,7 @@ def broken(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert broken(KeyboardInterrupt(), monkeypatch) == 75
-    assert "interrupted. To go on: imclass models 'a b'" in capsys.readouterr().err
+    assert "interrupted. To resume: imclass models 'a b'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota")])
@@ -437,8 +437,8 @@ def test_a_fault_of_ours_has_a_code_and_a_line_of_its_own(
     told = capsys.readouterr().err
     first = f"{type(error).__name__}: {error}".splitlines()[0]
     assert told.startswith(f"imclass: {first} ({__file__}:") and told.count("\n") == 1
-    assert "a fault of imclass. Report it to those who gave you imclass" in told
-    assert "IMCLASS_TRACEBACK=1 shows the traceback" in told and "Traceback" not in told
+    assert "a bug in imclass. Report it to whoever installed imclass" in told
+    assert "IMCLASS_TRACEBACK=1 to print the traceback" in told and "Traceback" not in told
     monkeypatch.setenv("IMCLASS_TRACEBACK", "1")
     assert broken(error, monkeypatch) == 70
     told = capsys.readouterr().err
@@ -474,16 +474,16 @@ def test_too_little_memory_is_no_fault_of_ours(
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("finetune photos", "there is no verb 'finetune': imclass train RECIPE"),
-        ("classify x.jpg", "there is no verb 'classify': imclass predict MODEL PATH"),
-        ("evaluate model.safetensors --pretrained", "there is no option --pretrained: MODEL may be NETWORK:WEIGHTS"),
-        ("predict model.safetensors pets --gpu 0", "there is no option --gpu: --device cuda"),
-        ("predict --model model.safetensors --source pets", "there is no option --model: MODEL stands first"),
-        ("evaluate model.safetensors --save-json x.json", "there is no option --save-json: --json prints records"),
-        ("predict model.safetensors pets --threshold .3", "there is no option --threshold: imclass evaluate MODEL"),
+        ("finetune photos", "unknown verb 'finetune': imclass train RECIPE"),
+        ("classify x.jpg", "unknown verb 'classify': imclass predict MODEL PATH"),
+        ("evaluate model.safetensors --pretrained", "unknown option --pretrained: MODEL may be NETWORK:WEIGHTS"),
+        ("predict model.safetensors pets --gpu 0", "unknown option --gpu: --device cuda"),
+        ("predict --model model.safetensors --source pets", "unknown option --model: MODEL comes first"),
+        ("evaluate model.safetensors --save-json x.json", "unknown option --save-json: --json prints records"),
+        ("predict model.safetensors pets --threshold .3", "unknown option --threshold: imclass evaluate MODEL"),
         ("-v train mnist-lenet", "the verb comes before -v: imclass VERB ..."),
         ("--json models", "the verb comes before --json"),
-        ("train .", ". is a folder and not a recipe; write imclass train folder --data ."),
+        ("train .", ". is a folder, not a recipe; write imclass train folder --data ."),
         ("eval model.safetensors", "did you mean 'evaluate'?"),
     ],
 )
@@ -548,5 +548,5 @@ def test_a_fault_of_a_plugin_is_the_plugins(
     Path("plugins/mine.py").write_text("import json\ndef mine():\n    json.loads('{')\nRECIPES = {'mine': mine}\n")
     assert main(["train", "mine", "--plugins", "plugins"]) == 2
     told = capsys.readouterr().err
-    assert re.search(r"JSONDecodeError: .* \(\S*plugins/mine.py:3\)\. This is a fault of the plugin \S*mine.py: ", told)
-    assert "fault of imclass" not in told and told.count("\n") == 1
+    assert re.search(r"JSONDecodeError: .* \(\S*plugins/mine.py:3\)\. This is a bug in the plugin \S*mine.py; ", told)
+    assert "bug in imclass" not in told and told.count("\n") == 1

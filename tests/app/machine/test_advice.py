@@ -14,10 +14,10 @@ from imclass.app.machine.software import Library, Torch
 PLACE = StoreState("/store", True, True, 10, 2**40)
 TORCH = Torch(1.0, ("cpu",), "AVX2", 4, None)
 SOUND: dict[str, Any] = {
-    "found": [Library("torch", ">=2.11", "2.13.0"), Library("onnx", ">=1", None, "export")],
+    "libraries": [Library("torch", ">=2.11", "2.13.0"), Library("onnx", ">=1", None, "export")],
     "torch": TORCH,
     "limits": Limits(4.0, None),
-    "place": PLACE,
+    "store": PLACE,
     "variables": {"OMP_NUM_THREADS": "4", "WORLD_SIZE": "1"},
 }
 
@@ -34,14 +34,14 @@ def test_a_sound_machine_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("changed", "problem", "fix"),
     [
-        ({"found": []}, "imclass is not installed", "pip install ."),
-        ({"found": [Library("tyro", ">=1.0", None)]}, "tyro is not installed", "pip install 'tyro>=1.0'"),
-        ({"found": [Library("torch", ">=2.11", "2.5")]}, "2.5, and >=2.11 is needed", "pip install 'torch>=2.11'"),
+        ({"libraries": []}, "imclass is not installed", "pip install ."),
+        ({"libraries": [Library("tyro", ">=1.0", None)]}, "tyro is not installed", "pip install 'tyro>=1.0'"),
+        ({"libraries": [Library("torch", ">=2.11", "2.5")]}, "2.5, but must be >=2.11", "pip install 'torch>=2.11'"),
         ({"torch": "OSError: no libgomp"}, "torch cannot be imported (OSError: no libgomp)", "pip install"),
-        ({"limits": Limits(1.5, None)}, "4 threads, and 1.5 cores are allowed", "OMP_NUM_THREADS=2"),
-        ({"limits": Limits(0.2, None)}, "0.2 cores are allowed", "OMP_NUM_THREADS=1"),
-        ({"place": replace(PLACE, writable=False)}, "the store /store cannot be written to", "--store"),
-        ({"place": replace(PLACE, free=2**20)}, "1 MiB are free", "make room"),
+        ({"limits": Limits(1.5, None)}, "4 threads, but the container allows 1.5 cores", "OMP_NUM_THREADS=2"),
+        ({"limits": Limits(0.2, None)}, "allows 0.2 cores", "OMP_NUM_THREADS=1"),
+        ({"store": replace(PLACE, writable=False)}, "the store /store cannot be written to", "--store"),
+        ({"store": replace(PLACE, free=2**20)}, "only 1 MiB are free", "make room"),
         ({"variables": {"WORLD_SIZE": "4"}}, "WORLD_SIZE is 4", "unset it"),
         ({"variables": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}, "ONEDNN_MAX_CPU_ISA=AVX2 limits", "unset it"),
     ],
@@ -54,7 +54,7 @@ def test_a_problem_has_its_fix(changed: dict[str, Any], problem: str, fix: str) 
 @pytest.mark.parametrize(
     ("torch", "variables", "fix"),
     [
-        (TORCH, {}, "a build of torch with CUDA"),
+        (TORCH, {}, "a CUDA build of torch"),
         (replace(TORCH, cuda="12.8"), {}, "nvidia-smi"),
         (replace(TORCH, cuda="12.8"), {"CUDA_VISIBLE_DEVICES": ""}, "unset CUDA_VISIBLE_DEVICES"),
         (replace(TORCH, cuda="12.8", devices=("cpu", "cuda:0 (A)")), {}, None),

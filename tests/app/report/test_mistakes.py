@@ -133,7 +133,7 @@ class TestCommandLine:
         (place / "notes.csv").write_text("mine")
         for name, why in (
             ("m.txt", "ends in .csv or .html"),
-            ("notes.csv", "is there already"),
+            ("notes.csv", "already exists"),
             ("no/m.csv", "no folder"),
         ):
             assert main(["evaluate", "model.safetensors", "--data", "pets", "--mistakes", name]) == 2

@@ -53,7 +53,7 @@ def test_check_counts_classes_and_says_that_all_is_well(tmp_path: Path, capsys: 
     ]  # fmt: skip
     assert lines[-1] == record["summary"]
     (pets / "notes.txt").touch()
-    assert shown(capsys, "data", "check", str(pets))["summary"].endswith("; the notes say what else is there")
+    assert shown(capsys, "data", "check", str(pets))["summary"].endswith("; see the notes")
     record = shown(capsys, "data", "check", "mnist-sample")
     assert record["well"] and sum(n["test"] for n in record["per_class"].values()) == record["images"]["test"] == 2_000
 

@@ -223,7 +223,7 @@ def test_a_picture_is_replaced_only_if_it_was_drawn_here(place: Path, capsys: py
         told(capsys, MODELS[0], *PETS, option, "drawn.png")  # the second time over the first
         photo = place / "pets" / "test" / "cat" / "000.png"
         before = photo.read_bytes()
-        assert f"{option} {photo} is there already" in refused(capsys, MODELS[0], *PETS, option, str(photo))
+        assert f"{option} {photo} already exists" in refused(capsys, MODELS[0], *PETS, option, str(photo))
         assert photo.read_bytes() == before
 
 
@@ -256,7 +256,7 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     assert about["kind"] == "ensemble" and len(members) == 3 and about["parameters"] == 3 * 43_746
     assert [member["protocol"] for member in members] == ["flip"] * 3
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
-    assert "fused.safetensors is not one network" in capsys.readouterr().err
+    assert "fused.safetensors is not a single network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
     assert "the model is not one network and takes no protocol" in capsys.readouterr().err
 
@@ -275,13 +275,13 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "of one row"),
     "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "row"),
     "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "is of one row"),
-    "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors is there already"),
+    "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors already exists"),
     "one file twice": (
         ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
-        "p.png is named for two things; give each file a name of its own",
+        "p.png is named for two different files; give each file a different name",
     ),
     "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "name it photo.npz"),
-    "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "there is no folder no"),
+    "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "the folder no does not exist"),
     "fit what is told": (
         ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "report another",
     ),

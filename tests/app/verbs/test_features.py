@@ -67,7 +67,7 @@ def test_files_are_replaced_only_if_they_were_written_here(
         assert main([*words, option, str(file)]) == main([*words, option, str(file)]) == 0
         file.write_text("something of the user's")
         assert main([*words, option, str(file)]) == 2
-        assert f"{option} {file} is there already" in capsys.readouterr().err
+        assert f"{option} {file} already exists" in capsys.readouterr().err
         assert file.read_text() == "something of the user's"
 
 

@@ -92,10 +92,10 @@ def test_names_are_kept_in_their_composed_form(tmp_path: Path, capsys: pytest.Ca
         ("--rename cat --out n.safetensors", "--rename cat does not say which class gets which name; write --rename"),
         ("--rename cat= --out n.safetensors", "--rename cat= does not say which class gets which name"),
         ("--rename cat=x --rename cat=y --out n.safetensors", "--rename cat=y: class 'cat' gets two names"),
-        ("--rename cat=x", "--rename writes a new model file and leaves MODEL as it is; name the new one with --out"),
-        ("--out n.safetensors", "--out n.safetensors is for --rename OLD=NEW, which is not there"),
-        ("--rename cat=x --out m.safetensors", "--out m.safetensors is there already"),
-        ("--rename cat=x --out n.pth", "what is written there is .safetensors"),
+        ("--rename cat=x", "--rename writes a new model file and does not change MODEL; name the new file with --out"),
+        ("--out n.safetensors", "--out n.safetensors needs --rename OLD=NEW; give the new names"),
+        ("--rename cat=x --out m.safetensors", "--out m.safetensors already exists"),
+        ("--rename cat=x --out n.pth", "the file must end in .safetensors"),
     ],
 )
 def test_what_cannot_be_renamed_is_one_message(

@@ -48,7 +48,7 @@ def test_checkpoints_of_a_finished_run_are_removed_and_that_is_said(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split("train mnist-lenet --data pets --epochs 1 --batch 8 --out")
-    note = "note: the checkpoints of a finished run are removed; --keep-checkpoints keeps them"
+    note = "note: the checkpoints of the finished run were removed; --keep-checkpoints keeps them"
     for out, more in (("removing", []), ("keeping", ["--keep-checkpoints"])):
         capsys.readouterr()
         assert main([*words, out, *more]) == 0
@@ -56,7 +56,7 @@ def test_checkpoints_of_a_finished_run_are_removed_and_that_is_said(
         assert (place / out / "checkpoints").is_dir() == bool(more)
         assert main([*words, out]) == 0  # it is finished, with and without them
         shown = capsys.readouterr()
-        assert "begins" not in shown.err and "checkpoints" not in shown.err
+        assert "training" not in shown.err and "checkpoints" not in shown.err
         assert f"finished: {out}/model.safetensors (last step)" in shown.out
 
 

@@ -128,11 +128,11 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     for file in ("list.json", "lines.txt", "spaces.txt"):
         assert json.loads(run(capsys, *words, file, "--json"))["classes"] == names
         kept = Path("m.safetensors").read_bytes()
-        assert "m.safetensors is there already" in run(capsys, *words, file, code=2)
+        assert "m.safetensors already exists" in run(capsys, *words, file, code=2)
         assert Path("m.safetensors").read_bytes() == kept
         Path("m.safetensors").unlink()
     for content, message in (
-        ('{"a": 1}', "must be a JSON list of names, or one name a line"),
+        ('{"a": 1}', "must be a JSON list of names, or have one name per line"),
         ("[1, 2]", "must be a JSON list of names"),
         ("a\na\n", "class 'a' is named twice"),
         ("a\n\nb\n", "name 2 is blank"),
@@ -154,12 +154,12 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
             "import theirs.th --as resnet-cifar-21 --out m.safetensors",
             "no network is named 'resnet-cifar-21'; did you mean",
         ),
-        ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: there is no folder no"),
+        ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: the folder no does not exist"),
         ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no names of that library"),
         ("verify none.th --as resnet-cifar-20", "there is no file none.th"),
-        ("export theirs.th --format akamaster --out a.bin", "--out a.bin: its suffix says what is written"),
+        ("export theirs.th --format akamaster --out a.bin", "--out a.bin: the suffix chooses the format"),
         ("improt theirs.th", "no published file of weights is named 'improt'; did you mean 'import'"),
-        ("import theirs.th --form timm", "there is no option --form; did you mean"),
+        ("import theirs.th --form timm", "unknown option --form; did you mean"),
     ],
 )
 def test_mistakes_are_one_message(words: str, message: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:

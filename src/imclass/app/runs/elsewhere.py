@@ -88,4 +88,4 @@ def check_fields(keys: Iterable[str]) -> None:
     """Raise `UserError` for a field as another tool calls it."""
     for key in keys:
         if key in FOREIGN_FIELDS:
-            raise UserError(f"there is no option --{key.replace('_', '-')}: {FOREIGN_FIELDS[key]}")
+            raise UserError(f"unknown option --{key.replace('_', '-')}: {FOREIGN_FIELDS[key]}")

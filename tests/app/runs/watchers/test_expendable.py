@@ -72,7 +72,7 @@ FAILURES: dict[Callable[[pytest.MonkeyPatch], None], str] = {
     fail_while_seeing: "TensorBoard's log failed (a fault)",
     fail_to_draw: "curves.png failed (a fault)",
     fail_to_show: "the progress failed (a fault)",
-    fail_to_report: "report.html was not written (a fault); imclass report ",
+    fail_to_report: "report.html was not written (a fault); try again with: imclass report ",
 }
 
 

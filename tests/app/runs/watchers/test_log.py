@@ -63,7 +63,7 @@ def test_a_run_that_was_taken_away_is_not_trained_on(what: str, tmp_path: Path) 
     if what == "another run's":
         run.folder.mkdir()
         run.log.touch()
-    with pytest.raises(UserError, match=r"log.jsonl was moved or removed, so training stopped; put .*run back"):
+    with pytest.raises(UserError, match=r"log.jsonl was moved or removed, so training stopped. Restore .*run and"):
         log.see(events()[1])
     log.close()
     assert not run.log.exists() or run.log.read_text() == ""
