@@ -250,7 +250,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("--schedule.name step", "unknown option --schedule.name: --schedule.kind names the schedule"),
         ("--opt sgd", "unknown option --opt: --optimiser.kind names the optimiser"),
         ("--val-split .2", "unknown option --val-split: --validation sets the share"),
-        ("--early-stopping 3", "unknown option --early-stopping: --patience sets how many"),
+        ("--early-stopping 3", "unknown option --early-stopping: --patience sets the number"),
         ("--freeze 10", "unknown option --freeze: --rates.LAYER 0 freezes a layer"),
         ("--pretrained", "unknown option --pretrained: --init names the model"),
         ("--weights x.pth", "unknown option --weights: --init names the model"),
@@ -274,7 +274,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("--ot x", "unknown option --ot; did you mean '--out'?"),
         ("--schedule.rat 1", "unknown option --schedule.rat; did you mean '--schedule.rate'?"),
         ("--model.width 1", "unknown option --model.width; did you mean '--model.widths'?"),
-        ("--resume", "unknown option --resume: the same command goes on"),
+        ("--resume", "unknown option --resume: the same command resumes"),
         ("--device 0", "--device 0 is not a device; name it cuda:0"),
     ],
 )

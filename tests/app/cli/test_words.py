@@ -78,7 +78,7 @@ def test_options_fill_the_fields_of_their_types() -> None:
         (PredictArguments, ["a", "--workers"], "--workers needs a value"),
         (TrainArguments, ["a", "--out", ""], "--out is empty; give a value or leave it out"),
         (EvaluateArguments, ["a", "--data="], "--data is empty; give a value or leave it out"),
-        (PredictArguments, [], "imclass verb: MODEL is missing"),
+        (PredictArguments, [], "imclass verb needs MODEL"),
         (CompareArguments, ["a", "b", "c"], "unexpected argument 'c'"),
         (PredictArguments, ["a", "--wokers", "2"], "unknown option --wokers; did you mean '--workers'?"),
         (PredictArguments, ["a", "--format", "xml"], "--format is 'xml'; it must be one of 'table', 'csv', 'json'"),

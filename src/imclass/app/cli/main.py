@@ -1,6 +1,6 @@
 """The entry point of the command line: parse the words, run a verb, and print any failure as one message.
 
-Exit codes: 0 done; 1 done, but some inputs were refused; 2 an error of the user's; 70 a fault in imclass; 75
+Exit codes: 0 done; 1 done, but some inputs were refused; 2 an error of the user's; 70 a bug in imclass; 75
 interrupted: any progress is saved, and the same command resumes.
 """
 
@@ -100,7 +100,7 @@ def explain_failure(error: Exception) -> int:
 
 
 def issues_address() -> str:
-    """Return where to report a fault: at the address of issues in the package's metadata, if there is one."""
+    """Return where to report a bug: at the address of issues in the package's metadata, if there is one."""
     try:
         urls = dict(url.split(", ", 1) for url in metadata.metadata("imclass").get_all("Project-URL", []))
     except metadata.PackageNotFoundError:

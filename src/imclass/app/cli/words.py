@@ -22,9 +22,10 @@ POSITIONAL_MARK = typing.get_args(Positional[int])[1]  # how tyro marks a field 
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the words before the first option, and each option's key with the words up to the next option.
+    """Return the positional words, and each option's key with the words up to the next option.
 
-    A leading "~" is expanded to the user's home here too, because a shell leaves it alone in "--out=~/run".
+    After "--key=value", further words are positional, and so are all words after "--". A leading "~" is expanded to the
+    user's home, because a shell leaves it alone in "--out=~/run".
     """
     positions: list[str] = []
     options: list[tuple[str, list[str]]] = []
@@ -50,11 +51,13 @@ def parse(
 ) -> tuple[Any, dict[str, Words]]:
     """Return the arguments of a verb, an instance of `kind`, and the options that are not among its fields.
 
-    An option takes at most one word (a flag none), and further words are positional; "--no-X" sets X to false. Raise
-    `UserError` for a missing or an unexpected word, and for an option in `elsewhere`, which maps options of other tools
-    to advice. These come first, because "--model M" would otherwise be reported as a missing MODEL.
+    An option of `kind` takes at most one word, a flag none, and further words are positional. "--no-X" sets X to false.
+    Raise `UserError` for a missing or an unexpected word, and for an option in `elsewhere`, which maps options of other
+    tools to advice. That check comes first, because "--model M" would otherwise be reported as a missing MODEL.
     """
-    hints, values, others = option_hints(kind), dict[str, Any](), dict[str, Words]()
+    hints = option_hints(kind)
+    values: dict[str, Any] = {}
+    others: dict[str, Words] = {}
     positions, options = scan(words)
     for key, given in options:
         path, dot, last = key.rpartition(".")
@@ -101,7 +104,7 @@ def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any],
                 made[field.name] = convert_value(hint, Words(taken), name)
             elif field.default is dataclasses.MISSING:
                 wanted = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), name.upper())
-                raise UserError(f"{program}: {wanted} is missing; {program} --help describes the arguments")
+                raise UserError(f"{program} needs {wanted}; {program} --help describes the arguments")
     if left:
         advice = f"{program} --help lists the arguments"
         if os.path.isdir(left[0]) and ("data" in hints or kind is TrainArguments):

@@ -17,7 +17,7 @@ class Curves:
         self.run, self.every, self.drawn = run, every, time.monotonic()
 
     def see(self, event: Event) -> None:
-        """Draw the curves at the end of an epoch, if they are old enough."""
+        """Draw the curves at the end of an epoch, if the last picture is more than `every` seconds old."""
         if isinstance(event, EpochEnd) and time.monotonic() - self.drawn > self.every:
             self.draw()
 

@@ -31,7 +31,7 @@ def event_record(event: Event) -> dict[str, Any]:
 
 
 class Log:
-    """A consumer that writes `log.jsonl`, one record per event, unbuffered, so that a kill loses none."""
+    """A consumer that writes `log.jsonl`, one record per event, flushed after each so that a kill loses none."""
 
     def __init__(self, run: Run) -> None:
         self.path = run.log

@@ -52,7 +52,7 @@ class Pictures:
 def write_pictures(
     folder: Path, result: Evaluation, names: Sequence[str], dataset: Dataset, preprocess: Preprocess | None
 ) -> None:
-    """Write the folder of pictures into `folder` atomically, without images that are missing or damaged."""
+    """Write the folder of pictures into `folder`, completely or not at all; leave out missing and damaged images."""
     wanted = [names[0], *(mistake.image for mistake in worst_mistakes(result, names))]
     places = dict(zip(names, positions(dataset, result).tolist(), strict=True))
     final, working = folder / PICTURES, folder / f".{PICTURES}.part"
@@ -102,7 +102,7 @@ def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
 
 
 def network_view(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
-    """Return an image preprocessed, but in RGB order; without a preprocess, scaled down to `MAX_PICTURE_SIDE`."""
+    """Return a preprocessed image in RGB order; without a preprocess, the image scaled down to `MAX_PICTURE_SIDE`."""
     if preprocess is None:
         grey = image.shape[2] == 1
         small = Pillow.fromarray(image[:, :, 0] if grey else np.ascontiguousarray(image))
