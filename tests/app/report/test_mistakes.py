@@ -134,7 +134,7 @@ class TestCommandLine:
         for name, why in (
             ("m.txt", "ends in .csv or .html"),
             ("notes.csv", "already exists"),
-            ("no/m.csv", "no folder"),
+            ("no/m.csv", "the folder no does not exist"),
         ):
             assert main(["evaluate", "model.safetensors", "--data", "pets", "--mistakes", name]) == 2
             assert why in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(
 ) -> None:
     pets = tree(tmp_path / "pets")
     tree(pets / "dog" / "locked")
-    lock(monkeypatch, "hold_lock")
+    lock(monkeypatch, "locked")
     record = shown(capsys, "data", "check", str(pets), code=1)
     assert [r["path"] for r in record["refused"]] == [str(pets / "dog" / "locked")]
     assert record["notes"] == ["cannot read 1 folders: 'dog/locked'"] and sum(record["images"].values()) == 21
