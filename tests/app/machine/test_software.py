@@ -30,7 +30,7 @@ def test_requirements_are_parsed() -> None:
 
 
 def test_libraries_are_declared_only_if_imclass_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {"torch", "numpy", "tyro"} <= {library.name for library in declared_libraries() if not library.extra}
+    assert {"torch", "numpy", "rich"} <= {library.name for library in declared_libraries() if not library.extra}
 
     def absent(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)

@@ -256,7 +256,7 @@ def test_a_fused_model_predicts_and_describes_itself(place: Path, capsys: pytest
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
     assert "fused.safetensors is not a single network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
-    assert "the model is not one network and takes no protocol" in capsys.readouterr().err
+    assert "the model is not a single network, so it takes no protocol" in capsys.readouterr().err
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
