@@ -102,7 +102,7 @@ def test_it_may_be_a_member_beside_a_network(tmp_path: Path, plugins: Context) -
     save_classifier(tmp_path / "both.safetensors", whole, plugins)
     found = read_classifier(tmp_path / "both.safetensors", plugins)
     assert torch.equal(found.classify(IMAGES), whole.classify(IMAGES)) and list(found.networks()) == ["1"]
-    with pytest.raises(UserError, match="the model is not one network and takes no protocol"):
+    with pytest.raises(UserError, match="the model is not a single network, so it takes no protocol"):
         EnsembleMember(fitted(), plugin_protocol())
 
 
@@ -192,4 +192,4 @@ def test_the_command_line_takes_a_pipeline(
         "train folder --data pets --init p.safetensors",
     ):
         assert main([*line.split(), "--plugins", "plugins"]) == 2
-        assert "p.safetensors" in (told := capsys.readouterr().err) and "is not one network" in told
+        assert "p.safetensors" in (told := capsys.readouterr().err) and "is not a single network" in told

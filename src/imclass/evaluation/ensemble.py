@@ -51,7 +51,7 @@ class EnsembleMember:
 
     def __post_init__(self) -> None:
         if self.protocol is not None and self.network is None:
-            raise UserError("the model is not one network and takes no protocol; leave out --protocol")
+            raise UserError("the model is not a single network, so it takes no protocol; leave out --protocol")
 
     @property
     def classes(self) -> tuple[str, ...]:

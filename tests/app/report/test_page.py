@@ -507,8 +507,9 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.Capture
 def test_a_page_that_cannot_be_written_is_said_before_any_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.html").write_text("something of the user's")
     for out, said in (
-        ("no/where.html", "no folder no"), ("pets", "pets is a folder"), ("run/config.json", "name it config.html"),
-        ("mine.html", "mine.html is there already"),
+        ("no/where.html", "the folder no does not exist"), ("pets", "pets is a folder"),
+        ("run/config.json", "name it config.html"),
+        ("mine.html", "mine.html already exists"),
     ):  # fmt: skip
         assert main(["report", "run", "--out", out]) == 2
         assert said in capsys.readouterr().err
