@@ -26,7 +26,7 @@ WORDS = {
     r"thereby|thereof|therein|wherein|whereby": "a plain clause",
     r"so many": "a number, or at most n",
     rf"(?<!there )(is|are|was|were) no (?!{COMPARED})\w+": "is not a",
-    r"(?<!there )(is|are|was|were) none": "there is none, or has none",
+    r"(?<!there )(is|are|was|were) (?-i:none)": "there is none, or has none",
     r"what of": "a plain clause",
     r"told|said": "print, describe, or state",
     r"the usual": "the default",
