@@ -116,9 +116,9 @@ def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
         (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
         (
             "googlenet:bvlc",
-            "googlenet:bvlc names weights, not a network; imclass train begins from them with --init",
+            "googlenet:bvlc names weights, not a network. To train from these weights, use --init googlenet:bvlc",
         ),
-        ("googlenet:bvlc", "--model.network googlenet from random ones"),
+        ("googlenet:bvlc", "to train from random weights, use --model.network googlenet"),
     ],
 )
 def test_a_wrong_model_is_answered_in_a_line(model: str | Model, message: str) -> None:
@@ -131,7 +131,8 @@ def test_wrong_classes_and_sizes_are_refused() -> None:
     with pytest.raises(UserError, match="at least two classes"):
         create("lenet-5", ["cat"])
     with pytest.raises(
-        UserError, match=r"size is 32, and --model\.size, .* is 28; set both to one value, such as --model\.size 28"
+        UserError,
+        match=r"size is 32, but --model\.size, .* is 28\. Set both to the same value, such as --model\.size 28",
     ):
         create("lenet-5", DIGITS, Preprocess(32, "grey"))
 
@@ -173,7 +174,7 @@ def test_a_network_of_ones_own_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     create("own", DIGITS, context=open_context(plugins=[tmp_path])).save(path)
     assert load_network_classifier(path, open_context(plugins=[tmp_path])).name == "own"
-    with pytest.raises(UserError, match="own, give the --plugins DIR it was trained with") as caught:
+    with pytest.raises(UserError, match="plugin, add the --plugins DIR that it was trained with") as caught:
         load_network_classifier(path)
     assert str(caught.value).startswith(f"{path}: no network is named 'own'")
 
@@ -212,7 +213,7 @@ def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: 
     create(Model("broken"), ["a", "b"], context=open_context(plugins=[tmp_path]))  # as it stands it fits
     with pytest.raises(UserError, match="broken cannot take 3 x 8 x 8 pixels: "):
         create(Model("broken", {"wide": 99}), ["a", "b"], context=open_context(plugins=[tmp_path]))
-    with pytest.raises(UserError, match="gives 2 scores an image; 3 are wanted"):
+    with pytest.raises(UserError, match="returns 2 scores per image, but there are 3 classes"):
         create(Model("broken"), ["a", "b", "c"], context=open_context(plugins=[tmp_path]))
 
 

@@ -103,5 +103,5 @@ def test_maps_too_small_for_an_auxiliary_head_are_an_error_that_names_the_smalle
     layers = nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(5, 3))
     assert auxiliary_side(layers, 10, 3) == 1
     assert auxiliary_side(layers, 28, 3) == 4
-    with pytest.raises(ValueError, match=r"size is 9, and the smallest that works is 10 with auxiliary heads.*no-aux"):
+    with pytest.raises(ValueError, match=r"size is 9, but the smallest that works is 10 with auxiliary heads.*no-aux"):
         auxiliary_side(layers, 9, 3)

@@ -27,7 +27,7 @@ def test_a_size_that_is_too_small_names_the_smallest() -> None:
     with pytest.raises(RuntimeError):  # as it would be without the check
         features()(torch.zeros(2, 3, 18, 18))
     assert side_or_none(features(), 18, 3) is None
-    with pytest.raises(ValueError, match=r"size is 18, and the smallest that works is 19$"):
+    with pytest.raises(ValueError, match=r"size is 18, but the smallest that works is 19$"):
         map_side(features(), 18, 3)
 
 
@@ -37,7 +37,7 @@ def test_layers_that_do_not_fit_together_work_at_no_size() -> None:
 
 
 def test_a_batch_norm_of_other_maps_is_named() -> None:
-    with pytest.raises(ValueError, match="a batch norm of 5 maps gets 4"):
+    with pytest.raises(ValueError, match="a batch norm for 5 maps gets 4"):
         map_side(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5)), 8, 3)
 
 

@@ -96,7 +96,7 @@ def test_the_last_maps_are_normalised_and_rectified() -> None:
 
 
 def test_a_size_that_is_too_small_names_the_smallest() -> None:
-    with pytest.raises(ValueError, match="size is 3, and the smallest that works is 4"):
+    with pytest.raises(ValueError, match="size is 3, but the smallest that works is 4"):
         DenseNet(Row(4, (1, 1, 1), stem_kernel=3, size=3))
     assert DenseNet(Row(4, (1, 1, 1), stem_kernel=3, size=4)).eval()(torch.rand(1, 3, 4, 4)).shape == (1, 1000)
 

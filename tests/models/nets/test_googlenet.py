@@ -242,10 +242,10 @@ def test_it_works_at_other_sizes(size: int) -> None:
 
 def test_maps_too_small_for_the_auxiliary_heads_are_named() -> None:
     classes = ["a", "b"]
-    with pytest.raises(UserError, match=r"size is 78, and the smallest that works is 79 with auxiliary heads"):
+    with pytest.raises(UserError, match=r"size is 78, but the smallest that works is 79 with auxiliary heads"):
         create(Model("googlenet", {"size": 78, "width": 0.125}), classes)
     assert create(Model("googlenet", {"size": 78, "width": 0.125, "aux": False}), classes).network.sides.keys() == set()
-    with pytest.raises(UserError, match=r"size is 30, and the smallest that works is 31$"):
+    with pytest.raises(UserError, match=r"size is 30, but the smallest that works is 31$"):
         create(Model("googlenet", {"size": 30, "width": 0.125, "aux": False}), classes)
 
 

@@ -84,6 +84,6 @@ def test_dropout_stands_before_each_plain_convolution_and_the_last_layer() -> No
 
 
 def test_a_size_that_is_too_small_names_the_smallest() -> None:
-    with pytest.raises(ValueError, match="size is 3, and the smallest that works is 4"):
+    with pytest.raises(ValueError, match="size is 3, but the smallest that works is 4"):
         Highway(Row((4, 6, 8), (1, 1, 1), size=3))
     assert Highway(Row((4, 6, 8), (1, 1, 1), size=4)).eval()(torch.rand(1, 3, 4, 4)).shape == (1, 10)

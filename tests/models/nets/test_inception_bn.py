@@ -91,7 +91,7 @@ def test_pooling_unlike_the_convolutions_beside_it_would_not_fit_maps_of_odd_sid
 
 def test_a_size_below_the_smallest_is_refused() -> None:
     assert InceptionBN(Row(size=7, width=0.125), 5).eval()(torch.rand(1, 3, 7, 7)).shape == (1, 5)
-    with pytest.raises(ValueError, match="size is 6, and the smallest that works is 7"):
+    with pytest.raises(ValueError, match="size is 6, but the smallest that works is 7"):
         InceptionBN(replace(Row(), size=6, width=0.125), 5)
 
 

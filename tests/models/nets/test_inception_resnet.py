@@ -111,7 +111,7 @@ def test_timm_calls_the_tensors_by_branch(full: Network) -> None:
 
 def test_sizes_down_to_75_work() -> None:
     assert InceptionResNet(Row(75, 0.125, (1, 1, 1)), 3).eval()(torch.rand(1, 3, 75, 75)).shape == (1, 3)
-    with pytest.raises(ValueError, match="size is 74, and the smallest that works is 75"):
+    with pytest.raises(ValueError, match="size is 74, but the smallest that works is 75"):
         InceptionResNet(Row(74, 0.125, (1, 1, 1)), 3)
 
 

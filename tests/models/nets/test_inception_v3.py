@@ -111,11 +111,11 @@ def test_there_are_two_scores_while_training_and_gradients_everywhere() -> None:
 
 
 def test_maps_too_small_for_the_auxiliary_head_are_named() -> None:
-    with pytest.raises(UserError, match=r"size is 107, and the smallest that works is 299 with auxiliary heads"):
+    with pytest.raises(UserError, match=r"size is 107, but the smallest that works is 299 with auxiliary heads"):
         create(Model("inception-v3", {"size": 107, "width": 0.05}), ["a", "b"])
     small = Row(size=107, width=0.05, aux=False)
     assert InceptionV3(small, 3).eval()(torch.rand(1, 3, 107, 107)).shape == (1, 3)
-    with pytest.raises(ValueError, match=r"size is 74, and the smallest that works is 75$"):
+    with pytest.raises(ValueError, match=r"size is 74, but the smallest that works is 75$"):
         InceptionV3(replace(small, size=74), 3)
 
 

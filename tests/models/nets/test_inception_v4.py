@@ -101,7 +101,7 @@ def test_timm_numbers_the_branches(full: Network) -> None:
 def test_sizes_down_to_75_work() -> None:
     row = Row(size=75, width=0.125, blocks=(1, 1, 1))
     assert InceptionV4(row, 3).eval()(torch.rand(1, 3, 75, 75)).shape == (1, 3)
-    with pytest.raises(ValueError, match="size is 74, and the smallest that works is 75"):
+    with pytest.raises(ValueError, match="size is 74, but the smallest that works is 75"):
         InceptionV4(Row(size=74, width=0.125, blocks=(1, 1, 1)), 3)
 
 

@@ -101,5 +101,5 @@ def test_weights_begin_as_in_the_authors_files(name: str) -> None:
 
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     row = NETS["nin-imagenet"].row
-    with torch.device("meta"), pytest.raises(ValueError, match="size is 38, and the smallest that works is 39"):
+    with torch.device("meta"), pytest.raises(ValueError, match="size is 38, but the smallest that works is 39"):
         NIN(Row(38, row.widths, row.kernels, row.strides, row.paddings, row.dropout))

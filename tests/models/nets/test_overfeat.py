@@ -76,5 +76,5 @@ def test_weights_begin_at_a_hundredth_and_biases_at_nothing() -> None:
 
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     """The second convolution needs maps of 5 pixels, the pooling before it 10, the first convolution 9 * 4 + 11."""
-    with pytest.raises(ValueError, match="size is 46, and the smallest that works is 47"):
+    with pytest.raises(ValueError, match="size is 46, but the smallest that works is 47"):
         OverFeat(Row(46, (4, 4), (11, 5), (4, 1), (0, 0), (2, 0), (4, 4)))

@@ -137,6 +137,6 @@ def test_other_libraries_have_a_b_d_and_e() -> None:
 
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     row = replace(NETS["vgg-a"].row, widths=(4, 4, 4, 4, 4), hidden=(4, 4))
-    with pytest.raises(ValueError, match="size is 31, and the smallest that works is 32"):
+    with pytest.raises(ValueError, match="size is 31, but the smallest that works is 32"):
         VGG(replace(row, size=31))
     assert VGG(replace(row, size=32), 3).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)

@@ -75,7 +75,7 @@ def test_other_sizes_work(size: int, side: int) -> None:
 
 @pytest.mark.parametrize("size", [-1, 0, 31])
 def test_a_size_of_which_nothing_is_left_is_refused(size: int) -> None:
-    with pytest.raises(ValueError, match=f"size is {size}, and the smallest that works is 32"):
+    with pytest.raises(ValueError, match=f"size is {size}, but the smallest that works is 32"):
         VGGBNDrop(replace(NARROW, size=size))
 
 

@@ -57,6 +57,6 @@ def test_weights_begin_at_a_hundredth_and_biases_at_nothing() -> None:
 
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     row = Row(size=62, widths=(4, 4, 4, 4, 4), hidden=(4, 4))
-    with pytest.raises(ValueError, match="size is 62, and the smallest that works is 63"):
+    with pytest.raises(ValueError, match="size is 62, but the smallest that works is 63"):
         ZFNet(row)
     assert ZFNet(replace(row, size=63), 3).eval()(torch.zeros(1, 3, 63, 63)).shape == (1, 3)

@@ -32,7 +32,7 @@ def test_given_scales_replace_the_protocols_own() -> None:
 
 
 def test_a_protocol_without_scales_says_so() -> None:
-    with pytest.raises(UserError, match=r"--scales 256 384: protocol center has no scales; take .* dense"):
+    with pytest.raises(UserError, match=r"--scales 256 384: protocol center has no scales. Use .* dense"):
         replace_scales(Center(), (256, 384))
 
 
