@@ -31,7 +31,7 @@ def decide(chances: Float64[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[ClassProbabilities]:
     """Return the classes that a classifier names for images with these scores, the most probable first.
 
-    They are the `top` most probable classes. If `top` is None, they are the five most probable, or under "sigmoid" the
+    They are the `top` most probable classes. Without `top` they are the five most probable, or under "sigmoid" the
     classes that the image has, possibly none.
     """
     if top is None and classifier.link == "sigmoid":

@@ -56,12 +56,12 @@ def test_depth_counts_layers_with_weights(depth: int, option: str) -> None:
 
 @pytest.mark.parametrize("depth", [-4, 0, 2, 7, 21, 49])
 def test_a_depth_that_is_not_6n_plus_2_is_refused(depth: int) -> None:
-    with pytest.raises(ValueError, match=rf"depth is {depth}, and must be 6n \+ 2: \d+ or \d+"):
+    with pytest.raises(ValueError, match=rf"depth is {depth}; it must be 6n \+ 2, such as \d+ or \d+"):
         ResNetCifar(Row(depth))
 
 
 def test_the_user_is_told_in_a_line() -> None:
-    with pytest.raises(UserError, match=r"resnet-cifar-20 cannot be built .* 6n \+ 2: 20 or 26"):
+    with pytest.raises(UserError, match=r"resnet-cifar-20 cannot be built .* 6n \+ 2, such as 20 or 26"):
         create(Model("resnet-cifar-20", {"depth": 21}), ["a", "b"])
     with pytest.raises(UserError, match="option is 'C'; it must be one of 'A', 'B'"):
         create(Model("resnet-cifar-20", {"option": "C"}), ["a", "b"])

@@ -49,7 +49,7 @@ def test_scores_at_every_multiple_of_32(size: int) -> None:
 
 @pytest.mark.parametrize("size", [-32, 0, 16, 33, 100])
 def test_other_sizes_are_refused(size: int) -> None:
-    with pytest.raises(ValueError, match=f"size is {size}, and must be a multiple of 32"):
+    with pytest.raises(ValueError, match=f"size is {size}; it must be a multiple of 32"):
         SmallResNet(Row(size))
 
 

@@ -123,7 +123,7 @@ def stages(
     last of a stage's widths is that of its output.
     """
     if len(blocks) != len(widths) or min(blocks, default=0) < 1:
-        raise ValueError(f"blocks are {tuple(blocks)}, and must be {len(widths)} numbers, each of at least 1")
+        raise ValueError(f"blocks are {tuple(blocks)}; they must be {len(widths)} numbers, each of at least 1")
     layers: OrderedDict[str, nn.Sequential] = OrderedDict()
     for stage, (n, stage_widths) in enumerate(zip(blocks, widths, strict=True)):
         units = []
