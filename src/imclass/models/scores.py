@@ -31,7 +31,8 @@ def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Flo
     least = torch.finfo(torch.float64).tiny
     if link == "softmax":
         return posteriors.clamp_min(least).log()
-    return posteriors.clamp(least, 1 - torch.finfo(torch.float64).eps / 2).logit()
+    greatest = 1 - torch.finfo(torch.float64).eps / 2  # the largest number below 1, whose logit is finite
+    return posteriors.clamp(least, greatest).logit()
 
 
 def top_classes(

@@ -57,7 +57,7 @@ def apply_mask(
     integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
     generator = np.random.SFC64(seed)
     for part, out in zip(flat_view(x).split(BLOCK_ELEMENTS), flat_view(result).split(BLOCK_ELEMENTS), strict=True):
-        words = generator.random_raw(-(-len(part) // 4)).view(np.int16)
+        words = generator.random_raw(-(-len(part) // 4)).view(np.int16)  # a word of 64 bits serves four elements
         # A word becomes 1 or 0, and negation makes that all bits or none: a mask for the element's bits.
         kept = torch.from_numpy(words)[: len(part)].ge_(dropped - 32768).neg_()
         torch.mul(part, scale, out=out)

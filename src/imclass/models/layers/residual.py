@@ -153,6 +153,7 @@ def torchvision_name(name: str) -> str:
     """Return torchvision's and timm's name of a tensor, for residual networks of four stages with a 7x7 stem."""
     name = name.removeprefix("features.").replace("head.2.", "fc.").replace(".shortcut.", ".downsample.")
     name = re.sub(r"^conv(\d)_x", lambda m: f"layer{int(m[1]) - 1}", name)
+    # The layers of a residual repeat convolution, BN, ReLU.
     return re.sub(r"residual\.(\d)", lambda m: f"{('conv', 'bn')[int(m[1]) % 3]}{int(m[1]) // 3 + 1}", name)
 
 

@@ -46,8 +46,9 @@ class ResNetPreAct(Network):
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
-        units, w_out = stages(row.stem, row.blocks, row.widths, unit), row.widths[-1][-1]
-        units["conv2_x"][0] = unit(row.stem, row.widths[0], 1, activated=True)
+        units = stages(row.stem, row.blocks, row.widths, unit)
+        units["conv2_x"][0] = unit(row.stem, row.widths[0], 1, activated=True)  # the stem ends in BN and ReLU
+        w_out = row.widths[-1][-1]
         last = OrderedDict(bn=nn.BatchNorm2d(w_out), relu=nn.ReLU(inplace=True))
         self.features = nn.Sequential(stem(w_in, row.stem, row.stem_kernel) | units | last)
         side = last_side(row.size, len(row.blocks), row.stem_kernel)

@@ -121,6 +121,7 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
             found[name] = tensor
             continue
         block, place, leaf = match[1], int(match[2]), match[3]
+        # Layers 0 to 5 of a bottleneck are divided among the paths; 6 is the last 1x1, and 7 is its BN.
         if place == 7:
             found[f"{block}.{1 if form == 'a' else 2}.{leaf}"] = tensor
         elif place == 6 and form == "b":
