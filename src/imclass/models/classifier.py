@@ -231,7 +231,7 @@ def sketch(
         )
     check_bounds(model, "model.")
     for key, values in (("model.mean", model.mean), ("model.std", model.std)):
-        require(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in}, one per channel")
+        require(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in} (1 per channel)")
     try:
         with torch.device("meta"):
             network = entry.build(row, len(classes), preprocess.w_in)

@@ -101,7 +101,7 @@ MISTAKES = {
     f"{DRY} --preprocess.size 0": ["preprocess.size is 0"],
     f"{DRY} --preprocess.resize shorter --preprocess.scale 20": ["scale 20 is below", "28"],
     f"{DRY} --model.mean 0.1 0.2 --model.std 1 1": ["--model.mean"],
-    f"{DRY} --model.mean 0.1 0.2 0.3": ["--model.mean", "one per channel"],
+    f"{DRY} --model.mean 0.1 0.2 0.3": ["--model.mean", "one a channel"],
     f"{DRY} --model.std 0": ["--model.std", "above 0"],
     # numbers
     f"{DRY} --schedule.rate 0": ["--schedule.rate is 0", "above 0"],
