@@ -109,7 +109,7 @@ def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
-    """Map the classifier's index of each class that both have to the source's index of it."""
+    """Return, for each class that both have, its index in the classifier and its index in the source."""
     # Reversed, so that the first of two source classes with the same key counts.
     places = {class_key(name): i for i, name in reversed(list(enumerate(source.classes)))}
     names = map(class_key, classifier.classes)

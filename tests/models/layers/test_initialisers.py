@@ -98,7 +98,7 @@ def test_init_normal_has_the_given_standard_deviation(std: float) -> None:
 
 
 def test_activations_would_explode_if_a_hundredth_were_the_variance() -> None:
-    """The VGG paper's 0.01 must be the standard deviation: compare the outputs of the fourth convolution."""
+    """Compare outputs of the fourth convolution: the VGG paper's 0.01 must be the standard deviation."""
     network = layers()
     maps, spreads = torch.rand(1, 3, 30, 30), []
     for std in (0.01, 0.1):
