@@ -1,12 +1,12 @@
 """Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network without residuals.
 
-Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, by
-their numbers on arXiv. It is the network that Google released (TensorFlow-Slim's `inception_v4`; timm's is a copy): in
-the stem and in the longest branches of blocks B and C, 1x7 and 7x1, or 1x3 and 3x1, come in the other order than in
-figures 3, 5 and 6. Its auxiliary head, which the paper does not show, is left out. Convolutions begin as in that code,
-from N(0, 2 / fan-in), but are not cut off. Inception-ResNet-v2 is in inception_resnet.py.
+Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, as
+numbered on arXiv. This is the network that Google released as TensorFlow-Slim's `inception_v4`, which timm copies. In
+its stem and in the longest branches of blocks B and C, 1x7 and 7x1, or 1x3 and 3x1, are in the opposite order to
+figures 3, 5 and 6. Its auxiliary head, which the paper does not show, is left out. Convolutions are drawn from
+N(0, 2 / fan-in) as in that code, but the distribution is not truncated. Inception-ResNet-v2 is in inception_resnet.py.
 
-The published errors leave out some 1,700 blacklisted validation images; on all they are about 0.3 and 0.15 worse
+The published errors leave out some 1,700 blacklisted validation images. On all images they are about 0.3 and 0.15 worse
 (section 5).
 """
 
@@ -25,7 +25,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and how many blocks there are of kinds A, B and C."""
+    """Native size, a factor on all widths, and the numbers of blocks A, B and C."""
 
     size: int = 299
     width: float = 1.0
@@ -113,7 +113,7 @@ class InceptionV4(Network):
 
 
 def timm_tensor_name(name: str) -> str:
-    """What timm calls our tensor: "features.19.branch2_3a.conv.weight"."""
+    """Return the name of a tensor in timm, such as "features.19.branch2_3a.conv.weight"."""
     forked = re.match(r"features\.(19|20|21)\.branch[12]\.", name)
     name = name.replace("head.3", "last_linear")
     return re.sub(r"(branch\d)\.(\d)(?:\.([ab])(?=\.))?", r"\1_\2\3", name) if forked else name
