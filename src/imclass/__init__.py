@@ -30,12 +30,12 @@ HOMES: Mapping[str, str] = MappingProxyType(
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import imclass` costs nothing (PEP 562)."""
+    """Import a public name on first use, so that `import imclass` itself loads nothing heavy (PEP 562)."""
     if name not in HOMES:
         raise AttributeError(f"module 'imclass' has no attribute {name!r}")
     return getattr(import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """List the public names next to those that have been imported."""
+    """List the public names, whether or not they have been imported yet."""
     return sorted({*globals(), *HOMES})

@@ -54,9 +54,9 @@ def test_other_names_are_compared_whole(name: str) -> None:
 
 
 def test_two_classes_with_one_wordnet_id_are_refused() -> None:
-    with pytest.raises(UserError, match="photos: classes 'n01440764' and 'n01440764_tench' have one WordNet id"):
+    with pytest.raises(UserError, match="photos: classes 'n01440764' and 'n01440764_tench' have the same WordNet id"):
         join_classes(["n01440764", "n01440764_tench"], ["n01440764 tench", "cat"], where="photos")
-    with pytest.raises(UserError, match="the model: classes 'n01440764 a' and 'n01440764 b' have one WordNet id"):
+    with pytest.raises(UserError, match="the model: classes 'n01440764 a' and 'n01440764 b' have the same WordNet id"):
         join_classes(["cat", "n01440764"], ["n01440764 a", "n01440764 b"])
 
 

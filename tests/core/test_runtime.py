@@ -24,7 +24,7 @@ from imclass.core.runtime import (
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"--device cuda: .* take --device cpu"):
+    with pytest.raises(UserError, match=r"--device cuda: .* use --device cpu"):
         resolve_runtime("cuda")
     assert resolve_runtime("auto").device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -100,7 +100,7 @@ def test_devices_are_named_as_pytorch_names_them(monkeypatch: pytest.MonkeyPatch
         ("cpu:1", "give auto, cpu, cuda, cuda:N or mps"),
         ("cuda", "this machine has no CUDA device"),
         ("cuda:0", "this machine has no CUDA device"),
-        ("mps", "take --device cpu"),
+        ("mps", "use --device cpu"),
     ],
 )
 def test_a_device_that_is_not_there_is_named(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

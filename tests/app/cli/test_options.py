@@ -267,7 +267,7 @@ def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest
         ("--augment.pad.pixel 3", "there is no option --augment.pad.pixel; did you mean '--augment.pad.pixels'?"),
         ("--augment.padd.pixels 3", "no augmentation is named 'padd'; did you mean 'pad'?"),
         ("--augment flop", "no augmentation is named 'flop'; did you mean 'flip'?"),
-        ("--augment.pad 3", "--augment.pad itself takes no value; set a field of it: --augment.pad.pixels"),
+        ("--augment.pad 3", "--augment.pad itself takes no value; set one of its fields: --augment.pad.pixels"),
         ("--hflip .5", "there is no option --hflip: --augment.flip.probability"),
         ("--ot x", "there is no option --ot; did you mean '--out'?"),
         ("--schedule.rat 1", "there is no option --schedule.rat; did you mean '--schedule.rate'?"),
