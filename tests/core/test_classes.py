@@ -62,7 +62,7 @@ def test_two_classes_with_one_wordnet_id_are_refused() -> None:
 
 def test_a_part_of_the_classes_goes_by_an_empty_mapping() -> None:
     model = ["n01440764 tench", "n01443537 goldfish", "n01484850 great white shark"]
-    with pytest.raises(UserError, match=r"\{\} where the data has a part of the model's classes"):
+    with pytest.raises(UserError, match=r"\{\} if the data has only some of the model's classes"):
         join_classes(["n01484850", "n01440764"], model)
     assert join_classes(["n01484850", "n01440764"], model, {}).tolist() == [2, 0]
     assert join_classes(["shark", "n01440764"], model, {"shark": "n01484850"}).tolist() == [2, 0]

@@ -149,11 +149,13 @@ def test_arrays_that_the_part_does_not_learn_are_named(tmp_path: Path, plugins: 
 
 def test_what_is_not_a_chain_or_not_fitted_is_told() -> None:
     for parts in ((), (Colours(),), (NearestMean(), NearestMean())):
-        with pytest.raises(UserError, match="a pipeline is parts that transform, then one that scores; these parts"):
+        with pytest.raises(
+            UserError, match="a pipeline consists of parts that transform, then one that scores; the parts"
+        ):
             Pipeline(parts, CLASSES)
     with pytest.raises(UserError, match="the part colours has no spread_: it is not fitted"):
         Pipeline((Colours(), NearestMean()), CLASSES).pack()
-    with pytest.raises(UserError, match=r"nearest-mean gives scores of shape \(12, 2\); they must be 12 x 3"):
+    with pytest.raises(UserError, match=r"nearest-mean returns scores of shape \(12, 2\); it must be 12 x 3"):
         replace(fitted(), classes=("cat", "dog", "owl")).classify(IMAGES)
 
 

@@ -88,5 +88,5 @@ def test_only_maps_can_be_drawn() -> None:
         return LayerOutputs("x", np.zeros(shape, np.float32), ("a",), ())
 
     assert first_maps(found(2, 5, 4, 3)).shape == (5, 4, 3)
-    with pytest.raises(UserError, match="'x' gives 84 numbers an image and no maps"):
+    with pytest.raises(UserError, match="'x' returns 84 numbers per image and no maps"):
         first_maps(found(2, 84))

@@ -87,7 +87,7 @@ class TestNamed:
             assert list(name_images(images)) == pairs
         assert list(name_images("b/*.png")) == pairs[:1]
         assert list(name_images(["lost.png"])) == [("lost.png", Path("lost.png"))]  # refused by name later
-        with pytest.raises(UserError, match=r"there is no file or folder lost\.png"):
+        with pytest.raises(UserError, match=r"no file or folder matches lost\.png"):
             name_images("lost.png")
 
     def test_one_image_is_one(self) -> None:

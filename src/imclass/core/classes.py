@@ -21,7 +21,7 @@ def check_classes(classes: Sequence[str], where: str) -> None:
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise UserError(
-            f"{where}: a classifier needs at least two classes, and there is {found}; add one folder a class"
+            f"{where}: a classifier needs at least two classes, and there is {found}; add a folder for each class"
         )
     check_distinct(classes, where)
 
