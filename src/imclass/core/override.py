@@ -196,7 +196,7 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
     if tuple(words) == (EMPTY_LIST_WORD,):
         return []
     if EMPTY_LIST_WORD in words:
-        raise UserError(f"{option} is {' '.join(words)}; none cannot be combined, so remove it or the others")
+        raise UserError(f"{option} is {' '.join(words)!r}; 'none' cannot be combined, so remove it or the others")
     unused, entries = list(before), []
     for word in words:
         class_of(item, {"kind": word}, option, kinds)
