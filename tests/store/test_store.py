@@ -24,8 +24,8 @@ from tests.support.https_site import (
     files,
     in_turn,
     put,
-    ranged,
-    refused,
+    refusal_of,
+    serve_range,
 )
 
 
@@ -63,7 +63,7 @@ def test_a_wrong_hash_leaves_nothing_behind(
     site: Site, store: Store, download: Download, trust: ssl.SSLContext
 ) -> None:
     site.answer = always(200, OTHER)
-    message = refused(store, download, trust)
+    message = refusal_of(store, download, trust)
     assert hashlib.sha256(OTHER).hexdigest()[:12] in message and SHA256[:12] in message
     assert files(store) == {}
     assert len(site.requests) == 1
@@ -73,7 +73,7 @@ def test_an_offline_store_sends_no_requests(
     site: Site, store: Store, download: Download, trust: ssl.SSLContext
 ) -> None:
     offline = Store(store.folder, offline=True)
-    assert "--offline" in refused(offline, download, trust)
+    assert "--offline" in refusal_of(offline, download, trust)
     assert site.requests == [] and not store.folder.exists()
     put(store, "set/file.bin", CONTENT)
     assert offline.get(download, context=trust).read_bytes() == CONTENT
@@ -121,7 +121,7 @@ def test_a_part_that_is_a_link_is_not_written_through(
     mine.write_bytes(b"precious")
     (store.folder / "set").mkdir(parents=True)
     (store.folder / "set" / "file.bin.part").symlink_to(mine)
-    refused(store, download, trust)
+    refusal_of(store, download, trust)
     assert mine.read_bytes() == b"precious"
 
 
@@ -132,7 +132,7 @@ def test_concurrent_calls_download_a_file_once(
 
     def slow(handler: Handler) -> None:
         waited.wait(20)  # until another thread has found the file locked
-        ranged(handler)
+        serve_range(handler)
 
     site.answer = slow
     found: list[bytes] = []
@@ -159,7 +159,7 @@ def test_without_the_lock_concurrent_calls_would_download_it_twice(
 
     def together(handler: Handler) -> None:
         both.wait()
-        ranged(handler)
+        serve_range(handler)
 
     site.answer = together
 
@@ -178,7 +178,7 @@ def test_without_the_lock_concurrent_calls_would_download_it_twice(
 def test_a_failed_call_lets_the_next_one_try(
     site: Site, store: Store, download: Download, trust: ssl.SSLContext
 ) -> None:
-    site.answer = in_turn(always(200, OTHER), ranged)
+    site.answer = in_turn(always(200, OTHER), serve_range)
     outcomes: list[str] = []
 
     def get() -> None:
@@ -201,7 +201,7 @@ def test_a_file_put_there_by_hand_during_a_download_is_kept(
 ) -> None:
     def meanwhile(handler: Handler) -> None:
         put(store, "set/file.bin", b"the user's")
-        ranged(handler)
+        serve_range(handler)
 
     site.answer = meanwhile
     with pytest.raises(UserError, match="not the file expected"):
@@ -228,7 +228,7 @@ def test_a_disk_that_is_too_small_is_reported_before_the_first_byte(
     site: Site, store: Store, download: Download, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1234))
-    message = refused(store, download, trust)
+    message = refusal_of(store, download, trust)
     assert "307,200 bytes and 1,234 are free" in message and "--store" in message
     assert site.requests == [] and files(store) == {}
 
@@ -240,13 +240,13 @@ def test_a_disk_that_fills_up_is_reported(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert "No space left on device" in refused(store, download, trust)
+    assert "No space left on device" in refusal_of(store, download, trust)
     assert files(store) == {"set/file.bin.part": CONTENT}
 
 
 def test_a_file_in_place_of_the_folder_is_reported(store: Store, download: Download, trust: ssl.SSLContext) -> None:
     put(store, "set", b"a file")
-    assert "could not be written" in refused(store, download, trust)
+    assert "could not be written" in refusal_of(store, download, trust)
     assert files(store) == {"set": b"a file"}
 
 
