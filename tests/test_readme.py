@@ -1,10 +1,10 @@
-"""The examples of README.md and of docs/ work: each block is run in its page's order, in an empty folder.
+"""The examples in README.md and docs/ work: the blocks of a page are run in order, in an empty folder.
 
-    ```sh, ```bash      each `imclass ...` line is run, and must be done (0); `make X` must name a Makefile's target
-    ```python           is run, a page's blocks sharing one namespace
+    ```sh, ```bash      each `imclass ...` line is run and must exit with 0; `make X` must name a target of the Makefile
+    ```python           is run; the blocks of a page share a namespace
     ```console, ```text are not run
 
-Two changes: every training lasts one epoch, and mnist-sample has a tenth of its images.
+To save time, every training lasts one epoch, and mnist-sample has a tenth of its images.
 """
 
 import re
@@ -31,19 +31,19 @@ READ_SPLIT = mnist_sample.read_split
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """Language and text of each fenced block."""
+    """Return language and text of each fenced block."""
     return re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
 def commands(block: str) -> Iterator[list[str]]:
-    """The words of each command of a shell block; comments and empty lines are none."""
+    """Yield the words of each command in a shell block, without comments and empty lines."""
     for line in block.replace("\\\n", " ").splitlines():
         if words := shlex.split(line, comments=True):
             yield words
 
 
 def targets(makefile: str) -> set[str]:
-    """What `make` can be asked for."""
+    """Return the targets of a Makefile."""
     return set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
 
 
@@ -70,12 +70,12 @@ def run_page(page: str) -> None:
 
 
 def short(recipe: Any, *args: Any, **choices: Any) -> Any:
-    """`imclass.train`, for one epoch."""
+    """Call `imclass.train` for one epoch."""
     return train(recipe, *args, **{**choices, "epochs": 1})
 
 
 def tenth(*files: Any) -> ArrayDataset:
-    """Read a split, and keep a tenth of its images; 1,000 and 200 are enough for every command of the pages."""
+    """Read a split and keep a tenth of its images, which leaves 1,000 and 200, enough for all commands of the pages."""
     whole = READ_SPLIT(*files)
     return replace(whole, array=whole.array[::10], targets=whole.targets[::10])
 
@@ -114,8 +114,8 @@ def test_every_make_line_of_a_page_is_a_target() -> None:
     known = targets((ROOT / "Makefile").read_text())
     assert {"env", "demo", "test"} <= known and "PYTHON" not in known
     for page in PAGES:
-        asked = re.findall(r"^ {4}make ([\w-]+)", page.read_text(), re.MULTILINE)
-        assert set(asked) <= known, page.name
+        named = re.findall(r"^ {4}make ([\w-]+)", page.read_text(), re.MULTILINE)
+        assert set(named) <= known, page.name
 
 
 BAD_PAGES = [
@@ -129,12 +129,12 @@ BAD_PAGES = [
 
 
 @pytest.mark.parametrize(("page", "error"), BAD_PAGES)
-def test_a_bad_example_is_found(page: str, error: type[Exception]) -> None:
+def test_a_wrong_example_is_detected(page: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         run_page(page)
 
 
-def test_a_good_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_correct_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
     run_page(
         "```sh\n# lists\nimclass recipes \\\n    --json  # as JSON\nmake demo\n```\n\n```text\nimclass trian\n```\n"
     )

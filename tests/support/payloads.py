@@ -69,7 +69,7 @@ PAYLOADS = (
 
 
 def as_folder(payload: str) -> str:
-    """Return a payload as the name of a folder, which cannot contain a slash or NUL."""
+    """Return a payload as the name of a folder, which cannot contain a slash or NUL and must not begin with a dot."""
     return payload.replace("/", "\u2215").replace("\x00", "\x01")
 
 
