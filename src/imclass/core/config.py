@@ -196,7 +196,7 @@ class Share:
     """Rule for a folder without splits: hold out a share of each class for testing and train on the rest."""
 
     kind: ClassVar[str] = "share"
-    test: Annotated[float, Above(0), Below(1)] = 0.2  # share of each class, rounded; at least 1 where it has 2 images
+    test: Annotated[float, Above(0), Below(1)] = 0.2  # share of each class, rounded; at least 1 image, never all
 
 
 @dataclass(frozen=True)
