@@ -53,7 +53,7 @@ DATA = """
 """
 PROTOCOL = """
     from dataclasses import dataclass
-    from imclass.models.views.batches import one_view
+    from imclass.models.views.batches import score_one_view
 
     @dataclass(frozen=True)
     class Mirrored:
@@ -66,7 +66,7 @@ PROTOCOL = """
             pass
 
         def __call__(self, classifier, images):
-            return one_view(classifier, [image[:, ::-1] for image in images], classifier.preprocess)
+            return score_one_view(classifier, [image[:, ::-1] for image in images], classifier.preprocess)
 
     PROTOCOLS = {"mirrored": Mirrored()}
 """
