@@ -50,7 +50,8 @@ def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--ren
 
     Raise `UserError` for a class that does not exist, and for a new name that another class already has.
     """
-    known, names = {nfc_form(name) for name in classes}, dict[str, str]()
+    known = {nfc_form(name) for name in classes}
+    names: dict[str, str] = {}
     for word in map(nfc_form, words):
         splits = [(word[:i], word[i + 1 :].strip()) for i, letter in enumerate(word) if letter == "="]
         if not splits or not splits[-1][1]:

@@ -84,7 +84,8 @@ class Schedule(ABC):
 
     def rate_at(self, position: Position) -> float:
         """Return the learning rate of the step at `position`."""
-        share, warmup = self.share_at(position), self.warmup_of(position.steps)
+        share = self.share_at(position)
+        warmup = self.warmup_of(position.steps)
         if position.step < warmup:  # Goyal et al., arXiv:1706.02677, section 2.2: climb linearly to the schedule
             share *= (position.step + 1) / warmup
         return self.rate * share

@@ -44,7 +44,8 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
     Raise `UserError` that names the key for anything wrong.
     """
-    record, root = to_json(config), type(config)
+    record = to_json(config)
+    root = type(config)
     lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}
     for key in sorted(changes, key=lambda key: priority(root, key, lists)):
         for path in full_keys(root, record, key, kinds):
@@ -99,7 +100,8 @@ def without_none(kind: Any) -> Any:
 
 def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
     """Return the full keys that a key stands for: one per stage if it begins with a field of the stages."""
-    hints, first = hints_of(root), key.split(".")[0]
+    hints = hints_of(root)
+    first = key.split(".")[0]
     if first in hints:
         return [key]
     for name, hint in hints.items():
@@ -197,7 +199,8 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
         return []
     if EMPTY_LIST_WORD in words:
         raise UserError(f"{option} is {' '.join(words)!r}; 'none' cannot be combined, so remove it or the others")
-    unused, entries = list(before), []
+    unused = list(before)
+    entries = []
     for word in words:
         class_of(item, {"kind": word}, option, kinds)
         found = next((entry for entry in unused if entry["kind"] == word), {"kind": word})

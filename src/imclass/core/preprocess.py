@@ -60,11 +60,11 @@ class Preprocess:
 
         Resizing by the shorter side would otherwise need unbounded memory. The centre crop lies well within the rest.
         """
-        most = 16 * min(image.shape[:2])
-        if self.resize != "shorter" or max(image.shape[:2]) <= most:
+        limit = 16 * min(image.shape[:2])
+        if self.resize != "shorter" or max(image.shape[:2]) <= limit:
             return image
-        top, left = (max(0, side - most) // 2 for side in image.shape[:2])
-        return image[top : top + most, left : left + most]
+        top, left = (max(0, side - limit) // 2 for side in image.shape[:2])
+        return image[top : top + limit, left : left + limit]
 
     def convert_colour(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
         """Return the image in grey (luma of ITU-R BT.601) or in three channels, in the network's channel order."""

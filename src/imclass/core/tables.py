@@ -75,8 +75,8 @@ def find(package: str, table: str, what: str, plugins: Plugins = NO_PLUGINS) -> 
     owners: dict[str, str] = {}
     digests: dict[str, str] = {}
     failures = [f"{file.path}: {file.problem}" for file in plugins.files if file.module is None]
-    theirs = [(str(file.path), file.module, file.digest) for file in plugins.files if file.module is not None]
-    for source, module, digest in [*package_modules(package, failures), *theirs]:
+    plugin_modules = [(str(file.path), file.module, file.digest) for file in plugins.files if file.module is not None]
+    for source, module, digest in [*package_modules(package, failures), *plugin_modules]:
         try:
             found = dict(getattr(module, table, {}))
         except Exception as error:  # not a dictionary
@@ -121,8 +121,8 @@ def load_plugin(path: Path) -> Plugin:
     """
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    name = f"{PLUGIN_PREFIX}.{path.stem}_{place[:8]}_{digest[:8]}"  # two folders may have files of the same name
+    path_digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    name = f"{PLUGIN_PREFIX}.{path.stem}_{path_digest[:8]}_{digest[:8]}"  # two folders may have files of the same name
     if name in sys.modules:
         return Plugin(path, digest, sys.modules[name])
     try:

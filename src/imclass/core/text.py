@@ -77,7 +77,8 @@ def shorten_name(name: str, most: int = MAX_NAME_COLUMNS) -> str:
     The ends are kept because class names often differ only there.
     """
     name = printable_text(name)
-    cut, keep = name, min(len(name), most)
+    cut = name
+    keep = min(len(name), most)
     while text_width(cut) > most:
         keep -= 1
         cut = name[: keep - keep // 2] + "…" + name[len(name) - keep // 2 :]

@@ -70,8 +70,8 @@ class PipelinePart:
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
         """Set the learned arrays from a file. Raise `UserError` unless they are exactly those of the part."""
         if set(arrays) != set(self.learned):
-            ours, theirs = (", ".join(sorted(names)) or "nothing" for names in (self.learned, arrays))
-            raise UserError(f"{where}: the part {self.kind} learns {ours}, but the file has {theirs}; fit it again")
+            expected, found = (", ".join(sorted(names)) or "nothing" for names in (self.learned, arrays))
+            raise UserError(f"{where}: the part {self.kind} learns {expected}, but the file has {found}; fit it again")
         for name, array in arrays.items():
             setattr(self, name, array)
 

@@ -107,15 +107,15 @@ class Stream:
 
     archive: Path
     file: io.BufferedIOBase
-    most: int  # bytes
+    limit: int  # bytes
     count: int = 0  # bytes read so far
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, at most `size`."""
         block = self.file.read(min(size, BLOCK))
         self.count += len(block)
-        if self.count > self.most:
-            raise too_large_error(self.archive, self.most)
+        if self.count > self.limit:
+            raise too_large_error(self.archive, self.limit)
         return block
 
     def blocks(self, size: int) -> Iterator[bytes]:

@@ -314,7 +314,7 @@ def test_help_lists_the_options_of_the_recipe(capsys: pytest.CaptureFixture[str]
     assert "  --augment pad                              kinds in order, such as flip and pad" in shown
     assert "  --augment.pad.pixels 2                     on each side" in shown and "  # " not in shown
     assert "--name " not in shown  # of a folder that a run of one stage does not have; it is refused
-    assert "--begin continue                           with all weights" in shown
+    assert "--begin continue                           take all weights" in shown
     assert "--augment.KIND.X" in shown and "    area.aspect\n" in shown
     assert "--model.X" in shown and "imclass models NETWORK" in shown
 
