@@ -1,4 +1,4 @@
-"""The examples of README.md and of docs/ work: each block is run in its page's order, in an empty folder.
+"""The examples in README.md and docs/ work: the blocks of a page are run in order, in an empty folder.
 
     ```sh, ```bash      each `imclass ...` line is run and must exit with 0; `make X` must name a target of the Makefile
     ```python           is run; the blocks of a page share one namespace
@@ -41,7 +41,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 def commands(block: str) -> Iterator[list[str]]:
-    """Yield the words of each command of a shell block, without comments and empty lines."""
+    """Yield the words of each command in a shell block, without comments and empty lines."""
     for line in block.replace("\\\n", " ").splitlines():
         if words := shlex.split(line, comments=True):
             yield words
@@ -75,12 +75,12 @@ def run_page(page: str) -> None:
 
 
 def short(recipe: Any, *args: Any, **choices: Any) -> Any:
-    """Run `imclass.train` for one epoch."""
+    """Call `imclass.train` for one epoch."""
     return train(recipe, *args, **{**choices, "epochs": 1})
 
 
 def tenth(*files: Any) -> ArrayDataset:
-    """Read a split and keep a tenth of its images: 1,000 and 200 are enough for every command of the pages."""
+    """Read a split and keep a tenth of its images, which leaves 1,000 and 200, enough for all commands of the pages."""
     whole = READ_SPLIT(*files)
     return replace(whole, array=whole.array[::10], targets=whole.targets[::10])
 
@@ -119,8 +119,8 @@ def test_every_make_line_of_a_page_is_a_target() -> None:
     known = targets((ROOT / "Makefile").read_text())
     assert {"env", "demo", "test"} <= known and "PYTHON" not in known
     for page in PAGES:
-        asked = re.findall(r"^ {4}make ([\w-]+)", page.read_text(), re.MULTILINE)
-        assert set(asked) <= known, page.name
+        named = re.findall(r"^ {4}make ([\w-]+)", page.read_text(), re.MULTILINE)
+        assert set(named) <= known, page.name
 
 
 BAD_PAGES = [
@@ -134,12 +134,12 @@ BAD_PAGES = [
 
 
 @pytest.mark.parametrize(("page", "error"), BAD_PAGES)
-def test_a_bad_example_is_found(page: str, error: type[Exception]) -> None:
+def test_a_wrong_example_is_detected(page: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         run_page(page)
 
 
-def test_a_good_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_correct_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
     run_page(
         "```sh\n# lists\nimclass recipes \\\n    --json  # as JSON\nmake demo\n```\n\n```text\nimclass trian\n```\n"
     )

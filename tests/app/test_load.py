@@ -77,7 +77,7 @@ def test_a_damaged_checkpoint_is_skipped_in_a_run_and_refused_by_name(run: Path)
 
 def test_a_run_without_a_checkpoint_has_no_weights(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(UserError, match=r"is not finished: it has no model.safetensors yet, and no whole checkpoint"):
+    with pytest.raises(UserError, match=r"is not finished: it has no model.safetensors yet, and no complete check"):
         read_packed(run, open_context())
 
 

@@ -269,7 +269,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("--augment.pad.pixel 3", "unknown option --augment.pad.pixel; did you mean '--augment.pad.pixels'?"),
         ("--augment.padd.pixels 3", "no augmentation is named 'padd'; did you mean 'pad'?"),
         ("--augment flop", "no augmentation is named 'flop'; did you mean 'flip'?"),
-        ("--augment.pad 3", "--augment.pad itself takes no value; set a field of it: --augment.pad.pixels"),
+        ("--augment.pad 3", "--augment.pad itself takes no value; set one of its fields: --augment.pad.pixels"),
         ("--hflip .5", "unknown option --hflip: --augment.flip.probability"),
         ("--ot x", "unknown option --ot; did you mean '--out'?"),
         ("--schedule.rat 1", "unknown option --schedule.rat; did you mean '--schedule.rate'?"),
@@ -321,7 +321,7 @@ def test_help_lists_the_options_of_the_recipe(
         "  --augment.pad.pixels 2                     pixels of padding on each side" in shown and "  # " not in shown
     )
     assert "--name " not in shown  # names the folder of a leg, and a run of one stage has none
-    assert "--begin continue                           with all weights" in shown
+    assert "--begin continue                           take all weights" in shown
     assert "--augment.KIND.FIELD VALUE" in shown and "    area.aspect\n" in shown
     assert "--model.FIELD VALUE" in shown and "imclass models NETWORK" in shown
 

@@ -426,7 +426,7 @@ class TestAttacks:
         assert everything(tmp_path) == before
         put(tmp_path / "store", "cifar10", "binary archive")
         monkeypatch.setattr(cifar, "MAX_UNPACKED_BYTES", 50_000)
-        assert "unpacks to more than the 50,000 bytes" in refusal(tmp_path, "cifar10")
+        assert "unpacks to more than 50,000 bytes" in refusal(tmp_path, "cifar10")
         monkeypatch.setattr(cifar, "MAX_UNPACKED_BYTES", 1 << 20)
         assert len(open_small(tmp_path, "cifar10")) == 20
 
