@@ -17,7 +17,7 @@ from imclass.app.api import check_consumers, check_names, train
 from imclass.core.errors import UserError
 from imclass.models.scores import top_classes
 from imclass.training import events
-from tests.support.small import picture, tree, untrained
+from tests.support.small import picture, save_untrained, tree
 
 
 def test_the_verbs_are_names_of_the_package() -> None:
@@ -99,7 +99,7 @@ def test_create_predicts_named_classes() -> None:
 
 
 def test_predict_accepts_the_path_of_a_model_and_a_protocol(tmp_path: Path) -> None:
-    classifier = untrained(tmp_path / "model.safetensors")
+    classifier = save_untrained(tmp_path / "model.safetensors")
     wide = np.concatenate([picture(1), picture(2, True), picture(3)], axis=1)
     squashed, central = (
         next(iter(imclass.predict(tmp_path / "model.safetensors", wide, protocol=protocol))).classes

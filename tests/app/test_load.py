@@ -15,8 +15,8 @@ from imclass.core.errors import UserError
 from imclass.store.context import open_context
 from imclass.training.checkpoint import load_checkpoint
 from imclass.training.events import EpochEnd
-from tests.support.command import shown
-from tests.support.small import tree, untrained
+from tests.support.command import json_output
+from tests.support.small import save_untrained, tree
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,13 @@ def test_an_unfinished_run_means_its_newest_checkpoint(
 
 def test_verbs_accept_a_checkpoint(run: Path, half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     older, last = sorted((run / "checkpoints").iterdir())
-    record = shown(capsys, "info", str(older))
+    record = json_output(capsys, "info", str(older))
     assert record["trained"]["chosen"] == "step 4" and record["file"] == str(older / "tensors.safetensors")
     trained = record["trained"]
     assert trained["data"]["path"] == str(half / "pets") and trained["recipe"]["recipe"] == "mnist-lenet"
-    assert shown(capsys, "evaluate", str(last), "--workers", "0")["total"] == 4  # held out by the run's own split
+    assert json_output(capsys, "evaluate", str(last), "--workers", "0")["total"] == 4  # held out by the run's own split
     words = [str(half / "pets"), "--layer", "head.1", "--out", str(tmp_path / "f.npy")]
-    assert shown(capsys, "features", str(last), *words)["shape"][0] == 20
+    assert json_output(capsys, "features", str(last), *words)["shape"][0] == 20
     assert main(["weights", "export", str(last), "--format", "torchvision", "--out", str(tmp_path / "x.pth")]) == 2
     assert "lenet-5" in capsys.readouterr().err  # it was read, but torchvision has no such network
     assert load_public(last).classes == ("cat", "dog")
@@ -95,7 +95,7 @@ def test_a_leg_may_be_named(tmp_path: Path) -> None:
     leg = tmp_path / "run" / "legs" / "00-first"
     leg.mkdir(parents=True)
     (tmp_path / "run" / "config.json").write_text(json.dumps({}))
-    untrained(leg / "model.safetensors")
+    save_untrained(leg / "model.safetensors")
     assert read_packed(leg, open_context()).notes == ()
 
 

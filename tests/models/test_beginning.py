@@ -14,7 +14,7 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.beginning import Beginning, begin
 from imclass.models.classifier import NetworkClassifier, create, networks
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.outline import outline
 
 SEVEN = ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8")
@@ -85,7 +85,7 @@ def test_the_same_classes_in_another_order_are_reordered() -> None:
 
 def test_statistics_of_batch_norms_are_copied_but_mean_and_std_are_not() -> None:
     source, target = create_narrow("resnet-18", ["a", "b"], 1), create_narrow("resnet-18", ["a", "b"], 2)
-    trained(source.network)
+    imitate_training(source.network)
     target.network.normalise((0.25,), (0.125,))
     begin(target, source, "continue")
     state = target.network.state_dict()

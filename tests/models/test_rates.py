@@ -14,7 +14,7 @@ from imclass.core.errors import UserError
 from imclass.models.classifier import create, networks
 from imclass.models.network import Network
 from imclass.models.rates import factor_of, layer_rates
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 
 
 def network(name: str) -> Network:
@@ -68,7 +68,7 @@ class Both(Network):
 def learn(rates: Mapping[str, float]) -> tuple[dict[str, Tensor], dict[str, Tensor], set[str], Network]:
     """Return the state before and after three steps, and the names of the parameters with a gradient."""
     torch.manual_seed(0)
-    found = trained(Both())
+    found = imitate_training(Both())
     before = {name: tensor.clone() for name, tensor in found.state_dict().items()}
     layers = layer_rates(found, rates)
     layers.require_gradients()

@@ -24,7 +24,7 @@ from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import Context, open_context
 from tests.support import parts as plugin
 from tests.support.parts import Colours, NearestMean, NetworkScores
-from tests.support.small import CLASSES, picture, tree, untrained
+from tests.support.small import CLASSES, picture, save_untrained, tree
 from tests.support.tolerance import assert_near
 
 LABELS = np.arange(12) % 2
@@ -83,7 +83,7 @@ def test_a_pipeline_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Co
 
 
 def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
-    eyes = replace(untrained(tmp_path / "n.safetensors"), trained=TRAINED, trained_on=np.array([5], np.uint64))
+    eyes = replace(save_untrained(tmp_path / "n.safetensors"), trained=TRAINED, trained_on=np.array([5], np.uint64))
     seeing = NetworkScores()
     seeing.hold({"eyes": eyes})
     pipeline = replace(fit_pipeline(seeing, NearestMean()), contents=np.array([4], np.uint64))
@@ -97,7 +97,7 @@ def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
 
 
 def test_a_pipeline_and_a_network_may_form_an_ensemble(tmp_path: Path, plugins: Context) -> None:
-    network = untrained(tmp_path / "n.safetensors", CLASSES[::-1])
+    network = save_untrained(tmp_path / "n.safetensors", CLASSES[::-1])
     whole = Ensemble((EnsembleMember(fit_pipeline(), weight=0.3), EnsembleMember(network)))
     save_classifier(tmp_path / "both.safetensors", whole, plugins)
     found = read_classifier(tmp_path / "both.safetensors", plugins)
@@ -172,7 +172,7 @@ def test_the_command_line_accepts_a_pipeline(
     tree(tmp_path / "pets" / "test", per_class=5)
     pipeline = replace(fit_pipeline(), trained=replace(TRAINED, recipe={"data": "pets"}))
     save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
-    untrained(tmp_path / "n.safetensors", CLASSES[::-1])
+    save_untrained(tmp_path / "n.safetensors", CLASSES[::-1])
     about = json_answer(capsys, "info", "p.safetensors")
     assert (about["kind"], about["parameters"]) == ("pipeline", 3 + 2 * 3)
     alone = json_answer(capsys, "evaluate", "p.safetensors")

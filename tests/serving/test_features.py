@@ -12,7 +12,7 @@ from imclass.data.images.decode import decode
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.serving.features import LayerOutputs, first_maps, layer_outputs
 from imclass.serving.inputs import Files, gather_files
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 from tests.support.tolerance import assert_near
 
 
@@ -20,7 +20,7 @@ from tests.support.tolerance import assert_near
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = tmp_path_factory.mktemp("world")
     tree(world / "pets", per_class=3)
-    untrained(world / "model.safetensors")
+    save_untrained(world / "model.safetensors")
     return world
 
 

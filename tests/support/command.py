@@ -8,7 +8,7 @@ import pytest
 from imclass.app.cli.main import main
 
 
-def shown(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+def json_output(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
     """Return the record that a verb prints with --json."""
     assert main([*words, "--json"]) == code
     return json.loads(capsys.readouterr().out)

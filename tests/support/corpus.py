@@ -40,7 +40,7 @@ def write_corpus(folder: Path) -> dict[str, Expected]:
     """Write a file of every kind into `folder`, creating it if needed; return the expected outcomes by file name."""
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}
-    for name, (content, outcome) in {**accepted(), **oriented(), **refused()}.items():
+    for name, (content, outcome) in {**accepted_files(), **oriented_files(), **refused_files()}.items():
         (folder / name).write_bytes(content)
         expected[name] = outcome
     return expected
@@ -64,7 +64,7 @@ def on_white(levels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.round(levels * share + 255 * (1 - share)).astype(np.uint8)
 
 
-def saved(levels: np.ndarray, format: str, mode: str | None = None, **options: object) -> bytes:
+def encode(levels: np.ndarray, format: str, mode: str | None = None, **options: object) -> bytes:
     """Return these levels as a file, encoded by Pillow."""
     image = Image.fromarray(levels)
     file = io.BytesIO()
@@ -126,7 +126,7 @@ def webp_exif(webp: bytes, block: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(riff)) + riff
 
 
-def turned(levels: np.ndarray, orientation: int) -> np.ndarray:
+def turn(levels: np.ndarray, orientation: int) -> np.ndarray:
     """Return the levels as a viewer displays them, placed pixel by pixel as EXIF 2.3, section 4.6.4 defines."""
     height, width = levels.shape[:2]
     shape = (height, width) if orientation <= 4 else (width, height)
@@ -183,7 +183,7 @@ def gif_picture() -> np.ndarray:
 
 def jpeg(progressive: bool = False) -> bytes:
     """Return a valid JPEG."""
-    return saved(picture(), "JPEG", quality=95, progressive=progressive)
+    return encode(picture(), "JPEG", quality=95, progressive=progressive)
 
 
 def bmp(levels: np.ndarray) -> bytes:
@@ -196,19 +196,19 @@ def bmp(levels: np.ndarray) -> bytes:
     )  # fmt: skip
 
 
-def accepted() -> dict[str, tuple[bytes, Expected]]:
+def accepted_files() -> dict[str, tuple[bytes, Expected]]:
     """Return files that must be decoded."""
     levels, base = picture(), jpeg()
     exact, decoded = Expected(pixels=levels), Expected(pixels=by_opencv(base), tolerance=2)
     progressive = jpeg(progressive=True)
     mpo = frames("MPO", levels, quality=95)
-    lossless = saved(levels, "WEBP", lossless=True)
+    lossless = encode(levels, "WEBP", lossless=True)
     tall = np.tile(picture()[:1, :1], (5000, 1, 1)) + (np.arange(5000) % 7)[:, None, None].astype(np.uint8)
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 50_000_000, 9))
     return {
         "plain.jpg": (base, decoded),
         "progressive.jpg": (progressive, Expected(pixels=by_opencv(progressive), tolerance=2)),
-        "grey.jpg": (saved(levels[:, :, 0], "JPEG", quality=100), Expected(pixels=grey(levels[:, :, 0]), tolerance=3)),
+        "grey.jpg": (encode(levels[:, :, 0], "JPEG", quality=100), Expected(pixels=grey(levels[:, :, 0]), tolerance=3)),
         "trailing bytes.jpg": (base + b"\xff\xda" * 2000 + b"more", decoded),
         "without end marker.jpg": (base[:-2], Expected(("truncated",), by_opencv(base), 2)),
         "png named.jpg": (rgb_png(levels), exact),
@@ -228,7 +228,7 @@ def accepted() -> dict[str, tuple[bytes, Expected]]:
         "tall.png": (rgb_png(tall), Expected(pixels=tall)),
         "plain.bmp": (bmp(levels), exact),
         "plain.webp": (lossless, exact),
-        "plain.gif": (saved(gif_picture(), "GIF"), Expected(pixels=gif_picture())),
+        "plain.gif": (encode(gif_picture(), "GIF"), Expected(pixels=gif_picture())),
         "animated.gif": (frames("GIF", gif_picture()), Expected(pixels=gif_picture())),
         "animated.webp": (frames("WEBP", levels, lossless=True), exact),
         "animated.png": (frames("PNG", levels), exact),
@@ -254,14 +254,14 @@ def transparent() -> dict[str, tuple[bytes, Expected]]:
         "grey and alpha.png": (
             png([r.tobytes() for r in la], SHAPE[1], 8, 4), Expected((), on_white(grey(levels[:, :, 0]), alpha), 1)
         ),
-        "alpha.webp": (saved(rgba, "WEBP", lossless=True, exact=True), Expected((), on_white(levels, alpha), 1)),
+        "alpha.webp": (encode(rgba, "WEBP", lossless=True, exact=True), Expected((), on_white(levels, alpha), 1)),
         "palette.png": (png(rows, SHAPE[1], 8, 3, plte), Expected(pixels=palette[index])),
         "clear palette.png": (
             png(rows, SHAPE[1], 8, 3, plte + trns), Expected((), on_white(palette[index], opacity[index]), 1)
         ),
         "clear colour.png": (rgb_png(levels, key), Expected(pixels=np.where(clear[:, :, None], 255, levels))),
         "clear.gif": (
-            saved(index, "GIF", transparency=2), Expected(pixels=np.where(grey(index) == 2, 255, grey(index)))
+            encode(index, "GIF", transparency=2), Expected(pixels=np.where(grey(index) == 2, 255, grey(index)))
         ),
     }  # fmt: skip
 
@@ -296,21 +296,21 @@ def deep() -> dict[str, tuple[bytes, Expected]]:
     }  # fmt: skip
 
 
-def oriented() -> dict[str, tuple[bytes, Expected]]:
+def oriented_files() -> dict[str, tuple[bytes, Expected]]:
     """Return files with every EXIF orientation, in both byte orders and in every format that supports it."""
     base, levels = jpeg(), picture()
-    decoded, lossless = by_opencv(base), saved(levels, "WEBP", lossless=True)
+    decoded, lossless = by_opencv(base), encode(levels, "WEBP", lossless=True)
     kinds: dict[str, tuple[bytes, Expected]] = {}
     for o in range(1, 9):
         block = exif(o, "<" if o % 2 else ">")
         marked = with_segment(base, 0xE1, b"Exif\0\0" + block)
-        kinds[f"exif {o}.jpg"] = (marked, Expected((), turned(decoded, o), 2))
-        kinds[f"exif {o}.png"] = (rgb_png(levels, chunk(b"eXIf", block)), Expected((), turned(levels, o)))
-        kinds[f"exif {o}.webp"] = (webp_exif(lossless, block), Expected((), turned(levels, o)))
+        kinds[f"exif {o}.jpg"] = (marked, Expected((), turn(decoded, o), 2))
+        kinds[f"exif {o}.png"] = (rgb_png(levels, chunk(b"eXIf", block)), Expected((), turn(levels, o)))
+        kinds[f"exif {o}.webp"] = (webp_exif(lossless, block), Expected((), turn(levels, o)))
     return kinds
 
 
-def refused() -> dict[str, tuple[bytes, Expected]]:
+def refused_files() -> dict[str, tuple[bytes, Expected]]:
     """Return files that must be refused, with the codes."""
     unsupported, oversized = Expected(("unsupported",)), Expected(("too-many-pixels",))
     made = {name: (content, unsupported) for name, content in foreign().items()}
@@ -342,7 +342,7 @@ def foreign() -> dict[str, bytes]:
         "telescope.jpg": b"SIMPLE  =                    T / conforms".ljust(80),
         "photoshop.jpg": b"8BPS\0\1" + bytes(20),
         "film.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-        "old.ico": saved(picture()[:16, :16], "ICO", sizes=[(16, 16)]),
+        "old.ico": encode(picture()[:16, :16], "ICO", sizes=[(16, 16)]),
         "pointer.png": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
         "zeros.png": bytes(100),
     }
@@ -353,10 +353,10 @@ def huge() -> dict[str, bytes]:
     big = struct.pack(">II", 40_000, 40_000)
     base = jpeg()
     frame = base.index(b"\xff\xc0") + 5
-    gif = saved(gif_picture(), "GIF")
+    gif = encode(gif_picture(), "GIF")
     box = gif.index(b",\0\0\0\0" + struct.pack("<HH", 24, 16))
-    lossless = saved(picture(), "WEBP", lossless=True)
-    lossy = saved(picture(), "WEBP", quality=80)
+    lossless = encode(picture(), "WEBP", lossless=True)
+    lossy = encode(picture(), "WEBP", quality=80)
     return {
         "huge.png": rgb_png(picture()).replace(struct.pack(">II", 24, 16), big),
         "long.png": rgb_png(picture()).replace(struct.pack(">II", 24, 16), struct.pack(">II", 16_385, 1)),
@@ -372,7 +372,7 @@ def huge() -> dict[str, bytes]:
 
 def noisy(format: str) -> bytes:
     """Return an image that does not compress, so that every part of its file matters."""
-    return saved(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8), format)
+    return encode(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8), format)
 
 
 def many_scans() -> bytes:

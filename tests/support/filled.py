@@ -15,7 +15,7 @@ import numpy as np
 FOLDER = Path(__file__).with_name("parity")
 
 
-def recorded() -> dict[str, dict[str, Any]]:
+def recorded_networks() -> dict[str, dict[str, Any]]:
     """Return `size`, `parameters` and `state` (shapes by name) of each network, such as "torchvision.resnet18"."""
     networks: dict[str, dict[str, Any]] = json.loads((FOLDER / "networks.json").read_text())
     return networks
@@ -33,7 +33,7 @@ def images(size: int) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 1, (2, 3, size, size)).astype(np.float32)
 
 
-def filled(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def fill_tensors(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the values of each tensor, from a generator seeded with its name."""
     return {name: values(name, tuple(shape)) for name, shape in state.items()}
 

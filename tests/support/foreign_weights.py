@@ -26,4 +26,4 @@ def akamaster_state(name: str = "resnet-cifar-20") -> dict[str, Tensor]:
     entry = ENTRIES[name]
     names = meta_tensors(entry, entry.row, 10, 3)
     state = {entry.foreign["akamaster"].rename(n): tuple(t.shape) for n, t in names.items() if "num_batches" not in n}
-    return {n: torch.from_numpy(v) for n, v in filled.filled(state).items()}
+    return {n: torch.from_numpy(v) for n, v in filled.fill_tensors(state).items()}

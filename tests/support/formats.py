@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.support.corpus import SHAPE, Expected, by_opencv, cmyk_planes, exif, grey, on_white, picture, saved, turned
+from tests.support.corpus import SHAPE, Expected, by_opencv, cmyk_planes, encode, exif, grey, on_white, picture, turn
 
 HEIGHT, WIDTH = SHAPE
 
@@ -61,7 +61,7 @@ def tiffs() -> dict[str, tuple[bytes, Expected]]:
     Image.fromarray(levels).save(pages, "TIFF", save_all=True, append_images=later)
     base = levels.tobytes()
     made = {
-        "plain.tif": (saved(levels, "TIFF"), exact),
+        "plain.tif": (encode(levels, "TIFF"), exact),
         "big-endian.tif": (tiff(base, 3, 8, 2, ">"), exact),
         "large offsets.tif": (tiff(base, 3, 8, 2, big=True), exact),
         "pages.tiff": (pages.getvalue(), exact),
@@ -76,19 +76,19 @@ def tiffs() -> dict[str, tuple[bytes, Expected]]:
         "sixteen bits, white is zero.tif": (tiff(ramp.tobytes(), 1, 16, 0), Expected(pixels=grey(255 - (ramp >> 8)))),
         "sixteen bits rgb.tif": (tiff(deep.tobytes(), 3, 16, 2), Expected(pixels=(deep >> 8).astype(np.uint8))),
         "twelve bits.tif": (tiff(packed, 1, 12, 1), Expected(pixels=grey(ramp >> 8))),
-        "alpha.tif": (saved(np.dstack([levels, alpha]), "TIFF"), Expected((), on_white(levels, alpha), 1)),
+        "alpha.tif": (encode(np.dstack([levels, alpha]), "TIFF"), Expected((), on_white(levels, alpha), 1)),
         "metadata.tif": (tiff(base, 3, 8, 2, t700=("B", (65,) * 5000), t34665=("I", (0xFFFFFF,))), exact),
         "jpeg inside.tif": (
-            saved(levels, "TIFF", compression="jpeg", quality=100),
+            encode(levels, "TIFF", compression="jpeg", quality=100),
             Expected(pixels=levels, tolerance=9),
         ),
     }
-    inside = saved(levels, "TIFF", compression="jpeg", quality=100)
+    inside = encode(levels, "TIFF", compression="jpeg", quality=100)
     made["jpeg inside.tif"] = (inside, Expected(pixels=levels, tolerance=9))
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
-        made[f"{compression}.tif"] = (saved(levels, "TIFF", compression=compression), exact)
+        made[f"{compression}.tif"] = (encode(levels, "TIFF", compression=compression), exact)
     for o in range(1, 9):
-        made[f"orientation {o}.tif"] = (tiff(base, 3, 8, 2, t274=("H", (o,))), Expected(pixels=turned(levels, o)))
+        made[f"orientation {o}.tif"] = (tiff(base, 3, 8, 2, t274=("H", (o,))), Expected(pixels=turn(levels, o)))
     return made
 
 
@@ -127,10 +127,10 @@ def avifs() -> dict[str, tuple[bytes, Expected]]:
     Image.fromarray(levels).save(moving, "AVIF", save_all=True, append_images=later, **best)
     alpha = np.linspace(0, 255, HEIGHT * WIDTH).round().reshape(SHAPE).astype(np.uint8)
     return {
-        "plain.avif": (saved(levels, "AVIF", **best), Expected(pixels=levels, tolerance=4)),
-        "turned.avif": (file.getvalue(), Expected(pixels=turned(levels, 6), tolerance=4)),
+        "plain.avif": (encode(levels, "AVIF", **best), Expected(pixels=levels, tolerance=4)),
+        "turned.avif": (file.getvalue(), Expected(pixels=turn(levels, 6), tolerance=4)),
         "animated.avif": (moving.getvalue(), Expected(pixels=levels, tolerance=6)),
-        "alpha.avif": (saved(np.dstack([levels, alpha]), "AVIF", **best), Expected((), on_white(levels, alpha), 5)),
+        "alpha.avif": (encode(np.dstack([levels, alpha]), "AVIF", **best), Expected((), on_white(levels, alpha), 5)),
     }
 
 
@@ -161,7 +161,7 @@ def huge() -> dict[str, bytes]:
     }
 
 
-def refused() -> dict[str, tuple[bytes, Expected]]:
+def refused_formats() -> dict[str, tuple[bytes, Expected]]:
     """Return files that must be refused, with the codes."""
     cut = Expected(("truncated", "damaged"))
     whole = {**tiffs(), **netpbms(), **avifs()}
@@ -172,7 +172,7 @@ def refused() -> dict[str, tuple[bytes, Expected]]:
     }
     unsupported = Expected(("unsupported",))
     return made | {
-        "float.tiff": (saved(picture()[..., 0].astype(np.float32), "TIFF"), unsupported),
+        "float.tiff": (encode(picture()[..., 0].astype(np.float32), "TIFF"), unsupported),
         "lab.tif": (tiff(picture().tobytes(), 3, 8, 8), unsupported),
         "overlapping.tif": (huge()["overlapping.tif"], Expected(("too-complex",))),
         "no levels.pgm": (b"P5 2 2 0\n" + bytes(4), Expected(("damaged",))),
@@ -183,9 +183,9 @@ def refused() -> dict[str, tuple[bytes, Expected]]:
     }
 
 
-def accepted() -> dict[str, tuple[bytes, Expected]]:
+def accepted_formats() -> dict[str, tuple[bytes, Expected]]:
     """Return files that must be decoded."""
     named = {
-        "jpg named.tif": (saved(picture(), "JPEG"), Expected(pixels=by_opencv(saved(picture(), "JPEG")), tolerance=2))
+        "jpg named.tif": (encode(picture(), "JPEG"), Expected(pixels=by_opencv(encode(picture(), "JPEG")), tolerance=2))
     }
     return {**tiffs(), **netpbms(), **avifs(), **named}

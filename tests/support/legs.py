@@ -50,7 +50,7 @@ def leg_of(data: Dataset, model: Model, side: int, colour: Any = "rgb", **change
     return legs_of(data, (Stage(**settings),), model, Preprocess(side, colour, "squash"))[0]
 
 
-def entered(leg: Leg) -> State:
+def enter_leg(leg: Leg) -> State:
     """Return the state at the beginning of a leg."""
     state = State(Runtime())
     state.enter(leg)

@@ -28,7 +28,7 @@ def eighth(width: Any) -> Any:
     return tuple(eighth(w) for w in width) if isinstance(width, tuple | list) else max(4, width // 8)
 
 
-def trained(network: Network, seed: int = 0) -> Network:
+def imitate_training(network: Network, seed: int = 0) -> Network:
     """Make a network seem trained, in evaluation mode: no batch norm is the identity, and no residual branch is 0."""
     generator = torch.Generator().manual_seed(seed)
     for layer in network.modules():

@@ -54,7 +54,7 @@ def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(os, "scandir", refuse)
 
 
-def untrained(path: Path, classes: Sequence[str] = CLASSES, **known: Any) -> NetworkClassifier:
+def save_untrained(path: Path, classes: Sequence[str] = CLASSES, **known: Any) -> NetworkClassifier:
     """Write the model file of an untrained LeNet-5; `known` are fields of its `Provenance`."""
     classifier = create(Model("lenet-5", mean=(0.4,), std=(0.25,)), tuple(classes), SQUASH)
     with torch.no_grad():  # scores of fresh weights hardly differ between images
@@ -109,7 +109,7 @@ def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", 
         time.sleep(0.01)
 
 
-def trained_on(folder: Path) -> set[Path]:
+def training_files(folder: Path) -> set[Path]:
     """Return the files that a training with --split-seed 3 does not hold out."""
     from imclass.data.catalog import open_split
     from imclass.store.context import open_context

@@ -14,7 +14,7 @@ from imclass.models.views.batches import score_one_view
 from tests.support.stubs import StubNetwork
 
 
-def ragged(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
+def ragged_images(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
     """Return images of these shapes, made of 5 x 5 coloured fields and noise.
 
     The fields make rescaled images differ, and the noise makes all views distinct.

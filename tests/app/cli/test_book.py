@@ -14,7 +14,7 @@ from imclass.app.cli.main import main
 from imclass.core.contracts import Evaluation, Refused
 from imclass.core.targets import OneOf
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, NonFinite, RunPosition, Saved, StepEnd
-from tests.support.events import labelled
+from tests.support.events import multilabel_evaluation
 from tests.support.small import tree
 
 STEPS, BATCH, IMAGES = 391, 128, 50_000  # in a pass of the book over CIFAR-10
@@ -103,6 +103,6 @@ def test_train_prints_either_style(
 
 def test_multilabel_scores_are_mean_average_precisions() -> None:
     assert (
-        book_text(Evaluated(RunPosition(0, 3, STEPS), labelled(0.6185), "test"))
+        book_text(Evaluated(RunPosition(0, 3, STEPS), multilabel_evaluation(0.6185), "test"))
         == "\nTest with Pass 3, Loss 0.25, mAP 0.62\n"
     )

@@ -15,7 +15,7 @@ from imclass.app.cli.lists import describe_entries, terminal_width
 from imclass.app.cli.main import main
 from imclass.core.tables import EntryTable
 from imclass.store.context import Context
-from tests.support.command import shown, text
+from tests.support.command import json_output, text
 
 VERBS = ("models", "recipes", "weights", "data", "protocols")
 PRINT_ALL = f"""
@@ -74,15 +74,15 @@ def test_a_second_process_does_not_import_torch(tmp_path: Path) -> None:
 def test_the_index_yields_the_same_lists(
     verb: str, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines, records = text(capsys, verb), shown(capsys, verb)
+    lines, records = text(capsys, verb), json_output(capsys, verb)
     assert len(reads) == 1 and index(verb).is_file()
-    assert (text(capsys, verb), shown(capsys, verb)) == (lines, records)
+    assert (text(capsys, verb), json_output(capsys, verb)) == (lines, records)
     assert len(reads) == 1 and len(lines.splitlines()) == len(records) + 1
     if verb != "models":  # its details are computed
         name = records[0]["name"]
-        described = shown(capsys, verb, name)
+        described = json_output(capsys, verb, name)
         index(verb).unlink()
-        assert shown(capsys, verb, name) == described and len(reads) == 2
+        assert json_output(capsys, verb, name) == described and len(reads) == 2
         assert main([verb, f"{name}-x"]) == 2 and repr(name) in capsys.readouterr().err
 
 

@@ -24,7 +24,7 @@ from imclass.app.cli.main import issues_address, main
 from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
 from imclass.core.model_file import DataFacts
-from tests.support.small import fingerprint, tree, untrained
+from tests.support.small import fingerprint, save_untrained, tree
 
 DRY = "train mnist-lenet --dry-run --data pets --batch 8"
 OTHER = "another.safetensors"
@@ -262,9 +262,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_models(world: Path) -> None:
     """Write a good model file, and damaged copies of it."""
-    untrained(world / "model.safetensors", recipe={"data": "pets"}, data=DataFacts(path=str(world / "pets")))
-    untrained(world / OTHER)
-    untrained(world / "digits.safetensors", tuple("0123456789"), recipe={"data": "mnist-sample"})
+    save_untrained(world / "model.safetensors", recipe={"data": "pets"}, data=DataFacts(path=str(world / "pets")))
+    save_untrained(world / OTHER)
+    save_untrained(world / "digits.safetensors", tuple("0123456789"), recipe={"data": "mnist-sample"})
     good = (world / "model.safetensors").read_bytes()
     middle = len(good) // 2
     changed = {

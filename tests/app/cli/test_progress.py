@@ -9,7 +9,7 @@ from rich.console import Console
 from imclass.app.cli import progress
 from imclass.app.cli.progress import EpochSums, EvaluationProgress, TrainingProgress
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, LegEnd, Saved, StepEnd
-from tests.support.events import at, evaluation, events, labelled
+from tests.support.events import at, evaluation, events, multilabel_evaluation
 
 
 def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +123,7 @@ def test_multilabel_training_prints_other_measures(capsys: pytest.CaptureFixture
     screen.see(EpochStart(at(0, 0), 1, 1, "exact"))
     screen.see(StepEnd(at(1, 1), 0.75, 0.75, 2, 8, 0.1, 0.0, 0.5))
     assert "all labels right 25.00 %" in screen.bar_text(0)
-    screen.see(Evaluated(at(1, 1), labelled(0.625), "validation", best=True))
+    screen.see(Evaluated(at(1, 1), multilabel_evaluation(0.625), "validation", best=True))
     screen.see(EpochEnd(at(1, 1), 0.75, {"exact": 0.25}, 8, 0, 0.75))
     scores = {"test": {"map": 0.5, "exact": 0.25, "loss": 1.0}}
     screen.see(LegEnd(at(1, 1), "vgg-11", Path("run/legs/01-vgg-11/model.safetensors"), "last step", scores))

@@ -17,7 +17,7 @@ from imclass.evaluation.request import Scoring
 from imclass.evaluation.results import read_scores
 from tests.app.evaluation.test_request import arrays
 from tests.app.report.reader import read
-from tests.support.small import CLASSES, tree, untrained
+from tests.support.small import CLASSES, save_untrained, tree
 
 MODELS = ["a.safetensors", "b.safetensors"]
 
@@ -28,8 +28,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for split, n in (("train", 2), ("validation", 8), ("test", 6)):
         tree(tmp_path / "pets" / split, per_class=n, side=30)
-    untrained(tmp_path / "a.safetensors")
-    untrained(tmp_path / "b.safetensors", CLASSES[::-1])
+    save_untrained(tmp_path / "a.safetensors")
+    save_untrained(tmp_path / "b.safetensors", CLASSES[::-1])
     return tmp_path
 
 

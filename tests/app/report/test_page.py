@@ -48,7 +48,7 @@ from imclass.serving.predict import Prediction
 from imclass.store.context import open_context
 from tests.app.report.reader import Node, pixels_of, read
 from tests.support.payloads import PAYLOADS, as_file, as_folder
-from tests.support.small import SQUASH, fingerprint, tree, untrained
+from tests.support.small import SQUASH, fingerprint, save_untrained, tree
 from tests.support.small import picture as noise
 
 DRAWN = frozenset(("svg", "line", "text", "polyline", "circle", "img", "figure", "figcaption"))
@@ -668,7 +668,7 @@ def test_only_markup_is_taken_as_markup() -> None:
 
 def test_evaluate_says_every_name_in_json_as_it_is(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [as_folder(p) for p in PAYLOADS]
-    untrained(hostile / "raw.safetensors", PAYLOADS)
+    save_untrained(hostile / "raw.safetensors", PAYLOADS)
     (hostile / "map.json").write_text(json.dumps(dict(zip(names, PAYLOADS, strict=True))))
     words = ["--data", str(hostile / "names"), "--classes", str(hostile / "map.json"), "--json"]
     for model, more, classes in ((hostile / "run", [], names), (hostile / "raw.safetensors", words, PAYLOADS)):
@@ -683,7 +683,7 @@ def test_evaluate_says_every_name_in_json_as_it_is(hostile: Path, capsys: pytest
 def test_predict_says_every_name_in_json_and_csv(
     hostile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    untrained(hostile / "raw.safetensors", PAYLOADS)
+    save_untrained(hostile / "raw.safetensors", PAYLOADS)
     monkeypatch.chdir(hostile)
     words = ["predict", "raw.safetensors", "names", "--top", "60", "--format"]
     paths = {os.path.join(folder, name) for folder, _, files in os.walk("names") for name in files}
@@ -733,4 +733,4 @@ def test_a_view_is_what_the_preprocess_gives(tmp_path: Path) -> None:
 
 def load_with(folder: Path, **changes: Any) -> Any:
     """A classifier with another preprocess; its network does not matter."""
-    return replace(untrained(folder / "model.safetensors"), preprocess=replace(SQUASH, **changes))
+    return replace(save_untrained(folder / "model.safetensors"), preprocess=replace(SQUASH, **changes))

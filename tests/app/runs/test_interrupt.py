@@ -23,7 +23,7 @@ from imclass.app.verbs import train as verb
 from imclass.data.sets.folder import FolderDataset
 from imclass.training import checkpoint
 from imclass.training.keeper import Keeper
-from tests.support.small import digest, start, tree, untrained, wait_until
+from tests.support.small import digest, save_untrained, start, tree, wait_until
 
 # A data set of the user's own that takes its time over each image, and tells when the test images are looked at.
 SLOW = '''
@@ -401,7 +401,7 @@ def own_python() -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_signal_while_a_model_is_evaluated(place: Path) -> None:
-    untrained(place / "model.safetensors")
+    save_untrained(place / "model.safetensors")
     words = shlex.split("evaluate model.safetensors --data slow --plugins plugins --split test")
     process = start(words, place, {"SECONDS_AN_IMAGE": "5"})
     wait_until((place / "looking-at-test").exists, process)

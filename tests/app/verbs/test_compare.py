@@ -13,7 +13,7 @@ from imclass.core.contracts import Refused
 from imclass.core.targets import OneOf
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.results import save_scores
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 
 CLASSES = ("ant", "bee", "cow")
 FACTS = {
@@ -107,7 +107,7 @@ def test_images_with_scores_in_only_one_are_counted(tmp_path: Path, capsys: pyte
 def test_saved_scores_may_replace_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tree(tmp_path / "pets")
     for name in ("a", "b"):
-        classifier = untrained(tmp_path / f"{name}.safetensors")
+        classifier = save_untrained(tmp_path / f"{name}.safetensors")
     assert classifier.classes == ("cat", "dog")
     words = (tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--data", data)
     found = record(capsys, *words)
@@ -152,7 +152,7 @@ def test_classes_may_have_other_names_in_the_data(
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets", classes=("kat", "hond"))
     for name in ("a", "b"):
-        untrained(tmp_path / f"{name}.safetensors")
+        save_untrained(tmp_path / f"{name}.safetensors")
     Path("names.json").write_text(json.dumps({"kat": "cat", "hond": "dog"}))
     words = ["a.safetensors", "b.safetensors", "--data", "pets"]
     assert main(["compare", *words]) == 2

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli.main import main
-from tests.support.command import shown, text
+from tests.support.command import json_output, text
 
 
 def test_the_record_is_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = shown(capsys, "doctor", "--store", str(tmp_path / "new"))
+    record = json_output(capsys, "doctor", "--store", str(tmp_path / "new"))
     assert record["imclass"] == metadata.version("imclass")
     assert record["processor"]["cores"] >= 1 and record["torch"]["devices"][0] == "cpu"
     assert {"torch", "numpy"} <= {library["name"] for library in record["libraries"] if library["fits"]}
@@ -33,6 +33,6 @@ def test_the_text_fits_80_columns(
 
 def test_a_store_that_is_a_file_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "store").touch()
-    record = shown(capsys, "doctor", "--store", str(tmp_path / "store"))
+    record = json_output(capsys, "doctor", "--store", str(tmp_path / "store"))
     assert f"the store {tmp_path / 'store'} is a file" in [item["problem"] for item in record["missing"]]
     assert main(["models", "--store", str(tmp_path / "store")]) == 2  # an error for any other verb

@@ -13,7 +13,7 @@ from imclass.app.draw.grid import map_grid
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.serving.features import first_maps, layer_outputs
 from imclass.serving.inputs import Files, gather_files
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 from tests.support.tolerance import assert_near
 
 
@@ -21,7 +21,7 @@ from tests.support.tolerance import assert_near
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = tmp_path_factory.mktemp("world")
     tree(world / "pets", per_class=3)
-    untrained(world / "model.safetensors")
+    save_untrained(world / "model.safetensors")
     return world
 
 

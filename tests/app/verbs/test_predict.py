@@ -18,7 +18,7 @@ from imclass.core.contracts import Refused
 from imclass.core.text import escape_formula, printable_text
 from imclass.models.classifier import load_network_classifier
 from imclass.serving.predict import Prediction
-from tests.support.small import lock, picture, tree, untrained
+from tests.support.small import lock, picture, save_untrained, tree
 
 WEIRD = (
     "a b.png",
@@ -42,7 +42,7 @@ WEIRD = (
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a model of four classes, one of them named like a formula."""
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    untrained(path, ("cat", "dog", '=HYPERLINK("x")', "hen"))
+    save_untrained(path, ("cat", "dog", '=HYPERLINK("x")', "hen"))
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli.main import main
-from tests.support.small import trained_on, tree
+from tests.support.small import training_files, tree
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_refusals_are_counted_at_the_end_and_when_the_run_is_finished(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = sorted(set((place / "pets").rglob("*.png")) - trained_on(place / "pets"))[0]
+    bad = sorted(set((place / "pets").rglob("*.png")) - training_files(place / "pets"))[0]
     bad.write_bytes(b"")
     words = shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out refusing")
     capsys.readouterr()
@@ -38,7 +38,7 @@ def test_refusals_are_counted_at_the_end_and_when_the_run_is_finished(
 def test_refused_training_images_are_counted_again_when_the_run_is_finished(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sorted(trained_on(place / "pets"))[0].write_bytes(b"")
+    sorted(training_files(place / "pets"))[0].write_bytes(b"")
     words = shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out refusing")
     for _ in range(2):
         capsys.readouterr()

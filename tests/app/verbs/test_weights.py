@@ -23,7 +23,7 @@ from imclass.models.analysis.surgery import batch_norms
 from imclass.models.classifier import NetworkClassifier, create, load_network_classifier, networks
 from imclass.models.foreign import published
 from imclass.models.foreign.export import export_network
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.small import tree
 from tests.support.tolerance import assert_near
 
@@ -253,7 +253,7 @@ def with_norms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tree(tmp_path / "pets" / "test", per_class=4, side=40)
     tree(tmp_path / "pets" / "train", per_class=2, side=40)
     classifier = create(Model("vgg-bn-drop", narrow(networks()["vgg-bn-drop"])), ("cat", "dog"))
-    trained(classifier.network)
+    imitate_training(classifier.network)
     contents = np.arange(3, dtype=np.uint64)
     classifier = replace(classifier, trained=Provenance(chosen="last step"), trained_on=contents, licence="CC0")
     classifier.save(tmp_path / "m.safetensors")

@@ -12,7 +12,7 @@ from tests.support.corpus import (
     foreign,
     jpeg,
     noisy,
-    oriented,
+    oriented_files,
     outcome,
     picture,
     rgb_png,
@@ -47,6 +47,6 @@ def test_a_file_of_too_many_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -
         jpeg(),
         rgb_png(picture(), chunk(b"tEXt", b"a\0b")),
         noisy("GIF"),
-        oriented()["exif 1.webp"][0] * 2,
+        oriented_files()["exif 1.webp"][0] * 2,
     ):
         assert outcome(content) == "too-complex"

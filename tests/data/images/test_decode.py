@@ -23,24 +23,30 @@ from imclass.data.images import decode as images
 from imclass.data.images.decode import decode
 from tests.support import formats
 from tests.support.corpus import (
-    accepted,
+    accepted_files,
     chunk,
     exif,
     foreign,
     huge,
     jpeg,
-    oriented,
+    oriented_files,
     outcome,
     picture,
-    refused,
+    refused_files,
     rgb_png,
     with_segment,
     write_corpus,
 )
 
 SOURCE = str(Path(images.__file__).parents[3])
-KINDS = {**accepted(), **oriented(), **refused(), **formats.accepted(), **formats.refused()}
-HUGE = {name: content for name, content in formats.huge().items() if name not in formats.refused()}
+KINDS = {
+    **accepted_files(),
+    **oriented_files(),
+    **refused_files(),
+    **formats.accepted_formats(),
+    **formats.refused_formats(),
+}
+HUGE = {name: content for name, content in formats.huge().items() if name not in formats.refused_formats()}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,9 +14,9 @@ from imclass.core.errors import BadImage
 from imclass.data.images import decode as images
 from imclass.data.images.decode import decode, pixels_of, read_image_file
 from imclass.data.images.heif import sequence_size, sequence_sizes
-from tests.support.corpus import jpeg, noisy, outcome, picture, rgb_png, saved
+from tests.support.corpus import encode, jpeg, noisy, outcome, picture, rgb_png
 from tests.support.formats import avifs, huge, netpbms, tiffs, wide_header
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 
 
 def test_pillow_alone_shows_sixteen_bits_with_white_at_zero_inverted() -> None:
@@ -97,7 +97,7 @@ class TestPillowImages:
     def test_their_pixels_are_those_of_their_files(self) -> None:
         for content in (
             jpeg(),
-            saved(picture(), "PNG"),
+            encode(picture(), "PNG"),
             tiffs()["sixteen bits.tif"][0],
             tiffs()["orientation 6.tif"][0],
         ):
@@ -132,7 +132,7 @@ class TestCommandLine:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(images, "MAX_PIXELS", 100)  # images have 144
         tree(tmp_path / "pets", per_class=4)
-        untrained(tmp_path / "m.safetensors")
+        save_untrained(tmp_path / "m.safetensors")
         verbs = [
             "data check pets",
             "predict m.safetensors pets",

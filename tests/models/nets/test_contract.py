@@ -22,7 +22,7 @@ from imclass.models.classifier import NetworkClassifier, create, load_network_cl
 from imclass.models.entry import NetworkEntry
 from imclass.models.layers.sizes import BatchNormBypass
 from imclass.models.network import Network
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.tolerance import assert_near, near
 
 ENTRIES: dict[str, NetworkEntry] = networks().entries
@@ -145,14 +145,14 @@ def test_one_image_has_one_score_per_class(name: str, classes: int) -> None:
 @pytest.mark.parametrize("w_in", [1, 3])
 def test_images_can_be_grey_or_coloured(name: str, w_in: int) -> None:
     entry = ENTRIES[name]
-    network = trained(entry.build(type(entry.row)(**asdict(entry.row) | narrow(entry)), 5, w_in))
+    network = imitate_training(entry.build(type(entry.row)(**asdict(entry.row) | narrow(entry)), 5, w_in))
     assert network(pictures(network, 2)).shape == (2, 5)
 
 
 @every_form
 def test_the_gradient_reaches_every_parameter(name: str) -> None:
     """Evaluation mode, because in training the gradient of a bias before batch norm is only rounding error."""
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     learn(network, pictures(network, 8))
     assert [name for name, largest in gradients(network).items() if not largest > 0] == []
 
@@ -171,14 +171,14 @@ def test_a_parameter_without_a_gradient_would_be_noticed() -> None:
     learn(network, pictures(network, 8))
     without = {name for name, largest in gradients(network).items() if not largest > 0}
     assert {"spare", "features.6.residual.0.weight"} <= without
-    learn(trained(network), pictures(network, 8))
+    learn(imitate_training(network), pictures(network, 8))
     assert [name for name, largest in gradients(network).items() if not largest > 0] == ["spare"]
 
 
 @one_of_each_file
 def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
     found = classifier(name)
-    images = pictures(trained(found.network))
+    images = pictures(imitate_training(found.network))
     found.save(tmp_path / "model.safetensors")
     loaded = load_network_classifier(tmp_path)
     assert torch.equal(loaded.scores(images), found.scores(images))
@@ -187,7 +187,7 @@ def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
 
 @every_form
 def test_dense_at_the_native_size_is_forward(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     images = pictures(network)
     dense = network.dense(images)
     assert dense.shape == (4, 10, 1, 1)
@@ -196,7 +196,7 @@ def test_dense_at_the_native_size_is_forward(name: str) -> None:
 
 @every_form
 def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     side = 2 * network.size
     scores = network.dense(torch.rand(1, network.w_in, side, side))
     assert scores.shape[:2] == (1, 10)
@@ -206,7 +206,7 @@ def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
 
 @every_form
 def test_embed_returns_one_vector_per_image(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     embedded = network.embed(pictures(network))
     assert (embedded.ndim, len(embedded)) == (2, 4)
     if isinstance(network.head[-1], nn.Linear):  # NIN ends in class maps and their mean, with a ReLU between
@@ -246,7 +246,7 @@ def test_gradients_keep_channels_last(name: str) -> None:
 
 @every_form
 def test_training_differs_only_by_dropout_and_batch_norm(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     images = pictures(network)
     evaluated = network(images)
     network.train()
@@ -266,14 +266,14 @@ def test_scoring_changes_nothing(name: str) -> None:
 
 @every_form
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     images = pictures(network)
     assert_near(network(images[1:2]), network(images)[1:2])
 
 
 @every_form
 def test_an_image_that_is_too_small_is_refused(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     side = network.size // 4
     with pytest.raises(UserError, match="the network takes"):
         network(torch.zeros(1, network.w_in, side, side))
@@ -283,7 +283,7 @@ def test_an_image_that_is_too_small_is_refused(name: str) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_other_arithmetic_gives_similar_scores_and_every_gradient(name: str, precision: str) -> None:
     """Channels last. In bf16 convolutions and linear layers have rounded copies of weights; the rest is float32."""
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     images, exact = pictures(network, 8), network(pictures(network, 8))
     scores = forward(network.to(memory_format=torch.channels_last), images, Arithmetic(precision, "nhwc"))  # type: ignore[call-overload]
     assert scores.dtype == (torch.float32 if precision == "fp32" else torch.bfloat16)

@@ -6,7 +6,7 @@ import torch
 
 from imclass.core.preprocess import Preprocess
 from imclass.models.views.batches import batch_by_shape, score_one_view, split_by_bytes, to_batch, views_per_batch
-from tests.support.viewers import Linear, ragged
+from tests.support.viewers import Linear, ragged_images
 
 RULE = Preprocess(size=12, scale=16)
 
@@ -30,14 +30,14 @@ def test_the_number_of_views_per_batch_depends_on_size_and_colour() -> None:
 
 
 def test_batches_by_shape_contain_every_image() -> None:
-    images = ragged((4, 5, 3), (5, 4, 3), (4, 5, 3))
+    images = ragged_images((4, 5, 3), (5, 4, 3), (4, 5, 3))
     found = {i: view for owners, batch in batch_by_shape(images) for i, view in zip(owners, batch, strict=True)}
     assert sorted(found) == [0, 1, 2]
     assert all((found[i].numpy() == image.transpose(2, 0, 1)).all() for i, image in enumerate(images))
 
 
 def test_the_one_view_is_made_by_the_preprocess() -> None:
-    images, classifier = ragged((20, 30, 3), (16, 16, 3)), Linear(RULE)
+    images, classifier = ragged_images((20, 30, 3), (16, 16, 3)), Linear(RULE)
     scores = score_one_view(classifier, images, RULE)
     for view, image in zip(classifier.seen[0], images, strict=True):
         assert (view.numpy() == RULE(image).transpose(2, 0, 1)).all()

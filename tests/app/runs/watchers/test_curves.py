@@ -11,7 +11,7 @@ from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import POINTS, Curves, epoch_rows, step_rows
 from imclass.app.runs.watchers.log import event_record
 from imclass.training.events import Consumer, EpochEnd, EpochStart, Evaluated, RunPosition, StepEnd
-from tests.support.events import at, evaluation, labelled
+from tests.support.events import at, evaluation, multilabel_evaluation
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_multilabel_rows_have_a_mean_average_precision_and_no_error(run: Run) ->
         event_record(EpochStart(at(0, 0), 1, 2, "exact")),
         event_record(StepEnd(at(1, 1), 1.0, 1.0, 4, 8, 0.1, 0.0, 1.0)),
         event_record(StepEnd(at(2, 2), 0.5, 0.5, 4, 8, 0.1, 0.0, 1.0)),
-        event_record(Evaluated(at(2, 2), labelled(0.75), "validation")),
+        event_record(Evaluated(at(2, 2), multilabel_evaluation(0.75), "validation")),
         event_record(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75)),
     )
     log = run.events()

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.tensorboard import TensorBoard
 from imclass.training.events import EpochEnd, Evaluated, RunPosition, StepEnd
-from tests.support.events import at, events, labelled
+from tests.support.events import at, events, multilabel_evaluation
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_scalars_after_the_checkpoint_are_purged(run: Run) -> None:
 
 def test_multilabel_scalars_have_a_mean_average_precision(run: Run) -> None:
     board = TensorBoard(run, RunPosition())
-    board.see(Evaluated(at(2, 2), labelled(0.625), "validation"))
+    board.see(Evaluated(at(2, 2), multilabel_evaluation(0.625), "validation"))
     board.see(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75))
     board.close()
     assert scalars(run) == {
