@@ -1,8 +1,10 @@
 """Image classification from bag of words to residual networks.
 
 for event in imclass.train("mnist-lenet", out="runs/lenet"): ...
+print(imclass.evaluate("runs/lenet"))
 for prediction in imclass.predict("runs/lenet", "photos"): ...
-imclass.create("lenet-5", classes=[...])
+
+docs/python.md describes every public name.
 """
 
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-EVENTS = ("EpochEnd", "EpochStart", "Evaluated", "NonFinite", "Saved", "StepEnd")
+EVENTS = ("EpochEnd", "EpochStart", "Evaluated", "LegEnd", "NonFinite", "Saved", "StepEnd")
 HOMES: Mapping[str, str] = MappingProxyType(
     {
         "compare": "imclass.app.api",
@@ -28,14 +30,16 @@ HOMES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+__all__ = tuple(HOMES)
+
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import imclass` costs nothing (PEP 562)."""
+    """Import a public name on first use, so that `import imclass` itself loads nothing heavy (PEP 562)."""
     if name not in HOMES:
         raise AttributeError(f"module 'imclass' has no attribute {name!r}")
     return getattr(import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """List the public names next to those that have been imported."""
+    """List the public names, and those that have been imported."""
     return sorted({*globals(), *HOMES})

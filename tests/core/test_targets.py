@@ -1,4 +1,4 @@
-"""Labels that are indexed, joined to other classes, and counted."""
+"""Targets are indexed, joined to other classes, and counted."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from imclass.core.targets import AnyOf, OneOf, Soft, labels_of, marks_of
 TARGETS = OneOf(np.array([2, 0, 1, 2]))
 
 
-def test_targets_are_indexed_as_their_images_are() -> None:
+def test_targets_are_indexed_like_their_images() -> None:
     assert len(TARGETS) == 4
     assert TARGETS[np.array([3, 1])].labels.tolist() == [2, 0]
     assert TARGETS[1:3].labels.tolist() == [0, 1]
@@ -36,7 +36,7 @@ def test_marks_are_indexed_and_counted() -> None:
     assert MARKS.words(("a", "b", "c")) == ["a\0?c", "", "a\0b", "?a\0b\0c"]
 
 
-def test_marks_of_merged_classes_are_ored_and_what_is_lacking_was_not_judged() -> None:
+def test_marks_of_merged_classes_are_combined_and_missing_classes_are_not_judged() -> None:
     """Classes 0 and 2 become class 1 of four; 1 wins over 0, which wins over -1."""
     joined = MARKS.join(np.array([1, 3, 1]), 4).numpy()
     assert joined.dtype == np.int8
@@ -46,9 +46,9 @@ def test_marks_of_merged_classes_are_ored_and_what_is_lacking_was_not_judged() -
     assert both.numpy()[:, 0].tolist() == [-1, 0, 1]
 
 
-def test_an_image_is_correct_where_every_judged_class_is() -> None:
+def test_an_image_is_correct_if_all_judged_classes_are() -> None:
     scores = torch.tensor([[2.0, -1, 5], [-1, -1, -1], [1, -1, -1], [3, 0.0, 1]])
-    assert MARKS.on("cpu").correct(scores) == 3  # the third lacks its second class; a probability of 0.5 is enough
+    assert MARKS.on("cpu").correct(scores) == 3  # the third misses its second class; a probability of 0.5 counts as yes
     assert (MARKS.counted, TARGETS.counted) == ("exact", "top1")
 
 
@@ -64,7 +64,7 @@ def test_labels_are_grouped_by_class() -> None:
     assert TARGETS.counts(4).tolist() == [1, 1, 2, 0] and TARGETS.words(("a", "b", "c")) == ["c", "a", "b", "c"]
 
 
-def test_what_needs_the_other_kind_of_targets_is_one_message() -> None:
+def test_the_wrong_kind_of_targets_is_refused() -> None:
     assert labels_of(TARGETS, "--plot").tolist() == [2, 0, 1, 2] and marks_of(MARKS, "x").shape == (4, 3)
     with pytest.raises(UserError, match="--plot needs images with one label each, and these may have several; leave"):
         labels_of(MARKS, "--plot")

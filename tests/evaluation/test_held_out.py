@@ -11,7 +11,7 @@ from PIL import Image
 
 from imclass.app.cli.main import main
 from imclass.data.walk import Walk
-from tests.support.small import picture, provenance, trained_on, tree, untrained
+from tests.support.small import picture, provenance, save_untrained, training_files, tree
 
 
 @pytest.fixture
@@ -102,14 +102,12 @@ def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.Capt
     record = evaluate_json(capsys, "run", "--data", "moved")
     assert record["total"] == 4
     assert record["data"].startswith("split test of moved (held out of training") and "it holds" in record["data"]
-    held_out = set((place / "moved").rglob("*.png")) - trained_on(place / "moved")
+    held_out = set((place / "moved").rglob("*.png")) - training_files(place / "moved")
     for path in held_out:
         path.write_bytes(picture_bytes(1_001))
     assert evaluate_json(capsys, "run", "--data", "moved")["total"] == 4  # all training images are still there
-    min(trained_on(place / "moved")).write_bytes(picture_bytes(1_000))  # no other image has this content
-    record = evaluate_json(
-        capsys, "run", "--data", "moved"
-    )  # other content is other data, except for the training images
+    min(training_files(place / "moved")).write_bytes(picture_bytes(1_000))  # no other image has this content
+    record = evaluate_json(capsys, "run", "--data", "moved")  # now it is other data, training images apart
     assert (record["data"], record["evaluated"], record["left_out"]) == ("all images of moved", 5, 15)
 
 
@@ -123,10 +121,10 @@ def picture_bytes(seed: int) -> bytes:
 def test_training_images_stay_out_of_the_score_after_files_were_removed(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = trained_on(place / "pets")
+    before = training_files(place / "pets")
     for path in set((place / "pets" / "cat").iterdir()) - before:
         path.unlink()
-    moved = before - trained_on(place / "pets")  # now held out by the rule
+    moved = before - training_files(place / "pets")  # now held out by the rule
     record = evaluate_json(capsys, "run")
     assert len(moved) == 2 and (record["left_out"], record["evaluated"], record["total"]) == (2, 2, 4)
 
@@ -159,7 +157,7 @@ def test_tables_and_the_confusion_matrix(place: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_model_alone_may_be_evaluated_on_named_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    untrained(tmp_path / "model.safetensors", tuple("0123456789"))
+    save_untrained(tmp_path / "model.safetensors", tuple("0123456789"))
     record = evaluate_json(capsys, str(tmp_path / "model.safetensors"), "--data", "mnist-sample")
     assert (record["data"], record["total"]) == ("split test of mnist-sample", 2000)
 

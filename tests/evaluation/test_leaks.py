@@ -21,14 +21,14 @@ from imclass.evaluation.leaks import leak_notes, recognise, sift, trained_conten
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.models.classifier import NetworkClassifier
 from tests.support.pictures import CLASSES, pictures
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 
 TRAIN = "train mnist-lenet --epochs 1 --batch 8"
 
 
 def model(tmp_path: Path, *seen: int, name: str = "a") -> NetworkClassifier:
     """Return a model that was trained on these contents."""
-    classifier = untrained(tmp_path / name, CLASSES)
+    classifier = save_untrained(tmp_path / name, CLASSES)
     return replace(classifier, trained_on=np.array(sorted(seen), np.uint64))
 
 
@@ -37,7 +37,7 @@ class TestSift:
         data = pictures(10)  # image i has the content i
         one, two = model(tmp_path, 3, 5, 99), model(tmp_path, 5, 0)
         both = Ensemble((EnsembleMember(one), EnsembleMember(two)))
-        for classifiers in ((one, two), (both,), (untrained(tmp_path / "b", CLASSES), both)):
+        for classifiers in ((one, two), (both,), (save_untrained(tmp_path / "b", CLASSES), both)):
             found = sift(data, classifiers, "leave-out")
             assert [found.dataset.name(i) for i in range(7)] == [data.name(i) for i in (1, 2, 4, 6, 7, 8, 9)]
             assert found.left_out == 3 and not len(found.included)
@@ -58,7 +58,7 @@ class TestSift:
     ) -> None:
         data = pictures(4)
         monkeypatch.setattr(type(data), "contents", lambda self: pytest.fail("images were read"))
-        assert sift(data, [untrained(tmp_path / "a", CLASSES)], "leave-out").dataset is data
+        assert sift(data, [save_untrained(tmp_path / "a", CLASSES)], "leave-out").dataset is data
         assert sift(data, [model(tmp_path)], "leave-out").dataset is data
 
     def test_a_split_of_training_images_alone_is_refused_with_the_option(self, tmp_path: Path) -> None:

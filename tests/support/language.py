@@ -25,8 +25,8 @@ WORDS = {
     r"hence": "so",
     r"thereby|thereof|therein|wherein|whereby": "a plain clause",
     r"so many": "a number, or at most n",
-    rf"(is|are|was|were) no (?!{COMPARED})\w+": "is not a",
-    r"(is|are|was|were) none": "there is none, or has none",
+    rf"(?<!there )(is|are|was|were) no (?!{COMPARED})\w+": "is not a",
+    r"(?<!there )(is|are|was|were) (?-i:none)": "there is none, or has none",
     r"what of": "a plain clause",
     r"told|said": "print, describe, or state",
     r"the usual": "the default",
@@ -106,7 +106,7 @@ def opening_faults(path: str, text: str) -> Iterator[str]:
         return
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, Function) and (docstring := ast.get_docstring(node)) and not is_property(node):
-            first = re.split(r"[\s,.:;-]", docstring.strip("\"'` "))[0]
+            first = next(iter(re.findall(r"\w+", docstring)), "")
             if first.lower() in OPENINGS:
                 yield f"line {node.lineno}: the docstring of {node.name} begins with {first!r}; begin with a verb"
 

@@ -186,7 +186,7 @@ def test_facts_are_computed_once_and_read_back(tree: Path, tmp_path: Path, monke
     file = tmp_path / "run" / "facts.safetensors"
     content = file.read_bytes()
     file.write_bytes(content[:-4] + b"\0\0\0\1")
-    with pytest.raises(UserError, match="is not the file that the run began with"):
+    with pytest.raises(UserError, match="has changed since the run began"):
         train(config, tmp_path / "run")
     file.write_bytes(content)
     assert run(config, tmp_path / "run") == whole

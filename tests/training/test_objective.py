@@ -18,7 +18,7 @@ from imclass.training.finite import are_finite, first_nonfinite
 from imclass.training.objective import Gradients, Learner
 from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Leg
-from tests.support.legs import entered, leg_of, noise
+from tests.support.legs import enter_leg, leg_of, noise
 from tests.support.tolerance import assert_near
 
 LENET = {"dropout": 0.5}
@@ -68,7 +68,7 @@ def test_parts_sum_to_the_whole_batch() -> None:
     found = []
     for parts in (1, 3):
         leg = leg_of(noise(7, 28, 1), Model("lenet-5"), 28, "grey", batch=7, micro_batches=parts)
-        found.append(gradients(leg, entered(leg).learner))
+        found.append(gradients(leg, enter_leg(leg).learner))
         assert found[-1].main == found[-1].total  # there are no auxiliary heads
     assert found[0].main == pytest.approx(found[1].main, rel=1e-6) and found[0].correct == found[1].correct
     for one, other in zip(found[0].values, found[1].values, strict=True):
@@ -81,7 +81,7 @@ def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
     """The oracle is PyTorch by hand; gradients are those of the total."""
     model = Model("googlenet", {"size": 80, "width": 0.125})
     leg = leg_of(noise(7, 80), model, 80, batch=7, micro_batches=parts)
-    learner = entered(leg).learner
+    learner = enter_leg(leg).learner
     network = learner.network
     for layer in network.modules():
         if isinstance(layer, Dropout):
@@ -102,7 +102,7 @@ def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
 
 def test_dropout_follows_seed_step_and_part() -> None:
     leg = leg_of(noise(8, 28, 1), Model("lenet-5", dict(LENET)), 28, "grey", micro_batches=2)
-    learner = entered(leg).learner
+    learner = enter_leg(leg).learner
 
     def gradient(seed: int, step: int) -> torch.Tensor:
         value = gradients(leg, replace(learner, seed=seed), step).values[0]
@@ -144,12 +144,12 @@ def test_a_kind_that_gives_no_loss_an_image_is_refused(
     monkeypatch.setattr(CrossEntropy, "loss", lambda self, scores, targets: loss(scores, targets))
     leg = leg_of(noise(8, 28, 1), Model("lenet-5"), 28, "grey")
     with pytest.raises(UserError, match=message):
-        gradients(leg, entered(leg).learner)
+        gradients(leg, enter_leg(leg).learner)
 
 
 def test_frozen_heads_have_losses_without_gradients() -> None:
     rates = {"*": 0.0, "head": 1.0}
     leg = leg_of(noise(4, 80), Model("googlenet", {"size": 80, "width": 0.125}), 80, batch=4, rates=rates)
-    learner = entered(leg).learner
+    learner = enter_leg(leg).learner
     found = gradients(leg, learner)
     assert found.total > found.main and len(found.values) == 2

@@ -22,7 +22,7 @@ from imclass.training.keeper import Keeper
 from imclass.training.loop import descend
 from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Leg
-from tests.support.legs import entered, leg_of, noise
+from tests.support.legs import enter_leg, leg_of, noise
 from tests.support.small import tree
 from tests.support.tolerance import assert_near
 
@@ -42,7 +42,7 @@ def leg_for(name: str, steps: int, **changes: int) -> Leg:
 
 def steps_of(leg: Leg, folder: Path) -> Iterator[tuple[StepEnd, Network]]:
     """What the loop does, a step a time."""
-    state = entered(leg)
+    state = enter_leg(leg)
     keeper = Keeper(folder, 1, Checkpoints(folder / "checkpoints"))
     for event in descend(leg, state, SingleProcess(), keeper):
         if isinstance(event, StepEnd):
@@ -138,7 +138,7 @@ def test_a_refused_image_changes_no_other_part(folders: tuple[Leg, Leg]) -> None
     whole, lacking = folders
     found = 0
     for one, other in zip(whole.loader.batches(0), lacking.loader.batches(0), strict=True):
-        states = entered(whole), entered(lacking)
+        states = enter_leg(whole), enter_leg(lacking)
         for n, part in one.parts.items():
             if len(part.targets) != len(other.parts[n].targets):
                 assert [Path(refused.path).name for refused in other.parts[n].refused] == ["003.png"]

@@ -1,4 +1,4 @@
-"""The public functions: each makes the context it works in, once, and calls the rooms below."""
+"""The public functions. Each makes its context once and calls the rooms below. docs/python.md describes them."""
 
 # Tested in tests/test_public.py
 
@@ -47,10 +47,12 @@ def train(
     override: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Iterator[Event]:
-    """Train; yield what happens. The same call goes on where it was stopped, and a finished run yields nothing.
+    """Train by a recipe or a config, and yield an `Event` for everything that happens.
 
-    A choice is a field of `Execution`, or one that `configure` takes. Mistakes are `UserError`s, raised here and not
-    while iterating. Ctrl-C, SIGTERM and SIGHUP save, then raise `Interrupted`.
+    The run is written to the folder `out`, by default runs/RECIPE. The same call continues a run that was stopped; a
+    finished run yields nothing. A keyword is a field of `Execution`, or one that `configure` takes. Each event goes to
+    the `consumers` before it is yielded. Raise `UserError` for a mistake, by the call itself and not while
+    iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise `Interrupted`.
     """
     check_single_process()
     check_consumers(consumers)
@@ -69,10 +71,11 @@ def configure(
     override: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Training:
-    """Return the config of a recipe with choices; each is a parameter of its function, or named as on the command line.
+    """Return the config of a recipe with other values.
 
-    `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`; keywords may be dotted as well. A field of a
-    stage is set in every stage. A mistake is a `UserError` that names the field.
+    A keyword is a parameter of the recipe's function, or a field as on the command line. Keys with a dot stand in
+    `override`: `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`. A field of a stage is set in
+    every stage. Raise `UserError` that names the field for a mistake.
     """
     return configurations.configure(
         recipe, open_context(plugins=plugins), **paths_as_text(choices | dict(override or {}))
@@ -87,12 +90,11 @@ def create(
     plugins: Location | Sequence[Location] = (),
     link: str = "softmax",
 ) -> NetworkClassifier:
-    """Return a fresh classifier: the network of this name, weights drawn from `seed`, these K class names.
+    """Return a classifier with random weights: the network of this name, for K named classes.
 
-    With the link "sigmoid" an image may have several of the classes.
-
-    `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
-    network was published. Raise `UserError` for what does not fit, before anything is allocated.
+    The weights are drawn from `seed`. Under the link "sigmoid" an image may have several of the classes. `preprocess`
+    must have the network's native size; by default it resizes the shorter side to 8/7 of that, in colour or grey as the
+    network was published. Raise `UserError` for arguments that do not fit, before memory is allocated.
     """
     check_names(classes)
     return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link_of(link))
@@ -104,9 +106,10 @@ def load(
     store: Location | Store | None = None,
     device: str = "cpu",
 ) -> Classifier:
-    """Return the classifier that `model` names: a run, a model file, or NETWORK:WEIGHTS. Raise `UserError` otherwise.
+    """Return the classifier of a run, a model file, or published weights as NETWORK:WEIGHTS.
 
-    It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N, mps).
+    It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N or mps).
+    Raise `UserError` for a model that is not there, is damaged or does not fit.
     """
     return models.load_classifier(os.path.expanduser(model), open_context(store, plugins), device=str(device))
 
@@ -124,15 +127,16 @@ def predict(
     plugins: Location | Sequence[Location] = (),
     max_megapixels: float | None = None,
 ) -> Iterator[Prediction]:
-    """Yield what `model` sees in each image, in order: its `top` classes with their probabilities.
+    """Yield a `Prediction` for each image, in order: its most probable classes.
 
-    Without a number they are five, or those that the image has where it may have several labels.
+    There are `top` of them. By default there are five, or under the link "sigmoid" those that reach their threshold.
 
-    `model` is what `load` takes, or what it returned. `images` is a path, a folder or a pattern; the bytes of an image
-    file; a uint8 array H W C with C of 1 or 3; a Pillow image; or any iterable of these or of pairs (name, image), such
-    as a uint8 array N H W C or a generator, from which they are taken as they are needed. `batch` images go through the
-    model at a time, decoded by `workers` threads. An image that cannot be used is a `Prediction` with `refused`.
-    Raise `UserError` for anything else that is wrong, here and not while iterating. `device` is for a model by name.
+    `model` is a name that `load` takes, or the classifier that it returned; `device` is for a name. `images` is a path,
+    a folder or a pattern; the bytes of an image file; a uint8 array H W C with C of 1 or 3; a Pillow image; or an
+    iterable of these or of pairs (name, image), such as a uint8 array N H W C or a generator. Items are taken as they
+    are needed. `batch` images go through the model at a time, decoded by `workers` threads. An image that cannot be
+    used is a `Prediction` with `refused`. Raise `UserError` for any other mistake, by the call itself and not while
+    iterating.
     """
     context = open_context(store, plugins, max_megapixels)
     known = view_protocols(context)[protocol] if protocol is not None else None
@@ -168,15 +172,16 @@ def evaluate(
     uses: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
-    """Score one model or several on the images of a split; return a row for each model and protocol, and fused rows.
+    """Score models on the images of a split. Return a row for each model and protocol, then the fused rows.
 
     A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
-    set's name, a folder, or a `Dataset` of N images; by default what the models were trained from, of which they are
-    judged by the part that none of them has seen. Images that a model was `trained` on, wherever they lie, are left out
-    and counted, unless it is "include". `protocol` says how an image is shown: "center,flip" is two rows
-    from one pass. `classes` maps the data's class names to the models'. `progress` gets what is going on.
-    `uses` names methods of the result, such as "plot": those that the images' labels do not allow are refused before
-    an image is scored. The result's `evaluation.scores` are float32 N x K, its `evaluation.targets` have N labels.
+    set's name, a folder, a CSV file, or a `Dataset` of N images. By default it is the data that the models were trained
+    on, of which they are judged by the part that none of them has seen. Images that a model was `trained` on are left
+    out and counted, in any folder, unless `trained` is "include". `protocol` decides how an image is presented:
+    "center,flip" gives two rows from one pass. `classes` maps the data's class names to the models'. `progress` follows
+    the work. `uses` names methods of the result, such as "plot": if the images' labels do not allow one, it
+    is refused before an image is scored. The result's `evaluation.scores` are float32 N x K, and its
+    `evaluation.targets` have N labels. Raise `UserError` for a mistake.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     data = os.path.expanduser(data) if isinstance(data, str | Path) else data
@@ -196,9 +201,10 @@ def compare(
     protocol: str | ViewProtocol | None = None,
     **options: Any,
 ) -> Contrast:
-    """Return whether B is better than A on the images that both have scored, or whether it could be chance.
+    """Return a paired test of two models on the images that both have scored: is B better, or could it be chance?
 
-    `list` is how many images that the two see differently are named. The options are those of `evaluate`.
+    `list` is the number of images with different answers to name. The options are those of `evaluate`. Raise
+    `UserError` for models that have no image or not the same classes in common.
     """
     check_comparison(protocol, list)
     return evaluate((a, b), data, protocol=protocol, weights="none", uses=("compare",), **options).compare(list)
@@ -221,11 +227,11 @@ def report(
     max_megapixels: float | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Write one page on a run or on any other model, an HTML file that needs nothing else; return its path.
+    """Write a page on a run or any other model, one HTML file that needs nothing else. Return its path.
 
-    The page of a run is made of its folder alone, as RUN/report.html or at `out`. With `data`, `split`, `protocol`
-    or `classes`, and for any other model, the model is evaluated into the folder `out` first, by default reports/MODEL.
-    Images that it was `trained` on are left out and counted, unless it is "include".
+    The page of a run is made from its folder alone, and written to RUN/report.html or `out`. Any other model, and a run
+    with `data`, `split`, `protocol`, `classes` or `trained="include"`, is evaluated first, into the folder `out`, by
+    default reports/MODEL. Images that it was `trained` on are left out and counted, unless that is "include".
     """
     if not isinstance(model, str | Path):
         raise UserError("a report is of a run or a model file, by its path; save_model of a result writes such a file")
@@ -246,12 +252,12 @@ def report(
 
 
 def paths_as_text(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return choices with paths as text, which is how a config keeps them."""
+    """Return choices with paths as text, because a config keeps them so."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
 
 
 def link_of(name: str) -> Link:
-    """Return a link by its name. Raise `UserError` for any other."""
+    """Return the link of this name. Raise `UserError` for any other name."""
     if name == "softmax":
         return "softmax"
     if name == "sigmoid":
@@ -260,13 +266,13 @@ def link_of(name: str) -> Link:
 
 
 def check_names(classes: Any) -> None:
-    """Raise `UserError` for what is not a list of classes: one text, or how many there are."""
+    """Raise `UserError` unless the classes are a list of names: a text and a number are not."""
     if not isinstance(classes, Sequence) or isinstance(classes, str):
         raise UserError(f"the classes are {classes!r}; give their names as a list, such as ['cat', 'dog']")
 
 
 def check_consumers(consumers: Sequence[Any]) -> None:
-    """Raise `UserError` for one that could not watch, before there is anything to see."""
+    """Raise `UserError` for a consumer without its two methods, before training begins."""
     for consumer in consumers:
         if not isinstance(consumer, Consumer):
             raise UserError(f"a consumer is {consumer!r}; it must have the methods see(event) and close()")

@@ -1,1 +1,1 @@
-"""Getting files: the store, downloads, and archives unpacked without trust."""
+"""The store, downloads into it, and archives unpacked without trusting them."""

@@ -19,7 +19,7 @@ from imclass.evaluation.request import Request, SilentProgress, parse_scales, se
 from imclass.evaluation.score import evaluate, view_protocols
 from imclass.models.classifier import load_network_classifier
 from imclass.store.context import open_context
-from tests.support.small import CLASSES, tree, untrained
+from tests.support.small import CLASSES, save_untrained, tree
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for split, n in (("train", 2), ("validation", 4), ("test", 6)):
         tree(tmp_path / "pets" / split, per_class=n)
     for name in "ab":
-        untrained(tmp_path / f"{name}.safetensors")
+        save_untrained(tmp_path / f"{name}.safetensors")
     return tmp_path
 
 

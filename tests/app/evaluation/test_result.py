@@ -17,7 +17,7 @@ from imclass.evaluation.request import Scoring
 from imclass.evaluation.results import read_scores
 from tests.app.evaluation.test_request import arrays
 from tests.app.report.reader import read
-from tests.support.small import CLASSES, tree, untrained
+from tests.support.small import CLASSES, save_untrained, tree
 
 MODELS = ["a.safetensors", "b.safetensors"]
 
@@ -28,8 +28,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for split, n in (("train", 2), ("validation", 8), ("test", 6)):
         tree(tmp_path / "pets" / split, per_class=n, side=30)
-    untrained(tmp_path / "a.safetensors")
-    untrained(tmp_path / "b.safetensors", CLASSES[::-1])
+    save_untrained(tmp_path / "a.safetensors")
+    save_untrained(tmp_path / "b.safetensors", CLASSES[::-1])
     return tmp_path
 
 
@@ -130,7 +130,7 @@ def test_files_that_imclass_did_not_write_stay(place: Path) -> None:
     both = imclass.evaluate(MODELS, "pets")
     for file in score_paths(Path("s.npz"), both.rows):
         file.write_text("mine")
-        with pytest.raises(UserError, match="is there already"):
+        with pytest.raises(UserError, match="already exists"):
             both.save_scores("s.npz")
         assert file.read_text() == "mine"
         file.unlink()
@@ -158,7 +158,7 @@ def test_an_evaluation_can_be_watched(place: Path) -> None:
     assert watcher.counts == [("test", 5, 12), ("test", 10, 12), ("test", 12, 12)] and watcher.notes == []
     with pytest.raises(UserError):
         imclass.evaluate("a.safetensors", "mnist-sample", progress=watcher)
-    assert "the folder mnist-sample here is not read" in watcher.notes[0]
+    assert "the folder mnist-sample is not read" in watcher.notes[0]
 
 
 def test_a_class_mapping_and_strictness_are_options(place: Path) -> None:

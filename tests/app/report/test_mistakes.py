@@ -18,7 +18,7 @@ from imclass.evaluation.results import Facts, ResultRow
 from tests.app.report.reader import pixels_of, read
 from tests.support.payloads import PAYLOADS
 from tests.support.pictures import CLASSES, pictures
-from tests.support.small import picture, tree, untrained
+from tests.support.small import picture, save_untrained, tree
 
 HEAD = ["image", "true", "predicted", "probability", "probability_of_true", "rank_of_true"]
 
@@ -103,7 +103,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets", per_class=6)
     Image.fromarray(picture(1, side=300)).save("pets/cat/=large.png")
-    untrained(tmp_path / "model.safetensors")
+    save_untrained(tmp_path / "model.safetensors")
     return tmp_path
 
 
@@ -133,8 +133,8 @@ class TestCommandLine:
         (place / "notes.csv").write_text("mine")
         for name, why in (
             ("m.txt", "ends in .csv or .html"),
-            ("notes.csv", "is there already"),
-            ("no/m.csv", "no folder"),
+            ("notes.csv", "already exists"),
+            ("no/m.csv", "the folder no does not exist"),
         ):
             assert main(["evaluate", "model.safetensors", "--data", "pets", "--mistakes", name]) == 2
             assert why in capsys.readouterr().err

@@ -48,7 +48,7 @@ from imclass.serving.predict import Prediction
 from imclass.store.context import open_context
 from tests.app.report.reader import Node, pixels_of, read
 from tests.support.payloads import PAYLOADS, as_file, as_folder
-from tests.support.small import SQUASH, fingerprint, tree, untrained
+from tests.support.small import SQUASH, fingerprint, save_untrained, tree
 from tests.support.small import picture as noise
 
 DRAWN = frozenset(("svg", "line", "text", "polyline", "circle", "img", "figure", "figcaption"))
@@ -508,8 +508,9 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.Capture
 def test_an_impossible_path_is_refused_before_any_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.html").write_text("something of the user's")
     for out, message in (
-        ("no/where.html", "no folder no"), ("pets", "pets is a folder"), ("run/config.json", "name it config.html"),
-        ("mine.html", "mine.html is there already"),
+        ("no/where.html", "the folder no does not exist"), ("pets", "pets is a folder"),
+        ("run/config.json", "name it config.html"),
+        ("mine.html", "mine.html already exists"),
     ):  # fmt: skip
         assert main(["report", "run", "--out", out]) == 2
         assert message in capsys.readouterr().err
@@ -668,7 +669,7 @@ def test_only_html_stays_unescaped() -> None:
 
 def test_evaluate_prints_every_name_unchanged_in_json(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [as_folder(p) for p in PAYLOADS]
-    untrained(hostile / "raw.safetensors", PAYLOADS)
+    save_untrained(hostile / "raw.safetensors", PAYLOADS)
     (hostile / "map.json").write_text(json.dumps(dict(zip(names, PAYLOADS, strict=True))))
     words = ["--data", str(hostile / "names"), "--classes", str(hostile / "map.json"), "--json"]
     for model, more, classes in ((hostile / "run", [], names), (hostile / "raw.safetensors", words, PAYLOADS)):
@@ -683,7 +684,7 @@ def test_evaluate_prints_every_name_unchanged_in_json(hostile: Path, capsys: pyt
 def test_predict_prints_every_name_in_json_and_csv(
     hostile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    untrained(hostile / "raw.safetensors", PAYLOADS)
+    save_untrained(hostile / "raw.safetensors", PAYLOADS)
     monkeypatch.chdir(hostile)
     words = ["predict", "raw.safetensors", "names", "--top", "60", "--format"]
     paths = {os.path.join(folder, name) for folder, _, files in os.walk("names") for name in files}
@@ -733,4 +734,4 @@ def test_a_view_is_the_preprocessed_image(tmp_path: Path) -> None:
 
 def load_with(folder: Path, **changes: Any) -> Any:
     """Return a classifier with a changed preprocess; its network does not matter."""
-    return replace(untrained(folder / "model.safetensors"), preprocess=replace(SQUASH, **changes))
+    return replace(save_untrained(folder / "model.safetensors"), preprocess=replace(SQUASH, **changes))

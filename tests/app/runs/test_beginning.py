@@ -23,7 +23,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.models.classifier import create
 from imclass.store.context import open_context
 from imclass.training.events import Saved
-from tests.support.command import shown
+from tests.support.command import json_output
 from tests.support.small import provenance, tree
 
 VIEW = Preprocess(28, "grey", "squash", channels="rgb")
@@ -92,7 +92,7 @@ def test_the_model_file_says_what_it_began_from(folder: Path, capsys: pytest.Cap
     words = ["train", "mnist-lenet", "--data", "pets", "--batch", "8", "--epochs", "1", "--out", "run"]
     assert main([*words, "--init", "./old.safetensors", "--rates.*", "0", "--rates.head", "1"]) == 0
     assert "note: begins from old.safetensors: 8 of 10 tensors taken" in capsys.readouterr().err
-    record = shown(capsys, "info", "run")
+    record = json_output(capsys, "info", "run")
     digest = tensors_digest(load_network("old.safetensors", open_context()).network.state_dict())
     assert record["licence"] == "BSD-2-Clause" and record["trained"]["recipe"]["init_digest"] == digest
     old = Ancestor(
@@ -108,7 +108,7 @@ def test_the_model_file_says_what_it_began_from(folder: Path, capsys: pytest.Cap
     assert not torch.equal(now["head.1.weight"], before["head.1.weight"])
     assert main([*words[:-1], "more", "--init", "run"]) == 0
     capsys.readouterr()
-    assert shown(capsys, "info", "more")["trained"]["init"]["trained"]["init"]["model"] == "old.safetensors"
+    assert json_output(capsys, "info", "more")["trained"]["init"]["trained"]["init"]["model"] == "old.safetensors"
 
 
 def test_another_model_of_that_name_is_refused_when_the_run_goes_on(folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_mean_image_is_kept(folder: Path) -> None:
     [
         (
             "nowhere",
-            "--init: there is no model file nowhere; give a run, one of its legs or checkpoints",
+            "--init: the model file nowhere does not exist. Give a run, one of its legs or checkpoints",
         ),
         ("lenet-5:none", "no published weights are called 'lenet-5:none'"),
         (3, "--init is 3; it must be text"),
@@ -190,7 +190,7 @@ def test_a_run_that_goes_on_or_is_finished_does_not_begin_again(
     for event in train("mnist-lenet", "run", data="pets", batch=8, epochs=2, init="old.safetensors"):
         if isinstance(event, Saved):
             break
-    for line in ("goes on", "finished"):
+    for line in ("resuming", "finished"):
         assert main(words) == 0
         shown = "".join(capsys.readouterr())
         assert line in shown and "begins from" not in shown and "few to begin" not in shown

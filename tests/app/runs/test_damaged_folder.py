@@ -13,7 +13,7 @@ import skimage.data
 from PIL import Image
 
 from imclass.app.cli.main import main
-from tests.support.corpus import refused as damaged_kinds
+from tests.support.corpus import refused_files as damaged_kinds
 from tests.support.small import fingerprint
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # come with scikit-image, and make four classes

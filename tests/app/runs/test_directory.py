@@ -97,7 +97,7 @@ def test_a_finished_run_says_so_and_does_nothing(
     words = ["train", "mnist-lenet", "--data", str(pets), "--epochs", "1", "--batch", "8", "--out", str(out)]
     assert main(words) == 0
     before, first = fingerprint(out), capsys.readouterr()
-    assert "begins" in first.err and "finished: " in first.out
+    assert "training mnist-lenet" in first.err and "finished: " in first.out
     assert main(words) == 0
     assert fingerprint(out) == before
     assert capsys.readouterr().out == first.out
@@ -261,12 +261,12 @@ def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp
 CHECKS_INPUT = """
 import sys
 from pathlib import Path
-from imclass.app.cli.checks import mapping_in
-from imclass.app.runs.directory import read_begun
+from imclass.app.cli.checks import read_class_mapping
+from imclass.app.runs.directory import read_run_record
 from imclass.core.errors import UserError
-from imclass.training.kinds import kinds_in
+from imclass.training.kinds import kind_tables
 
-reads = (lambda file: read_begun(file, kinds_in()), mapping_in)
+reads = (lambda file: read_run_record(file, kind_tables()), read_class_mapping)
 for i, file in enumerate(sys.argv[1:]):
     try:
         print("accepted", reads[i % 2](Path(file)))

@@ -16,7 +16,7 @@ from imclass.models.views import batches as views
 from imclass.models.views.scales import replace_scales
 from tests.support.narrowed import REAL, small
 from tests.support.tolerance import near
-from tests.support.viewers import Constant, Linear, ragged
+from tests.support.viewers import Constant, Linear, ragged_images
 
 RULE = Preprocess(size=14, scale=17)
 FOUND = {**view_protocols().entries, "center, flip": Center(flip=True)}
@@ -36,16 +36,16 @@ def test_every_protocol_of_the_papers_is_there() -> None:
 
 def test_a_constant_classifier_has_the_same_scores_under_every_protocol(protocol: ViewProtocol) -> None:
     classifier = Constant(RULE)
-    found = protocol(classifier, ragged(*SHAPES)).softmax(1)
+    found = protocol(classifier, ragged_images(*SHAPES)).softmax(1)
     assert near(found, torch.tensor(classifier.value).softmax(0).expand_as(found))
 
 
 def test_logits_of_several_labels_stay_logits(protocol: ViewProtocol) -> None:
     """Check that each class is averaged separately; a softmax would make probabilities add up to 1."""
     classifier = Constant(RULE, link="sigmoid")
-    found = protocol(classifier, ragged(*SHAPES))
+    found = protocol(classifier, ragged_images(*SHAPES))
     assert near(found, torch.tensor(classifier.value).expand_as(found))
-    images = ragged(*SHAPES)
+    images = ragged_images(*SHAPES)
     one, other = Linear(RULE, gain=4, link="sigmoid"), Linear(RULE, gain=4)
     assert not near(protocol(one, images).sigmoid().sum(1), torch.ones(len(SHAPES)), 0.05)
     assert near(protocol(other, images).softmax(1).sum(1), torch.ones(len(SHAPES)))  # the twin
@@ -54,13 +54,13 @@ def test_logits_of_several_labels_stay_logits(protocol: ViewProtocol) -> None:
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
 def test_probabilities_sum_to_one(protocol: ViewProtocol, colour: str) -> None:
     rule = Preprocess(size=14, scale=17, colour="grey" if colour == "grey" else "rgb")
-    scores = protocol(Linear(rule), ragged(*SHAPES))
+    scores = protocol(Linear(rule), ragged_images(*SHAPES))
     assert scores.dtype == torch.float32 and scores.isfinite().all()
     assert near(scores.softmax(1).sum(1), torch.ones(len(SHAPES)))
 
 
 def test_neither_order_nor_grouping_matters(protocol: ViewProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
-    classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
+    classifier, images = Linear(RULE, gain=4), ragged_images(*SHAPES)
     together = protocol(classifier, images).softmax(1)
     alone = torch.cat([protocol(classifier, [image]) for image in images]).softmax(1)
     backwards = protocol(classifier, images[::-1]).softmax(1).flip(0)
@@ -80,14 +80,14 @@ def test_an_image_without_detail_has_the_score_of_its_one_view(protocol: ViewPro
 
 @pytest.mark.parametrize("name", [name for name, p in OF_VIEWS.items() if hasattr(p, "scales")])
 def test_the_same_scale_twice_is_that_scale(name: str) -> None:
-    classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
+    classifier, images = Linear(RULE, gain=4), ragged_images(*SHAPES)
     once, twice, other = (replace_scales(OF_VIEWS[name], q)(classifier, images) for q in ((17,), (17, 17), (17, 20)))
     assert near(once, twice) and not near(once, other, 1e-3)
 
 
 @pytest.mark.parametrize(("name", "row"), REAL)
 def test_grouping_does_not_matter_to_real_networks(name: str, row: dict[str, Any]) -> None:
-    classifier, images = small(name, **row), ragged((80, 70, 3), (80, 70, 3), (70, 80, 1))
+    classifier, images = small(name, **row), ragged_images((80, 70, 3), (80, 70, 3), (70, 80, 1))
     for title, protocol in FOUND.items():
         if (name, title) == ("resnet-cifar-20", "overfeat"):
             continue  # it has no pooling to be made finer
@@ -107,7 +107,7 @@ def test_batches_stay_small_for_any_number_of_views(protocol: ViewProtocol) -> N
             return self.scores(images)[:, :, None, None]
 
     classifier = Sizes(Preprocess(size=224, scale=256))
-    protocol(classifier, ragged((256, 300, 3)) * 40)
+    protocol(classifier, ragged_images((256, 300, 3)) * 40)
     assert len(classifier.seen) > 1
 
 

@@ -13,7 +13,7 @@ from imclass.models.analysis.geometry import measure
 from imclass.models.analysis.surgery import absorb, batch_norms, fine_network, fold_batch_norms
 from imclass.models.classifier import create, networks
 from imclass.models.network import Network
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.outline import outline
 from tests.support.tolerance import assert_near, near
 
@@ -21,7 +21,7 @@ from tests.support.tolerance import assert_near, near
 def network(name: str) -> Network:
     """A narrow copy in evaluation mode, as after some training."""
     made = create(Model(name, narrow(networks()[name])), ["cat", "cow", "dog"]).network
-    return trained(made)
+    return imitate_training(made)
 
 
 def images(made: Network, n: int = 2, more: int = 0) -> Tensor:
@@ -84,7 +84,7 @@ def test_folding_changes_no_score(name: str, before: int, after: int) -> None:
 
 
 def test_at_full_size_vgg_bn_drop_has_14_batch_norms_and_then_none() -> None:
-    original = trained(create("vgg-bn-drop", ["cat", "dog"]).network)
+    original = imitate_training(create("vgg-bn-drop", ["cat", "dog"]).network)
     assert len(batch_norms(original)) == 14 and batch_norms(fold_batch_norms(original)) == ()
 
 
@@ -113,7 +113,7 @@ def test_the_fold_is_the_formula(bias: bool) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_cannot_be_folded_is_left(way: str) -> None:
-    original = trained(Pair(Two(way)))
+    original = imitate_training(Pair(Two(way)))
     folded, batch = fold_batch_norms(original), images(original)
     assert batch_norms(folded) == ("features.0.norm",)
     assert torch.equal(folded(batch), original(batch))
@@ -121,7 +121,7 @@ def test_what_cannot_be_folded_is_left(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_folding_it_all_the_same_would_be_wrong(way: str) -> None:
-    original = trained(Pair(Two(way)))
+    original = imitate_training(Pair(Two(way)))
     batch, before = images(original), original(images(original))
     block = original.features[0]
     assert isinstance(block, Two)

@@ -132,7 +132,7 @@ def test_no_dangerous_convolution_reaches_pytorch(arithmetic: Arithmetic, monkey
 CHILD = """
 import torch
 from torch.nn import functional
-from imclass.models.arithmetic.precision import BF16, FP32, forward, laid_out, probe
+from imclass.models.arithmetic.precision import BF16, FP32, forward, set_memory_format, probe
 
 def relative(found, exact):
     return ((found - exact).square().mean() / exact.square().mean()).sqrt().item()
@@ -140,7 +140,7 @@ def relative(found, exact):
 for channels, side in ((3, 16), (4, 16), (7, 32), (12, 128), (15, 64)):
     images = torch.randn(8, channels, side, side)
     for arithmetic, tolerance in ((FP32[0], 1e-5), (FP32[1], 1e-5), (BF16[0], 0.05)):
-        layer = laid_out(torch.nn.Conv2d(channels, 8, 1, 2, bias=False), arithmetic)
+        layer = set_memory_format(torch.nn.Conv2d(channels, 8, 1, 2, bias=False), arithmetic)
         found = forward(layer, images, arithmetic)
         weights = torch.randn(found.shape)
         (found.float() * weights).sum().backward()

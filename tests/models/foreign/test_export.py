@@ -22,7 +22,7 @@ from imclass.models.foreign.convert import ImportOptions, import_weights
 from imclass.models.foreign.export import ExportRecord, export_bytes, export_network, record_in
 from imclass.models.foreign.readers import EXPORT_KEY
 from tests.support.foreign_weights import TEN, akamaster_state
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.tolerance import assert_near, near
 
 ENTRIES: dict[str, NetworkEntry] = networks().entries
@@ -62,7 +62,7 @@ def made(name: str, entry: NetworkEntry, library: str, channels: Any = "rgb") ->
     size = entry.row.size
     preprocess = Preprocess(size, scale=size + 3, interpolation="bicubic", channels=channels)
     found = create(Model(name, row), CLASSES, preprocess, seed=4)
-    trained(found.network).normalise(MEAN, STD)
+    imitate_training(found.network).normalise(MEAN, STD)
     return found
 
 

@@ -82,7 +82,7 @@ def test_the_library_is_the_one_whose_names_fit_unless_it_is_given(tmp_path: Pat
 
 def test_auxiliary_heads_that_a_file_lacks_are_left_out_and_it_is_said(tmp_path: Path) -> None:
     entry = ENTRIES["googlenet-bn"]
-    state = filled.recorded()["torchvision.googlenet"]["state"]
+    state = filled.recorded_networks()["torchvision.googlenet"]["state"]
     bare = {n: torch.zeros(s) if s else torch.tensor(0) for n, s in state.items() if not n.startswith("aux")}
     fit = best_fit("googlenet-bn", entry, bare)
     assert fit.loads and fit.row.aux is False and entry.row.aux is True

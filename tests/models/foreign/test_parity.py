@@ -14,7 +14,7 @@ from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.fit import meta_tensors
 from tests.support import filled
 
-RECORDED = filled.recorded()
+RECORDED = filled.recorded_networks()
 ENTRIES: dict[str, NetworkEntry] = networks().entries
 LARGE = 24_000_000  # parameters; above that a network is in the slow set
 # Slow too, because resnext50_32x4d, densenet121 and resnet18 are not.
@@ -46,7 +46,7 @@ def test_names_and_shapes_are_theirs(key: str) -> None:
 @pytest.mark.parametrize("key", cases())
 def test_their_weights_give_their_scores(key: str, tmp_path: Path) -> None:
     """Through the command line, as a user would: relative root mean square of the difference at most 1e-5."""
-    state = {name: torch.from_numpy(v) for name, v in filled.filled(RECORDED[key]["state"]).items()}
+    state = {name: torch.from_numpy(v) for name, v in filled.fill_tensors(RECORDED[key]["state"]).items()}
     file, model = tmp_path / ("theirs.pth" if "resnet" in key else "theirs.safetensors"), tmp_path / "ours.safetensors"
     torch.save(state, file) if file.suffix == ".pth" else safetensors.torch.save_file(state, file)
     del state

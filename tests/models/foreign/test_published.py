@@ -87,7 +87,7 @@ def test_without_network_or_address_it_says_where_to_put_the_file(tmp_path: Path
     with pytest.raises(UserError, match=f"--offline forbids a download. By hand: save {FILE.url} {where}"):
         obtain_file(FILE, Store(tmp_path, offline=True))
     with pytest.raises(
-        UserError, match=r"cannot be downloaded as it is. By hand: put BVLC's .*bvlc_googlenet_fp16.npz"
+        UserError, match=r"cannot be downloaded directly. By hand: put BVLC's .*bvlc_googlenet_fp16.npz"
     ):
         obtain_file(PUBLISHED_WEIGHTS["googlenet:bvlc"], Store(tmp_path))
     assert list(tmp_path.iterdir()) == []

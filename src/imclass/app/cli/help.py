@@ -1,66 +1,138 @@
-"""The help of a verb, and the options that a recipe's config adds to those of `imclass train`."""
-# Tested in tests/app/cli/test_main.py
+"""The help of the command line: the list of verbs, a screen for each verb, and the options that a recipe adds."""
 
-import contextlib
 import inspect
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import tyro
-
-from imclass.app.cli.arguments import TrainArguments
+from imclass.app.cli.arguments import VERBS, CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.options import base_configs
+from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
 from imclass.core.codec import flatten, hints_of, to_json
 from imclass.core.config import Augment, Training
 from imclass.core.override import EMPTY_LIST_WORD
 from imclass.core.tables import EntryTable
+from imclass.training.kinds import kind_tables
 
-MIN_HELP_COLUMNS = 40  # columns of help that can still be read
-ROW_HELP = "  --model.X: fields of the network's row; `imclass models NETWORK` lists them"
-KINDS_HELP = "  --augment.KIND.X: fields of a kind of augmentation, which is added where a stage has none:"
-RATES_HELP = "  --rates.LAYER: factor on the learning rate of layers whose names match; the last match wins, 0 freezes"
-
-
-def explain(kind: type, program: str) -> None:
-    """Print the help of an argument class."""
-    with minimum_columns(MIN_HELP_COLUMNS):
-        try:
-            tyro.cli(kind, args=["--help"], prog=program)
-        except SystemExit as stop:  # tyro ends the process after help
-            if stop.code:
-                raise
+MIN_HELP_COLUMNS, WIDEST = 40, 100  # columns of help that can still be read
+FIELD_COLUMN = 45  # where the comments on a recipe's fields begin
+LEAST_TEXT = 30  # columns of text next to an option; where there are fewer, the text stands below it
+MORE = {
+    "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
+    "--rates.LAYER FACTOR": "factor on the learning rate of layers by name; the last match wins, 0 freezes",
+    "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to a stage that lacks it:",
+}
 
 
-@contextlib.contextmanager
-def minimum_columns(least: int) -> Iterator[None]:
-    """Have the terminal count as at least so wide for the time of a block: in a few columns tyro wraps without end."""
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(max(least, shutil.get_terminal_size().columns))
-    try:
-        yield
-    finally:
-        del os.environ["COLUMNS"]
-        os.environ |= {} if before is None else {"COLUMNS": before}
+def overview() -> str:
+    """Return the help of `imclass` itself: the verbs and the options that all of them have, a line each."""
+    verbs = {verb: syntax_of(kind).summary for verb, kind in VERBS.items()}
+    options = {option.label: brief(option) for option in syntax_of(CommonArguments).options}
+    options |= {"-h, --help": "Print the help of a verb", "--version": "Print the version"}
+    return "\n\n".join(
+        [
+            "Image classification from bag of words to residual networks.",
+            f"{heading('usage:')} imclass VERB [arguments] [options]",
+            section("verbs:", verbs),
+            section("options of every verb:", options),
+            wrap_text("`imclass VERB --help` describes a verb, docs/commands.md everything in full."),
+        ]
+    )
 
 
-def explain_train(words: Sequence[str]) -> None:
-    """Print the help of `imclass train` and, where a recipe is named, every option of its config."""
-    own, _ = parse(TrainArguments, [word for word in words if word not in ("-h", "--help")], "imclass train")
-    explain(TrainArguments, "imclass train")
-    if own.recipe is None:
-        return
-    from imclass.training.kinds import kind_tables  # it imports torch, which help without a recipe can do without
+def verb_help(verb: str, kind: type) -> str:
+    """Return the help of a verb, whose arguments a class has: a line for each of them."""
+    syntax = syntax_of(kind)
+    positional = {argument.label: brief(argument) for argument in syntax.positional}
+    options = {option.label: brief(option) for option in syntax.options}
+    common = ", ".join(option.label for option in syntax_of(CommonArguments).options)
+    note = f"options of every verb: {common}. `imclass --help` describes them, docs/commands.md all options in full."
+    parts = [paragraphs(syntax.about), f"{heading('usage:')} {syntax.usage(verb)}"]
+    parts += [section("arguments:", positional)] if positional else []
+    parts += [section("options:", options)] if options else []
+    return "\n\n".join([*parts, wrap_text(note)])
 
-    context = context_of(own.common)
-    training, execution = base_configs(own, context)
-    print(f"\nEvery field of the config of {training.recipe} is an option, too, and is now:\n")
-    lines = [*option_lines(training, training), *option_lines(execution, training)]
-    print("\n".join([*lines, ROW_HELP, RATES_HELP, KINDS_HELP, *kind_lines(kind_tables(context)[Augment])]))
+
+def brief(argument: Argument) -> str:
+    """Return the first sentence on an argument, with its default."""
+    return f"{argument.summary} (default: {argument.default})" if argument.default else argument.summary
+
+
+def section(title: str, rows: Mapping[str, str]) -> str:
+    """Return a heading and a line for each row, with the texts in a column."""
+    column = max(map(len, rows)) + 4
+    return "\n".join([heading(title), *(help_row(label, text, column) for label, text in rows.items())])
+
+
+def help_row(label: str, text: str, column: int) -> str:
+    """Return a label and the text that begins at a column, wrapped to the terminal."""
+    if width() - column < LEAST_TEXT:
+        return f"  {bold(label)}\n{wrap_text(text, 6)}"
+    first, *others = textwrap.wrap(text, width() - column) or [""]
+    gap = " " * max(2, column - 2 - len(label))
+    return "\n".join([f"  {bold(label)}{gap}{first}".rstrip(), *(" " * column + line for line in others)])
+
+
+def paragraphs(text: str) -> str:
+    """Return a description wrapped to the terminal; its indented lines stay as they are."""
+    return "\n\n".join(
+        textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap_text(part)
+        for part in text.split("\n\n")
+    )
+
+
+def wrap_text(text: str, indent: int = 0) -> str:
+    """Return a text wrapped to the terminal, with long words whole."""
+    margin = " " * indent
+    return textwrap.fill(
+        text, width(), initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def width() -> int:
+    """Return the columns that help takes on this terminal."""
+    return min(max(MIN_HELP_COLUMNS, shutil.get_terminal_size().columns), WIDEST)
+
+
+def heading(text: str) -> str:
+    """Return a heading, in bold and green on a terminal."""
+    return f"\x1b[1;32m{text}\x1b[0m" if is_coloured() else text
+
+
+def bold(text: str) -> str:
+    """Return a text, in bold on a terminal."""
+    return f"\x1b[1m{text}\x1b[0m" if is_coloured() else text
+
+
+def is_coloured() -> bool:
+    """Return whether standard output is a terminal that shows styles, and the user has not declined them."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def explain(verb: str, words: Sequence[str]) -> None:
+    """Print the help of a verb; of `train` with a recipe among the words, every field of its config as well."""
+    lines: list[str] = []
+    if verb == "train":
+        arguments, _ = parse(TrainArguments, [word for word in words if word not in ("-h", "--help")], "imclass train")
+        lines = [] if arguments.recipe is None else ["", *recipe_lines(arguments)]
+    print("\n".join([verb_help(verb, VERBS[verb]), *lines]))
+
+
+def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
+    """Yield a line for each option that a recipe adds to those of `imclass train`."""
+    context = context_of(arguments.common)
+    training, execution = base_configs(arguments, context)
+    yield heading(f"fields of {training.recipe} with their values:")
+    for value in (training, execution):
+        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training))
+    yield "\n" + section("more options of a recipe:", MORE)
+    yield from kind_lines(kind_tables(context)[Augment])
 
 
 def kind_lines(table: EntryTable) -> list[str]:
@@ -68,17 +140,16 @@ def kind_lines(table: EntryTable) -> list[str]:
     return [f"    {name}.{f}" for name, kind in sorted(table.entries.items()) for f in hints_of(kind)]
 
 
-def option_lines(value: Any, training: Training) -> list[str]:
-    """Return a line for each option of a config: its name, its value and the comment that stands beside its field."""
-    lines, single = [], len(training.stages) == 1
+def field_rows(value: Any, training: Training) -> Iterator[tuple[str, str]]:
+    """Yield each field of a config as an option with its value, and the comment next to it in the code."""
+    single = len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
         unset = key in ("recipe", "split.kind") or key.startswith("model.row") or (single and key == "stages.0.name")
         if now is None or unset:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = (" ".join(map(str, now)) or EMPTY_LIST_WORD) if isinstance(now, list) else str(now)
-        lines.append(f"{f'  --{name} {shown}':44} {field_comment(value, key.split('.'))}".rstrip())
-    return lines
+        yield f"--{name} {shown}".rstrip(), field_comment(value, key.split("."))
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
@@ -87,7 +158,7 @@ def find_item(values: tuple[Any, ...], name: str) -> Any:
 
 
 def field_comment(value: Any, names: Sequence[str]) -> str:
-    """Return the comment beside the field that dotted names lead to; "" where there is none."""
+    """Return the comment next to the field that dotted names lead to, or "" if it has none."""
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)
     for kind in type(value).__mro__[:-1]:

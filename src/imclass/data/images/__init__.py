@@ -1,1 +1,1 @@
-"""Image files: their containers and the one decode function."""
+"""Image files: parsers of their containers, and the one decode function."""

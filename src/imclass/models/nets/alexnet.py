@@ -1,18 +1,18 @@
 """AlexNet: ImageNet classification with deep convolutional neural networks.
 
-Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is that network:
-convolutions 2, 4 and 5 in two groups (one a GPU), local response normalisation after the first two ReLUs.
-`alexnet-2012-ungrouped` has its widths in one piece. `alexnet` is Francois Fleuret's lecture EE-559 7.2, which is
-torchvision's: the narrower single column of Krizhevsky, One weird trick for parallelizing convolutional neural
-networks, 2014, arXiv:1404.5997.
+Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is that network, with
+convolutions 2, 4 and 5 in two groups (one per GPU) and local response normalisation after the first two ReLUs.
+`alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network of Francois Fleuret's lecture
+EE-559 7.2 and of torchvision: the narrower single column of Krizhevsky, One weird trick for parallelizing convolutional
+neural networks, 2014, arXiv:1404.5997.
 
 Deviations:
-- `alexnet-2012` takes 227 x 227 pixels. The paper says 224, of which its first convolution, 11x11 with stride 4, cannot
-  make the 55 x 55 maps that it reports without padding.
-- `alexnet` drops out before the hidden layers and not after them, has 256 maps in convolution 4, and no response
-  normalisation, as in the lecture. arXiv:1404.5997 has 384 maps there; its author's files (cuda-convnet2) have 256, and
-  normalise. It begins as the paper of 2012 says, not with PyTorch's defaults.
-- At test time nothing is multiplied by 0.5: the inverse is done in training.
+- `alexnet-2012` takes 227 x 227 pixels. The paper says 224, but from that size its first convolution, 11x11 with stride
+  4, cannot produce the 55 x 55 maps that it reports without padding.
+- `alexnet` has dropout before the hidden layers instead of after them, 256 maps in convolution 4, and no response
+  normalisation, as in the lecture. arXiv:1404.5997 has 384 maps in convolution 4; its author's files (cuda-convnet2)
+  have 256, and normalise. Initial weights are those of the 2012 paper, not PyTorch's defaults.
+- Instead of multiplying outputs by 0.5 at test time, dropout divides by 0.5 in training.
 """
 
 from collections import OrderedDict
@@ -31,7 +31,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Widths of the five convolutions and the hidden layers; what else differs between the three."""
+    """Widths of the five convolutions and the hidden layers, and the other differences between the three networks."""
 
     size: int = 227
     widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
@@ -65,7 +65,7 @@ class AlexNet(Network):
 
 
 def activation(n: int, response_norm: bool = False) -> dict[str, nn.Module]:
-    """ReLU, (LRN): of convolution n."""
+    """ReLU, (LRN): the activation after convolution n."""
     norm: dict[str, nn.Module] = {f"norm{n}": LocalResponseNorm()} if response_norm else {}
     return {f"relu{n}": nn.ReLU(inplace=True)} | norm
 

@@ -1,12 +1,13 @@
 """DenseNet: densely connected convolutional networks.
 
 Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, CVPR 2017, arXiv:1608.06993. Section 3 and Table 2
-for CIFAR, depth L and growth rate k in the names: DenseNet, and DenseNet-BC with bottlenecks of 4k maps and transitions
-that halve the maps. Table 1 for ImageNet, all of them BC; 161 layers are those of the released code.
+for CIFAR: DenseNet, and DenseNet-BC with bottlenecks of 4k maps and transitions that halve the number of maps. The
+names contain depth L and growth rate k. Table 1 for ImageNet, all of them BC; the network with 161 layers comes from
+the released code.
 
-A transition is BN, ReLU, 1x1, 2x2 mean, as in the released code; the paper's text leaves the ReLU out. The paper has
-dropout of 0.2 after each convolution but the first where training images are not augmented; the rows are for
-augmented ones.
+A transition is BN, ReLU, 1x1, 2x2 mean, as in the released code; the paper's text leaves out the ReLU. For training
+images that are not augmented, the paper has dropout of 0.2 after each convolution except the first. The rows are for
+augmented images.
 """
 
 import re
@@ -27,9 +28,9 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Growth rate, layers of each block, whether it is BC, the first convolution's kernel, dropout.
+    """Growth rate k, layers of each block, whether it is a DenseNet-BC, kernel of the first convolution, and dropout.
 
-    The first convolution has 2k maps, or 16 where it is not BC (section 3, implementation details).
+    The first convolution has 2k maps in a DenseNet-BC, otherwise 16 (section 3, implementation details).
     """
 
     growth: int
@@ -61,7 +62,7 @@ class DenseNet(Network):
 
 
 def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """7x7/2, BN, ReLU, 3x3/2 pool, or a 3x3 convolution alone."""
+    """7x7/2, BN, ReLU, 3x3/2 pool; or only a 3x3 convolution."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv0"] = nn.Conv2d(w_in, width, kernel, 2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     if kernel == 7:
@@ -71,16 +72,14 @@ def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[st
 
 
 class DenseLayer(nn.Module):
-    """Its input, and k maps more: BN, ReLU, 3x3; in BC: BN, ReLU, 1x1 (4k maps), BN, ReLU, 3x3. Section 3."""
+    """The input and k new maps: BN, ReLU, 3x3; in DenseNet-BC: BN, ReLU, 1x1 (4k maps), BN, ReLU, 3x3. Section 3."""
 
     def __init__(self, w_in: int, row: Row) -> None:
         super().__init__()
-        layers = (
-            activation_layers(1, nn.Conv2d(w_in, 4 * row.growth, 1, bias=False), row.dropout)
-            if row.bc
-            else OrderedDict()
-        )
-        w_in = 4 * row.growth if row.bc else w_in
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if row.bc:
+            layers |= activation_layers(1, nn.Conv2d(w_in, 4 * row.growth, 1, bias=False), row.dropout)
+            w_in = 4 * row.growth
         last = nn.Conv2d(w_in, row.growth, 3, padding=1, bias=False)
         self.new = nn.Sequential(layers | activation_layers(2 if row.bc else 1, last, row.dropout))
 
@@ -89,7 +88,7 @@ class DenseLayer(nn.Module):
 
 
 def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> OrderedDict[str, nn.Module]:
-    """BN, ReLU, the convolution, (dropout)."""
+    """BN, ReLU, convolution, (dropout)."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers[f"norm{number}"] = nn.BatchNorm2d(convolution.in_channels)
     layers[f"relu{number}"], layers[f"conv{number}"] = nn.ReLU(inplace=True), convolution
@@ -108,7 +107,7 @@ def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
 
 
 def torchvision_tensor_name(name: str) -> str:
-    """Return what torchvision and timm call a tensor of a DenseNet for ImageNet."""
+    """Return torchvision's and timm's name of a tensor of a DenseNet for ImageNet."""
     name = re.sub(r"\.(\d+)\.new\.", lambda m: f".denselayer{int(m[1]) + 1}.", name)
     return name.replace("head.2.", "classifier.")
 
@@ -116,7 +115,7 @@ def torchvision_tensor_name(name: str) -> str:
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
     """Return the entry of a network for CIFAR, with the error of Table 2 on augmented CIFAR-10.
 
-    It has three equal blocks. The first convolution, two transitions and FC make up the rest of the depth.
+    It has three equal blocks. The other four layers are the first convolution, two transitions and FC.
     """
     row = Row(growth, ((depth - 4) // (6 if bc else 3),) * 3, bc, stem_kernel=3, size=32)
     return NetworkEntry(
@@ -126,7 +125,10 @@ def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = Fals
 
 
 def imagenet(growth: int, blocks: tuple[int, ...], parameters: int, top1: float, theirs: str) -> NetworkEntry:
-    """Return the entry of a column of Table 1, with torchvision's and timm's name; the authors' code gave the error."""
+    """Return the entry of a column of Table 1 with torchvision's and timm's name for it.
+
+    The error is that of the authors' code.
+    """
     return NetworkEntry(
         build=DenseNet, row=Row(growth, blocks), parameters=parameters, paper="arXiv:1608.06993", year=2016,
         result=PaperResult(top1, protocol="1 crop"),

@@ -1,19 +1,20 @@
 """GoogLeNet: going deeper with convolutions.
 
 Christian Szegedy, Wei Liu, Yangqing Jia, Pierre Sermanet, Scott Reed, Dragomir Anguelov, Dumitru Erhan, Vincent
-Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842: Table 1 with the blocks of figure 2b, and section 5's two
-auxiliary heads, 6,379,728 parameters more while training. Where the paper is silent, BVLC's Caffe model is followed:
+Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842: Table 1 with the blocks of figure 2b and the two auxiliary
+heads of section 5, which add 6,379,728 parameters in training. Where the paper is silent, this follows BVLC's Caffe
+model:
 - max pooling keeps a last window that is not full;
-- weights begin as its "xavier" has them, from U(-b, b) with b = sqrt(3 / fan-in); biases at 0.2, of classifiers at 0.
-Local response normalisation, after the first pooling and before the second (figure 3), has AlexNet's constants; the
-weights of BVLC want k = 1 and alpha = 2e-5.
+- weights are drawn as by Caffe's "xavier", from U(-b, b) with b = sqrt(3 / fan-in); biases are 0.2, in classifiers 0.
+Local response normalisation, after the first pooling and before the second (figure 3), has AlexNet's constants. The
+weights of BVLC need k = 1 and alpha = 2e-5.
 
-`googlenet-naive` puts the block of figure 2a into the same table: no reductions, and pooled maps go on as they are. The
-paper shows that block only, to reject it: maps pile up to 4,944.
+`googlenet-naive` puts the block of figure 2a into the same table: it has no reductions, and pooled maps are not
+projected. The paper shows this block only to reject it, because the number of maps grows to 4,944.
 
-`googlenet-bn` is torchvision's network, not in the paper: batch norm in place of normalisation and biases, 3x3 where
-Table 1 has 5x5, the fourth pooling over 2x2, the auxiliary heads on 4 x 4 adaptive means, dropout of 0.2. Convolutions
-begin from N(0, 2 / fan-in), where torchvision has 0.01 for the standard deviation of every weight.
+`googlenet-bn` is torchvision's network, not in the paper. It has batch norm in place of normalisation and biases, 3x3
+in place of 5x5, a fourth pooling over 2x2, auxiliary heads on 4 x 4 adaptive means, and dropout of 0.2. Convolutions
+are drawn from N(0, 2 / fan-in); in torchvision every weight has a standard deviation of 0.01.
 """
 
 from collections import OrderedDict
@@ -44,17 +45,17 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and what differs between the variants."""
+    """Native size, a factor on all widths, and the differences between the variants."""
 
     size: int = 224
     width: float = 1.0
-    reduced: bool = True  # the blocks of figure 2b; else those of 2a
-    aux: bool = True  # the auxiliary heads
-    k: float = 2.0  # of local response normalisation ...
-    alpha: float = 1e-4  # ... on the sum of five squares
-    batch_norm: bool = False  # in place of that, and of biases
-    kernel: int = 5  # of the blocks' third branch
-    pool4: int = 3  # window of the fourth pooling
+    reduced: bool = True  # the blocks of figure 2b instead of 2a
+    aux: bool = True  # whether there are auxiliary heads
+    k: float = 2.0  # the constant of local response normalisation
+    alpha: float = 1e-4  # the factor on the sum of five squares in local response normalisation
+    batch_norm: bool = False  # in place of local response normalisation and biases
+    kernel: int = 5  # of the third branch of each block
+    pool4: int = 3  # the window of the fourth pooling
     dropout: float = 0.4
 
 
@@ -73,7 +74,7 @@ BLOCKS: Mapping[str, tuple[int, int, int, int, int, int]] = {
 
 
 class GoogLeNet(Network):
-    """7x7/2, pool, LRN, 1x1, 3x3, LRN, pool; 2, 5 and 2 blocks with pools between; spatial mean; dropout; FC."""
+    """7x7/2, pool, LRN, 1x1, 3x3, LRN, pool; 2, 5 and 2 blocks with pooling between; spatial mean; dropout; FC."""
 
     side_weight = 0.3
 
@@ -91,7 +92,7 @@ class GoogLeNet(Network):
 
 
 def layers(row: Row) -> dict[str, LayerSpec]:
-    """Table 1 from top to bottom."""
+    """Return the layers of Table 1 from top to bottom."""
     conv = partial(Conv, batch_norm=row.batch_norm)
     norm = spec_of(lambda: LocalResponseNorm(5, row.k, row.alpha))
     pool = spec_of(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
@@ -146,7 +147,7 @@ def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> n
 
 
 def initialise(network: GoogLeNet, row: Row) -> None:
-    """U(-b, b) with b = sqrt(3 / fan-in), and biases of 0.2, but 0 in classifiers; with batch norm, He's weights."""
+    """Draw weights from U(-b, b) with b = sqrt(3 / fan-in), or He's with batch norm; biases 0.2, in classifiers 0."""
     if row.batch_norm:
         init_he_convolutions(network)
         return
@@ -156,27 +157,27 @@ def initialise(network: GoogLeNet, row: Row) -> None:
         fill_bias(layer, 0.0 if layer in classifiers else 0.2)
 
 
-TORCHVISION = {  # ours to theirs, from the start of a name
+TORCHVISION = {  # how names begin: ours to theirs
     "features.": "",
     "head.3": "fc",
     "sides.inception4a": "aux1",
     "sides.inception4d": "aux2",
 }
 CAFFE = {"conv1": "conv1.7x7_s2", "conv2": "conv2.3x3_reduce", "conv3": "conv2.3x3", "head.3": "loss3.classifier"}
-CAFFE_BRANCHES = {  # of a block
+CAFFE_BRANCHES = {  # layers of a block: ours to theirs
     "branch1": "1x1", "branch2.0": "3x3_reduce", "branch2.1": "3x3", "branch3.0": "5x5_reduce", "branch3.1": "5x5",
     "branch4.1": "pool_proj",
 }  # fmt: skip
 
 
 def torchvision_tensor_name(name: str) -> str:
-    """What torchvision calls our tensor."""
+    """Return the name of a tensor in torchvision."""
     ours = next(start for start in TORCHVISION if name.startswith(start))
     return TORCHVISION[ours] + name.removeprefix(ours)
 
 
 def caffe_tensor_name(name: str) -> str:
-    """What BVLC's model calls our tensor, with "." for "/": "inception_3a.5x5_reduce.weight"."""
+    """Return the name of a tensor in BVLC's model, with "." for "/", such as "inception_3a.5x5_reduce.weight"."""
     layer, kind = name.removeprefix("features.").replace(".conv.", ".").rsplit(".", 1)
     inception, _, branch = layer.partition(".")
     theirs = CAFFE.get(layer) or f"{inception.replace('inception', 'inception_')}.{CAFFE_BRANCHES[branch]}"

@@ -1,12 +1,14 @@
 """Highway networks: training very deep networks.
 
-Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228. The convolutional network of
-19 layers for CIFAR-10, after FitNet-4, with the constants of the authors' released Caffe files: widths, dropout before
-each plain 3x3 convolution and before the last layer, gate biases of -2 to begin with. It has the 1x1 convolution and
-the spatial mean of section 3.3.2, where that of section 3.3.1 (Table 2) has a fully connected layer.
+Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228: the convolutional network of
+19 layers for CIFAR-10, modelled on FitNet-4. The constants are those of the authors' released Caffe files: widths,
+dropout before each plain 3x3 convolution and before the last layer, and initial gate biases of -2. It has the 1x1
+convolution and the spatial mean of section 3.3.2; the network of section 3.3.1 (Table 2) has a fully connected layer
+instead.
 
-Weights begin from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. The first and the last
-layer begin from N(0, 0.05^2); for the first the file gives 0.05 under a key that Caffe ignores, and so takes 1.
+Weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe, except for those of
+the first and last layer, drawn from N(0, 0.05^2). For the first layer the released file has the 0.05 under a key that
+Caffe ignores, so that Caffe uses 1.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Widths and numbers of gated layers of the three stages, maps of the last 1x1, dropout, gate biases at first."""
+    """Widths and numbers of gated layers of the three stages, maps of the last 1x1, dropout, initial gate biases."""
 
     widths: tuple[int, int, int] = (32, 80, 128)
     blocks: tuple[int, int, int] = (4, 5, 5)
@@ -35,7 +37,7 @@ class Row:
 
 
 class Highway(Network):
-    """Dropout, 3x3, ReLU, gated 3x3 x n; thrice, 2x2 pool between; 1x1, ReLU; spatial mean; dropout, FC."""
+    """[dropout, 3x3, ReLU, gated 3x3 x n] x 3 with 2x2 pools between; 1x1, ReLU; spatial mean; dropout, FC."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -66,7 +68,10 @@ class GatedConvolution(nn.Module):
 
 
 def initialise(network: Highway, gate_bias: float) -> None:
-    """He's weights, zero biases; the gates' biases; the first and the last layer from N(0, 0.05^2)."""
+    """Draw He's weights, but the first and last layer from N(0, 0.05^2), and set the biases of gates to `gate_bias`.
+
+    Other biases are 0.
+    """
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))
@@ -80,6 +85,6 @@ def initialise(network: Highway, gate_bias: float) -> None:
 NETS = {
     "highway-19": NetworkEntry(
         build=Highway, row=Row(), parameters=2_256_838, paper="arXiv:1507.06228", year=2015, classes=10,
-        result=PaperResult(7.60, protocol="whole image"),  # Table 3, best of 5, mean 7.69 +- .12
+        result=PaperResult(7.60, protocol="whole image"),  # Table 3, best of 5 runs, mean 7.69 +- 0.12
     ),
 }  # fmt: skip

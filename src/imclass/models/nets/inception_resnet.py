@@ -1,17 +1,17 @@
 """Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network with residuals.
 
 Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261, section 3.2: blocks
-whose result is scaled down and added to what came in (section 3.3). It is the Inception-ResNet-v2 that Google released
-(TensorFlow-Slim's `inception_resnet_v2`; timm's is a copy), and that is not the network of figures 3 and 15 to 19, by
-their numbers on arXiv:
-- the stem is Inception-v3's and one block of that kind (320 maps), where figure 3 has Inception-v4's stem;
-- there are 10, 20 and 10 residual blocks, where figure 15 has 5, 10 and 5;
-- residuals have the 320, 1088 and 2080 maps of what they are added to, where figures 16, 17 and 19 print 384, 1154 and
-  2048; they are scaled by 0.17, 0.10 and 0.20, and the last one, after which there is no ReLU, not at all;
-- a 1x1 convolution to 1536 maps comes before the mean; its auxiliary head is left out.
-Weights begin as in the released code, by Glorot's rule and not, as in Inception-v4 (inception_v4.py), by fan-in alone.
+whose output is scaled down and added to their input (section 3.3). This is the Inception-ResNet-v2 that Google released
+as TensorFlow-Slim's `inception_resnet_v2`, which timm copies. It differs from figures 3 and 15 to 19, as numbered on
+arXiv:
+- the stem is that of Inception-v3 followed by one block of that kind (320 maps); in figure 3 it is Inception-v4's;
+- there are 10, 20 and 10 residual blocks; in figure 15 there are 5, 10 and 5;
+- residuals have 320, 1088 and 2080 maps, as their inputs have; figures 16, 17 and 19 print 384, 1154 and 2048;
+- residuals are scaled by 0.17, 0.10 and 0.20, but the last one is not scaled and has no ReLU after it;
+- a 1x1 convolution to 1536 maps comes before the mean, and the auxiliary head is left out.
+As in the released code, weights begin by Glorot's rule; those of Inception-v4 (inception_v4.py) depend on fan-in only.
 
-The published errors leave out some 1,700 blacklisted validation images; on all they are about 0.3 and 0.15 worse
+The published errors leave out some 1,700 blacklisted validation images. On all images they are about 0.3 and 0.15 worse
 (section 5).
 """
 
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, POOL, Conv, LayerSpec, branches, maps_out, stack
+from imclass.models.layers.branches import MEAN_POOL, POOL, Conv, LayerSpec, branches, maps_out, stack
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import init_glorot
 from imclass.models.layers.sizes import map_side
@@ -30,7 +30,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and how many residual blocks there are on maps of 35, 17 and 8 pixels."""
+    """Native size, a factor on all widths, and the numbers of residual blocks on maps of 35, 17 and 8 pixels."""
 
     size: int = 299
     width: float = 1.0
@@ -52,12 +52,12 @@ class Residual(nn.Module):
 
 
 def residual(inner: LayerSpec, scale: float, last: bool = False) -> LayerSpec:
-    """A `Part` of one residual block."""
+    """Return the `LayerSpec` of one residual block."""
     return lambda w_in, width: Residual(w_in, inner(w_in, width), scale, last)
 
 
 def repeat(n: int, part: LayerSpec) -> LayerSpec:
-    """The same `Part` n times."""
+    """Return the `LayerSpec` of n layers, each built by `part`."""
     return lambda w_in, width: stack(w_in, width, {str(i): part for i in range(n)})
 
 
@@ -67,7 +67,7 @@ def mixed_5b() -> LayerSpec:
         branch0=[Conv(96, 1)],
         branch1=[Conv(48, 1), Conv(64, 5)],
         branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
-        branch3=[MEAN, Conv(64, 1)],
+        branch3=[MEAN_POOL, Conv(64, 1)],
     )
 
 
@@ -110,7 +110,7 @@ def block_8() -> LayerSpec:
 
 
 def layers(blocks: tuple[int, int, int]) -> dict[str, LayerSpec]:
-    """The released network from top to bottom."""
+    """Return the layers of the released network from top to bottom."""
     return {
         "conv2d_1a": Conv(32, 3, 2, valid=True),
         "conv2d_2a": Conv(32, 3, valid=True),
@@ -131,7 +131,7 @@ def layers(blocks: tuple[int, int, int]) -> dict[str, LayerSpec]:
 
 
 class InceptionResNet(Network):
-    """A stem and a block, then thrice residual blocks with reductions between, 1x1, spatial mean, dropout, FC."""
+    """Stem, block, three runs of residual blocks with reductions between, 1x1, spatial mean, dropout, FC."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -144,7 +144,7 @@ class InceptionResNet(Network):
 
 
 def timm_tensor_name(name: str) -> str:
-    """What timm calls our tensor: "repeat_1.0.branch1.2.conv.weight"."""
+    """Return the name of a tensor in timm, such as "repeat_1.0.branch1.2.conv.weight"."""
     return name.removeprefix("features.").replace(".branches.", ".").replace("head.3", "classif")
 
 

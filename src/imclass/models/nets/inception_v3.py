@@ -1,16 +1,19 @@
 """Inception-v3: rethinking the Inception architecture for computer vision.
 
 Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew Wojna, CVPR 2016, arXiv:1512.00567:
-blocks of figures 5 to 7, reductions of figure 10, the auxiliary head of figure 8 with batch norm (section 4). It is the
-network that Google released (TensorFlow-Slim's `inception_v3`, of which torchvision's is a copy, names included); there
-are differences from Table 1: in the stem, 80 maps come from a 1x1 convolution and a second pooling takes the place of
-a stride; no convolution makes 288 maps of 192, the first block does; four blocks, not five, are as in figure 6.
+blocks of figures 5 to 7, reductions of figure 10, and the auxiliary head of figure 8 with batch norm (section 4). This
+is the network that Google released as TensorFlow-Slim's `inception_v3`, which torchvision copies, names included. It
+differs from Table 1:
+- in the stem, a 1x1 convolution outputs 80 maps, and a second pooling takes the place of a stride;
+- the step from 192 to 288 maps is made by the first two blocks, not by a convolution;
+- four blocks, not five, are those of figure 6.
 
-Means in blocks count the padding as zeros, and dropout is 0.5, as in torchvision: TensorFlow leaves padding out, the
-released code drops 0.2. Convolutions begin as there, from N(0, 2 / fan-in), but not cut off, and the auxiliary head's
-last two layers not from 0.01 and 0.001. That head adds 3,326,696 parameters in training.
+As in torchvision, means in blocks count the padding as zeros and dropout is 0.5; TensorFlow leaves the padding out, and
+the released code has dropout of 0.2. As in that code, convolutions are drawn from N(0, 2 / fan-in), but the
+distribution is not truncated, and the last two layers of the auxiliary head do not have their standard deviations of
+0.01 and 0.001. That head adds 3,326,696 parameters in training.
 
-The published errors are of the 48,238 validation images that are not blacklisted; on all 50,000 they are about 0.2 and
+The published errors are on the 48,238 validation images that are not blacklisted. On all 50,000 they are about 0.2 and
 0.1 worse (section 10).
 """
 
@@ -42,7 +45,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and whether there is an auxiliary head, which wants maps of 17 x 17."""
+    """Native size, a factor on all widths, and whether there is an auxiliary head, which needs maps of 17 x 17."""
 
     size: int = 299
     width: float = 1.0
@@ -53,7 +56,7 @@ PADDED_MEAN = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1))
 
 
 def block_a(projection: int) -> LayerSpec:
-    """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 5, with one 5x5 kept."""
+    """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 5, but with one 5x5 kept."""
     return branches(
         branch1x1=[Conv(64, 1)],
         branch5x5=[Conv(48, 1), Conv(64, 5)],
@@ -159,7 +162,7 @@ def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> n
 
 
 def torchvision_tensor_name(name: str) -> str:
-    """What torchvision, and timm alike, calls our tensor: "Mixed_7b.branch3x3dbl_3a.conv.weight"."""
+    """Return the name of a tensor in torchvision and timm, such as "Mixed_7b.branch3x3dbl_3a.conv.weight"."""
     name = name.removeprefix("features.").replace("head.3", "fc").replace("branch_pool.1", "branch_pool")
     name = re.sub(r"sides\.Mixed_6e\.(conv\.)?", lambda found: "AuxLogits." + ("conv" if found[1] else ""), name)
     return re.sub(r"(branch\w+)\.(\d)(?:\.([ab])(?=\.))?", lambda b: f"{b[1]}_{int(b[2]) + 1}{b[3] or ''}", name)

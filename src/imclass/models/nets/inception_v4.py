@@ -1,12 +1,12 @@
 """Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network without residuals.
 
-Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, by
-their numbers on arXiv. It is the network that Google released (TensorFlow-Slim's `inception_v4`; timm's is a copy): in
-the stem and in the longest branches of blocks B and C, 1x7 and 7x1, or 1x3 and 3x1, come in the other order than in
-figures 3, 5 and 6. Its auxiliary head, which the paper does not show, is left out. Convolutions begin as in that code,
-from N(0, 2 / fan-in), but are not cut off. Inception-ResNet-v2 is in inception_resnet.py.
+Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, as
+numbered on arXiv. This is the network that Google released as TensorFlow-Slim's `inception_v4`, which timm copies. In
+its stem and in the longest branches of blocks B and C, 1x7 and 7x1, or 1x3 and 3x1, are in the opposite order to
+figures 3, 5 and 6. Its auxiliary head, which the paper does not show, is left out. Convolutions are drawn from
+N(0, 2 / fan-in) as in that code, but the distribution is not truncated. Inception-ResNet-v2 is in inception_resnet.py.
 
-The published errors leave out some 1,700 blacklisted validation images; on all they are about 0.3 and 0.15 worse
+The published errors leave out some 1,700 blacklisted validation images. On all images they are about 0.3 and 0.15 worse
 (section 5).
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult
-from imclass.models.layers.branches import MEAN, POOL, Conv, LayerSpec, branches, chain, maps_out
+from imclass.models.layers.branches import MEAN_POOL, POOL, Conv, LayerSpec, branches, chain, maps_out
 from imclass.models.layers.dropout import Dropout
 from imclass.models.layers.initialisers import init_he_convolutions
 from imclass.models.layers.sizes import map_side
@@ -25,7 +25,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and how many blocks there are of kinds A, B and C."""
+    """Native size, a factor on all widths, and the numbers of blocks A, B and C."""
 
     size: int = 299
     width: float = 1.0
@@ -53,7 +53,7 @@ def block_a() -> LayerSpec:
         branch0=[Conv(96, 1)],
         branch1=[Conv(64, 1), Conv(96, 3)],
         branch2=[Conv(64, 1), Conv(96, 3), Conv(96, 3)],
-        branch3=[MEAN, Conv(96, 1)],
+        branch3=[MEAN_POOL, Conv(96, 1)],
     )
 
 
@@ -73,7 +73,7 @@ def block_b() -> LayerSpec:
         branch0=[Conv(384, 1)],
         branch1=[Conv(192, 1), Conv(224, across), Conv(256, down)],
         branch2=[Conv(192, 1), Conv(192, down), Conv(224, across), Conv(224, down), Conv(256, across)],
-        branch3=[MEAN, Conv(128, 1)],
+        branch3=[MEAN_POOL, Conv(128, 1)],
     )
 
 
@@ -93,7 +93,7 @@ def block_c() -> LayerSpec:
         branch0=[Conv(256, 1)],
         branch1=[Conv(384, 1), fork],
         branch2=[Conv(384, 1), Conv(448, (3, 1)), Conv(512, (1, 3)), fork],
-        branch3=[MEAN, Conv(256, 1)],
+        branch3=[MEAN_POOL, Conv(256, 1)],
     )
 
 
@@ -113,7 +113,7 @@ class InceptionV4(Network):
 
 
 def timm_tensor_name(name: str) -> str:
-    """What timm calls our tensor: "features.19.branch2_3a.conv.weight"."""
+    """Return the name of a tensor in timm, such as "features.19.branch2_3a.conv.weight"."""
     forked = re.match(r"features\.(19|20|21)\.branch[12]\.", name)
     name = name.replace("head.3", "last_linear")
     return re.sub(r"(branch\d)\.(\d)(?:\.([ab])(?=\.))?", r"\1_\2\3", name) if forked else name

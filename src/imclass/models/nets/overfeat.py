@@ -1,10 +1,10 @@
 """OverFeat: integrated recognition, localization and detection using convolutional networks.
 
-Pierre Sermanet, David Eigen, Xiang Zhang, Michael Mathieu, Rob Fergus and Yann LeCun, ICLR 2014, arXiv:1312.6229, the
+Pierre Sermanet, David Eigen, Xiang Zhang, Michael Mathieu, Rob Fergus and Yann LeCun, ICLR 2014, arXiv:1312.6229: the
 fast network of table 1 and the accurate one of table 3. Unlike AlexNet they have no response normalisation, and pooling
-windows do not overlap. The stride of the whole is 32 pixels of the fast and 36 of the accurate network.
+windows do not overlap. The total stride is 32 pixels in the fast network and 36 in the accurate one.
 
-The paper says how weights begin, N(0, 0.01^2), and not how biases do: here at 0.
+The paper draws weights from N(0, 0.01^2) but does not state the initial biases. Here they are 0.
 """
 
 from collections import OrderedDict
@@ -21,9 +21,10 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A table of the paper, a value a convolution: `pools` are the side and stride of the pooling after it, 0 for none.
+    """A table of the paper, with one value per convolution.
 
-    `hidden` are the units of the hidden layers, `init_std` is the standard deviation of the initial weights.
+    `pools` holds the side and stride of the pooling after each convolution, or 0 for no pooling. `hidden` holds the
+    units of the hidden layers. `init_std` is the standard deviation of the initial weights.
     """
 
     size: int
@@ -77,7 +78,10 @@ class OverFeat(Network):
 
 
 def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
-    """Return the entry of one row; narrow layers need larger initial weights, or no signal is left."""
+    """Return the entry of one row.
+
+    The small copy needs larger initial weights, because in narrow layers those of the paper would leave no signal.
+    """
     return NetworkEntry(
         build=OverFeat, row=row, parameters=parameters, paper="arXiv:1312.6229", year=2013, result=result,
         small={"size": 127, "init_std": 0.05},

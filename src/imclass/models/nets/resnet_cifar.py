@@ -1,8 +1,8 @@
 """ResNets for CIFAR-10: deep residual learning for image recognition.
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385, section 4.2: a 3x3 convolution, three
-stages of n blocks on maps of 32, 16 and 8 pixels, global average pooling, FC: 6n + 2 layers. Where the shape changes,
-the paper's shortcut is option A, without parameters; the "-b" rows have option B there, a projection.
+stages of n blocks on maps of 32, 16 and 8 pixels, global average pooling and FC, 6n + 2 layers in all. Where the shape
+changes, the paper's shortcut is option A, without parameters; the "-b" rows have option B, a projection.
 """
 
 import re
@@ -28,9 +28,9 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Layers with weights (6n + 2), the shortcut's option where the shape changes, and the three stages' widths.
+    """Number of layers with weights (6n + 2), shortcut option where the shape changes, and widths of the three stages.
 
-    `zeros` says where option A adds its maps of zeros, of which the paper says nothing: at the end, or at both ends.
+    `zeros` is where option A adds its maps of zeros, which the paper does not state: at the end or at both ends.
     """
 
     depth: int
@@ -41,13 +41,13 @@ class Row:
 
 
 class ResNetCifar(Network):
-    """3x3, BN, ReLU; n blocks; thrice; spatial mean; FC."""
+    """3x3, BN, ReLU; n blocks, three times; spatial mean; FC."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         n, rest = divmod(row.depth - 2, 6)
         if n < 1 or rest:
             near = 6 * max(n, 1) + 2
-            raise ValueError(f"depth is {row.depth}, and must be 6n + 2: {near} or {near + 6}, for example")
+            raise ValueError(f"depth is {row.depth}; it must be 6n + 2, such as {near} or {near + 6}")
         super().__init__(size=row.size, w_in=w_in)
 
         def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
@@ -56,7 +56,7 @@ class ResNetCifar(Network):
 
         first = stem(w_in, row.widths[0], 3)
         blocks = stages(row.widths[0], (n, n, n), [(width,) for width in row.widths], block)
-        # Tensors bear the numbers of their layers, features.0 to features.3n+2, in files and in akamaster_name.
+        # Model files and `akamaster_name` number the layers, features.0 to features.3n+2, so stages are not nested.
         self.features = nn.Sequential(*first.values(), *(block for stage in blocks.values() for block in stage))
         side = last_side(row.size, len(row.widths), 3)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes))
@@ -64,7 +64,7 @@ class ResNetCifar(Network):
 
 
 def akamaster_name(n: int, name: str) -> str:
-    """What the repository akamaster/pytorch_resnet_cifar10 calls a tensor of the network with n blocks a stage."""
+    """Return the name of a tensor in the repository akamaster/pytorch_resnet_cifar10, with n blocks per stage."""
     place = re.fullmatch(r"features\.(\d+)\.(.+)", name)
     if place is None:
         return name.replace("head.2.", "linear.")
@@ -75,7 +75,7 @@ def akamaster_name(n: int, name: str) -> str:
 
 
 def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
-    """Return the entry of one row; akamaster's network has option A too, and adds its zeros at both ends."""
+    """Return the entry of one row. The network of akamaster has option A and adds the zeros at both ends."""
     theirs = ForeignNetwork(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
     return NetworkEntry(
         build=ResNetCifar, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, classes=10,
@@ -84,12 +84,12 @@ def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
     )  # fmt: skip
 
 
-NETS = {  # the row, its parameters, its error in Table 6
+NETS = {  # row, parameters, error of Table 6
     "resnet-cifar-20": entry(Row(20), 269_722, 8.75),
     "resnet-cifar-32": entry(Row(32), 464_154, 7.51),
     "resnet-cifar-44": entry(Row(44), 658_586, 7.17),
     "resnet-cifar-56": entry(Row(56), 853_018, 6.97),
-    "resnet-cifar-110": entry(Row(110), 1_727_962, 6.43),  # best of 5, mean 6.61 +- .16
+    "resnet-cifar-110": entry(Row(110), 1_727_962, 6.43),  # best of 5 runs, mean 6.61 +- 0.16
     "resnet-cifar-1202": entry(Row(1202), 19_421_274, 7.93),
     "resnet-cifar-20-b": entry(Row(20, "B"), 272_474),
     "resnet-cifar-32-b": entry(Row(32, "B"), 466_906),

@@ -1,14 +1,14 @@
 """ResNeXt: aggregated residual transformations for deep neural networks.
 
 Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. Table 1 and section
-5.1 for ImageNet (50 and 101 layers, C x d: cardinality by width of a path in conv2_x) and section 5.3 for CIFAR (29
-layers); shortcuts of option B, strides in the 3x3 (section 4). The three forms of a block of figure 3, which compute
-the same, are the row's `form`; (c), with grouped convolutions, is the paper's own choice. 101-32x8d is torchvision's
-and not in the paper.
+5.1 for ImageNet (50 and 101 layers; C x d in a name is cardinality by width of a path in conv2_x) and section 5.3 for
+CIFAR (29 layers). Shortcuts have option B, and strides are in the 3x3 (section 4). The row's `form` selects one of the
+three forms of a block in figure 3, which compute the same function; the paper uses (c), with grouped convolutions.
+101-32x8d is torchvision's and not in the paper.
 
-The CIFAR rows have the blocks of the released code, with ReLU after the addition; its authors say there that the
-paper's errors are those of pre-activated blocks. In form (a) a path's last convolution begins larger than in (c), as
-its fan-in is its own path's; the BN behind the sum undoes that.
+The CIFAR rows have the blocks of the released code, with ReLU after the addition. According to its authors, the paper's
+errors are those of pre-activation blocks. In form (a) a path's last convolution starts with larger weights than in (c),
+because its fan-in is that of one path; the BN after the sum cancels the difference.
 """
 
 import re
@@ -36,7 +36,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Blocks of each stage; the widths of its grouped 3x3 (cardinality x path) and of its output; the cardinality."""
+    """Blocks per stage; each stage's widths, of its grouped 3x3 (cardinality x path) and its output; cardinality."""
 
     blocks: tuple[int, ...]
     widths: tuple[tuple[int, int], ...]
@@ -70,7 +70,10 @@ class ResNeXt(Network):
 
 
 class Aggregation(nn.Module):
-    """[1x1, BN, ReLU, 3x3, BN, ReLU] a path, joined, 1x1, BN, + shortcut, ReLU: form (b). In (a) 1x1, then the sum."""
+    """Form (b): [1x1, BN, ReLU, 3x3, BN, ReLU] per path, concatenation, 1x1, BN, + shortcut, ReLU.
+
+    Form (a) has a 1x1 in each path, and the sum of the paths in place of the concatenation.
+    """
 
     def __init__(
         self, w_in: int, width: int, w_out: int, stride: int, shortcut: nn.Module, groups: int, form: Literal["a", "b"]
@@ -98,19 +101,19 @@ def path(w_in: int, width: int, stride: int) -> nn.Sequential:
 
 
 class Paths(nn.ModuleList):
-    """Several paths from the same maps; their ends are added in form (a), and joined along channels in form (b)."""
+    """Parallel paths on the same maps; their outputs are added in form (a) and concatenated in form (b)."""
 
     def __init__(self, paths: Sequence[nn.Module], form: Literal["a", "b"]) -> None:
         super().__init__(paths)
         self.form = form
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
-        ends = [path(maps) for path in self]
-        return torch.stack(ends).sum(0) if self.form == "a" else torch.cat(ends, dim=1)
+        outputs = [path(maps) for path in self]
+        return torch.stack(outputs).sum(0) if self.form == "a" else torch.cat(outputs, dim=1)
 
 
 def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b"]) -> dict[str, Tensor]:
-    """The state of a network in form (c) as that of the same network in form (a) or (b)."""
+    """Convert the state dict of a network in form (c) to that of the same network in form (a) or (b)."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         match = re.fullmatch(r"(.+\.residual)\.(\d)\.(\w+)", name)
@@ -118,6 +121,7 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
             found[name] = tensor
             continue
         block, place, leaf = match[1], int(match[2]), match[3]
+        # Layers 0 to 5 of a bottleneck are divided among the paths; 6 is the last 1x1, and 7 is its BN.
         if place == 7:
             found[f"{block}.{1 if form == 'a' else 2}.{leaf}"] = tensor
         elif place == 6 and form == "b":
@@ -129,7 +133,7 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
 
 
 def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
-    """Widths of the 3x3 and of the output in each of n stages, twice those of the stage before; outputs from 256."""
+    """Return the widths of the 3x3 and the output in n stages, doubled from stage to stage; outputs begin at 256."""
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
@@ -146,12 +150,15 @@ def imagenet(
     blocks: tuple[int, ...], c: int, d: int, parameters: int,
     top1: float, top5: float | None, protocol: str, theirs: Mapping[str, ForeignNetwork],
 ) -> NetworkEntry:  # fmt: skip
-    """Return the entry of four stages of blocks with c paths, each d wide in conv2_x."""
+    """Return the entry of a network for ImageNet: four stages of blocks with c paths, each d wide in conv2_x."""
     return entry(Row(blocks, doubled_widths(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
 
 
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of three stages of three blocks; the error is that of Table 7, a mean of 10 runs."""
+    """Return the entry of a network for CIFAR-10: three stages of three blocks.
+
+    The error is from Table 7, a mean of 10 runs.
+    """
     row = Row((3, 3, 3), doubled_widths(c * d, 3), c, stem_kernel=3, size=32)
     return entry(row, parameters, PaperResult(top1, protocol="whole image"), {})
 

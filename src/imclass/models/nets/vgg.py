@@ -1,14 +1,14 @@
 """VGG: very deep convolutional networks for large-scale image recognition.
 
-Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: Table 1 (A to E), and as `vgg-b-shallow` the net of
-section 4.1, each pair of 3x3 convolutions of B one of 5x5, whose top-1 error on a centre crop was 7 % above B's. The
-"-bn" rows, with batch norm after every convolution and before its ReLU, are later custom (torchvision's) and not in the
+Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: Table 1 (A to E) and, as `vgg-b-shallow`, the net of
+section 4.1. It has one 5x5 convolution in place of each pair of 3x3 of B, and its top-1 error on a centre crop was 7 %
+above B's. The "-bn" rows, with batch norm between each convolution and its ReLU, follow torchvision and are not in the
 paper.
 
-What the paper leaves open:
-- Section 3.1 calls 10^-2 the variance of the initial weights: it is taken for their standard deviation (`init_std`),
-  since at 0.1 activations explode. The paper trained A first and began the deeper nets with its layers.
-- A-LRN normalises after the ReLU, as its reference Krizhevsky et al. 2012 does, with the constants of that paper.
+Points that the paper leaves open:
+- Section 3.1 calls 10^-2 the variance of the initial weights. Here it is their standard deviation (`init_std`), because
+  with one of 0.1 activations explode. The paper trained A first and began the deeper nets with its layers.
+- A-LRN normalises after the ReLU, with the constants of Krizhevsky et al. 2012, which the paper cites for it.
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A column of Table 1: kernel sizes of each stage's convolutions, their widths, and those of the hidden layers."""
+    """A column of Table 1: kernel sizes and widths of each stage's convolutions, and widths of the hidden layers."""
 
     kernels: tuple[tuple[int, ...], ...]
     response_norm: bool = False
@@ -67,14 +67,14 @@ class VGG(Network):
 
 
 def convolution(name: str, w_in: int, w_out: int, kernel: int, batch_norm: bool) -> dict[str, nn.Module]:
-    """k x k, (BN), ReLU; padded so that height and width stay (section 2.1)."""
+    """k x k, (BN), ReLU; padded to keep height and width (section 2.1)."""
     norm: dict[str, nn.Module] = {f"bn{name}": nn.BatchNorm2d(w_out)} if batch_norm else {}
     layer = nn.Conv2d(w_in, w_out, kernel, padding=kernel // 2)
     return {f"conv{name}": layer, **norm, f"relu{name}": nn.ReLU(inplace=True)}
 
 
 def feature_names(row: Row) -> dict[str, str]:
-    """The features of torchvision and timm by our names: theirs bear the numbers of their positions."""
+    """Map our names of the features to those of torchvision and timm, which number all layers by position."""
     found, position = {}, 0
     for stage, kernels in enumerate(row.kernels, 1):
         for i in range(1, len(kernels) + 1):
@@ -86,7 +86,7 @@ def feature_names(row: Row) -> dict[str, str]:
 
 
 def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
-    """Return torchvision's and timm's network of this row; timm keeps the hidden layers as convolutions."""
+    """Return the entries of this row's network in torchvision and timm; timm stores hidden layers as convolutions."""
     features = feature_names(row)
     heads = {
         "torchvision": {"head.fc6": "classifier.0", "head.fc7": "classifier.3", "head.fc8": "classifier.6"},
@@ -100,9 +100,9 @@ def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
 def entry(
     row: Row, parameters: int, top1: float | None = None, top5: float | None = None, theirs: str = ""
 ) -> NetworkEntry:
-    """Return the entry of one row; `theirs` is what torchvision and timm call the network.
+    """Return the entry of one row; `theirs` is the network's name in torchvision and timm.
 
-    The paper's initial weights of 0.01 would leave no signal in a narrow copy.
+    The small copy needs larger initial weights, because in narrow layers the paper's 0.01 would leave no signal.
     """
     return NetworkEntry(
         build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,
@@ -111,7 +111,7 @@ def entry(
     )  # fmt: skip
 
 
-NETS = {  # the row; its parameters, which Table 2 has in millions; its errors in Table 3, trained and tested at 256
+NETS = {  # row; parameters, in Table 2 in millions; errors of Table 3, trained and tested at scale 256; foreign name
     "vgg-a": entry(A, 132_863_336, 29.6, 10.4, theirs="vgg11"),
     "vgg-a-lrn": entry(replace(A, response_norm=True), 132_863_336, 29.7, 10.5),
     "vgg-b": entry(B, 133_047_848, 28.7, 9.9, theirs="vgg13"),

@@ -1,9 +1,10 @@
 """VGG for CIFAR-10 with batch norm and dropout: the image classification chapter of the PaddlePaddle book, 2016.
 
-Its `vgg_bn_drop` is VGG-D (Simonyan and Zisserman, ICLR 2015) on 32 x 32 images: 13 convolutions with biases and three
-fully connected layers of 512, 512 and 10 units, of which the second has no ReLU. It has 15,254,602 parameters; the book
-reports an error of 8.54 %. Where Paddle scales by 1 - p at test time, here the inverse is done in training: the same in
-expectation. Convolutions begin as Paddle's do, from N(0, 2 / fan-in), but fully connected layers as PyTorch's.
+The book's `vgg_bn_drop` is VGG-D (Simonyan and Zisserman, ICLR 2015) for 32 x 32 images: 13 convolutions with biases,
+and three fully connected layers of 512, 512 and 10 units, the second without ReLU. It has 15,254,602 parameters, and
+the book reports an error of 8.54 %. Paddle scales by 1 - p at test time; here dropout divides by 1 - p in training,
+which is equal in expectation. Convolutions are drawn from N(0, 2 / fan-in) as in Paddle, but fully connected layers as
+in PyTorch.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """The five stages' widths, numbers of convolutions, and dropout after each but a stage's last; the head's."""
+    """Widths, numbers of convolutions and dropout of the five stages, and the units and dropout of the head.
+
+    A stage has dropout after each convolution except its last.
+    """
 
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
     convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
@@ -30,7 +34,7 @@ class Row:
 
 
 class VGGBNDrop(Network):
-    """[3x3, BN, ReLU, (dropout)] x n, 2x2 pool; five times; dropout, FC, BN, ReLU, dropout, FC, FC."""
+    """[[3x3, BN, ReLU, (dropout)] x n, 2x2 pool] x 5; dropout, FC, BN, ReLU, dropout, FC, FC."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)

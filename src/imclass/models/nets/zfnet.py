@@ -1,13 +1,14 @@
 """ZFNet: visualizing and understanding convolutional networks.
 
 Matthew Zeiler and Rob Fergus, ECCV 2014, arXiv:1311.2901, figure 3 and table 2: `zfnet-a` is the network of the figure,
-`zfnet-b` the one of the table with 512, 1024 and 512 maps in layers 3 to 5. The first two poolings round up, without
-which the figure's maps of 110, 55, 26, 13 and 6 pixels do not come about.
+`zfnet-b` the one in the table with 512, 1024 and 512 maps in layers 3 to 5. The first two poolings round up; otherwise
+the maps would not have the figure's sides of 110, 55, 26, 13 and 6 pixels.
 
-Deviations, or what the paper leaves open:
-- The contrast normalisation across maps is given no constants: it is AlexNet's. As in figure 3 it follows the pooling.
-- "All weights were initialized to 10^-2" is taken for the standard deviation: equal weights would stay equal.
-- Rescaling filters of a root mean square above 0.1 while training is no part of the network and not done.
+Deviations, and points that the paper leaves open:
+- The paper gives no constants for its contrast normalisation across maps; here they are AlexNet's. As in figure 3, the
+  normalisation follows the pooling.
+- "All weights were initialized to 10^-2" is read as the standard deviation, because equal weights would stay equal.
+- Filters whose root mean square exceeds 0.1 are not rescaled during training. That is not part of the network.
 """
 
 from collections import OrderedDict
@@ -56,7 +57,10 @@ class ZFNet(Network):
 
 
 def entry(row: Row, parameters: int, top1: float, top5: float) -> NetworkEntry:
-    """Return the entry of one row with its errors; narrow layers need larger initial weights, or no signal is left."""
+    """Return the entry of one row with its errors.
+
+    The small copy needs larger initial weights, because in narrow layers those of the paper would leave no signal.
+    """
     return NetworkEntry(
         build=ZFNet, row=row, parameters=parameters, paper="arXiv:1311.2901", year=2013,
         result=PaperResult(top1, top5), small={"size": 95, "init_std": 0.1},

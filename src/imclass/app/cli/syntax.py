@@ -1,0 +1,124 @@
+"""The syntax of a verb: one record for each argument, read by the parser, the help and the reference.
+
+The first sentence of an argument's text is its short help.
+"""
+# Tested in tests/app/cli/test_help.py
+
+import ast
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from imclass.core.codec import hints_of
+
+TYPES = {bool: "flag", int: "integer", float: "number", Path: "path", str: "text"}
+
+
+@dataclass(frozen=True)
+class Arg:
+    """A mark on a field: the name of its value in help, its default in words where the field has None, and its text.
+
+    The text of an argument that several verbs have stands here; any other stands below its field.
+    """
+
+    value: str = ""
+    default: str = ""
+    text: str = ""
+    positional: bool = False
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a verb, as its help describes it."""
+
+    name: str  # "--batch", or "" for a positional one
+    value: str  # "N", or "" for a flag
+    type: str
+    choices: tuple[str, ...]
+    default: str
+    text: str
+
+    @property
+    def label(self) -> str:
+        """Return the argument as a user types it: "--batch N"."""
+        return f"{self.name} {self.value}".strip()
+
+    @property
+    def summary(self) -> str:
+        """Return the first sentence of the text without its full stop."""
+        return self.text.split(". ")[0].rstrip(".")
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """The description and the arguments of a verb; those that every verb has are left out."""
+
+    about: str
+    positional: tuple[Argument, ...]
+    options: tuple[Argument, ...]
+
+    @property
+    def summary(self) -> str:
+        """Return the first sentence of the description without its full stop."""
+        return " ".join(self.about.split("\n\n")[0].split()).split(". ")[0].rstrip(".")
+
+    def usage(self, verb: str) -> str:
+        """Return the command in one line."""
+        return " ".join(["imclass", verb, *(argument.label for argument in self.positional), "[options]"])
+
+
+def mark_of(hint: Any) -> Arg:
+    """Return the mark on a type hint, or an empty one."""
+    return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Arg)), Arg())
+
+
+def syntax_of(kind: type) -> Syntax:
+    """Return the syntax of an argument class."""
+    about, texts = read_texts(kind)
+    marks = {name: mark_of(hint) for name, hint in typing.get_type_hints(kind, include_extras=True).items()}
+    positional, options = list[Argument](), list[Argument]()
+    for field in dataclasses.fields(kind):
+        if field.name == "common":
+            continue
+        mark = marks[field.name]
+        text = texts.get(field.name) or " ".join(mark.text.split())
+        made = argument(field, hints_of(kind)[field.name], mark, text)
+        (positional if mark.positional else options).append(made)
+    return Syntax(about, tuple(positional), tuple(options))
+
+
+def argument(field: dataclasses.Field[Any], hint: Any, mark: Arg, text: str) -> Argument:
+    """Return the record of one field."""
+    plain = scalar(hint)
+    choices = tuple(map(str, typing.get_args(plain))) if typing.get_origin(plain) is Literal else ()
+    name = "" if mark.positional else f"--{field.name.rstrip('_').replace('_', '-')}"
+    value = mark.value or "|".join(choices) or {int: "N", float: "N", bool: ""}.get(plain, "TEXT")
+    number = isinstance(field.default, int | float) and not isinstance(field.default, bool)
+    default = f"{field.default:g}" if number else field.default if isinstance(field.default, str) else mark.default
+    return Argument(name, value, "choice" if choices else TYPES[plain], choices, default, text)
+
+
+def scalar(hint: Any) -> Any:
+    """Return the type of a single value: `Path` for `Path | None` and for `tuple[Path, ...]`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        return next(kind for kind in typing.get_args(hint) if kind not in (type(None), ...))
+    return hint
+
+
+def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
+    """Return the docstring of a class and the texts below its fields, from the source: `python -OO` drops them."""
+    module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
+    found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
+    texts = {}
+    for field, below in pairwise(found.body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                texts[name] = " ".join(text.split())
+    return ast.get_docstring(found) or "", texts
