@@ -58,7 +58,7 @@ def test_state_that_is_no_tensor_is_refused() -> None:
     optimiser = optimiser_state.build_optimiser(network, Odd())
     assert optimiser_state.state_tensors(network, optimiser) == {}
     optimiser.step()
-    with pytest.raises(UserError, match="Counting keeps 'count' as int, which no checkpoint can hold"):
+    with pytest.raises(UserError, match="Counting keeps 'count' as int, which a checkpoint cannot hold"):
         optimiser_state.state_tensors(network, optimiser)
 
 

@@ -93,7 +93,7 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
 def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
     """Return the legs, the first with its network made and filled from the source, and notes on what was taken."""
     first = legs[0].make()
-    begun = (replace(legs[0], drawn=first), *legs[1:])
+    begun = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
         return begun, ()
     found = begin(first, source.classifier, legs[0].stage.begin)
