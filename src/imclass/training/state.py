@@ -91,7 +91,7 @@ class State:
             self.checkpoint = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of model, optimiser and best model under the prefixes "model.", "optimiser." and "best."."""
+        """Return the tensors of model, optimiser and best model, prefixed "model.", "optimiser." and "best."."""
         return self.live_tensors() | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
     def live_tensors(self) -> dict[str, Tensor]:
