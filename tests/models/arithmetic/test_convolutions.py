@@ -136,7 +136,7 @@ def test_no_dangerous_convolution_reaches_pytorch(arithmetic: Arithmetic, monkey
 CHILD = """
 import torch
 from torch.nn import functional
-from imclass.models.arithmetic.precision import BF16, FP32, forward, probe, set_memory_format
+from imclass.models.arithmetic.precision import BF16, FP32, forward, set_memory_format, probe
 
 def relative(found, exact):
     return ((found - exact).square().mean() / exact.square().mean()).sqrt().item()
