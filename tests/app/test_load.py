@@ -1,4 +1,4 @@
-"""What may stand for MODEL: a run that is not finished, a checkpoint, a leg, each with its weights."""
+"""MODEL may name an unfinished run, a checkpoint or a leg."""
 
 import json
 import shutil
@@ -21,13 +21,13 @@ from tests.support.small import tree, untrained
 
 @pytest.fixture(scope="module")
 def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run that was left after its first epoch of two, beside its data."""
+    """Return a folder with data and a run that was stopped in its last epoch."""
     folder = tmp_path_factory.mktemp("half")
     pets = tree(folder / "pets")
-    left = 0
+    epochs = 0
     for event in train("mnist-lenet", folder / "run", data=str(pets), batch=4, epochs=3, seed=1):
-        left += isinstance(event, EpochEnd)
-        if left == 3:
+        epochs += isinstance(event, EpochEnd)
+        if epochs == 3:
             break
     return folder
 
@@ -41,7 +41,7 @@ def newest(run: Path) -> Path:
     return sorted((run / "checkpoints").iterdir())[-1]
 
 
-def test_an_unfinished_run_is_its_newest_checkpoint_with_a_note(
+def test_an_unfinished_run_means_its_newest_checkpoint(
     run: Path, half: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = load_network(run, open_context())
@@ -52,9 +52,7 @@ def test_an_unfinished_run_is_its_newest_checkpoint_with_a_note(
     assert capsys.readouterr().err.startswith(f"note: {run} is not finished: these are the weights of step 8\n")
 
 
-def test_each_verb_takes_a_checkpoint(
-    run: Path, half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verbs_accept_a_checkpoint(run: Path, half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     older, last = sorted((run / "checkpoints").iterdir())
     record = shown(capsys, "info", str(older))
     assert record["trained"]["chosen"] == "step 4" and record["file"] == str(older / "tensors.safetensors")
@@ -64,11 +62,11 @@ def test_each_verb_takes_a_checkpoint(
     words = [str(half / "pets"), "--layer", "head.1", "--out", str(tmp_path / "f.npy")]
     assert shown(capsys, "features", str(last), *words)["shape"][0] == 20
     assert main(["weights", "export", str(last), "--format", "torchvision", "--out", str(tmp_path / "x.pth")]) == 2
-    assert "lenet-5" in capsys.readouterr().err  # it was read, and has no names of torchvision's
+    assert "lenet-5" in capsys.readouterr().err  # it was read, but torchvision has no such network
     assert load_public(last).classes == ("cat", "dog")
 
 
-def test_a_damaged_checkpoint_is_passed_over_by_the_run_and_refused_by_name(run: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped_in_a_run_and_refused_by_name(run: Path) -> None:
     last = newest(run)
     (last / "tensors.safetensors").write_bytes(b"0")
     packed = read_packed(run, open_context())
@@ -93,7 +91,7 @@ def test_a_checkpoint_that_names_no_network_is_refused(run: Path) -> None:
         read_packed(run, open_context())
 
 
-def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
+def test_a_leg_may_be_named(tmp_path: Path) -> None:
     leg = tmp_path / "run" / "legs" / "00-first"
     leg.mkdir(parents=True)
     (tmp_path / "run" / "config.json").write_text(json.dumps({}))
@@ -101,7 +99,7 @@ def test_a_leg_is_a_folder_with_a_model(tmp_path: Path) -> None:
     assert read_packed(leg, open_context()).notes == ()
 
 
-def test_a_model_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spelling_of_a_model_is_normalised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert normal_spelling("./runs//a/") == "runs/a" and normal_spelling("~/a") == str(tmp_path / "a")
     assert normal_spelling("googlenet:bvlc") == "googlenet:bvlc" and normal_spelling("") == ""

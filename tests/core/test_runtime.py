@@ -128,7 +128,7 @@ def test_a_size_that_is_no_number_is_a_mistake(
     with pytest.raises(UserError, match="unset it"):
         world_size()
     assert main(words.split()) == 2
-    assert "fault of imclass" not in capsys.readouterr().err
+    assert "bug in imclass" not in capsys.readouterr().err
 
 
 def test_a_size_without_torchrun_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,4 +192,4 @@ def test_the_command_line_takes_a_pipeline(
         "train folder --data pets --init p.safetensors",
     ):
         assert main([*line.split(), "--plugins", "plugins"]) == 2
-        assert "p.safetensors" in (told := capsys.readouterr().err) and "is not one network" in told
+        assert "p.safetensors" in (told := capsys.readouterr().err) and "is not a single network" in told

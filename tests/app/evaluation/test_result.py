@@ -130,7 +130,7 @@ def test_files_of_others_stay(place: Path) -> None:
     both = imclass.evaluate(MODELS, "pets")
     for file in score_paths(Path("s.npz"), both.rows):
         file.write_text("mine")
-        with pytest.raises(UserError, match="is there already"):
+        with pytest.raises(UserError, match="already exists"):
             both.save_scores("s.npz")
         assert file.read_text() == "mine"
         file.unlink()

@@ -133,8 +133,8 @@ class TestCommandLine:
         (place / "notes.csv").write_text("mine")
         for name, why in (
             ("m.txt", "ends in .csv or .html"),
-            ("notes.csv", "is there already"),
-            ("no/m.csv", "no folder"),
+            ("notes.csv", "already exists"),
+            ("no/m.csv", "the folder no does not exist"),
         ):
             assert main(["evaluate", "model.safetensors", "--data", "pets", "--mistakes", name]) == 2
             assert why in capsys.readouterr().err

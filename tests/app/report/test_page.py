@@ -508,7 +508,7 @@ def test_a_page_that_cannot_be_written_is_said_before_any_work(run: Path, capsys
     Path("mine.html").write_text("something of the user's")
     for out, said in (
         ("no/where.html", "no folder no"), ("pets", "pets is a folder"), ("run/config.json", "name it config.html"),
-        ("mine.html", "mine.html is there already"),
+        ("mine.html", "mine.html already exists"),
     ):  # fmt: skip
         assert main(["report", "run", "--out", out]) == 2
         assert said in capsys.readouterr().err

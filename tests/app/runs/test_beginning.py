@@ -164,7 +164,7 @@ def test_an_ensemble_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["evaluate", *words]) == 0
     capsys.readouterr()
     assert main(["train", "mnist-lenet", "--init", "both.safetensors", "--dry-run"]) == 2
-    assert "--init: both.safetensors is not one network" in capsys.readouterr().err
+    assert "--init: both.safetensors is not a single network" in capsys.readouterr().err
 
 
 def test_a_home_and_a_pinned_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_a_run_that_goes_on_or_is_finished_does_not_begin_again(
     for event in train("mnist-lenet", "run", data="pets", batch=8, epochs=2, init="old.safetensors"):
         if isinstance(event, Saved):
             break
-    for line in ("goes on", "finished"):
+    for line in ("resuming", "finished"):
         assert main(words) == 0
         shown = "".join(capsys.readouterr())
         assert line in shown and "begins from" not in shown and "few to begin" not in shown

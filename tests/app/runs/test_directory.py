@@ -97,7 +97,7 @@ def test_a_finished_run_says_so_and_does_nothing(
     words = ["train", "mnist-lenet", "--data", str(pets), "--epochs", "1", "--batch", "8", "--out", str(out)]
     assert main(words) == 0
     before, first = fingerprint(out), capsys.readouterr()
-    assert "begins" in first.err and "finished: " in first.out
+    assert "training mnist-lenet" in first.err and "finished: " in first.out
     assert main(words) == 0
     assert fingerprint(out) == before
     assert capsys.readouterr().out == first.out

@@ -98,7 +98,7 @@ def test_a_picture_and_a_page_are_not_worth_a_run(
     notes = [line for line in told if line.startswith("note: ") and " (" in line]
     assert len(notes) == 2 - once and all("No space left" in note for note in notes)
     assert notes[0].startswith("note: curves.png failed (")
-    assert all(f"imclass report {run} tries again" in note for note in notes[1:])
+    assert all(f"try again with: imclass report {run}" in note for note in notes[1:])
     assert digest(run) == whole and not (run / "curves.png").exists() and (run / "report.html").exists() == once
     assert (tmp_path / "counted" / "curves.png").exists()
     assert main(words(pets, run)) == 0 and (run / "report.html").exists()  # room was made

@@ -120,8 +120,8 @@ def stop(place: Path, out: str, more: list[str], when: Callable[[], bool], *numb
     assert process.returncode == 75, told
     assert printed == "" and "Traceback" not in told and told.count("imclass: ") == 1
     assert not (place / out / "model.safetensors").exists()
-    assert "stopped at step " in told and "; saved. To go on: imclass " in told
-    return told.splitlines()[-1].partition("To go on: imclass ")[2]
+    assert "stopped at step " in told and "; saved. To resume: imclass " in told
+    return told.splitlines()[-1].partition("To resume: imclass ")[2]
 
 
 def check_resumed(run: Path, whole: Path, command: str) -> None:
@@ -200,7 +200,7 @@ def test_a_second_signal_stops_at_once(place: Path, whole: Path) -> None:
     told = process.communicate(timeout=20)[1]
     assert "\nSIGTERM: saving after this step; a second signal stops at once without saving\n" in told
     assert (
-        "imclass: stopped at once. To go on: imclass train" in told
+        "imclass: stopped at once. To resume: imclass train" in told
         and process.returncode == 75
         and "Traceback" not in told
     )
@@ -248,7 +248,7 @@ def test_a_second_signal_while_saving_leaves_whole_checkpoints(
         patched.setattr(checkpoint, "sync_folder", syncing)
         assert main([*WORDS, "--out", out]) == 75
     last = newer if at == "renamed" else older
-    message = f"imclass: stopped at once; the last checkpoint is {last.relative_to(place)}. To go on: imclass train"
+    message = f"imclass: stopped at once; the last checkpoint is {last.relative_to(place)}. To resume: imclass train"
     assert message in capsys.readouterr().err
     assert [path.name for path in sorted(kept.glob("step-*"))] == [p.name for p in (older, newer) if p <= last]
     assert all(checkpoint.load_checkpoint(path).tensors for path in kept.glob("step-*"))
@@ -322,7 +322,7 @@ def test_a_signal_while_the_weights_to_keep_are_scored(
         patched.setattr(runs, "evaluate", evaluate)
         assert main(words) == 75
     assert not (place / "concluding" / "model.safetensors").exists()
-    assert "saved. To go on" in capsys.readouterr().err
+    assert "saved. To resume" in capsys.readouterr().err
     assert main(words) == 0
 
 
@@ -342,7 +342,7 @@ def test_a_signal_before_the_first_step_ends_it_at_once(
     words = shlex.split("train mnist-lenet --data pets --workers 0 --epochs 1 --batch 8 --out early")
     shutil.rmtree(place / "early", ignore_errors=True)
     assert main(words) == 75
-    assert "imclass: stopped before the first step. To go on: imclass train" in capsys.readouterr().err
+    assert "imclass: stopped before the first step. To resume: imclass train" in capsys.readouterr().err
     assert next(calls) == 4  # no image was decoded after that
     assert main(words) == 0
 
@@ -408,5 +408,5 @@ def test_a_signal_while_a_model_is_evaluated(place: Path) -> None:
     process.send_signal(signal.SIGINT)
     printed, told = process.communicate(timeout=60)
     assert process.returncode == 75 and printed == ""
-    assert told.splitlines()[-1] == f"imclass: interrupted. To go on: imclass {shlex.join(words)}"
+    assert told.splitlines()[-1] == f"imclass: interrupted. To resume: imclass {shlex.join(words)}"
     assert "Traceback" not in told

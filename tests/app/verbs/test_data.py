@@ -1,4 +1,4 @@
-"""`data`: data sets listed, checked and exported."""
+"""The verb `data` lists, checks and exports data sets."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from tests.support.command import shown, text
 from tests.support.small import fingerprint, lock, tree
 
 
-def test_data_sets_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_sets_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row for row in shown(capsys, "data")}
     assert rows["mnist"]["download"] and not rows["mnist-sample"]["download"]
     assert shown(capsys, "data", "mnist") == rows["mnist"]
     assert "splits: train, test" in text(capsys, "data", "mnist").splitlines()
 
 
-def test_check_names_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_unusable_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pets = tree(tmp_path / "pets")
     record = shown(capsys, "data", "check", str(pets))
     assert record["images"] == {"train": 16, "test": 4} and record["refused"] == []
@@ -42,23 +42,23 @@ def test_check_names_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureF
     assert fingerprint(tmp_path) == before
 
 
-def test_check_counts_classes_and_says_that_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_counts_classes_and_reports_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pets = tree(tmp_path / "pets")
     record = shown(capsys, "data", "check", str(pets))
     assert record["per_class"] == {"cat": {"train": 8, "test": 2}, "dog": {"train": 8, "test": 2}}
     assert record["well"] and record["summary"] == "all is well: each of the 20 images of 2 classes can be read"
     lines = text(capsys, "data", "check", str(pets)).splitlines()
     assert [line.split() for line in lines[2:-1]] == [
-        ["class", "train", "test"], ["cat", "8", "2"], ["dog", "8", "2"], ["in", "all", "16", "4"],
+        ["class", "train", "test"], ["cat", "8", "2"], ["dog", "8", "2"], ["total", "16", "4"],
     ]  # fmt: skip
     assert lines[-1] == record["summary"]
     (pets / "notes.txt").touch()
-    assert shown(capsys, "data", "check", str(pets))["summary"].endswith("; the notes say what else is there")
+    assert shown(capsys, "data", "check", str(pets))["summary"].endswith("; see the notes")
     record = shown(capsys, "data", "check", "mnist-sample")
     assert record["well"] and sum(n["test"] for n in record["per_class"].values()) == record["images"]["test"] == 2_000
 
 
-def test_check_says_why_training_cannot_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_explains_why_training_cannot_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for classes, per_class, why in ((("cat",), 5, "at least two classes"), (("cat", "dog"), 1, "cannot be scored")):
         record = shown(capsys, "data", "check", str(tree(tmp_path / str(per_class), per_class, classes)))
         assert not record["well"] and why in record["summary"]
@@ -69,13 +69,13 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(
 ) -> None:
     pets = tree(tmp_path / "pets")
     tree(pets / "dog" / "locked")
-    lock(monkeypatch, "hold_lock")
+    lock(monkeypatch, "locked")
     record = shown(capsys, "data", "check", str(pets), code=1)
     assert [r["path"] for r in record["refused"]] == [str(pets / "dog" / "locked")]
     assert record["notes"] == ["cannot read 1 folders: 'dog/locked'"] and sum(record["images"].values()) == 21
 
 
-def test_export_takes_classes_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_alternates_between_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pets = tree(tmp_path / "pets", classes=("ant", "bee", "cat"))
     words = ["data", "export", str(pets), "--split", "train", "--most"]
     for most in (1, 2, 7, 100):
@@ -87,11 +87,10 @@ def test_export_takes_classes_in_turn(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @given(st.lists(st.integers(0, 4), max_size=40))
-def test_each_position_once_and_classes_in_turn(labels: list[int]) -> None:
+def test_each_position_occurs_once_and_classes_alternate(labels: list[int]) -> None:
     order = balanced_order(np.array(labels, np.int64)).tolist()
-    taken = {k: [i for i, label in enumerate(labels) if label == k] for k in sorted(set(labels))}
-    rounds = [[own[turn] for own in taken.values() if turn < len(own)] for turn in range(len(labels))]
-    assert order == [i for several in rounds for i in several]
+    by_class = [[i for i, label in enumerate(labels) if label == k] for k in sorted(set(labels))]
+    assert order == [images[turn] for turn in range(len(labels)) for images in by_class if turn < len(images)]
 
 
 def test_export_into_the_data_is_refused(
@@ -103,7 +102,7 @@ def test_export_into_the_data_is_refused(
     assert main(["data", "export", ".", "--out", "../some"]) == 0
 
 
-def test_export_writes_the_very_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_writes_the_same_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pets = tree(tmp_path / "pets")
     record = shown(
         capsys, "data", "export", str(pets), "--split", "train", "--most", "5", "--out", str(tmp_path / "new")
@@ -117,13 +116,13 @@ def test_export_writes_the_very_pixels(tmp_path: Path, capsys: pytest.CaptureFix
         assert path.parent.name == ("cat" if same < 10 else "dog")
 
 
-def test_export_of_grey_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_grey_images_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "new").mkdir()
     assert shown(capsys, "data", "export", "mnist-sample", "--most", "3", "--out", str(tmp_path / "new"))["images"] == 3
     assert {decode(path).shape for path in (tmp_path / "new").rglob("*.png")} == {(28, 28, 3)}
 
 
-def test_export_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_names_refused_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pets = tree(tmp_path / "pets", per_class=5)
     for path in pets.rglob("*.png"):
         if path.name != "000.png":

@@ -1,4 +1,4 @@
-"""`protocols`: all of them, and one in detail."""
+"""The verb `protocols` lists the protocols and describes one."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ PROTOCOLS = {"far": Far(), "bare": Bare(), "free": Free()}
 '''
 
 
-def test_protocols_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
+def test_protocols_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row for row in shown(capsys, "protocols")}
     assert {"center", "tencrop", "dense", "overfeat"} <= set(rows)
     assert all(list(row) == ["name", "scales", "summary"] and row["summary"] for row in rows.values())
@@ -41,11 +41,11 @@ def test_protocols_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None
     record = shown(capsys, "protocols", "center")
     assert record["about"].startswith(record["summary"]) and "Without `scale`" in record["about"]
     assert record["fields"] == {"scale": None, "flip": False}
-    assert set(shown(capsys, "protocols", "dense")["fields"]) == {"scales", "paper", "native"}  # no text
+    assert set(shown(capsys, "protocols", "dense")["fields"]) == {"scales", "paper", "native"}  # without `about`
     assert "about: The whole image, class maps averaged (Simonyan" in text(capsys, "protocols", "dense")
 
 
-def test_those_of_plugins_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_protocols_of_plugins_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     words = ("--plugins", str(tmp_path))
     rows = {row["name"]: row for row in shown(capsys, "protocols", *words)}
@@ -59,6 +59,6 @@ def test_those_of_plugins_are_listed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert lines["dense"].split()[:3] == ["dense", "default", "The"] and lines["bare"].split() == ["bare", "-"]
 
 
-def test_a_mistyped_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_name_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["protocols", "tencorp"]) == 2
     assert "no protocol is named 'tencorp'; did you mean 'tencrop'?" in capsys.readouterr().err

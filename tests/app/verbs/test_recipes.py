@@ -1,4 +1,4 @@
-"""`recipes`: all of them, and one in detail."""
+"""The verb `recipes` lists the recipes and describes one."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from imclass.app.cli.main import main
 from tests.support.command import shown, text
 
 
-def test_recipes_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = [row for row in shown(capsys, "recipes") if row["name"] == "mnist-lenet"]
     assert (row["network"], row["data"]) == ("lenet-5", "mnist-sample") and row["summary"]
     record = shown(capsys, "recipes", "mnist-lenet")

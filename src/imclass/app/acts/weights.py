@@ -1,4 +1,4 @@
-"""What `weights` does to files: foreign ones are imported and verified, models are exported and folded."""
+"""The work of the verb `weights`: import and verify foreign files, export and fold models."""
 # Tested in tests/app/verbs/test_weights.py
 
 import json
@@ -23,17 +23,17 @@ from imclass.models.foreign.export import export_bytes, export_network
 from imclass.models.foreign.fit import Fit
 from imclass.store.context import Context
 
-FORMATS = (".safetensors", ".pth", ".pt")  # that `export` writes
+FORMATS = (".safetensors", ".pth", ".pt")  # suffixes that `export` writes
 
 
 def import_file(
-    file: Path, network: str, out: Path, context: Context, wanted: ImportOptions, classes: Path | None = None
+    file: Path, network: str, out: Path, context: Context, options: ImportOptions, classes: Path | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Write a foreign file as a model file; return what was done as a record and as text."""
+    """Convert a foreign file to a model file; return a description of the import as a record and as text."""
     check_target(out, "--out", ".safetensors")
     names = read_class_names(classes) if classes else None
-    wanted = replace(wanted, classes=names, known_classes=default_names(network, context))
-    classifier, fit = import_weights(file, network, wanted, context)
+    options = replace(options, classes=names, known_classes=default_names(network, context))
+    classifier, fit = import_weights(file, network, options, context)
     check_classes(classifier.classes, str(file))
     replace(classifier, versions=library_versions()).save(out)
     record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
@@ -43,7 +43,7 @@ def import_file(
 def verify_file(
     file: Path, network: str, library: str | None, key: str | None, context: Context
 ) -> tuple[dict[str, Any], str]:
-    """Return how a foreign file fits, as a record and as text."""
+    """Return how well a foreign file fits a network, as a record and as text."""
     fit, *_ = fit_file(file, network, library, context, key)
     verdict = "it would be loaded" if fit.loads else "it would not be loaded"
     return fit_record(fit), f"{describe_fit(fit)}\n{verdict}"
@@ -52,9 +52,9 @@ def verify_file(
 def export_model(
     model: str, library: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
 ) -> tuple[dict[str, Any], str]:
-    """Write a model's tensors as another library's state dict; return what was done as a record and as text."""
+    """Write a model's tensors as another library's state dict; describe the file as a record and as text."""
     if out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {out}: its suffix says what is written; give one of {', '.join(FORMATS)}")
+        raise UserError(f"--out {out}: the suffix chooses the format; use one of {', '.join(FORMATS)}")
     check_target(out, "--out")
     classifier = load_network(model, context, note=note)
     export = export_network(classifier, library, context)
@@ -65,7 +65,7 @@ def export_model(
     order = "blue first" if inputs.preprocess.channels == "bgr" else "red first"
     text = (
         f"{printable_text(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; "
-        f"images from 0 to {inputs.unit}, {order}, must be normalised by mean {round_values(inputs.mean)}, "
+        f"it expects images from 0 to {inputs.unit}, {order}, normalised by mean {round_values(inputs.mean)}, "
         f"std {round_values(inputs.std)}"
     )
     return record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text
@@ -74,46 +74,47 @@ def export_model(
 def fold_model(
     model: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
 ) -> tuple[dict[str, Any], str]:
-    """Write a model without the batch norms that can be made part of the layers before them."""
+    """Write a copy of a model with its batch norms folded into the layers before them, where possible."""
     check_target(out, "--out", ".safetensors")
     classifier = load_network(model, context, note=note)
     folded = classifier.fold()
-    before, after = (len(batch_norms(each.network)) for each in (classifier, folded))
+    before = len(batch_norms(classifier.network))
+    after = len(batch_norms(folded.network))
     if before == after:
         why = "no batch norm that follows a convolution or a fully connected layer" if before else "no batch norm"
-        raise UserError(f"{model}: {classifier.name} has {why}, so there is nothing to fold; use it as it is")
+        raise UserError(f"{model}: {classifier.name} has {why}, so there is nothing to fold; use it unchanged")
     replace(folded, versions=library_versions()).save(out)
     record = {"model": str(out), "network": classifier.name, "folded": before - after, "left": after}
     return record, f"{printable_text(str(out))}: {before - after:,} of {before:,} batch norms folded"
 
 
 def round_values(values: Sequence[float]) -> list[float]:
-    """Return values to four digits, for people; the value of a mean image's every pixel would be too much."""
+    """Return the first three values to four digits, because a mean image has a value for every pixel."""
     return [round(v, 4) for v in values[:3]]
 
 
 def fit_record(fit: Fit) -> dict[str, Any]:
-    """Return a fit as JSON."""
+    """Return a fit as plain JSON."""
     record = asdict(fit)
-    kept = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
-    counted = {"loads": fit.loads, "fit": len(fit.pairs), "library": fit.naming}
-    return counted | {name: record[name] for name in kept}
+    fields = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
+    summary = {"loads": fit.loads, "fit": len(fit.pairs), "library": fit.naming}
+    return summary | {name: record[name] for name in fields}
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return class names from a file, without spaces around them: a JSON list, or one a line.
+    """Read class names from a file, a JSON list or one name per line, and strip spaces around them.
 
-    Blank lines may follow the last name. Anything else is a `UserError`.
+    Blank lines may follow the last name. Raise `UserError` for anything else.
     """
     if not path.is_file():
-        raise UserError(f"--classes {path}: there is no such file")
+        raise UserError(f"--classes {path}: the file does not exist")
     try:
         text = path.read_bytes().decode("utf-8-sig").strip()
         names = json.loads(text) if text.startswith(("[", "{")) else text.splitlines()
     except (OSError, ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"--classes {path} must be a JSON list of names, or one name a line")
+        raise UserError(f"--classes {path} must be a JSON list of names, or have one name per line")
     names = [name.strip() for name in names]
     if "" in names:
         raise UserError(f"--classes {path}: name {names.index('') + 1} is blank; name the class, or remove the line")
@@ -122,6 +123,6 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def default_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
-    """Return names that a file for this network may mean, by their number: CIFAR-10's for networks of its size."""
+    """Return known class names by their number: those of CIFAR-10 if the network takes images of its size."""
     entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}

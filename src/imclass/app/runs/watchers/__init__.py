@@ -1,1 +1,1 @@
-"""What watches a run: each takes an event at a time and can be closed."""
+"""Consumers that write the files of a run: each takes one event at a time and can be closed."""
