@@ -31,6 +31,7 @@ class Bf16Rounding(TorchFunctionMode):
             args = [round_to_bf16(argument) for argument in args]
             named = {name: round_to_bf16(argument) for name, argument in named.items()}
         if func is torch.conv2d:
+            # Layers pass all options by position. A call with keywords, such as a plugin's, takes the general path.
             small = not named and has_few_positions(*args)
             return SmallMaps.apply(*args[:5]) if small else convolve(*args, **named)
         return func(*args, **named)

@@ -37,8 +37,8 @@ WRAPPERS = (
 class StandIn:
     """Placeholder for a class that a pickle names.
 
-    An instance is an ordered dictionary, the only kind on which PyTorch's unpickler sets both entries and attributes.
-    For numpy's types, whose state is not a dictionary, it is an empty object.
+    An instance is an ordered dictionary, on which PyTorch's unpickler sets both entries and attributes. For numpy's
+    types, whose state is not a dictionary, it is an empty object.
     """
 
     original = ""  # the full name of the class
