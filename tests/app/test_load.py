@@ -70,7 +70,7 @@ def test_a_damaged_checkpoint_is_skipped_in_a_run_and_refused_by_name(run: Path)
     last = newest(run)
     (last / "tensors.safetensors").write_bytes(b"0")
     packed = read_packed(run, open_context())
-    assert "is damaged and was passed over" in packed.notes[0] and packed.notes[1].endswith("the weights of step 4")
+    assert "is damaged and was skipped" in packed.notes[0] and packed.notes[1].endswith("the weights of step 4")
     with pytest.raises(UserError, match=f"the checkpoint {last} is damaged: tensors.safetensors does not match"):
         read_packed(last, open_context())
 

@@ -1,4 +1,4 @@
-"""The tables of the kinds that a stage may choose from, the user's included."""
+"""Tables of the kinds that a stage may choose from, including those of plugins."""
 
 from imclass.core.codec import Kinds
 from imclass.core.config import Augment, Objective, Optimiser, Schedule
@@ -6,7 +6,7 @@ from imclass.store.context import Context, find_in
 
 
 def kind_tables(context: Context | None = None) -> Kinds:
-    """Return the table of every union of kinds."""
+    """Return the table of kinds for each base class."""
     return {
         Augment: find_in(context, "imclass.data.augment", "AUGMENTS", "augmentation"),
         Objective: find_in(context, "imclass.training.objectives", "OBJECTIVES", "objective"),

@@ -1,4 +1,4 @@
-"""Stages as legs: each with its network, its images, and where its weights begin."""
+"""Plan of a run: its stages resolved to legs, each with its network, images and preprocessing."""
 
 import contextlib
 import re
@@ -30,30 +30,30 @@ SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Leg:
-    """A stage of a run, resolved: the network it trains, the images it learns from, and the splits it is judged by."""
+    """A resolved stage of a run: the network that it trains, its training images, and the splits that are scored."""
 
     number: int  # from 0
     name: str
     stage: Stage
-    model: Model  # with its whole row
+    model: Model  # with every field of its row
     preprocess: Preprocess
     loader: Loader
     held_out: tuple[str, ...]  # the splits that are scored
     score: SplitScorer
     context: Context
-    seed: int  # of the weights that are drawn
-    last_epoch: int  # finished epochs of the run when it ends, counted as if no earlier leg ended early
-    skips: bool = False  # whether a step that is not finite is skipped; otherwise it stops the run
-    pairs: bool = False  # whether a part needs two images, because batch norm takes its statistics from them
+    seed: int  # of its random weights
+    last_epoch: int  # the number of finished epochs of the run after it, unless an earlier leg ends early
+    skips: bool = False  # skip a step that is not finite, instead of stopping the run
+    pairs: bool = False  # a part needs at least two images, because batch norm takes its statistics from them
     trained: Provenance  # of its model, without the scores
-    mean: Float[Tensor, "C H W"] | None = None  # of the training images, where the network subtracts that
+    mean: Float[Tensor, "C H W"] | None = None  # of the training images, if the network subtracts their mean image
     contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights were trained on
-    drawn: NetworkClassifier | None = None  # made in advance, for `make` to return
+    premade: NetworkClassifier | None = None  # made in advance, for `make` to return
 
     def make(self) -> NetworkClassifier:
         """Return the leg's classifier with random weights, and with its mean image if it subtracts one."""
-        if self.drawn is not None:
-            return self.drawn
+        if self.premade is not None:
+            return self.premade
         data = self.loader.dataset
         classifier = create(self.model, data.classes, self.preprocess, self.seed, self.context, data.targets.link)
         if self.mean is not None:
@@ -61,22 +61,22 @@ class Leg:
         return classifier
 
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
-        """Return a leg that subtracts this mean, and pads with its colour."""
+        """Return a copy of the leg that subtracts this mean image and pads with its mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
 
     @property
     def steps(self) -> int:
-        """Steps of the whole leg."""
+        """Return the number of steps of the leg."""
         return len(self.loader) * self.stage.epochs
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """The splits scored after each epoch: validation alone if there is one, as it chooses the weights; else all."""
+        """Return the splits that are scored after each epoch: validation, which chooses the weights, or else all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property
     def counted(self) -> str:
-        """The measure that is the share of the images that a step counts as correct."""
+        """Return the name of the measure that is the share of correct images: top1, or exact for several labels."""
         return self.loader.dataset.targets.counted
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
@@ -84,9 +84,9 @@ class Leg:
         return tuple(self.loader.dataset.name(i) for part in parts for i in part.positions.tolist())
 
     def learnable_parts(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
-        """Return the parts of a batch that can be learned from, and the names of images left out because of batch norm.
+        """Return the parts of a batch with enough images to learn from, and the names of images in the others.
 
-        A part may have shrunk to one image, which batch norm cannot normalise, or to none.
+        Refused images may have reduced a part to one image, which batch norm cannot normalise, or to none.
         """
         least = 2 if self.pairs else 1
         kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= least}
@@ -95,7 +95,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Splits:
-    """The split that a run learns from, and those that it is judged by."""
+    """The training images of a run, and the names of the splits that are scored."""
 
     train: Dataset
     held_out: tuple[str, ...]
@@ -103,7 +103,7 @@ class Splits:
 
 
 def resolve_models(config: Training, context: Context) -> Training:
-    """Return a config with every field of the row of each of its networks."""
+    """Return a config in which the row of each network has all of its fields."""
     stages = tuple(replace(s, model=resolve_model(s.model, context) if s.model else None) for s in config.stages)
     return replace(config, model=resolve_model(config.model, context), stages=stages)
 
@@ -111,9 +111,9 @@ def resolve_models(config: Training, context: Context) -> Training:
 def plan(
     config: Training, splits: Splits, trained: Provenance, execution: Execution, context: Context, score: SplitScorer
 ) -> tuple[Leg, ...]:
-    """Return the legs of a run. Raise `UserError` for anything in them that does not fit together.
+    """Return the legs of a run. Raise `UserError` if anything in them does not fit together.
 
-    A stage without a network or a preprocess takes that of the stage before.
+    A stage that names no network or preprocess takes those of the stage before.
     """
     legs: list[Leg] = []
     before: NetworkClassifier | None = None
@@ -123,7 +123,7 @@ def plan(
         with in_stage(number, stage.name or model.network):
             outline = sketch(model, splits.train.classes, preprocess, context)
             if before is not None:
-                begin(outline, before, stage.begin)  # outlines have no weights: this only checks
+                begin(outline, before, stage.begin)  # outlines have no weights, so this only checks that they fit
             layer_rates(outline.network, stage.rates)
             pairs = has_batch_norm(outline.network)
             check_batch(stage, model.network, pairs)
@@ -151,7 +151,7 @@ def plan(
 
 @contextlib.contextmanager
 def in_stage(number: int, name: str) -> Iterator[None]:
-    """Let a `UserError` of a block name the stage, where it is not the first, and the options of that stage alone."""
+    """Make a `UserError` raised in a block name the stage and that stage's options, unless it is the first stage."""
     try:
         yield
     except UserError as error:
@@ -161,9 +161,11 @@ def in_stage(number: int, name: str) -> Iterator[None]:
 
 
 def check_batch(stage: Stage, network: str, pairs: bool) -> None:
-    """Raise `UserError` for a batch of one image where the network has batch norm."""
+    """Raise `UserError` for a batch of one image if the network has batch norm."""
     if pairs and stage.batch < 2:
-        raise UserError(f"--batch {stage.batch} is too small: {network} has batch norm, which needs two images or more")
+        raise UserError(
+            f"--batch {stage.batch} is too small: {network} has batch norm, which needs at least two images"
+        )
 
 
 def loader_of(
@@ -175,7 +177,7 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the loader of a stage's training images; padding has the rounded mean colour."""
+    """Return the loader of a stage's training images. Padding has the rounded mean colour."""
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,
@@ -192,5 +194,5 @@ def loader_of(
 
 
 def colour_of(mean: Sequence[float]) -> UInt8[Tensor, "C"]:
-    """Return a mean of values in [0, 1], rounded, as the colour of a pixel."""
+    """Return a mean of values in [0, 1] as the colour of a pixel, rounded."""
     return torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)

@@ -95,8 +95,8 @@ def test_a_key_chooses_between_two_sets_of_weights(place: Path, capsys: pytest.C
     state = torch.load("theirs.th", weights_only=True)["state_dict"]
     torch.save({"model": state, "model_ema": {n: t * 2 for n, t in state.items()}}, "two.PTH")
     words = ("weights", "verify", "two.PTH", "--as", NET)
-    assert "several sets of weights, 'model', 'model_ema'; take one with --key model" in run(capsys, *words, code=2)
-    assert "'model_ema' is taken, 'model' passed over" in run(capsys, *words, "--key", "model_ema")
+    assert "several sets of weights, 'model', 'model_ema'; choose one with --key model" in run(capsys, *words, code=2)
+    assert "'model_ema' is used, 'model' ignored" in run(capsys, *words, "--key", "model_ema")
     run(capsys, "weights", "import", *words[2:], "--key", "model_ema", "--out", "m.safetensors")
     first, theirs = (
         next(t for t in tensors.values() if t.dim() == 4)
@@ -157,7 +157,7 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
         ),
         ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: the folder no does not exist"),
         ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no names of that library"),
-        ("verify none.th --as resnet-cifar-20", "there is no file none.th"),
+        ("verify none.th --as resnet-cifar-20", "none.th is not a file"),
         ("export theirs.th --format akamaster --out a.bin", "--out a.bin: the suffix chooses the format"),
         ("improt theirs.th", "no published file of weights is named 'improt'; did you mean 'import'"),
         ("import theirs.th --form timm", "unknown option --form; did you mean"),

@@ -1,4 +1,4 @@
-"""Which tensors of a file fit a network: by name, shape and type, under the names of each library."""
+"""Fitting a file's tensors to a network by name, shape and type, under the names of each library."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ENTRIES: dict[str, NetworkEntry] = networks().entries
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_types_become_float32_and_it_is_said(kind: torch.dtype, tmp_path: Path) -> None:
+def test_other_types_become_float32_and_are_noted(kind: torch.dtype, tmp_path: Path) -> None:
     state = weights_of(lenet())
     torch.save({name: tensor.to(kind) for name, tensor in state.items()}, tmp_path / "a.pth")
     found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
@@ -43,16 +43,16 @@ def test_a_fully_connected_layer_may_be_a_convolution_in_the_file(tmp_path: Path
     [
         ((6, 20), (6, 5, 2, 2), True),
         ((6, 5, 1, 1), (6, 5), True),
-        ((6, 5, 1, 7), (6, 5, 7, 1), False),  # as many values, and another kernel
+        ((6, 5, 1, 7), (6, 5, 7, 1), False),  # the same number of values, but another kernel
         ((20, 6), (6, 5, 2, 2), False),
         ((6,), (6, 1), False),
     ],
 )
-def test_only_forms_that_compute_the_same_are_taken(ours: tuple[int], theirs: tuple[int], same: bool) -> None:
+def test_shapes_must_be_those_of_the_same_computation(ours: tuple[int], theirs: tuple[int], same: bool) -> None:
     assert has_same_form(torch.zeros(ours), torch.zeros(theirs)) is same
 
 
-def test_missing_extra_and_wrong_tensors_are_told_and_nothing_is_loaded(tmp_path: Path) -> None:
+def test_missing_extra_and_wrong_tensors_are_listed_and_nothing_is_loaded(tmp_path: Path) -> None:
     state = weights_of(lenet())
     state["head.9.weight"] = state.pop("head.7.bias")
     state["features.0.weight"] = torch.zeros(6, 1, 3, 3)
@@ -70,23 +70,23 @@ def test_missing_extra_and_wrong_tensors_are_told_and_nothing_is_loaded(tmp_path
         import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
 
 
-def test_the_library_is_the_one_whose_names_fit_unless_it_is_given(tmp_path: Path) -> None:
+def test_the_library_is_found_by_its_names_unless_it_is_given(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
     fit, held, _ = fit_file(tmp_path / "a.th", "resnet-cifar-20")
     assert (fit.naming, fit.loads) == ("akamaster", True)
-    assert "19 counters of batches are not in the file and begin at 0" in fit.notes
+    assert "19 counters of batches are missing from the file and begin at 0" in fit.notes
     assert not best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], held.tensors, "imclass").loads
     with pytest.raises(UserError, match=r"--from akamastre: .* did you mean 'akamaster'"):
         best_fit("resnet-cifar-20", ENTRIES["resnet-cifar-20"], held.tensors, "akamastre")
 
 
-def test_auxiliary_heads_that_a_file_lacks_are_left_out_and_it_is_said(tmp_path: Path) -> None:
+def test_auxiliary_heads_that_a_file_lacks_are_left_out_and_noted(tmp_path: Path) -> None:
     entry = ENTRIES["googlenet-bn"]
     state = filled.recorded_networks()["torchvision.googlenet"]["state"]
     bare = {n: torch.zeros(s) if s else torch.tensor(0) for n, s in state.items() if not n.startswith("aux")}
     fit = best_fit("googlenet-bn", entry, bare)
     assert fit.loads and fit.row.aux is False and entry.row.aux is True
-    assert "no auxiliary heads are in the file: aux = false" in fit.notes
+    assert "the file has no auxiliary heads: aux = false" in fit.notes
     half = bare | {"aux1.fc2.bias": torch.zeros(1000)}
     assert not best_fit("googlenet-bn", entry, half).loads
 

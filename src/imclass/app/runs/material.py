@@ -1,4 +1,4 @@
-"""The images that a run learns from, those that it is judged by, and the facts of both."""
+"""The training images of a run, its held-out splits, and the facts about both."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,32 +27,32 @@ from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import Leg, in_stage
 
-FEW_IMAGES = (
-    1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
-)
+# With fewer training images a run from random weights gets a warning. The recipe `folder`, trained on a few hundred
+# photos of five kinds, is right on about half of them.
+FEW_IMAGES = 1_000
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training images, the splits held out, what a model file keeps of them, and notes."""
+    """The training images of a run and its held-out splits."""
 
     train: Dataset
     held_out: Mapping[str, Dataset]
-    facts: DataFacts
-    notes: tuple[str, ...]
+    facts: DataFacts  # for the model file
+    notes: tuple[str, ...]  # for the user
 
 
 def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
-    """Return the data of a config, and the config with the data's one spelling and the share it can have.
+    """Open the data of a config. Return the config as the data allows it, and the data.
 
-    Data with a validation and a test split keeps them: a share for validation is a `UserError` where the user gave it,
-    and gives way where a recipe did. So is data that cannot be trained on as configured.
+    Its name of the data gets one spelling. Data with a validation and a test split keeps them: a recipe's share for
+    validation gives way, and a user's raises `UserError`, as does data that cannot be trained on as configured.
     """
     unread = shadowed_folder_note(config.data, context)
-    whole = open_splits(config.data, context, replace(config.cut, validation=0.0))
+    uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
     config = replace(config, data=canonical_name(config.data, context))
-    config, notes = settle_validation(config, whole, given)
-    splits = with_validation(whole, config.cut)
+    config, notes = settle_validation(config, uncut, given)
+    splits = with_validation(uncut, config.cut)
     train = take_split(splits, "train", config.data)
     check_learnable(train)
     config, batches = settle_batches(config, len(train), given)
@@ -77,71 +77,70 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     return config, TrainingData(train, held_out, facts, notes)
 
 
-def settle_validation(config: Training, whole: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with a share for validation that its data can have, and a sentence on what that changes."""
-    if not config.validation or VALIDATION not in whole:
+def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with a share for validation that its data allows, and a sentence about the change."""
+    if not config.validation or VALIDATION not in uncut:
         return config, ()
-    if "test" not in whole:
-        which = f"{config.data} has a validation split and no test split"
+    if "test" not in uncut:
+        splits = f"{config.data} has a validation split and no test split"
         share = f"{100 * config.validation:g} % of train"
-        return config, (f"{which}: it is what is reported, as test, and {share} choose the weights",)
+        return config, (f"{splits}: that split is reported as test, and {share} choose the weights",)
     if "validation" in given:
-        why = f"{config.data} has a validation split and a test split of its own"
-        raise UserError(f"{why}, so --validation {config.validation:g} has nothing to cut; leave it out")
+        problem = f"{config.data} has a validation split and a test split of its own"
+        raise UserError(f"{problem}, so --validation {config.validation:g} has nothing to cut; leave it out")
     share = f"the recipe's share of {100 * config.validation:g} % of train gives way"
     return replace(config, validation=0.0), (f"{config.data} has a validation split of its own: {share}",)
 
 
 def settle_batches(config: Training, images: int, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with batches of no more than the training images, and a sentence for each that is smaller.
+    """Return the config with batches of at most all training images, and a sentence for each that was reduced.
 
-    A batch that the user gave stays as it is.
+    A batch that the user gave does not change.
     """
     stages, notes = list(config.stages), []
     for i, stage in enumerate(config.stages):
         if stage.batch > images > 0 and not {"batch", f"stages.{i}.batch", "stages"} & set(given):
             stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
-            notes.append(f"the recipe's batch of {stage.batch} gives way to all {images} training images")
+            notes.append(f"the recipe's batch of {stage.batch} is reduced to all {images} training images")
     return replace(config, stages=tuple(stages)), tuple(notes)
 
 
-def settle_objectives(
-    config: Training, train: Dataset, given: Collection[str]
-) -> tuple[Training, tuple[str, ...]]:  # fmt: skip
-    """Return the config with the cross-entropy that goes with the images' labels, and a sentence where that is changed.
+def settle_objectives(config: Training, train: Dataset, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with the cross-entropy that fits the images' labels, and a sentence about the change.
 
-    It takes the place of the other one where the user did not give that. Raise `UserError` for an objective that is
-    for the other kind of images.
+    A recipe's cross-entropy of the other kind is replaced. Raise `UserError` for any other objective that does not fit,
+    and for one that the user gave.
     """
-    stages, swapped, link = list(config.stages), False, train.targets.link
+    stages, changed, link = list(config.stages), False, train.targets.link
     plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
-    whose = "may have several labels" if link == "sigmoid" else "have one label each"
+    labels = "may have several labels" if link == "sigmoid" else "have one label each"
     for i, stage in enumerate(config.stages):
         if stage.objective.link == link:
             continue
-        mine = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
-        if mine & set(given) or stage.objective not in plain.values():
-            why = f"--objective.kind {stage.objective.kind} is for other images than those of {config.data}"
-            raise UserError(f"{why}, which {whose}; give --objective.kind {plain[link].kind}")
-        stages[i], swapped = replace(stage, objective=plain[link]), True
-    note = f"the images of {config.data} {whose}, so {plain[link].kind} is minimised"
-    return replace(config, stages=tuple(stages)), (note,) if swapped else ()
+        keys = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
+        if keys & set(given) or stage.objective not in plain.values():
+            problem = f"--objective.kind {stage.objective.kind} is for other images than those of {config.data}"
+            raise UserError(f"{problem}, which {labels}; give --objective.kind {plain[link].kind}")
+        stages[i] = replace(stage, objective=plain[link])
+        changed = True
+    note = f"the images of {config.data} {labels}, so {plain[link].kind} is minimised"
+    return replace(config, stages=tuple(stages)), (note,) if changed else ()
 
 
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield a sentence for each choice that is likely to disappoint: a long warm-up, few images."""
+    """Yield a sentence for each choice that is likely to give poor results: a long warm-up, few images."""
     for leg in legs:
-        steps, taken = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
-        if 3 * taken > steps:
+        steps, warmup = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
+        if 3 * warmup > steps:
             yield (
-                f"the warm-up takes {taken:,} of {steps:,} steps, which leaves the rate little time to fall; "
+                f"the warm-up takes {warmup:,} of {steps:,} steps, which leaves the rate little time to fall; "
                 f"--schedule.warmup {steps // 10} takes a tenth"
             )
     images = len(legs[0].loader.dataset)
     if images < FEW_IMAGES and not config.init:
         yield (
-            f"{images:,} training images are few for random weights; trained ones are a better beginning: "
-            "--init googlenet:bvlc, or another of `imclass weights`, or a model of yours"
+            f"{images:,} training images are few for random weights. Begin from trained ones with "
+            "--init googlenet:bvlc, another of `imclass weights`, or a model of yours"
         )
 
 
@@ -151,8 +150,8 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
     if len(train) == 0:
         raise UserError(f"{train.origin.path} has no training images")
     if config.validation and len(splits[VALIDATION]) == 0:
-        why = f"{train.origin.path} has one training image a class, so there is none to spare for validation"
-        raise UserError(f"{why}; leave out --validation, or add images")
+        problem = f"{train.origin.path} has one training image a class, which leaves nothing for validation"
+        raise UserError(f"{problem}; leave out --validation, or add images")
     for number, stage in enumerate(config.stages):
         with in_stage(number, stage.name or (stage.model or config.model).network):
             check_stage(stage, config.data, splits)
@@ -163,17 +162,21 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
     images = len(splits["train"])
     if stage.batch > images:
         raise UserError(f"--batch {stage.batch} is more than the {images} training images; set it lower")
-    wanting = f"--schedule.kind {stage.schedule.kind}" if stage.schedule.needs_validation else ""
-    wanting = wanting or (f"--patience {stage.patience}" if stage.patience else "")
-    if wanting and VALIDATION not in splits:
+    if stage.schedule.needs_validation:
+        option = f"--schedule.kind {stage.schedule.kind}"
+    elif stage.patience:
+        option = f"--patience {stage.patience}"
+    else:
+        return
+    if VALIDATION not in splits:
         raise UserError(
-            f"{wanting} needs a validation split, and {data} has only "
-            f"{', '.join(splits)}; cut one from train with --validation 0.1, or go without"
+            f"{option} needs a validation split, and {data} has only {', '.join(splits)}; "
+            "cut one from train with --validation 0.1, or leave the option out"
         )
 
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
-    """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
+    """Return the SHA-256 of each plugin file that defines an entry in use, by entry, such as "network tiny"."""
     kinds = kind_tables(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages]

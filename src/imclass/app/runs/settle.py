@@ -1,4 +1,4 @@
-"""What a run computes with, decided once when it begins: device, threads, precision and memory layout."""
+"""Choice of a run's device, threads, precision and memory layout, made once when it begins."""
 
 import copy
 from collections.abc import Sequence
@@ -18,26 +18,26 @@ PROBE_IMAGES = 32  # images of a probe's training step
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return what is `recorded`, else what is configured or fastest here; and a sentence on what was tried."""
+    """Return the recorded runtime, else the configured or fastest one, and a sentence about a probe."""
     if recorded:
-        runtime.resolve_runtime(recorded.device)  # it must still be here
+        runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
         return recorded, ()
     used = runtime.resolve_runtime(config.device)
     if config.precision != "auto":
         chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.DEFAULT_ARITHMETIC
         return replace(used, arithmetic=chosen), ()
     part = next(part for batch in first.batches(0) for part in batch.parts.values() if len(part.positions))
-    some = min(len(part.positions), PROBE_IMAGES)
+    count = min(len(part.positions), PROBE_IMAGES)
     network = copy.deepcopy(classifier.network).to(used.device)
-    images = part.images[:some].to(used.device)
-    labels = torch.zeros(some, dtype=torch.int64, device=used.device)  # any will do for the time
+    images = part.images[:count].to(used.device)
+    labels = torch.zeros(count, dtype=torch.int64, device=used.device)  # the time does not depend on their values
     chosen, trials = precision.probe(network, images, labels)
-    note = f"{chosen} was chosen for this network: {describe_trials(trials, some)}"
+    note = f"{chosen} was chosen for this network: {describe_trials(trials, count)}"
     return replace(used, arithmetic=chosen), (note,)
 
 
 def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:
-    """Return what a probe measured, in words."""
+    """Describe the measurements of a probe in words."""
     return "; ".join(
         f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
     )

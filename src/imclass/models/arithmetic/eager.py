@@ -15,7 +15,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True, eq=False)
 class EagerEngine:
-    """An `Engine`. Views come in the memory order of `arithmetic`, on the device of the network."""
+    """An `Engine` that calls the network, with views in the memory order of `arithmetic` on the network's device."""
 
     network: Network
     arithmetic: Arithmetic = DEFAULT_ARITHMETIC
@@ -33,7 +33,7 @@ class EagerEngine:
         return eager_engine(network, self.arithmetic)
 
     def run(self, verb: Callable[[Tensor], Tensor], views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
-        """Call a verb of the network, which is left in evaluation mode, without gradients."""
+        """Call a method of the network without gradients. The network stays in evaluation mode afterwards."""
         network = self.network.eval()
         with torch.inference_mode():
             placed = views.to(network.mean.device).contiguous(memory_format=self.arithmetic.memory_format)
@@ -41,10 +41,10 @@ class EagerEngine:
 
 
 def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
-    """Return the engine that computes in this arithmetic; the network is put into its memory order.
+    """Return the engine that computes in this arithmetic, after converting the network to its memory order.
 
-    In bf16 the engine has a copy, in which the weights of convolutions and linear layers are rounded: they are read
-    more often than anything else, and the network keeps what is saved.
+    In bf16 the engine has a copy of the network, in which only the weights of convolutions and linear layers are
+    rounded, since they dominate memory traffic. The network itself keeps the float32 weights that are saved.
     """
     set_memory_format(network, arithmetic)
     if arithmetic.precision != "bf16":

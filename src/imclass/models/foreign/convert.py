@@ -1,8 +1,8 @@
-"""Weights of other libraries taken in: what they expect of an image, their classes, and the way into our model file.
+"""Conversion of another library's weight file to a model file of ours, with its classes and preprocessing.
 
-A file's tensors fill one of our networks through the names its entry has for that library (`foreign`). Blue-green-red
-order and pixel values up to 255 do not outlive the import: the first convolution's channels are turned round, and mean
-and standard deviation are put into the units of images in [0, 1].
+The network's entry (`foreign`) maps our tensor names to the library's. Models of ours take RGB images in [0, 1], so the
+first convolution of a network that takes blue-green-red is reversed, and mean and standard deviation for values up to
+255 are rescaled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,22 +36,24 @@ CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What an import was told beside the file: whose names, which classes, which inputs. What is None is found out."""
+    """Options of an import. Anything left `None` is inferred from the file."""
 
-    naming: str | None = None  # a library's
+    naming: str | None = None  # the library whose tensor names the file uses
     classes: Sequence[str] | None = None
-    known_classes: Mapping[int, Sequence[str]] = field(
-        default_factory=dict
-    )  # names by number of classes, beside ImageNet's
+    # Class names by their number, for files that do not have ImageNet's 1,000 classes.
+    known_classes: Mapping[int, Sequence[str]] = field(default_factory=dict)
     inputs: str | Path | None = None  # a name of `INPUTS`, or a JSON file
     licence: str = ""
-    key: str | None = None  # the entry of a checkpoint that holds the tensors, where several do
+    key: str | None = None  # the entry of a checkpoint that holds the tensors, needed if several do
 
 
 def fit_file(
     path: Path, network: str, library: str | None = None, context: Context | None = None, key: str | None = None
 ) -> tuple[Fit, NamedTensors, ExportRecord | None]:
-    """Return how the tensors in a file fit a network, whether they do or not, and what else the file holds."""
+    """Return the fit of a file's tensors to a network, the tensors, and the record if the file is an export of ours.
+
+    A fit that does not load is returned as well.
+    """
     entry: NetworkEntry = networks(context)[network]
     held = read_tensors(path, key)
     record = record_in(held.record, path, network)
@@ -65,35 +67,36 @@ def fit_file(
 
 
 def import_weights(
-    path: Path, network: str, wanted: ImportOptions, context: Context | None = None
+    path: Path, network: str, options: ImportOptions, context: Context | None = None
 ) -> tuple[NetworkClassifier, Fit]:
-    """Return the classifier that a file's tensors make of a network, and how they fitted; else raise `UserError`."""
-    tensors, header, fit = convert(path, network, wanted, context)
+    """Return a network with a file's weights as a classifier, and their fit. Raise `UserError` if they do not fit."""
+    tensors, header, fit = convert(path, network, options, context)
     return restore_classifier(tensors, header, path, context), fit
 
 
 def convert(
-    path: Path, network: str, wanted: ImportOptions, context: Context | None = None
+    path: Path, network: str, options: ImportOptions, context: Context | None = None
 ) -> tuple[dict[str, Tensor], ModelHeader, Fit]:
-    """Return what a model file of a foreign file's tensors holds, and how they fitted; else raise `UserError`.
+    """Convert a weight file to the tensors and header of a model file. Raise `UserError` if its tensors do not fit.
 
-    What is not given is taken from the file's record, if it is an export of ours, else from the library's convention.
+    Options that are not given come from the file's record if it is an export of ours, else from the library's
+    convention. The fit is returned as well.
     """
     entry: NetworkEntry = networks(context)[network]
-    fit, held, record = fit_file(path, network, wanted.naming, context, wanted.key)
+    fit, held, record = fit_file(path, network, options.naming, context, options.key)
     if not fit.loads:
         raise UserError(f"{path} was not loaded. {describe_fit(fit)}{variant_hint(fit, context)}")
     tensors = convert_tensors(fit, meta_tensors(entry, fit.row, fit.classes, fit.w_in), held.tensors)
-    names = class_names(fit, wanted, record)
-    inputs, note = inputs_for(entry, fit, wanted.inputs, record.inputs if record else None)
-    if wanted.inputs is None and fit.naming == NATIVE_NAMING and {"mean", "std"} <= set(held.tensors):
+    names = class_names(fit, options, record)
+    inputs, note = inputs_for(entry, fit, options.inputs, record.inputs if record else None)
+    if options.inputs is None and fit.naming == NATIVE_NAMING and {"mean", "std"} <= set(held.tensors):
         tensors |= {name: held.tensors[name].float() for name in ("mean", "std")}
-        note = "mean and std are the file's own"
+        note = "mean and std come from the file"
     else:
         tensors |= inputs.buffers()
     if inputs.preprocess.channels == "bgr" and fit.w_in == 3:
         tensors = reverse_channels(tensors)
-    licence = wanted.licence or (record.licence if record else "")
+    licence = options.licence or (record.licence if record else "")
     preprocess = replace(inputs.preprocess, channels="rgb")
     chosen = f"imported from {path.name} ({fit.naming}'s names), SHA-256 {file_digest(path)}"
     header = ModelHeader(
@@ -107,9 +110,9 @@ def convert(
 
 
 def describe_fit(fit: Fit) -> str:
-    """How a file fits, in a few lines."""
-    of = len(fit.pairs) + len(fit.missing) + len(fit.wrong)
-    lines = [f"{fit.network} under {fit.naming}'s names: {len(fit.pairs):,} of {of:,} tensors fit"]
+    """Describe a fit in a few lines for the terminal."""
+    total = len(fit.pairs) + len(fit.missing) + len(fit.wrong)
+    lines = [f"{fit.network} under {fit.naming}'s names: {len(fit.pairs):,} of {total:,} tensors fit"]
     for what, names in (("missing", fit.missing), ("extra", fit.extra), ("wrong", fit.wrong)):
         if names:
             lines.append(f"  {len(names):,} {what}: {list_names(names)}")
@@ -117,30 +120,33 @@ def describe_fit(fit: Fit) -> str:
 
 
 def variant_hint(fit: Fit, context: Context | None) -> str:
-    """Other variants of the network, where this one has no library's names, and nothing fits."""
+    """Suggest variants of the network that other libraries have, if this one has none and no tensor fits."""
     entries: dict[str, NetworkEntry] = networks(context).entries
     if fit.pairs or entries[fit.network].foreign:
         return ""
     others = [name for name, entry in entries.items() if name.startswith(f"{fit.network}-") and entry.foreign]
-    return f"\n  {fit.network} has no other library's names; try --as {' or '.join(others)}" if others else ""
+    return f"\n  no other library has {fit.network}; try --as {' or '.join(others)}" if others else ""
 
 
-def class_names(fit: Fit, wanted: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
-    """Return the names of the file's classes: given, recorded, or known for their number; else raise `UserError`."""
-    classes = wanted.classes
+def class_names(fit: Fit, options: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
+    """Return the names of the file's classes: those given, else those recorded, else those known for their number.
+
+    Raise `UserError` unless there is a name for each class of the file.
+    """
+    classes = options.classes
     if classes is None and record is not None:
         classes = record.classes
     elif classes is None:
-        classes = imagenet_classes() if fit.classes == 1000 else wanted.known_classes.get(fit.classes)
+        classes = imagenet_classes() if fit.classes == 1000 else options.known_classes.get(fit.classes)
     if classes is None or len(classes) != fit.classes:
-        was = "give their names with --classes FILE" if classes is None else f"--classes names {len(classes):,}"
+        problem = "their names are not known" if classes is None else f"--classes names {len(classes):,}"
         raise UserError(
-            f"the file has {fit.classes:,} classes, and {was}: a JSON list, or one name a line, in the order of the "
-            "file's scores"
+            f"the file has {fit.classes:,} classes, and {problem}. Give their names with --classes FILE: a JSON list, "
+            "or one name a line, in the order of the file's scores"
         )
     return tuple(classes)
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1,000 classes of ILSVRC 2012 in their usual order: WordNet id, a space, the first of its words."""
+    """Return the 1,000 classes of ILSVRC 2012 in their standard order, as WordNet id, a space and its first word."""
     return tuple(CLASSES_FILE.read_text().splitlines())

@@ -1,1 +1,1 @@
-"""One file a kind of objective: each exposes a table `OBJECTIVES`."""
+"""Kinds of objective, one file for each with a table `OBJECTIVES`."""

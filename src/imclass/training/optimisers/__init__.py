@@ -1,1 +1,1 @@
-"""Kinds of optimiser, a file each; each file exposes a table `OPTIMISERS`."""
+"""Kinds of optimiser, one file for each with a table `OPTIMISERS`."""

@@ -1,1 +1,1 @@
-"""Kinds of learning-rate schedule, a file each; each file exposes a table `SCHEDULES`."""
+"""Kinds of learning-rate schedule, one file for each with a table `SCHEDULES`."""

@@ -1,4 +1,4 @@
-"""One learning rate throughout."""
+"""A constant learning rate."""
 
 from dataclasses import dataclass
 from typing import ClassVar
