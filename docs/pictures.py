@@ -59,7 +59,7 @@ def make(folder: Path) -> None:
     PICTURES.mkdir(exist_ok=True)
     keep(Path(RUN) / "curves.png", "curves.png")
     keep(folder / "confusion.png", "confusion.png")
-    keep(folder / "maps.png", "maps.png", height=343)  # six maps fill two of the three rows
+    keep(folder / "maps.png", "maps.png")
     photograph(folder / "report.html", "report.png", 900, 945)
     photograph(folder / "mistakes.html", "mistakes.png", 900, 690)
 

@@ -90,7 +90,7 @@ BAD: list[tuple[Any, str, str]] = [
     (np.zeros((5, 5), np.uint8), "no-image", "the array is 5 x 5 of uint8"),
     (np.zeros((5, 5, 4), np.uint8), "no-image", "the array is 5 x 5 x 4 of uint8"),
     (np.zeros((5, 5, 3)), "no-image", "the array is 5 x 5 x 3 of float64"),
-    (Path("x.jpg"), "missing", "no such file"),
+    (Path("x.jpg"), "missing", "does not exist"),
     (b"", "empty", "0 bytes"),
     (b"GIF89a", "truncated", "ends within its header"),
     (Pillow.new("RGB", (0, 5)), "damaged", "0 x 5"),

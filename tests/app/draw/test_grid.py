@@ -31,10 +31,10 @@ def test_grid_of_sixty_four_maps_is_264_pixels_square() -> None:
     assert (picture[32::33] == 255).all() and (picture[:, 32::33] == 255).all()
 
 
-@pytest.mark.parametrize(("n", "side"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3), (10, 4)])
-def test_grid_has_the_fewest_tiles_a_side_and_white_where_there_is_no_map(n: int, side: int) -> None:
+@pytest.mark.parametrize(("n", "down", "across"), [(1, 1, 1), (2, 1, 2), (4, 2, 2), (5, 2, 3), (9, 3, 3), (10, 3, 4)])
+def test_grid_is_nearly_square_and_white_where_there_is_no_map(n: int, down: int, across: int) -> None:
     picture = map_grid(np.zeros((n, 3, 5)))
-    assert picture.shape == (4 * side, 6 * side)
+    assert picture.shape == (4 * down, 6 * across)
     assert (picture == 0).sum() == n * 15 and (picture == 255).sum() == picture.size - n * 15
 
 

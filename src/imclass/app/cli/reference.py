@@ -64,12 +64,12 @@ def argument_list(title: str, arguments: Sequence[Argument]) -> list[str]:
 def item(argument: Argument) -> str:
     """Return an argument as an item of a list: how it is typed, its type and default, its text."""
     facts = [argument.type, f"default: {argument.default}"] if argument.default else [argument.type]
-    return wrap_markdown(f"- `{argument.label}` ({', '.join(facts)}). {quoted(argument.text)}", "  ")
+    return wrap_markdown(f"- `{argument.label}` ({', '.join(facts)}). {quote_options(argument.text)}", "  ")
 
 
 def paragraph(text: str) -> str:
     """Return a paragraph of a description; indented lines stay as they are."""
-    return text if text.startswith(" ") else wrap_markdown(quoted(" ".join(text.split())))
+    return text if text.startswith(" ") else wrap_markdown(quote_options(" ".join(text.split())))
 
 
 def wrap_markdown(text: str, indent: str = "") -> str:
@@ -77,7 +77,7 @@ def wrap_markdown(text: str, indent: str = "") -> str:
     return textwrap.fill(text, PAGE_COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def quoted(text: str) -> str:
+def quote_options(text: str) -> str:
     """Return a text whose options stand in backquotes."""
     pieces = text.split("`")
     pieces[::2] = [OPTION.sub(r"`\g<0>`", piece) for piece in pieces[::2]]

@@ -15,7 +15,7 @@ MIN_GRID_WIDTH = 480  # pixels; a grid of small maps is enlarged to at least thi
 
 
 def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
-    """Return feature maps as one grey picture of ceil(sqrt(N)) tiles a side, with white borders of one pixel.
+    """Return feature maps as one grey picture, ceil(sqrt(N)) tiles wide, with white borders of one pixel.
 
     The borders are to the right of and below each tile. All maps share one scale, from the smallest value (black) to
     the largest (white), so that they can be compared; maps of one constant value are black. Tiles without a map are
@@ -29,13 +29,14 @@ def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH
             "choose another layer or image"
         )
     n, height, width, *colours = maps.shape
-    side = math.isqrt(n - 1) + 1
+    across = math.isqrt(n - 1) + 1
+    down = -(-n // across)
     values = maps.astype(np.float64)
     values -= values.min()
     values /= values.max() or 1.0
-    tiles = np.full((side, side, height + 1, width + 1, *colours), 255, np.uint8)
+    tiles = np.full((down, across, height + 1, width + 1, *colours), 255, np.uint8)
     tiles.reshape(-1, *tiles.shape[2:])[:n, :-1, :-1] = np.rint(255 * values)
-    return tiles.swapaxes(1, 2).reshape(side * (height + 1), side * (width + 1), *colours)
+    return tiles.swapaxes(1, 2).reshape(down * (height + 1), across * (width + 1), *colours)
 
 
 def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:
