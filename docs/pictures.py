@@ -27,10 +27,10 @@ def run(*words: str) -> None:
         sys.exit(code)
 
 
-def keep(source: Path, name: str, height: int | None = None) -> None:
-    """Write the upper `height` rows of a picture, or all of it, into docs/pictures with few colours."""
+def keep(source: Path, name: str) -> None:
+    """Write a picture into docs/pictures with few colours."""
     with Image.open(source) as image:
-        picture = image.convert("RGB").crop((0, 0, image.width, height or image.height))
+        picture = image.convert("RGB")
     target = PICTURES / name
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
     print(f"{target.relative_to(ROOT)}: {picture.width} x {picture.height}, {target.stat().st_size / 1000:.0f} KB")
