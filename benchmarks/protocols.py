@@ -5,7 +5,7 @@
 All sides score one square JPEG with random weights, alternately in one process. The claims:
 
 1. `dense` at three scales with mirrors, against `vgg-multicrop` with 150 crops at the same scales: the ratio of times
-   is at least 80 % of the ratio of multiply-adds (7.1 for VGG-D).
+   is at least 80% of the ratio of multiply-adds (7.1 for VGG-D).
 2. 50 crops at one scale, starting from the file, are at least 1.5 times as fast as a loop that for each view decodes,
    rescales, crops and runs a plain float32 N C H W network. This holds in plain float32, as in the loop, and in the
    faster arithmetics.
@@ -151,7 +151,7 @@ def dense_against_crops(
             f"150 crops, {arithmetic}": lambda ours=ours: replace(VGG_MULTICROP, scales=SCALES)(ours, images),  # type: ignore[misc]
         }
         ratio = show(time_in_turn(sides, rounds), peer=f"150 crops, {arithmetic}")
-        print(f"  {100 * ratio / expected:.0f} % of the multiply-adds' ratio")
+        print(f"  {100 * ratio / expected:.0f}% of the multiply-adds' ratio")
 
 
 def crops_against_loop(classifier: NetworkClassifier, path: Path, rounds: int) -> None:

@@ -104,7 +104,7 @@ def test_evaluation_shows_each_class(place: Path, capsys: pytest.CaptureFixture[
     assert found["thresholds"] == list(header.thresholds) and found["classes_scored"] == 3
     assert main(["evaluate", "run"]) == 0
     text = capsys.readouterr().out
-    assert f"mean average precision (mAP) {100 * found['map']:.2f} % over 3 classes" in text
+    assert f"mean average precision (mAP) {100 * found['map']:.2f}% over 3 classes" in text
     assert "at the model's thresholds" in text and "16 of 16 evaluated" in text and text.count("\nsquare ") == 1
 
 

@@ -41,7 +41,7 @@ def test_list_names_counts_the_names_it_leaves_out() -> None:
 
 
 def test_percent_prints_nan_as_a_dash() -> None:
-    assert (percent(math.nan), percent(0.98434), percent(1.0)) == ("-", "98.43 %", "100.00 %")
+    assert (percent(math.nan), percent(0.98434), percent(1.0)) == ("-", "98.43%", "100.00%")
 
 
 @pytest.mark.parametrize("name", ["short", "x" * 32, "n02110958_" + "pug_" * 20 + "black", "猫" * 40, "a\nb" * 40])

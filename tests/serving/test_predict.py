@@ -163,9 +163,9 @@ def test_numbers_are_checked_before_the_first_image(choice: dict[str, int]) -> N
 
 def test_a_prediction_prints_its_classes() -> None:
     good = Prediction("a<b.png", (("cat & dog", 0.75), ("hen", 0.25)))
-    assert repr(good) == "Prediction('a<b.png': cat & dog 75.00 %, hen 25.00 %)"
+    assert repr(good) == "Prediction('a<b.png': cat & dog 75.00%, hen 25.00%)"
     shown = good._repr_html_()
-    assert "<caption>a&lt;b.png</caption><tr><td>cat &amp; dog</td><td>75.00 %</td></tr>" in shown
+    assert "<caption>a&lt;b.png</caption><tr><td>cat &amp; dog</td><td>75.00%</td></tr>" in shown
     (bad,) = predict(ByBrightness(), [("c", b"")])
     none = Prediction("d", ())
     assert repr(none) == "Prediction('d': no class)" and "<td>no class</td>" in none._repr_html_()

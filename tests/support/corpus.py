@@ -318,9 +318,9 @@ def refused_files() -> dict[str, tuple[bytes, Expected]]:
     for name, content in {"jpg": noisy("JPEG"), "png": noisy("PNG"), "gif": noisy("GIF"), "bmp": noisy("BMP")}.items():
         for share in (10, 50, 90, 99):
             codes = ("truncated", "damaged")
-            made[f"cut at {share} %.{name}"] = (content[: len(content) * share // 100], Expected(codes))
+            made[f"cut at {share}%.{name}"] = (content[: len(content) * share // 100], Expected(codes))
     webp = noisy("WEBP")
-    made["cut at 50 %.webp"] = (webp[: len(webp) // 2], Expected(("truncated", "damaged")))
+    made["cut at 50%.webp"] = (webp[: len(webp) // 2], Expected(("truncated", "damaged")))
     made["empty.jpg"] = (b"", Expected(("empty",)))
     made["one byte.jpg"] = (b"\xff", unsupported)
     made["flipped header.jpg"] = (b"\xff\xd9" + jpeg()[2:], unsupported)

@@ -167,9 +167,7 @@ def refused_formats() -> dict[str, tuple[bytes, Expected]]:
     whole = {**tiffs(), **netpbms(), **avifs()}
     names = ("plain.tif", "tiff_lzw.tif", "digits.ppm", "plain.pgm", "plain.avif")
     parts = [(share, name, whole[name][0]) for name in names for share in (20, 60)]
-    made = {
-        f"cut at {share} %, {name}": (content[: len(content) * share // 100], cut) for share, name, content in parts
-    }
+    made = {f"cut at {share}%, {name}": (content[: len(content) * share // 100], cut) for share, name, content in parts}
     unsupported = Expected(("unsupported",))
     return made | {
         "float.tiff": (encode(picture()[..., 0].astype(np.float32), "TIFF"), unsupported),

@@ -58,7 +58,7 @@ PAYLOADS = (
     "\x1b]0;title\x07\x1b[2J<b>52</b>",
     "\u202e>tpircs/<53>tpircs<",
     "{{constructor.constructor('alert(54)')()}}",
-    "${alert(55)}<%= 7*7 %>{% raw %}",
+    "${alert(55)}<%= 7*7%>{% raw %}",
     # spreadsheets
     '=HYPERLINK("https://evil.example","x")',
     "+cmd|' /C calc'!A0",

@@ -58,7 +58,7 @@ def main_measure(metrics: Mapping[str, object]) -> str:
 
 def percent(share: float) -> str:
     """Return a share in [0, 1] as a percentage; "-" for NaN."""
-    return "-" if math.isnan(share) else f"{100 * share:.2f} %"
+    return "-" if math.isnan(share) else f"{100 * share:.2f}%"
 
 
 def text_width(text: str) -> int:

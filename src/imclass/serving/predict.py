@@ -28,7 +28,7 @@ class Prediction:
         """Return the image's name and its classes on one line."""
         if self.refused:
             return f"Prediction({self.name!r}, refused: {printable_text(self.refused.detail)} ({self.refused.code}))"
-        best = ", ".join(f"{name} {100 * p:.2f} %" for name, p in self.classes) or "no class"
+        best = ", ".join(f"{name} {100 * p:.2f}%" for name, p in self.classes) or "no class"
         return f"Prediction({self.name!r}: {best})"
 
     def _repr_html_(self) -> str:
@@ -36,7 +36,7 @@ class Prediction:
         head = html.escape(printable_text(self.name))
         if self.refused:
             return f"<p>{head}: refused: {html.escape(printable_text(self.refused.detail))}</p>"
-        cells = [(html.escape(printable_text(name)), f"{100 * p:.2f} %") for name, p in self.classes]
+        cells = [(html.escape(printable_text(name)), f"{100 * p:.2f}%") for name, p in self.classes]
         rows = "".join(f"<tr><td>{name}</td><td>{share}</td></tr>" for name, share in cells)
         rows = rows or "<tr><td>no class</td></tr>"
         return f"<table><caption>{head}</caption>{rows}</table>"

@@ -217,4 +217,4 @@ class State:
     @property
     def chosen(self) -> str:
         """Describe in words which weights are kept."""
-        return f"best on validation ({100 * self.best_main:.2f} %)" if self.best else "last step"
+        return f"best on validation ({100 * self.best_main:.2f}%)" if self.best else "last step"

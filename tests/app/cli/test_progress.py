@@ -24,7 +24,7 @@ def test_the_screen_tells_it_in_lines(capsys: pytest.CaptureFixture[str]) -> Non
     assert shown.err.count("left out") == 1  # once per file
     assert "step 2: the loss is not finite; images: a.png" in lines
     (epoch,) = [line for line in lines if line.startswith("epoch")]
-    assert epoch.startswith("epoch 1/1  loss 0.7500  top-1 50.00 %  test 50.00 %  7 images/s  waited 50 %  left 0:00:0")
+    assert epoch.startswith("epoch 1/1  loss 0.7500  top-1 50.00%  test 50.00%  7 images/s  waited 50%  left 0:00:0")
     assert "step 2: no checkpoint could be written (the disk is full); training continues" in lines
 
 
@@ -44,15 +44,15 @@ def test_sums_are_means_over_images() -> None:
     assert "loss 0.0000" in sums.means and sums.rate == "0 images/s"  # of nothing
     for loss, correct, images in ((1.0, 1, 1), (0.25, 3, 3)):
         sums.add(StepEnd(at(1, 1), loss, loss, correct, images, 0.1, 0.25, 0.5))
-    assert sums.means == f"loss {(1.0 + 3 * 0.25) / 4:.4f}  top-1 100.00 %"
-    assert (sums.rate, sums.waiting) == ("4 images/s", "waited 50 %")
+    assert sums.means == f"loss {(1.0 + 3 * 0.25) / 4:.4f}  top-1 100.00%"
+    assert (sums.rate, sums.waiting) == ("4 images/s", "waited 50%")
 
 
 def test_the_loss_of_auxiliary_heads_is_printed_separately() -> None:
     sums = EpochSums()
     for auxiliary, images in ((0.5, 1), (0.1, 3)):
         sums.add(StepEnd(at(1, 1), 1.0, 1.0 + auxiliary, 1, images, 0.1, 0.0, 0.5))
-    assert sums.means == "loss 1.0000 (+ 0.2000 auxiliary)  top-1 50.00 %"
+    assert sums.means == "loss 1.0000 (+ 0.2000 auxiliary)  top-1 50.00%"
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_lines_fit_the_terminal(columns: int, more: tuple[str, ...], monkeypatch
     line = screen.epoch_line(EpochEnd(at(300, 30, 9), 0.12, {"top1": 7711 / 8000}, 8000, 0, 0.12))
     bar_text = screen.bar_text(9)
     screen.close()
-    assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39 %  test 97.05 %")
+    assert len(line) <= columns and line.startswith("epoch 10/30  loss 0.1200  top-1 96.39%  test 97.05%")
     assert all((word in line) == (word in more) for word in ("images/s", "waited"))
     assert ("images/s" in bar_text) == (columns >= 110)
-    assert len(bar_text) + len("100 % 0:00:20 ") + 20 + 1 <= columns  # the bar and its time fit too
+    assert len(bar_text) + len("100% 0:00:20 ") + 20 + 1 <= columns  # the bar and its time fit too
 
 
 @pytest.mark.parametrize("steps", [1, 0])
@@ -84,7 +84,7 @@ def test_an_interrupted_epoch_is_printed_in_full(steps: int) -> None:
     screen.see(Evaluated(at(4, 4), evaluation(0.5), "test"))
     line = screen.epoch_line(EpochEnd(at(4, 4), 0.75, {"top1": 0.625}, 16, 0, 0.75))
     screen.close()
-    assert line.startswith("epoch  1/10  loss 0.7500  top-1 62.50 %  test 50.00 %")
+    assert line.startswith("epoch  1/10  loss 0.7500  top-1 62.50%  test 50.00%")
     assert ("images/s" in line) == ("left" in line) == bool(steps)  # the pace is unknown without a step
 
 
@@ -115,19 +115,19 @@ def test_counts_are_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
                 watcher.count(split, 1000, 1000)
     assert plain.getvalue() == "note: a\\n:cat: is small\nevaluating split test\n"
     assert "test: 1,000 of 1,000, " in live.getvalue() and "validation: 1,000 of" in live.getvalue()
-    assert "images/s" in live.getvalue() and "100 %" in live.getvalue()
+    assert "images/s" in live.getvalue() and "100%" in live.getvalue()
 
 
 def test_multilabel_training_prints_other_measures(capsys: pytest.CaptureFixture[str]) -> None:
     screen = TrainingProgress(2, 0)
     screen.see(EpochStart(at(0, 0), 1, 1, "exact"))
     screen.see(StepEnd(at(1, 1), 0.75, 0.75, 2, 8, 0.1, 0.0, 0.5))
-    assert "all labels right 25.00 %" in screen.bar_text(0)
+    assert "all labels right 25.00%" in screen.bar_text(0)
     screen.see(Evaluated(at(1, 1), multilabel_evaluation(0.625), "validation", best=True))
     screen.see(EpochEnd(at(1, 1), 0.75, {"exact": 0.25}, 8, 0, 0.75))
     scores = {"test": {"map": 0.5, "exact": 0.25, "loss": 1.0}}
     screen.see(LegEnd(at(1, 1), "vgg-11", Path("run/legs/01-vgg-11/model.safetensors"), "last step", scores))
     screen.close()
     shown = capsys.readouterr().err
-    assert "loss 0.7500  all labels right 25.00 %  validation mAP 62.50 % (best)" in shown
-    assert "leg vgg-11 ended: test mAP 50.00 %" in shown and "top-1" not in shown
+    assert "loss 0.7500  all labels right 25.00%  validation mAP 62.50% (best)" in shown
+    assert "leg vgg-11 ended: test mAP 50.00%" in shown and "top-1" not in shown

@@ -91,7 +91,7 @@ def test_shades_of_a_matrix_with_an_empty_row() -> None:
     on_white = 1 - shown.pixels[:, :, 3:] / 255 * (1 - shown.pixels[:, :, :3] / 255)
     assert (on_white[0] == 1).all() and np.isfinite(shown.ink).all()
     np.testing.assert_allclose(255 * on_white[2, 2], BLUE)
-    expected = 1 - math.sqrt(0.2) * (1 - np.array(ORANGE) / 255)  # 2 % where 10 % is full orange
+    expected = 1 - math.sqrt(0.2) * (1 - np.array(ORANGE) / 255)  # 2% where 10% is full orange
     np.testing.assert_allclose(on_white[1, 0], expected, atol=0.5 / 255)
 
 

@@ -64,7 +64,7 @@ def test_curves_have_legends_and_axes(tmp_path: Path, monkeypatch: pytest.Monkey
     loss, error = figure_of(lambda: curves_png(history(7), tmp_path / "curves.png"), monkeypatch).axes
     legend = error.get_legend()
     assert legend is not None and legend.get_title().get_text() == "last epoch"
-    assert [text.get_text() for text in legend.get_texts()] == [f"train {80 / 7:.2f} %", "test 15.00 %"]
+    assert [text.get_text() for text in legend.get_texts()] == [f"train {80 / 7:.2f}%", "test 15.00%"]
     train, test = (line for line in error.get_lines() if np.size(line.get_xdata()))
     assert np.allclose(np.asarray(train.get_ydata()), 80 / np.arange(1, 8))  # shares are drawn as percent
     assert np.asarray(test.get_xdata()).tolist() == [3, 6]
@@ -121,7 +121,7 @@ def test_training_is_a_line_by_step_and_the_rest_by_epoch(n: int, tmp_path: Path
         assert [line.get_marker() for line in others] == ["o"] * (n == 3)
         last = shown.lines[0].last  # the last epoch's mean, and before there is one what the line ends with
         mean = history(n)[-1] if n else parts[-1]
-        assert last in (f"train {mean['train_loss']:.4f}", f"train {100 * mean['train_error']:.2f} %")  # type: ignore[operator]
+        assert last in (f"train {mean['train_loss']:.4f}", f"train {100 * mean['train_error']:.2f}%")  # type: ignore[operator]
     assert share(pixels(tmp_path / "curves.png"), TRAIN) > 0.001
 
 
@@ -129,7 +129,7 @@ def test_the_loss_of_auxiliary_heads_is_named() -> None:
     rows = [{"epoch": 1, "train_loss": 1.0, "train_auxiliary": 0.5, "train_error": 0.25}]
     loss, error = panels(rows)
     assert [line.last for line in loss.lines] == ["train 1.0000 (+ 0.5000 auxiliary)"]
-    assert [line.last for line in error.lines] == ["train 25.00 %"]
+    assert [line.last for line in error.lines] == ["train 25.00%"]
 
 
 def test_gaps_break_a_line_and_single_epochs_are_dots() -> None:
@@ -173,5 +173,5 @@ def test_a_mean_average_precision_takes_the_place_of_the_error() -> None:
     rows = [{"epoch": n, "train_loss": 1 / n, "validation_loss": 2 / n, "validation_map": n / 4} for n in (1, 2, 3)]
     loss, right = panels(rows, [{"epoch": 0.5, "train_loss": 3.0}])
     assert [line.split for line in loss.lines] == ["train", "validation"]
-    assert right.title == "mean average precision (%)" and [line.last for line in right.lines] == ["validation 75.00 %"]
+    assert right.title == "mean average precision (%)" and [line.last for line in right.lines] == ["validation 75.00%"]
     assert panels([{"epoch": 1, "train_error": 0.5}])[1].title == "error (%)"

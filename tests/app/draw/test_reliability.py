@@ -34,9 +34,9 @@ def test_bars_are_the_accuracies_and_gaps_reach_the_confidence(tmp_path: Path, m
     assert [bar.get_x() for bar in bars] == pytest.approx((np.arange(15) / 15)[some].tolist())
     shares = [bar.get_height() for bar in below.containers[0]]  # type: ignore[attr-defined]
     assert shares == pytest.approx((bins.counts / 300).tolist())
-    assert top.get_title() == f"expected calibration error {100 * bins.error:.2f} %, 300 images"
+    assert top.get_title() == f"expected calibration error {100 * bins.error:.2f}%, 300 images"
 
 
 def test_one_image_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bins = reliability(np.array([[0.0, 1e4]], np.float32), np.array([1]))
-    assert "0.00 %, 1 images" in draw_figure(bins, tmp_path / "one.png", monkeypatch).axes[0].get_title()
+    assert "0.00%, 1 images" in draw_figure(bins, tmp_path / "one.png", monkeypatch).axes[0].get_title()

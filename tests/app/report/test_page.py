@@ -190,7 +190,7 @@ def test_the_page_does_not_reveal_where_it_was_made(home: Path, run: Path) -> No
 
 def test_the_headline_has_the_numbers_of_evaluate(run: Path, evaluation: dict[str, Any]) -> None:
     header = read_report(run).one("header")
-    assert header.one("strong").text == f"{100 * evaluation['top1']:.2f} %"
+    assert header.one("strong").text == f"{100 * evaluation['top1']:.2f}%"
     counted = f"{evaluation['evaluated']} of {evaluation['total']} evaluated"
     refused = f", {evaluation['refused']} refused" if evaluation["refused"] else ""
     values = {term.text: value.text for term, value in zip(header.all("dt"), header.all("dd"), strict=True)}
@@ -199,7 +199,7 @@ def test_the_headline_has_the_numbers_of_evaluate(run: Path, evaluation: dict[st
     assert values["Weights"] == "last step"
     n, p, z2 = evaluation["evaluated"], evaluation["top1"], 1.96**2  # Wilson 1927, written out
     ends = [(p + z2 / 2 / n + s * 1.96 * math.sqrt(p * (1 - p) / n + z2 / 4 / n**2)) / (1 + z2 / n) for s in (-1, 1)]
-    assert f"95 % interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f} %" in header.text
+    assert f"95% interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f}%" in header.text
 
 
 def test_the_matrix_and_the_classes_have_the_numbers_of_evaluate(run: Path, evaluation: dict[str, Any]) -> None:
@@ -220,7 +220,7 @@ def test_confused_pairs_come_in_order() -> None:
     counts = np.array([[5, 2, 0], [7, 1, 0], [0, 3, 9]])
     rows = read(report_page.confused_pairs_table(counts, ["a", "b", "c"])).all("tr")[1:]
     assert [[cell.text for cell in row.all() if cell.tag in ("th", "td")] for row in rows] == [
-        ["b → a", "7", "8", "87.50 %"], ["c → b", "3", "12", "25.00 %"], ["a → b", "2", "7", "28.57 %"],
+        ["b → a", "7", "8", "87.50%"], ["c → b", "3", "12", "25.00%"], ["a → b", "2", "7", "28.57%"],
     ]  # fmt: skip
     assert "No image" in report_page.confused_pairs_table(np.diag([3, 3]), ["a", "b"])
 
@@ -242,7 +242,7 @@ def test_curves_end_where_the_log_does(run: Path) -> None:
     test = [r for r in records if r["event"] == "evaluated"][-1]
     loss, error = (f.one("figcaption").text for f in read_report(run).one("section", id="curves").all("figure"))
     assert loss == f"Last epoch: train {train['main']:.4f} test {test['loss']:.4f}"
-    assert error == f"Last epoch: train {100 - 100 * train['top1']:.2f} % test {100 - 100 * test['top1']:.2f} %"
+    assert error == f"Last epoch: train {100 - 100 * train['top1']:.2f}% test {100 - 100 * test['top1']:.2f}%"
 
 
 # What the network sees
@@ -262,7 +262,7 @@ def test_the_gallery_shows_the_most_confident_mistakes_as_the_network_saw_them(r
     assert len(figures) == min(24, len(expected)) > 0
     for figure, (probability, true, predicted) in zip(figures, expected, strict=False):
         texts = [p.text for p in figure.all("p")]
-        assert texts[0] == f"{predicted} ({100 * probability:.1f} %)" and texts[1].startswith(f"is {true} ")
+        assert texts[0] == f"{predicted} ({100 * probability:.1f}%)" and texts[1].startswith(f"is {true} ")
         assert Path(texts[2]).parts[0] == true
         seen = classifier.preprocess(decode(Path("pets", texts[2])))
         assert (pixels_of(figure.one("img")) == seen[:, :, 0]).all()
@@ -347,7 +347,7 @@ def test_missing_or_damaged_scores_are_noted(run: Path, evaluation: dict[str, An
         page = read_report(run)
         assert {s.attributes["id"] for s in page.all("section")} == set(SECTIONS) - EVALUATED
         assert "scores/test.npz is missing or damaged" in page.one("header").text
-        assert page.one("header").one("strong").text == f"{100 * evaluation['top1']:.2f} %"
+        assert page.one("header").one("strong").text == f"{100 * evaluation['top1']:.2f}%"
         assert dangers(page) == []
 
 
@@ -382,7 +382,7 @@ def test_any_model_is_evaluated_into_a_folder(run: Path, capsys: pytest.CaptureF
     assert sorted(path.name for path in folder.iterdir()) == ["pictures", "report.html", "scores"]
     page = read((folder / "report.html").read_text("utf-8"))
     assert [s.attributes["id"] for s in page.all("section")] == [s for s in SECTIONS if s not in OF_A_RUN]
-    assert page.one("header").one("strong").text == f"{100 * known['top1']:.2f} %"
+    assert page.one("header").one("strong").text == f"{100 * known['top1']:.2f}%"
     assert f"of {known['evaluated']} images are classified correctly;" in page.one("header").text
     assert "Model lone.safetensors" in page.one("header").text and "Scored: split all of pets" in page.text
     assert page.one("section", id="mistakes").all("img") and len(page.one("section", id="inside").all("img")) == 3
@@ -559,7 +559,7 @@ def test_curves_of_any_history() -> None:
     rows[2]["train_loss"] = math.nan
     broken, error = (read(report_figures.panel_figure(panel)) for panel in panels(rows))
     assert len(broken.all("polyline")) == 2 and len(broken.all("circle")) == 4
-    assert error.one("figcaption").text == "Last epoch: train 50.00 %"
+    assert error.one("figcaption").text == "Last epoch: train 50.00%"
     one = read(report_figures.panel_figure(panels(rows[:1])[0]))
     assert not one.all("polyline") and one.one("circle").attributes["cx"]
     lost = read(report_figures.panel_figure(panels([{"epoch": 1, "train_loss": math.inf, "train_error": 0.5}])[0]))

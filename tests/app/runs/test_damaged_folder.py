@@ -19,7 +19,7 @@ from tests.support.small import fingerprint
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # of scikit-image, each the source of one class
 A_CLASS = 50
 KINDS = (
-    "cut at 50 %.jpg", "cut at 90 %.png", "cut at 10 %.gif", "empty.jpg", "text.jpg", "page.jpg", "huge.png",
+    "cut at 50%.jpg", "cut at 90%.png", "cut at 10%.gif", "empty.jpg", "text.jpg", "page.jpg", "huge.png",
     "huge.jpg", "no frame.jpg", "one byte.jpg",
 )  # fmt: skip
 TRAIN = ["train", "mnist-lenet", "--preprocess.colour", "rgb", "--epochs", "2", "--batch", "32", "--workers", "2"]

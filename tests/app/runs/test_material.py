@@ -105,7 +105,7 @@ def test_a_tree_s_validation_split_is_reported_if_it_has_no_test_split(
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
     printed = capsys.readouterr()
     assert "pets has a validation split and no test split: that split is reported as test" in printed.err
-    assert "25 % of train choose the weights" in printed.err
+    assert "25% of train choose the weights" in printed.err
     assert "test: top-1" in printed.out and scorings()[-1] == (2, "test")
     page = Path("run/report.html").read_text()
     assert "held-out folder" in page and "It chose nothing" in page
@@ -127,7 +127,7 @@ def test_a_tree_with_both_keeps_them(capsys: pytest.CaptureFixture[str]) -> None
     recipe = "train careful --plugins plugins --data pets --batch 8 --epochs 1 --out careful"
     assert main(shlex.split(recipe)) == 0
     errors = capsys.readouterr().err
-    assert "pets has a validation split of its own: the recipe's share of 25 % of train gives way" in errors
+    assert "pets has a validation split of its own: the recipe's share of 25% of train gives way" in errors
     record = json.loads(Path("careful/config.json").read_text())
     assert record["training"]["validation"] == 0.0 and scorings("careful") == [(0, "validation"), (1, "test")]
     assert main(shlex.split(recipe)) == 0  # it is the same run
@@ -138,7 +138,7 @@ def test_a_report_on_images_that_chose_the_weights_says_so(capsys: pytest.Captur
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
     page = Path("run/report.html").read_text()
     assert "The weights were chosen on these images" in page
-    assert "25 % of each class, which a hash of the names took out of the training part" in page
+    assert "25% of each class, which a hash of the names took out of the training part" in page
     capsys.readouterr()
     assert main(["evaluate", "run", "--json"]) == 0
     assert "the weights were chosen on these images" in json.loads(capsys.readouterr().out)["data"]

@@ -38,16 +38,16 @@ SIX = ("ant", "bee", "cow", "doe", "elk", "fly")
 def test_the_summary_has_accuracy_interval_loss_and_counts() -> None:
     text = summary_text(evaluation([0, 1, 2, 3, 4, 0, 1, 2, 3, 0], [0, 1, 2, 3, 4, 0, 1, 2, 3, 5], SIX))
     # Intervals are as in published tables of Wilson's score; 9.995 of 10 images count as 10.
-    assert text.splitlines()[0] == "top-1 90.00 % (59.58 to 98.21), top-5 99.95 % (72.25 to 100.00)"
+    assert text.splitlines()[0] == "top-1 90.00% (59.58 to 98.21), top-5 99.95% (72.25 to 100.00)"
     recall, rest = text.splitlines()[1].split(" (", 1)
-    assert recall == "mean class recall 83.33 %"  # of five classes all, of the sixth none
-    assert rest.endswith("; in brackets 95 % intervals, Wilson's and the bootstrap's")
+    assert recall == "mean class recall 83.33%"  # of five classes all, of the sixth none
+    assert rest.endswith("; in brackets 95% intervals, Wilson's and the bootstrap's")
     sure, rest_sure = math.exp(9) / (math.exp(9) + 5), 1 / (math.exp(9) + 5)
     right, wrong = (1 - sure) ** 2 + 5 * rest_sure**2, sure**2 + (1 - rest_sure) ** 2 + 4 * rest_sure**2
     calibration = 100 * abs(sure - 0.9)
     assert text.splitlines()[2:] == [
         f"cross-entropy 0.2500 an image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
-        f"calibration error {calibration:.2f} %",
+        f"calibration error {calibration:.2f}%",
         "10 of 10 evaluated",
     ]
 
@@ -55,7 +55,7 @@ def test_the_summary_has_accuracy_interval_loss_and_counts() -> None:
 @pytest.mark.parametrize("k", [2, 5, 6])
 def test_top_five_of_few_classes_is_not_printed(k: int) -> None:
     first = summary_text(evaluation([0, 1], [0, 0], SIX[:k])).splitlines()[0]
-    assert first.startswith("top-1 ") and (", top-5 99.95 %" in first) == (k > 5)
+    assert first.startswith("top-1 ") and (", top-5 99.95%" in first) == (k > 5)
 
 
 def test_refused_files_are_named_and_cannot_write_to_the_terminal() -> None:

@@ -56,10 +56,10 @@ def printed_lines(capsys: pytest.CaptureFixture[str], *words: object) -> list[st
 def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write_scores(tmp_path / "a.npz", 300), write_scores(tmp_path / "b.npz", 304, at=50)
     lines = printed_lines(capsys, a, b, "--list", "2")
-    assert lines[0].startswith(f"A  {a} (as trained)  top-1 75.00 % (70.53 to 78.99)")
-    assert lines[1].startswith(f"B  {b} (as trained)  top-1 76.00 %")
+    assert lines[0].startswith(f"A  {a} (as trained)  top-1 75.00% (70.53 to 78.99)")
+    assert lines[1].startswith(f"B  {b} (as trained)  top-1 76.00%")
     assert lines[2] == "400 images in both, joined by name and class"
-    assert lines[3].startswith("B minus A: +1.00 points, 95 % interval -")
+    assert lines[3].startswith("B minus A: +1.00 points, 95% interval -")
     assert lines[4] == "right in both 250, in A alone 50, in B alone 54, in neither 46"
     p = scipy.stats.binomtest(50, 104).pvalue
     assert lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be chance (p is not below 0.05)."
@@ -87,7 +87,7 @@ def test_a_large_difference_is_not_chance(tmp_path: Path, capsys: pytest.Capture
 
 def test_the_same_scores_are_a_tie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed_lines(capsys, write_scores(tmp_path / "a.npz", 300), write_scores(tmp_path / "b.npz", 300))
-    assert lines[3] == "B minus A: +0.00 points, 95 % interval +0.00 to +0.00 (paired bootstrap)"
+    assert lines[3] == "B minus A: +0.00 points, 95% interval +0.00 to +0.00 (paired bootstrap)"
     assert len(lines) == 7  # without any image to list
 
 

@@ -200,7 +200,7 @@ def test_sizes_are_checked_again_after_the_reader_has_seen_them() -> None:
 
 
 def test_truncated_images_are_refused_even_where_another_library_allowed_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = KINDS["cut at 90 %.jpg"][0]
+    cut = KINDS["cut at 90%.jpg"][0]
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     assert Image.open(io.BytesIO(cut)).convert("RGB").size == (40, 40)  # the twin: Pillow would accept it
     assert outcome(cut) == "truncated"

@@ -78,7 +78,7 @@ def test_the_same_network_and_scales_share_the_published_line() -> None:
     shared = [row for row in cells(text, "D") if "24.50" in row]
     assert shared == [["D", "256", "256", "27.0", "8.8", "24.50", "7.25", "imagenet"]]
     assert "validation [1]" in text and text.count("not run") == 2 * 11
-    assert "[1] runs/d on imagenet validation: dense, S 256, Q 256; top-1 error 24.50 % (23.00 to 26.00)" in text
+    assert "[1] runs/d on imagenet validation: dense, S 256, Q 256; top-1 error 24.50% (23.00 to 26.00)" in text
     assert "9,990 of 10,000 images" in " ".join(text.split())
 
 

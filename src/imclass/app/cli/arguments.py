@@ -145,7 +145,7 @@ class EvaluateArguments:
 @dataclass(frozen=True)
 class CompareArguments:
     """Test whether model B is better than model A. On the images that both have scored, McNemar's exact test decides
-    whether their difference could be chance, and the bootstrap gives its interval of 95 %."""
+    whether their difference could be chance, and the bootstrap gives its interval of 95%."""
 
     a: Annotated[Path, Arg("MODEL_A", positional=True)]
     """Run, model file, NETWORK:WEIGHTS, or saved scores. `imclass evaluate --save-scores` writes such a file."""

@@ -23,7 +23,7 @@ class EvaluationProgress:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, emoji=False)
-        columns = (TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(), TextColumn("{task.description}"))
+        columns = (TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn(), TextColumn("{task.description}"))
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         self.task: TaskID | None = None
         self.began = 0.0
@@ -98,13 +98,13 @@ class EpochSums:
     @property
     def waiting(self) -> str:
         """The share of time spent waiting for images, as text."""
-        return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
+        return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f}%"
 
 
 def means_text(main: float, measures: Mapping[str, float], total: float) -> str:
     """Return the means of an epoch as text."""
     more = f" (+ {total - main:.4f} auxiliary)" if total != main else ""
-    shares = [f"{measure_title(name)} {100 * share:.2f} %" for name, share in measures.items()]
+    shares = [f"{measure_title(name)} {100 * share:.2f}%" for name, share in measures.items()]
     return "  ".join([f"loss {main:.4f}{more}", *shares])
 
 
@@ -112,7 +112,7 @@ def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
     """Return the main measure of a split as text, without its name for top-1, which the line has named already."""
     main = main_measure(measures)
     name = "" if main == "top1" else f"{measure_title(main)} "
-    return f"{split} {name}{100 * measures[main]:.2f} %"
+    return f"{split} {name}{100 * measures[main]:.2f}%"
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
@@ -142,7 +142,7 @@ class TrainingProgress:
     def __init__(self, total_steps: int, done_steps: int) -> None:
         self.console = Console(stderr=True, highlight=False, emoji=False)
         columns = (
-            TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("{task.percentage:3.0f}%"),
             TimeRemainingColumn(),
             BarColumn(bar_width=20),
             TextColumn("{task.description}"),

@@ -26,7 +26,7 @@ EM = 0.62 / 72  # inches: width of a character of one point
 class MatrixView:
     """The contents of a picture of a confusion matrix: rows are true classes, columns predicted ones."""
 
-    title: str  # "97 of 100 right (97.00 %)"
+    title: str  # "97 of 100 right (97.00%)"
     note: str  # on the order of classes and on blocks; "" if rows and columns have names
     ink: Float[np.ndarray, "k k"]  # how dark a cell is, 0 to 1
     pixels: UInt8[np.ndarray, "k k 4"]  # cells as RGBA: hits blue, mistakes orange, with ink as opacity
@@ -62,7 +62,7 @@ def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Mat
 def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
     """Return how dark each cell is, from 0 for no images to 1 for a row all right or the most frequent mistake.
 
-    A mistake needs a share of at least 10 % to be that dark. Ink grows with the square root of the share, which keeps
+    A mistake needs a share of at least 10% to be that dark. Ink grows with the square root of the share, which keeps
     rare mistakes visible. `block` rows and columns at a time become one cell.
     """
     padded = np.pad(shares, (0, -len(shares) % block))

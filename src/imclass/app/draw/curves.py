@@ -25,7 +25,7 @@ class SplitCurve:
     split: str
     pieces: Sequence[Sequence[Point]]  # parts of the line between values that are not finite
     dots: Sequence[Point]  # all points of a short line, otherwise only those that no line joins
-    last: str  # "test 15.00 %"
+    last: str  # "test 15.00%"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
     training line follows `parts` if there are any: the same records at fractions of epochs.
     """
     what, name = ("map", "mean average precision (%)") if any(map(has_map, history)) else ("error", "error (%)")
-    right = panel(history, parts, what, name, 100.0, "{} {:.2f} %")
+    right = panel(history, parts, what, name, 100.0, "{} {:.2f}%")
     return panel(history, parts, "loss", "loss", 1.0, "{} {:.4f}"), right
 
 

@@ -23,7 +23,7 @@ def reliability_png(bins: Reliability, path: Path) -> None:
         gaps = {"color": "none", "edgecolor": MISTAKE_COLOUR, "hatch": "////", "linewidth": 0}
         top.bar(left, sure - accuracy, width, bottom=accuracy, align="edge", label="gap to mean confidence", **gaps)
         top.plot([0, 1], [0, 1], color="#444444", linewidth=1, linestyle="--")
-        top.set_title(f"expected calibration error {100 * bins.error:.2f} %, {n:,} images", fontsize=11)
+        top.set_title(f"expected calibration error {100 * bins.error:.2f}%, {n:,} images", fontsize=11)
         top.set_ylabel("accuracy")
         top.set_ylim(0, 1)
         top.legend(loc="upper left", fontsize=9)

@@ -70,8 +70,8 @@ def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None
 
 def caption(m: WrongImage) -> Html:
     """Return the predicted class, the true class and the name of an image."""
-    taken = (element("b", name_element(m.predicted, 28)), " ", element("span", f"({100 * m.probability:.1f} %)"))
-    ranked = f"({100 * m.probability_of_true:.1f} %), rank {m.rank:,}"
+    taken = (element("b", name_element(m.predicted, 28)), " ", element("span", f"({100 * m.probability:.1f}%)"))
+    ranked = f"({100 * m.probability_of_true:.1f}%), rank {m.rank:,}"
     true = ("is ", name_element(m.true, 28), " ", element("span", ranked))
     file = element("p", name_element(m.image, 56), class_="file")
     return element("figcaption", element("p", *taken), element("p", *true), file)

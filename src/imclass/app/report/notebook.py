@@ -28,7 +28,7 @@ def notebook_html(result: "Result") -> Html:
     if not result.rows:
         return element("p", "This process has no rows; the first process has them.")
     last = result.evaluation
-    interval = ("95 % interval",) if last.main == "top1" else ()
+    interval = ("95% interval",) if last.main == "top1" else ()
     head = ("Model", measure_title(last.main), *interval, "Loss", "Evaluated")
     parts = [element("p", result.rows[-1].facts.scope), html_table(head, list(map(short_row, result.rows)))]
     if len(result.rows) == 1:
@@ -42,7 +42,7 @@ def short_row(row: ResultRow) -> tuple[str, ...]:
     one = row.evaluation
     share, loss = one.measures[one.main], f"{one.measures['loss']:.4f}"
     low, high = tables.share_interval(one, share)
-    interval = (f"{100 * low:.2f} to {100 * high:.2f} %",) if one.main == "top1" else ()
+    interval = (f"{100 * low:.2f} to {100 * high:.2f}%",) if one.main == "top1" else ()
     return (name_element(row.name, 60), percent(share), *interval, loss, one.tally)
 
 

@@ -69,7 +69,7 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
     images = "images" if score.split == ALL_IMAGES else f"{score.split} images"
     if score.measure == "top1":
         low, high = wilson_interval(round(score.main * score.evaluated), score.evaluated)
-        interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f} % (Wilson's)"
+        interval = f"95% interval {100 * low:.2f} to {100 * high:.2f}% (Wilson's)"
         text = f"of {score.evaluated:,} {images} are classified correctly; {interval}"
     else:
         text = f"mean average precision on {score.evaluated:,} {images}"
@@ -127,7 +127,7 @@ def held_out_source(m: ReportData, split: str) -> str:
     """Return how the held-out images were set apart from the training images."""
     rule, share = m.known.rule, m.known.cut.validation
     if share and split == VALIDATION:
-        return f"{100 * share:g} % of each class, picked by a hash of the image names and held out of training"
+        return f"{100 * share:g}% of each class, picked by a hash of the image names and held out of training"
     if rule == "published":
         return f"the {split} images that were published with the data set"
     if rule == "folders":

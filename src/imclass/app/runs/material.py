@@ -83,12 +83,12 @@ def settle_validation(config: Training, uncut: LazySplits, given: Collection[str
         return config, ()
     if "test" not in uncut:
         splits = f"{config.data} has a validation split and no test split"
-        share = f"{100 * config.validation:g} % of train"
+        share = f"{100 * config.validation:g}% of train"
         return config, (f"{splits}: that split is reported as test, and {share} choose the weights",)
     if "validation" in given:
         problem = f"{config.data} has a validation split and a test split of its own"
         raise UserError(f"{problem}, so --validation {config.validation:g} has nothing to cut; leave it out")
-    share = f"the recipe's share of {100 * config.validation:g} % of train gives way"
+    share = f"the recipe's share of {100 * config.validation:g}% of train gives way"
     return replace(config, validation=0.0), (f"{config.data} has a validation split of its own: {share}",)
 
 

@@ -15,7 +15,7 @@ def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[
     lines = [
         *accuracy_lines(a, b, found),
         *pairing_lines(a, b, found),
-        f"B minus A: {difference:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
+        f"B minus A: {difference:+.2f} points, 95% interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
         f"right in both {found.both_right:,}, in A alone {found.a_alone_right:,}, in B alone {found.b_alone_right:,}, "
         f"in neither {found.both_wrong:,}",
         f"McNemar's exact test: {p_value(found.p_value)}. {verdict(found)}",

@@ -54,14 +54,14 @@ def short_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def summary_text(evaluation: Evaluation) -> str:
-    """Return accuracies with 95 % intervals, loss and calibration, and counts of scored and refused images, by line."""
+    """Return accuracies with 95% intervals, loss and calibration, and counts of scored and refused images, by line."""
     top1 = evaluation.measures["top1"]
     recall = mean_class_recall(confusion_matrix(evaluation))
     brier = brier_score(evaluation.scores, single_labels(evaluation))
     lines = [
         f"top-1 {percent(top1)} {interval_text(share_interval(evaluation, top1))}{top5_text(evaluation, ', ')}",
         f"mean class recall {percent(recall)} {interval_text(class_interval(evaluation))}; "
-        "in brackets 95 % intervals, Wilson's and the bootstrap's",
+        "in brackets 95% intervals, Wilson's and the bootstrap's",
         f"cross-entropy {evaluation.measures['loss']:.4f} an image, Brier score {brier:.4f}, "
         f"calibration error {percent(reliability_bins(evaluation).error)}",
         counts_text(evaluation),
@@ -86,7 +86,7 @@ def single_labels(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
 
 
 def top5_text(evaluation: Evaluation, before: str = "") -> str:
-    """Return top-5 accuracy in words, after `before`; "" for five classes or fewer, where it is always 100 %."""
+    """Return top-5 accuracy in words, after `before`; "" for five classes or fewer, where it is always 100%."""
     if len(evaluation.classes) <= 5:
         return ""
     share = evaluation.measures["top5"]
@@ -94,13 +94,13 @@ def top5_text(evaluation: Evaluation, before: str = "") -> str:
 
 
 def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of an accuracy over the evaluated images; (0, 1) if the accuracy is unknown."""
+    """Return Wilson's 95% interval of an accuracy over the evaluated images; (0, 1) if the accuracy is unknown."""
     n = len(evaluation.targets)
     return (0.0, 1.0) if math.isnan(share) else wilson_interval(round(share * n), n)
 
 
 def class_interval(evaluation: Evaluation) -> tuple[float, float]:
-    """Return the bootstrap's 95 % interval of the mean class recall."""
+    """Return the bootstrap's 95% interval of the mean class recall."""
     right = predictions(evaluation.scores) == single_labels(evaluation)
     return recall_interval(right, single_labels(evaluation), len(evaluation.classes))
 
@@ -160,7 +160,7 @@ def pairs_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> st
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the evaluation as JSON: accuracies in [0, 1], null for 0 / 0; rows of the matrix are true classes.
 
-    Intervals cover 95 %: Wilson's for accuracies, the bootstrap's for the mean class recall. With five classes or
+    Intervals cover 95%: Wilson's for accuracies, the bootstrap's for the mean class recall. With five classes or
     fewer top-5 is 1 by definition and its interval null. `loss` and `nll` are the same number.
     """
     if isinstance(evaluation.targets, AnyOf):

@@ -36,7 +36,7 @@ def rows_text(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] | 
 
 
 def row_table(rows: Sequence[ResultRow]) -> str:
-    """Return a line for each row: accuracies with Wilson's 95 % intervals, or mean average precision, and loss."""
+    """Return a line for each row: accuracies with Wilson's 95% intervals, or mean average precision, and loss."""
     names = [printable_text(row.name) for row in rows]
     wide = max(map(text_width, names))
     pairs = zip(names, rows, strict=True)

@@ -28,7 +28,7 @@ def training_summary(record: Mapping[str, Any]) -> str:
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
         chose = ", which chose the weights" if split in record["chosen"] else ""
-        lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f} %, {entropy} {loss}; {counted}")
+        lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f}%, {entropy} {loss}; {counted}")
     refused = len(record["refused"])
     if refused:
         lines.append(f"refused in all: {refused:,} {'file' if refused == 1 else 'files'}")

@@ -40,8 +40,8 @@ def as_csv(prediction: Prediction) -> str:
 
 
 def as_table(prediction: Prediction) -> str:
-    """Return the path, then a line for each class, such as "  98.31 %  seven"."""
-    lines = [f"  {100 * p:6.2f} %  {printable_text(name)}" for name, p in prediction.classes] or ["  no class"]
+    """Return the path, then a line for each class, such as "  98.31%  seven"."""
+    lines = [f"  {100 * p:6.2f}%  {printable_text(name)}" for name, p in prediction.classes] or ["  no class"]
     return "\n".join([printable_text(prediction.name), *lines])
 
 

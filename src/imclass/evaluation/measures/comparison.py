@@ -54,7 +54,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of the paired test. Accuracies are in [0, 1], the difference is B - A, the interval covers 95 %."""
+    """The result of the paired test. Accuracies are in [0, 1], the difference is B - A, the interval covers 95%."""
 
     images: int
     only_a: int

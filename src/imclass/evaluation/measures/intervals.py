@@ -12,7 +12,7 @@ DRAWS_PER_CHUNK = 2**20  # positions of images that a bootstrap draws at a time
 
 
 def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval for a share of `hits` in `n` independent trials; z = 1.96 covers 95 %.
+    """Return Wilson's score interval for a share of `hits` in `n` independent trials; z = 1.96 covers 95%.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927. Unlike the
     textbook interval it stays inside [0, 1] and has a width even at 0 and n hits. Without trials it is (0, 1).
@@ -32,7 +32,7 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of a statistic over `n` images; a draw takes `n` of them with replacement.
+    """Return the 95% percentile interval of a statistic over `n` images; a draw takes `n` of them with replacement.
 
     B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` receives the
     positions of the images, one row for each draw, and returns one value for each; draws come in chunks, so memory
@@ -50,7 +50,7 @@ def bootstrap_interval(
 def recall_interval(
     right: Bool[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the bootstrap's 95 % interval of the mean recall of `k` classes; `right` marks correct predictions."""
+    """Return the bootstrap's 95% interval of the mean recall of `k` classes; `right` marks correct predictions."""
 
     def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
         cells = labels[positions] + k * np.arange(len(positions))[:, None]

@@ -40,14 +40,14 @@ Format: TypeAlias = Literal["text", "markdown", "csv"]
 
 @dataclass(frozen=True)
 class ErrorInterval:
-    """An error in %, with the ends of its 95 % interval (Wilson's)."""
+    """An error in %, with the ends of its 95% interval (Wilson's)."""
 
     error: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.error:.2f} % ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.error:.2f}% ({self.low:.2f} to {self.high:.2f})"
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def footnotes(table: PaperTable, notes: Sequence[str]) -> list[str]:
     """Return the lines below a table: the notes, how to read them, and the source."""
     found = [*notes]
     if notes:
-        found.append("Wilson's 95 % intervals are in brackets.")
+        found.append("Wilson's 95% intervals are in brackets.")
     if "top-5 test" in table.numbers:
         found.append("The labels of ILSVRC's test set are not public, so top-5 test is not measured here.")
     return [*found, f"Published errors in %: {table.source}."]

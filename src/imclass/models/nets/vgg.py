@@ -1,7 +1,7 @@
 """VGG: very deep convolutional networks for large-scale image recognition.
 
 Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: Table 1 (A to E) and, as `vgg-b-shallow`, the net of
-section 4.1. It has one 5x5 convolution in place of each pair of 3x3 of B, and its top-1 error on a centre crop was 7 %
+section 4.1. It has one 5x5 convolution in place of each pair of 3x3 of B, and its top-1 error on a centre crop was 7%
 above B's. The "-bn" rows, with batch norm between each convolution and its ReLU, follow torchvision and are not in the
 paper.
 
