@@ -1,6 +1,7 @@
 """Several processes of torchrun: the first prints one message, and no run begins."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +31,14 @@ def test_only_the_first_of_several_processes_prints_the_message(
     shown = capsys.readouterr()
     assert shown.err.count("imclass: ") == (1 - rank) and (rank == 1 or "without torchrun" in shown.err)
     assert shown.out == "" and not (tmp_path / "run").exists()
+
+
+def test_another_process_stays_silent_when_torchrun_stops_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    under_torchrun(monkeypatch, 1, 2)
+    monkeypatch.setattr(time, "sleep", lambda seconds: signal.raise_signal(signal.SIGTERM))
+    assert main(["train", "mnist-lenet"]) == 2 and capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("count", [1, ""])

@@ -1,9 +1,10 @@
 """Refusal of several processes: training is done by one, and torchrun may start more."""
 
+import contextlib
 import os
 import time
 
-from imclass.core.errors import UserError
+from imclass.core.errors import Interrupted, UserError
 
 PRINT_SECONDS = 10.0  # torchrun ends all processes when one has ended, so the others give the first time to print
 
@@ -20,7 +21,8 @@ def check_single_process() -> None:
 def wait_for_first() -> bool:
     """Let the first of several processes print its message. Return whether this is one of the others."""
     if is_multiprocess() and os.environ.get("RANK", "0") != "0":
-        time.sleep(PRINT_SECONDS)
+        with contextlib.suppress(Interrupted):  # torchrun stops the others with SIGTERM; one message is enough
+            time.sleep(PRINT_SECONDS)
         return True
     return False
 
