@@ -226,8 +226,8 @@ def test_provenance_has_the_names_in_its_recipe() -> None:
 
 def test_metrics_survive_a_round_trip_through_numbers() -> None:
     numbers = {"top1": 0.5, "loss": 1.25, "evaluated": 9, "total": 10}
-    assert Metrics.of(numbers) == Metrics({"top1": 0.5, "loss": 1.25}, 9, 10)
-    assert Metrics.of(numbers).numbers == numbers
+    assert Metrics.from_numbers(numbers) == Metrics({"top1": 0.5, "loss": 1.25}, 9, 10)
+    assert Metrics.from_numbers(numbers).numbers == numbers
 
 
 @pytest.mark.parametrize("change", [{"format": MODEL_FORMAT + 1}, {"engine": "later"}], ids=["format", "field"])

@@ -85,7 +85,7 @@ def test_a_pipeline_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Co
 def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
     eyes = replace(save_untrained(tmp_path / "n.safetensors"), trained=TRAINED, trained_on=np.array([5], np.uint64))
     seeing = NetworkScores()
-    seeing.hold({"eyes": eyes})
+    seeing.set_members({"eyes": eyes})
     pipeline = replace(fit_pipeline(seeing, NearestMean()), contents=np.array([4], np.uint64))
     save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
     found = read_classifier(tmp_path / "p.safetensors", plugins)

@@ -62,7 +62,7 @@ class Metrics:
     main: str = "top1"
 
     @classmethod
-    def of(cls, numbers: Mapping[str, int | float]) -> "Metrics":
+    def from_numbers(cls, numbers: Mapping[str, int | float]) -> "Metrics":
         """Return the metrics in a flat record: measures by name, and the numbers of images evaluated and in total."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
@@ -70,7 +70,7 @@ class Metrics:
 
     @property
     def numbers(self) -> dict[str, int | float]:
-        """Return the flat record that `of` reads."""
+        """Return the flat record that `from_numbers` reads."""
         return {**self.measures, "evaluated": self.evaluated, "total": self.total}
 
 

@@ -77,13 +77,15 @@ class Preprocess:
         """Return the image resized by the rule, without the crop. Pillow's filters antialias when they shrink."""
         height, width = image.shape[:2]
         if self.resize == "squash":
-            return self.to(image, self.size, self.size)
+            return self.resize_to(image, self.size, self.size)
         if self.resize == "shorter":
             shorter = min(height, width)
-            return self.to(image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width)))
+            return self.resize_to(
+                image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width))
+            )
         return image
 
-    def to(
+    def resize_to(
         self, image: UInt8[np.ndarray, "H W C"], height: int, width: int, box: Box | None = None
     ) -> UInt8[np.ndarray, "h w C"]:
         """Return `image`, or the part of it in `box`, resized to exactly this height and width in pixels."""

@@ -41,11 +41,11 @@ class Draws:
     epoch: int = 0  # counted over the whole run
     scope: str = ""  # prefix of every stream's name, so that two uses of the same name get different bits
 
-    def at(self, epoch: int) -> "Draws":
+    def at_epoch(self, epoch: int) -> "Draws":
         """Return the choices of another epoch."""
         return Draws(self.seed, epoch, self.scope)
 
-    def within(self, scope: str) -> "Draws":
+    def in_scope(self, scope: str) -> "Draws":
         """Return the choices within a scope, independent of those of the same streams in any other."""
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 

@@ -23,7 +23,7 @@ class OneOf:
     labels: Int64[np.ndarray, "N"] | Int64[Tensor, "N"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the name of the measure that `correct` counts
+    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,15 +32,15 @@ class OneOf:
         """Return the targets of the images at these positions."""
         return OneOf(self.labels[chosen])
 
-    def join(self, ranks: Int64[np.ndarray, "K"], classes: int) -> "OneOf":
+    def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "OneOf":
         """Return the targets over another `classes` classes, where class k becomes class `ranks[k]`."""
-        return OneOf(ranks[self.labels])
+        return OneOf(new_numbers[self.labels])
 
     def numpy(self) -> Int64[np.ndarray, "N"]:
         """Return the labels as an array."""
         return np.asarray(self.labels)
 
-    def on(self, device: str | torch.device) -> "OneOf":
+    def on_device(self, device: str | torch.device) -> "OneOf":
         """Return these targets with their labels as a tensor on a device, for a loss."""
         return OneOf(torch.as_tensor(self.labels).to(device))
 
@@ -57,11 +57,11 @@ class OneOf:
         """Return the groups of positions that a cut takes equal shares of: the images of each class."""
         return self.by_class(classes)
 
-    def words(self, classes: tuple[str, ...]) -> list[str]:
+    def label_texts(self, classes: tuple[str, ...]) -> list[str]:
         """Return the name of each image's class."""
         return [classes[label] for label in self.numpy()]
 
-    def correct(self, scores: Float[Tensor, "N K"]) -> int:
+    def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
         """Return how many images have their highest score at their label. Labels and scores are on the same device."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.labels)).sum())
 
@@ -73,7 +73,7 @@ class AnyOf:
     marks: Int8[np.ndarray, "N K"] | Int8[Tensor, "N K"]
 
     link: ClassVar[Link] = "sigmoid"
-    counted: ClassVar[str] = "exact"  # the name of the measure that `correct` counts
+    counted: ClassVar[str] = "exact"  # the name of the measure that `count_correct` counts
 
     def __len__(self) -> int:
         return len(self.marks)
@@ -82,22 +82,22 @@ class AnyOf:
         """Return the targets of the images at these positions."""
         return AnyOf(self.marks[chosen])
 
-    def join(self, ranks: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
+    def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
         """Return the targets over another `classes` classes, where class k becomes class `ranks[k]`.
 
         If classes are merged, the result is yes if any of them is yes, else no if any is no. A class that no class
         becomes is not judged.
         """
         marks = np.full((len(self), classes), -1, np.int8)
-        for k, rank in enumerate(ranks.tolist()):
-            np.maximum(marks[:, rank], self.numpy()[:, k], out=marks[:, rank])
+        for k, new in enumerate(new_numbers.tolist()):
+            np.maximum(marks[:, new], self.numpy()[:, k], out=marks[:, new])
         return AnyOf(marks)
 
     def numpy(self) -> Int8[np.ndarray, "N K"]:
         """Return the marks as an array."""
         return np.asarray(self.marks)
 
-    def on(self, device: str | torch.device) -> "AnyOf":
+    def on_device(self, device: str | torch.device) -> "AnyOf":
         """Return these targets with their marks as a tensor on a device, for a loss."""
         return AnyOf(torch.as_tensor(self.marks).to(device))
 
@@ -113,13 +113,13 @@ class AnyOf:
         """Return all positions as a single group, because an image may have several classes or none."""
         return [np.arange(len(self))]
 
-    def words(self, classes: tuple[str, ...]) -> list[str]:
+    def label_texts(self, classes: tuple[str, ...]) -> list[str]:
         """Return the classes of each image, separated by NUL; a question mark precedes a class that was not judged."""
         prefixes = {1: "", -1: "?"}
         rows = self.numpy().tolist()
         return ["\0".join(prefixes[m] + c for m, c in zip(row, classes, strict=True) if m) for row in rows]
 
-    def correct(self, scores: Float[Tensor, "N K"]) -> int:
+    def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
         """Return how many images have all judged classes right: probability at least 0.5 for yes, and less for no."""
         marks = torch.as_tensor(self.marks)
         return int(((scores >= 0).eq(marks == 1) | (marks < 0)).all(1).sum())
@@ -132,7 +132,7 @@ class Soft:
     rows: Float32[np.ndarray, "N K"] | Float32[Tensor, "N K"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the name of the measure that `correct` counts
+    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -141,22 +141,22 @@ class Soft:
         """Return the targets of the images at these positions."""
         return Soft(self.rows[chosen])
 
-    def join(self, ranks: Int64[np.ndarray, "K"], classes: int) -> "Soft":
+    def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "Soft":
         """Return the targets over another `classes` classes, where class k becomes class `ranks[k]`; shares add up."""
         rows = np.zeros((len(self), classes), np.float32)
-        for k, rank in enumerate(ranks.tolist()):
-            rows[:, rank] += self.numpy()[:, k]
+        for k, new in enumerate(new_numbers.tolist()):
+            rows[:, new] += self.numpy()[:, k]
         return Soft(rows)
 
     def numpy(self) -> Float32[np.ndarray, "N K"]:
         """Return the shares as an array."""
         return np.asarray(self.rows)
 
-    def on(self, device: str | torch.device) -> "Soft":
+    def on_device(self, device: str | torch.device) -> "Soft":
         """Return these targets with their shares as a tensor on a device, for a loss."""
         return Soft(torch.as_tensor(self.rows).to(device))
 
-    def correct(self, scores: Float[Tensor, "N K"]) -> int:
+    def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
         """Return how many images have their highest score at their largest share."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.rows).argmax(1)).sum())
 

@@ -96,7 +96,7 @@ def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
         entry = table[FOLDER_ENTRY]
     if path.exists() or is_path(data) or (entry.suffix and path.suffix):
         check_not_idx(path)
-        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule, context.most_pixels))
+        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule, context.max_pixels))
         return LazySplits(tuple(opened), opened.__getitem__)
     nearest = suggestion(data, {name for name, entry in table.entries.items() if not is_for_paths(name, entry)})
     failures = "".join(f"\n  not imported: {failure}" for failure in table.failures)
@@ -115,7 +115,7 @@ def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> 
             # The set's files are not in the store. The user may have meant the folder.
             raise UserError("\n".join([str(error), *shadowed_folder_note(data, context)])) from None
 
-    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule, context.most_pixels))
+    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule, context.max_pixels))
     return LazySplits(tuple(opened), read)
 
 

@@ -62,7 +62,7 @@ def digest_words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
 def digest_of(dataset: Dataset) -> str:
     """Return the SHA-256 of the sorted names, classes and contents of a split."""
     names = [nfc_form(dataset.name(i)) for i in range(len(dataset))]
-    classes = dataset.targets.words(dataset.classes)
+    classes = dataset.targets.label_texts(dataset.classes)
     total = hashlib.sha256()
     for name, label, content in sorted(zip(names, classes, dataset.contents().tolist(), strict=True)):
         total.update(f"{name}\0{label}\0{content:016x}\n".encode("utf-8", "surrogateescape"))

@@ -169,7 +169,7 @@ class Loader:
 
         `mine` takes the number of parts in a batch and returns the range of parts that this process decodes.
         """
-        draws = Draws(self.seed).at(epoch)
+        draws = Draws(self.seed).at_epoch(epoch)
         order = cut_batches(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
         cuts = [divide_batch(positions, self.parts, self.pairs) for positions in order]
         shares = [{number: parts[number] for number in mine(len(parts))} for parts in cuts]

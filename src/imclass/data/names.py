@@ -40,7 +40,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in LITTER
 
 
-def is_address(name: str) -> bool:
+def is_url(name: str) -> bool:
     """Return whether this is a network address, such as a URL."""
     return ADDRESS.match(name) is not None  # one slash is enough for the pattern, as a `Path` merges two into one
 

@@ -21,7 +21,7 @@ class DataLocation:
     path: Path | None = None
     split_seed: int = 0
     split: Share = Share()
-    most_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
+    max_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class PipelinePart:
         """Return the classifiers that the part holds. A model file stores them with the part."""
         return vars(self).get("held", {})
 
-    def hold(self, members: Mapping[str, Classifier]) -> None:
+    def set_members(self, members: Mapping[str, Classifier]) -> None:
         """Set the classifiers that the part holds, by names without a dot."""
         self.held = dict(members)
 

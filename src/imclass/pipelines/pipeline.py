@@ -158,7 +158,7 @@ def unpack_parts(
             name: unpack(without_prefix(part_tensors, f"{name}."), member_header, Path(where))
             for name, member_header in entry.members.items()
         }
-        entry.part.hold(members)
+        entry.part.set_members(members)
         prefixes = tuple(f"{name}." for name in members)
         arrays = {name: tensor.numpy() for name, tensor in part_tensors.items() if not name.startswith(prefixes)}
         entry.part.restore(arrays, where)

@@ -29,7 +29,7 @@ def layer_outputs(
     layer: str | None = None,
     batch: int = 32,
     workers: int = 0,
-    most_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> LayerOutputs:
     """Return the outputs of `layer`, by default the first convolution, as float32 N ...
 
@@ -37,7 +37,7 @@ def layer_outputs(
     """
     name, module = find_layer(classifier.network, layer)
     outputs, paths, refused = [], [], []
-    for items in batch_items(decode_images(files, workers, most_pixels), batch):
+    for items in batch_items(decode_images(files, workers, max_pixels), batch):
         refused += [Refused(path, bad.code, bad.detail) for path, bad in items if isinstance(bad, BadImage)]
         kept = [(path, image) for path, image in items if not isinstance(image, BadImage)]
         if kept:

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images.decode import decode, pixels_of
-from imclass.data.names import is_address
+from imclass.data.names import is_url
 from imclass.data.threads import map_in_order
 from imclass.data.walk import Walk
 
@@ -65,7 +65,7 @@ def expand_path(name: str) -> list[str]:
     """
     if not name:
         raise UserError("a name is empty; name image files or folders")
-    if is_address(name):
+    if is_url(name):
         raise UserError(f"{name} is an address; download the image and give the path of the file")
     path = Path(name)
     if os.path.isdir(name) or os.path.lexists(path):
@@ -126,14 +126,14 @@ def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str,
             yield name, BadImage("damaged", name, f"the image cannot be decoded: {error}")
 
 
-def image_of(source: Any, name: str, most_pixels: int | None = None) -> Image:
+def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
     """Return the pixels of an image of any kind. Raise `BadImage`, with the name, if it cannot be used."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode(bytes(source), name, most_pixels)
+        return decode(bytes(source), name, max_pixels)
     if isinstance(source, str | Path):
-        return decode(Path(source), name, most_pixels)
+        return decode(Path(source), name, max_pixels)
     if isinstance(source, Pillow.Image):
-        return pixels_of(source, name, most_pixels)
+        return pixels_of(source, name, max_pixels)
     if not isinstance(source, np.ndarray):
         raise BadImage("no-image", name, f"this is {describe_type(source)}; give {IMAGE_KINDS}")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (1, 3) or source.size == 0:
@@ -152,14 +152,14 @@ NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its
 
 
 def decode_images(
-    images: Iterable[tuple[str, Any]], workers: int, most_pixels: int | None = None
+    images: Iterable[tuple[str, Any]], workers: int, max_pixels: int | None = None
 ) -> Generator[NamedImage, None, None]:
     """Yield names and decoded images in order, with a `BadImage` in place of each refused one."""
 
     def decode_item(item: tuple[str, Any]) -> NamedImage:
         name, source = item
         try:
-            return name, source if isinstance(source, BadImage) else image_of(source, name, most_pixels)
+            return name, source if isinstance(source, BadImage) else image_of(source, name, max_pixels)
         except BadImage as refused:
             # The traceback of this exception would keep the file's bytes in memory, so make a new one.
             return name, BadImage(refused.code, refused.path, refused.detail)

@@ -48,7 +48,7 @@ def predict(
     top: int | None = None,
     batch: int = 32,
     workers: int = 0,
-    most_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> Iterator[Prediction]:
     """Yield a `Prediction` for each named image, in order, with its `top` classes, or all K if there are fewer.
 
@@ -62,12 +62,12 @@ def predict(
         top = int(top)
     check_number("batch", batch, 1, "a whole number of images, at least 1")
     check_number("workers", workers, 0, "a whole number of threads, 0 or more")
-    return iterate_predictions(classifier, images, top, int(batch), int(workers), most_pixels)
+    return iterate_predictions(classifier, images, top, int(batch), int(workers), max_pixels)
 
 
-def check_number(name: str, value: Any, least: int, wanted: str) -> None:
+def check_number(name: str, value: Any, minimum: int, wanted: str) -> None:
     """Raise `UserError` unless a value is a whole number of at least `least`, which may be one of NumPy's."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise UserError(f"{name} is {value!r}; it must be {wanted}")
 
 
@@ -77,10 +77,10 @@ def iterate_predictions(
     top: int | None,
     batch: int,
     workers: int,
-    most_pixels: int | None,
+    max_pixels: int | None,
 ) -> Iterator[Prediction]:
     """Yield the predictions of `predict`, whose arguments have been checked."""
-    with contextlib.closing(decode_images(images, workers, most_pixels)) as decoded:
+    with contextlib.closing(decode_images(images, workers, max_pixels)) as decoded:
         for items in batch_items(decoded, batch):
             kept = [item for _, item in items if not isinstance(item, BadImage)]
             outcomes = iter(classify_images(classifier, kept, top))

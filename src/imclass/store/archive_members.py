@@ -46,10 +46,10 @@ class ArchiveMember:
     blocks: Iterable[bytes] = ()
 
 
-def read_members(archive: Path, most_read: int) -> Iterator[ArchiveMember]:
+def read_members(archive: Path, max_read: int) -> Iterator[ArchiveMember]:
     """Yield the members of an archive, whose format follows from its first bytes.
 
-    Raise `UserError` for a tar stream of more than `most_read` bytes.
+    Raise `UserError` for a tar stream of more than `max_read` bytes.
     """
     with archive.open("rb") as file:
         start = file.read(6)
@@ -58,7 +58,7 @@ def read_members(archive: Path, most_read: int) -> Iterator[ArchiveMember]:
             yield from zip_members(archive, file)
             return
         with decompress(file, start) as stream:
-            yield from tar_members(archive, Stream(archive, stream, most_read))
+            yield from tar_members(archive, Stream(archive, stream, max_read))
 
 
 def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:

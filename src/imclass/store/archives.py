@@ -27,25 +27,25 @@ MAX_PART_BYTES = 255  # bytes between two slashes, which is the limit of most fi
 SLACK_BYTES = 1 << 20  # bytes of a tar stream allowed besides content and headers of files
 
 
-def extract(archive: Path, target: Path, most_bytes: int, most_files: int) -> list[Path]:
+def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list[Path]:
     """Unpack an archive into the folder `target` and return the paths of the files, in the archive's order.
 
     A new `target` appears only when complete. In an existing one the archive's top-level entries appear, and none of
-    them may exist already. At most `most_bytes` bytes, `most_files` files and as many folders are written. Raise
+    them may exist already. At most `max_bytes` bytes, `max_files` files and as many folders are written. Raise
     `UserError` that names the member if the archive is damaged, too large, or holds anything but plain files and
     folders inside it; nothing of it is then left on disk.
     """
     new = not os.path.lexists(target)
     if not new and not target.is_dir():
         raise UserError(f"{target} is not a folder, so {archive} cannot be unpacked there; move it away")
-    limit = min(most_bytes, GRACE_BYTES + MAX_RATIO * archive_size(archive))
+    limit = min(max_bytes, GRACE_BYTES + MAX_RATIO * archive_size(archive))
     place = target.parent if new else target
     try:
         place.mkdir(parents=True, exist_ok=True)
         with scratch_folder(place) as folder:
-            writer = MemberWriter(archive, folder, limit, most_files)
-            most_read = limit + SLACK_BYTES + most_files * 8 * RECORD_BYTES
-            for member in guard_reads(archive, read_members(archive, most_read)):
+            writer = MemberWriter(archive, folder, limit, max_files)
+            max_read = limit + SLACK_BYTES + max_files * 8 * RECORD_BYTES
+            for member in guard_reads(archive, read_members(archive, max_read)):
                 writer.add(member)
             if not writer.files:
                 raise UserError(f"{archive} contains no files; delete it and download it again")
@@ -94,8 +94,8 @@ class MemberWriter:
 
     archive: Path
     folder: Path
-    most_bytes: int
-    most_files: int
+    max_bytes: int
+    max_files: int
     written: int = 0  # bytes
     files: list[tuple[str, ...]] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
@@ -109,8 +109,8 @@ class MemberWriter:
         if not member.folder:
             self.claim(parts, member.name)
             self.files.append(parts)
-            if len(self.files) > self.most_files:
-                raise UserError(f"{self.archive} holds more than {self.most_files:,} files; nothing was unpacked")
+            if len(self.files) > self.max_files:
+                raise UserError(f"{self.archive} holds more than {self.max_files:,} files; nothing was unpacked")
             self.write(self.folder.joinpath(*parts), member)
 
     def safe_parts(self, member: ArchiveMember) -> tuple[str, ...]:
@@ -137,8 +137,8 @@ class MemberWriter:
             return
         self.claim(parts, name)
         self.folders.add(parts)
-        if len(self.folders) > self.most_files:
-            raise UserError(f"{self.archive} holds more than {self.most_files:,} folders; nothing was unpacked")
+        if len(self.folders) > self.max_files:
+            raise UserError(f"{self.archive} holds more than {self.max_files:,} folders; nothing was unpacked")
         self.folder.joinpath(*parts).mkdir()
 
     def claim(self, parts: tuple[str, ...], name: str) -> None:
@@ -157,8 +157,8 @@ class MemberWriter:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
             for block in guard_reads(self.archive, member.blocks):
                 self.written += len(block)
-                if self.written > self.most_bytes:
-                    raise too_large_error(self.archive, self.most_bytes)
+                if self.written > self.max_bytes:
+                    raise too_large_error(self.archive, self.max_bytes)
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())

@@ -56,7 +56,7 @@ class Store:
 
     def find(self, *relative: str) -> Path | None:
         """Return the first of these paths that exists in the store. Raise `UserError` for a path outside it."""
-        return next((path for path in map(self.inside, relative) if path.exists()), None)
+        return next((path for path in map(self.path_inside, relative) if path.exists()), None)
 
     def get(
         self, download: Download, report: DownloadProgress | None = None, context: ssl.SSLContext | None = None
@@ -66,7 +66,7 @@ class Store:
         `report(bytes so far, bytes in total)` is called during the download. `context` decides which certificates are
         trusted, by default the system's. Raise `UserError` if the SHA-256 is not the one expected.
         """
-        target = self.inside(download.path)
+        target = self.path_inside(download.path)
         if not os.path.lexists(target):
             if self.offline or not download.url:
                 why = "--offline forbids a download" if download.url else "it cannot be downloaded directly"
@@ -77,7 +77,7 @@ class Store:
         verify_download(target, download)
         return target
 
-    def inside(self, relative: str) -> Path:
+    def path_inside(self, relative: str) -> Path:
         """Return the path of `relative` in the store. Raise `UserError` if it leads out of it."""
         path = PurePosixPath(relative)
         if not path.parts or path.is_absolute() or ".." in path.parts:

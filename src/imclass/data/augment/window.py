@@ -81,7 +81,7 @@ def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augmen
     """Yield each rule with draws for it alone. Two rules of one kind draw differently. Other kinds change nothing."""
     seen = Counter[str]()
     for rule in rules:
-        yield rule, draws.within(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
+        yield rule, draws.in_scope(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
         seen[rule.kind] += 1
 
 
@@ -95,7 +95,9 @@ def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> 
     if windows.boxes is None:
         return preprocess(image)
     left, top, right, bottom = windows.boxes[0].tolist()
-    return preprocess.to(preprocess.convert_colour(image), preprocess.size, preprocess.size, (left, top, right, bottom))
+    return preprocess.resize_to(
+        preprocess.convert_colour(image), preprocess.size, preprocess.size, (left, top, right, bottom)
+    )
 
 
 def apply_windows(

@@ -53,11 +53,11 @@ FOREIGN_SIGNATURES = (
 )
 
 
-def take_apart(content: bytes, path: str) -> Container:
+def parse_container(content: bytes, path: str) -> Container:
     """Parse an image file. Raise `BadImage` "unsupported", "damaged", "too-complex" or "truncated" if that fails."""
     form = format_of(content)
     if not form:
-        raise BadImage("unsupported", path, f"this is {resemblance(content)}; {READABLE_FORMATS}")
+        raise BadImage("unsupported", path, f"this is {describe_unreadable(content)}; {READABLE_FORMATS}")
     try:
         return PARSERS[form](content, path)
     except (struct.error, IndexError):
@@ -70,7 +70,7 @@ def format_of(content: bytes) -> str:
     return found or heif_kind(content) or ("PPM" if NETPBM_START.match(content) else "")
 
 
-def resemblance(content: bytes) -> str:
+def describe_unreadable(content: bytes) -> str:
     """Describe a file that is not a readable image, with an article: "a PDF document"."""
     found = next((name for at, magic, name in FOREIGN_SIGNATURES if content.startswith(magic, at)), None)
     if found:

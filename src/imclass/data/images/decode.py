@@ -28,7 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage
 from imclass.data.images.container import Container
-from imclass.data.images.containers import take_apart
+from imclass.data.images.containers import parse_container
 from imclass.data.images.netpbm import decode_netpbm
 from imclass.data.images.tiff import ORIENTATION, exif_orientation
 
@@ -80,16 +80,16 @@ PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = Map
 )
 
 
-def decode(source: Path | bytes, name: str | None = None, most_pixels: int | None = None) -> Image:
+def decode(source: Path | bytes, name: str | None = None, max_pixels: int | None = None) -> Image:
     """Return the first frame of an image file as uint8 H W 3: upright, RGB, with transparent parts on white.
 
     CMYK is converted, palettes are expanded, and of 16 bits the upper 8 are kept. Errors call the image `name`, by
-    default its path. An image of more than `most_pixels` (by default 50 million) is refused.
+    default its path. An image of more than `max_pixels` (by default 50 million) is refused.
 
     Raise `BadImage` with code "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported",
     "too-many-pixels", "too-complex", "truncated" or "damaged".
     """
-    limit = most_pixels or MAX_PIXELS
+    limit = max_pixels or MAX_PIXELS
     if isinstance(source, bytes):
         path, content = name or "<bytes>", source
     else:
@@ -97,7 +97,7 @@ def decode(source: Path | bytes, name: str | None = None, most_pixels: int | Non
     if not content:
         raise BadImage("empty", path, "the file has 0 bytes")
     check_bytes(len(content), path, limit)
-    container = take_apart(content, path)
+    container = parse_container(content, path)
     check_size(container.width, container.height, path, limit)
     return decode_container(container, path, limit)
 
@@ -180,9 +180,9 @@ def decode_container(container: Container, path: str, max_pixels: int) -> Image:
         raise BadImage(code, path, f"the {container.format} cannot be decoded: {why}") from None
 
 
-def pixels_of(picture: Pillow.Image, name: str, most_pixels: int | None = None) -> Image:
+def pixels_of(picture: Pillow.Image, name: str, max_pixels: int | None = None) -> Image:
     """Return the pixels of a Pillow image as `decode` would: upright, RGB, with transparent parts on white."""
-    check_size(*picture.size, name, most_pixels or MAX_PIXELS)
+    check_size(*picture.size, name, max_pixels or MAX_PIXELS)
     try:
         check_mode(picture, name)
         picture.load()  # this turns a TIFF upright, so the orientation is read afterwards

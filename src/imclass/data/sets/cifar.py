@@ -168,7 +168,7 @@ class CifarSet:
 
     def paths(self, store: Store, edition: Edition) -> tuple[Path, Path]:
         """Return the paths of an edition's folder and of its archive in the store."""
-        return store.inside(f"{self.name}/{edition.folder}"), store.inside(f"{self.name}/{edition.archive}")
+        return store.path_inside(f"{self.name}/{edition.folder}"), store.path_inside(f"{self.name}/{edition.archive}")
 
     def read_classes(self, edition: Edition, folder: Path) -> tuple[tuple[str, ...], list[str]]:
         """Return the class names, from the edition's file if it has one, and a note if they are not the published."""

@@ -28,10 +28,10 @@ from imclass.data.names import (
     SPLITS,
     count_suffixes,
     ids_of,
-    is_address,
     is_hidden,
     is_image,
     is_split_like,
+    is_url,
     split_of,
 )
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
@@ -55,7 +55,7 @@ class FolderDataset:
     split: str
     origin: Origin
     digests: Digests
-    most_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
+    max_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
     array: None = None
 
     @cached_property
@@ -68,7 +68,7 @@ class FolderDataset:
 
     def __getitem__(self, i: int) -> Image:
         file = self.files[i]
-        return decode(self.base / file, str(self.root / file), self.most_pixels)
+        return decode(self.base / file, str(self.root / file), self.max_pixels)
 
     def name(self, i: int) -> str:
         """Return the file's path relative to the tree's root."""
@@ -142,7 +142,7 @@ def open_tree_split(root: Path, tree: Tree, location: DataLocation, split: str) 
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
         digests=open_digests(location.store),
-        most_pixels=location.most_pixels,
+        max_pixels=location.max_pixels,
     )
 
 
@@ -156,7 +156,7 @@ def check_root(path: Path | None) -> Path:
         return path
     if path.exists():
         raise UserError(f"{path} is a file; give a folder with one folder per class, and unpack an archive first")
-    if is_address(str(path)):
+    if is_url(str(path)):
         raise UserError(f"--data {path} is an address; save the images in a folder with one folder per class")
     siblings = [entry.name for entry in list_folder(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
     raise UserError(f"the folder {path} does not exist{suggestion(path.name, siblings)}")

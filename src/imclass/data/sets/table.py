@@ -23,7 +23,7 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf, Targets
 from imclass.core.text import list_names, nfc_form, suggestion
-from imclass.data.names import SPLITS, is_address, split_of
+from imclass.data.names import SPLITS, is_url, split_of
 from imclass.data.sets.folder import FolderDataset
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
@@ -93,7 +93,7 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
         split=split,
         origin=Origin(table.path.name, str(table.path.resolve()), table.rule, notes=table.notes),
         digests=open_digests(location.store),
-        most_pixels=location.most_pixels,
+        max_pixels=location.max_pixels,
     )
 
 
@@ -174,7 +174,7 @@ def image_in(cell: str, folder: Path, at: str) -> str:
     """Return the path of an image. Raise `UserError` if it is not the path of a file."""
     if not cell:
         raise UserError(f"{at}: the image is missing; give its path relative to {folder}")
-    if is_address(cell):
+    if is_url(cell):
         raise UserError(f"{at}: {cell} is an address; save the image as a file, and give its path")
     if os.path.isabs(cell):
         raise UserError(f"{at}: {cell} is an absolute path; give it relative to {folder}")
