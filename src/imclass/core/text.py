@@ -36,7 +36,7 @@ def escape_formula(cell: str) -> str:
 
 
 def list_names(names: Sequence[str], max_names: int = 10) -> str:
-    """Return the first `max_names` names in quotes, and the number of the others."""
+    """Return the first `max_names` names in quotes, followed by the number of other names."""
     text = ", ".join(repr(name) for name in names[:max_names])
     return text if len(names) <= max_names else f"{text} and {len(names) - max_names} more"
 
@@ -57,12 +57,12 @@ def main_measure(metrics: Mapping[str, object]) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as a percentage; "-" for NaN."""
+    """Return a fraction in [0, 1] as a percentage, or "-" for NaN."""
     return "-" if math.isnan(share) else f"{100 * share:.2f}%"
 
 
 def text_width(text: str) -> int:
-    """Return the terminal columns that `text` takes: two for East Asian wide characters, none for combining marks."""
+    """Return the width of `text` in terminal columns: two for East Asian wide characters, none for combining marks."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
