@@ -1,4 +1,4 @@
-"""Outputs of a named layer of a network for image files."""
+"""The outputs of a named layer of a network for image files."""
 
 from dataclasses import dataclass
 
@@ -51,11 +51,11 @@ def layer_outputs(
 
 
 def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
-    """Return the first file's maps. Raise `UserError` that states the shape if the layer has no maps."""
+    """Return the first file's maps. Raise a `UserError` that states the shape if the layer has no maps."""
     first = found.outputs[0]
     if first.ndim != 3:
         raise UserError(
-            f"layer {found.layer!r} returns {' x '.join(map(str, first.shape))} numbers per image and no maps; "
+            f"layer {found.layer!r} returns {' x '.join(map(str, first.shape))} numbers per image instead of maps; "
             "--grid needs a convolution, pooling or activation before the head"
         )
     return np.asarray(first)

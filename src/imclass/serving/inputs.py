@@ -1,4 +1,4 @@
-"""Images that a user names: files, folders and patterns in order, in Python also bytes, arrays and Pillow images."""
+"""Images from a user, in order: files, folders and patterns, and in Python also bytes, arrays and Pillow images."""
 
 import glob
 import os
@@ -23,10 +23,10 @@ IMAGE_KINDS = "a path, the bytes of an image file, a uint8 array of height x wid
 
 @dataclass(frozen=True)
 class Files:
-    """Image files; iterating yields pairs of the path as the user wrote it and the file."""
+    """Image files. Iteration yields pairs of the path as the user wrote it and the file."""
 
     paths: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each sort of file ignored in folders
+    notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each kind of file ignored in folders
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -36,13 +36,13 @@ class Files:
 
 
 def gather_files(named: Sequence[str]) -> Files:
-    """Return all files that `named` stands for; a folder stands for its images, sorted.
+    """Return all files that `named` refers to. A folder stands for its images, sorted.
 
-    Links to folders are followed. A folder that cannot be read is listed, so that it is refused by name. Raise
+    Links to folders are followed. A folder that cannot be read is included, so that it is reported as refused. Raise
     `UserError` if no files are found.
     """
     if not named:
-        raise UserError("name at least one image file or folder")
+        raise UserError("specify at least one image file or folder")
     paths: list[str] = []
     notes: list[str] = []
     for place in (place for name in named for place in expand_path(name)):
@@ -64,9 +64,9 @@ def expand_path(name: str) -> list[str]:
     `UserError` if nothing matches.
     """
     if not name:
-        raise UserError("a name is empty; name image files or folders")
+        raise UserError("a path is empty; specify image files or folders")
     if is_url(name):
-        raise UserError(f"{name} is an address; download the image and give the path of the file")
+        raise UserError(f"{name} is a URL; download the image and give the path of the file")
     path = Path(name)
     if os.path.isdir(name) or os.path.lexists(path):
         return [name]
@@ -79,7 +79,7 @@ def expand_path(name: str) -> list[str]:
 
 
 def name_images(images: Any) -> Iterable[tuple[str, Any]]:
-    """Return images of any kind as pairs of a name and an image; unnamed ones are called "image 0", "image 1" ...
+    """Return images of any kind as pairs of a name and an image. Unnamed ones are called "image 0", "image 1" ...
 
     `images` is a single image, or a path, folder or pattern, which stands for its files, or an array of four axes, or
     an iterable. An iterable may yield images, pairs of a name and an image, and paths; a folder among them stands for
@@ -97,7 +97,7 @@ def name_images(images: Any) -> Iterable[tuple[str, Any]]:
 
 
 def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a name and an image for each item; a folder stands for the images in it."""
+    """Yield a name and an image for each item. A folder stands for the images in it."""
     for i, item in enumerate(images):
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
             name, image = item
@@ -127,7 +127,7 @@ def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str,
 
 
 def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
-    """Return the pixels of an image of any kind. Raise `BadImage`, with the name, if it cannot be used."""
+    """Return the pixels of an image of any kind. Raise a `BadImage` with its name if it cannot be used."""
     if isinstance(source, bytes | bytearray | memoryview):
         return decode(bytes(source), name, max_pixels)
     if isinstance(source, str | Path):

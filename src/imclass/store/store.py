@@ -133,8 +133,8 @@ def verify_download(target: Path, download: Download) -> None:
     if not download.matches(digest):
         raise UserError(
             f"{target} is not the expected file: its SHA-256 begins with {digest[:12]} "
-            f"({target.stat().st_size:,} bytes), but {download.sha256[:12]} is expected. Move {target} out of the way to download the file again. "
-            f"{manual_instructions(download, target)}"
+            f"({target.stat().st_size:,} bytes), but {download.sha256[:12]} is expected. "
+            f"Move {target} out of the way to download the file again. {manual_instructions(download, target)}"
         )
 
 
