@@ -71,7 +71,7 @@ def test_labels_are_grouped_by_class() -> None:
 
 def test_the_wrong_kind_of_targets_is_refused() -> None:
     assert labels_of(TARGETS, "--plot").tolist() == [2, 0, 1, 2] and marks_of(MARKS, "x").shape == (4, 3)
-    with pytest.raises(UserError, match="--plot needs images with one label each, and these may have several; leave"):
+    with pytest.raises(UserError, match="--plot needs images with one label each, but these may have several; drop"):
         labels_of(MARKS, "--plot")
-    with pytest.raises(UserError, match="needs images that may have several labels, and these have one each; go"):
+    with pytest.raises(UserError, match="needs images that may have several labels, but these have one each; go"):
         marks_of(TARGETS, "--thresholds fit", "go without")

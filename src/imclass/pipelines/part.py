@@ -36,9 +36,10 @@ def pipeline_parts(context: Context | None = None) -> EntryTable:
 
 @dataclass
 class PipelinePart:
-    """A part of a pipeline. The first processes a sequence of images, uint8 H W C, and others their predecessor's output.
+    """A part of a pipeline.
 
-    That output is an array with one row per image, or anything else on which the two parts agree.
+    The first part processes a sequence of images, uint8 H W C, and every other part its predecessor's output. That
+    output is an array with one row per image, or anything else on which the two parts agree.
     """
 
     kind: ClassVar[str] = ""  # its name in the table

@@ -34,7 +34,7 @@ class PartBody:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineBody:
-    """The body of a pipeline's model file, from which the pipeline is rebuilt. Tensors of part 2 have the prefix "2."."""
+    """The body of a pipeline's model file, from which it is rebuilt. Tensors of part 2 have the prefix "2."."""
 
     parts: tuple[PartBody, ...]
 

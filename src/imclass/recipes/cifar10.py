@@ -58,8 +58,8 @@ def cifar10_resnet_adam(epochs: int = 1) -> Training:
     """Train the ResNet of the quick start in PaddlePaddle's book; published test accuracy 60% after one epoch.
 
     `imclass train cifar10-resnet-adam`. The settings are as published: 32 layers with projections, Adam at rate 1e-3,
-    batches of 128, pixels in [0, 1], and no augmentation. Our result is 53.6% test accuracy (mean of seeds 0, 1, 2; standard deviation 2.8) in 82 to 89 s of
-    training on 2 cores of an AMD EPYC (Zen 5) in bf16.
+    batches of 128, pixels in [0, 1], and no augmentation. Our result is 53.6% test accuracy (mean of seeds 0, 1, 2;
+    standard deviation 2.8) in 82 to 89 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16.
     """
     stage = Stage(epochs=epochs, batch=128, optimiser=Adam(), schedule=Constant(rate=1e-3))
     return Training(
