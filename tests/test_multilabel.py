@@ -184,7 +184,7 @@ def test_training_may_begin_from_a_model_of_one_label(place: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("evaluate run --temperature", "--temperature needs images with one label each, and these may have several"),
+        ("evaluate run --temperature", "--temperature needs images with one label each, but these may have several"),
         ("evaluate run --plot a.png", "--plot needs images with one label each"),
         ("evaluate run --reliability a.png", "--reliability needs images with one label each"),
         ("evaluate run --mistakes a.csv", "--mistakes needs images with one label each"),

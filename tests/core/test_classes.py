@@ -72,12 +72,12 @@ def test_an_empty_mapping_allows_data_with_only_some_classes() -> None:
     ("classes", "message"),
     [
         ([], "photos: a classifier needs at least two classes, and there is"),
-        (["cat"], "photos: a classifier needs at least two classes, and there is only 'cat'"),
-        (["cat", "dog", "cat"], "photos: class 'cat' is named twice"),
+        (["cat"], "photos: a classifier needs at least two classes, but there is only 'cat'"),
+        (["cat", "dog", "cat"], "photos: class 'cat' occurs twice"),
         (["cat", "dog", "Cat"], "photos: classes 'cat' and 'Cat' differ only in case"),
         (["cat", "cat "], "photos: classes 'cat' and 'cat ' differ only in spaces"),
         (["ice cream", "ice  Cream"], "photos: classes 'ice cream' and 'ice  Cream' differ only in spaces"),
-        (["caf\u00e9", "cafe\u0301"], "photos: class 'caf\u00e9' is named twice, in two spellings"),
+        (["caf\u00e9", "cafe\u0301"], "photos: class 'caf\u00e9' occurs twice, in two spellings"),
         (["straße", "STRASSE"], "photos: classes 'straße' and 'STRASSE' differ only in case"),
     ],
 )
@@ -98,5 +98,5 @@ def test_names_join_in_any_unicode_form() -> None:
 
 
 def test_a_mapping_of_an_unknown_class_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--classes maps 'pupy', and photos has no such class.*did you mean 'puppy'\?"):
+    with pytest.raises(UserError, match=r"--classes maps 'pupy', but photos has no such class.*did you mean 'puppy'\?"):
         join_classes(["cat", "puppy"], ["cat", "dog"], {"pupy": "dog"}, "photos")

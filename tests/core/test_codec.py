@@ -193,7 +193,10 @@ def test_difference_sees_another_stage() -> None:
         ({"kind": "sdg"}, "no optimiser is named 'sdg'; did you mean 'sgd'?"),
         ({"name": "adam"}, "optimiser lacks the field 'kind'; there are: adam, sgd"),
         (3, "optimiser is 3; it must be "),
-        ({"kind": "sgd", "eps": 1}, "--optimiser.eps belongs to optimiser kind adam, and this run's is sgd"),
+        (
+            {"kind": "sgd", "eps": 1},
+            "--optimiser.eps belongs to the optimiser kind adam, but the optimiser of this run is sgd",
+        ),
         ({"kind": "sgd", "epz": 1}, "SGD has no field 'optimiser.epz'"),
         ({"kind": "os.system"}, "no optimiser is named 'os.system'"),
     ],

@@ -196,7 +196,7 @@ def change_header(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_another_format_number_is_named(model: Path, number: object) -> None:
     change_header(model, lambda record: record.update(format=number))
     message = refusal_of(model)
-    assert f"has model format {number}, and this imclass reads format {MODEL_FORMAT}" in message
+    assert f"has model format {number}, but this version of imclass reads format {MODEL_FORMAT}" in message
 
 
 def test_a_wrong_field_is_named_even_if_the_digest_matches(model: Path) -> None:
@@ -214,8 +214,8 @@ def test_a_wrong_field_of_the_body_is_named(model: Path) -> None:
 def test_a_file_of_format_1_is_refused_with_the_commands_that_create_a_new_one(model: Path) -> None:
     change_header(model, lambda record: record.update(format=1, network="lenet-5"))
     assert refusal_of(model) == (
-        f"{model} has model format 1, and this imclass reads format 2; create it again with imclass train, imclass "
-        "weights import or imclass evaluate --save"
+        f"{model} has model format 1, but this version of imclass reads format 2; create it again with imclass "
+        "train, imclass weights import or imclass evaluate --save"
     )
 
 
@@ -226,14 +226,14 @@ def test_provenance_has_the_names_in_its_recipe() -> None:
 
 def test_metrics_survive_a_round_trip_through_numbers() -> None:
     numbers = {"top1": 0.5, "loss": 1.25, "evaluated": 9, "total": 10}
-    assert Metrics.of(numbers) == Metrics({"top1": 0.5, "loss": 1.25}, 9, 10)
-    assert Metrics.of(numbers).numbers == numbers
+    assert Metrics.from_numbers(numbers) == Metrics({"top1": 0.5, "loss": 1.25}, 9, 10)
+    assert Metrics.from_numbers(numbers).numbers == numbers
 
 
 @pytest.mark.parametrize("change", [{"format": MODEL_FORMAT + 1}, {"engine": "later"}], ids=["format", "field"])
 def test_a_file_of_a_later_version_is_refused_with_that_version(model: Path, change: dict[str, Any]) -> None:
     change_header(model, lambda record: record.update(change))
-    assert "install the imclass that wrote it" in refusal_of(model)
+    assert "install the version of imclass that wrote it" in refusal_of(model)
     change_header(model, lambda record: record.update(versions={"imclass": "9.1"}))
     assert "install imclass 9.1, which wrote it" in refusal_of(model)
 

@@ -94,10 +94,10 @@ def test_devices_have_pytorchs_names(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("0", "--device 0 is not a device; name it cuda:0"),
-        ("gpu", "give auto, cpu, cuda, cuda:N or mps"),
-        ("cuda:x", "give auto, cpu, cuda, cuda:N or mps"),
-        ("cpu:1", "give auto, cpu, cuda, cuda:N or mps"),
+        ("0", "--device 0 is not a device; write cuda:0"),
+        ("gpu", "choose auto, cpu, cuda, cuda:N or mps"),
+        ("cuda:x", "choose auto, cpu, cuda, cuda:N or mps"),
+        ("cpu:1", "choose auto, cpu, cuda, cuda:N or mps"),
         ("cuda", "this machine has no CUDA device"),
         ("cuda:0", "this machine has no CUDA device"),
         ("mps", "use --device cpu"),

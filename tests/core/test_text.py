@@ -37,7 +37,7 @@ def test_printable_text_is_one_safe_line(text: str, shown: str) -> None:
 
 def test_list_names_counts_the_names_it_leaves_out() -> None:
     assert list_names(["a", "b"]) == "'a', 'b'"
-    assert list_names(list("abc"), most=2) == "'a', 'b' and 1 more"
+    assert list_names(list("abc"), max_names=2) == "'a', 'b' and 1 more"
 
 
 def test_percent_prints_nan_as_a_dash() -> None:

@@ -93,7 +93,7 @@ def test_an_invalid_path_is_refused_with_one_message(context: Context, data: str
 def test_for_an_unknown_name_the_message_suggests_the_nearest_or_a_folder(context: Context) -> None:
     with pytest.raises(UserError, match=r"did you mean 'mnist-sample'\? Give .* a folder with one folder per class"):
         open_split("mnist-sampl", "train", context)
-    with pytest.raises(UserError, match=r"cifar10, cifar100, fashion-mnist, mnist, mnist-sample\. Give --data"):
+    with pytest.raises(UserError, match=r"cifar10, cifar100, fashion-mnist, mnist, mnist-sample\. Set --data to"):
         open_split("xyzzy", "train", context)
 
 
@@ -150,7 +150,7 @@ def test_for_an_unknown_split_the_message_lists_the_splits(context: Context, tmp
 def test_for_a_folder_of_idx_files_the_message_names_their_place(context: Context, tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "train-images-idx3-ubyte.gz").write_bytes(b"")
-    with pytest.raises(UserError, match=r"holds IDX files \(train-images-idx3-ubyte\.gz\).*mnist/"):
+    with pytest.raises(UserError, match=r"contains IDX files \(train-images-idx3-ubyte\.gz\).*mnist/"):
         open_split(str(tmp_path / "digits"), "train", context)
 
 

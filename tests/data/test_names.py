@@ -52,7 +52,7 @@ def test_folder_names_that_may_mean_a_split() -> None:
 
 
 def test_suffixes_are_counted_with_the_most_frequent_first() -> None:
-    assert count_suffixes(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without a suffix"
+    assert count_suffixes(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without an extension"
     assert count_suffixes(f"{i}.{kind}" for kind in "abcdefg" for i in range(2)).endswith("2 .e and 2 other kinds")
     assert count_suffixes([]) == ""
 

@@ -68,7 +68,7 @@ def test_a_split_that_cannot_be_scored_is_named() -> None:
 
 def test_a_single_class_is_refused() -> None:
     with pytest.raises(
-        UserError, match="/pets: a classifier needs at least two classes, and there is only 'cat'; make"
+        UserError, match="/pets: a classifier needs at least two classes, but there is only 'cat'; make"
     ):
         check_learnable(plant(FILES[::2], FILES))
 

@@ -29,7 +29,9 @@ def test_images_are_yielded_in_order_and_other_files_are_noted(tmp_path: Path) -
     assert list(walk.images()) == ["a/2.JPG", "a/b/1.gif", "b.png", "c/y.png"]
     hidden, other = walk.notes()
     assert hidden == "ignored 2 hidden files or folders: '.git', 'c/@eaDir'"
-    assert other.startswith("ignored 2 files that are not images by name (1 .svg, 1 without a suffix): 'a/notes', 'a/x")
+    assert other.startswith(
+        "ignored 2 files without an image file extension (1 .svg, 1 without an extension): 'a/notes', 'a/x"
+    )
 
 
 def test_folders_are_listed_without_files_hidden_folders_and_runs(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_runs_are_skipped(tmp_path: Path) -> None:
     walk = Walk(tmp_path)
     assert list(walk.images()) == ["cat/1.png", "runs/plot.png"]
     assert walk.runs_in("runs") == ["runs/folder"] and walk.runs_in("run") == []
-    assert walk.notes() == ("ignored 1 folders that are runs of imclass: 'runs/folder'",)
+    assert walk.notes() == ("ignored 1 folders of imclass runs: 'runs/folder'",)
 
 
 @pytest.mark.parametrize("config", ["", "[]", '{"training": {}}', '{"format": 2}', '{"format": 2, "training": 3}'])

@@ -110,9 +110,12 @@ def test_saving_a_loaded_model_gives_the_same_file(tmp_path: Path) -> None:
         (Model("lenet-5", std=(0.1, 0.2)), "--model.std is (0.1, 0.2); it must be 1 value"),
         (
             Model("lenet-5", mean=(33.3,)),
-            "--model.mean is (33.3,); it must be of images in [0, 1]: divide mean and std",
+            "--model.mean is (33.3,); it must be computed from images in [0, 1]; divide a mean and std",
         ),
-        (Model("lenet-5", std=(78.6,)), "--model.std is (78.6,); it must be of images in [0, 1]: divide mean and std"),
+        (
+            Model("lenet-5", std=(78.6,)),
+            "--model.std is (78.6,); it must be computed from images in [0, 1]; divide a mean and std",
+        ),
         (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
         (
             "googlenet:bvlc",

@@ -85,7 +85,7 @@ def test_a_pipeline_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Co
 def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
     eyes = replace(save_untrained(tmp_path / "n.safetensors"), trained=TRAINED, trained_on=np.array([5], np.uint64))
     seeing = NetworkScores()
-    seeing.hold({"eyes": eyes})
+    seeing.set_members({"eyes": eyes})
     pipeline = replace(fit_pipeline(seeing, NearestMean()), contents=np.array([4], np.uint64))
     save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
     found = read_classifier(tmp_path / "p.safetensors", plugins)
@@ -114,7 +114,7 @@ def plugin_protocol() -> Any:
 
 def test_a_file_with_parts_from_a_plugin_needs_that_plugin(tmp_path: Path, plugins: Context) -> None:
     save_classifier(tmp_path / "p.safetensors", fit_pipeline(), plugins)
-    with pytest.raises(UserError, match=r"p.safetensors: no part is named 'colours'; .* give the --plugins DIR"):
+    with pytest.raises(UserError, match=r"p.safetensors: no part is named 'colours'; .* pass the --plugins DIR"):
         read_classifier(tmp_path / "p.safetensors")
     with pytest.raises(UserError, match="no part is named 'colours'"):
         save_classifier(tmp_path / "q.safetensors", fit_pipeline())  # nobody could read it
@@ -153,7 +153,7 @@ def test_an_invalid_chain_and_an_unfitted_part_are_refused() -> None:
             UserError, match="a pipeline consists of parts that transform, then one that scores; the parts"
         ):
             Pipeline(parts, CLASSES)
-    with pytest.raises(UserError, match="the part colours has no spread_: it is not fitted"):
+    with pytest.raises(UserError, match="the part colours has no spread_, because it is not fitted"):
         Pipeline((Colours(), NearestMean()), CLASSES).pack()
     with pytest.raises(UserError, match=r"nearest-mean returns scores of shape \(12, 2\); it must be 12 x 3"):
         replace(fit_pipeline(), classes=("cat", "dog", "owl")).classify(IMAGES)

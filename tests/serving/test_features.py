@@ -90,5 +90,5 @@ def test_only_maps_can_be_drawn() -> None:
         return LayerOutputs("x", np.zeros(shape, np.float32), ("a",), ())
 
     assert first_maps(outputs_of_shape(2, 5, 4, 3)).shape == (5, 4, 3)
-    with pytest.raises(UserError, match="'x' returns 84 numbers per image and no maps"):
+    with pytest.raises(UserError, match="'x' returns 84 numbers per image instead of maps"):
         first_maps(outputs_of_shape(2, 84))

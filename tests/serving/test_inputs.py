@@ -38,7 +38,7 @@ def test_names_stand_for_files(named: list[str], stands_for: list[str], many: Pa
 def test_ignored_files_are_counted(many: Path) -> None:
     hidden, other = gather_files(["."]).notes
     assert hidden == ".: ignored 1 hidden files or folders: 'Thumbs.db'"
-    assert other == ".: ignored 1 files that are not images by name (1 .txt): 'c.txt'"
+    assert other == ".: ignored 1 files without an image file extension (1 .txt): 'c.txt'"
     assert gather_files(["b"]).notes == ()
     (many / "text").mkdir()
     (many / "text" / "c.svg").touch()
@@ -52,7 +52,7 @@ def test_linked_folders_are_walked_and_loops_are_not(many: Path) -> None:
     (many / "links" / "up").symlink_to(many / "links")
     found = gather_files(["links"])
     assert found.paths == ("links/b/2.png", "links/b/a/1.JPG")
-    assert found.notes == ("links: ignored 1 links to a folder that they lie in: 'up'",)
+    assert found.notes == ("links: ignored 1 links to a folder that contains them: 'up'",)
 
 
 def test_brackets_in_the_name_of_an_existing_folder_are_literal(many: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_pattern_that_names_an_existing_file_is_that_file(many: Path) -> None:
 
 @pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["b", ""], ["x" * 300], ["nul\0.png"], []])
 def test_a_missing_name_is_reported(named: list[str], many: Path) -> None:
-    with pytest.raises(UserError, match=r"no file or folder|name at least one|a name is empty"):
+    with pytest.raises(UserError, match=r"no file or folder|name at least one|a path is empty"):
         gather_files(named)
 
 

@@ -92,7 +92,7 @@ BAD: list[tuple[Any, str, str]] = [
     (np.zeros((5, 5, 3)), "no-image", "the array is 5 x 5 x 3 of float64"),
     (Path("x.jpg"), "missing", "does not exist"),
     (b"", "empty", "0 bytes"),
-    (b"GIF89a", "truncated", "ends within its header"),
+    (b"GIF89a", "truncated", "is truncated in its header"),
     (Pillow.new("RGB", (0, 5)), "damaged", "0 x 5"),
     (None, "no-image", "this is nothing; give a path, the bytes"),
     ([1, 2], "no-image", "this is of the type list"),

@@ -82,10 +82,10 @@ def test_special_files_in_a_zip_are_refused(base: Path, kind: int) -> None:
 
 def test_a_stream_that_never_ends_is_cut_off(base: Path) -> None:
     padding = gzip.compress(tar(("a", b"a")) + bytes(8 << 20))
-    assert "unpacks to more than" in refusal_of(padding, base, most_bytes=1 << 20)
+    assert "unpacks to more than" in refusal_of(padding, base, max_bytes=1 << 20)
     headers = gzip.compress((record(b"x", b"00000000000", b"g")) * 20_000 + tar(("a", b"a")))
-    assert "unpacks to more than" in refusal_of(headers, base, most_bytes=1 << 20)
-    assert unpack(headers, base, most_bytes=20 << 20) == {"a": b"a"}
+    assert "unpacks to more than" in refusal_of(headers, base, max_bytes=1 << 20)
+    assert unpack(headers, base, max_bytes=20 << 20) == {"a": b"a"}
 
 
 @pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])

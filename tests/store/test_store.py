@@ -94,7 +94,7 @@ def test_a_wrong_file_put_there_by_hand_is_named_and_kept(
     with pytest.raises(UserError) as caught:
         store.get(download, context=trust)
     digest = hashlib.sha256(content).hexdigest()
-    facts = (str(path), digest[:12], SHA256[:12], "Move it away", download.url)
+    facts = (str(path), digest[:12], SHA256[:12], "out of the way to download the file again", download.url)
     assert all(fact in str(caught.value) for fact in facts)
     assert path.read_bytes() == content
     assert site.requests == []
@@ -204,7 +204,7 @@ def test_a_file_put_there_by_hand_during_a_download_is_kept(
         serve_range(handler)
 
     site.answer = meanwhile
-    with pytest.raises(UserError, match="not the file expected"):
+    with pytest.raises(UserError, match="not the expected file"):
         store.get(download, context=trust)
     assert files(store) == {"set/file.bin": b"the user's"}
 
@@ -229,7 +229,7 @@ def test_a_disk_that_is_too_small_is_reported_before_the_first_byte(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1234))
     message = refusal_of(store, download, trust)
-    assert "307,200 bytes and 1,234 are free" in message and "--store" in message
+    assert "307,200 bytes, and only 1,234 bytes are free" in message and "--store" in message
     assert site.requests == [] and files(store) == {}
 
 

@@ -113,7 +113,7 @@ def test_another_size_is_refused_before_the_first_byte(
 ) -> None:
     part = put(store, "set/file.bin.part", CONTENT[:10])
     site.answer = always(200, offered)
-    assert f"has {len(offered):,} bytes, and 307,200 are expected" in refusal_of(store, download, trust)
+    assert f"has {len(offered):,} bytes, but 307,200 are expected" in refusal_of(store, download, trust)
     assert part.read_bytes() == CONTENT[:10]
 
 

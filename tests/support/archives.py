@@ -92,12 +92,12 @@ def state(folder: Path) -> State:
     }
 
 
-def unpack(content: bytes, base: Path, most_bytes: int = 1 << 30, most_files: int = 100) -> State:
+def unpack(content: bytes, base: Path, max_bytes: int = 1 << 30, max_files: int = 100) -> State:
     """Return what the archive unpacks to in `base`."""
     archive = base.parent.parent / "archive"
     archive.write_bytes(content)
     before = state(base.parent.parent)
-    found = extract(archive, base, most_bytes, most_files)
+    found = extract(archive, base, max_bytes, max_files)
     after = state(base)
     assert sorted(found) == sorted(base / name for name, file in after.items() if file is not None)
     inside = {f"place/base/{name}": file for name, file in after.items()}
@@ -105,13 +105,13 @@ def unpack(content: bytes, base: Path, most_bytes: int = 1 << 30, most_files: in
     return after
 
 
-def refusal_of(content: bytes, base: Path, most_bytes: int = 1 << 30, most_files: int = 100) -> str:
+def refusal_of(content: bytes, base: Path, max_bytes: int = 1 << 30, max_files: int = 100) -> str:
     """Return the message with which the archive is refused, after checking that nothing has changed on disk."""
     archive = base.parent.parent / "archive"
     archive.write_bytes(content)
     before = state(base.parent.parent)
     with pytest.raises(UserError) as caught:
-        extract(archive, base, most_bytes, most_files)
+        extract(archive, base, max_bytes, max_files)
     assert state(base.parent.parent) == before
     assert str(archive) in str(caught.value)
     return str(caught.value)

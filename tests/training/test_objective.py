@@ -36,31 +36,35 @@ def gradients(leg: Leg, learner: Learner, step: int = 0) -> Gradients:
 def test_cross_entropy_is_the_negative_log_of_the_softmax() -> None:
     scores, labels = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
     wanted = -np.log(np.exp(scores) / np.exp(scores).sum(1, keepdims=True))[np.arange(5), labels]
-    found = CrossEntropy().loss(torch.from_numpy(scores), OneOf(labels).on("cpu"))
+    found = CrossEntropy().loss(torch.from_numpy(scores), OneOf(labels).on_device("cpu"))
     assert found.shape == (5,) and np.allclose(found.numpy(), wanted, rtol=1e-12)
 
 
 def test_cross_entropy_of_shares_agrees_with_pytorch_and_with_labels() -> None:
     scores, labels = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3))), np.array([0, 2, 1, 1, 0])
     rows = np.random.default_rng(1).dirichlet(np.ones(3), 5).astype(np.float32)
-    soft, hard = Soft(rows).on("cpu"), Soft(np.eye(3, dtype=np.float32)[labels]).on("cpu")
+    soft, hard = Soft(rows).on_device("cpu"), Soft(np.eye(3, dtype=np.float32)[labels]).on_device("cpu")
     wanted = -(torch.from_numpy(rows) * scores.log_softmax(1)).sum(1)
     assert_near(CrossEntropy().loss(scores, soft), wanted, within=1e-6)
-    assert_near(CrossEntropy().loss(scores, hard), CrossEntropy().loss(scores, OneOf(labels).on("cpu")), within=1e-12)
+    assert_near(
+        CrossEntropy().loss(scores, hard), CrossEntropy().loss(scores, OneOf(labels).on_device("cpu")), within=1e-12
+    )
 
 
 def test_binary_cross_entropy_is_the_sum_over_judged_classes() -> None:
     """Check with a twin that unjudged classes would add to the loss if they counted as absent."""
     scores = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 4))).requires_grad_()
     marks = np.random.default_rng(1).integers(-1, 2, (6, 4)).astype(np.int8)
-    found = BinaryCrossEntropy().loss(scores, AnyOf(marks).on("cpu"))
+    found = BinaryCrossEntropy().loss(scores, AnyOf(marks).on_device("cpu"))
     chances = scores.detach().sigmoid().numpy()
     wanted = (-np.log(np.where(marks == 1, chances, 1 - chances)) * (marks >= 0)).sum(1)
     assert found.shape == (6,) and np.allclose(found.detach().numpy(), wanted, rtol=1e-12)
     assert found.mean().item() == pytest.approx(binary_cross_entropy(scores.detach().numpy(), marks), rel=1e-12)
     found.sum().backward()
     assert scores.grad is not None and (scores.grad.numpy()[marks < 0] == 0).all()
-    assert (BinaryCrossEntropy().loss(scores, AnyOf(np.maximum(marks, 0)).on("cpu")) > found)[(marks < 0).any(1)].all()
+    assert (BinaryCrossEntropy().loss(scores, AnyOf(np.maximum(marks, 0)).on_device("cpu")) > found)[
+        (marks < 0).any(1)
+    ].all()
 
 
 def test_gradients_of_parts_sum_to_those_of_the_batch() -> None:

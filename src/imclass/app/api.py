@@ -146,7 +146,7 @@ def predict(
         raise UserError(f"the model is of the type {type(model).__name__}; give its path, or what load returned")
     member = EnsembleMember(model, known)
     member.check()
-    return predictions(member, name_images(images), top, batch, workers, context.most_pixels)
+    return predictions(member, name_images(images), top, batch, workers, context.max_pixels)
 
 
 def evaluate(

@@ -1,1 +1,1 @@
-"""Contracts, names, formats and randomness that every other room builds on. Imports no other room."""
+"""Contracts, names, formats and randomness that every other room builds on. This room imports no other."""

@@ -13,13 +13,13 @@ from imclass.core.errors import require
 
 
 def number_text(number: int | float) -> str:
-    """Return a number as text; whole numbers get thousands separators and never an exponent."""
+    """Return a number as text. Whole numbers have thousands separators and never an exponent."""
     return f"{int(number):,}" if number == int(number) else f"{number:g}"
 
 
 @dataclass(frozen=True)
 class Above:
-    """Lower bound that excludes the number itself."""
+    """A lower bound that excludes the number itself."""
 
     low: int | float
 
@@ -32,7 +32,7 @@ class Above:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """Lower bound that includes the number itself; `why` is added to the message."""
+    """A lower bound that includes the number itself. `why` is appended to the error message."""
 
     low: int | float
     why: str = ""
@@ -46,7 +46,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class Below:
-    """Upper bound that excludes the number itself."""
+    """An upper bound that excludes the number itself."""
 
     high: int | float
 
@@ -59,7 +59,7 @@ class Below:
 
 @dataclass(frozen=True)
 class AtMost:
-    """Upper bound that includes the number itself."""
+    """An upper bound that includes the number itself."""
 
     high: int | float
 
@@ -73,9 +73,10 @@ class AtMost:
 def check_bounds(value: Any, at: str = "") -> None:
     """Raise `UserError` for a field, at any depth, that has the wrong type or is out of bounds.
 
-    Messages name a field by its dotted key, which begins with `at`. Items of a tuple of dataclasses are named by their
-    kind if they have one, else by number. A single item needs no number: its fields are named as if they belonged to
-    the value that holds the tuple. A dataclass may define `check_together(at)` for rules that involve several fields.
+    Messages identify a field by its dotted key, which begins with `at`. In a tuple of dataclasses, an item is
+    identified by its kind if it has one, else by its number. If the tuple has a single item, the keys of its fields
+    have no number, as if the fields belonged to the enclosing dataclass. A dataclass may define `check_together(at)`
+    for rules that involve several fields.
     """
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):

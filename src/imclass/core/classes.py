@@ -1,6 +1,6 @@
 """Class names, the contract between data and models: the two are joined by name, never by index.
 
-Names that begin with the same WordNet id ("n01440764", "n01440764_tench", "n01440764 tench") mean the same class.
+Names that begin with the same WordNet id ("n01440764", "n01440764_tench", "n01440764 tench") denote the same class.
 """
 
 import re
@@ -13,16 +13,14 @@ from jaxtyping import Int64
 from imclass.core.errors import UserError
 from imclass.core.text import list_names, nfc_form, suggestion
 
-WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # followed by the end, a space, an underscore or a hyphen
+WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # then the end, a space, an underscore or a hyphen
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
     """Raise `UserError` unless there are at least two classes with distinct names."""
     if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise UserError(
-            f"{where}: a classifier needs at least two classes, and there is {found}; add a folder for each class"
-        )
+        found = f"there is only {classes[0]!r}" if classes else "there are none"
+        raise UserError(f"{where}: a classifier needs at least two classes, but {found}; add a folder for each class")
     check_distinct(classes, where)
 
 
@@ -31,7 +29,7 @@ def check_distinct(classes: Sequence[str], where: str) -> None:
     repeated = [name for name, n in Counter(map(nfc_form, classes)).items() if n > 1]
     if repeated:
         how = "" if classes.count(repeated[0]) > 1 else ", in two spellings that Unicode treats as equal"
-        raise UserError(f"{where}: class {repeated[0]!r} is named twice{how}; give each class one name")
+        raise UserError(f"{where}: class {repeated[0]!r} occurs twice{how}; rename or merge one")
     folded: dict[str, str] = {}
     for name in map(nfc_form, classes):
         other = folded.setdefault(" ".join(name.casefold().split()), name)
@@ -55,17 +53,19 @@ def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--ren
     for word in map(nfc_form, words):
         splits = [(word[:i], word[i + 1 :].strip()) for i, letter in enumerate(word) if letter == "="]
         if not splits or not splits[-1][1]:
-            raise UserError(f"{option} {word} does not say which class gets which name; write {option} OLD=NEW")
+            raise UserError(f"{option} {word} does not have the form OLD=NEW; give the old and the new name of a class")
         old, new = next((pair for pair in splits if pair[0] in known), splits[0])  # a name may contain "="
         if old not in known:
             raise UserError(f"{option} {word}: the model has no class {old!r}{suggestion(old, known)}")
         if old in names:
-            raise UserError(f"{option} {word}: class {old!r} gets two names; give it one")
+            raise UserError(f"{option} {word}: class {old!r} is given two new names; give it only one")
         names[old] = new
     renamed = rename_classes(classes, names)
     for old, new in names.items():
         if renamed.count(new) > 1:
-            raise UserError(f"{option} {old}={new}: another class is named {new!r}; rename that too, or choose another")
+            raise UserError(
+                f"{option} {old}={new}: another class is named {new!r}; rename that class too, or choose another name"
+            )
     check_distinct(renamed, option)
     check_ids(renamed, option)
     return names
@@ -74,18 +74,18 @@ def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--ren
 def join_classes(
     data: Sequence[str], model: Sequence[str], mapping: Mapping[str, str] | None = None, where: str = "the data"
 ) -> Int64[np.ndarray, "K"]:
-    """Return the index among the model's classes of each class of the data.
+    """Return, for each class of the data, its index among the model's classes.
 
-    Without `mapping` (data name to model name) both must name the same set, in any order. Raise `UserError` with the
-    missing and extra names if they differ, for two classes that share a WordNet id, and for a mapping of a class that
-    the data does not have.
+    Without `mapping` (from data names to model names) both must have the same classes, in any order. Raise `UserError`
+    with the missing and extra names if they differ. Also raise it for two classes that share a WordNet id, and for a
+    mapping of a class that the data does not have.
     """
     check_ids(data, where)
     check_ids(model, "the model")
     names = {nfc_form(name): named for name, named in (mapping or {}).items()}
     unknown = [name for name in names if name not in {nfc_form(name) for name in data}]
     if unknown:
-        problem = f"--classes maps {list_names(unknown)}, and {where} has no such class; correct or remove it"
+        problem = f"--classes maps {list_names(unknown)}, but {where} has no such class; correct or remove this entry"
         raise UserError(f"{problem}{suggestion(unknown[0], data)}")
     named = [names.get(nfc_form(name), name) for name in data]
     index = {class_key(name): i for i, name in enumerate(model)}
@@ -94,17 +94,17 @@ def join_classes(
     missing = [name for name in model if class_key(name) not in reached]
     if extra or (missing and mapping is None):
         raise UserError(
-            f"{where} and the model do not name the same classes."
+            f"{where} and the model do not have the same classes."
             + (f" Not in the model: {list_names(extra)}{suggestion(extra[0], missing)}." if extra else "")
             + (f" Not in {where}: {list_names(missing)}." if missing else "")
-            + " Rename the classes, or give a mapping with --classes FILE (JSON, data name to model name; an empty "
-            "object {} if the data has only some of the model's classes, under the same names)."
+            + " Rename the classes, or give a mapping with --classes FILE (a JSON object from data names to model "
+            "names; an empty object {} if the data has only some of the model's classes, under the same names)."
         )
     return np.array([index[class_key(name)] for name in named], np.int64)
 
 
 def class_key(name: str) -> str:
-    """Return the WordNet id that a name begins with, else the name in its composed form; equal keys mean one class."""
+    """Return the WordNet id at the beginning of a name, else the composed form of the name, to compare classes by."""
     found = WORDNET_ID.match(name)
     return found.group() if found else nfc_form(name)
 

@@ -1,7 +1,7 @@
 """Conversion of frozen dataclasses to and from JSON, checked against the types of their fields.
 
 A dataclass with a class variable `kind` is a member of a tagged union: its JSON begins with "kind", and a table passed
-in by the caller maps that name to a class. So no file can name a class to import.
+in by the caller maps its value to a class. A file therefore cannot choose a class to import.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -> Any:
-    """Return JSON as a value of the type `kind`. Raise `UserError` with the dotted key for a wrong name or type."""
+    """Convert JSON to a value of type `kind`. Raise a `UserError` with the dotted key for a wrong name or type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_object(kind, value, where, kinds)
@@ -76,10 +76,10 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
 
 
 def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> Any:
-    """Return a JSON object as a frozen dataclass. Raise `UserError` for an unknown or missing field."""
+    """Convert a JSON object to a frozen dataclass. Raise `UserError` for an unknown or missing field."""
     if not isinstance(value, Mapping):
         first = dataclasses.fields(kind)[0].name if dataclasses.fields(kind) else "kind"
-        advice = f", or set a single field of it: {where}.{first}" if where else ""
+        advice = f", or set one of its fields, such as {where}.{first}" if where else ""
         raise UserError(f"{where or kind.__name__} is {value!r}; it must be {type_description(kind)}{advice}")
     chosen = class_of(kind, value, where, kinds)
     hints = hints_of(chosen)
@@ -99,7 +99,7 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
 
 
 def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> type:
-    """Return the class of a JSON object: `kind` itself, or for a tagged union the class that its "kind" names."""
+    """Return the class of a JSON object: `kind` itself, or the class with its "kind" in a tagged union."""
     if kind in kinds:
         known = kinds[kind].entries
         if "kind" not in value:
@@ -117,11 +117,10 @@ def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Ki
     if kind in kinds:
         owners = [other for other, entry in kinds[kind].entries.items() if name in hints_of(entry)]
         if owners:
-            union = f"{kinds[kind].what} {'kinds' if len(owners) > 1 else 'kind'}"
+            union = kinds[kind].what
+            owner = f"{union} {'kinds' if len(owners) > 1 else 'kind'} {', '.join(sorted(owners))}"
             option = key.replace("_", "-")
-            return UserError(
-                f"--{option} belongs to {union} {', '.join(sorted(owners))}, and this run's is {tag_of(chosen)}"
-            )
+            return UserError(f"--{option} belongs to the {owner}, but the {union} of this run is {tag_of(chosen)}")
     message = f"{chosen.__name__} has no field {key!r}{suggestion(name, hints_of(chosen))}"
     return UnknownKey(message, key, [f"{key.removesuffix(name)}{other}" for other in hints_of(chosen)])
 
@@ -175,21 +174,21 @@ def type_description(kind: Any) -> str:
 
 
 def item_of(hint: Any) -> type | None:
-    """Return the dataclass whose instances a tuple type holds, or None for any other type."""
+    """Return the dataclass whose instances a tuple type contains, or None for any other type."""
     item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
     return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
 def entry_key(where: str, value: Any, i: int) -> str:
-    """Return the dotted key of an entry in a tuple of kinds: by its kind, or by its number if it has none."""
+    """Return the dotted key of an entry in a tuple of kinds, which ends in its kind or, if it has none, its number."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
 def kind_names(value: Any) -> list[str] | None:
     """Return the kind of each entry of a JSON array of kinds, or None for anything else.
 
-    Only a tag stands first in an entry: `to_json` writes it before the fields, and leaves a field that happens to be
-    called "kind" in its place among them.
+    The key "kind" is a tag only if it comes first in an entry: `to_json` writes a tag before all fields, and a field
+    that happens to be called "kind" among the other fields.
     """
     if not isinstance(value, list) or not value:
         return None
@@ -199,7 +198,7 @@ def kind_names(value: Any) -> list[str] | None:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested JSON as values by dotted key; an array of plain values stays one value.
+    """Flatten nested JSON into values by dotted key. An array of plain values remains one value.
 
     An array of kinds becomes the list of their names, followed by the fields of each under its kind:
     {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}. If a kind occurs more than

@@ -1,4 +1,4 @@
-"""Training configs: frozen values that hold every choice of a run. Recipes return them.
+"""Training configs: frozen values that contain every choice of a run. Recipes return them.
 
 Optimisers, schedules, objectives and augmentations are kinds, found by name in tables. The comment on a field is its
 help text on the command line.
@@ -19,7 +19,7 @@ Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 
 @dataclass(frozen=True)
 class Model:
-    """Network, its size, and its normalisation: mean and std of images in [0, 1], one value per channel or for all."""
+    """A network, its size, and its normalisation: mean and std of images in [0, 1], one per channel or one for all."""
 
     network: str
     row: dict[str, Any] = field(default_factory=dict)  # fields that differ from the network's row in its table
@@ -35,7 +35,7 @@ class Model:
         require(not both, f"{at}mean_colour", "true", "false where model.mean-image is true")
         for name, values in (("mean", self.mean), ("std", self.std)):
             in_range = all(0 <= value <= 1 for value in values)
-            wanted = "of images in [0, 1]: divide mean and std of values up to 255 by 255"
+            wanted = "computed from images in [0, 1]; divide a mean and std for the range 0 to 255 by 255"
             require(in_range, f"{at}{name}", values, wanted)
 
 
@@ -49,34 +49,34 @@ class Optimiser(ABC):
     def build(self, groups: list[dict[str, Any]]) -> Any:
         """Return a `torch.optim.Optimizer` for these parameter groups.
 
-        Its state for each parameter must consist of tensors only, because checkpoints store nothing else.
+        Its state for each parameter must consist only of tensors, because checkpoints store nothing else.
         """
 
 
 @dataclass(frozen=True)
 class Position:
-    """Progress within a stage, as a schedule sees it."""
+    """The progress within a stage, on which the learning rate depends."""
 
     step: int  # steps before this one
     samples: int  # images before this step
     steps: int  # steps of the whole stage
     history: tuple[float, ...] = ()  # the stage's validation accuracies so far
-    errors: tuple[float, ...] = ()  # the training error of each finished epoch of the stage, as a share of its images
+    errors: tuple[float, ...] = ()  # the training error of each finished epoch of the stage, as a fraction
 
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """Learning rate as a pure function of position and history, so that resuming needs no saved state."""
+    """The learning rate as a pure function of position and history. Resuming therefore needs no saved state."""
 
     kind: ClassVar[str] = ""  # its name in the table
     needs_validation: ClassVar[bool] = False
     rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1  # the highest rate
     warmup: Annotated[int, AtLeast(0)] = 0  # steps over which the rate climbs linearly from 0 to the schedule
-    warmup_share: Annotated[float, AtLeast(0), AtMost(1)] = 1.0  # the largest share of the stage's steps for warm-up
+    warmup_share: Annotated[float, AtLeast(0), AtMost(1)] = 1.0  # the largest fraction of the stage's steps for warm-up
 
     @abstractmethod
     def share_at(self, position: Position) -> float:
-        """Return the share of `rate` at a position, before warm-up."""
+        """Return the fraction of `rate` to use at a position, before warm-up is applied."""
 
     def warmup_of(self, steps: int) -> int:
         """Return how many of a stage's `steps` belong to warm-up."""
@@ -113,7 +113,7 @@ class CrossEntropy(Objective):
     kind: ClassVar[str] = "cross-entropy"
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return the negative log-probability of each image's label, or its mean weighted by the shares of classes."""
+        """Return the negative log-probability of each image's label, or its mean weighted by class fractions."""
         from torch.nn import functional
 
         from imclass.core.targets import Soft
@@ -126,9 +126,9 @@ class CrossEntropy(Objective):
 class BinaryCrossEntropy(Objective):
     """Binary cross-entropy between marks and the sigmoid of the scores, in nats, summed over classes.
 
-    With the sum (T. Ridnik et al., "Asymmetric loss for multi-label classification", ICCV 2021, equation 1) each class
-    trains as fast as a classifier for it alone would. A mean would slow it down in proportion to the number of classes.
-    Classes that were not judged add nothing.
+    Because of the sum (T. Ridnik et al., "Asymmetric loss for multi-label classification", ICCV 2021, equation 1), each
+    class trains as fast as in a classifier of that class alone. A mean would slow training down in proportion to the
+    number of classes. Classes that were not judged contribute nothing.
     """
 
     kind: ClassVar[str] = "binary-cross-entropy"
@@ -145,7 +145,7 @@ class BinaryCrossEntropy(Objective):
 
 @dataclass(frozen=True)
 class Augment:
-    """A kind of random change to training images, with its settings. Its choices depend on (seed, epoch, sample) alone.
+    """A kind of random change to training images, with its settings. Its choices depend only on (seed, epoch, sample).
 
     A kind has one of two methods. `windows(before, sizes, draws, ids)` chooses geometry for many images without
     touching pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
@@ -164,19 +164,19 @@ class Augment:
 class Stage:
     """A part of training: epochs under one optimiser and schedule. Each stage passes its weights on to the next.
 
-    `begin` decides which of the preceding weights a stage takes; for the first stage these are the weights of `init`.
-    "continue" takes all that fit by name, "fresh" none, "first-and-last" the first four convolutions and all fully
-    connected layers (Simonyan and Zisserman, ICLR 2015, section 3.1).
+    `begin` decides which weights a stage inherits from the preceding stage or, if it is the first, from `init`.
+    "continue" inherits all weights that fit by name, "fresh" none, and "first-and-last" those of the first four
+    convolutions and of all fully connected layers (Simonyan and Zisserman, ICLR 2015, section 3.1).
     """
 
     name: str = ""  # the stage's folder in the run; empty: the network's name
     kind: Literal["descend"] = "descend"  # how weights are found: by gradient descent
-    model: Model | None = None  # another network from here on
-    preprocess: Preprocess | None = None  # another size or scale from here on
-    begin: Literal["continue", "fresh", "first-and-last"] = "continue"  # take all weights that fit, none, or VGG's
-    rates: dict[str, float] = field(default_factory=dict)  # factor by layer pattern; the last match wins, 0 freezes
+    model: Model | None = None  # the network from this stage on; empty: the same as before
+    preprocess: Preprocess | None = None  # the preprocess from this stage on; empty: the same as before
+    begin: Literal["continue", "fresh", "first-and-last"] = "continue"  # inherit all weights that fit, none, or VGG's
+    rates: dict[str, float] = field(default_factory=dict)  # factors by layer pattern; the last match wins, 0 freezes
     patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement that end the stage; 0: never
-    keep_start: bool = False  # also score the weights that the stage begins from, and let them be chosen
+    keep_start: bool = False  # also score the initial weights of the stage, and allow them to be chosen
     epochs: Annotated[int, AtLeast(1)] = 1
     batch: Annotated[int, AtLeast(1)] = 128
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, for any number of processes
@@ -194,15 +194,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Share:
-    """Rule for a folder without splits: hold out a share of each class for testing and train on the rest."""
+    """A rule for a folder without splits: hold out a fraction of each class for testing, and train on the rest."""
 
     kind: ClassVar[str] = "share"
-    test: Annotated[float, Above(0), Below(1)] = 0.2  # share of each class, rounded; at least 1 image, never all
+    test: Annotated[float, Above(0), Below(1)] = 0.2  # fraction of each class, rounded; at least 1 image, never all
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Cutting of data into splits: rule and seed for a folder without splits, and validation's share of train."""
+    """The division of data into splits: rule and seed for data without splits, and the fraction for validation."""
 
     rule: Share = Share()
     seed: int = 0
@@ -223,14 +223,14 @@ class Training:
     data: str
     split: Share = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
-    validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # share of train, of each class, that chooses the weights
+    validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train that chooses the weights
     init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
-    init_digest: str = ""  # SHA-256 of that model's tensors, found when the run begins
+    init_digest: str = ""  # SHA-256 of that model's tensors, computed when the run begins
     seed: Seed = 0
     device: str = "auto"  # cpu, cuda, cuda:N or mps; auto: CUDA if available, else cpu
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: the fastest on this machine whose scores agree
     nonfinite: Literal["stop", "skip"] = "stop"
-    max_megapixels: Annotated[float, Above(0)] = 50.0  # of an image file; larger ones are refused
+    max_megapixels: Annotated[float, Above(0)] = 50.0  # the largest image file to read; larger ones are refused
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -250,16 +250,16 @@ class Training:
 
 @dataclass(frozen=True)
 class Execution:
-    """Settings of a run that do not affect its result, so that all of them may differ when it is resumed."""
+    """Settings of a run that do not affect its result. All of them may change when it is resumed."""
 
     workers: Annotated[int, AtLeast(0)] = 2  # decoding threads; 0 decodes in the main thread
-    memory: Annotated[int, AtLeast(0)] = 2048  # MiB; a data set that fits at the network's size is kept decoded
-    save_every: Annotated[int, AtLeast(0)] = 60  # seconds between checkpoints; the end of each epoch saves as well
-    keep: Annotated[int, AtLeast(2, "one is the fallback of the other")] = 2  # how many checkpoints to keep
+    memory: Annotated[int, AtLeast(0)] = 2048  # MiB for decoded images; a data set that fits is kept in memory
+    save_every: Annotated[int, AtLeast(0)] = 60  # seconds between checkpoints; each epoch also ends with one
+    keep: Annotated[int, AtLeast(2, "one is the fallback for the other")] = 2  # how many checkpoints to keep
     keep_checkpoints: bool = False  # keep them after the run has finished, instead of removing them
     strict: bool = False  # make a refused image an error
-    pictures: bool = True  # keep the pictures that the report shows: the worst mistakes, and an image
-    plugins_changed: bool = False  # resume although a plugin that defines something the run uses has changed
+    pictures: bool = True  # keep the images that the report shows: the worst mistakes and an example
+    plugins_changed: bool = False  # resume even if a plugin that the run uses has changed
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -17,24 +17,24 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link, Targets
 from imclass.core.text import list_names
 
-Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C; images of a list may differ in size
+Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C; the images in a list may differ in size
 Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; raising an error ends the scoring
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Source of a data set, as model files record it."""
+    """The source of a data set, as recorded in model files."""
 
     name: str
     path: str
     rule: str  # the origin of its splits: "published", "folders", or "hash ..." with the seed
     licence: str = ""
-    notes: tuple[str, ...] = ()  # one sentence for each sort of file that was ignored while listing
+    notes: tuple[str, ...] = ()  # one sentence for each kind of file that was ignored while listing
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Images by position, each with a name, which is enough to predict. `[i]` raises `BadImage`.
+    """Images by position, each with a name, as needed for prediction. `[i]` raises `BadImage` for a bad image.
 
     Every `Dataset` is also an `ImageSource`.
     """
@@ -51,8 +51,8 @@ class Dataset(Protocol):
     """One split of a data set: images and their targets, by position.
 
     `ids` are hashes of the names in Unicode's composed form. Random choices depend on them and not on positions, so
-    adding files or cutting off a share changes nothing for other images. `array` holds all images if they have one size
-    and fit in memory. `[i]` raises `BadImage`.
+    adding or holding out some images changes nothing for the others. `array` contains all images if they have the same
+    size and fit in memory. `[i]` raises `BadImage` for a bad image.
     """
 
     @property
@@ -83,7 +83,7 @@ class Dataset(Protocol):
     def name(self, i: int) -> str: ...
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of the SHA-256 of each image's file, or of its pixels if it lies in an array."""
+        """Return the first 64 bits of the SHA-256 of each image's file, or of its pixels if it is in an array."""
         ...
 
     def digest(self) -> str:
@@ -93,7 +93,7 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Computation of one network's scores, by the network itself or by a program built from it."""
+    """An engine that computes one network's scores, with the network itself or with a program built from it."""
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Return log-scores of views at the native size, float32 on the CPU."""
@@ -103,14 +103,14 @@ class Engine(Protocol):
         """Return log-scores at every position of larger views, float32 on the CPU."""
         ...
 
-    def of(self, network: Any) -> "Engine":
+    def for_network(self, network: Any) -> "Engine":
         """Return an engine of the same kind for another network."""
         ...
 
 
 @runtime_checkable
 class NetworkBacked(Protocol):
-    """One of the networks that a classifier consists of, as dense protocols, layer outputs and exports need it."""
+    """One network of a classifier, with everything that dense protocols, layer outputs and exports need."""
 
     @property
     def name(self) -> str:
@@ -150,7 +150,7 @@ class NetworkBacked(Protocol):
 class Classifier(Protocol):
     """Anything that turns images into scores over named classes; `link` turns scores into probabilities.
 
-    No caller asks for its kind: what a kind lacks is empty.
+    Callers never check the kind of a classifier. A property that does not apply to a kind is empty.
     """
 
     @property
@@ -177,7 +177,7 @@ class Classifier(Protocol):
         ...
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return scores of images of any sizes, preprocessed as in training; float32 on the CPU."""
+        """Return scores of images of any size, preprocessed as in training; float32 on the CPU."""
         ...
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
@@ -189,11 +189,11 @@ class Classifier(Protocol):
         ...
 
     def networks(self) -> Mapping[str, NetworkBacked]:
-        """Return the networks that it consists of, by names such as "2.0"; a single network is named ""."""
+        """Return the networks that it consists of, by names such as "2.0". A single network has the name ""."""
         ...
 
     def protocols(self) -> "Mapping[str, ViewProtocol]":
-        """Return the protocols by which its networks score images, by the networks' names."""
+        """Return the protocol with which each network scores images, by the network's name."""
         ...
 
     def lineage(self) -> tuple[Provenance | None, ...]:
@@ -203,7 +203,7 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class ViewProtocol(Protocol):
-    """Rule by which views of an image become one vector of scores; a frozen value. Metrics know nothing of crops."""
+    """A rule, as a frozen value, that turns views of an image into one vector of scores. Metrics never see crops."""
 
     @property
     def name(self) -> str:
@@ -211,7 +211,7 @@ class ViewProtocol(Protocol):
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the lengths Q in pixels of an image's shorter side; empty if the preprocess alone decides."""
+        """Return the lengths Q, in pixels, of an image's shorter side. They are empty if the preprocess decides."""
         ...
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -232,7 +232,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a split with their targets and measures. `tally` is such as "9,997 of 10,000 evaluated, 3 refused"."""
+    """Scores of a split with targets and measures. An example of `tally` is "9,997 of 10,000 evaluated, 3 refused"."""
 
     classes: tuple[str, ...]
     targets: Targets

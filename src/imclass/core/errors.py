@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake of the user's, printed without a traceback; exit code 2.
+    """An error that the user can fix. It is printed without a traceback, and the exit code is 2.
 
-    Its message names the file, key or shape that is wrong, and the fix.
+    Its message identifies the file, key or shape that is wrong, and describes the fix.
     """
 
 
 class UnknownKey(UserError):
-    """A config key that matches no field; `known` holds the keys that exist."""
+    """A config key that matches no field; `known` lists the keys that exist."""
 
     def __init__(self, message: str, key: str, known: Iterable[str]) -> None:
         super().__init__(message)
@@ -19,13 +19,16 @@ class UnknownKey(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Interruption of training (Ctrl-C, SIGTERM) after it has saved; the same command resumes it. Exit code 75."""
+    """An interruption of training (Ctrl-C, SIGTERM), raised after a checkpoint has been saved. The exit code is 75.
+
+    Running the same command again resumes the training.
+    """
 
 
 class BadImage(Exception):
     """A refused image. `code` is a short stable word such as "truncated"; `detail` describes the fault.
 
-    Loaders catch it, name the file and leave it out. The file itself is never modified.
+    Loaders catch it, report the file and leave it out. The file itself is never modified.
     """
 
     def __init__(self, code: str, path: str, detail: str) -> None:
@@ -37,6 +40,6 @@ class BadImage(Exception):
 
 
 def require(condition: bool, key: str, value: object, wanted: str) -> None:
-    """Raise a `UserError` that names the option `key`, its value and the wanted one, unless `condition` holds."""
+    """Raise a `UserError` that names the option `key`, its value and the required one, unless `condition` holds."""
     if not condition:
         raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

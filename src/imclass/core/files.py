@@ -1,4 +1,4 @@
-"""Atomic writes, after which a file is either complete or not there, and digests of files."""
+"""Atomic writes, which leave either a complete file or none, and digests of files."""
 
 import contextlib
 import hashlib

@@ -49,7 +49,7 @@ class DataFacts:
     cut: Cut = Cut()
     plugins: dict[str, str] = field(default_factory=dict)  # SHA-256 of the plugin files in use, by "network tiny" etc.
     licence: str = ""
-    notes: tuple[str, ...] = ()  # one sentence for each sort of file that was ignored in its folders
+    notes: tuple[str, ...] = ()  # one sentence for each kind of file that was ignored in its folders
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Metrics:
     main: str = "top1"
 
     @classmethod
-    def of(cls, numbers: Mapping[str, int | float]) -> "Metrics":
+    def from_numbers(cls, numbers: Mapping[str, int | float]) -> "Metrics":
         """Return the metrics in a flat record: measures by name, and the numbers of images evaluated and in total."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
@@ -70,7 +70,7 @@ class Metrics:
 
     @property
     def numbers(self) -> dict[str, int | float]:
-        """Return the flat record that `of` reads."""
+        """Return the flat record that `from_numbers` reads."""
         return {**self.measures, "evaluated": self.evaluated, "total": self.total}
 
 
@@ -87,7 +87,7 @@ class Ancestor:
 
 @dataclass(frozen=True)
 class RecipeNames:
-    """The recipe of a run, and its data as the user named it; "" if not known."""
+    """The recipe and the data of a run, as the user specified them; "" if not known."""
 
     recipe: str = ""
     data: str = ""
@@ -95,9 +95,10 @@ class RecipeNames:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Origin of a model. `chosen` describes the step that its weights are from, or the file they were imported from.
+    """The origin of a model.
 
-    `recipe` is the resolved config as JSON, because the tables of its kinds belong to higher rooms.
+    `chosen` describes the step that its weights are from, or the file from which they were imported. `recipe` is the
+    resolved config as JSON, because the tables of its kinds belong to higher rooms.
     """
 
     data: DataFacts | None = None
@@ -108,7 +109,7 @@ class Provenance:
 
     @property
     def names(self) -> RecipeNames:
-        """Return the names of recipe and data."""
+        """Return the names of the recipe and the data."""
         return RecipeNames(*(str(self.recipe.get(field.name, "")) for field in fields(RecipeNames)))
 
 
@@ -116,7 +117,7 @@ class Provenance:
 class ModelHeader:
     """Everything in a model file besides its tensors.
 
-    `body` is the JSON of a dataclass from which the kind can be rebuilt; that dataclass is defined with the kind.
+    `body` is the JSON of a dataclass from which the model can be rebuilt. Each kind of model defines that dataclass.
     Member 3 of an ensemble stores its tensors with the prefix "3.".
     """
 
@@ -131,7 +132,7 @@ class ModelHeader:
     format: int = MODEL_FORMAT
 
     def body_of(self, kind: type[Body], path: Path, kinds: Kinds = NO_KINDS) -> Body:
-        """Return the body as a value of the dataclass `kind`. Raise `UserError` that names `path` for a wrong field."""
+        """Return the body as a value of the dataclass `kind`. Raise a `UserError` that names `path` for a bad field."""
         try:
             body: Body = from_json(kind, self.body, "body", kinds)
         except UserError as error:
@@ -148,13 +149,13 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -
 
 
 def seal_digest(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the digest over header and tensors that a model file carries."""
+    """Return the digest over header and tensors that a model file contains."""
     text = json.dumps(record, sort_keys=True) + tensors_digest(tensors)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
-    """Return tensors and header, verified against the digest. Raise `UserError` for a damaged or incomplete file."""
+    """Return the tensors and the verified header of a file. Raise `UserError` if it is damaged or incomplete."""
     record, digest = read_record(path)
     check_format(record, path)
     try:
@@ -167,7 +168,7 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
 
 
 def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
-    """Return the header whose JSON `path` holds. Raise `UserError` for another format or a wrong field."""
+    """Return the header in the JSON read from `path`. Raise `UserError` for another format or a wrong field."""
     check_format(record, path)
     try:
         header: ModelHeader = from_json(ModelHeader, record)
@@ -177,7 +178,7 @@ def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:
-    """Raise `UserError` unless this imclass reads the format of a header; the message describes how to get there."""
+    """Raise `UserError` unless this version of imclass reads the header's format. The message describes the fix."""
     number = record.get("format")
     if number == MODEL_FORMAT:
         return
@@ -185,25 +186,25 @@ def check_format(record: Mapping[str, Any], path: Path) -> None:
         fix = "create it again with imclass train, imclass weights import or imclass evaluate --save"
     else:
         fix = install_advice(record.get("versions"))
-    raise UserError(f"{path} has model format {number}, and this imclass reads format {MODEL_FORMAT}; {fix}")
+    raise UserError(f"{path} has model format {number}, but this version of imclass reads format {MODEL_FORMAT}; {fix}")
 
 
 def unreadable_text(path: Path, error: UserError, versions: Any) -> str:
-    """Return the message for a file with a field that this imclass does not know."""
-    return f"{path}: {error}\nThis imclass cannot read the file; {install_advice(versions)}"
+    """Return the message for a file with a field that this version of imclass does not know."""
+    return f"{path}: {error}\nThis version of imclass cannot read the file; {install_advice(versions)}"
 
 
 def install_advice(versions: Any) -> str:
-    """Return the advice to install the imclass version that a header names."""
+    """Return the advice to install the imclass version that is recorded in a header."""
     wrote = versions.get("imclass") if isinstance(versions, dict) else None
-    return f"install imclass {wrote}, which wrote it" if wrote else "install the imclass that wrote it"
+    return f"install imclass {wrote}, which wrote it" if wrote else "install the version of imclass that wrote it"
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
-    """Return header JSON and digest of a model file, without reading its tensors or trusting its stated lengths."""
+    """Return the JSON of the header and the digest of a model file, without reading tensors or trusting lengths."""
     if path.name == "model.safetensors" and not path.exists() and (path.parent / "config.json").is_file():
         problem = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no complete checkpoint"
-        raise UserError(f"{problem}. Repeat its `imclass train` command, and then this one")
+        raise UserError(f"{problem}. Run its `imclass train` command again to resume it, and then this command")
     if not path.is_file():
         raise UserError(f"the model file {path} does not exist. Give a run, one of its legs or checkpoints, or a file")
     size = path.stat().st_size
@@ -217,7 +218,7 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
         text = file.read(length)
     unreadable = UserError(
         f"{path} is not an imclass model: it has no readable header. Give a file that imclass wrote, or import weights "
-        "of another library with: imclass weights import"
+        "from another library with: imclass weights import"
     )
     try:
         sealed = json.loads(json.loads(text)["__metadata__"][MAGIC_KEY])
@@ -232,13 +233,15 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
 def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray, "N"] | None:
     """Return the contents of the images that a model was trained on, from its tensors, or None if not known.
 
-    Raise `UserError` for a tensor of that name that cannot hold them.
+    Raise `UserError` if the tensor has another type or shape than such a list.
     """
     known = tensors.get(TRAINED_ON)
     if known is None:
         return None
     if known.dtype != torch.uint64 or known.dim() != 1:
-        raise UserError(f"{path}: tensor {TRAINED_ON!r} is {describe_tensor(known)}, not a list of uint64; train again")
+        raise UserError(
+            f"{path}: tensor {TRAINED_ON!r} is {describe_tensor(known)}, not a list of uint64; train the model again"
+        )
     return known.numpy()
 
 

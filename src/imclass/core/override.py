@@ -30,7 +30,7 @@ EMPTY_LIST_WORD = "none"  # stands for an empty list of kinds on the command lin
 
 
 class Words(tuple[str, ...]):
-    """A value as typed on a command line, to be parsed by the type of its field."""
+    """A value as typed on a command line, to be parsed according to the type of its field."""
 
 
 def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
@@ -38,11 +38,11 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
     - A key that begins with a field of the stages applies to every stage.
     - A new kind starts from its defaults, and other keys then set its fields. So does an optional field that was unset.
-    - The part of a key after a dict field is a key of that dict; such keys apply in the order of `changes`.
+    - The part of a key after a dict field is a key of that dict. Such keys are applied in the order of `changes`.
     - {"augment": ("flip", "pad")} sets a list of kinds. {"augment.pad.pixels": 2} sets a field of each entry of that
       kind, and adds an entry if the list lacks that kind.
 
-    Raise `UserError` that names the key for anything wrong.
+    Raise a `UserError` that names the offending key for any mistake.
     """
     record = to_json(config)
     root = type(config)
@@ -54,7 +54,7 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
 
 def items_of(root: type) -> list[type]:
-    """Return the dataclasses that a config holds tuples of."""
+    """Return the dataclasses of which a config contains tuples."""
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
@@ -141,7 +141,7 @@ def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str
     if typing.get_origin(kind) is dict:
         inner = typing.get_args(kind)[1]
         entry = ".".join(names)
-        record.pop(entry, None)  # the last one set must stand last, because the last matching pattern wins
+        record.pop(entry, None)  # the last one set must come last, because the last matching pattern wins
         if inner is not Any:
             value = from_json(inner, convert_value(inner, value, key), option_of(key), kinds)
         record[entry] = value
@@ -175,7 +175,7 @@ def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
     fields = hints_of(class_of(item, {"kind": name}, key, kinds))
     if not rest and value != Words():
         options = " or ".join(option_of(f"{key}.{field}") for field in fields)
-        raise UserError(f"{option_of(key)} itself takes no value; set one of its fields: {options}")
+        raise UserError(f"{option_of(key)} does not accept a value; set one of its fields: {options}")
     if name not in [entry["kind"] for entry in record]:
         record.append({"kind": name})
     for entry in record:
@@ -184,21 +184,23 @@ def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
 
 
 def words_of(value: Any) -> Sequence[str] | None:
-    """Return the names in a value for a list of kinds, or None if the value holds the entries themselves."""
+    """Return the names in a value for a list of kinds, or None if the value contains the entries themselves."""
     words = (value,) if isinstance(value, str) else value
     names = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
     return words if names and (words or isinstance(value, Words)) else None
 
 
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
-    """Return a list of these kinds, empty for "none" alone. Kinds that were in the list before keep their fields."""
+    """Return a list of these kinds, empty for just "none". Kinds that were already in the list keep their fields."""
     if not words:
         known = known_kinds(item, kinds)
         raise UserError(f"{option} needs a value: kinds in order, or none. The kinds are: {known}")
     if tuple(words) == (EMPTY_LIST_WORD,):
         return []
     if EMPTY_LIST_WORD in words:
-        raise UserError(f"{option} is {' '.join(words)!r}; 'none' cannot be combined, so remove it or the others")
+        raise UserError(
+            f"{option} is {' '.join(words)!r}; 'none' cannot be combined with other kinds; remove 'none' or the others"
+        )
     unused = list(before)
     entries = []
     for word in words:
@@ -235,7 +237,7 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
             raise UserError(f"{option_of(key)} is {' '.join(value)!r}; it must be {type_description(kind)}")
         return tuple(convert_value(k, Words((word,)), key) for k, word in zip(item_types, value, strict=True))
     if origin is dict:
-        raise UserError(f"{option_of(key)} itself takes no value; set one by name: {option_of(key)}.NAME VALUE")
+        raise UserError(f"{option_of(key)} does not accept a value; set one by name: {option_of(key)}.NAME VALUE")
     if kind is bool and not value:
         return True
     if not value:
@@ -244,7 +246,7 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
     optional = origin in (types.UnionType, typing.Union)
     kind = without_none(kind)
     if not word and (optional or kind is Path):  # an empty path would mean the current folder
-        raise UserError(f"{option_of(key)} is empty; give a value or leave it out")
+        raise UserError(f"{option_of(key)} is empty; give a value or drop the option")
     parsed = parse_word(kind, word)
     if parsed is None or len(value) > 1:
         raise UserError(f"{option_of(key)} is {word!r}; it must be {type_description(kind)}")
@@ -252,7 +254,7 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
 
 
 def parse_word(kind: Any, word: str) -> Any:
-    """Return a word parsed as a value of a plain type, or None if it cannot be."""
+    """Parse a word as a value of a plain type. Return None if that is not possible."""
     if typing.get_origin(kind) is Literal:
         return next((choice for choice in typing.get_args(kind) if str(choice) == word), None)
     if kind is bool:

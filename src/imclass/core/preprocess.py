@@ -1,4 +1,4 @@
-"""Preprocessing of an image into a network's input: one frozen value, stored in model files and used by all verbs."""
+"""The preprocessing of an image for a network: one frozen value, stored in model files and used by all verbs."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
@@ -22,7 +22,7 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Colour mode, resize rule, crop and channel order. Mean and std are not here: they are buffers of the network.
+    """Colour mode, resize rule, crop and channel order. Mean and std are buffers of the network instead.
 
     `resize` is "shorter" (scale the shorter side to `scale`, the papers' Q, and keep the aspect ratio), "squash"
     (resize the whole image to size x size) or "none". A centre crop of `size` follows.
@@ -58,7 +58,8 @@ class Preprocess:
     def limit_aspect(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
         """Return the centre of an image whose longer side exceeds 16 times the shorter one.
 
-        Resizing by the shorter side would otherwise need unbounded memory. The centre crop lies well within the rest.
+        Resizing by the shorter side would otherwise need unbounded memory. The centre crop lies well within the
+        remaining part.
         """
         limit = 16 * min(image.shape[:2])
         if self.resize != "shorter" or max(image.shape[:2]) <= limit:
@@ -74,16 +75,18 @@ class Preprocess:
         return image if self.channels == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
     def apply_resize(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return the image resized by the rule, without the crop. Pillow's filters antialias when they shrink."""
+        """Return the image resized by the resize rule, before the crop. Pillow's filters antialias when they shrink."""
         height, width = image.shape[:2]
         if self.resize == "squash":
-            return self.to(image, self.size, self.size)
+            return self.resize_to(image, self.size, self.size)
         if self.resize == "shorter":
             shorter = min(height, width)
-            return self.to(image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width)))
+            return self.resize_to(
+                image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width))
+            )
         return image
 
-    def to(
+    def resize_to(
         self, image: UInt8[np.ndarray, "H W C"], height: int, width: int, box: Box | None = None
     ) -> UInt8[np.ndarray, "h w C"]:
         """Return `image`, or the part of it in `box`, resized to exactly this height and width in pixels."""
@@ -94,7 +97,7 @@ class Preprocess:
         return resized.reshape(height, width, image.shape[2])
 
     def crop(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return the centre size x size pixels. Raise `UserError` that names both sizes for a smaller image."""
+        """Return the centre size x size pixels. Raise a `UserError` that states both sizes for a smaller image."""
         height, width = image.shape[:2]
         if height < self.size or width < self.size:
             raise UserError(

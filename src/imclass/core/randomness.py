@@ -1,7 +1,7 @@
 """Random choices about samples, as pure functions of seed, epoch, sample and purpose.
 
 They come from a counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
-(SC 2011). They leave no state to save, so neither the number of workers or processes nor resuming can change a sample.
+(SC 2011). There is no state to save, so neither the number of workers or processes nor resuming can change a sample.
 The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), applied once for each word of
 the counter.
 """
@@ -41,12 +41,12 @@ class Draws:
     epoch: int = 0  # counted over the whole run
     scope: str = ""  # prefix of every stream's name, so that two uses of the same name get different bits
 
-    def at(self, epoch: int) -> "Draws":
-        """Return the choices of another epoch."""
+    def at_epoch(self, epoch: int) -> "Draws":
+        """Return the choices for another epoch."""
         return Draws(self.seed, epoch, self.scope)
 
-    def within(self, scope: str) -> "Draws":
-        """Return the choices within a scope, independent of those of the same streams in any other."""
+    def in_scope(self, scope: str) -> "Draws":
+        """Return the choices in a scope, which are independent of the same streams in any other scope."""
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
@@ -62,10 +62,10 @@ class Draws:
         return (self.bits(ids, stream, repeat) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def order(self, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-        """Return positions into `ids` in the order of the epoch; removing a sample does not reorder the others."""
+        """Return positions in `ids` in the order of the epoch. Removing a sample does not reorder the others."""
         return np.argsort(self.bits(ids, "order"), kind="stable").astype(np.int64)
 
 
 def part_seed(seed: int, step: int, part: int) -> int:
-    """Return the seed of dropout for one part of one step, in [0, 2**63)."""
+    """Return the dropout seed for one part of one step, in [0, 2**63)."""
     return int(Draws(seed, step).bits(np.array([part], np.int64), "model")[0] >> np.uint64(1))

@@ -1,4 +1,4 @@
-"""Device, threads, processes and library versions of a run, resolved once and recorded."""
+"""The device, threads, processes and library versions of a run, resolved once and recorded."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,7 @@ VERSIONED_PACKAGES = ("imclass", "torch", "numpy", "pillow", "safetensors")
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Precision and memory order of a network's activations: N C H W, or channels last."""
+    """The precision and the memory layout of a network's activations: N C H W, or channels last."""
 
     precision: str = "fp32"  # or bf16
     layout: str = "nchw"  # or nhwc
@@ -40,7 +40,7 @@ DEFAULT_ARITHMETIC = Arithmetic()
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device, threads and arithmetic of a run. Resolved once, kept in checkpoints and taken from there on resume."""
+    """The device, threads and arithmetic of a run, resolved once, saved in checkpoints and restored on resume."""
 
     device: str = "cpu"
     threads: int = 1
@@ -52,19 +52,19 @@ class Runtime:
 
 
 def resolve_runtime(device: str) -> Runtime:
-    """Return the runtime on the device of this name. Raise `UserError` if the device is not available."""
+    """Return the runtime on the named device. Raise `UserError` if the device is not available."""
     return Runtime(device_of(device), torch.get_num_threads())
 
 
 def device_of(name: str) -> str:
-    """Return the PyTorch device for a user's cpu, cuda, cuda:N, mps or auto, which is CUDA if available, else cpu."""
+    """Return the PyTorch device for cpu, cuda, cuda:N, mps or auto, which stands for CUDA if available, else cpu."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, colon, number = name.partition(":")
     if name.isdecimal():
-        raise UserError(f"--device {name} is not a device; name it cuda:{name}")
+        raise UserError(f"--device {name} is not a device; write cuda:{name}")
     if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isdecimal())):
-        raise UserError(f"--device {name} is not a device; give auto, cpu, cuda, cuda:N or mps")
+        raise UserError(f"--device {name} is not a device; choose auto, cpu, cuda, cuda:N or mps")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device mps: PyTorch cannot use a Metal device here; use --device cpu")
     count = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
@@ -137,8 +137,8 @@ def world_size() -> int:
     value = os.environ.get("WORLD_SIZE") or "1"
     if not value.isdecimal() or int(value) < 1:
         raise UserError(
-            f"the environment variable WORLD_SIZE is {value!r}, and it must be a number of processes, which torchrun "
-            "sets; unset it"
+            f"the environment variable WORLD_SIZE is {value!r}; it must be the number of processes, which torchrun "
+            "sets. Unset the variable"
         )
     return int(value)
 

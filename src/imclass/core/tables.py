@@ -33,7 +33,7 @@ class Plugins:
 
 
 def no_explanation(name: str) -> str:
-    """Return "", the explanation of names in a table that knows no other kinds of thing."""
+    """Return "": by default a table has no special explanation of an unknown name."""
     return ""
 
 
@@ -45,10 +45,10 @@ class EntryTable:
     entries: dict[str, Any]
     failures: tuple[str, ...] = ()  # for each module that could not be imported, its name and the problem
     digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the plugin file, by entry
-    explain: Callable[[str], str] = no_explanation  # the message for a name that means another kind of thing, or ""
+    explain: Callable[[str], str] = no_explanation  # returns the message for an unknown name; "": the default
 
     def __getitem__(self, name: str) -> Any:
-        """Return an entry. Raise `UserError` for an unknown name, with the nearest one and the files not imported."""
+        """Return an entry. Raise `UserError` for an unknown name, with the nearest name and the failed imports."""
         if name in self.entries:
             return self.entries[name]
         if explanation := self.explain(name):
@@ -92,7 +92,7 @@ def find(package: str, table: str, what: str, plugins: Plugins = NO_PLUGINS) -> 
 
 
 def package_modules(package: str, failures: list[str]) -> Iterator[tuple[str, types.ModuleType, str]]:
-    """Yield name, module and an empty digest for each module of `package`; add to `failures` those not imported."""
+    """Yield the name, module and an empty digest for each module in `package`. Add failed imports to `failures`."""
     folder = importlib.import_module(package)
     for name in sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)):
         try:
@@ -122,7 +122,7 @@ def load_plugin(path: Path) -> Plugin:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     path_digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    name = f"{PLUGIN_PREFIX}.{path.stem}_{path_digest[:8]}_{digest[:8]}"  # two folders may have files of the same name
+    name = f"{PLUGIN_PREFIX}.{path.stem}_{path_digest[:8]}_{digest[:8]}"  # files in two folders may have one name
     if name in sys.modules:
         return Plugin(path, digest, sys.modules[name])
     try:

@@ -35,10 +35,10 @@ def escape_formula(cell: str) -> str:
     return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
-def list_names(names: Sequence[str], most: int = 10) -> str:
-    """Return the first `most` names in quotes, and the number of the others."""
-    text = ", ".join(repr(name) for name in names[:most])
-    return text if len(names) <= most else f"{text} and {len(names) - most} more"
+def list_names(names: Sequence[str], max_names: int = 10) -> str:
+    """Return the first `max_names` names in quotes, followed by the number of other names."""
+    text = ", ".join(repr(name) for name in names[:max_names])
+    return text if len(names) <= max_names else f"{text} and {len(names) - max_names} more"
 
 
 MEASURE_TITLES = (("top1", "top-1"), ("top5", "top-5"), ("map", "mAP"), ("exact", "all labels right"))
@@ -57,12 +57,12 @@ def main_measure(metrics: Mapping[str, object]) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as a percentage; "-" for NaN."""
+    """Return a fraction in [0, 1] as a percentage, or "-" for NaN."""
     return "-" if math.isnan(share) else f"{100 * share:.2f}%"
 
 
 def text_width(text: str) -> int:
-    """Return the terminal columns that `text` takes: two for East Asian wide characters, none for combining marks."""
+    """Return the width of `text` in terminal columns: two for East Asian wide characters, none for combining marks."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
@@ -71,15 +71,15 @@ def pad_text(text: str, wide: int) -> str:
     return text + " " * (wide - text_width(text))
 
 
-def shorten_name(name: str, most: int = MAX_NAME_COLUMNS) -> str:
+def shorten_name(name: str, max_columns: int = MAX_NAME_COLUMNS) -> str:
     """Return a class name safe for a terminal, with an ellipsis in the middle if it is too long.
 
     The ends are kept because class names often differ only there.
     """
     name = printable_text(name)
     cut = name
-    keep = min(len(name), most)
-    while text_width(cut) > most:
+    keep = min(len(name), max_columns)
+    while text_width(cut) > max_columns:
         keep -= 1
         cut = name[: keep - keep // 2] + "…" + name[len(name) - keep // 2 :]
     return cut

@@ -1,4 +1,4 @@
-"""Data sets held in memory as one array."""
+"""Data sets kept in memory as one array."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class ArrayDataset:
         return self.array[i]
 
     def name(self, i: int) -> str:
-        """Return the split and the position in it, such as "train/00042"."""
+        """Return the split and the image's position in it, such as "train/00042"."""
         return f"{self.split}/{i:05d}"
 
     @cached_property
@@ -50,7 +50,7 @@ class ArrayDataset:
         return contents_of_array(self.array)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of the SHA-256 of each image's pixels. They are computed at the first call."""
+        """Return the first 64 bits of the SHA-256 of each image's pixels. They are computed on the first call."""
         return self.hashes
 
     def digest(self) -> str:
@@ -59,7 +59,7 @@ class ArrayDataset:
 
 
 def check_arrays(array: Any, targets: Targets, classes: Sequence[str]) -> None:
-    """Raise `UserError` unless `array` holds uint8 images and each of them has one valid target."""
+    """Raise `UserError` unless `array` contains uint8 images and each of them has a valid target."""
     if not isinstance(array, np.ndarray):
         raise UserError(f"the array has the type {type(array).__name__}; give a NumPy array")
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:

@@ -16,26 +16,26 @@ from imclass.data.subset import with_validation
 from imclass.data.threads import decode_in_order
 from imclass.store.context import Context, find_in
 
-FOLDER_ENTRY = "folder"  # the entry that reads folders of the user
+FOLDER_ENTRY = "folder"  # the entry that reads the user's folders
 DEFAULT_CUT = Cut()
 
 
 def dataset_table(context: Context | None = None) -> EntryTable:
-    """Return the table of all data sets, those of plugins included."""
+    """Return the table of all data sets, including those from plugins."""
     return find_in(context, "imclass.data.sets", "DATASETS", "data set")
 
 
 def open_split(data: str, split: str, context: Context, cut: Cut = DEFAULT_CUT) -> Dataset:
-    """Return one split of `data`. The split "all" has every image of a folder or table that is not split by its user.
+    """Return one split of `data`. The split "all" has every image of a folder or table without splits.
 
-    Raise `UserError` for an unknown name or split, and suggest the nearest one.
+    Raise a `UserError` that suggests the nearest name for an unknown data set or split.
     """
     return OpenData(data, context).take(split, cut)
 
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set, folder or table, cut in one or more ways. Its files are listed once for each rule and seed."""
+    """A data set, folder or table, from which any split can be taken. Files are listed once per rule and seed."""
 
     name: str
     context: Context
@@ -45,7 +45,7 @@ class OpenData:
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
         """Return the splits.
 
-        Data without splits is cut by the rule and seed of `cut`. Then its share for validation is cut from train.
+        Data without splits is split by the rule and seed of `cut`. A validation split is then taken from train.
         """
         if cut not in self.cuts:
             uncut = self.uncut_splits(cut)
@@ -54,14 +54,14 @@ class OpenData:
         return self.cuts[cut]
 
     def take(self, split: str, cut: Cut = DEFAULT_CUT) -> Dataset:
-        """Return one split. The split "all" has every image of a folder or table that is not split by its user.
+        """Return one split. The split "all" has every image of a folder or table without splits.
 
-        Raise `UserError` for an unknown split, and suggest the nearest one.
+        Raise a `UserError` that suggests the nearest split for an unknown one.
         """
         return take_split(self.uncut_splits(cut) if split == ALL_IMAGES else self.splits(cut), split, self.name)
 
     def uncut_splits(self, cut: Cut) -> LazySplits:
-        """Return the splits before any share of train is cut off for validation."""
+        """Return the splits before a validation split is taken from train."""
         key = replace(cut, validation=0.0)
         if key not in self.uncut:
             self.uncut[key] = open_uncut(self.name, self.context, key)
@@ -69,7 +69,7 @@ class OpenData:
 
 
 def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
-    """Return one of the splits of `data`. Raise `UserError` for an unknown one, and suggest the nearest."""
+    """Return one of the splits of `data`. Raise a `UserError` that suggests the nearest split for an unknown one."""
     if split not in splits:
         names = [name for name in splits if name != ALL_IMAGES]
         raise UserError(f"{data} has no split {split!r}{suggestion(split, names)}")
@@ -79,14 +79,14 @@ def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
 def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySplits:
     """Return the splits of the data set named `data` or, if no set has that name, of the folder or table at that path.
 
-    Files are listed once. Data without splits is cut by the rule and seed of `cut`. Then its share for validation is
-    cut from train, as in `with_validation`.
+    Files are listed once. Data without splits is split by the rule and seed of `cut`. A validation split is then taken
+    from train, as in `with_validation`.
     """
     return OpenData(data, context).splits(cut)
 
 
 def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
-    """Return the splits of `data` before any share of train is cut off for validation."""
+    """Return the splits of `data` before a validation split is taken from train."""
     table = dataset_table(context)
     path = Path(os.path.expanduser(check_data_name(data)))
     if data in table.entries and not is_for_paths(data, table[data]):
@@ -96,11 +96,11 @@ def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
         entry = table[FOLDER_ENTRY]
     if path.exists() or is_path(data) or (entry.suffix and path.suffix):
         check_not_idx(path)
-        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule, context.most_pixels))
+        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule, context.max_pixels))
         return LazySplits(tuple(opened), opened.__getitem__)
     nearest = suggestion(data, {name for name, entry in table.entries.items() if not is_for_paths(name, entry)})
     failures = "".join(f"\n  not imported: {failure}" for failure in table.failures)
-    fix = "Give --data the name of a data set, a folder with one folder per class, or a CSV file"
+    fix = "Set --data to the name of a data set, a folder with one folder per class, or a CSV file"
     stop = "" if nearest.endswith("?") else "."
     raise UserError(f"no data set is named {data!r}{nearest}{stop} {fix}{failures}")
 
@@ -112,22 +112,22 @@ def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> 
         try:
             return opened[split]
         except UserError as error:
-            # The set's files are not in the store. The user may have meant the folder.
+            # The data set's files are not in the store. The user may have meant the folder.
             raise UserError("\n".join([str(error), *shadowed_folder_note(data, context)])) from None
 
-    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule, context.most_pixels))
+    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule, context.max_pixels))
     return LazySplits(tuple(opened), read)
 
 
 def is_for_paths(name: str, entry: DatasetEntry) -> bool:
-    """Return whether an entry reads paths of the user, and so is not opened by name."""
+    """Return whether an entry reads the user's files, and therefore is not opened by name."""
     return name == FOLDER_ENTRY or bool(entry.suffix)
 
 
 def canonical_name(data: str, context: Context) -> str:
     """Return the canonical spelling of a data set's name or a path: "photos" for "photos/" and "./photos".
 
-    A path that is spelled like a data set's name keeps its "./", so that it is not taken for the data set.
+    A path that is spelled like a data set's name keeps its "./", so that it is not mistaken for the data set.
     """
     entries = dataset_table(context).entries
     if data in entries:
@@ -139,17 +139,17 @@ def canonical_name(data: str, context: Context) -> str:
 def check_data_name(data: str) -> str:
     """Return `data`. Raise `UserError` if it is a URL, or empty: `Path("")` would be the current folder."""
     if not data:
-        raise UserError("--data is empty; name a data set or a folder with one folder per class")
+        raise UserError("--data is empty; specify a data set or a folder with one folder per class")
     if data.startswith("file:"):
         raise UserError(f"--data {data} is a URL; give the path of the folder, such as /home/me/photos")
     return data
 
 
 def shadowed_folder_note(data: str, context: Context) -> tuple[str, ...]:
-    """Return a note if the current folder holds a folder with the name of the data set `data`. It is not read."""
+    """Return a note if there is a folder with the name of the data set `data`, because the folder is not read."""
     if data == FOLDER_ENTRY or data not in dataset_table(context).entries or not Path(data).is_dir():
         return ()
-    return (f"{data} is the data set of this name, and the folder {data} is not read; to read it, give ./{data}",)
+    return (f"{data} means the data set, so the folder {data} is not read; to read the folder, give ./{data}",)
 
 
 def is_path(data: str) -> bool:
@@ -159,12 +159,12 @@ def is_path(data: str) -> bool:
 
 
 def check_not_idx(path: Path) -> None:
-    """Raise `UserError` for a folder of IDX files, and name the folders of the store where they belong."""
+    """Raise a `UserError` for a folder of IDX files that names the folders of the store where they belong."""
     names = [file.name for file in path.glob("*-ubyte*")] if path.is_dir() else []
     if names:
         raise UserError(
-            f"{path} holds IDX files ({sorted(names)[0]}) instead of folders of images; "
-            "move it to mnist/ or fashion-mnist/ in the store and give that name as --data"
+            f"{path} contains IDX files ({sorted(names)[0]}) instead of folders of images; "
+            "move the files to mnist/ or fashion-mnist/ in the store, and give that name as --data"
         )
 
 

@@ -1,4 +1,4 @@
-"""The contents of images: the first 64 bits of each one's SHA-256, and the digest of a split, computed from these."""
+"""Contents of images, as the first 64 bits of their SHA-256, and the digest of a split, computed from these."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,11 @@ from imclass.data.threads import map_in_order
 from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
 
 THREADS = 4  # reading waits for the disk, and hashing releases the GIL
-SINGLE_THREAD_FILES = 256  # up to this many files, starting threads costs more than they save
+SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads takes longer than they save
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
-    """Return 64 bits for each file: of its SHA-256 or, for a file that cannot be read, of the refusal code's SHA-256.
+    """Return the first 64 bits of each file's SHA-256, or of its refusal code's SHA-256 if it cannot be read.
 
     A file whose digest is in `kept` is not read. The digests of the other files are added to `kept`.
     """
@@ -62,14 +62,14 @@ def digest_words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
 def digest_of(dataset: Dataset) -> str:
     """Return the SHA-256 of the sorted names, classes and contents of a split."""
     names = [nfc_form(dataset.name(i)) for i in range(len(dataset))]
-    classes = dataset.targets.words(dataset.classes)
+    classes = dataset.targets.label_texts(dataset.classes)
     total = hashlib.sha256()
     for name, label, content in sorted(zip(names, classes, dataset.contents().tolist(), strict=True)):
         total.update(f"{name}\0{label}\0{content:016x}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
-# The words that stand for files without content: an empty file, and the refusal codes of a file that cannot be read.
+# The numbers that stand for files without content: an empty file, and the refusal codes of a file that cannot be read.
 UNREADABLE_CONTENTS = digest_words(
     hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file")
 )

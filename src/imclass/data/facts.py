@@ -1,4 +1,4 @@
-"""Facts computed from the training images before the first step (mean image, mean colour), and the file with them."""
+"""Facts computed from the training images before the first step (mean image, mean colour), and their file."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,7 +31,8 @@ def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor
 def sum_views(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.ndarray, "H W C"], int]:
     """Return the sum and the number of all views. Raise `UserError` if `views` is empty.
 
-    Sums are of integers, so neither the order nor the sizes of the arrays change a bit. One array is held at a time.
+    The sums are integers, so the result does not depend on the order or the sizes of the arrays. Only one array is in
+    memory at a time.
     """
     count = 0
     total = np.zeros((0, 0, 0), np.int64)
@@ -40,8 +41,8 @@ def sum_views(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.n
         count += len(array)
     if not count:
         raise UserError(
-            "the mean of the training images cannot be computed, because none of them can be read; replace them, or "
-            "give a mean with --model.mean, --model.no-mean-image and --model.no-mean-colour"
+            "the mean of the training images cannot be computed, because none of them can be read; replace the images, "
+            "or give a mean with --model.mean, --model.no-mean-image and --model.no-mean-colour"
         )
     return total, count
 
@@ -54,9 +55,9 @@ def write_facts(path: Path, facts: Mapping[str, Float32[Tensor, "..."]]) -> str:
 
 def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
     """Return the tensors that `write_facts` wrote. Raise `UserError` if they are missing or have another digest."""
-    fix = "restore it from a copy, or train again into another --out"
+    fix = "restore the file from a copy, or train again with another --out"
     if not path.is_file():
-        raise UserError(f"{path} is missing; it holds what the run computed from its training images; {fix}")
+        raise UserError(f"{path} is missing; it contains the mean of the training images; {fix}")
     try:
         facts = safetensors.torch.load(path.read_bytes())
     except Exception as error:  # safetensors documents no list of the errors that a damaged file raises

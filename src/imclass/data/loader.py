@@ -1,7 +1,7 @@
-"""Batches of augmented training views, taken from memory if the data set fits and else decoded ahead by threads.
+"""Batches of augmented training views, taken from memory if the data set fits, or else decoded in advance by threads.
 
 The contents of batch k of an epoch depend only on (seed, epoch, k): not on the number of workers, on where an epoch is
-resumed, or on which images are refused. A refused image is named, and its part of the batch shrinks.
+resumed, or on which images are refused. A refused image is reported, and its part of the batch shrinks.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A logical part of a batch, possibly empty. Batch norm takes its statistics over one part."""
+    """A logical part of a batch, possibly empty. Batch norm computes its statistics over one part."""
 
     images: UInt8[Tensor, "N C H W"]
     targets: StepTargets
     ids: Int64[np.ndarray, "N"]
     positions: Int64[np.ndarray, "N"]  # in the data set
-    refused: tuple[Refused, ...] = ()  # images that are missing from it
+    refused: tuple[Refused, ...] = ()  # images that are missing from the part
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Batch:
     """The parts of one step that this process learns from."""
 
     parts: Mapping[int, Part]  # by number, ascending
-    count: int  # parts of the step, including those of other processes
+    count: int  # parts of the step, including the parts of other processes
     waited: float = 0.0  # seconds that the consumer waited for this batch
 
     def __len__(self) -> int:
@@ -65,7 +65,8 @@ class Batch:
 class Views:
     """Views of the images at some positions.
 
-    `good` is true where an image could be decoded, and `images` has only those. `refused` has the others, by position.
+    `good` is true where an image could be decoded. `images` contains only the views of these images, and `refused` the
+    other images by position.
     """
 
     images: UInt8[np.ndarray, "_ _ _ _"]
@@ -75,7 +76,7 @@ class Views:
 
 @dataclass(frozen=True, eq=False)
 class KeptViews:
-    """The preprocessed views of all images, and the heights and widths of the images before that."""
+    """The preprocessed views of all images, and the original heights and widths of the images."""
 
     views: Views
     sizes: Int64[np.ndarray, "N 2"]
@@ -88,10 +89,11 @@ class KeptViews:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
-    """One split, served as batches epoch after epoch. The last batch of an epoch may be smaller; it is not dropped.
+    """A loader of batches of one split. The last batch of an epoch may be smaller; it is not dropped.
 
-    Decoded images are kept if at the network's size they need at most `memory_mib`, unless each epoch takes new crops
-    of the sources. Images are decoded by `workers` threads, or by the caller if that is 0. Results do not depend on it.
+    Decoded images are kept if they need at most `memory_mib` at the network's input size, unless each epoch draws new
+    crops of the sources. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The results do
+    not depend on `workers`.
     """
 
     dataset: Dataset
@@ -135,13 +137,13 @@ class Loader:
             return KeptViews(take_views(everything, results, self.shape), sizes)
 
     def with_fill(self, fill: UInt8[Tensor, "C"]) -> "Loader":
-        """Return a loader of the same images with another fill. It shares the views that are kept."""
+        """Return a loader of the same images with another fill. It shares the kept views."""
         other = replace(self, fill=fill)
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
         return other
 
     def forget(self) -> None:
-        """Free the views that are kept. They are decoded again if they are needed."""
+        """Free the kept views. They are decoded again when they are needed."""
         self.__dict__.pop("kept", None)
 
     @property
@@ -150,9 +152,9 @@ class Loader:
         return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
 
     def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
-        """Yield the preprocessed views of all images in the data set's order, as arrays of at most a batch, N H W C.
+        """Yield the preprocessed views of all images in the data set's order, in arrays of at most a batch, N H W C.
 
-        Refused images are left out. The arrays may share the data set's memory and must not be written to.
+        Refused images are left out. The arrays may share the data set's memory and must not be modified.
         """
         if self.in_memory:
             images = self.kept.views.images
@@ -167,9 +169,9 @@ class Loader:
     def batches(self, epoch: int, skip: int = 0, mine: Callable[[int], range] = range) -> Iterator[Batch]:
         """Yield the batches of an epoch, starting with batch `skip`.
 
-        `mine` takes the number of parts in a batch and returns the range of parts that this process decodes.
+        `mine` is called with the number of parts in a batch and returns the range of parts that this process decodes.
         """
-        draws = Draws(self.seed).at(epoch)
+        draws = Draws(self.seed).at_epoch(epoch)
         order = cut_batches(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
         cuts = [divide_batch(positions, self.parts, self.pairs) for positions in order]
         shares = [{number: parts[number] for number in mine(len(parts))} for parts in cuts]
@@ -181,7 +183,7 @@ class Loader:
                 yield Batch(parts, len(cut), time.perf_counter() - began)
 
     def from_memory(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
-        """Yield the augmented views of each batch, N C H W, made from the views that are kept."""
+        """Yield the augmented views of each batch, N C H W, computed from the kept views."""
         kept, fill = self.kept, self.fill.numpy()
         for share in shares:
             positions = all_positions(share)
@@ -194,7 +196,7 @@ class Loader:
             yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
 
     def from_workers(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
-        """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches ahead."""
+        """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches in advance."""
         height, width, channels = self.shape
         stream = chain.from_iterable(all_positions(share).tolist() for share in shares)
         with contextlib.closing(self.map_images(partial(self.augmented_view, draws), stream)) as results:
@@ -204,7 +206,7 @@ class Loader:
     def map_images(
         self, function: Callable[[int], ViewResult], positions: Iterable[Any]
     ) -> Generator[ViewResult, None, None]:
-        """Yield the result of a function for each position, computed by threads up to two batches ahead."""
+        """Yield the result of a function for each position, computed by threads up to two batches in advance."""
         return map_in_order(function, positions, self.workers, ahead=2 * self.batch)
 
     def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> ViewResult:

@@ -1,4 +1,4 @@
-"""Rules about the names of files and folders: images, hidden files, folders of splits; and the ids of images."""
+"""Rules for the names of images, hidden files and split folders, and the ids of images."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from imclass.core.text import nfc_form
 
 IMAGE_SUFFIXES = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm"),
-    *("heic", "heif"),  # without the extra `heic` these are refused by name rather than skipped in silence
+    *("heic", "heif"),  # without the extra `heic` these are reported as refused rather than skipped silently
 )
 LITTER = frozenset(
     {
@@ -29,29 +29,29 @@ SPLIT_NAME = re.compile(
     r"(?:(?P<train>train(?:ing)?)|(?P<validation>val|valid|validat(?:ion|e|ing)|dev)|(?P<test>test(?:ing)?))s?"
     r"(?:[ _.-]*(?:sets?|data|datasets?|images?|imgs?|folder|dir|split|samples?|pictures?|photos?))*"
 )
-ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
+URL = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
 SPLIT_LIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # names that may mean a split
 
 LARGEST_ID = (1 << 63) - 1  # ids have 63 bits, so that they fit int64 and are not negative
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is skipped: its name begins with a dot, or is one that systems leave behind."""
+    """Return whether a file or folder is skipped: its name begins with a dot, or an operating system creates it."""
     return name.startswith(".") or name.casefold() in LITTER
 
 
-def is_address(name: str) -> bool:
-    """Return whether this is a network address, such as a URL."""
-    return ADDRESS.match(name) is not None  # one slash is enough for the pattern, as a `Path` merges two into one
+def is_url(name: str) -> bool:
+    """Return whether this is a URL, such as https://... or s3://..."""
+    return URL.match(name) is not None  # the pattern needs only one slash, because a `Path` merges two into one
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file's suffix is that of an image format."""
+    """Return whether a file has the extension of an image format."""
     return PurePath(name).suffix[1:].lower() in IMAGE_SUFFIXES
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder of this name holds, such as "train" for "Training_Set", or None."""
+    """Return the split that a folder of this name contains, such as "train" for "Training_Set", or None."""
     found = SPLIT_NAME.fullmatch(name.casefold())
     return found.lastgroup if found else None
 
@@ -69,13 +69,13 @@ def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
     forms = [nfc_form(name) for name in names]
     shared = {form for form, n in Counter(forms).items() if n > 1}
     spelled = (name if form in shared else form for name, form in zip(names, forms, strict=True))
-    # File names that are not valid UTF-8 hold surrogates, which stand for their bytes.
+    # File names that are not valid UTF-8 contain surrogates, which stand for their bytes.
     digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in spelled)
     return np.array([int.from_bytes(digest[:8], "big") & LARGEST_ID for digest in digests], np.int64)
 
 
 def count_suffixes(files: Iterable[str]) -> str:
-    """Return the number of files of each suffix, the most frequent first: "40 .ppm, 1 without a suffix"."""
-    counts = Counter(PurePath(file).suffix.lower() or "without a suffix" for file in files)
+    """Count files by extension, the most frequent first, as text such as "40 .ppm, 1 without an extension"."""
+    counts = Counter(PurePath(file).suffix.lower() or "without an extension" for file in files)
     items = [f"{n:,} {suffix}" for suffix, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     return ", ".join(items[:5]) + (f" and {len(items) - 5} other kinds" if len(items) > 5 else "")

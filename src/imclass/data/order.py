@@ -1,4 +1,4 @@
-"""An epoch's order cut into batches, and a batch divided into parts. Both are done by position, before decoding."""
+"""The division of an epoch into batches, and of a batch into parts. Both use positions, before decoding."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -7,8 +7,8 @@ from jaxtyping import Int64
 def batch_count(images: int, batch: int, pairs: bool) -> int:
     """Return the number of batches in an epoch of `images` images.
 
-    The last batch may be smaller. Under `pairs` (batch norm, whose variance needs two images) a last batch of one image
-    joins the batch before it.
+    The last batch may be smaller. With `pairs` (batch norm, whose variance needs two images) a last batch of one image
+    is merged into the batch before it.
     """
     batches = -(-images // batch)  # rounded up
     if pairs and batches > 1 and images - (batches - 1) * batch == 1:
@@ -27,7 +27,7 @@ def divide_batch(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> 
     """Return the positions of each logical part of a batch, with sizes as in numpy's `array_split`.
 
     There are `parts` of them, or fewer if there are too few images: a part has at least one image, and at least two
-    under `pairs`. There is always at least one part.
+    with `pairs`. There is always at least one part.
     """
     limit = len(positions) // 2 if pairs else len(positions)
     number = max(1, min(parts, limit))

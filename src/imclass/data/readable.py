@@ -1,4 +1,4 @@
-"""Checks of a run's images before its first step: its classes can be learned, and its splits can be scored."""
+"""Checks before the first step of a run that its classes can be learned and its splits can be scored."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def single_class_problem(training: Dataset) -> str:
     """Return a message that one class is not enough. If its folders may be the classes, suggest that path."""
     (name,) = training.classes
     path = training.origin.path
-    why = f"{path}: a classifier needs at least two classes, and there is only {name!r}"
+    why = f"{path}: a classifier needs at least two classes, but there is only {name!r}"
     names = (training.name(i).split("/") for i in range(len(training)))
     folders = sorted({parts[1] for parts in names if len(parts) > 2})
     if training.origin.rule.startswith("hash") and len(folders) > 1:
@@ -47,7 +47,7 @@ def single_class_problem(training: Dataset) -> str:
 
 
 def check_any_readable(dataset: Dataset, positions: Int64[np.ndarray, "N"], problem: str) -> None:
-    """Raise `UserError` that begins with `problem` unless one of the images at `positions` can be read."""
+    """Raise a `UserError` that begins with `problem` unless an image at `positions` can be read."""
     if dataset.array is not None and len(positions):
         return
     refused: list[BadImage] = []
@@ -57,7 +57,7 @@ def check_any_readable(dataset: Dataset, positions: Int64[np.ndarray, "N"], prob
             return
         refused.append(item)
     if not refused:
-        raise UserError(f"{problem}: it has no images, as none is held out of a class that has only one; add images")
+        raise UserError(f"{problem}: it has no images, because none is held out from a class with only one; add images")
     first = printable_text(str(refused[0]))
     why = f"none of its {len(refused):,} images can be read (the first: {first})"
-    raise UserError(f"{problem}: {why}; replace them, or remove the folder")
+    raise UserError(f"{problem}: {why}; replace the images, or remove the folder")

@@ -9,19 +9,19 @@ from imclass.core.config import Share
 from imclass.core.contracts import Dataset
 from imclass.store.store import Store
 
-# The key of a split with every image, for data that is not split by its user. It is not listed in `Dataset.splits`.
+# The key of the split with every image of data without splits. It is not listed in `Dataset.splits`.
 ALL_IMAGES = "all"
 
 
 @dataclass(frozen=True)
 class DataLocation:
-    """The place to open a data set from (the store, or a path of the user), and the rule to split it if it is not."""
+    """The location of a data set (the store or a path), and the rule by which to split it if it has no splits."""
 
     store: Store
     path: Path | None = None
     split_seed: int = 0
     split: Share = Share()
-    most_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
+    max_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class DatasetEntry:
     summary: str
     splits: tuple[str, ...] = ("train", "test")
     licence: str = ""
-    get: Callable[[DataLocation], None] | None = None  # fetches it into the store; None: there is nothing to fetch
-    suffix: str = ""  # of the user's files that it reads, such as ".csv"; it is then found by path, not by name
+    get: Callable[[DataLocation], None] | None = None  # downloads it to the store; None: nothing to download
+    suffix: str = ""  # extension of user files that it reads, such as ".csv"; it is then found by path
 
 
 @dataclass(frozen=True, eq=False)
 class LazySplits(Mapping[str, Any]):
     """Splits by name, each made by `make` at its first use.
 
-    The values are `Dataset`s. They are annotated `Any`, because a runtime type checker would make one to check it.
+    The values are `Dataset`s. They are annotated `Any`, because a runtime type checker would create one to check it.
     """
 
     names: Sequence[str]

@@ -1,4 +1,4 @@
-"""Subsets of a data set as splits: a share of train, chosen by a hash of names, becomes the validation split."""
+"""Subsets of a data set as splits: a fraction of train, chosen by a hash of names, becomes the validation split."""
 
 import hashlib
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class Subset:
         return self.base.name(int(self.positions[i]))
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the contents of these images. All images of the other data set are hashed for it."""
+        """Return the contents of these images. This hashes all images of the other data set."""
         return self.base.contents()[self.positions]
 
     def digest(self) -> str:
@@ -74,11 +74,11 @@ class Subset:
 
 
 def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
-    """Return the splits with the share of train that `cut` sets moved to a split "validation".
+    """Return the splits after moving a fraction of train, set by `cut`, to a split "validation".
 
-    The share is taken of each class, by the rule that holds out a folder's test split. A class with one image stays in
-    train. If the data already has a validation split, that one is renamed to "test". Raise `UserError` if it has a test
-    split as well.
+    The fraction is taken from each class by the rule that also chooses a folder's test split. A class with one image
+    stays in train. If the data already has a validation split, it is renamed to "test". Raise `UserError` if the data
+    also has a test split.
     """
     if not cut.validation:
         return splits
@@ -86,7 +86,7 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     if VALIDATION in splits:
         if "test" in bases:
             path = splits["train"].origin.path
-            raise UserError(f"{path} has a validation split, so none can be cut from train; leave out --validation")
+            raise UserError(f"{path} has a validation split, so none can be taken from train; drop --validation")
         bases = {"test": VALIDATION, **bases}
     names = ("train", VALIDATION, *bases)
     mask = cache(lambda: validation_mask(splits["train"], cut))
@@ -100,7 +100,7 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
 
 
 def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
-    """Return a mask of the images of train that are cut off for validation."""
+    """Return a mask of the images of train that are held out for validation."""
     mask = np.zeros(len(train), bool)
     for positions in train.targets.strata(len(train.classes)):
         ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
@@ -109,10 +109,10 @@ def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
 
 
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
-    """Return the positions of the names with the lowest hashes of (seed, name), a `share` of all.
+    """Return the positions of the names with the lowest hashes of (seed, name), a fraction `share` of all.
 
-    At least one of two names is taken, and never all. The names decide, not their positions, so that adding images
-    moves few others to another split.
+    From two or more names at least one is taken, and never all. The names decide, not their positions, so that adding
+    images moves few others to another split.
     """
     order = sorted(range(len(names)), key=lambda i: rank(names[i], seed))
     return order[: min(max(1, round(share * len(names))), len(names) - 1)]

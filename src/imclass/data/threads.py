@@ -1,4 +1,4 @@
-"""Work done by threads, with results in order. Threads suffice, as Pillow releases the GIL to decode and resize."""
+"""Work done by threads, with results in order. Threads suffice because Pillow decodes and resizes without the GIL."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable

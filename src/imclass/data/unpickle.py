@@ -1,8 +1,8 @@
-"""Pickles of byte arrays, lists and names, read without running any code that they name.
+"""A reader of pickles of byte arrays, lists and names that runs no code to which they refer.
 
-A pickle is a program whose instructions may call any importable name. Here a few names stand for classes of this file
-that only hold bytes, and any other name is refused. Even numpy's reconstruction of arrays is replaced: it trusts the
-flags of a pickled dtype, and so can be made to take bytes for pointers.
+A pickle is a program whose instructions may call any importable name. Here a few names are mapped to classes in this
+file that only store bytes, and any other name is refused. Even NumPy's reconstruction of arrays is replaced: it trusts
+the flags of a pickled dtype and could be made to treat bytes as pointers.
 """
 
 import io
@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from imclass.core.errors import UserError
 from imclass.core.text import printable_text
 
-# Python hashes nested tuples by recursion without a limit, and 130,000 of them overflow a stack of 8 MiB. Honest files
+# Python hashes nested tuples by recursion without a limit, and 130,000 of them overflow a stack of 8 MiB. Valid files
 # have a handful of tuples, or one for each file name if Python 3 wrote them in protocol 2: 50,000 in CIFAR-100.
 MAX_TUPLES = 60_000
 # A value stored under a number makes the unpickler's list of stored values that long, at 16 bytes an entry.
@@ -102,14 +102,14 @@ class RestrictedUnpickler(pickle.Unpickler):
         """Return a stand-in for a name. Raise `UserError` for any other name."""
         # The instance is new each time, so that one pickle cannot change what the next one gets.
         if (module, name) not in STAND_INS:
-            raise pickle_refusal(self.path, f"it asks for {f'{module}.{name}'[:200]}")
+            raise pickle_refusal(self.path, f"it refers to {f'{module}.{name}'[:200]}")
         return STAND_INS[module, name]()
 
 
 def unpickle(content: bytes, path: Path) -> dict[str, Any]:
     """Return the entries of a pickled dictionary, with arrays at its top level as UInt8 arrays.
 
-    Strings of Python 2 become bytes, except the keys. Raise `UserError` for anything else, and name it and `path`.
+    Strings of Python 2 become bytes, except the keys. Raise a `UserError` that names `path` for anything else.
     """
     try:
         check_instructions(content, path)
@@ -122,12 +122,14 @@ def unpickle(content: bytes, path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # the pickle module documents no list of the errors that a broken pickle raises
         why = printable_text(str(error))[:200] or type(error).__name__
-        raise UserError(f"{path} is not a pickle of byte arrays, lists and names ({why}); fetch it again") from None
+        raise UserError(
+            f"{path} is not a pickle of byte arrays, lists and names ({why}); download the file again"
+        ) from None
     return {key: value for key, value in plain.items() if isinstance(key, str)}
 
 
 def check_instructions(content: bytes, path: Path) -> None:
-    """Raise `UserError` for instructions that take memory or stack out of proportion, even if all names are allowed."""
+    """Raise `UserError` for instructions that use too much memory or stack, even if all names are allowed."""
     tuples = 0
     for code, argument, _ in pickletools.genops(content):
         tuples += code.name in TUPLE_OPCODES
@@ -136,11 +138,11 @@ def check_instructions(content: bytes, path: Path) -> None:
         if code.name in PUT_OPCODES and int(argument or 0) > MAX_MEMO_INDEX:
             raise pickle_refusal(path, f"it stores a value under the number {str(argument)[:20]}")
     if tuples > MAX_TUPLES:
-        raise pickle_refusal(path, f"it makes {tuples:,} tuples")
+        raise pickle_refusal(path, f"it creates {tuples:,} tuples")
 
 
 def pickle_refusal(path: Path, why: str) -> UserError:
-    """Return the error for a pickle that does more than hold data."""
+    """Return the error for a pickle that contains more than data."""
     return UserError(
-        f"{path} is refused and nothing in it was run: {printable_text(why)}. Use a file from a source you trust"
+        f"{path} was refused, and nothing in it was run: {printable_text(why)}. Use a file from a source you trust"
     )

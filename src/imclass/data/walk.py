@@ -1,4 +1,4 @@
-"""A walk through folders of images that notes what it skips. It never writes to them."""
+"""A read-only walk through folders of images that records the paths it skips."""
 
 import os
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ class Walk:
     root: Path
     hidden: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)  # files and folders that are not in a class folder
-    other: list[str] = field(default_factory=list)  # files whose names are not those of images
-    loops: list[str] = field(default_factory=list)  # links to a folder that they lie in
+    other: list[str] = field(default_factory=list)  # files without an image file extension
+    loops: list[str] = field(default_factory=list)  # links to a folder that contains them
     runs: list[str] = field(default_factory=list)  # folders of training runs
     unreadable: list[str] = field(default_factory=list)  # folders that cannot be listed
 
     def folders(self, relative: str) -> list[str]:
-        """Return the names of the folders in `relative`, except runs. Everything else there is noted."""
+        """Return the names of the folders in `relative`, except runs, and record all other paths."""
         found = []
         for entry in list_folder(self.root / relative):
             path = join_path(relative, entry.name)
@@ -41,7 +41,7 @@ class Walk:
     def images(self, relative: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
         """Yield every image in `relative` and the folders in it. Links are followed, except loops. Runs are skipped.
 
-        A folder that cannot be read is yielded like an image, so that it is refused by name and counted.
+        A folder that cannot be read is yielded like an image, so that it is counted and reported as refused.
         """
         here = os.path.realpath(self.root / relative)
         if here in above:
@@ -76,9 +76,9 @@ class Walk:
         kinds = (
             ("hidden files or folders", self.hidden),
             ("files or folders outside the class folders", self.outside),
-            (f"files that are not images by name ({count_suffixes(self.other)})", self.other),
-            ("links to a folder that they lie in", self.loops),
-            ("folders that are runs of imclass", self.runs),
+            (f"files without an image file extension ({count_suffixes(self.other)})", self.other),
+            ("links to a folder that contains them", self.loops),
+            ("folders of imclass runs", self.runs),
         )
         notes = [f"ignored {len(names):,} {kind}: {list_names(names, 3)}" for kind, names in kinds if names]
         if self.unreadable:
@@ -95,7 +95,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a training run of imclass, begun or finished. Its `config.json` shows that."""
+    """Return whether a folder is a training run of imclass, finished or not, according to its `config.json`."""
     try:
         config = folder / "config.json"
         return config.is_file() and has_mark(config, b'"format"') and has_mark(config, b'"training": {')
@@ -119,4 +119,6 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
     try:
         return scan_folder(folder)
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}; change its permissions or move it away") from None
+        raise UserError(
+            f"{folder} cannot be read: {error.strerror}; change its permissions, or move the folder elsewhere"
+        ) from None

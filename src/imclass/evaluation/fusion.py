@@ -113,7 +113,7 @@ def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K
                 f"scores 1 and {i} are of different images ({len(first.ids):,} and {len(other.ids):,}, "
                 f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
             )
-        joined = first.targets.join(order.numpy(), len(other.classes))
+        joined = first.targets.renumber(order.numpy(), len(other.classes))
         if not np.array_equal(joined.numpy(), other.targets.numpy()):
             raise UserError(f"scores 1 and {i} do not give the same images the same classes; evaluate both again")
     return orders

@@ -87,7 +87,7 @@ def evaluate_each(
     path, targets = dataset.origin.path, dataset.targets
     for member in members:
         check_link(member.link, targets, path)
-    each = [targets.join(join_classes(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
+    each = [targets.renumber(join_classes(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
     for member in members:
         member.check()
     mine: ScoredChunk | UserError

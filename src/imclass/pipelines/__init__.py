@@ -1,1 +1,1 @@
-"""Pipelines: chains of fitted parts, features followed by a scorer."""
+"""Pipelines: chains of fitted parts, in which features are followed by a scorer."""

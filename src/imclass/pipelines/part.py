@@ -29,16 +29,17 @@ def pipeline_parts(context: Context | None = None) -> EntryTable:
     def explain(name: str) -> str:
         failed = "".join(f"\n  not imported: {failure}" for failure in table.failures)
         problem = f"no part is named {name!r}{suggestion(name, table.entries)}"
-        return f"{problem}; if a plugin defines it, give the --plugins DIR with which it was fitted{failed}"
+        return f"{problem}; if a plugin defines the part, pass the --plugins DIR that was used to fit it{failed}"
 
     return replace(table, explain=explain)
 
 
 @dataclass
 class PipelinePart:
-    """A part of a pipeline. The first takes a sequence of images, uint8 H W C; others take their predecessor's output.
+    """A part of a pipeline.
 
-    That output is an array with one row per image, or anything else on which the two parts agree.
+    The first part processes a sequence of images, uint8 H W C, and every other part its predecessor's output. That
+    output is an array with one row per image, or anything else on which the two parts agree.
     """
 
     kind: ClassVar[str] = ""  # its name in the table
@@ -53,25 +54,27 @@ class PipelinePart:
         return self
 
     def members(self) -> Mapping[str, Classifier]:
-        """Return the classifiers that the part holds. A model file stores them with the part."""
+        """Return the classifiers in the part. A model file stores them with the part."""
         return vars(self).get("held", {})
 
-    def hold(self, members: Mapping[str, Classifier]) -> None:
-        """Set the classifiers that the part holds, by names without a dot."""
+    def set_members(self, members: Mapping[str, Classifier]) -> None:
+        """Set the classifiers in the part, by names without a dot."""
         self.held = dict(members)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the learned arrays. Raise `UserError` if the part has not been fitted."""
         missing = [name for name in self.learned if not hasattr(self, name)]
         if missing:
-            raise UserError(f"the part {self.kind} has no {missing[0]}: it is not fitted; call fit first")
+            raise UserError(f"the part {self.kind} has no {missing[0]}, because it is not fitted; call fit first")
         return {name: np.asarray(getattr(self, name)) for name in self.learned}
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
-        """Set the learned arrays from a file. Raise `UserError` unless they are exactly those of the part."""
+        """Set the learned arrays from a file. Raise `UserError` unless the part learns exactly these."""
         if set(arrays) != set(self.learned):
             expected, found = (", ".join(sorted(names)) or "nothing" for names in (self.learned, arrays))
-            raise UserError(f"{where}: the part {self.kind} learns {expected}, but the file has {found}; fit it again")
+            raise UserError(
+                f"{where}: the part {self.kind} learns {expected}, but the file has {found}; fit the pipeline again"
+            )
         for name, array in arrays.items():
             setattr(self, name, array)
 

@@ -26,7 +26,7 @@ MemberUnpacker: TypeAlias = Callable[[Mapping[str, Tensor], ModelHeader, Path], 
 
 @dataclass(frozen=True, kw_only=True)
 class PartBody:
-    """A part in a model file: its kind and arguments, and the headers of the classifiers that it holds."""
+    """A part in a model file: its kind and arguments, and the headers of its classifiers."""
 
     part: PipelinePart
     members: dict[str, ModelHeader] = field(default_factory=dict)
@@ -34,14 +34,14 @@ class PartBody:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineBody:
-    """Body of a pipeline's model file, from which it is rebuilt. Tensors of part 2 have the prefix "2."."""
+    """The body of a pipeline's model file, from which it is rebuilt. Tensors of part 2 have the prefix "2."."""
 
     parts: tuple[PartBody, ...]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A `Classifier` made of parts: features, and at the end a scorer of their output."""
+    """A `Classifier` made of parts: features, and finally a scorer of their output."""
 
     parts: tuple[PipelinePart, ...]
     classes: tuple[str, ...]
@@ -80,7 +80,7 @@ class Pipeline:
         return self
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the last part's scores of images of any sizes, float32 on the CPU."""
+        """Return the last part's scores of images of any size, float32 on the CPU."""
         if not len(images):
             return torch.zeros(0, len(self.classes))
         x = images
@@ -93,11 +93,11 @@ class Pipeline:
         return torch.from_numpy(scores)
 
     def rename(self, names: Mapping[str, str]) -> "Pipeline":
-        """Return a copy in which some classes have other names; members of its parts keep theirs."""
+        """Return a copy in which some classes have other names. Members of its parts keep their class names."""
         return replace(self, classes=rename_classes(self.classes, names))
 
     def members(self) -> dict[str, Classifier]:
-        """Return the classifiers that parts hold; "0.eyes" is the member "eyes" of part 0."""
+        """Return the classifiers in the parts. For example, "0.eyes" is the member "eyes" of part 0."""
         return {f"{i}.{name}": held for i, part in enumerate(self.parts) for name, held in part.members().items()}
 
     @property
@@ -114,7 +114,7 @@ class Pipeline:
         }
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return no protocol: parts show images to their members."""
+        """Return an empty mapping, because parts pass images directly to their members."""
         return {}
 
     def lineage(self) -> tuple[Provenance | None, ...]:
@@ -158,7 +158,7 @@ def unpack_parts(
             name: unpack(without_prefix(part_tensors, f"{name}."), member_header, Path(where))
             for name, member_header in entry.members.items()
         }
-        entry.part.hold(members)
+        entry.part.set_members(members)
         prefixes = tuple(f"{name}." for name in members)
         arrays = {name: tensor.numpy() for name, tensor in part_tensors.items() if not name.startswith(prefixes)}
         entry.part.restore(arrays, where)

@@ -1,4 +1,4 @@
-"""Outputs of a named layer of a network for image files."""
+"""The outputs of a named layer of a network for image files."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ def layer_outputs(
     layer: str | None = None,
     batch: int = 32,
     workers: int = 0,
-    most_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> LayerOutputs:
     """Return the outputs of `layer`, by default the first convolution, as float32 N ...
 
@@ -37,7 +37,7 @@ def layer_outputs(
     """
     name, module = find_layer(classifier.network, layer)
     outputs, paths, refused = [], [], []
-    for items in batch_items(decode_images(files, workers, most_pixels), batch):
+    for items in batch_items(decode_images(files, workers, max_pixels), batch):
         refused += [Refused(path, bad.code, bad.detail) for path, bad in items if isinstance(bad, BadImage)]
         kept = [(path, image) for path, image in items if not isinstance(image, BadImage)]
         if kept:
@@ -51,11 +51,11 @@ def layer_outputs(
 
 
 def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
-    """Return the first file's maps. Raise `UserError` that states the shape if the layer has no maps."""
+    """Return the first file's maps. Raise a `UserError` that states the shape if the layer has no maps."""
     first = found.outputs[0]
     if first.ndim != 3:
         raise UserError(
-            f"layer {found.layer!r} returns {' x '.join(map(str, first.shape))} numbers per image and no maps; "
+            f"layer {found.layer!r} returns {' x '.join(map(str, first.shape))} numbers per image instead of maps; "
             "--grid needs a convolution, pooling or activation before the head"
         )
     return np.asarray(first)

@@ -1,4 +1,4 @@
-"""Images that a user names: files, folders and patterns in order, in Python also bytes, arrays and Pillow images."""
+"""Images from a user, in order: files, folders and patterns, and in Python also bytes, arrays and Pillow images."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images.decode import decode, pixels_of
-from imclass.data.names import is_address
+from imclass.data.names import is_url
 from imclass.data.threads import map_in_order
 from imclass.data.walk import Walk
 
@@ -23,10 +23,10 @@ IMAGE_KINDS = "a path, the bytes of an image file, a uint8 array of height x wid
 
 @dataclass(frozen=True)
 class Files:
-    """Image files; iterating yields pairs of the path as the user wrote it and the file."""
+    """Image files. Iteration yields pairs of the path as the user wrote it and the file."""
 
     paths: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each sort of file ignored in folders
+    notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each kind of file ignored in folders
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -36,13 +36,13 @@ class Files:
 
 
 def gather_files(named: Sequence[str]) -> Files:
-    """Return all files that `named` stands for; a folder stands for its images, sorted.
+    """Return all files that `named` refers to. A folder stands for its images, sorted.
 
-    Links to folders are followed. A folder that cannot be read is listed, so that it is refused by name. Raise
+    Links to folders are followed. A folder that cannot be read is included, so that it is reported as refused. Raise
     `UserError` if no files are found.
     """
     if not named:
-        raise UserError("name at least one image file or folder")
+        raise UserError("specify at least one image file or folder")
     paths: list[str] = []
     notes: list[str] = []
     for place in (place for name in named for place in expand_path(name)):
@@ -64,9 +64,9 @@ def expand_path(name: str) -> list[str]:
     `UserError` if nothing matches.
     """
     if not name:
-        raise UserError("a name is empty; name image files or folders")
-    if is_address(name):
-        raise UserError(f"{name} is an address; download the image and give the path of the file")
+        raise UserError("a path is empty; specify image files or folders")
+    if is_url(name):
+        raise UserError(f"{name} is a URL; download the image and give the path of the file")
     path = Path(name)
     if os.path.isdir(name) or os.path.lexists(path):
         return [name]
@@ -79,7 +79,7 @@ def expand_path(name: str) -> list[str]:
 
 
 def name_images(images: Any) -> Iterable[tuple[str, Any]]:
-    """Return images of any kind as pairs of a name and an image; unnamed ones are called "image 0", "image 1" ...
+    """Return images of any kind as pairs of a name and an image. Unnamed ones are called "image 0", "image 1" ...
 
     `images` is a single image, or a path, folder or pattern, which stands for its files, or an array of four axes, or
     an iterable. An iterable may yield images, pairs of a name and an image, and paths; a folder among them stands for
@@ -97,7 +97,7 @@ def name_images(images: Any) -> Iterable[tuple[str, Any]]:
 
 
 def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a name and an image for each item; a folder stands for the images in it."""
+    """Yield a name and an image for each item. A folder stands for the images in it."""
     for i, item in enumerate(images):
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
             name, image = item
@@ -126,14 +126,14 @@ def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str,
             yield name, BadImage("damaged", name, f"the image cannot be decoded: {error}")
 
 
-def image_of(source: Any, name: str, most_pixels: int | None = None) -> Image:
-    """Return the pixels of an image of any kind. Raise `BadImage`, with the name, if it cannot be used."""
+def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
+    """Return the pixels of an image of any kind. Raise a `BadImage` with its name if it cannot be used."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode(bytes(source), name, most_pixels)
+        return decode(bytes(source), name, max_pixels)
     if isinstance(source, str | Path):
-        return decode(Path(source), name, most_pixels)
+        return decode(Path(source), name, max_pixels)
     if isinstance(source, Pillow.Image):
-        return pixels_of(source, name, most_pixels)
+        return pixels_of(source, name, max_pixels)
     if not isinstance(source, np.ndarray):
         raise BadImage("no-image", name, f"this is {describe_type(source)}; give {IMAGE_KINDS}")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (1, 3) or source.size == 0:
@@ -152,14 +152,14 @@ NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its
 
 
 def decode_images(
-    images: Iterable[tuple[str, Any]], workers: int, most_pixels: int | None = None
+    images: Iterable[tuple[str, Any]], workers: int, max_pixels: int | None = None
 ) -> Generator[NamedImage, None, None]:
     """Yield names and decoded images in order, with a `BadImage` in place of each refused one."""
 
     def decode_item(item: tuple[str, Any]) -> NamedImage:
         name, source = item
         try:
-            return name, source if isinstance(source, BadImage) else image_of(source, name, most_pixels)
+            return name, source if isinstance(source, BadImage) else image_of(source, name, max_pixels)
         except BadImage as refused:
             # The traceback of this exception would keep the file's bytes in memory, so make a new one.
             return name, BadImage(refused.code, refused.path, refused.detail)

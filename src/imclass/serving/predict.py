@@ -1,4 +1,4 @@
-"""Prediction of classes for images of any kind, in order. A bad image is refused by name, and the others go on."""
+"""Prediction of classes for images of any kind, in order. A bad image is reported and does not affect the others."""
 
 import contextlib
 import html
@@ -48,26 +48,26 @@ def predict(
     top: int | None = None,
     batch: int = 32,
     workers: int = 0,
-    most_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> Iterator[Prediction]:
     """Yield a `Prediction` for each named image, in order, with its `top` classes, or all K if there are fewer.
 
-    Without `top` it has five classes or, if images may have several labels, those that the image has, possibly none. An
+    Without `top` it has five classes or, if images may have several labels, all that are predicted, possibly none. An
     image is the bytes or the path of an image file, a uint8 array H W C with C of 1 or 3, or a Pillow image. Images are
-    drawn from `images` when needed and decoded in `workers` threads; one that cannot be used is refused. Raise
-    `UserError` for an invalid `top`, `batch` or `workers`, before the first image.
+    taken from `images` when needed and decoded in `workers` threads. One that cannot be used is refused. Raise
+    `UserError` for an invalid `top`, `batch` or `workers` before the first image.
     """
     if top is not None:
         check_number("top", top, 1, "a whole number of classes, at least 1")
         top = int(top)
     check_number("batch", batch, 1, "a whole number of images, at least 1")
     check_number("workers", workers, 0, "a whole number of threads, 0 or more")
-    return iterate_predictions(classifier, images, top, int(batch), int(workers), most_pixels)
+    return iterate_predictions(classifier, images, top, int(batch), int(workers), max_pixels)
 
 
-def check_number(name: str, value: Any, least: int, wanted: str) -> None:
-    """Raise `UserError` unless a value is a whole number of at least `least`, which may be one of NumPy's."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+def check_number(name: str, value: Any, minimum: int, wanted: str) -> None:
+    """Raise `UserError` unless a value is an integer, possibly a NumPy integer, of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise UserError(f"{name} is {value!r}; it must be {wanted}")
 
 
@@ -77,10 +77,10 @@ def iterate_predictions(
     top: int | None,
     batch: int,
     workers: int,
-    most_pixels: int | None,
+    max_pixels: int | None,
 ) -> Iterator[Prediction]:
     """Yield the predictions of `predict`, whose arguments have been checked."""
-    with contextlib.closing(decode_images(images, workers, most_pixels)) as decoded:
+    with contextlib.closing(decode_images(images, workers, max_pixels)) as decoded:
         for items in batch_items(decoded, batch):
             kept = [item for _, item in items if not isinstance(item, BadImage)]
             outcomes = iter(classify_images(classifier, kept, top))
@@ -98,7 +98,7 @@ Outcome: TypeAlias = tuple[tuple[str, float], ...] | BadImage
 def classify_images(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Outcome]:
     """Return the classes of each image, or a `BadImage` if the classifier cannot process it because it is too small.
 
-    A batch that fails is repeated image by image, to find those at fault.
+    A batch that fails is repeated image by image, to find the images that cause the failure.
     """
     if not images:
         return []

@@ -1,1 +1,1 @@
-"""The store, downloads into it, and archives unpacked without trusting them."""
+"""The store, downloads to it, and safe unpacking of untrusted archives."""

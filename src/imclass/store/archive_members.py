@@ -1,7 +1,7 @@
-"""Members of an archive in order, read without trusting it: tar (plain, gzip, bzip2, xz) and zip.
+"""The members of an untrusted archive, read in order: tar (plain, gzip, bzip2, xz) and zip.
 
 Tar archives are parsed here because the standard library's `tarfile` reads headers of any length into memory and
-accepts many kinds of member that do not belong in a data set. From `zipfile` only the parsing is used. Sizes in headers
+accepts many kinds of member that do not belong in a data set. Only the parsing of `zipfile` is used. Sizes in headers
 are never trusted: limits apply to the bytes that have been read.
 """
 
@@ -46,10 +46,10 @@ class ArchiveMember:
     blocks: Iterable[bytes] = ()
 
 
-def read_members(archive: Path, most_read: int) -> Iterator[ArchiveMember]:
-    """Yield the members of an archive, whose format follows from its first bytes.
+def read_members(archive: Path, max_read: int) -> Iterator[ArchiveMember]:
+    """Yield the members of an archive. The first bytes of the archive determine its format.
 
-    Raise `UserError` for a tar stream of more than `most_read` bytes.
+    Raise `UserError` for a tar stream of more than `max_read` bytes.
     """
     with archive.open("rb") as file:
         start = file.read(6)
@@ -58,7 +58,7 @@ def read_members(archive: Path, most_read: int) -> Iterator[ArchiveMember]:
             yield from zip_members(archive, file)
             return
         with decompress(file, start) as stream:
-            yield from tar_members(archive, Stream(archive, stream, most_read))
+            yield from tar_members(archive, Stream(archive, stream, max_read))
 
 
 def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
@@ -73,7 +73,7 @@ def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
 
 
 def zip_members(archive: Path, file: io.BufferedReader) -> Iterator[ArchiveMember]:
-    """Yield the members of a zip archive after checking all its entries; CRCs are checked as content is read."""
+    """Yield the members of a zip archive after checking all entries. CRCs are checked when content is read."""
     with zipfile.ZipFile(file) as zip_file:
         entries = zip_file.infolist()
         end = 0
@@ -130,7 +130,7 @@ class Stream:
                     yield block
 
     def read_extension(self, size: int) -> bytes:
-        """Return the next `size` bytes at once. Raise `ValueError` for more than an extension of a header may have."""
+        """Return the next `size` bytes together. Raise `ValueError` if a header extension may not be so long."""
         if size > MAX_EXTENSION_BYTES:
             raise ValueError(f"a header of {size:,} bytes")
         return b"".join(self.blocks(size))
@@ -161,7 +161,7 @@ def tar_members(archive: Path, stream: Stream) -> Iterator[ArchiveMember]:
 
 
 def tar_header(header: bytes) -> tuple[bytes, int]:
-    """Return type and size from a tar header. Raise `ValueError` unless its checksum is right."""
+    """Return the type and the size in a tar header. Raise `ValueError` if its checksum is wrong."""
     if sum(header) - sum(header[148:156]) + 8 * ord(" ") != tar_number(header[148:156].strip(b" \0"), 8):
         raise ValueError("it is not a tar or zip archive, or a header is broken")
     size = header[124:136]
@@ -183,7 +183,7 @@ def tar_name(header: bytes) -> bytes:
 
 
 def pax_records(content: bytes) -> dict[str, bytes]:
-    """Return path, size and sparseness from the "LENGTH KEY=VALUE\\n" records of a pax header (POSIX.1-2001)."""
+    """Return the path, size and sparseness in the "LENGTH KEY=VALUE\\n" records of a pax header (POSIX.1-2001)."""
     records: dict[str, bytes] = {}
     while content:
         length, space, _ = content.partition(b" ")
@@ -207,8 +207,8 @@ def guard_reads(archive: Path, items: Iterable[T]) -> Iterator[T]:
     except DAMAGE_ERRORS as error:
         why = printable_text(str(error)) or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:  # errors of the decompressors have no errno
-            raise UserError(f"{archive} cannot be read ({why}); make it readable") from None
-        raise UserError(f"{archive} is damaged ({why}); delete it and download it again") from None
+            raise UserError(f"{archive} cannot be read ({why}); make the file readable") from None
+        raise UserError(f"{archive} is damaged ({why}); delete the archive and download it again") from None
 
 
 def refusal(archive: Path, name: str, problem: str) -> UserError:

@@ -1,4 +1,4 @@
-"""Unpacking of archives without trusting them: only plain files and folders, and either all of them or none."""
+"""Safe unpacking of untrusted archives: only plain files and folders, and either all of them or none."""
 
 import contextlib
 import os
@@ -23,38 +23,40 @@ from imclass.store.archive_members import (
 from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
 MAX_DEPTH = 32  # folders within folders
-MAX_PART_BYTES = 255  # bytes between two slashes, which is the limit of most file systems
-SLACK_BYTES = 1 << 20  # bytes of a tar stream allowed besides content and headers of files
+MAX_PART_BYTES = 255  # bytes of one name, the limit of most file systems
+SLACK_BYTES = 1 << 20  # bytes of a tar stream allowed besides the contents and headers of files
 
 
-def extract(archive: Path, target: Path, most_bytes: int, most_files: int) -> list[Path]:
+def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list[Path]:
     """Unpack an archive into the folder `target` and return the paths of the files, in the archive's order.
 
-    A new `target` appears only when complete. In an existing one the archive's top-level entries appear, and none of
-    them may exist already. At most `most_bytes` bytes, `most_files` files and as many folders are written. Raise
-    `UserError` that names the member if the archive is damaged, too large, or holds anything but plain files and
-    folders inside it; nothing of it is then left on disk.
+    A new `target` appears only when it is complete. If `target` exists, the archive's top-level entries are added to
+    it, and none of them may exist already. At most `max_bytes` bytes, `max_files` files and as many folders are
+    written. Raise a `UserError` that names the member if the archive is damaged, too large, or contains anything but
+    plain files and folders inside `target`. Nothing is then left on disk.
     """
     new = not os.path.lexists(target)
     if not new and not target.is_dir():
-        raise UserError(f"{target} is not a folder, so {archive} cannot be unpacked there; move it away")
-    limit = min(most_bytes, GRACE_BYTES + MAX_RATIO * archive_size(archive))
+        raise UserError(
+            f"{target} is not a folder, so {archive} cannot be unpacked into it; move {target} out of the way"
+        )
+    limit = min(max_bytes, GRACE_BYTES + MAX_RATIO * archive_size(archive))
     place = target.parent if new else target
     try:
         place.mkdir(parents=True, exist_ok=True)
         with scratch_folder(place) as folder:
-            writer = MemberWriter(archive, folder, limit, most_files)
-            most_read = limit + SLACK_BYTES + most_files * 8 * RECORD_BYTES
-            for member in guard_reads(archive, read_members(archive, most_read)):
+            writer = MemberWriter(archive, folder, limit, max_files)
+            max_read = limit + SLACK_BYTES + max_files * 8 * RECORD_BYTES
+            for member in guard_reads(archive, read_members(archive, max_read)):
                 writer.add(member)
             if not writer.files:
-                raise UserError(f"{archive} contains no files; delete it and download it again")
+                raise UserError(f"{archive} contains no files; delete the archive and download it again")
             writer.sync()
             move_into_place(archive, folder, target, new)
     except OSError as error:
         raise UserError(
             f"{archive} could not be unpacked into {target} ({error.strerror or error}); "
-            "free some space there, or make it writable"
+            "free some space on that disk, or make the folder writable"
         ) from None
     return [target.joinpath(*parts) for parts in writer.files]
 
@@ -68,7 +70,7 @@ def archive_size(archive: Path) -> int:
 
 @contextlib.contextmanager
 def scratch_folder(place: Path) -> Iterator[Path]:
-    """Make a new folder in `place` for the duration of a block, and remove it with anything left in it."""
+    """Create a folder in `place` for the duration of a block, and remove it with all its remaining contents."""
     folder = Path(tempfile.mkdtemp(prefix=".unpacking.", suffix=".part", dir=place))
     try:
         folder.chmod(0o755)
@@ -82,7 +84,9 @@ def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> Non
     pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
     for _, final in pairs:
         if os.path.lexists(final):
-            raise UserError(f"{archive} holds '{final.name}', and {final} already exists; move it away first")
+            raise UserError(
+                f"{archive} contains '{final.name}', but {final} already exists; move {final} out of the way first"
+            )
     for unpacked, final in pairs:
         unpacked.rename(final)
     sync_folder(target.parent if new else target)
@@ -90,12 +94,12 @@ def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> Non
 
 @dataclass
 class MemberWriter:
-    """Writer of members into an empty folder that nothing else uses; it remembers every name it has created."""
+    """A writer of members to an empty folder that nothing else uses. It records every name that it has created."""
 
     archive: Path
     folder: Path
-    most_bytes: int
-    most_files: int
+    max_bytes: int
+    max_files: int
     written: int = 0  # bytes
     files: list[tuple[str, ...]] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
@@ -109,12 +113,12 @@ class MemberWriter:
         if not member.folder:
             self.claim(parts, member.name)
             self.files.append(parts)
-            if len(self.files) > self.most_files:
-                raise UserError(f"{self.archive} holds more than {self.most_files:,} files; nothing was unpacked")
+            if len(self.files) > self.max_files:
+                raise UserError(f"{self.archive} contains more than {self.max_files:,} files, so nothing was unpacked")
             self.write(self.folder.joinpath(*parts), member)
 
     def safe_parts(self, member: ArchiveMember) -> tuple[str, ...]:
-        """Return the parts of a member's name. Raise `UserError` unless every system finds the same path inside."""
+        """Return the parts of a member's name. Raise `UserError` unless it is the same path on every system."""
         name = member.name
         if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
             raise refusal(self.archive, name, "is not a relative path")
@@ -132,20 +136,20 @@ class MemberWriter:
         return parts
 
     def enter(self, parts: tuple[str, ...], name: str) -> None:
-        """Make a folder unless it has been made for this archive."""
+        """Create a folder unless it has already been created for this archive."""
         if parts in self.folders:
             return
         self.claim(parts, name)
         self.folders.add(parts)
-        if len(self.folders) > self.most_files:
-            raise UserError(f"{self.archive} holds more than {self.most_files:,} folders; nothing was unpacked")
+        if len(self.folders) > self.max_files:
+            raise UserError(f"{self.archive} contains more than {self.max_files:,} folders, so nothing was unpacked")
         self.folder.joinpath(*parts).mkdir()
 
     def claim(self, parts: tuple[str, ...], name: str) -> None:
-        """Reserve a name. Raise `UserError` if the archive has used it, also in another case or Unicode form."""
+        """Reserve a name. Raise `UserError` if the archive has used it, even in another case or Unicode form."""
         other = self.spelling.setdefault(tuple(unicodedata.normalize("NFC", p).casefold() for p in parts), parts)
         if other is not parts:
-            raise refusal(self.archive, name, f"would take the place of '{'/'.join(other)}'")
+            raise refusal(self.archive, name, f"would overwrite '{'/'.join(other)}'")
 
     def sync(self) -> None:
         """Fsync all folders, so that their entries survive a loss of power."""
@@ -153,12 +157,12 @@ class MemberWriter:
             sync_folder(self.folder.joinpath(*parts))
 
     def write(self, path: Path, member: ArchiveMember) -> None:
-        """Write the content of one new file and fsync it. Mode bits of the archive are ignored."""
+        """Write the content of one new file and fsync it. The archive's mode bits are ignored."""
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
             for block in guard_reads(self.archive, member.blocks):
                 self.written += len(block)
-                if self.written > self.most_bytes:
-                    raise too_large_error(self.archive, self.most_bytes)
+                if self.written > self.max_bytes:
+                    raise too_large_error(self.archive, self.max_bytes)
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())

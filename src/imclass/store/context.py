@@ -1,4 +1,4 @@
-"""The context of a command or of a call of a public function: its store and plugins."""
+"""The context of a command or of a call to a public function: its store and plugins."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ Location: TypeAlias = str | Path
 
 @dataclass(frozen=True)
 class Context:
-    """The store and the plugins, made once by the command line or a public function and passed down."""
+    """The store and the plugins, created once by the command line or a public function and passed down."""
 
     store: Store
     plugins: Plugins = Plugins()
-    most_pixels: int | None = None  # the largest image file to decode; None: the default in `data.images.decode`
+    max_pixels: int | None = None  # the largest image file to decode; None: the default in `data.images.decode`
 
 
 def open_context(
@@ -45,5 +45,5 @@ def pixels_in(megapixels: float | None) -> int | None:
 
 
 def find_in(context: Context | None, package: str, table: str, what: str) -> EntryTable:
-    """Return the entries of a kind of table, including those of the context's plugins."""
+    """Return the union of all tables of this name, including those in the context's plugins."""
     return find(package, table, what, context.plugins) if context else find(package, table, what)

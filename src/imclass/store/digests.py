@@ -1,4 +1,4 @@
-"""SHA-256 digests of files, kept in the store until a file's size or time of change differs.
+"""SHA-256 digests of files, kept in the store until a file's size or modification time changes.
 
 Like every index it can be rebuilt. If it is missing, locked or read-only, work continues without it; if it is damaged,
 it is removed and rebuilt.
@@ -16,10 +16,10 @@ from typing import TypeAlias
 from imclass.store.index import file_stamp
 from imclass.store.store import Store
 
-Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, time of change in nanoseconds
+Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, modification time in nanoseconds
 
-# A second write within the same tick of the file system's clock does not alter the time of change. The coarsest clock
-# in use, FAT's, has ticks of 2 s, so any later write to a file that is older than this alters its time.
+# A second write within the same tick of the file system's clock does not alter the modification time. The coarsest
+# clock in use, FAT's, has ticks of 2 s, so any later write to a file that is older than this alters the time.
 SETTLING_NS = 2 * 10**9  # nanoseconds
 LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the index
 CREATE_TABLE = (
@@ -47,7 +47,7 @@ class Digests:
         return found
 
     def write(self, digests: Mapping[Stamp, bytes]) -> None:
-        """Store digests in place of earlier ones of the same paths, if the store can be written to."""
+        """Store digests, replacing earlier ones for the same paths, if the store is writable."""
         rows = [(os.fsencode(path), size, changed, digest) for (path, size, changed), digest in digests.items()]
         if not rows:
             return

@@ -1,8 +1,8 @@
-"""Values of plain JSON kept in the store until one of the files that they came from changes.
+"""Plain JSON values kept in the store until one of the files from which they were computed changes.
 
-Entries of tables are defined in files that import PyTorch, which takes seconds. A list of them can be read from here
-instead. An index is only a copy: if it is missing, damaged or out of date, it reads as None, and failures to write it
-are ignored.
+Table entries are defined in files that import PyTorch, which takes seconds. A list of the entries can be read from an
+index instead. An index is only a copy: if it is missing, damaged or out of date, it reads as None, and failures to
+write it are ignored.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from imclass.store.store import Store
 
 @dataclass(frozen=True)
 class Index:
-    """A file in the store, and the key that its content must have to be up to date."""
+    """A file in the store, and the key that its content has if it is up to date."""
 
     path: Path
     key: str
@@ -34,7 +34,7 @@ class Index:
             return None
 
     def write(self, value: Any) -> None:
-        """Store a value of plain JSON, if the store can be written to. Readers see the old value or all of the new."""
+        """Store a plain JSON value, if the store is writable. Readers see either the old or the new value."""
         record = {"key": self.key, "sha256": json_digest(value), "value": value}
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def open_index(store: Store, name: str, folders: Sequence[Path], files: Sequence
 
 
 def file_stamp(file: Path) -> tuple[str, int, int]:
-    """Return path, size and time of change of a file; size and time are -1 if it no longer exists."""
+    """Return the path, size and modification time of a file. The last two are -1 if the file no longer exists."""
     try:
         status = file.stat()
     except OSError:
@@ -58,5 +58,5 @@ def file_stamp(file: Path) -> tuple[str, int, int]:
 
 
 def json_digest(value: Any) -> str:
-    """Return the SHA-256 of a value of plain JSON."""
+    """Return the SHA-256 of a plain JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The store: a folder with data and weights, downloaded and verified or put there by hand.
+"""The store: a folder with data and weights, either downloaded and verified, or saved there by hand.
 
-A download is written to NAME.part next to its final path and renamed only when its SHA-256 is the expected one. So a
-file under its final name can be trusted, and an interrupted download continues where it stopped.
+A download is written to NAME.part next to its final path and renamed only when its SHA-256 is the expected one. A file
+under its final name can therefore be trusted, and an interrupted download resumes where it stopped.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Download:
     sha256: str = ""  # all its digits, or the first ones if no more are known
     size: int | None = None  # bytes
     name: str = ""  # its name in messages, if not `path`
-    source: str = ""  # where a person can get it, if not from `url`
+    source: str = ""  # a description of where to get it by hand, if not from `url`
 
     @property
     def title(self) -> str:
@@ -56,17 +56,17 @@ class Store:
 
     def find(self, *relative: str) -> Path | None:
         """Return the first of these paths that exists in the store. Raise `UserError` for a path outside it."""
-        return next((path for path in map(self.inside, relative) if path.exists()), None)
+        return next((path for path in map(self.path_inside, relative) if path.exists()), None)
 
     def get(
         self, download: Download, report: DownloadProgress | None = None, context: ssl.SSLContext | None = None
     ) -> Path:
-        """Return the path of a file, after downloading it if the store lacks it.
+        """Return the path of a file, after downloading it if it is not in the store.
 
         `report(bytes so far, bytes in total)` is called during the download. `context` decides which certificates are
-        trusted, by default the system's. Raise `UserError` if the SHA-256 is not the one expected.
+        trusted, by default the system's. Raise `UserError` if the SHA-256 differs from the expected one.
         """
-        target = self.inside(download.path)
+        target = self.path_inside(download.path)
         if not os.path.lexists(target):
             if self.offline or not download.url:
                 why = "--offline forbids a download" if download.url else "it cannot be downloaded directly"
@@ -77,11 +77,13 @@ class Store:
         verify_download(target, download)
         return target
 
-    def inside(self, relative: str) -> Path:
+    def path_inside(self, relative: str) -> Path:
         """Return the path of `relative` in the store. Raise `UserError` if it leads out of it."""
         path = PurePosixPath(relative)
         if not path.parts or path.is_absolute() or ".." in path.parts:
-            raise UserError(f"{relative!r} is not a path inside the store {self.folder}; give one without '..'")
+            raise UserError(
+                f"{relative!r} is not a path inside the store {self.folder}; give a relative path without '..'"
+            )
         return self.folder / path
 
 
@@ -109,28 +111,30 @@ def ignore_progress(held: int, size: int) -> None:
 
 
 def manual_instructions(download: Download, target: Path) -> str:
-    """Return the sentence that ends every failure: how to get the file by hand."""
-    action = f"save {download.url}" if download.url else f"put {download.source}"
+    """Return the last sentence of every failure message, which describes how to get the file by hand."""
+    action = f"save {download.url}" if download.url else f"save {download.source}"
     facts = []
     if download.size is not None:
         facts.append(f"{download.size:,} bytes")
     if download.sha256:
-        label = "SHA-256" if len(download.sha256) == 64 else "its SHA-256 begins"
+        label = "SHA-256" if len(download.sha256) == 64 else "its SHA-256 begins with"
         facts.append(f"{label} {download.sha256}")
     details = f" ({', '.join(facts)})" if facts else ""
     return f"By hand: {action} as {target}{details}"
 
 
 def verify_download(target: Path, download: Download) -> None:
-    """Raise `UserError` unless the file is the one expected. The file is not changed."""
+    """Raise `UserError` unless the file is the expected one. The file is not changed."""
     if not target.is_file():
-        raise UserError(f"{target} is not a file; move it away. {manual_instructions(download, target)}")
+        raise UserError(
+            f"{target} is not a file; move {target} out of the way. {manual_instructions(download, target)}"
+        )
     digest = file_digest(target)
     if not download.matches(digest):
         raise UserError(
-            f"{target} is not the file expected: its SHA-256 begins {digest[:12]} ({target.stat().st_size:,} bytes), "
-            f"and {download.sha256[:12]} is wanted. Move it away to have it downloaded again. "
-            f"{manual_instructions(download, target)}"
+            f"{target} is not the expected file: its SHA-256 begins with {digest[:12]} "
+            f"({target.stat().st_size:,} bytes), but {download.sha256[:12]} is expected. "
+            f"Move {target} out of the way to download the file again. {manual_instructions(download, target)}"
         )
 
 
@@ -139,7 +143,7 @@ def fetch(download: Download, target: Path, report: DownloadProgress, context: s
     send = secure_opener(context)
     try:
         if not download.url.startswith("https://"):
-            raise TransferError("the address is not https")
+            raise TransferError("the URL is not https")
         size = download.size if download.size is not None else remote_size(download.url, send)
         target.parent.mkdir(parents=True, exist_ok=True)
         with lock_part(part_path(target), lambda held: report(held, size)) as file:
@@ -160,17 +164,17 @@ def part_path(target: Path) -> Path:
 
 
 def space_advice(download: Download, target: Path, error: OSError) -> str:
-    """Return the advice for an error in writing: about a full disk with the sizes, else to make the folder writable."""
+    """Return advice after a failed write: to free space if the disk is full, else to make the folder writable."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return "make it writable, "
+        return "make the folder writable, "
     free = shutil.disk_usage(target.parent).free
-    size = "" if download.size is None else f"the file has {download.size:,} bytes and "
-    return f"{size}{free:,} are free: free some space, "
+    size = "" if download.size is None else f"the file has {download.size:,} bytes, and "
+    return f"{size}only {free:,} bytes are free; free some space, "
 
 
 @contextlib.contextmanager
 def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
-    """Open `part`, creating it if needed, and lock it for the duration of a block. An empty one is removed afterwards.
+    """Open `part`, creating it if needed, and lock it for the duration of a block. Remove it afterwards if it is empty.
 
     While another process holds the lock, `waiting` is called with the current size of the file.
     """
@@ -204,23 +208,23 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
 
 
 def publish(transfer: Transfer, target: Path, download: Download) -> None:
-    """Complete the transfer and rename the file to `target`. Remove it if its SHA-256 is not the one expected."""
+    """Complete the transfer and rename the file to `target`. Remove it if its SHA-256 differs from the expected one."""
     part = part_path(target)
     before = transfer.held
     if shutil.disk_usage(target.parent).free < transfer.size - before:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     transfer.complete()
     digest = transfer.digest()
-    if not download.matches(digest) and before > 0:  # the fault may lie in bytes left by an earlier download
+    if not download.matches(digest) and before > 0:  # bytes from an earlier download may be the cause
         transfer.restart()
         transfer.complete()
         digest = transfer.digest()
     if not download.matches(digest):
         part.unlink()
         wanted = download.sha256[:12]
-        raise TransferError(f"the file received has a SHA-256 that begins {digest[:12]}, and {wanted} is expected")
+        raise TransferError(f"the SHA-256 of the received file begins with {digest[:12]}, but {wanted} is expected")
     os.fsync(transfer.file.fileno())
-    if os.path.lexists(target):  # put there by hand in the meantime: it is kept, and `get` verifies it next
+    if os.path.lexists(target):  # saved by hand in the meantime: this file is kept, and `get` verifies it next
         part.unlink()
     else:
         os.replace(part, target)

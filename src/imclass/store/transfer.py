@@ -1,6 +1,6 @@
-"""Transfer of a file over https into an open file, with resumption, retries and a limit on its size.
+"""Transfers of files over https, with resumption, retries and a size limit.
 
-A transfer that fails for good raises `TransferError`, which `store` turns into advice for the user.
+A transfer that fails permanently raises `TransferError`, which `store` turns into advice for the user.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ TRANSIENT_STATUSES = (408, 416, 429)  # HTTP statuses worth another attempt, bes
 
 
 class TransferError(Exception):
-    """A failed download and the reason; `retry` if another attempt may succeed."""
+    """A failed download with its reason. `retry` is true if another attempt may succeed."""
 
     def __init__(self, reason: str, retry: bool = False) -> None:
         super().__init__(reason)
@@ -37,14 +37,14 @@ class TransferError(Exception):
 
 @dataclass
 class Transfer:
-    """Transfer of the `size` bytes at `url` into an open file. Of its fields only `etag` changes."""
+    """A transfer of the `size` bytes at `url` to an open file. Only `etag` changes after construction."""
 
     url: str
     size: int  # bytes
     file: io.BufferedRandom
     opener: urllib.request.OpenerDirector
     report: Callable[[int, int], None]  # called with the bytes so far and the bytes in total
-    etag: str = ""  # of the response that the last bytes came from
+    etag: str = ""  # of the response that contained the last bytes
 
     @property
     def held(self) -> int:
@@ -98,7 +98,7 @@ class Transfer:
             raise connection_failure(error) from None
 
     def accept(self, response: HTTPResponse) -> None:
-        """Prepare the file for a response, which continues at its end or starts over.
+        """Prepare the file for a response that continues at its end or starts over.
 
         Raise `TransferError` for a response that does not fit the request or the expected size.
         """
@@ -112,7 +112,7 @@ class Transfer:
             raise TransferError(f"the server answered {response.status}")
         start = held if response.status == 206 else 0
         if response.length is not None and start + response.length != size:
-            raise TransferError(f"the server's file has {start + response.length:,} bytes, and {size:,} are expected")
+            raise TransferError(f"the server's file has {start + response.length:,} bytes, but {size:,} are expected")
         if start == 0:
             self.restart()
         etag = response.headers.get("ETag", "")
@@ -122,7 +122,7 @@ class Transfer:
         """Append the body of a response. Raise `TransferError` if the file grows beyond `size` bytes or ends early."""
         held, size = self.held, self.size
         states_length = response.length is not None
-        # Without a stated length, reading goes on to the end of the body, which may turn out to be too long.
+        # Without a stated length, reading continues to the end of the body, which may turn out to be too long.
         while held < size or not states_length:
             try:
                 block = response.read1(BLOCK)
@@ -147,7 +147,7 @@ class Transfer:
 
 
 class SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirect handler that follows redirects to https only."""
+    """A redirect handler that follows only redirects to https."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -165,7 +165,7 @@ def secure_opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
 
 
 def connection_failure(error: Exception) -> TransferError:
-    """Return the error for a broken connection, and whether to retry."""
+    """Return the error for a broken connection. Its `retry` depends on the cause."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         why = printable_text(cause.verify_message)
@@ -196,5 +196,5 @@ def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
     except (OSError, ValueError) as error:
         raise connection_failure(error) from None
     if not 0 < size <= MAX_DOWNLOAD_BYTES:
-        raise TransferError(f"the server states a size of {size:,} bytes, and it must be 1 to {MAX_DOWNLOAD_BYTES:,}")
+        raise TransferError(f"the server states a size of {size:,} bytes; it must be 1 to {MAX_DOWNLOAD_BYTES:,}")
     return size

@@ -57,7 +57,7 @@ class Keeper:
 
     def with_provenance(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
         """Return the classifier with the record of its training that a model file keeps."""
-        scores = {split: Metrics.of(numbers) for split, numbers in metrics.items()}
+        scores = {split: Metrics.from_numbers(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,
             trained=replace(leg.trained, metrics=scores, chosen=chosen),

@@ -87,12 +87,12 @@ class Learner:
         # resumed or on how many processes share a step.
         reseed(part_seed(self.seed, step, number), device)
         scores, *sides = outputs(forward(self.network, part.images.to(device), self.arithmetic))
-        targets = part.targets.on(device)
+        targets = part.targets.on_device(device)
         main, total = self.loss(scores, sides, targets, images)
         total.backward()
         moments = norms.moments(self.norms, len(targets) / images) if multipart else []
         values = [parameter.grad for parameter in self.parameters]
-        return Gradients(values, moments, main.item(), total.item(), targets.correct(scores))
+        return Gradients(values, moments, main.item(), total.item(), targets.count_correct(scores))
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
         """Return a part's main loss, and its total with the weighted losses of auxiliary heads.

@@ -242,9 +242,15 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--schedule.steps 5 9", "--schedule.steps belongs to schedule kind step, and this run's is cosine"),
-        ("--optimiser.betas .5 .6", "--optimiser.betas belongs to optimiser kind adam, and this run's is sgd"),
-        ("--optimiser.kind adam --optimiser.nesterov", "--optimiser.nesterov belongs to optimiser kind sgd"),
+        (
+            "--schedule.steps 5 9",
+            "--schedule.steps belongs to the schedule kind step, but the schedule of this run is cosine",
+        ),
+        (
+            "--optimiser.betas .5 .6",
+            "--optimiser.betas belongs to the optimiser kind adam, but the optimiser of this run is sgd",
+        ),
+        ("--optimiser.kind adam --optimiser.nesterov", "--optimiser.nesterov belongs to the optimiser kind sgd"),
         ("--schedule.kind step", "schedule lacks the field 'steps'; set schedule.steps"),
         ("--schedule.kind cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
         ("--schedule.name step", "unknown option --schedule.name: --schedule.kind names the schedule"),
@@ -269,13 +275,13 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("--augment.pad.pixel 3", "unknown option --augment.pad.pixel; did you mean '--augment.pad.pixels'?"),
         ("--augment.padd.pixels 3", "no augmentation is named 'padd'; did you mean 'pad'?"),
         ("--augment flop", "no augmentation is named 'flop'; did you mean 'flip'?"),
-        ("--augment.pad 3", "--augment.pad itself takes no value; set one of its fields: --augment.pad.pixels"),
+        ("--augment.pad 3", "--augment.pad does not accept a value; set one of its fields: --augment.pad.pixels"),
         ("--hflip .5", "unknown option --hflip: --augment.flip.probability"),
         ("--ot x", "unknown option --ot; did you mean '--out'?"),
         ("--schedule.rat 1", "unknown option --schedule.rat; did you mean '--schedule.rate'?"),
         ("--model.width 1", "unknown option --model.width; did you mean '--model.widths'?"),
         ("--resume", "unknown option --resume: the same command resumes"),
-        ("--device 0", "--device 0 is not a device; name it cuda:0"),
+        ("--device 0", "--device 0 is not a device; write cuda:0"),
     ],
 )
 def test_an_option_that_does_not_apply_is_refused(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

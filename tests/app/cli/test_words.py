@@ -76,8 +76,8 @@ def test_options_fill_the_fields_of_their_types() -> None:
     [
         (PredictArguments, ["--workers", "two", "a"], "--workers is 'two'; it must be a whole number"),
         (PredictArguments, ["a", "--workers"], "--workers needs a value"),
-        (TrainArguments, ["a", "--out", ""], "--out is empty; give a value or leave it out"),
-        (EvaluateArguments, ["a", "--data="], "--data is empty; give a value or leave it out"),
+        (TrainArguments, ["a", "--out", ""], "--out is empty; give a value or drop the option"),
+        (EvaluateArguments, ["a", "--data="], "--data is empty; give a value or drop the option"),
         (PredictArguments, [], "imclass verb needs MODEL"),
         (CompareArguments, ["a", "b", "c"], "unexpected argument 'c'"),
         (PredictArguments, ["a", "--wokers", "2"], "unknown option --wokers; did you mean '--workers'?"),

@@ -396,5 +396,5 @@ def test_a_folder_named_like_the_data_set_is_noted(place: Path, capsys: pytest.C
     write_model(place / "digits.safetensors", 0, tuple("0123456789"))
     for exists in (False, True):
         assert main(["evaluate", "digits.safetensors", "--data", "mnist-sample"]) == 0
-        assert ("note: mnist-sample is the data set of this name" in capsys.readouterr().err) is exists
+        assert ("note: mnist-sample means the data set" in capsys.readouterr().err) is exists
         (place / "mnist-sample").mkdir(exist_ok=True)

@@ -89,11 +89,17 @@ def test_names_are_kept_in_their_composed_form(tmp_path: Path, capsys: pytest.Ca
     [
         ("--rename cow=ox --out n.safetensors", "--rename cow=ox: the model has no class 'cow'"),
         ("--rename Cat=x --out n.safetensors", "the model has no class 'Cat'; did you mean 'cat'?"),
-        ("--rename cat=dog --out n.safetensors", "--rename cat=dog: another class is named 'dog'; rename that too"),
+        (
+            "--rename cat=dog --out n.safetensors",
+            "--rename cat=dog: another class is named 'dog'; rename that class too",
+        ),
         ("--rename cat=Dog --out n.safetensors", "classes 'Dog' and 'dog' differ only in case"),
-        ("--rename cat --out n.safetensors", "--rename cat does not say which class gets which name; write --rename"),
-        ("--rename cat= --out n.safetensors", "--rename cat= does not say which class gets which name"),
-        ("--rename cat=x --rename cat=y --out n.safetensors", "--rename cat=y: class 'cat' gets two names"),
+        (
+            "--rename cat --out n.safetensors",
+            "--rename cat does not have the form OLD=NEW; give the old and the new name",
+        ),
+        ("--rename cat= --out n.safetensors", "--rename cat= does not have the form OLD=NEW"),
+        ("--rename cat=x --rename cat=y --out n.safetensors", "--rename cat=y: class 'cat' is given two new names"),
         ("--rename cat=x", "--rename writes a new model file and does not change MODEL; name the new file with --out"),
         ("--out n.safetensors", "--out n.safetensors needs --rename OLD=NEW; give the new names"),
         ("--rename cat=x --out m.safetensors", "--out m.safetensors already exists"),

@@ -124,7 +124,9 @@ def test_ignored_files_are_noted_and_a_locked_folder_is_refused(
     (pets / "notes.svg").touch()
     assert len(records(capsys, str(model), "pets")) == 12
     assert main(["predict", str(model), "pets", "--json"]) == 0
-    assert "note: pets: ignored 1 files that are not images by name (1 .svg): 'notes.svg'" in capsys.readouterr().err
+    assert (
+        "note: pets: ignored 1 files without an image file extension (1 .svg): 'notes.svg'" in capsys.readouterr().err
+    )
     lock(monkeypatch, "dog")
     found = records(capsys, str(model), "pets", code=1)
     assert [r["path"] for r in found if "refused" in r] == ["pets/dog"] and len(found) == 9

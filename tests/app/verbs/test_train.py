@@ -93,7 +93,7 @@ def test_a_run_inside_its_data_resumes_and_is_never_data(
     assert "note: the run runs/mnist-lenet lies inside the data" in capsys.readouterr().err
     (tmp_path / "pets" / "runs" / "mnist-lenet" / "model.safetensors").unlink()  # stopped just before its end
     assert main([*RUN, "--data", "."]) == 0
-    assert "ignored 1 folders that are runs of imclass: 'runs/mnist-lenet'" in capsys.readouterr().err
+    assert "ignored 1 folders of imclass runs: 'runs/mnist-lenet'" in capsys.readouterr().err
     assert main(["evaluate", "runs/mnist-lenet", "--plot", "runs/confusion.png", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["total"] == 4 and "has changed" not in record["data"]

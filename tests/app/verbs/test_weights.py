@@ -135,7 +135,7 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     for content, message in (
         ('{"a": 1}', "must be a JSON list of names, or have one name per line"),
         ("[1, 2]", "must be a JSON list of names"),
-        ("a\na\n", "class 'a' is named twice"),
+        ("a\na\n", "class 'a' occurs twice"),
         ("a\n\nb\n", "name 2 is blank"),
         ('["a", " "]', "name 2 is blank"),
         ("a\nb\n", "the file has 10 classes, and --classes names 2"),

@@ -3,7 +3,7 @@
 import pytest
 
 from imclass.core.errors import BadImage
-from imclass.data.images.containers import resemblance
+from imclass.data.images.containers import describe_unreadable
 from imclass.data.images.decode import decode
 from imclass.data.images.tiff import exif_orientation
 from tests.support.corpus import (
@@ -36,7 +36,7 @@ def test_an_invalid_orientation_counts_as_upright(block: bytes) -> None:
 )  # fmt: skip
 def test_a_file_of_another_format_is_described(name: str, words: str) -> None:
     content = foreign()[name]
-    assert words in resemblance(content)
+    assert words in describe_unreadable(content)
     with pytest.raises(BadImage, match=words):
         decode(content)
 

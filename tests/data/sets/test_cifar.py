@@ -299,18 +299,18 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({b"data": None}, "holds no 'data' of 4 x 3,072 bytes"),
-            ({b"data": np.zeros((5, IMAGE_BYTES), np.uint8)}, "holds no 'data' of 4 x 3,072"),
-            ({b"data": np.zeros((4, 32, 32, 3), np.uint8)}, "holds no 'data' of 4 x 3,072"),
+            ({b"data": None}, "has no 'data' of 4 x 3,072 bytes"),
+            ({b"data": np.zeros((5, IMAGE_BYTES), np.uint8)}, "has no 'data' of 4 x 3,072"),
+            ({b"data": np.zeros((4, 32, 32, 3), np.uint8)}, "has no 'data' of 4 x 3,072"),
             ({b"data": np.zeros((4, IMAGE_BYTES), np.float32)}, "another type than unsigned bytes"),
-            ({b"labels": [1, 2, 3]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, -1]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 256]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 2.0]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, True]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 9 ** 999_9]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 10]}, "image 3 has the label 10, and the classes are 0 to 9"),
-            ({b"labels": np.arange(4, dtype=np.uint8)}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, -1]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 256]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 2.0]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, True]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 9 ** 999_9]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 10]}, "image 3 has the label 10, but the classes are 0 to 9"),
+            ({b"labels": np.arange(4, dtype=np.uint8)}, "has no 'labels' of 4 numbers"),
         ],
     )  # fmt: skip
     def test_a_pickle_of_other_data_is_refused(self, tmp_path: Path, change: dict[bytes, Any], words: str) -> None:
@@ -359,14 +359,14 @@ class TestNames:
         )
         data = open_small(tmp_path, "cifar100")
         assert data.classes == tuple(names)
-        assert data.origin.notes == (f"{file.name} names other classes than the published file",)
+        assert data.origin.notes == (f"{file.name} lists other classes than the published file",)
 
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"apple\npear\n", "names 2 classes, and cifar100 has 100"),
+            (b"apple\npear\n", "lists 2 classes, but cifar100 has 100"),
             (b"", "names 0 classes"),
-            (b"a\n" * 100, "class 'a' is named twice"),
+            (b"a\n" * 100, "class 'a' occurs twice"),
             (b"\xff\xfe\n" * 100, "names that are not UTF-8 text"),
             (b"a" * (1 << 20) + b"\n", "more than the expected 1,048,576"),
         ],
@@ -381,7 +381,7 @@ class TestNames:
     def test_a_pickle_without_names_is_refused(self, tmp_path: Path, names: Any) -> None:
         file = put(tmp_path / "store", "cifar100", "python") / "meta"
         file.write_bytes(pickle.dumps({"fine_label_names": names}, 2))
-        assert f"{file} holds no list 'fine_label_names'" in refusal(tmp_path, "cifar100")
+        assert f"{file} has no list 'fine_label_names'" in refusal(tmp_path, "cifar100")
 
 
 def odd(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -396,7 +396,7 @@ ATTACKS = {
     "two dots": (odd("cifar-10-batches-bin/../../../evil"), "leads out of its folder"),
     "an absolute path": (odd("/evil"), "is not a relative path"),
     "a device": (odd("cifar-10-batches-bin/data_batch_1.bin", tarfile.CHRTYPE), "is a character device"),
-    "a duplicate": (odd("cifar-10-batches-bin/DATA_batch_1.bin"), "would take the place of"),
+    "a duplicate": (odd("cifar-10-batches-bin/DATA_batch_1.bin"), "would overwrite"),
 }
 
 

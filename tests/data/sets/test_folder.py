@@ -226,23 +226,21 @@ class TestRunsInside:
         tree(tmp_path, "runs/confusion.png", "runs/pictures/1/0.png")
         after = open_split(tmp_path)
         assert after.classes == ("a", "b") and after.files == before.files and after.digest() == before.digest()
-        assert any(
-            "3 folders that are runs of imclass: 'exp', 'deep/er/run', 'runs/fol" in n for n in after.origin.notes
-        )
+        assert any("3 folders of imclass runs: 'exp', 'deep/er/run', 'runs/fol" in n for n in after.origin.notes)
 
     def test_a_run_in_a_part_is_skipped_and_one_in_a_class_is_refused(self, tmp_path: Path) -> None:
         tree(tmp_path, *number_files("train/a", "train/b", "test/a"))
         self.run(tmp_path / "train" / "runs" / "folder")
         assert open_split(tmp_path).classes == ("a", "b") and len(open_split(tmp_path)) == 20
         self.run(tmp_path / "train" / "a" / "run")
-        assert f"{tmp_path / 'train' / 'a'} holds images and the run" in message(tmp_path)
+        assert f"{tmp_path / 'train' / 'a'} contains images and the run" in message(tmp_path)
 
     def test_a_folder_named_runs_may_be_a_class(self, tmp_path: Path) -> None:
         assert open_split(tree(tmp_path, *number_files("runs", "b"))).classes == ("b", "runs")
 
     def test_a_run_given_as_the_data_is_refused(self, tmp_path: Path) -> None:
         self.run(tmp_path)
-        assert "is a run of imclass and not a folder of images" in message(tmp_path)
+        assert "is a run of imclass, not a folder of images" in message(tmp_path)
 
 
 class TestSkippedFiles:
@@ -258,7 +256,7 @@ class TestSkippedFiles:
         assert hidden.startswith("ignored 6 hidden") and "and 3 more" in hidden and "'.DS_Store'" in hidden
         assert outside.startswith("ignored 2 files") and "'README.md'" in outside and "'loose.png'" in outside
         assert other.startswith(
-            "ignored 4 files that are not images by name (2 .csv, 1 .txt, 1 without a suffix): 'a/b"
+            "ignored 4 files without an image file extension (2 .csv, 1 .txt, 1 without an extension): 'a/b"
         )
         assert open_split(tree(tmp_path / "clean", *number_files("a", "b"))).origin.notes == ()
 
@@ -295,7 +293,7 @@ class TestLinks:
         (tmp_path / "a" / "again").symlink_to(tmp_path)
         (tmp_path / "b" / "self").symlink_to(tmp_path / "b")
         found = open_split(tmp_path, "all")
-        assert any("links to a folder that they lie in" in note for note in found.origin.notes)
+        assert any("links to a folder that contains them" in note for note in found.origin.notes)
         assert len(found) == 8
 
     def test_paths_that_are_not_files_are_refused_when_they_are_read(self, tmp_path: Path) -> None:
@@ -323,11 +321,11 @@ class TestMistakes:
         assert "is a file" in message(tree(tmp_path, "a.png") / "a.png")
 
     def test_images_directly_in_the_root(self, tmp_path: Path) -> None:
-        assert "lie directly in" in message(tree(tmp_path, "1.png", "2.png"))
+        assert "are directly in" in message(tree(tmp_path, "1.png", "2.png"))
 
     def test_images_directly_in_train(self, tmp_path: Path) -> None:
         text = message(tree(tmp_path, "train/1.png", "test/2.png"))
-        assert "lie directly in" in text and str(tmp_path / "train") in text
+        assert "are directly in" in text and str(tmp_path / "train") in text
 
     def test_empty_folder(self, tmp_path: Path) -> None:
         assert "no class folders" in message(tmp_path)
@@ -340,9 +338,7 @@ class TestMistakes:
 
     def test_classes_with_files_of_other_formats(self, tmp_path: Path) -> None:
         tree(tmp_path, "train/a/1.svg", "train/a/2.svg", "train/b/1.SVG", "test/a/1.svg", "notes.md")
-        assert "only other files (3 .svg), and the suffixes of images are jpg, jpeg, jpe, jfif, png" in message(
-            tmp_path
-        )
+        assert "only other files (3 .svg); the extensions of images are jpg, jpeg, jpe, jfif, png" in message(tmp_path)
 
     def test_empty_class_in_training(self, tmp_path: Path) -> None:
         tree(tmp_path, *number_files("train/a", "train/b", "test/a"))
@@ -366,7 +362,7 @@ class TestMistakes:
         assert str(tmp_path / part / "cat") in text and "did you mean 'cats'?" in text
 
     def test_no_training_part(self, tmp_path: Path) -> None:
-        assert "has the folders 'test', 'val' and no 'train'" in message(
+        assert "has the folders 'test', 'val' but no 'train'" in message(
             tree(tmp_path, *number_files("val/a", "val/b", "test/a"))
         )
 
@@ -380,7 +376,7 @@ class TestMistakes:
         assert "did you mean 'train'" in message(tmp_path, "trian")
 
     def test_no_path(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="'folder' is the kind of data and not a path; give the path of the folder"):
+        with pytest.raises(UserError, match="'folder' is a kind of data, not a path; give the path of the folder"):
             DATASETS["folder"].open(DataLocation(Store(tmp_path)))["train"]
 
     def test_a_folder_that_cannot_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,9 +43,9 @@ MISTAKES = {
     "text": (b"<!DOCTYPE html>", "is not an IDX file: it begins with 3c21444f"),
     "no axes": (b"\0\0\x08\0", "is not an IDX file"),
     "floats": (idx(ARRAY, 0x0D), "IDX type 0x0d"),
-    "cut header": (idx(ARRAY)[:9], "ends within its header"),
-    "cut": (idx(ARRAY)[:-1], "announces 2 x 3 x 4 values and holds 23"),
-    "longer": (idx(ARRAY) + b"\0", "announces 2 x 3 x 4 values and holds more than 24"),
+    "cut header": (idx(ARRAY)[:9], "is truncated in its header"),
+    "cut": (idx(ARRAY)[:-1], "declares 2 x 3 x 4 values but contains 23"),
+    "longer": (idx(ARRAY) + b"\0", "declares 2 x 3 x 4 values but contains more than 24"),
     "bomb": (b"\0\0\x08\3" + b"\xff" * 12, "at most 2,147,483,648 are read"),
     "cut gzip": (gzip.compress(idx(ARRAY))[:-9], "cannot be read"),
     "flipped gzip": (gzip.compress(idx(ARRAY))[:-6] + b"\0\0\0\0\0\0", "cannot be read"),
@@ -121,7 +121,7 @@ def test_a_file_that_is_missing_and_cannot_be_downloaded_is_named(tmp_path: Path
 @pytest.mark.parametrize(
     ("file", "array", "words"),
     [
-        ("train-labels-idx1-ubyte", np.full(30, 10, np.uint8), "has the label 10, and mnist has classes 0 to 9"),
+        ("train-labels-idx1-ubyte", np.full(30, 10, np.uint8), "has the label 10, but mnist has classes 0 to 9"),
         ("train-labels-idx1-ubyte", np.zeros(29, np.uint8), "has 30 images and .* has 29 labels"),
         ("train-labels-idx1-ubyte", np.zeros((30, 1, 1), np.uint8), "not labels"),
         ("train-images-idx3-ubyte", np.zeros(30, np.uint8), "not images"),

@@ -49,7 +49,7 @@ def test_the_column_labels_holds_any_number_of_labels(tmp_path: Path) -> None:
     assert np.array_equal(whole[3], picture(0)) and whole.digest() == open_csv(table(tmp_path, SEVERAL))["all"].digest()
     assert whole.origin.name == "photos.csv" and whole.origin.path == str(tmp_path / "photos.csv")
     assert "1 of 4 images have no label" in whole.origin.notes
-    assert "1 labels were not judged, and count neither as right nor as wrong" in whole.origin.notes
+    assert "1 labels were not judged and count neither as right nor as wrong" in whole.origin.notes
 
 
 def test_commas_between_labels_are_noted(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_commas_between_labels_are_noted(tmp_path: Path) -> None:
     notes = open_csv(table(tmp_path, 'image,labels\na.png,"cat,dog"\nb.png,cat;eel\nc.png,"cat,dog"\n'))[
         "all"
     ].origin.notes
-    assert "'cat,dog' is one label, as several labels are separated by ; or | and not by a comma" in notes
+    assert "'cat,dog' is one label, because labels are separated by ; or | and not by commas" in notes
     notes = open_csv(table(tmp_path, 'image,label\na.png,"cat,dog"\nb.png,cat\n'))["all"].origin.notes
     assert not any("comma" in note for note in notes)
 
@@ -123,32 +123,32 @@ HEAD = "image,labels\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "line 1: it names no columns; the first line must name the columns image and label"),
+        ("", "line 1: it has no columns; the first line must contain image and label"),
         ("file,tags\na.png,cat\n", "line 1: the columns are 'file', 'tags'; the first line must name"),
-        ("image,label,labels\n", "line 1: there are both columns label and labels; keep one"),
-        ("image,image,labels\n", "line 1: the column image is there twice"),
-        (HEAD, "has a header and no rows; add a line for each image"),
+        ("image,label,labels\n", "line 1: the columns label and labels both occur; keep one"),
+        ("image,image,labels\n", "line 1: the column image occurs twice"),
+        (HEAD, "has a header but no rows; add a line for each image"),
         (HEAD + "a.png,cat\n", "needs at least two classes, and the labels name 'cat'"),
         (HEAD + "a.png,cat;dog\n\nz.png,cat\n", "line 4: the file .*z.png does not exist; correct"),
         (HEAD + "a.png,cat;dog\nsub\\d.png,cat\n", "line 3: the file .* does not exist; write the path with /"),
-        (HEAD + "a.png,cat,dog\n", "line 2: the header has 2 columns, and this line 3; put several labels"),
+        (HEAD + "a.png,cat,dog\n", "line 2: the header has 2 columns, but this line has 3; put several labels"),
         (HEAD + "a.png,cat;;dog\n", "line 2: 'cat;;dog' has an empty label; remove the extra separator"),
         (HEAD + "a.png,cat;?\n", "line 2: 'cat;\\?' has an empty label"),
-        (HEAD + "a.png,cat;cat\n", "line 2: label 'cat' is there twice; keep one"),
+        (HEAD + "a.png,cat;cat\n", "line 2: label 'cat' occurs twice; keep one"),
         (
             HEAD + "a.png,cat;dog\nb.png,cat\n./a.png,dog\n",
-            "line 4: a.png is in line 2 already; keep one line, with all",
+            "line 4: a.png is already on line 2; keep one line, with all",
         ),
         (
             HEAD + "a.png,cat;dog\nb.png,Cat\n",
-            "line 3: label 'Cat' differs from 'cat' in line 2 only in case or spaces",
+            "line 3: label 'Cat' differs from 'cat' on line 2 only in case or spaces",
         ),
         (HEAD + ",cat\n", "line 2: the image is missing; give its path"),
         (HEAD + "/a.png,cat\n", "line 2: /a.png is an absolute path; give it relative to"),
-        (HEAD + "https://a.org/a.png,cat\n", "line 2: https://a.org/a.png is an address; save"),
+        (HEAD + "https://a.org/a.png,cat\n", "line 2: https://a.org/a.png is a URL; save"),
         (HEAD + '"a.png,cat\n', "line 2: .*; correct the quotes"),
-        ("image,label\na.png,cat\nb.png,\n", "line 3: the label is missing; give one, or name the column labels"),
-        ("image,label\na.png,cat;dog\n", "line 2: 'cat;dog' is more than one label; name the column labels"),
+        ("image,label\na.png,cat\nb.png,\n", "line 3: the label is missing; give one, or rename the column to labels"),
+        ("image,label\na.png,cat;dog\n", "line 2: 'cat;dog' is more than one label; rename the column to labels"),
         (
             "image,labels,split\na.png,cat,train\nb.png,dog,x\n",
             "line 3: the split is 'x'; it must be one of train, valid",
@@ -170,5 +170,5 @@ def test_for_a_missing_file_the_message_suggests_the_nearest(tmp_path: Path) -> 
     table(tmp_path, SEVERAL)
     with pytest.raises(UserError, match=r"photo\.csv cannot be read: No such file.*; did you mean 'photos\.csv'"):
         open_csv(tmp_path / "photo.csv")
-    with pytest.raises(UserError, match="'csv' is the kind of data and not a path"):
+    with pytest.raises(UserError, match="'csv' is a kind of data, not a path"):
         open_table(DataLocation(Store(tmp_path)))

@@ -83,11 +83,11 @@ def test_a_wrong_file_is_refused_and_left_unchanged(tmp_path: Path) -> None:
 
 
 def test_without_network_or_address_the_error_names_the_path_for_the_file(tmp_path: Path) -> None:
-    where = f"as {tmp_path}/weights/resnet-18/{FILE.file} .its SHA-256 begins {DIGEST[:8]}."
+    where = f"as {tmp_path}/weights/resnet-18/{FILE.file} .its SHA-256 begins with {DIGEST[:8]}."
     with pytest.raises(UserError, match=f"--offline forbids a download. By hand: save {FILE.url} {where}"):
         obtain_file(FILE, Store(tmp_path, offline=True))
     with pytest.raises(
-        UserError, match=r"cannot be downloaded directly. By hand: put BVLC's .*bvlc_googlenet_fp16.npz"
+        UserError, match=r"cannot be downloaded directly. By hand: save BVLC's .*bvlc_googlenet_fp16.npz"
     ):
         obtain_file(PUBLISHED_WEIGHTS["googlenet:bvlc"], Store(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -169,5 +169,5 @@ def test_a_server_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(store_module, "secure_opener", lambda context: Server(refuse))
     with pytest.raises(UserError, match=r"from https://example.org/.*: the server answered 404. By hand: save"):
         obtain_file(FILE, Store(tmp_path))
-    with pytest.raises(UserError, match="the address is not https"):
+    with pytest.raises(UserError, match="the URL is not https"):
         obtain_file(replace(FILE, url="http://example.org/a.pth"), Store(tmp_path))

@@ -130,7 +130,7 @@ def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
         image = dataset[i]
     except BadImage as bad:
         return Refused(bad.path, bad.code, bad.detail)
-    folder = out / dataset.targets[[i]].words(dataset.classes)[0].replace("/", "-")
+    folder = out / dataset.targets[[i]].label_texts(dataset.classes)[0].replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_writer(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")

@@ -155,7 +155,7 @@ class Run:
         if not folder.is_relative_to(root):
             return ()
         relative = folder.relative_to(root)
-        words = data.targets.words(data.classes)
+        words = data.targets.label_texts(data.classes)
         for parent in (parent.as_posix() for parent in relative.parents[:-1]):
             labels = {words[i] for i in range(len(data)) if data.name(i).startswith(f"{parent}/")}
             if len(labels) == 1:

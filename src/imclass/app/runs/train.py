@@ -97,7 +97,7 @@ def prepare(
     With `dry` nothing is written. `given` are the keys of the config that the user set. The values of other keys may
     change to suit the data.
     """
-    context = replace(context, most_pixels=pixels_in(config.max_megapixels))
+    context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)

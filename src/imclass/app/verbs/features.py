@@ -29,7 +29,7 @@ def run(arguments: FeaturesArguments) -> Answer:
     context = context_of(arguments.common, arguments.max_megapixels)
     classifier = load_network(arguments.model, context, arguments.device, print_notes)
     features = layer_outputs(
-        classifier, files, arguments.layer, workers=arguments.workers, most_pixels=context.most_pixels
+        classifier, files, arguments.layer, workers=arguments.workers, max_pixels=context.max_pixels
     )
     for refused in features.refused:
         print(f"refused: {printable_text(refused.path)}: {printable_text(refused.detail)}", file=sys.stderr)

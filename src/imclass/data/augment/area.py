@@ -19,14 +19,14 @@ MAX_TRIES = 10  # random crops that are tried before the centre is used
 
 @dataclass(frozen=True)
 class Area(Augment):
-    """A random crop of the source by share of area and aspect ratio (GoogLeNet, Szegedy et al. 2014, section 6).
+    """A random crop of the source by area and aspect ratio (GoogLeNet, Szegedy et al. 2014, section 6).
 
-    The share is drawn uniformly. The aspect ratio is drawn uniformly in its logarithm, so that a ratio and its inverse
-    are equally likely.
+    The fraction of the area is drawn uniformly. The aspect ratio is drawn uniformly in its logarithm, so that a
+    ratio and its inverse are equally likely.
     """
 
     kind: ClassVar[str] = "area"
-    area: Annotated[Pair, Above(0), AtMost(1)] = (0.08, 1.0)  # lowest and highest share of the image's area
+    area: Annotated[Pair, Above(0), AtMost(1)] = (0.08, 1.0)  # lowest and highest fraction of the image's area
     aspect: Annotated[Pair, Above(0)] = (3 / 4, 4 / 3)  # lowest and highest ratio of the crop's width to its height
 
     def check_together(self, at: str) -> None:
@@ -46,7 +46,7 @@ class Area(Augment):
     def crop(self, box: Box | list[float], draws: Draws, id: Int64[np.ndarray, "1"]) -> Box:
         """Return a random part of a box.
 
-        A part that does not fit is drawn again. After 10 tries the largest centred part of an allowed ratio is used.
+        A part that does not fit is drawn again. After 10 tries the largest centred part with an allowed ratio is used.
         """
         width, height = box[2] - box[0], box[3] - box[1]
         for trial in range(MAX_TRIES):
@@ -62,7 +62,7 @@ class Area(Augment):
 
 
 def box_within(outer: Box | list[float], x: float, y: float, width: float, height: float) -> Box:
-    """Return a box of this size in `outer`, with the share `x` of the spare width to its left and `y` above it."""
+    """Return a box of this size in `outer`. `x` and `y` are the fractions of the spare space left of it and above."""
     left = outer[0] + x * (outer[2] - outer[0] - width)
     top = outer[1] + y * (outer[3] - outer[1] - height)
     # Rounding may move the box past the image's edge, and Pillow would refuse it.

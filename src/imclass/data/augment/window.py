@@ -1,6 +1,6 @@
 """Geometric augmentation: windows are chosen as values without touching pixels, and then applied once.
 
-Applied to one decoded image or to a batch of views kept in memory, the same values give the same bits.
+The same values produce the same bits for one decoded image and for a batch of views in memory.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from imclass.core.config import Augment
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 
-# The same type as `core.contracts.Image`, whose module imports torch: the help of a recipe should not need that.
+# The same type as `core.contracts.Image`, whose module imports torch. The help of a recipe should not need torch.
 PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 
 
@@ -25,8 +25,8 @@ class Windows:
     """The visible part of each of N images.
 
     `boxes` are parts of the sources that are resized to the network's size: left, top, right, bottom in pixels, not
-    rounded. Without boxes the preprocess makes the view. The window has the size of the view and begins at (top, left),
-    which may lie outside of the view. It is mirrored left-right where `mirrored` is true.
+    rounded. Without boxes the preprocess creates the view. The window has the size of the view and begins at (top,
+    left), which may lie outside the view. It is flipped horizontally where `mirrored` is true.
     """
 
     top: Int64[np.ndarray, "N"]
@@ -35,15 +35,15 @@ class Windows:
     boxes: Float64[np.ndarray, "N 4"] | None = None
 
     def move(self, top: Int64[np.ndarray, "N"], left: Int64[np.ndarray, "N"]) -> "Windows":
-        """Return the windows moved down and to the right, as the mirrored windows show these directions."""
+        """Return the windows moved down and to the right, in the directions that are visible after mirroring."""
         return replace(self, top=self.top + top, left=self.left + np.where(self.mirrored, -left, left))
 
     def mirror(self, mask: Bool[np.ndarray, "N"]) -> "Windows":
-        """Return the windows with those in the mask mirrored once more."""
+        """Return the windows after flipping those in the mask once more."""
         return replace(self, mirrored=self.mirrored ^ mask)
 
     def source_boxes(self, sizes: Int64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 4"]:
-        """Return the boxes or, without boxes, those of whole images of these heights and widths."""
+        """Return the boxes or, if there are none, boxes of whole images with these heights and widths."""
         if self.boxes is not None:
             return self.boxes
         zeros = np.zeros(len(sizes))
@@ -56,7 +56,7 @@ class WindowKind(Protocol):
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return new windows made from those chosen `before`. `sizes` are the heights and widths of the sources."""
+        """Return new windows computed from the windows `before`. `sizes` are the heights and widths of the sources."""
         ...
 
 
@@ -78,10 +78,10 @@ def choose(
 
 
 def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
-    """Yield each rule with draws for it alone. Two rules of one kind draw differently. Other kinds change nothing."""
+    """Yield each rule with its draws. Rules of one kind draw differently, and other kinds do not affect the draws."""
     seen = Counter[str]()
     for rule in rules:
-        yield rule, draws.within(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
+        yield rule, draws.in_scope(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
         seen[rule.kind] += 1
 
 
@@ -91,17 +91,19 @@ def has_source_boxes(rules: Sequence[Augment]) -> bool:
 
 
 def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> PixelArray:
-    """Return the view of one image at the network's size, before its window is applied. `windows` has only that one."""
+    """Return the view of one image at the network's size, before its window is applied. `windows` has one entry."""
     if windows.boxes is None:
         return preprocess(image)
     left, top, right, bottom = windows.boxes[0].tolist()
-    return preprocess.to(preprocess.convert_colour(image), preprocess.size, preprocess.size, (left, top, right, bottom))
+    return preprocess.resize_to(
+        preprocess.convert_colour(image), preprocess.size, preprocess.size, (left, top, right, bottom)
+    )
 
 
 def apply_windows(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return the pixels of the views in the windows, with `fill` outside of the views. `views` are not written to."""
+    """Return the pixels inside the windows, with `fill` outside the views. `views` is not modified."""
     moves = windows.top.any() or windows.left.any()
     if not windows.mirrored.any():
         return shift_pixels(views, windows, fill) if moves else np.ascontiguousarray(views)
@@ -113,7 +115,7 @@ def apply_windows(
 def shift_pixels(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return the pixels of the views in the windows, not mirrored, with `fill` outside of the views."""
+    """Return the pixels inside the windows, not yet flipped, with `fill` outside the views."""
     n, channels, height, width = views.shape
     # A window moved by more than the size of the view shows none of it, so its offset is clipped to save padding.
     top = np.minimum(np.maximum(windows.top, -height), height)

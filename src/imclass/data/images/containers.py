@@ -1,8 +1,8 @@
-"""Parsers of image files. They run before any decoder, and find format, size and orientation.
+"""Parsers for image files. They run before any decoder, and find the format, size and orientation.
 
 Only the data of the first frame is passed on. Comments, colour profiles, thumbnails, further frames and anything after
 the image never reach the decoder, so neither a broken EXIF block nor a text bomb can block or slow down a good image.
-Sizes are read from every header by which a decoder would allocate memory.
+Sizes are read from every header that determines how much memory a decoder allocates.
 """
 
 import re
@@ -35,7 +35,7 @@ SIGNATURES = (
     (0, b"II+\0", "TIFF"),
     (0, b"MM\0+", "TIFF"),
 )
-READABLE_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and PPM are read"
+READABLE_FORMATS = "imclass reads JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and PPM"
 FOREIGN_SIGNATURES = (
     (4, b"ftyp", "a video"),
     (0, b"8BPS", "a Photoshop document"),
@@ -49,28 +49,28 @@ FOREIGN_SIGNATURES = (
     (0, b"\0\0\1\0", "an icon file"),
     (0, b"PK\3\4", "a ZIP archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+    (0, b"version https://git-lfs", "a Git LFS pointer; download the image itself with `git lfs pull`"),
 )
 
 
-def take_apart(content: bytes, path: str) -> Container:
+def parse_container(content: bytes, path: str) -> Container:
     """Parse an image file. Raise `BadImage` "unsupported", "damaged", "too-complex" or "truncated" if that fails."""
     form = format_of(content)
     if not form:
-        raise BadImage("unsupported", path, f"this is {resemblance(content)}; {READABLE_FORMATS}")
+        raise BadImage("unsupported", path, f"this is {describe_unreadable(content)}; {READABLE_FORMATS}")
     try:
         return PARSERS[form](content, path)
     except (struct.error, IndexError):
-        raise BadImage("truncated", path, f"the {form} file ends within its header") from None
+        raise BadImage("truncated", path, f"the {form} file is truncated in its header") from None
 
 
 def format_of(content: bytes) -> str:
-    """Return the format that a file's first bytes show, a key of `PARSERS`, or "" for any other format."""
+    """Return the format of a file by its first bytes: a key of `PARSERS`, or "" for any other format."""
     found = next((name for at, magic, name in SIGNATURES if content.startswith(magic, at)), "")
     return found or heif_kind(content) or ("PPM" if NETPBM_START.match(content) else "")
 
 
-def resemblance(content: bytes) -> str:
+def describe_unreadable(content: bytes) -> str:
     """Describe a file that is not a readable image, with an article: "a PDF document"."""
     found = next((name for at, magic, name in FOREIGN_SIGNATURES if content.startswith(magic, at)), None)
     if found:
@@ -85,7 +85,7 @@ def resemblance(content: bytes) -> str:
 
 
 def parse_jpeg(content: bytes, path: str) -> Container:
-    """Parse a JPEG up to its first end marker: of an MPO file, which holds several JPEGs, the first image.
+    """Parse a JPEG up to its first end marker. An MPO file contains several JPEGs, of which only the first is kept.
 
     Comments and application segments are left out, except APP0 and APP14, which decide how colours are decoded.
     """
@@ -111,7 +111,7 @@ def parse_jpeg(content: bytes, path: str) -> Container:
 
 
 def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]:
-    """Yield position, marker and body of each JPEG segment. Bytes between segments are skipped."""
+    """Yield the position, marker and body of each JPEG segment. Bytes between segments are skipped."""
     at = 2
     for _ in range(MAX_PIECES):
         found = JPEG_MARKER.search(content, at)
@@ -128,7 +128,7 @@ def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]
 
 
 def parse_png(content: bytes, path: str) -> Container:
-    """Parse a PNG. Only the critical chunks and transparency are kept: of an animated PNG, the default image."""
+    """Parse a PNG. Only the critical chunks and transparency are kept, and of an animation only its default image."""
     kept, at, exif = [content[:8]], 8, b""
     first, width, height = struct.unpack_from(">4x4sII", content, 8)
     if first != b"IHDR":
@@ -172,7 +172,7 @@ def parse_gif(content: bytes, path: str) -> Container:
 
 
 def colour_table_bytes(flags: int) -> int:
-    """Return the size in bytes of the colour table that a GIF's flags announce."""
+    """Return the size in bytes of the colour table that a GIF's flags declare."""
     return 3 << ((flags & 7) + 1) if flags & 128 else 0
 
 
@@ -189,16 +189,16 @@ def skip_blocks(content: bytes, at: int, path: str) -> int:
 
 
 def parse_bmp(content: bytes, path: str) -> Container:
-    """Parse a BMP. Its content is kept unchanged, as no decoder reads metadata from it."""
+    """Parse a BMP. Its content is kept unchanged, because no decoder reads metadata from it."""
     (header,) = struct.unpack_from("<I", content, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", content, 18)
     return Container("BMP", width, abs(height), b"", content)
 
 
 def parse_webp(content: bytes, path: str) -> Container:
-    """Parse a WebP, with sizes from the canvas and from every picture.
+    """Parse a WebP. Its size is the largest of its canvas and its images.
 
-    Its content is kept unchanged, as the decoder stops after the first frame.
+    Its content is kept unchanged, because the decoder stops after the first frame.
     """
     sizes, exif, at = [(0, 0)], b"", 12
     for _ in range(MAX_PIECES):
@@ -216,7 +216,7 @@ def parse_webp(content: bytes, path: str) -> Container:
 
 
 def webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
-    """Return the width and height that a WebP chunk announces, or zeros if it announces no size."""
+    """Return the width and height that a WebP chunk declares, or zeros if it declares no size."""
     if kind == b"VP8X":
         return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
     if kind == b"VP8 ":

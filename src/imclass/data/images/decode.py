@@ -1,4 +1,4 @@
-"""The one decode function. It turns bytes or a file into H W 3 pixels, and raises `BadImage` for anything else.
+"""The only decoding function. It turns bytes or a file into H W 3 pixels, and raises `BadImage` for anything else.
 
 Training, evaluation, prediction and serving all read images with it, from any number of threads.
 """
@@ -28,7 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage
 from imclass.data.images.container import Container
-from imclass.data.images.containers import take_apart
+from imclass.data.images.containers import parse_container
 from imclass.data.images.netpbm import decode_netpbm
 from imclass.data.images.tiff import ORIENTATION, exif_orientation
 
@@ -48,14 +48,14 @@ class TiffFile(TiffImageFile):
 
 
 def avif_file(file: io.BytesIO) -> ImageFile.ImageFile:
-    """Return an AVIF file as a picture. Raise `ImportError` if this Pillow was built without AVIF."""
+    """Open an AVIF file as a Pillow image. Raise `ImportError` if this Pillow was built without AVIF."""
     if not AvifImagePlugin.SUPPORTED:
         raise ImportError("this Pillow was built without AVIF; install one with it: pip install --upgrade pillow")
     return AvifImagePlugin.AvifImageFile(file)
 
 
 def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
-    """Return an HEIC file as a picture. Raise `ImportError` if pillow-heif is missing."""
+    """Open an HEIC file as a Pillow image. Raise `ImportError` if pillow-heif is missing."""
     try:
         plugin = importlib.import_module("pillow_heif")
     except ImportError:
@@ -64,8 +64,8 @@ def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
     return opened
 
 
-# Readers are called by name rather than through `PIL.Image.open`, so that no other format is tried and nothing warns. A
-# reader that is not installed raises `ImportError` with the command that installs it.
+# Readers are called directly rather than through `PIL.Image.open`, so that no other format is tried and nothing warns.
+# A reader that is not installed raises `ImportError` with the command that installs it.
 PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
     {
         "JPEG": JpegImageFile,
@@ -80,16 +80,17 @@ PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = Map
 )
 
 
-def decode(source: Path | bytes, name: str | None = None, most_pixels: int | None = None) -> Image:
+def decode(source: Path | bytes, name: str | None = None, max_pixels: int | None = None) -> Image:
     """Return the first frame of an image file as uint8 H W 3: upright, RGB, with transparent parts on white.
 
-    CMYK is converted, palettes are expanded, and of 16 bits the upper 8 are kept. Errors call the image `name`, by
-    default its path. An image of more than `most_pixels` (by default 50 million) is refused.
+    CMYK is converted, palettes are expanded, and 16-bit samples are reduced to their upper 8 bits. `name`, by default
+    the path, identifies the image in error messages. An image of more than `max_pixels` (by default 50 million) pixels
+    is refused.
 
     Raise `BadImage` with code "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported",
     "too-many-pixels", "too-complex", "truncated" or "damaged".
     """
-    limit = most_pixels or MAX_PIXELS
+    limit = max_pixels or MAX_PIXELS
     if isinstance(source, bytes):
         path, content = name or "<bytes>", source
     else:
@@ -97,20 +98,20 @@ def decode(source: Path | bytes, name: str | None = None, most_pixels: int | Non
     if not content:
         raise BadImage("empty", path, "the file has 0 bytes")
     check_bytes(len(content), path, limit)
-    container = take_apart(content, path)
+    container = parse_container(content, path)
     check_size(container.width, container.height, path, limit)
     return decode_container(container, path, limit)
 
 
 @contextlib.contextmanager
 def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedReader]:
-    """Open a regular file to read. Raise `BadImage` for anything else, without waiting on a pipe."""
+    """Open a regular file for reading. Raise `BadImage` for anything else, without waiting on a pipe."""
     path = name or str(source)
     try:
         handle = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise BadImage("not-a-file", path, "this is a folder, pipe or device and not a file")
+                raise BadImage("not-a-file", path, "this is a folder, pipe or device, not a file")
             with open(handle, "rb", closefd=False) as file:
                 yield file
         finally:
@@ -122,7 +123,7 @@ def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedR
 
 
 def read_image_file(source: Path, name: str | None = None, max_pixels: int | None = None) -> bytes:
-    """Return the bytes of a regular file. Raise `BadImage` if it is too large for an image of `max_pixels`."""
+    """Return the bytes of a regular file. Raise `BadImage` if it is too large for `max_pixels`."""
     with open_regular(source, name) as file:
         size = os.fstat(file.fileno()).st_size
         check_bytes(size, name or str(source), max_pixels or MAX_PIXELS)
@@ -136,24 +137,24 @@ def hash_of(source: Path) -> bytes:
 
 
 def check_bytes(size: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` for a file with more bytes than an image of `max_pixels` may have."""
+    """Raise `BadImage` for a file with more bytes than an image of `max_pixels` pixels may have."""
     largest = max(MAX_FILE_BYTES, MAX_FILE_BYTES * max_pixels // MAX_PIXELS)
     if size > largest:
-        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read, {limit_advice(max_pixels)}")
+        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read; {limit_advice(max_pixels)}")
 
 
 def limit_advice(max_pixels: int) -> str:
-    """Return the end of a message that names the option to raise the limits with."""
-    return f"and more with --max-megapixels above {max_pixels / 1e6:g}"
+    """Return the last part of a message, which describes how to raise the limits."""
+    return f"set --max-megapixels above {max_pixels / 1e6:g} to allow more"
 
 
 def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` for a side below one pixel, for more than `max_pixels`, and for a side above its limit."""
+    """Raise `BadImage` for a side below one pixel or above its limit, and for more than `max_pixels` pixels."""
     if width < 1 or height < 1:
-        raise BadImage("damaged", path, f"the header says {width} x {height} pixels")
+        raise BadImage("damaged", path, f"the header declares {width} x {height} pixels")
     longest = max(MAX_SIDE, MAX_SIDE * max_pixels // MAX_PIXELS)
     if width * height > max_pixels or max(width, height) > longest:
-        limits = f"at most {max_pixels:,} in all and {longest:,} a side are decoded, {limit_advice(max_pixels)}"
+        limits = f"at most {max_pixels:,} in all and {longest:,} per side are decoded; {limit_advice(max_pixels)}"
         raise BadImage("too-many-pixels", path, f"{width:,} x {height:,} pixels; {limits}")
 
 
@@ -180,9 +181,9 @@ def decode_container(container: Container, path: str, max_pixels: int) -> Image:
         raise BadImage(code, path, f"the {container.format} cannot be decoded: {why}") from None
 
 
-def pixels_of(picture: Pillow.Image, name: str, most_pixels: int | None = None) -> Image:
+def pixels_of(picture: Pillow.Image, name: str, max_pixels: int | None = None) -> Image:
     """Return the pixels of a Pillow image as `decode` would: upright, RGB, with transparent parts on white."""
-    check_size(*picture.size, name, most_pixels or MAX_PIXELS)
+    check_size(*picture.size, name, max_pixels or MAX_PIXELS)
     try:
         check_mode(picture, name)
         picture.load()  # this turns a TIFF upright, so the orientation is read afterwards
@@ -190,15 +191,15 @@ def pixels_of(picture: Pillow.Image, name: str, most_pixels: int | None = None) 
         return turn_upright(rgb(picture), turn if isinstance(turn, int) else 1)
     except BadImage:
         raise
-    except Exception as error:  # Pillow decodes an image that was opened only now, and may raise errors of any type
+    except Exception as error:  # Pillow decodes only now, and may raise errors of any type
         raise BadImage("damaged", name, f"the image cannot be decoded: {str(error) or type(error).__name__}") from None
 
 
 def check_mode(picture: Pillow.Image, path: str) -> None:
     """Raise `BadImage` for pixels without an agreed conversion to 8 bits: floats, 32 bits, CIE L*a*b*."""
     if picture.mode in ("F", "I", "LAB"):
-        kind = {"F": "floating-point numbers", "I": "numbers of 32 bits or with a sign"}.get(picture.mode, "CIE L*a*b*")
-        raise BadImage("unsupported", path, f"its pixels are {kind}; convert it to 8 or 16 bits a channel")
+        kind = {"F": "floating-point numbers", "I": "32-bit or signed integers"}.get(picture.mode, "CIE L*a*b*")
+        raise BadImage("unsupported", path, f"its pixels are {kind}; convert the image to 8 or 16 bits per channel")
 
 
 def rgb(picture: Pillow.Image) -> Image:
@@ -221,14 +222,14 @@ def rgb(picture: Pillow.Image) -> Image:
 
 
 def to_eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
-    """Return the upper 8 bits. The tags of a TIFF give the number of bits, 12 for some, and whether 0 is white."""
+    """Return the upper 8 bits. TIFF tags contain the number of bits, which may be 12, and whether 0 is white."""
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     levels = (deep >> (bits - 8)).astype(np.uint8)
     return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
 
 
 def turn_upright(image: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.ndarray, "h w C"]:
-    """Return the image turned and mirrored by its EXIF orientation (TIFF 6.0, tag 274)."""
+    """Return the image rotated and flipped according to its EXIF orientation (TIFF 6.0, tag 274)."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -1,7 +1,8 @@
 """AVIF and HEIC: boxes of ISO/IEC 14496-12, from which sizes are read before anything is decoded.
 
-The primary picture is the first frame. An AVIF decoder allocates by the AV1 stream's header (AV1 specification, section
-5.5) and not by the sizes in the boxes, so both are read. For HEVC streams libheif has limits that it enforces itself.
+The primary picture is the first frame. An AVIF decoder allocates memory by the AV1 stream's header (AV1
+specification, section 5.5) and not by the sizes in the boxes, so both are read. For HEVC streams libheif enforces
+limits itself.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -13,11 +14,11 @@ from imclass.data.images.container import MAX_PIECES, Container
 
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
-GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # of both; the brands that follow decide
+GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # used by both; the brands that follow decide
 
 
 def heif_kind(content: bytes) -> str:
-    """Return "AVIF" or "HEIC" by the first of its brands that is either's, or "" for any other file."""
+    """Return "AVIF" or "HEIC", by the first brand that belongs to one of them, or "" for any other file."""
     if content[4:8] != b"ftyp":
         return ""
     (length,) = struct.unpack_from(">I", content)
@@ -31,7 +32,7 @@ def heif_kind(content: bytes) -> str:
 
 
 def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind, and the beginning and end of the body, of each box between two positions."""
+    """Yield each box between two positions: its kind, and the beginning and end of its body."""
     for _ in range(MAX_PIECES):
         if at + 8 > end:
             return
@@ -42,17 +43,17 @@ def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes,
             begin += 8
         stop = at + length if length else end
         if stop < begin or stop > end:
-            raise BadImage("truncated", path, f"its box {kind.decode('latin-1')!r} ends beyond the file")
+            raise BadImage("truncated", path, f"its box {kind.decode('latin-1')!r} ends beyond the end of the file")
         yield kind, begin, stop
         at = stop
     raise BadImage("too-complex", path, f"the file has more than {MAX_PIECES:,} boxes")
 
 
 def parse_heif(content: bytes, path: str) -> Container:
-    """Parse an AVIF or HEIC file. Its size is the largest that any of its headers gives.
+    """Parse an AVIF or HEIC file. Its size is the largest in any of its headers.
 
-    The content is kept unchanged, except that an AVIF animation is relabelled as a still picture, so that the picture
-    is decoded and not its track.
+    The content is kept unchanged, except that an AVIF animation is relabelled as a still picture. Otherwise the
+    animation track would be decoded instead of the picture.
     """
     kind = heif_kind(content)
     meta = {k: (a, b) for k, a, b in boxes(content, 0, len(content), path)}.get(b"meta")
@@ -70,7 +71,7 @@ BoxSpans = dict[bytes, tuple[int, int]]  # beginning and end of the boxes in "me
 
 
 def property_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
-    """Yield the width and height in each property "ispe"."""
+    """Yield the width and height in each "ispe" property."""
     for kind, begin, end in boxes(content, *inside.get(b"iprp", (0, 0)), path):
         if kind == b"ipco":
             for inner, at, _ in boxes(content, begin, end, path):
@@ -105,7 +106,7 @@ def av1_items(content: bytes, inside: BoxSpans, path: str) -> set[int]:
 
 
 def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Yield each item's id, and the position and length of its pieces in the file, from the box "iloc"."""
+    """Yield the id of each item in the "iloc" box, and the position and length of its pieces in the file."""
     at, end = inside.get(b"iloc", (0, 0))
     if at == end:
         return
@@ -122,7 +123,7 @@ def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[t
     for _ in range(min(items, MAX_PIECES)):
         item = number(4 if version == 2 else 2)
         method = number(2) & 15 if version else 0
-        number(2)  # the file that holds the item; 0 is this one
+        number(2)  # the file that contains the item; 0 is this one
         base, extents = number(bases >> 4), []
         for _ in range(number(2)):
             number(bases & 15 if version else 0)
@@ -141,7 +142,7 @@ def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
         head = stream[at]
         at += 2 if head & 4 else 1
         length = len(stream) - at
-        if head & 2:  # the unit's length follows in LEB128: 7 bits a byte, the lowest first
+        if head & 2:  # the unit's length follows in LEB128: 7 bits per byte, the lowest first
             length = shift = 0
             while at < len(stream) and shift < 56:
                 length |= (stream[at] & 127) << shift

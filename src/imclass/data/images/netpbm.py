@@ -1,6 +1,7 @@
 """PPM, PGM and PBM: a header of numbers, then pixels (https://netpbm.sourceforge.net/doc/).
 
-NumPy decodes them. Pillow would scale levels other than 255 in a Python loop over pixels, which takes seconds a photo.
+NumPy decodes them. For maximum levels other than 255, Pillow would loop over pixels in Python, which takes seconds
+per photo.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -12,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from imclass.core.errors import BadImage
 from imclass.data.images.container import Container
 
-SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"  # a comment counts as the end of its line
+SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"  # a comment counts as a line break
 NETPBM_START = re.compile(rb"P[1-6](?:\s|#)")
 HEADER = re.compile(rb"P([1-6])" + SPACE + rb"(\d{1,9})" + SPACE + rb"(\d{1,9})(?=\s|#)")
 LEVELS = re.compile(SPACE + rb"(\d{1,5})(?=\s|#)")
@@ -36,7 +37,7 @@ def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
     if kind not in (1, 4):
         levels = LEVELS.match(content, at)
         if levels is None or not 0 < int(levels[1]) < 65536:
-            raise BadImage("damaged", path, "the PPM has no highest level from 1 to 65535 in its header")
+            raise BadImage("damaged", path, "the PPM has no maximum level from 1 to 65535 in its header")
         highest, at = int(levels[1]), levels.end()
     channels = 3 if kind in (3, 6) else 1
     if kind == 4:
@@ -56,12 +57,12 @@ def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) 
     """Return `count` numbers of type `form`, starting at a position."""
     held, needed = max(0, len(content) - at), count * form.itemsize
     if held < needed:
-        raise BadImage("truncated", path, f"the PPM has {held:,} bytes of pixels, and its size needs {needed:,}")
+        raise BadImage("truncated", path, f"the PPM has {held:,} bytes of pixels, but its size requires {needed:,}")
     return np.frombuffer(content, form, count, at)
 
 
 def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> Int64[np.ndarray, "N"]:
-    """Return the first `count` numbers of a file that spells them in digits.
+    """Return the first `count` numbers of a file that stores them as decimal text.
 
     In a PBM each digit is a number, and 1 is black.
     """
@@ -73,14 +74,14 @@ def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> 
         plain = re.match(rb"[\d\s]*", text)
         values = np.fromstring(plain[0].decode() if plain and plain[0].strip() else "", np.int64, sep=" ")[:count]
     if len(values) < count:
-        raise BadImage("truncated", path, f"the PPM has {len(values):,} numbers of {count:,}")
+        raise BadImage("truncated", path, f"the PPM has {len(values):,} of {count:,} numbers")
     if len(values) and not 0 <= values.min() <= values.max() <= highest:
-        raise BadImage("damaged", path, f"a number in the PPM is not one of its levels, 0 to {highest}")
+        raise BadImage("damaged", path, f"a level in the PPM is outside the range 0 to {highest}")
     return values
 
 
 def scale_levels(values: np.ndarray, highest: int) -> np.ndarray:
-    """Scale levels from 0 to `highest` to levels from 0 to 255. Of 16 bits the upper byte is kept."""
+    """Scale levels from 0 to `highest` to 0 to 255. If `highest` is 65535, the upper byte is kept."""
     if highest == 255:
         return values.astype(np.uint8)
     if highest == 65535:

@@ -1,6 +1,6 @@
-"""TIFF files reduced to their first directory, checked and without metadata; and the EXIF orientation.
+"""Reduction of TIFF files to their first directory, checked and without metadata, and the EXIF orientation.
 
-The structure is that of TIFF 6.0, section 2, which EXIF uses as well. BigTIFF has offsets of 8 bytes, and the number 43
+The structure is that of TIFF 6.0, section 2, which EXIF uses as well. BigTIFF has 8-byte offsets, and the number 43
 where TIFF has 42.
 """
 # Tested in tests/data/images/test_formats.py
@@ -44,10 +44,10 @@ class TiffField:
 
 @dataclass(frozen=True)
 class TiffStructure:
-    """The byte order and the width of offsets in a TIFF structure."""
+    """The byte order and the offset width of a TIFF structure."""
 
     order: str  # "<" or ">", as in the module struct
-    big: bool  # whether this is BigTIFF, with offsets of 8 bytes
+    big: bool  # whether this is BigTIFF, with 8-byte offsets
 
     @property
     def offset(self) -> str:
@@ -71,7 +71,7 @@ class TiffStructure:
 
 
 def tiff_structure(block: bytes) -> TiffStructure | None:
-    """Return the form of a TIFF structure, or None for any other block."""
+    """Return the byte order and offset width of a TIFF structure, or None for any other block."""
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:
         return None
@@ -80,7 +80,7 @@ def tiff_structure(block: bytes) -> TiffStructure | None:
 
 
 def parse_tiff(content: bytes, path: str) -> Container:
-    """Parse a TIFF. A new directory, added at its end, has only the fields that the pixels of the first frame need."""
+    """Parse a TIFF. A new directory at its end contains only the fields needed for the pixels of the first frame."""
     form = tiff_structure(content)
     if form is None:
         raise BadImage("damaged", path, "the TIFF does not begin with its header")
@@ -103,14 +103,14 @@ def parse_tiff(content: bytes, path: str) -> Container:
 
 
 def check_entries(entries: list[TiffField], form: TiffStructure, content: bytes, path: str) -> None:
-    """Raise `BadImage` for fields of a wrong type, and for lists that overlap or lie outside of the file.
+    """Raise `BadImage` for fields with a wrong type, and for lists that overlap or lie outside the file.
 
     A decoder copies every list, and many lists over the same part of the file would take many times its size.
     """
-    total = 0  # bytes of all lists
+    total = 0  # bytes in all lists
     for entry in entries:
         if entry.kind not in TYPE_BYTES or (entry.tag in SINGLE_TAGS and entry.count != 1):
-            raise BadImage("damaged", path, f"field {entry.tag} of the TIFF has {entry.count:,} values of a wrong type")
+            raise BadImage("damaged", path, f"field {entry.tag} of the TIFF has a wrong type or count")
         if entry.count > MAX_PIECES and entry.tag != 347:
             raise BadImage("too-complex", path, f"the TIFF has more than {MAX_PIECES:,} strips or tiles")
         if entry.size > len(entry.raw):

@@ -1,9 +1,9 @@
 """CIFAR-10 and CIFAR-100: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 
 Both come in a binary edition (records of label bytes and 3 x 32 x 32 pixel bytes) and a Python edition (pickles). Files
-in the store are used before anything is downloaded: the binary edition before the Python one, and an unpacked folder
-before its archive, which is unpacked next to itself once. Files that differ from the published ones are used, and a
-note reports them.
+in the store are preferred to a download, the binary edition to the Python one, and an unpacked folder to its archive,
+which is unpacked once into the folder that contains it. Files that differ from the published ones are used, and a note
+reports them.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ from imclass.store.store import Download, Store
 IMAGE_BYTES = 3 * 32 * 32
 CIFAR_SPLITS = ("train", "test")
 LICENCE = "none stated"
-# The page gives MD5s. The sizes and SHA-256 below are on record in several projects.
+# The page lists MD5s. The sizes and SHA-256 digests below are recorded in several projects.
 HOME_URL = "https://www.cs.toronto.edu/~kriz/"
-MAX_UNPACKED_BYTES = 1 << 28  # the editions have 180 to 190 MB
+MAX_UNPACKED_BYTES = 1 << 28  # the editions unpack to 180 to 190 MB
 MAX_FILES = 64  # in an archive
 MAX_NAMES_BYTES = 1 << 20  # of a file of class names
 
@@ -43,7 +43,7 @@ class BatchFile:
 
     name: str
     count: int  # images
-    md5: str = ""  # of the published file, if more than one source gives it
+    md5: str = ""  # of the published file, if more than one source states it
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BinaryForm:
     label_bytes: int
 
     def max_bytes(self, count: int) -> int:
-        """Return the size of a file of `count` images, which is exact in this form."""
+        """Return the exact size of a file of `count` images."""
         return count * (self.label_bytes + IMAGE_BYTES)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
@@ -61,7 +61,7 @@ class BinaryForm:
         size, expected = len(content), self.max_bytes(count)
         if size != expected:
             raise UserError(
-                f"{path} has {size:,} bytes, fewer than the expected {expected:,}; put the published file there"
+                f"{path} has {size:,} bytes, fewer than the expected {expected:,}; replace it with the published file"
             )
         records = np.frombuffer(content, np.uint8).reshape(count, -1)
         return records[:, self.label_bytes :], records[:, self.label_bytes - 1]
@@ -76,10 +76,10 @@ class PickledForm:
     """Pickled dictionaries: `data` with a row of red, green and blue planes per image, and a list of labels."""
 
     labels: str  # key of the labels
-    label_names: str  # key of the class names, in the file that holds them
+    label_names: str  # key of the class names, in the file that contains them
 
     def max_bytes(self, count: int) -> int:
-        """Return the largest size of a file of `count` images. Text protocols write up to four bytes for one."""
+        """Return the largest size of a file of `count` images. Text protocols write up to four bytes for each."""
         return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
@@ -88,17 +88,17 @@ class PickledForm:
         pixels, labels = entries.get("data"), entries.get(self.labels)
         if not (isinstance(pixels, np.ndarray) and pixels.shape == (count, IMAGE_BYTES)):
             raise UserError(
-                f"{path} holds no 'data' of {count:,} x {IMAGE_BYTES:,} bytes; put the published file there"
+                f"{path} has no 'data' of {count:,} x {IMAGE_BYTES:,} bytes; replace it with the published file"
             )
         if not (isinstance(labels, list) and len(labels) == count and all(map(is_byte, labels))):
-            raise UserError(f"{path} holds no {self.labels!r} of {count:,} numbers; put the published file there")
+            raise UserError(f"{path} has no {self.labels!r} of {count:,} numbers; replace it with the published file")
         return pixels, np.array(labels, np.uint8)
 
     def names(self, content: bytes, path: Path) -> list[str]:
-        """Return the class names. Raise `UserError` if the file does not hold them."""
+        """Return the class names. Raise `UserError` if the file does not contain them."""
         names = unpickle(content, path).get(self.label_names)
         if not (isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)):
-            raise UserError(f"{path} holds no list {self.label_names!r}; put the published file there")
+            raise UserError(f"{path} has no list {self.label_names!r}; replace it with the published file")
         return [name if isinstance(name, str) else decode_text(name, path) for name in names]
 
 
@@ -115,7 +115,7 @@ class Edition:
 
 @dataclass(frozen=True)
 class CifarSet:
-    """A set with its editions, the preferred one first. `download` is the archive of that one."""
+    """A set with its editions, the preferred one first. `download` is its archive."""
 
     name: str
     classes: tuple[str, ...]
@@ -123,7 +123,7 @@ class CifarSet:
     download: Download
 
     def get(self, location: DataLocation) -> None:
-        """Fetch and unpack the set, unless it is in the store."""
+        """Download and unpack the data set, unless it is in the store."""
         self.locate(location.store)
 
     def open(self, location: DataLocation) -> LazySplits:
@@ -168,49 +168,51 @@ class CifarSet:
 
     def paths(self, store: Store, edition: Edition) -> tuple[Path, Path]:
         """Return the paths of an edition's folder and of its archive in the store."""
-        return store.inside(f"{self.name}/{edition.folder}"), store.inside(f"{self.name}/{edition.archive}")
+        return store.path_inside(f"{self.name}/{edition.folder}"), store.path_inside(f"{self.name}/{edition.archive}")
 
     def read_classes(self, edition: Edition, folder: Path) -> tuple[tuple[str, ...], list[str]]:
-        """Return the class names, from the edition's file if it has one, and a note if they are not the published."""
+        """Return the class names, from the edition's file if there is one, and a note if they are not as published."""
         path = folder / edition.names
         if not edition.names or not path.exists():
             return self.classes, []
         names = tuple(edition.form.names(read_whole(path, MAX_NAMES_BYTES), path))
         if len(names) != len(self.classes):
             raise UserError(
-                f"{path} names {len(names):,} classes, and {self.name} has {len(self.classes)}; "
-                "put the published file there"
+                f"{path} lists {len(names):,} classes, but {self.name} has {len(self.classes)}; "
+                "replace it with the published file"
             )
         check_classes(names, str(path))
-        return names, [] if names == self.classes else [f"{edition.names} names other classes than the published file"]
+        return names, [] if names == self.classes else [f"{edition.names} lists other classes than the published file"]
 
 
 def unpack_edition(archive: Path, folder: Path) -> Path:
-    """Unpack an archive next to itself. Return the folder that it contained."""
+    """Unpack an archive into the folder that contains it. Return the unpacked folder."""
     try:
         extract(archive, folder.parent, MAX_UNPACKED_BYTES, MAX_FILES)
     except UserError:
-        # If the folder is there now, another process has just unpacked the same archive completely.
+        # If the folder exists now, another process has just unpacked the same archive completely.
         if not folder.is_dir():
             raise
     if not folder.is_dir():
-        raise UserError(f"{archive} does not contain the folder {folder.name}; put the published archive there")
+        raise UserError(f"{archive} does not contain the folder {folder.name}; replace it with the published archive")
     return folder
 
 
 def read_whole(path: Path, max_bytes: int) -> bytes:
     """Return all bytes of a file. Raise `UserError` if it is missing, larger than `max_bytes` or cannot be read."""
     if not path.is_file():
-        raise UserError(f"{path} is missing; put it there, or move {path.parent} away, and it will be made again")
+        raise UserError(
+            f"{path} is missing; restore the file, or move {path.parent} out of the way to have it created again"
+        )
     size = path.stat().st_size
     if size > max_bytes:
         raise UserError(
-            f"{path} has {size:,} bytes, more than the expected {max_bytes:,}; put the published file there"
+            f"{path} has {size:,} bytes, more than the expected {max_bytes:,}; replace it with the published file"
         )
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); make the file readable") from None
 
 
 def decode_text(content: bytes, path: Path) -> str:
@@ -218,7 +220,7 @@ def decode_text(content: bytes, path: Path) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"{path} holds names that are not UTF-8 text; put the published file there") from None
+        raise UserError(f"{path} contains names that are not UTF-8 text; replace it with the published file") from None
 
 
 def is_byte(value: object) -> bool:
@@ -231,21 +233,21 @@ def difference_notes(batch: BatchFile, content: bytes) -> list[str]:
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if not batch.md5 or md5 == batch.md5:
         return []
-    return [f"{batch.name} is not the published file: its MD5 is {md5}, and that of the published file is {batch.md5}"]
+    return [f"{batch.name} is not the published file: its MD5 is {md5} instead of {batch.md5}"]
 
 
 def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> None:
-    """Raise `UserError` that names the first label without a class, if there is one."""
+    """Raise a `UserError` that names the first label without a class, if there is one."""
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         raise UserError(
-            f"{path}: image {wrong[0]:,} has the label {labels[wrong[0]]}, and the classes are 0 to {classes - 1}; "
-            "put the published file there"
+            f"{path}: image {wrong[0]:,} has the label {labels[wrong[0]]}, but the classes are 0 to {classes - 1}; "
+            "replace it with the published file"
         )
 
 
 def cifar10_batches(suffix: str, md5: tuple[str, ...]) -> dict[str, tuple[BatchFile, ...]]:
-    """Return the six files of CIFAR-10. `md5` has that of the test file last."""
+    """Return the six files of CIFAR-10. The last of `md5` belongs to the test file."""
     train = tuple(BatchFile(f"data_batch_{k + 1}{suffix}", 10_000, md5[k]) for k in range(5))
     return {"train": train, "test": (BatchFile(f"test_batch{suffix}", 10_000, md5[5]),)}
 

@@ -1,4 +1,4 @@
-"""The user's own images: a folder with one folder per class, with or without train, validation and test folders.
+"""The user's own images: a folder with one folder per class, possibly inside train, validation and test folders.
 
     tree/cat/1.jpg  tree/dog/2.jpg                    split class by class, by a hash of (split seed, name)
     tree/train/cat/1.jpg  tree/test/dog/2.jpg         split by its folders; also val, dev, Training, test_set ...
@@ -28,10 +28,10 @@ from imclass.data.names import (
     SPLITS,
     count_suffixes,
     ids_of,
-    is_address,
     is_hidden,
     is_image,
     is_split_like,
+    is_url,
     split_of,
 )
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
@@ -47,7 +47,7 @@ class FolderDataset:
     """One split of a tree of image files. It is a `Dataset`."""
 
     root: Path  # as the user gave it, for messages
-    base: Path  # the same as an absolute path, so that a change of the working folder does no harm
+    base: Path  # the same as an absolute path, which stays valid if the working folder changes
     files: tuple[str, ...]  # relative to the root, with slashes
     targets: Targets
     classes: tuple[str, ...]
@@ -55,7 +55,7 @@ class FolderDataset:
     split: str
     origin: Origin
     digests: Digests
-    most_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
+    max_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
     array: None = None
 
     @cached_property
@@ -68,7 +68,7 @@ class FolderDataset:
 
     def __getitem__(self, i: int) -> Image:
         file = self.files[i]
-        return decode(self.base / file, str(self.root / file), self.most_pixels)
+        return decode(self.base / file, str(self.root / file), self.max_pixels)
 
     def name(self, i: int) -> str:
         """Return the file's path relative to the tree's root."""
@@ -80,11 +80,11 @@ class FolderDataset:
         return contents_of_files([self.base / file for file in self.files], self.digests)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of each file's SHA-256. The first call reads the files without a kept digest."""
+        """Return the first 64 bits of each file's SHA-256. The first call reads all files without a stored digest."""
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 of names, classes and contents. A file that cannot be read counts by its refusal code."""
+        """Return the SHA-256 of names, classes and contents. The code of a refusal replaces the contents."""
         return digest_of(self)
 
 
@@ -106,7 +106,7 @@ class Tree:
     """A tree of images, divided into splits."""
 
     parts: Mapping[str, TreePart]  # by split
-    rule: str  # by which it was divided, as in `Origin`
+    rule: str  # how it was divided, as in `Origin`
     notes: tuple[str, ...]
 
     @property
@@ -118,8 +118,8 @@ class Tree:
 def open_folder(location: DataLocation) -> LazySplits:
     """Walk once through the tree at `location.path`, and return its splits, with images sorted by name.
 
-    A tree without train folder is split by a hash, and then has the split "all" with every image as well. Raise
-    `UserError` that names the path for any mistake in the tree.
+    A tree without a train folder is split by a hash, and also has the split "all" with every image. Raise a `UserError`
+    that names the path for any mistake in the tree.
     """
     root = check_root(location.path)
     walk = Walk(root)
@@ -142,22 +142,24 @@ def open_tree_split(root: Path, tree: Tree, location: DataLocation, split: str) 
         split=split,
         origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
         digests=open_digests(location.store),
-        most_pixels=location.most_pixels,
+        max_pixels=location.max_pixels,
     )
 
 
 def check_root(path: Path | None) -> Path:
-    """Return the tree's root. Raise `UserError` if it is not a folder of images, and suggest the nearest folder."""
+    """Return the tree's root. Raise a `UserError` with the nearest folder if it is not a folder of images."""
     if path is None:
-        raise UserError("'folder' is the kind of data and not a path; give the path of the folder as --data")
+        raise UserError("'folder' is a kind of data, not a path; give the path of the folder as --data")
     if path.is_dir():
         if is_run(path):
-            raise UserError(f"{path} is a run of imclass and not a folder of images; give the images' folder as --data")
+            raise UserError(
+                f"{path} is a run of imclass, not a folder of images; give the path of your images as --data"
+            )
         return path
     if path.exists():
         raise UserError(f"{path} is a file; give a folder with one folder per class, and unpack an archive first")
-    if is_address(str(path)):
-        raise UserError(f"--data {path} is an address; save the images in a folder with one folder per class")
+    if is_url(str(path)):
+        raise UserError(f"--data {path} is a URL; save the images in a folder with one folder per class")
     siblings = [entry.name for entry in list_folder(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
     raise UserError(f"the folder {path} does not exist{suggestion(path.name, siblings)}")
 
@@ -175,8 +177,8 @@ def has_parts(root: Path, folders: Sequence[str]) -> bool:
 def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
     """Return the images of each class folder in `relative`. A folder that contains only runs is not a class.
 
-    Raise `UserError` for two folders that name one class, and for a folder with both images and runs: its photos cannot
-    be distinguished from pictures that a run drew.
+    Raise `UserError` for two folders with names of one class, and for a folder with both images and runs: its photos
+    cannot be distinguished from pictures that belong to a run.
     """
     check_distinct(folders, str(walk.root / relative))
     above = (os.path.realpath(walk.root), os.path.realpath(walk.root / relative))
@@ -189,13 +191,13 @@ def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
             files[nfc_form(name)] = images
         elif images and name != RUNS_FOLDER:
             raise UserError(
-                f"{walk.root / path} holds images and the run {walk.root / runs[0]}; move the run elsewhere"
+                f"{walk.root / path} contains images and the run {walk.root / runs[0]}; move the run elsewhere"
             )
     return TreePart(relative, files)
 
 
 def split_by_folders(walk: Walk, folders: Sequence[str]) -> Tree:
-    """Return a tree split by its folders. Folders of other names, and parts without labelled images, are left out."""
+    """Return a tree split by its folders. Folders with other names, and parts without labelled images, are left out."""
     walk.outside += [f"{name}/" for name in folders if not split_of(name)]
     parts: dict[str, TreePart] = {}
     for split, name in sorted(((s, n) for n in folders if (s := split_of(n))), key=lambda p: SPLITS.index(p[0])):
@@ -210,13 +212,15 @@ def split_by_folders(walk: Walk, folders: Sequence[str]) -> Tree:
             walk.outside.append(f"{name}/ (no class folders with images)")
     if "train" not in parts:
         names = list_names(sorted(folders))
-        raise UserError(f"{walk.root} has the folders {names} and no 'train'; name the folder to learn from 'train'")
+        raise UserError(
+            f"{walk.root} has the folders {names} but no 'train'; rename the folder of training images to 'train'"
+        )
     check_same_classes(parts, walk.root)
     return Tree(parts, "folders", (*missing_notes(parts), *walk.notes()))
 
 
 def part_folders(walk: Walk, name: str, split: str) -> tuple[str, list[str]]:
-    """Return a part's folder and its class folders. They may be in "train/train" if an archive was packed twice."""
+    """Return a part's folder and its class folders. They may be in "train/train", as archives often repeat a name."""
     folders = walk.folders(name)
     if len(folders) == 1 and split_of(folders[0]) == split:
         return join_path(name, folders[0]), walk.folders(join_path(name, folders[0]))
@@ -230,35 +234,37 @@ def missing_notes(parts: Mapping[str, TreePart]) -> list[str]:
 
 
 def check_training(part: TreePart, walk: Walk) -> None:
-    """Raise `UserError` unless the training images lie in class folders and each of these has images."""
+    """Raise `UserError` unless all training images are in class folders and each class folder has images."""
     folder = walk.root / part.folder
     if not part.files:
         if any(is_image(entry.name) for entry in list_folder(folder)):
-            raise UserError(f"the images lie directly in {folder}; put each into a folder named after its class")
-        raise UserError(f"{folder} has no class folders; make one folder per class and put its images into it")
+            raise UserError(f"the images are directly in {folder}; move each into a folder named after its class")
+        raise UserError(
+            f"{folder} has no class folders; create one folder per class and move the images of the class into it"
+        )
     if empty := part.empty_classes:
         others = [file.removeprefix(part.folder).lstrip("/").split("/") for file in walk.other]
         counts = count_suffixes(names[-1] for names in others if nfc_form(names[0]) in empty)
-        why = f", only other files ({counts}), and the suffixes of images are {', '.join(IMAGE_SUFFIXES)}"
+        why = f", only other files ({counts}); the extensions of images are {', '.join(IMAGE_SUFFIXES)}"
         raise UserError(
             f"the class folders {list_names(empty)} of {folder} have no images{why if counts else ''}; "
-            "fill or remove them"
+            "add images, or remove these folders"
         )
 
 
 def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
-    """Raise `UserError` for a class that the train split lacks, and suggest the nearest class that it has."""
+    """Raise a `UserError` for a class that is not in the train split. It suggests the nearest class that is."""
     train = parts["train"]
     for part in parts.values():
         for name in part.files:
             if name not in train.files:
-                problem = f"{root / part.folder / name} is a class that {root / train.folder} lacks"
-                fix = "rename or remove it, or add training images"
+                problem = f"{root / part.folder / name} is a class that is not in {root / train.folder}"
+                fix = "rename or remove the folder, or add training images"
                 raise UserError(f"{problem}{suggestion(name, train.files)}; {fix}")
 
 
 def check_not_splits(part: TreePart, root: Path) -> None:
-    """Raise `UserError` for class folders that must be splits: their names are, and they contain the same folders."""
+    """Raise `UserError` for class folders that are named like splits and contain the same folders."""
     inside = {name: {n for file in files for n in file.split("/")[1:-1]} for name, files in part.files.items()}
     for first, second in itertools.combinations(filter(is_split_like, inside), 2):
         shared = sorted(inside[first] & inside[second])
@@ -271,7 +277,7 @@ def check_not_splits(part: TreePart, root: Path) -> None:
 
 
 def split_by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) -> Tree:
-    """Return a tree without parts split into train and test by names. The split "all" is both together."""
+    """Split a tree without split folders into train and test by names. The split "all" is both together."""
     everything = read_part(walk, "", folders)
     check_not_splits(everything, walk.root)
     check_training(everything, walk)
@@ -285,7 +291,7 @@ def split_by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) ->
 
 
 def hold_out(classes: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:
-    """Return the held-out share of each class's files: those with the lowest hashes of (seed, name)."""
+    """Return the held-out files of each class, a fraction `share`: those with the lowest hashes of (seed, name)."""
     return {name: tuple(files[i] for i in lowest_ranked(files, seed, share)) for name, files in classes.items()}
 
 

@@ -2,7 +2,7 @@
 
 An IDX file has two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of axes, the length of
 each axis as a big-endian 32-bit number, then the values. Files may be gzipped. Files in the store are not compared with
-the published ones, so that other sets in this layout can be put there. A download must be the published file.
+the published ones, so that other data sets in this layout can be used. A download must be the published file.
 """
 
 import gzip
@@ -32,13 +32,13 @@ FILE_PREFIXES = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True)
 class MnistSet:
-    """A set of four IDX files, in the store or to be downloaded."""
+    """A data set of four IDX files, in the store or to be downloaded."""
 
     name: str
     classes: tuple[str, ...]
     url: str  # of the folder with the gzipped files
     licence: str
-    files: Mapping[str, tuple[int, str]]  # by stem, the size in bytes and the SHA-256 of the gzipped file
+    files: Mapping[str, tuple[int, str]]  # the size in bytes and the SHA-256 of each gzipped file, by stem
 
     def path(self, store: Store, stem: str) -> Path:
         """Return the path of a file in the store, gzipped or not. Download it if it is missing."""
@@ -64,20 +64,24 @@ class MnistSet:
 
 
 def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str, origin: Origin) -> ArrayDataset:
-    """Read a split from its two files. Raise `UserError` that names a file that does not fit."""
+    """Read a split from its two files. Raise a `UserError` that names any file that does not fit."""
     array, numbers = read_idx(images), read_idx(labels)
     if array.ndim != 3 or not array.size:
-        raise UserError(f"{images} holds values of shape {array.shape}, not images; put the set's own file there")
+        raise UserError(
+            f"{images} contains values of shape {array.shape}, not images; replace it with the data set's file"
+        )
     if numbers.ndim != 1:
-        raise UserError(f"{labels} holds values of shape {numbers.shape}, not labels; put the set's own file there")
+        raise UserError(
+            f"{labels} contains values of shape {numbers.shape}, not labels; replace it with the data set's file"
+        )
     if len(array) != len(numbers):
         raise UserError(
-            f"{images} has {len(array):,} images and {labels} has {len(numbers):,} labels; take both from the same set"
+            f"{images} has {len(array):,} images and {labels} has {len(numbers):,} labels; use files from one data set"
         )
     if numbers.max() >= len(classes):
         raise UserError(
-            f"{labels} has the label {numbers.max()}, and {origin.name} has classes 0 to {len(classes) - 1}; "
-            "put the set's own file there"
+            f"{labels} has the label {numbers.max()}, but {origin.name} has classes 0 to {len(classes) - 1}; "
+            "replace it with the data set's file"
         )
     return ArrayDataset(array[..., None], OneOf(numbers.astype(np.int64)), classes, MNIST_SPLITS, split, origin)
 
@@ -85,34 +89,36 @@ def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str,
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
     """Read the array of bytes in an IDX file, gzipped or not. Raise `UserError` for anything else."""
     if not path.is_file():
-        raise UserError(f"{path} is not a file; put an IDX file there")
+        raise UserError(f"{path} is not a file; replace it with an IDX file")
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             return read_values(gzip.GzipFile(fileobj=file) if packed else file, path)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
+        raise UserError(f"{path} cannot be read ({error}); download the file again") from None
 
 
 def read_values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
-    """Read the array of an unpacked IDX stream, with at most the memory that its header announces."""
+    """Read the array of an unpacked IDX stream, with at most the memory that its header declares."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[3] == 0:
-        raise UserError(f"{path} is not an IDX file: it begins with {head.hex() or 'nothing'}; fetch it again")
+        raise UserError(f"{path} is not an IDX file: it begins with {head.hex() or 'nothing'}; download the file again")
     if head[2] != 0x08:
-        raise UserError(f"{path} holds values of IDX type 0x{head[2]:02x}; only unsigned bytes (0x08) are read")
+        raise UserError(f"{path} contains values of IDX type 0x{head[2]:02x}; only unsigned bytes (0x08) are read")
     lengths = file.read(4 * head[3])
     if len(lengths) < 4 * head[3]:
-        raise UserError(f"{path} ends within its header; fetch it again")
+        raise UserError(f"{path} is truncated in its header; download the file again")
     shape = struct.unpack(f">{head[3]}I", lengths)
     size = math.prod(shape)
     if size > MAX_IDX_BYTES:
-        raise UserError(f"{path} announces {size:,} bytes; at most {MAX_IDX_BYTES:,} are read")
+        raise UserError(f"{path} declares {size:,} bytes; at most {MAX_IDX_BYTES:,} are read")
     content = bytearray(file.read(size + 1))
     if len(content) != size:
         count = f"more than {size:,}" if len(content) > size else f"{len(content):,}"
-        raise UserError(f"{path} announces {' x '.join(map(str, shape))} values and holds {count}; fetch it again")
+        raise UserError(
+            f"{path} declares {' x '.join(map(str, shape))} values but contains {count}; download the file again"
+        )
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 

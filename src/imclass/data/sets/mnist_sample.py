@@ -27,7 +27,7 @@ def read_sample(split: str) -> ArrayDataset:
 DATASETS = {
     "mnist-sample": DatasetEntry(
         open_sample,
-        "handwritten digits, 28 x 28 grey, 10,000 + 2,000 of MNIST's, in the package",
+        "handwritten digits, 28 x 28 grey, 10,000 + 2,000 from MNIST, included in the package",
         MNIST_SPLITS,
         MNIST.licence,
     )

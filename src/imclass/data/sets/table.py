@@ -23,7 +23,7 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf, Targets
 from imclass.core.text import list_names, nfc_form, suggestion
-from imclass.data.names import SPLITS, is_address, split_of
+from imclass.data.names import SPLITS, is_url, split_of
 from imclass.data.sets.folder import FolderDataset
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
@@ -53,7 +53,7 @@ class ImageTable:
     is_multi_label: bool  # whether an image may have any number of labels
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # positions of rows, by split
-    rule: str = ""  # by which it was split, as in `Origin`
+    rule: str = ""  # how it was split, as in `Origin`
     notes: tuple[str, ...] = ()
 
     def targets(self, positions: Sequence[int]) -> Targets:
@@ -71,11 +71,11 @@ class ImageTable:
 def open_table(location: DataLocation) -> LazySplits:
     """Return the splits of the CSV file at `location.path`, with images sorted by name.
 
-    A file without column `split` is split by a hash, and then has the split "all" with every image as well. Raise
+    A file without a column `split` is split by a hash, and also has the split "all" with every image. Raise a
     `UserError` that names the file and the line for any mistake in it.
     """
     if location.path is None:
-        raise UserError("'csv' is the kind of data and not a path; give the path of the file as --data")
+        raise UserError("'csv' is a kind of data, not a path; give the path of the file as --data")
     table = read_table(location.path, location)
     return LazySplits(tuple(table.parts), partial(open_table_split, table, location))
 
@@ -93,7 +93,7 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
         split=split,
         origin=Origin(table.path.name, str(table.path.resolve()), table.rule, notes=table.notes),
         digests=open_digests(location.store),
-        most_pixels=location.most_pixels,
+        max_pixels=location.max_pixels,
     )
 
 
@@ -142,16 +142,16 @@ def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def check_header(path: Path, columns: Sequence[str]) -> None:
-    """Raise `UserError` unless the first line names the columns."""
-    fix = "the first line must name the columns image and label, or image and labels for any number of labels"
+    """Raise `UserError` unless the first line contains the required columns."""
+    fix = "the first line must contain image and label, or image and labels for any number of labels"
     twice = [column for column in KNOWN_COLUMNS if columns.count(column) > 1]
     if twice:
-        raise UserError(f"{path}, line 1: the column {twice[0]} is there twice; keep one")
+        raise UserError(f"{path}, line 1: the column {twice[0]} occurs twice; keep one")
     if "image" not in columns or not {"label", "labels"} & set(columns):
-        problem = f"the columns are {list_names(columns)}" if columns else "it names no columns"
+        problem = f"the columns are {list_names(columns)}" if columns else "it has no columns"
         raise UserError(f"{path}, line 1: {problem}; {fix}")
     if {"label", "labels"} <= set(columns):
-        raise UserError(f"{path}, line 1: there are both columns label and labels; keep one")
+        raise UserError(f"{path}, line 1: the columns label and labels both occur; keep one")
 
 
 def image_rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[TableRow]:
@@ -161,7 +161,7 @@ def image_rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, li
         at = f"{path}, line {line}"
         if len(cells) != len(columns):
             fix = "put several labels into one cell, separated by |, and quote a cell that contains a separator"
-            raise UserError(f"{at}: the header has {len(columns)} columns, and this line {len(cells)}; {fix}")
+            raise UserError(f"{at}: the header has {len(columns)} columns, but this line has {len(cells)}; {fix}")
         by_name = {name: cell.strip() for name, cell in zip(columns, cells, strict=True) if name in KNOWN_COLUMNS}
         marks = marks_in(by_name["labels"], at) if "labels" in by_name else {one_label(by_name["label"], at): 1}
         for name in marks:
@@ -174,8 +174,8 @@ def image_in(cell: str, folder: Path, at: str) -> str:
     """Return the path of an image. Raise `UserError` if it is not the path of a file."""
     if not cell:
         raise UserError(f"{at}: the image is missing; give its path relative to {folder}")
-    if is_address(cell):
-        raise UserError(f"{at}: {cell} is an address; save the image as a file, and give its path")
+    if is_url(cell):
+        raise UserError(f"{at}: {cell} is a URL; save the image as a file, and give its path")
     if os.path.isabs(cell):
         raise UserError(f"{at}: {cell} is an absolute path; give it relative to {folder}")
     if not (folder / cell).is_file():
@@ -193,7 +193,7 @@ def marks_in(cell: str, at: str) -> dict[str, int]:
         if not name:
             raise UserError(f"{at}: {cell!r} has an empty label; remove the extra separator")
         if name in marks:
-            raise UserError(f"{at}: label {name!r} is there twice; keep one")
+            raise UserError(f"{at}: label {name!r} occurs twice; keep one")
         marks[name] = 1 if judged else -1
     return marks
 
@@ -201,9 +201,9 @@ def marks_in(cell: str, at: str) -> dict[str, int]:
 def one_label(cell: str, at: str) -> str:
     """Return the only label in a cell. Raise `UserError` if it has none or more than one."""
     if not cell:
-        raise UserError(f"{at}: the label is missing; give one, or name the column labels if images may have none")
+        raise UserError(f"{at}: the label is missing; give one, or rename the column to labels if images may have none")
     if ";" in cell or "|" in cell:
-        raise UserError(f"{at}: {cell!r} is more than one label; name the column labels, which may hold any number")
+        raise UserError(f"{at}: {cell!r} is more than one label; rename the column to labels, which allows any number")
     return nfc_form(cell)
 
 
@@ -212,7 +212,7 @@ def check_spelling(name: str, line: int, spellings: dict[str, tuple[str, int]], 
     earlier, earlier_line = spellings.setdefault(" ".join(name.casefold().split()), (name, line))
     if earlier != name:
         raise UserError(
-            f"{at}: label {name!r} differs from {earlier!r} in line {earlier_line} only in case or spaces; "
+            f"{at}: label {name!r} differs from {earlier!r} on line {earlier_line} only in case or spaces; "
             "use one spelling for both"
         )
 
@@ -226,27 +226,27 @@ def split_in(cell: str, at: str) -> str:
 
 
 def check_rows(path: Path, rows: Sequence[TableRow]) -> None:
-    """Raise `UserError` if `rows` is empty, or if two of them are of one image. They are sorted by image."""
+    """Raise `UserError` if `rows`, sorted by image, is empty or contains two rows for one image."""
     if not rows:
-        raise UserError(f"{path} has a header and no rows; add a line for each image")
+        raise UserError(f"{path} has a header but no rows; add a line for each image")
     for before, row in itertools.pairwise(rows):
         if before.image == row.image:
             first, second = sorted((before.line, row.line))
             fix = "keep one line, with all labels of the image"
-            raise UserError(f"{path}, line {second}: {row.image} is in line {first} already; {fix}")
+            raise UserError(f"{path}, line {second}: {row.image} is already on line {first}; {fix}")
 
 
 def parts_by_name(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ...]]:
-    """Return the positions of the rows of each split. Raise `UserError` for a label that the train split lacks."""
+    """Return the positions of the rows of each split. Raise `UserError` for a label that is not in the train split."""
     parts = {split: tuple(i for i, row in enumerate(rows) if row.split == split) for split in SPLITS}
     if not parts["train"]:
-        raise UserError(f"{path}: no row has the split train; mark the images to learn from")
+        raise UserError(f"{path}: no row has the split train; add the training images")
     learned = {name for i in parts["train"] for name, mark in rows[i].marks.items() if mark == 1}
     for row in rows:
         unknown = [name for name, mark in row.marks.items() if mark == 1 and name not in learned]
         if unknown:
             why = f"no image of the split train has the label {unknown[0]!r}{suggestion(unknown[0], learned)}"
-            raise UserError(f"{path}, line {row.line}: {why}; correct it, or add training images")
+            raise UserError(f"{path}, line {row.line}: {why}; correct the label, or add training images")
     return {split: positions for split, positions in parts.items() if positions}
 
 
@@ -267,7 +267,7 @@ def surprise_notes(table: ImageTable) -> Iterator[str]:
     commas = [name for name in table.classes if "," in name]
     if commas and table.is_multi_label:
         labels = f"{list_names(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"
-        yield f"{labels}, as several labels are separated by ; or | and not by a comma"
+        yield f"{labels}, because labels are separated by ; or | and not by commas"
     for split, positions in table.parts.items():
         if split == ALL_IMAGES:
             continue
@@ -280,7 +280,7 @@ def surprise_notes(table: ImageTable) -> Iterator[str]:
         yield f"{unlabelled:,} of {len(table.rows):,} images have no label"
     unjudged = sum(mark < 0 for row in table.rows for mark in row.marks.values())
     if unjudged:
-        yield f"{unjudged:,} labels were not judged, and count neither as right nor as wrong"
+        yield f"{unjudged:,} labels were not judged and count neither as right nor as wrong"
 
 
 DATASETS = {

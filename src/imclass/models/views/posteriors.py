@@ -96,7 +96,7 @@ class Crops:
 def crop_view(image: Image, box: CropSquare, preprocess: Preprocess) -> Image:
     """Return a square of an image, resized to the native size."""
     crop = image[box.top : box.top + box.side, box.left : box.left + box.side]
-    return preprocess.to(crop, preprocess.size, preprocess.size)
+    return preprocess.resize_to(crop, preprocess.size, preprocess.size)
 
 
 @dataclass(frozen=True)
