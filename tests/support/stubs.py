@@ -48,7 +48,7 @@ class StubNetwork(Stub):
     def engine(self) -> Any:
         return self
 
-    def of(self, network: Any) -> Any:
+    def for_network(self, network: Any) -> Any:
         return self
 
     def with_network(self, network: Any) -> Any:

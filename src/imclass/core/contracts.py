@@ -103,7 +103,7 @@ class Engine(Protocol):
         """Return log-scores at every position of larger views, float32 on the CPU."""
         ...
 
-    def of(self, network: Any) -> "Engine":
+    def for_network(self, network: Any) -> "Engine":
         """Return an engine of the same kind for another network."""
         ...
 

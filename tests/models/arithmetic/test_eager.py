@@ -60,7 +60,7 @@ def test_in_bf16_a_copy_computes_and_the_network_keeps_its_weights() -> None:
 def test_the_engine_of_another_network_computes_in_the_same_arithmetic() -> None:
     first, other = network(), network(1)
     for arithmetic in (DEFAULT_ARITHMETIC, BF16):
-        engine = eager_engine(first, arithmetic).of(other)
+        engine = eager_engine(first, arithmetic).for_network(other)
         assert engine.arithmetic == arithmetic
         assert torch.equal(engine.scores(views()), eager_engine(other, arithmetic).scores(views()))
 

@@ -96,6 +96,6 @@ def test_mean_and_std_in_a_file_are_kept(tmp_path: Path) -> None:
     original = lenet()
     original.network.normalise((0.25,), (0.5,))
     torch.save(original.network.state_dict(), tmp_path / "a.pth")
-    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
+    found, match = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
-    assert fit.notes == ("mean and std come from the file",)
+    assert match.notes == ("mean and std come from the file",)

@@ -26,10 +26,10 @@ def test_wrappers_of_training_scripts_are_removed(tmp_path: Path) -> None:
     original = lenet()
     wrapped = {f"module.{name}": tensor for name, tensor in weights_of(original).items()}
     torch.save({"epoch": 3, "best": torch.tensor(0.5), "state_dict": wrapped}, tmp_path / "a.pth")
-    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
+    found, match = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
-    assert fit.notes[0] == "'state_dict' is used, 'epoch', 'best' ignored"
-    assert fit.notes[1] == "all names begin with 'module.', which is removed"
+    assert match.notes[0] == "'state_dict' is used, 'epoch', 'best' ignored"
+    assert match.notes[1] == "all names begin with 'module.', which is removed"
 
 
 @pytest.mark.parametrize("prefix", ["model.", "net.", "network.", "module.model.", "_orig_mod.module."])

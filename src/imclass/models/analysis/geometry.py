@@ -40,7 +40,7 @@ class AxisField:
     def size(self) -> int:
         return self.high - self.low + 1
 
-    def window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
+    def after_window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
         """Return the field of a window over positions."""
         reach = dilation * (kernel - 1)
         return AxisField(self.jump * stride, self.low - self.jump * padding, self.high + self.jump * (reach - padding))
@@ -141,13 +141,13 @@ def field_of(step: Step, before: Field) -> Field:
         return through_slice(step, before)
     if name == "constant_pad_nd":
         left, _, top, _ = (*step.arguments[1], 0, 0, 0)[:4]
-        return before[0].window(1, 1, top, 1), before[1].window(1, 1, left, 1)
+        return before[0].after_window(1, 1, top, 1), before[1].after_window(1, 1, left, 1)
     out = step.outputs[0].shape
     # Vectors have no positions, and an operation that keeps height and width works position by position.
     if len(shape) < 4 or (len(out) >= 4 and out[-2:] == broadcast_size(step.inputs)):
         return before
     if name in RESHAPES and (len(out) < 4 or out[-2:] == (1, 1)):  # the output sees all positions of the maps
-        height, width = (axis.window(n, 1, 0, 1) for axis, n in zip(before, shape[-2:], strict=True))
+        height, width = (axis.after_window(n, 1, 0, 1) for axis, n in zip(before, shape[-2:], strict=True))
         return height, width
     raise ValueError(f"the receptive field behind {name!r}, {shape} to {out}, in {step.layer!r} is not known")
 
@@ -165,7 +165,7 @@ def through_window(step: Step, before: Field) -> Field:
     stride = height_and_width(step.arguments[at : at + 1], kernel)
     padding = height_and_width(step.arguments[at + 1 : at + 2], (0, 0))
     dilation = height_and_width(step.arguments[spread : spread + 1], (1, 1)) if spread else (1, 1)
-    height, width = (before[i].window(kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1))
+    height, width = (before[i].after_window(kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1))
     return height, width
 
 
@@ -192,7 +192,7 @@ def through_slice(step: Step, before: Field) -> Field:
     fields = list(before)
     if along >= 0:
         # A slice is a window of one position, and leaving rows out at the start is a negative padding.
-        fields[along] = fields[along].window(1, arguments.get("step", 1), -begin, 1)
+        fields[along] = fields[along].after_window(1, arguments.get("step", 1), -begin, 1)
     return fields[0], fields[1]
 
 

@@ -28,7 +28,7 @@ class EagerEngine:
         """Return log-scores at every position of larger views, float32 on the CPU."""
         return self.run(self.network.dense, views)
 
-    def of(self, network: Network) -> "EagerEngine":
+    def for_network(self, network: Network) -> "EagerEngine":
         """Return the engine of another network, in the same arithmetic."""
         return eager_engine(network, self.arithmetic)
 

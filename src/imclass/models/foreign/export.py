@@ -18,8 +18,8 @@ from imclass.core.text import suggestion
 from imclass.models.analysis.flow import Step, flow
 from imclass.models.classifier import NetworkClassifier, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import foreign_tensors, meta_tensors
 from imclass.models.foreign.inputs import INPUTS, Inputs, reverse_channels
+from imclass.models.foreign.matching import foreign_tensors, meta_tensors
 from imclass.models.foreign.readers import EXPORT_KEY
 from imclass.models.network import Network
 from imclass.store.context import Context

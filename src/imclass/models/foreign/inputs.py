@@ -16,7 +16,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.text import suggestion
 from imclass.models.classifier import default_preprocess
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.fit import Fit
+from imclass.models.foreign.matching import TensorMatch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of images in [0, 1]
 HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
@@ -76,14 +76,14 @@ class Inputs:
 
 
 def inputs_for(
-    entry: NetworkEntry, fit: Fit, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
+    entry: NetworkEntry, match: TensorMatch, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
 ) -> tuple[Inputs, str]:
     """Return the chosen inputs, else the recorded ones, else the library's, and a note that names them."""
-    default = default_preprocess(entry, native_size(fit.row, fit.network))
-    default = replace(default, colour="grey" if fit.w_in == 1 else "rgb")
+    default = default_preprocess(entry, native_size(match.row, match.network))
+    default = replace(default, colour="grey" if match.w_in == 1 else "rgb")
     if chosen is None and recorded is not None:
         return inputs_from(recorded, default, "the export's record"), "preprocessing is the exported model's"
-    name = default_inputs(entry, fit) if chosen is None else str(chosen)
+    name = default_inputs(entry, match) if chosen is None else str(chosen)
     if name in INPUTS:
         record = INPUTS[name]
     elif Path(name).is_file():
@@ -96,14 +96,14 @@ def inputs_for(
     return inputs_from(record, default, f"--preprocess {name}"), note
 
 
-def default_inputs(entry: NetworkEntry, fit: Fit) -> str:
+def default_inputs(entry: NetworkEntry, match: TensorMatch) -> str:
     """Return the name of the inputs that a library's weights normally expect."""
-    if fit.w_in != 3 or entry.w_in != 3:
+    if match.w_in != 3 or entry.w_in != 3:
         return "plain"
-    size = native_size(entry.row, fit.network)
+    size = native_size(entry.row, match.network)
     if size == 32:
         return "cifar-imagenet-stats"
-    if fit.naming == "caffe":
+    if match.naming == "caffe":
         return "caffe"
     return "inception" if size == 299 else "imagenet"
 

@@ -26,7 +26,7 @@ CONVOLUTION_PREFIXES: Mapping[str, str] = {"timm": "pre_logits."}
 
 
 @dataclass(frozen=True)
-class Fit:
+class TensorMatch:
     """Mapping of a file's tensors onto a network's. `pairs` maps each of our names to theirs.
 
     `missing` are tensors of ours that the file lacks, `extra` tensors of the file that the network lacks, and `wrong`
@@ -45,18 +45,18 @@ class Fit:
     notes: tuple[str, ...] = ()
 
     @property
-    def loads(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether the file has every tensor of the network and no others."""
         return not (self.missing or self.extra or self.wrong)
 
 
-def best_fit(
+def best_match(
     network: str,
     entry: NetworkEntry,
     tensors: Mapping[str, Tensor],
     library: str | None = None,
     row: Mapping[str, Any] = NO_FIELDS,
-) -> Fit:
+) -> TensorMatch:
     """Return the fit under the given library's names, or under those by which most tensors fit.
 
     The fit may be one that does not load. `row` holds fields of the network's row that are known for the file.
@@ -66,12 +66,12 @@ def best_fit(
         raise UserError(f"--from {library}: {network} has no names of that library{suggestion(library, libraries)}")
     names = [library] if library else [*entry.foreign, NATIVE_NAMING]
     candidates = {name: replace(libraries[name], row={**libraries[name].row, **row}) for name in names}
-    return max((fit_under(network, entry, tensors, *pair) for pair in candidates.items()), key=lambda f: len(f.pairs))
+    return max((match_names(network, entry, tensors, *pair) for pair in candidates.items()), key=lambda f: len(f.pairs))
 
 
-def fit_under(
+def match_names(
     network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str, foreign: ForeignNetwork
-) -> Fit:
+) -> TensorMatch:
     """Return the fit under one library's names.
 
     The network takes that library's fields of the row, and the file's number of channels and classes.
@@ -88,7 +88,9 @@ def fit_under(
         if note:
             notes.append(note)
         outline = meta_tensors(entry, row, classes, w_in)
-    return match_tensors(Fit(network, library, row, classes, w_in, notes=tuple(notes)), outline, foreign, tensors)
+    return match_tensors(
+        TensorMatch(network, library, row, classes, w_in, notes=tuple(notes)), outline, foreign, tensors
+    )
 
 
 def meta_tensors(entry: NetworkEntry, row: Any, classes: int, w_in: int) -> dict[str, Tensor]:
@@ -129,8 +131,8 @@ def drop_sides(entry: NetworkEntry, row: Any) -> tuple[Any, str]:
 
 
 def match_tensors(
-    fit: Fit, outline: Mapping[str, Tensor], foreign: ForeignNetwork, tensors: Mapping[str, Tensor]
-) -> Fit:
+    match: TensorMatch, outline: Mapping[str, Tensor], foreign: ForeignNetwork, tensors: Mapping[str, Tensor]
+) -> TensorMatch:
     """Return the fit after looking up each of our tensors under its foreign name."""
     pairs: dict[str, str] = {}
     missing, wrong, counters = [], [], 0
@@ -141,15 +143,17 @@ def match_tensors(
             counters += 1
         elif found is None:
             missing.append(display_name(ours, theirs))
-        elif reason := misfit(wanted, found):
+        elif reason := mismatch_reason(wanted, found):
             wrong.append(f"{display_name(ours, theirs)}: {reason}")
         else:
             pairs[ours] = theirs
     foreign_names = {foreign.rename(ours) for ours in outline}
-    ignored = NORMALISATION if fit.naming == NATIVE_NAMING else ()
+    ignored = NORMALISATION if match.naming == NATIVE_NAMING else ()
     extra = [printable_text(name) for name in tensors if name not in foreign_names and name not in ignored]
-    notes = [*fit.notes, *remarks([tensors[name] for name in pairs.values()], counters)]
-    return replace(fit, pairs=pairs, missing=tuple(missing), extra=tuple(extra), wrong=tuple(wrong), notes=tuple(notes))
+    notes = [*match.notes, *conversion_notes([tensors[name] for name in pairs.values()], counters)]
+    return replace(
+        match, pairs=pairs, missing=tuple(missing), extra=tuple(extra), wrong=tuple(wrong), notes=tuple(notes)
+    )
 
 
 def display_name(ours: str, theirs: str) -> str:
@@ -157,7 +161,7 @@ def display_name(ours: str, theirs: str) -> str:
     return ours if ours == theirs else f"{theirs} (our {ours})"
 
 
-def misfit(wanted: Tensor, found: Tensor) -> str:
+def mismatch_reason(wanted: Tensor, found: Tensor) -> str:
     """Return the reason why `found` cannot fill `wanted`, or "" if it can."""
     if not has_same_form(wanted, found):
         return f"{describe_tensor(found)} in the file, {describe_tensor(wanted)} in the network"
@@ -176,7 +180,7 @@ def has_same_form(wanted: Tensor, found: Tensor) -> bool:
     return dense and wanted.shape[0] == found.shape[0] and prod(wanted.shape) == prod(found.shape)
 
 
-def remarks(found: list[Tensor], counters: int) -> Iterator[str]:
+def conversion_notes(found: list[Tensor], counters: int) -> Iterator[str]:
     """Yield notes on tensors that become float32 and on missing counters of batches."""
     kinds = Counter(tensor.dtype for tensor in found if tensor.is_floating_point() and tensor.dtype != torch.float32)
     for kind, n in kinds.items():
@@ -185,12 +189,14 @@ def remarks(found: list[Tensor], counters: int) -> Iterator[str]:
         yield f"{counters:,} counters of batches are missing from the file and begin at 0"
 
 
-def convert_tensors(fit: Fit, outline: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_tensors(
+    match: TensorMatch, outline: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Return our tensors with the file's values, in our shapes and types. Counters that the file lacks are 0."""
     converted = {}
     for ours, wanted in outline.items():
-        if ours in fit.pairs:
-            converted[ours] = tensors[fit.pairs[ours]].to(wanted.dtype).reshape(wanted.shape).contiguous()
+        if ours in match.pairs:
+            converted[ours] = tensors[match.pairs[ours]].to(wanted.dtype).reshape(wanted.shape).contiguous()
         else:
             converted[ours] = torch.zeros(wanted.shape, dtype=wanted.dtype)
     return converted
