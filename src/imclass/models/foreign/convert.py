@@ -1,8 +1,8 @@
-"""Conversion of another library's weight file to a model file of ours, with its classes and preprocessing.
+"""Conversion of another library's weight file to an imclass model file, with classes and preprocessing.
 
-The network's entry (`foreign`) maps our tensor names to the library's. Models of ours take RGB images in [0, 1], so the
-first convolution of a network that takes blue-green-red is reversed, and mean and standard deviation for values up to
-255 are rescaled.
+The network's entry (`foreign`) maps our tensor names to the library's. Our models expect RGB images in [0, 1]. If the
+file's network expects blue-green-red, the channels of its first convolution are reversed, and mean and standard
+deviation for values up to 255 are rescaled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,23 +36,23 @@ CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Options of an import. Anything left `None` is inferred from the file."""
+    """Options for an import. Any option that is `None` is inferred from the file."""
 
     naming: str | None = None  # the library whose tensor names the file uses
     classes: Sequence[str] | None = None
-    # Class names by their number, for files that do not have ImageNet's 1,000 classes.
+    # Class names by the number of classes, for files without ImageNet's 1,000 classes.
     known_classes: Mapping[int, Sequence[str]] = field(default_factory=dict)
-    inputs: str | Path | None = None  # a name of `INPUTS`, or a JSON file
+    inputs: str | Path | None = None  # a key of `INPUTS`, or a JSON file
     licence: str = ""
-    key: str | None = None  # the entry of a checkpoint that holds the tensors, needed if several do
+    key: str | None = None  # the entry of a checkpoint that contains the tensors, needed if several do
 
 
 def match_file(
     path: Path, network: str, library: str | None = None, context: Context | None = None, key: str | None = None
 ) -> tuple[TensorMatch, NamedTensors, ExportRecord | None]:
-    """Return the fit of a file's tensors to a network, the tensors, and the record if the file is an export of ours.
+    """Return the match of a file's tensors with a network, the tensors, and the record of an imclass export, if any.
 
-    A fit that does not load is returned as well.
+    The match may be incomplete.
     """
     entry: NetworkEntry = networks(context)[network]
     held = read_tensors(path, key)
@@ -69,7 +69,7 @@ def match_file(
 def import_weights(
     path: Path, network: str, options: ImportOptions, context: Context | None = None
 ) -> tuple[NetworkClassifier, TensorMatch]:
-    """Return a network with a file's weights as a classifier, and their fit. Raise `UserError` if they do not fit."""
+    """Return a classifier with a file's weights, and the match. Raise a `UserError` if the weights do not fit."""
     tensors, header, match = convert(path, network, options, context)
     return restore_classifier(tensors, header, path, context), match
 
@@ -77,10 +77,10 @@ def import_weights(
 def convert(
     path: Path, network: str, options: ImportOptions, context: Context | None = None
 ) -> tuple[dict[str, Tensor], ModelHeader, TensorMatch]:
-    """Convert a weight file to the tensors and header of a model file. Raise `UserError` if its tensors do not fit.
+    """Convert a weight file to the tensors and header of a model file, and return these and the match.
 
-    Options that are not given come from the file's record if it is an export of ours, else from the library's
-    convention. The fit is returned as well.
+    Values of missing options come from the file's record if it is an imclass export, else from the library's
+    convention. Raise a `UserError` if the tensors do not fit.
     """
     entry: NetworkEntry = networks(context)[network]
     match, held, record = match_file(path, network, options.naming, context, options.key)
@@ -110,7 +110,7 @@ def convert(
 
 
 def describe_match(match: TensorMatch) -> str:
-    """Describe a fit in a few lines for the terminal."""
+    """Return a description of a match in a few lines for the terminal."""
     total = len(match.pairs) + len(match.missing) + len(match.wrong)
     lines = [f"{match.network} under {match.naming}'s names: {len(match.pairs):,} of {total:,} tensors fit"]
     for what, names in (("missing", match.missing), ("extra", match.extra), ("wrong", match.wrong)):
@@ -120,7 +120,7 @@ def describe_match(match: TensorMatch) -> str:
 
 
 def variant_hint(match: TensorMatch, context: Context | None) -> str:
-    """Suggest variants of the network that other libraries have, if this one has none and no tensor fits."""
+    """Return a hint at variants that other libraries have, if they lack this network and no tensor fits."""
     entries: dict[str, NetworkEntry] = networks(context).entries
     if match.pairs or entries[match.network].foreign:
         return ""
@@ -129,9 +129,9 @@ def variant_hint(match: TensorMatch, context: Context | None) -> str:
 
 
 def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
-    """Return the names of the file's classes: those given, else those recorded, else those known for their number.
+    """Return the names of the file's classes: those in the options, else the recorded ones, else the known ones.
 
-    Raise `UserError` unless there is a name for each class of the file.
+    Raise a `UserError` unless there is a name for each class of the file.
     """
     classes = options.classes
     if classes is None and record is not None:
@@ -139,14 +139,14 @@ def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord
     elif classes is None:
         classes = imagenet_classes() if match.classes == 1000 else options.known_classes.get(match.classes)
     if classes is None or len(classes) != match.classes:
-        problem = "their names are not known" if classes is None else f"--classes names {len(classes):,}"
+        problem = "their names are not known" if classes is None else f"--classes lists {len(classes):,}"
         raise UserError(
-            f"the file has {match.classes:,} classes, and {problem}. Give their names with --classes FILE: a JSON list, "
-            "or one name a line, in the order of the file's scores"
+            f"the file has {match.classes:,} classes, but {problem}. Pass their names with --classes FILE, "
+            "a JSON list or one name per line, in the order of the file's scores"
         )
     return tuple(classes)
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """Return the 1,000 classes of ILSVRC 2012 in their standard order, as WordNet id, a space and its first word."""
+    """Return the 1,000 classes of ILSVRC 2012 in their standard order, each as WordNet id, space and first word."""
     return tuple(CLASSES_FILE.read_text().splitlines())

@@ -106,7 +106,7 @@ def projection(w_in: int, w_out: int, stride: int) -> nn.Module:
 
 
 def stem(w_in: int, w_out: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """Return the first layers: 7x7/2, BN, ReLU, 3x3/2 pool for ImageNet, or 3x3, BN, ReLU for CIFAR."""
+    """Return the first layers: for ImageNet a 7x7 convolution, BN, ReLU and pooling, for CIFAR a 3x3, BN and ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(w_in, w_out, kernel, stride=2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     layers["bn1"], layers["relu1"] = nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
