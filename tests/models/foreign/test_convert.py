@@ -51,7 +51,7 @@ def test_the_numbers_of_classes_and_channels_come_from_the_file(tmp_path: Path) 
     original = create("resnet-cifar-20", ["a", "b", "c"], seed=1)
     torch.save(weights_of(original), tmp_path / "a.pth")
     for given_names in (None, ("a", "b")):
-        with pytest.raises(UserError, match="the file has 3 classes, and"):
+        with pytest.raises(UserError, match="the file has 3 classes, but"):
             import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(classes=given_names))
     found, match = import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(classes=("x", "y", "z")))
     assert (match.classes, match.w_in, found.classes) == (3, 3, ("x", "y", "z"))

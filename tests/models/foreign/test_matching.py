@@ -79,7 +79,7 @@ def test_the_library_is_found_by_its_names_unless_it_is_given(tmp_path: Path) ->
     torch.save(akamaster_state(), tmp_path / "a.th")
     match, held, _ = match_file(tmp_path / "a.th", "resnet-cifar-20")
     assert (match.naming, match.is_complete) == ("akamaster", True)
-    assert "19 counters of batches are missing from the file and begin at 0" in match.notes
+    assert "19 batch counters are missing from the file and start at 0" in match.notes
     assert not best_match("resnet-cifar-20", ENTRIES["resnet-cifar-20"], held.tensors, "imclass").is_complete
     with pytest.raises(UserError, match=r"--from akamastre: .* did you mean 'akamaster'"):
         best_match("resnet-cifar-20", ENTRIES["resnet-cifar-20"], held.tensors, "akamastre")

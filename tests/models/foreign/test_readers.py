@@ -77,7 +77,7 @@ def test_an_entry_named_for_weights_comes_before_other_tensors(tmp_path: Path) -
 
 def test_a_key_is_only_for_pytorch_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", allow_pickle=False, w=np.ones(1))
-    with pytest.raises(UserError, match=r"--key ema: .* holds only tensors"):
+    with pytest.raises(UserError, match=r"--key ema: .* contains only tensors"):
         read_tensors(tmp_path / "a.npz", "ema")
 
 
@@ -249,9 +249,9 @@ def test_files_with_a_wrong_suffix_or_damage_are_refused(name: str, content: byt
         (".", "is not a file"),
         ("a.caffemodel", "convert a caffemodel to an .npz"),
         ("a.onnx", ".onnx files cannot be read as weights"),
-        ("whole.pth", "holds no named tensors, but objects of 'torch.nn.modules.linear.Linear'; save model.state_dict"),
-        ("list.pth", "holds a list, not named tensors"),
-        ("empty.pth", r"holds no named tensors, but 'epoch' \(int\), 'args' \(a dictionary of 1\); save"),
+        ("whole.pth", "contains no named tensors, but objects of 'torch.nn.modules.linear.Linear'. Save model.state_dict"),
+        ("list.pth", "contains a list, not named tensors"),
+        ("empty.pth", r"contains no named tensors, but 'epoch' \(int\), 'args' \(a dictionary of 1\). Save"),
         ("huge.safetensors", "cannot be read as a safetensors file"),
     ],
 )
