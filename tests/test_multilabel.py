@@ -173,7 +173,7 @@ def test_training_may_begin_from_a_model_of_one_label(place: Path, capsys: pytes
     words = ["train", "folder", "--data", "photos/shapes.csv", "--out", "on", "--init", "bars", "--epochs", "1"]
     capsys.readouterr()
     assert main([*words, "--augment", "none", "--batch", "16", "--precision", "fp32"]) == 0
-    assert "rows of 1 of 3 classes taken: bar" in capsys.readouterr().err
+    assert "rows of 1 of 3 classes copied: bar" in capsys.readouterr().err
     assert read_model(place / "on" / "model.safetensors")[1].link == "sigmoid"
     assert read_model(place / "bars" / "model.safetensors")[1].link == "softmax"
     why = refusal(capsys, "evaluate", "bars", "--data", "photos/shapes.csv")

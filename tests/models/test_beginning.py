@@ -55,8 +55,8 @@ def test_rows_of_shared_classes_are_copied_and_others_stay_random() -> None:
             assert torch.equal(tensor, theirs[name]) and name in found.taken
     assert found.rows == ("n02219486", "n02123045 tabby, tabby cat")
     assert str(found) == (
-        f"{len(ours) - 8} of {len(ours) - 2} tensors taken; drawn at random: sides.inception4a.fc2, "
-        "sides.inception4d.fc2, head.3; rows of 2 of 3 classes taken: n02219486, n02123045 tabby, tabby cat"
+        f"{len(ours) - 8} of {len(ours) - 2} tensors copied; drawn at random: sides.inception4a.fc2, "
+        "sides.inception4d.fc2, head.3; rows of 2 of 3 classes copied: n02219486, n02123045 tabby, tabby cat"
     )
 
 
@@ -68,7 +68,7 @@ def test_no_row_is_copied_if_no_class_name_matches() -> None:
     for name in target.network.class_tensors():
         assert torch.equal(target.network.state_dict()[name], before[name])
         assert not torch.equal(before[name], source.network.state_dict()[name]) or name.endswith("bias")
-    assert found.rows == () and str(found).endswith("rows of 0 of 10 classes taken")
+    assert found.rows == () and str(found).endswith("rows of 0 of 10 classes copied")
 
 
 def test_the_same_classes_in_another_order_are_reordered() -> None:
@@ -80,7 +80,7 @@ def test_the_same_classes_in_another_order_are_reordered() -> None:
     for name, axis in target.network.class_tensors().items():
         expected = source.network.state_dict()[name].index_select(axis, torch.tensor([2, 0, 1]))
         assert torch.equal(target.network.state_dict()[name], expected) and name in found.taken
-    assert found.fresh == () and str(found).endswith("rows of 3 of 3 classes taken")
+    assert found.fresh == () and str(found).endswith("rows of 3 of 3 classes copied")
 
 
 def test_statistics_of_batch_norms_are_copied_but_mean_and_std_are_not() -> None:
@@ -99,7 +99,7 @@ def test_fresh_takes_nothing() -> None:
     before = tensors_digest(target.network.state_dict())
     found = begin(target, source, "fresh")
     assert tensors_digest(target.network.state_dict()) == before and found.taken == found.rows == ()
-    assert str(found) == f"all {len(found.fresh)} tensors drawn at random"
+    assert str(found) == f"all {len(found.fresh)} tensors were drawn at random"
 
 
 def test_networks_with_nothing_in_common_are_refused() -> None:

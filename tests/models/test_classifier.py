@@ -119,7 +119,7 @@ def test_saving_a_loaded_model_gives_the_same_file(tmp_path: Path) -> None:
         (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
         (
             "googlenet:bvlc",
-            "googlenet:bvlc names weights, not a network. To train from these weights, use --init googlenet:bvlc",
+            "googlenet:bvlc refers to weights, not a network. To train from these weights, use --init googlenet:bvlc",
         ),
         ("googlenet:bvlc", "to train from random weights, use --model.network googlenet"),
     ],
@@ -217,7 +217,7 @@ def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: 
         "NETS = {'broken': NetworkEntry(build=Broken, row=Row(), parameters=0, paper='none', year=2026)}\n"
     )
     create(Model("broken"), ["a", "b"], context=open_context(plugins=[tmp_path]))  # unchanged it fits
-    with pytest.raises(UserError, match="broken cannot take 3 x 8 x 8 pixels: "):
+    with pytest.raises(UserError, match="broken cannot process 3 x 8 x 8 pixels: "):
         create(Model("broken", {"wide": 99}), ["a", "b"], context=open_context(plugins=[tmp_path]))
     with pytest.raises(UserError, match="returns 2 scores per image, but there are 3 classes"):
         create(Model("broken"), ["a", "b", "c"], context=open_context(plugins=[tmp_path]))

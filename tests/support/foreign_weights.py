@@ -5,7 +5,7 @@ from torch import Tensor
 
 from imclass.models.classifier import NetworkClassifier, create, networks
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import meta_tensors
+from imclass.models.foreign.matching import meta_tensors
 from tests.support import filled
 
 ENTRIES: dict[str, NetworkEntry] = networks().entries

@@ -1,4 +1,7 @@
-"""Beginning a network from another's weights: tensors match by name and shape, rows of classes by class name."""
+"""Initialisation of a network from another's weights.
+
+Tensors match by name and shape, and the rows of classes by class name.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,47 +17,47 @@ from imclass.models.classifier import NetworkClassifier
 from imclass.models.network import NORMALISATION, Network
 
 BeginMode: TypeAlias = Literal["continue", "fresh", "first-and-last"]
-MAX_NAMES = 6  # the most names that a message lists
+MAX_NAMES = 6  # a message lists at most this many names
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """A record of what a network took from another and what stays random.
+    """A record of the weights that a network received from another, and of those that stay random.
 
-    A tensor that took the rows of only some classes counts as `fresh`.
+    A tensor into which the rows of only some classes were copied counts as `fresh`.
     """
 
     taken: tuple[str, ...]  # tensors that were copied completely
     rows: tuple[str, ...]  # classes whose rows were copied
     fresh: tuple[str, ...]  # tensors that keep random weights, at least in part
-    classes: int  # the number of classes of the network that received the weights
+    classes: int  # the number of classes of the network that receives the weights
 
     def __str__(self) -> str:
-        """Return a summary for the user."""
+        """Return a summary of the record for the user."""
         if not self.taken and not self.rows:
-            return f"all {len(self.fresh):,} tensors drawn at random"
-        parts = [f"{len(self.taken):,} of {len(self.taken) + len(self.fresh):,} tensors taken"]
+            return f"all {len(self.fresh):,} tensors were drawn at random"
+        parts = [f"{len(self.taken):,} of {len(self.taken) + len(self.fresh):,} tensors copied"]
         if self.fresh:
             layers = [name.rpartition(".")[0] or name for name in self.fresh]
             parts.append(f"drawn at random: {shortlist(tuple(dict.fromkeys(layers)))}")
         names = f": {shortlist(self.rows)}" if self.rows and len(self.rows) < self.classes else ""
-        parts.append(f"rows of {len(self.rows):,} of {self.classes:,} classes taken{names}")
+        parts.append(f"rows of {len(self.rows):,} of {self.classes:,} classes copied{names}")
         return "; ".join(parts)
 
 
 def shortlist(names: tuple[str, ...]) -> str:
-    """Return the first names and the number of further ones, safe to print on a terminal."""
+    """Return the first names and the number of remaining ones, safe to print on a terminal."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(map(printable_text, names[:MAX_NAMES])) + more
 
 
 def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMode) -> Beginning:
-    """Fill a fresh classifier's network in place with weights of `source`, and return what was taken.
+    """Fill a fresh classifier's network in place with weights of `source`, and return a record of what was copied.
 
-    "continue" takes every tensor that matches by name and shape. From a tensor that has an entry for each class it
-    takes the entries of the classes that `source` also has, matched by name. "first-and-last" takes the first four
-    convolutions and all fully connected layers. "fresh" takes nothing. If no tensor fits, raise `UserError` and change
-    nothing.
+    "continue" copies every tensor that matches by name and shape. From a tensor that has an entry for each class, it
+    copies the entries of the classes that `source` also has, matched by name. "first-and-last" copies the first four
+    convolutions and all fully connected layers. "fresh" copies nothing. If no tensor fits, raise a `UserError` and
+    change nothing.
     """
     ours, theirs = classifier.network.state_dict(), source.network.state_dict()
     match how:
@@ -70,8 +73,8 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
     pairs = class_pairs(classifier, source) if joined else {}
     if how != "fresh" and not pairs and not any(ours[name].dim() for name in taken):
         raise UserError(
-            f"no tensor of {source.name} fits {classifier.name} by name and shape. Give --init a model of "
-            f"{classifier.name}, or leave --init out to begin with random weights"
+            f"no tensor of {source.name} fits {classifier.name} by name and shape. Pass a model of "
+            f"{classifier.name} to --init, or drop --init to start from random weights"
         )
     with torch.no_grad():
         for name in taken:
@@ -92,7 +95,7 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
 
 
 def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
-    """Return the tensors that have an entry for each class in either network, with the axis of those entries."""
+    """Return the tensors that have an entry for each class in either network, with their class axis."""
     return {**theirs.class_tensors(), **ours.class_tensors()}
 
 
@@ -109,15 +112,15 @@ def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
-    """Return, for each class that both have, its index in the classifier and its index in the source."""
-    # Reversed, so that the first of two source classes with the same key counts.
+    """Return the index in `classifier` of each class that both have, mapped to its index in `source`."""
+    # Reversed, so that the first of several source classes with the same key is used.
     places = {class_key(name): i for i, name in reversed(list(enumerate(source.classes)))}
     names = map(class_key, classifier.classes)
     return {i: places[name] for i, name in enumerate(names) if name in places}
 
 
 def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
-    """Return whether two tensors have the same shape, ignoring the axis of the classes."""
+    """Return whether two tensors have the same shape, ignoring the class axis."""
     if ours is None or theirs is None or ours.dim() != theirs.dim():
         return False
     return all(a == b for i, (a, b) in enumerate(zip(ours.shape, theirs.shape, strict=True)) if i != axis)
@@ -126,9 +129,9 @@ def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int)
 def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
     """Return the tensors of the first four convolutions and of all fully connected layers of `source`, in order.
 
-    Simonyan and Zisserman (ICLR 2015, section 3.1) begin deeper VGGs from configuration A in this way. Layers match by
-    name: A's conv1_1, conv2_1, conv3_1 and conv3_2 are also the first convolutions of their stages in every deeper
-    configuration. Raise `UserError` for a layer that does not fit.
+    Simonyan and Zisserman (ICLR 2015, section 3.1) initialise deeper VGGs from configuration A in this way. Layers
+    match by name: A's conv1_1, conv2_1, conv3_1 and conv3_2 are also the first convolutions of their stages in every
+    deeper configuration. Raise a `UserError` for a layer that does not fit.
     """
     layers = [*layers_in(source.network, nn.Conv2d)[:4], *layers_in(source.network, nn.Linear)]
     ours, axes = classifier.network.state_dict(), class_axes(classifier.network, source.network)
@@ -141,8 +144,8 @@ def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassif
             if not fits:
                 shape = " x ".join(map(str, layer.get_parameter("weight").shape))
                 raise UserError(
-                    f"layer {name!r} of {source.name} ({shape}) does not fit {classifier.name}. To begin with "
-                    "first-and-last, use two VGG networks of the same widths and image size"
+                    f"layer {name!r} of {source.name} ({shape}) does not fit {classifier.name}. The mode "
+                    "first-and-last needs two VGG networks with the same widths and image size"
                 )
     return [key for name, layer in layers for key in layer.state_dict(prefix=f"{name}.")]
 

@@ -40,23 +40,23 @@ from imclass.store.context import Context, find_in
 
 
 def networks(context: Context | None = None) -> EntryTable:
-    """Return all networks by name, those of plugins included."""
+    """Return all networks by name, including those of plugins."""
     return replace(find_in(context, "imclass.models.nets", "NETS", "network"), explain=weights_hint)
 
 
 def weights_hint(name: str) -> str:
-    """Return why NETWORK:WEIGHTS does not name a network, and what to write instead; "" for any other name."""
+    """Return advice for a NETWORK:WEIGHTS given in place of a network's name, or "" for any other name."""
     network, colon, _ = name.partition(":")
     if not colon:
         return ""
     return (
-        f"{name} names weights, not a network. To train from these weights, use --init {name}; to train from random "
-        f"weights, use --model.network {network}"
+        f"{name} refers to weights, not a network. To train from these weights, use --init {name}; to train from "
+        f"random weights, use --model.network {network}"
     )
 
 
-NETWORK_KIND = "network"  # the `kind` in the header of a model file
-# PyTorch and the networks raise any of these for a row whose values do not work.
+NETWORK_KIND = "network"  # the `kind` in the header of such a model file
+# PyTorch and the networks raise any of these for a row with invalid values.
 BUILD_ERRORS = (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError)
 
 
@@ -67,7 +67,7 @@ class NetworkBody:
     network: str
     row: dict[str, Any]
     preprocess: Preprocess
-    folded: bool = False  # batch norms are part of the layers that they follow
+    folded: bool = False  # whether batch norms are part of the layers before them
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class NetworkClassifier:
     classes: tuple[str, ...]
     preprocess: Preprocess
     link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()  # under "sigmoid", the lowest probability of each class; empty: 0.5 each
+    thresholds: tuple[float, ...] = ()  # under "sigmoid", the lowest probability of each class; if empty, 0.5 each
     engine: Engine = field(default=None, repr=False, compare=False)  # type: ignore[assignment] # see __post_init__
     trained: Provenance | None = field(default=None, repr=False)
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
-    versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that made it
+    versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that created it
     licence: str = ""
     folded: bool = False
 
@@ -97,7 +97,7 @@ class NetworkClassifier:
             object.__setattr__(self, "engine", EagerEngine(self.network))
 
     def __repr__(self) -> str:
-        """Return network, classes and image size on one line; print `network` to see the layers."""
+        """Return network, classes and image size on one line. Print `network` to see the layers."""
         parameters = sum(p.numel() for p in self.network.parameters())
         size, colour = self.preprocess.size, self.preprocess.colour
         return (
@@ -110,7 +110,7 @@ class NetworkClassifier:
         return replace(self, network=network, engine=self.engine.for_network(network))
 
     def fold(self) -> "NetworkClassifier":
-        """Return a copy for inference with each batch norm folded into the layer that it follows."""
+        """Return a copy for inference with each batch norm folded into the layer before it, where possible."""
         return replace(self.with_network(fold_batch_norms(self.network)), folded=True)
 
     def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
@@ -122,7 +122,7 @@ class NetworkClassifier:
         return {"": self}
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return an empty mapping: images are prepared by `preprocess` alone."""
+        """Return an empty mapping, because images are prepared only by `preprocess`."""
         return {}
 
     def lineage(self) -> tuple[Provenance | None, ...]:
@@ -144,7 +144,7 @@ class NetworkClassifier:
         return self.engine.dense(images)
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the log-scores of images of any sizes, each prepared by `preprocess`."""
+        """Return the log-scores of images of any size, each prepared by `preprocess`."""
         if not len(images):
             return torch.zeros(0, len(self.classes))
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
@@ -153,7 +153,7 @@ class NetworkClassifier:
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file.
 
-        The tensors are those of the network and the contents of the images it was trained on, if they are known.
+        The tensors are those of the network and, if known, hashes of the contents of its training images.
         """
         body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
@@ -174,12 +174,12 @@ class NetworkClassifier:
 
 
 def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
-    """Return the entry's row with some fields replaced; raise `UserError` for a wrong field or type."""
+    """Return the entry's row with some fields replaced. Raise a `UserError` for a wrong field or type."""
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
 
 def resolve_model(model: Model, context: Context | None = None) -> Model:
-    """Return the model with its row complete: fields that it does not set have the values of the network's entry."""
+    """Return the model with a complete row, in which missing fields have the values of the network's entry."""
     return replace(model, row=asdict(networks(context)[model.network].row) | model.row)
 
 
@@ -193,10 +193,11 @@ def create(
 ) -> NetworkClassifier:
     """Return a new classifier for these classes, with weights drawn from `seed`.
 
-    Under the link "sigmoid" an image may have several classes, each with a probability of its own.
+    Under the link "sigmoid" an image may have several classes, each with an independent probability.
 
     `preprocess` must have the network's native size. By default the shorter side is resized to 8/7 of that size, and
-    images are in colour or grey as in the publication. Anything that does not fit is found before memory is allocated.
+    images are in colour or grey as in the publication. Arguments that do not fit together raise a `UserError` before
+    memory is allocated.
     """
     model = Model(model) if isinstance(model, str) else model
     outline = sketch(model, classes, preprocess, context)
@@ -214,9 +215,9 @@ def create(
 def sketch(
     model: Model, classes: Sequence[str], preprocess: Preprocess | None = None, context: Context | None = None
 ) -> NetworkClassifier:
-    """Return the classifier that `create` would return, without memory for weights: they are on the "meta" device.
+    """Return the classifier that `create` would return, with its weights on the "meta" device, which needs no memory.
 
-    Raise `UserError` for anything that does not fit together.
+    Raise a `UserError` for arguments that do not fit together.
     """
     entry: NetworkEntry = networks(context)[model.network]
     check_initialiser(model.initialiser)
@@ -227,7 +228,7 @@ def sketch(
     if preprocess.size != size:
         raise UserError(
             f"--preprocess.size is {preprocess.size}, but --model.size, the side of the images that {model.network} "
-            f"takes, is {size}. Set both to the same value, such as --model.size {size} --preprocess.size {size}"
+            f"expects, is {size}. Set both to the same value, such as --model.size {size} --preprocess.size {size}"
         )
     check_bounds(model, "model.")
     for key, values in (("model.mean", model.mean), ("model.std", model.std)):
@@ -243,20 +244,20 @@ def sketch(
 
 
 def check_initialiser(name: str) -> None:
-    """Raise `UserError` for an unknown initialiser; "" stands for the network's default."""
+    """Raise a `UserError` for an unknown initialiser. "" stands for the network's default."""
     if name and name not in INITIALISERS:
         raise UserError(f"no initialiser is named {name!r}{suggestion(name, INITIALISERS)}")
 
 
 def check_forward(network: Network, name: str, size: int, w_in: int, classes: int) -> None:
-    """Pass one image through, and raise `UserError` unless the layers fit and give one score per class."""
+    """Pass one image through the network. Raise a `UserError` unless the layers fit and return one score per class."""
     network.eval()
     with torch.inference_mode(), BatchNormBypass():
         try:
             scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
-                f"{name} cannot take {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}"
+                f"{name} cannot process {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}"
             ) from None
     if scores.shape != (1, classes):
         found = " x ".join(map(str, scores.shape[1:]))
@@ -283,7 +284,10 @@ def default_preprocess(entry: NetworkEntry, size: int) -> Preprocess:
 
 
 def load_network_classifier(path: str | Path, context: Context | None = None) -> NetworkClassifier:
-    """Read and verify the classifier in a model file or run directory; raise `UserError` naming a faulty file."""
+    """Read and verify the classifier in a model file or run directory.
+
+    Raise a `UserError` that identifies a faulty file.
+    """
     path = model_path(path)
     return restore_classifier(*read_model(path), path, context)
 
@@ -297,11 +301,11 @@ def model_path(path: str | Path) -> Path:
 def restore_classifier(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
-    """Return the classifier with the tensors and header that were read from `path`. Error messages name `path`."""
+    """Return the classifier with the given tensors and header. `path` identifies their file in error messages."""
     body = header.body_of(NetworkBody, path)
     contents = contents_in(tensors, path)
     try:
-        networks(context)[body.network]  # looked up here, since only an unknown name may call for a plugin
+        networks(context)[body.network]  # looked up here, since only for an unknown name a plugin may be missing
     except UserError as unknown:
         raise UserError(
             f"{path}: {unknown}\nIf the network comes from a plugin, add the --plugins DIR that it was trained with"
@@ -329,7 +333,7 @@ def restore_classifier(
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise `UserError` unless the names, shapes and types are those of the network's tensors.
+    """Raise a `UserError` unless names, shapes and types equal those of the network's tensors.
 
     The mean may be an image, which then becomes the network's mean.
     """

@@ -10,7 +10,7 @@ from imclass.core.errors import UserError
 
 @dataclass(frozen=True)
 class PaperResult:
-    """The errors in % that a paper reports, with how they were measured. None stands for an error it does not report.
+    """The errors in % that a paper reports, and how they were measured. None stands for an unreported error.
 
     They are on the validation images of ILSVRC 2012 or the test images of CIFAR.
     """
@@ -22,9 +22,9 @@ class PaperResult:
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """A network's name in another library, and `rename`, which maps each of our tensor names to theirs.
+    """A network in another library: its name, and `rename`, which maps our tensor names to the library's.
 
-    `row` holds the fields of the row that must differ from the entry's for that library's weights to fit.
+    `row` contains the fields that must differ from the entry's row for that library's weights to fit.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ForeignNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry:
-    """An entry of `NETS`. `build(row, classes, w_in)` returns the network, and the row holds everything that varies.
+    """An entry of `NETS`. `build(row, classes, w_in)` returns the network, and `row` contains everything that varies.
 
     The row is a dataclass. Its field `size` is the native height and width in pixels.
     """
@@ -52,17 +52,17 @@ class NetworkEntry:
 
 
 def native_size(row: Any, network: str) -> int:
-    """Return the native height and width in pixels; raise `UserError` for a row without an integer `size`."""
+    """Return the native height and width in pixels. Raise a `UserError` for a row without an integer `size`."""
     size = getattr(row, "size", None)
     if not isinstance(size, int):
         raise UserError(
-            f"the row of {network} has no native height and width. Add a field in pixels to its class, such as "
+            f"the row of {network} has no native height and width. Add it to its class as a field in pixels, such as "
             "`size: int = 224`"
         )
     return size
 
 
 def rename_layer(name: str, layers: Mapping[str, str]) -> str:
-    """Return another library's name of a tensor, where `layers` maps our layer names to theirs."""
+    """Return a tensor's name in another library, where `layers` maps our layer names to the library's."""
     layer, leaf = name.rsplit(".", 1)
     return f"{layers[layer]}.{leaf}"

@@ -1,4 +1,4 @@
-"""The base class of all networks: it normalises the input and provides `forward`, `embed` and `dense`."""
+"""The base class of all networks, which normalises the input and provides `forward`, `embed` and `dense`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from imclass.models.layers.heads import penultimate_vector, slide_head
 from imclass.models.layers.sizes import map_side, smallest_size
 
 PixelTensor: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
-NORMALISATION = ("mean", "std")  # buffers that are set from the config; other libraries' networks lack them
+NORMALISATION = ("mean", "std")  # buffers set from the config, which other libraries' networks lack
 
 
 class Network(nn.Module):
@@ -21,8 +21,8 @@ class Network(nn.Module):
     `size` is the native height and width in pixels. `mean` and `std` are float32 buffers, applied before any cast. A
     head that averages over space uses `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
 
-    `sides` are auxiliary heads. Each runs on the output of the child of `features` that has its name, in training only.
-    Its loss is multiplied by `side_weight`, and its parameters are not counted in `NetworkEntry.parameters`.
+    `sides` are auxiliary heads, each with the name of a child of `features`. In training, it runs on the output of that
+    child. Its loss is multiplied by `side_weight`, and its parameters are not counted in `NetworkEntry.parameters`.
     """
 
     features: nn.Sequential
@@ -41,7 +41,7 @@ class Network(nn.Module):
     def normalise(self, mean: Sequence[float] | Float[Tensor, "C H W"], std: Sequence[float]) -> None:
         """Set the mean to subtract and the standard deviation to divide by, for images scaled to [0, 1].
 
-        Each is one value or one per channel. `mean` may also be an image; the network then works at that size only.
+        Each is one value or one per channel. `mean` may also be an image, but the network then works only at that size.
         """
         if isinstance(mean, Tensor):
             self.mean = mean.float()
@@ -57,7 +57,7 @@ class Network(nn.Module):
         if self.mean.shape[-1] not in (1, images.shape[-1]):
             height, width = images.shape[-2:]
             raise UserError(
-                f"the network subtracts a mean image of {self.size} x {self.size} pixels, so it takes only images of "
+                f"the network subtracts a mean image of {self.size} x {self.size} pixels, so it accepts only images of "
                 f"that size, not {height} x {width}. Use a protocol that scores images at the native size, such as "
                 "center"
             )
@@ -65,7 +65,7 @@ class Network(nn.Module):
         return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
 
     def forward(self, images: PixelTensor) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
-        """Return the scores of images of the native size; while training, followed by those of each auxiliary head."""
+        """Return the scores of images of the native size, in training followed by those of each auxiliary head."""
         self.check_size(images, exactly=True)
         maps = self.prepare(images)
         if not (self.training and self.sides):
@@ -86,13 +86,13 @@ class Network(nn.Module):
         """Return the class maps of larger images at the final stride, by applying the head at every position.
 
         Fully connected layers act as convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), and the head's
-        pooling has stride 1. At the native size the result is that of `forward`, as 1 x 1 maps.
+        pooling has stride 1. At the native size the result equals that of `forward`, as 1 x 1 maps.
         """
         self.check_size(images, exactly=False)
         return slide_head(self.head, self.features(self.prepare(images)))
 
     def class_tensors(self) -> Mapping[str, int]:
-        """Return the names of the tensors that have an entry for each class, with the axis of those entries.
+        """Return the names of the tensors that have an entry for each class, with their class axis.
 
         They are the weight and bias of the last layer with weights in the head and in each auxiliary head.
         """
@@ -100,21 +100,23 @@ class Network(nn.Module):
         return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}
 
     def check_size(self, images: PixelTensor, exactly: bool) -> None:
-        """Raise `UserError`, with the sizes that work, for images of a size that the network cannot take."""
+        """Raise a `UserError` with the sizes that work, for images of a size that the network cannot process."""
         height, width = images.shape[-2:]
         if (height, width) == (self.size, self.size) or (not exactly and min(height, width) >= self.size):
             return
         if exactly:
             raise UserError(
-                f"the network takes {self.size} x {self.size} pixels, not {height} x {width}. Resize the images, or "
+                f"the network expects {self.size} x {self.size} pixels, not {height} x {width}. Resize the images, or "
                 "score larger ones with a dense protocol"
             )
-        least = smallest_size(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
-        if min(height, width) < least:
-            raise UserError(f"an image of {height} x {width} pixels is too small; each side must be at least {least}")
+        min_side = smallest_size(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
+        if min(height, width) < min_side:
+            raise UserError(
+                f"an image of {height} x {width} pixels is too small; each side must be at least {min_side}"
+            )
 
 
 def last_tensors(part: str, head: nn.Module) -> list[str]:
-    """Return the names of the weight and bias of a head's last layer with weights; `part` is the head's name."""
+    """Return the names of the weight and bias of a head's last layer with weights. `part` is the head's name."""
     weighted = [(name, layer) for name, layer in head.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     return [".".join(filter(None, (part, name, leaf))) for name, layer in weighted[-1:] for leaf in layer.state_dict()]

@@ -1,4 +1,4 @@
-"""Learning rates of single layers, as factors for patterns of layer names. A factor of 0 freezes a layer."""
+"""Per-layer learning rates, as factors for patterns of layer names. A factor of 0 freezes a layer."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ class LayerRates:
         """Put the network in training mode, except its frozen layers.
 
         A frozen batch norm uses its stored statistics, and frozen dropout is off. The call costs almost nothing if the
-        layers are in these modes already.
+        layers are already in these modes.
         """
         if not self.network.training or any(layer.training for layer in self.frozen):
             self.network.train()
@@ -37,9 +37,9 @@ class LayerRates:
 
 
 def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
-    """Return the factor of each layer: that of the last pattern to match it or a layer that contains it, else 1.
+    """Return each layer's factor, set by the last pattern that matches it or a layer that contains it, else 1.
 
-    Raise `UserError` for a factor below 0, for a pattern that matches no layer, and if no layer would learn.
+    Raise a `UserError` for a factor below 0, for a pattern that matches no layer, and if no layer would learn.
     """
     names = [name for name, _ in network.named_modules() if name]
     for pattern, factor in rates.items():
@@ -67,7 +67,7 @@ def factor_of(layer: str, rates: Mapping[str, float]) -> float:
 
 
 def name_and_parents(layer: str) -> Iterator[str]:
-    """Yield the dotted name of a layer and those of the layers that contain it."""
+    """Yield the dotted name of a layer and the names of the layers that contain it."""
     while layer:
         yield layer
         layer = layer.rpartition(".")[0]

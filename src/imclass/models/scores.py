@@ -1,4 +1,4 @@
-"""Scores and the probabilities that they stand for.
+"""Scores and the probabilities that they represent.
 
 Under the link "softmax" scores are log-scores, and the probabilities of the classes add up to 1. Under "sigmoid" scores
 are logits, and each class has an independent probability.
@@ -24,15 +24,15 @@ def posterior(scores: Float[Tensor, "N K *positions"], link: Link = "softmax") -
 
 
 def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
-    """Return the scores that stand for probabilities.
+    """Return the scores that represent the given probabilities.
 
     A probability of 0 counts as the smallest positive number, about exp(-708), so that every score is finite.
     """
-    least = torch.finfo(torch.float64).tiny
+    lowest = torch.finfo(torch.float64).tiny
     if link == "softmax":
-        return posteriors.clamp_min(least).log()
-    greatest = 1 - torch.finfo(torch.float64).eps / 2  # the largest number below 1, whose logit is finite
-    return posteriors.clamp(least, greatest).logit()
+        return posteriors.clamp_min(lowest).log()
+    highest = 1 - torch.finfo(torch.float64).eps / 2  # the largest number below 1, whose logit is finite
+    return posteriors.clamp(lowest, highest).logit()
 
 
 def top_classes(

@@ -1,4 +1,4 @@
-"""Thresholds that decide which classes an image has, and fitting them."""
+"""Thresholds that decide which classes an image has, and the fitting of thresholds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 from imclass.core.contracts import Classifier
 from imclass.models.scores import ClassProbabilities, posterior, top_classes
 
-DEFAULT_THRESHOLD = 0.5  # the threshold of a class for which none was fitted
+DEFAULT_THRESHOLD = 0.5  # the threshold of a class without a fitted one
 MARGIN = 0.01  # how far a threshold lies below the lowest logit
 DEFAULT_TOP = 5  # the number of classes listed for an image that has exactly one
 
@@ -23,16 +23,16 @@ def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"
 
 
 def decide(chances: Float64[np.ndarray, "N K"], thresholds: Sequence[float] = ()) -> Bool[np.ndarray, "N K"]:
-    """Return whether each image has each class, that is, whether the probability reaches the class's threshold."""
+    """Return for each image and class whether the probability reaches the class's threshold."""
     found: np.ndarray = chances >= (np.asarray(thresholds) if len(thresholds) else DEFAULT_THRESHOLD)
     return found
 
 
 def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[ClassProbabilities]:
-    """Return the classes that a classifier names for images with these scores, the most probable first.
+    """Return the classes that a classifier predicts for images with these scores, the most probable first.
 
-    They are the `top` most probable classes. Without `top` they are the five most probable, or under "sigmoid" the
-    classes that the image has, possibly none.
+    They are the `top` most probable classes. Without `top` they are the five most probable classes, or under the link
+    "sigmoid" the classes that the image has, possibly none.
     """
     if top is None and classifier.link == "sigmoid":
         return present_classes(scores, classifier.classes, classifier.thresholds)
@@ -53,9 +53,9 @@ def present_classes(
 def precision_recall(
     scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]
 ) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m"], Float[np.ndarray, "m"]]:
-    """Return the precision and recall of the images down to each distinct score, and these scores, highest first.
+    """Return the precision and recall at each distinct score, and these scores, the highest first.
 
-    At least one image must be positive.
+    Each pair counts the images with at least that score. At least one image must be positive.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -64,11 +64,11 @@ def precision_recall(
 
 
 def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> tuple[float, ...]:
-    """Return the threshold of each class that gives the highest F1 on these images.
+    """Return the threshold of each class that maximises F1 on these images.
 
-    The images must not be those that results are reported on. A threshold lies halfway between two logits, or just
-    below the lowest one. Of several thresholds with the same F1 the highest is taken. A class without positive images
-    keeps 0.5. Images for which a class was not judged are left out for that class.
+    The images must not be those on which results are reported. A threshold lies halfway between two logits, or just
+    below the lowest one. If several thresholds have the same F1, the highest is returned. A class without positive
+    images keeps 0.5. Images that were not judged for a class are left out for that class.
     """
     thresholds = []
     for column, column_marks in zip(scores.T, marks.T, strict=True):
@@ -78,7 +78,7 @@ def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N 
 
 
 def best_threshold(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the threshold of one class that gives the highest F1."""
+    """Return the threshold of one class that maximises F1."""
     if not positive.any():
         return DEFAULT_THRESHOLD
     precision, recall, ends = precision_recall(scores, positive)

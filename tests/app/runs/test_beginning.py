@@ -74,7 +74,7 @@ def test_rows_of_classes_are_taken_by_name_and_noted(folder: Path) -> None:
         assert not torch.equal(ours[name][2], theirs[name][1])
     assert torch.equal(ours["features.0.weight"], theirs["features.0.weight"])
     (note,) = [note for note in job.notes if note.startswith("begins from")]
-    assert note.endswith("rows of 2 of 3 classes taken: cat, dog") and "8 of 10 tensors taken" in note
+    assert note.endswith("rows of 2 of 3 classes copied: cat, dog") and "8 of 10 tensors copied" in note
     assert not any("few for random" in note for note in job.notes)
     assert any("--init googlenet:bvlc" in note for note in prepare_run().notes)
 
@@ -89,7 +89,7 @@ def test_fresh_takes_the_network_and_no_weights(folder: Path) -> None:
 def test_the_model_file_records_the_model_that_it_began_from(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "mnist-lenet", "--data", "pets", "--batch", "8", "--epochs", "1", "--out", "run"]
     assert main([*words, "--init", "./old.safetensors", "--rates.*", "0", "--rates.head", "1"]) == 0
-    assert "note: begins from old.safetensors: 8 of 10 tensors taken" in capsys.readouterr().err
+    assert "note: begins from old.safetensors: 8 of 10 tensors copied" in capsys.readouterr().err
     record = json_output(capsys, "info", "run")
     digest = tensors_digest(load_network("old.safetensors", open_context()).network.state_dict())
     assert record["licence"] == "BSD-2-Clause" and record["trained"]["recipe"]["init_digest"] == digest

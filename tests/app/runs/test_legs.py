@@ -115,7 +115,7 @@ def test_the_first_stage_may_take_first_and_last_layers_from_a_finished_run(
     how = "--data photos --batch 8 --epochs 1 --augment none --precision fp32"
     words = f"train folder --init run/legs/01-shallow --begin first-and-last {deep} {how} --out deeper"
     assert main(shlex.split(words)) == 0
-    assert "begins from run/legs/01-shallow: 14 of 32 tensors taken" in capsys.readouterr().err
+    assert "begins from run/legs/01-shallow: 14 of 32 tensors copied" in capsys.readouterr().err
     start, shallow = starts[-1][1], read_model(Path("run/legs/01-shallow/model.safetensors"))[0]
     taken = [name for name in start if torch.equal(start[name], shallow.get(name, start[name] + 1))]
     weights = [name for name in taken if name.endswith(".weight")]

@@ -138,7 +138,7 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
         ("a\na\n", "class 'a' occurs twice"),
         ("a\n\nb\n", "name 2 is blank"),
         ('["a", " "]', "name 2 is blank"),
-        ("a\nb\n", "the file has 10 classes, and --classes names 2"),
+        ("a\nb\n", "the file has 10 classes, but --classes lists 2"),
     ):
         Path("bad").write_text(content)
         assert message in run(capsys, *words, "bad", code=2)
@@ -156,7 +156,7 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
             "no network is named 'resnet-cifar-21'; did you mean",
         ),
         ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: the folder no does not exist"),
-        ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no names of that library"),
+        ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no counterpart in that library"),
         ("verify none.th --as resnet-cifar-20", "none.th is not a file"),
         ("export theirs.th --format akamaster --out a.bin", "--out a.bin: the suffix chooses the format"),
         ("improt theirs.th", "no published file of weights is named 'improt'; did you mean 'import'"),

@@ -52,7 +52,7 @@ def test_layers_are_found_by_name() -> None:
     assert find_layer(network, "head") == ("head", network.get_submodule("head"))
     with pytest.raises(UserError, match=r"no layer 'featuers'; did you mean 'features'"):
         find_layer(network, "featuers")
-    with pytest.raises(UserError, match=r"no convolution; name a layer with --layer: 0, 1"):
+    with pytest.raises(UserError, match=r"no convolution; choose a layer with --layer: 0, 1"):
         find_layer(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), None)
 
 

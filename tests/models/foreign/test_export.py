@@ -136,9 +136,9 @@ def test_options_override_the_record(tmp_path: Path) -> None:
     found = create(Model("resnet-cifar-20", {"zeros": "both"}), TEN)
     (tmp_path / "a.pth").write_bytes(export_bytes(export_network(found, "akamaster"), ".pth"))
     names = tuple(f"other {k}" for k in range(10))
-    again, fit = import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(classes=names, inputs="plain"))
+    again, match = import_weights(tmp_path / "a.pth", "resnet-cifar-20", ImportOptions(classes=names, inputs="plain"))
     assert (again.classes, again.network.std.flatten().tolist()) == (names, [1, 1, 1])
-    assert "preprocessing is --preprocess plain" in fit.notes
+    assert "preprocessing is --preprocess plain" in match.notes
 
 
 @pytest.mark.parametrize(

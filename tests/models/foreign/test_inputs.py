@@ -74,11 +74,11 @@ def test_every_named_input_can_be_used(name: str) -> None:
     ("record", "message"),
     [
         ({"mean": [104, 117, 123]}, 'mean is .104.0, 117.0, 123.0., for pixel values up to 255. Add "unit": 255'),
-        ({"mean": [0.1, 0.2]}, "must have 1 value, or 3"),
+        ({"mean": [0.1, 0.2]}, "must have 1 value each, or 3"),
         ({"std": [0.0]}, "std is .0.0,.; all of its values must be positive"),
         ({"mean": [0.4], "std": [58.4, 57.1, 57.4]}, "std is .58.4, 57.1, 57.4., for pixel values up to 255. Add"),
         ({"mean": [float("nan")]}, "mean.0 is nan; it must be a finite number"),
-        ({"size": 64}, "size is 64, and the network takes 32"),
+        ({"size": 64}, "size is 64, but the network expects 32"),
         ({"resise": "none"}, "no field 'preprocess.resise'; did you mean 'resize'"),
         ({"unit": 100}, "unit is 100"),
     ],
@@ -96,6 +96,6 @@ def test_mean_and_std_in_a_file_are_kept(tmp_path: Path) -> None:
     original = lenet()
     original.network.normalise((0.25,), (0.5,))
     torch.save(original.network.state_dict(), tmp_path / "a.pth")
-    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
+    found, match = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
-    assert fit.notes == ("mean and std come from the file",)
+    assert match.notes == ("mean and std come from the file",)

@@ -11,7 +11,7 @@ import torch
 from imclass.app.cli.main import main
 from imclass.models.classifier import load_network_classifier, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import meta_tensors
+from imclass.models.foreign.matching import meta_tensors
 from tests.support import filled
 
 RECORDED = filled.recorded_networks()

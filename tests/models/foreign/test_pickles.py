@@ -146,5 +146,5 @@ def test_stand_ins_are_forgotten_afterwards(tmp_path: Path) -> None:
 
 def test_a_pickled_network_gives_no_tensors(tmp_path: Path) -> None:
     torch.save({"model": nn.Linear(1, 1), "epoch": 1}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"holds no named tensors, but 'model' .*; save model.state_dict"):
+    with pytest.raises(UserError, match=r"contains no named tensors, but 'model' .*. Save model.state_dict"):
         read_tensors(tmp_path / "a.pth")

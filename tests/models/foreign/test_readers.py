@@ -26,10 +26,10 @@ def test_wrappers_of_training_scripts_are_removed(tmp_path: Path) -> None:
     original = lenet()
     wrapped = {f"module.{name}": tensor for name, tensor in weights_of(original).items()}
     torch.save({"epoch": 3, "best": torch.tensor(0.5), "state_dict": wrapped}, tmp_path / "a.pth")
-    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
+    found, match = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
-    assert fit.notes[0] == "'state_dict' is used, 'epoch', 'best' ignored"
-    assert fit.notes[1] == "all names begin with 'module.', which is removed"
+    assert match.notes[0] == "'state_dict' is used, 'epoch', 'best' ignored"
+    assert match.notes[1] == "all names begin with 'module.', which is removed"
 
 
 @pytest.mark.parametrize("prefix", ["model.", "net.", "network.", "module.model.", "_orig_mod.module."])
@@ -77,7 +77,7 @@ def test_an_entry_named_for_weights_comes_before_other_tensors(tmp_path: Path) -
 
 def test_a_key_is_only_for_pytorch_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", allow_pickle=False, w=np.ones(1))
-    with pytest.raises(UserError, match=r"--key ema: .* holds only tensors"):
+    with pytest.raises(UserError, match=r"--key ema: .* contains only tensors"):
         read_tensors(tmp_path / "a.npz", "ema")
 
 
@@ -249,9 +249,9 @@ def test_files_with_a_wrong_suffix_or_damage_are_refused(name: str, content: byt
         (".", "is not a file"),
         ("a.caffemodel", "convert a caffemodel to an .npz"),
         ("a.onnx", ".onnx files cannot be read as weights"),
-        ("whole.pth", "holds no named tensors, but objects of 'torch.nn.modules.linear.Linear'; save model.state_dict"),
-        ("list.pth", "holds a list, not named tensors"),
-        ("empty.pth", r"holds no named tensors, but 'epoch' \(int\), 'args' \(a dictionary of 1\); save"),
+        ("whole.pth", "contains no named tensors, but objects of 'torch.nn.modules.linear.Linear'. Save model.state_dict"),
+        ("list.pth", "contains a list, not named tensors"),
+        ("empty.pth", r"contains no named tensors, but 'epoch' \(int\), 'args' \(a dictionary of 1\). Save"),
         ("huge.safetensors", "cannot be read as a safetensors file"),
     ],
 )

@@ -111,7 +111,7 @@ def test_a_size_of_zero_and_an_empty_stage_are_refused() -> None:
     with pytest.raises(ValueError, match="size is 0, but the smallest that works is 1"):
         last_side(0, 3, 3)
     for blocks in ((2, 0), (2,), (2, 2, 2)):
-        with pytest.raises(ValueError, match=r"blocks are \(2,.*\); they must be 2 numbers, each of at least 1"):
+        with pytest.raises(ValueError, match=r"blocks are \(2,.*\); they must be 2 numbers, each at least 1"):
             stages(4, blocks, ((4,), (4,)), lambda w_in, widths, stride: nn.Identity())
 
 

@@ -37,7 +37,7 @@ def test_layers_that_do_not_fit_together_are_refused() -> None:
 
 
 def test_a_batch_norm_for_another_number_of_maps_is_refused() -> None:
-    with pytest.raises(ValueError, match="a batch norm for 5 maps gets 4"):
+    with pytest.raises(ValueError, match="a batch norm for 5 maps receives 4"):
         map_side(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5)), 8, 3)
 
 

@@ -275,7 +275,7 @@ def test_a_score_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
 def test_an_image_that_is_too_small_is_refused(name: str) -> None:
     network = imitate_training(classifier(name).network)
     side = network.size // 4
-    with pytest.raises(UserError, match="the network takes"):
+    with pytest.raises(UserError, match="the network expects"):
         network(torch.zeros(1, network.w_in, side, side))
 
 

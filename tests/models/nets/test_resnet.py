@@ -148,7 +148,7 @@ def test_other_sizes_and_options_work(option: str, size: int) -> None:
 
 
 def test_a_stage_of_three_widths_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"each stage has one .* or two"):
+    with pytest.raises(ValueError, match=r"each stage must have one .* or two"):
         ResNet(replace(NARROW, widths=((2, 8), (4, 16), (4, 16, 16), (8, 32))))
     with pytest.raises(ValueError, match=r"blocks are \(1, 1, 0, 1\); they must be 4 numbers"):
         ResNet(replace(NARROW, blocks=(1, 1, 0, 1)))

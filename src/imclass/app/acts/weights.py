@@ -18,9 +18,9 @@ from imclass.data.sets.cifar import CIFAR10
 from imclass.models.analysis.surgery import batch_norms
 from imclass.models.classifier import networks
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.convert import ImportOptions, describe_fit, fit_file, import_weights
+from imclass.models.foreign.convert import ImportOptions, describe_match, import_weights, match_file
 from imclass.models.foreign.export import export_bytes, export_network
-from imclass.models.foreign.fit import Fit
+from imclass.models.foreign.matching import TensorMatch
 from imclass.store.context import Context
 
 FORMATS = (".safetensors", ".pth", ".pt")  # suffixes that `export` writes
@@ -33,20 +33,20 @@ def import_file(
     check_target(out, "--out", ".safetensors")
     names = read_class_names(classes) if classes else None
     options = replace(options, classes=names, known_classes=default_names(network, context))
-    classifier, fit = import_weights(file, network, options, context)
+    classifier, match = import_weights(file, network, options, context)
     check_classes(classifier.classes, str(file))
     replace(classifier, versions=library_versions()).save(out)
-    record = fit_record(fit) | {"model": str(out), "classes": list(classifier.classes)}
-    return record, f"{describe_fit(fit)}\n{printable_text(str(out))}: {list_names(classifier.classes, 3)}"
+    record = fit_record(match) | {"model": str(out), "classes": list(classifier.classes)}
+    return record, f"{describe_match(match)}\n{printable_text(str(out))}: {list_names(classifier.classes, 3)}"
 
 
 def verify_file(
     file: Path, network: str, library: str | None, key: str | None, context: Context
 ) -> tuple[dict[str, Any], str]:
     """Return how well a foreign file fits a network, as a record and as text."""
-    fit, *_ = fit_file(file, network, library, context, key)
-    verdict = "it would be loaded" if fit.loads else "it would not be loaded"
-    return fit_record(fit), f"{describe_fit(fit)}\n{verdict}"
+    match, *_ = match_file(file, network, library, context, key)
+    verdict = "it would be loaded" if match.is_complete else "it would not be loaded"
+    return fit_record(match), f"{describe_match(match)}\n{verdict}"
 
 
 def export_model(
@@ -93,11 +93,11 @@ def round_values(values: Sequence[float]) -> list[float]:
     return [round(v, 4) for v in values[:3]]
 
 
-def fit_record(fit: Fit) -> dict[str, Any]:
+def fit_record(match: TensorMatch) -> dict[str, Any]:
     """Return a fit as plain JSON."""
-    record = asdict(fit)
+    record = asdict(match)
     fields = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
-    summary = {"loads": fit.loads, "fit": len(fit.pairs), "library": fit.naming}
+    summary = {"loads": match.is_complete, "fit": len(match.pairs), "library": match.naming}
     return summary | {name: record[name] for name in fields}
 
 

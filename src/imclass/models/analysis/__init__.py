@@ -1,1 +1,1 @@
-"""Analysis of networks layer by layer, and changes to them: data flow, geometry, activations, surgery."""
+"""Layer-by-layer analysis of networks and changes to them: data flow, geometry, activations, surgery."""

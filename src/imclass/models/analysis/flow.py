@@ -1,7 +1,7 @@
 """Data flow of a network: the operations of one forward pass in order, recorded without computing them.
 
 They are recorded where PyTorch dispatches them, below modules and functions. A slice, a padding, an addition or a
-concatenation in a block's `forward` is therefore an operation like a layer's.
+concatenation in a block's `forward` is therefore recorded in the same way as a layer's operation.
 """
 # Tested in tests/models/analysis/test_geometry.py
 
@@ -20,7 +20,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor that an operation takes or returns."""
+    """A tensor that an operation receives or returns."""
 
     number: int | None  # in order of creation; None for a tensor that does not depend on the images
     shape: tuple[int, ...]
@@ -31,8 +31,8 @@ class Step:
     """One operation on values that depend on the images."""
 
     layer: str  # the dotted name of the innermost module that is running
-    call: int  # its number among the calls of all modules
-    operation: str  # ATen's name
+    call: int  # the number of the module's call among all calls of modules
+    operation: str  # its name in ATen, PyTorch's operator library
     arguments: tuple[Any, ...]  # with `Value`s in place of tensors
     outputs: tuple[Value, ...]
 
@@ -43,7 +43,7 @@ class Step:
 
 
 def find_instances(arguments: Any, kind: type) -> list[Any]:
-    """Return every object of this type among arguments and in nested lists and tuples."""
+    """Return every object of this type among the arguments, including those in nested lists and tuples."""
     if isinstance(arguments, tuple | list):
         return [found for argument in arguments for found in find_instances(argument, kind)]
     return [arguments] if isinstance(arguments, kind) else []
@@ -52,7 +52,7 @@ def find_instances(arguments: Any, kind: type) -> list[Any]:
 def flow(network: Network) -> tuple[Step, ...]:
     """Return the steps from an image of the native size, value number 0, to its scores. The network is unchanged.
 
-    They are those of evaluation mode, without side outputs and dropout.
+    The steps are those of evaluation mode, without side outputs and dropout.
     """
     images = torch.empty(1, network.w_in, network.size, network.size, device="meta")
     recorder = Recorder()
@@ -65,7 +65,7 @@ def flow(network: Network) -> tuple[Step, ...]:
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and each of its modules back into its former mode afterwards."""
+    """Put a network into evaluation mode, and afterwards each of its modules back into its former mode."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -77,7 +77,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def layer_hooks(network: nn.Module, recorder: "Recorder") -> Iterator[None]:
-    """Let the recorder know when each module of the network begins and ends to run."""
+    """Notify the recorder when each module of the network starts and finishes."""
     handles = []
     for name, module in network.named_modules():
         handles.append(module.register_forward_pre_hook(lambda _m, _i, name=name: recorder.enter(name)))
@@ -95,10 +95,12 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.steps: list[Step] = []
-        self.running = [("", 0)]  # name and call of the modules that are running, innermost last
+        self.running = [("", 0)]  # name and call number of each running module, innermost last
         self.calls = 0
-        self.count = 0  # of values
-        self.values: dict[int, tuple[Tensor, Value]] = {}  # by id; keeping the tensors keeps Python from reusing it
+        self.count = 0  # the number of values so far
+        self.values: dict[
+            int, tuple[Tensor, Value]
+        ] = {}  # by id of the tensor, which is kept so that Python cannot reuse the id
 
     def enter(self, name: str) -> None:
         self.calls += 1
@@ -108,7 +110,7 @@ class Recorder(TorchDispatchMode):
         self.running.pop()
 
     def add(self, tensor: Tensor) -> Value:
-        """Return a new value for a tensor. One that was changed in place gets a new value, too."""
+        """Return a new value for a tensor. A tensor that was changed in place also gets a new value."""
         value = Value(self.count, tuple(tensor.shape))
         self.count += 1
         self.values[id(tensor)] = (tensor, value)

@@ -1,9 +1,9 @@
 """Cost and receptive field of each layer of a network, found on the "meta" device without computing anything.
 
-Position i of a map sees the pixels from jump * i + low to jump * i + high. A window of k positions, d apart, of stride
-s and padding p turns them into jump' = jump * s, low' = low - jump * p, high' = high + jump * ((k - 1) * d - p). A sum
-or a concatenation of maps has the lowest `low` and the highest `high` of them. (After Araujo, Norris and Sim,
-"Computing receptive fields of convolutional neural networks", Distill 2019, doi:10.23915/distill.00021.)
+Position i of a map sees the pixels from jump * i + low to jump * i + high. A window of k positions, d apart, with
+stride s and padding p changes these to jump' = jump * s, low' = low - jump * p, high' = high + jump * ((k - 1) * d -
+p). A sum or a concatenation of maps has the lowest `low` and the highest `high` among its inputs. (After Araujo, Norris
+and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019, doi:10.23915/distill.00021.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +19,18 @@ from imclass.models.analysis.flow import Step, Value, flow
 from imclass.models.network import Network
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_copy", "mean", "sum", "amax", "flatten")
-WINDOWS: Mapping[str, tuple[int, int | None]] = {  # positions of the arguments stride (padding follows it) and dilation
+WINDOWS: Mapping[str, tuple[int, int | None]] = {  # argument positions of stride (padding follows it) and dilation
     "convolution": (3, 5),
     "max_pool2d_with_indices": (2, 4),
     "avg_pool2d": (2, None),
     "avg_pool3d": (2, None),
 }
-PRODUCTS: Mapping[str, int] = {"addmm": 1, "mm": 0, "bmm": 0}  # position of the argument that is the left matrix
+PRODUCTS: Mapping[str, int] = {"addmm": 1, "mm": 0, "bmm": 0}  # position of the argument with the left matrix
 
 
 @dataclass(frozen=True)
 class AxisField:
-    """Receptive field along one axis: position i sees the pixels from jump * i + low to jump * i + high."""
+    """The receptive field along one axis: position i sees the pixels from jump * i + low to jump * i + high."""
 
     jump: int = 1
     low: int = 0
@@ -40,8 +40,8 @@ class AxisField:
     def size(self) -> int:
         return self.high - self.low + 1
 
-    def window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
-        """Return the field of a window over positions."""
+    def after_window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
+        """Return the field of the output of a window over positions."""
         reach = dilation * (kernel - 1)
         return AxisField(self.jump * stride, self.low - self.jump * padding, self.high + self.jump * (reach - padding))
 
@@ -55,7 +55,7 @@ Field = tuple[AxisField, AxisField]  # along height and width
 
 @dataclass(frozen=True)
 class Layer:
-    """One call of a layer. Pairs are height and width."""
+    """One call of a layer. Pairs are in the order height, width."""
 
     name: str
     kind: str
@@ -63,7 +63,7 @@ class Layer:
     output: tuple[int, ...]
     kernel: tuple[int, int] | None
     parameters: int
-    macs: int  # multiply-adds for one image, of convolutions and linear layers without biases
+    macs: int  # multiply-adds of convolutions and linear layers for one image, not counting biases
     activations: int  # output elements
     receptive_field: tuple[int, int]  # of one output position, in pixels of the image
     stride: tuple[int, int]  # between two output positions, in pixels of the image
@@ -73,8 +73,8 @@ class Layer:
 class Geometry:
     """A network's layers in order, and their totals without side outputs.
 
-    `receptive_field` and `stride` are those of the last maps, before the head. `activations` counts the outputs of
-    convolutions and linear layers alone (as Radosavovic et al., CVPR 2020, arXiv:2003.13678, count convolutions').
+    `receptive_field` and `stride` are those of the last maps, before the head. `activations` counts only the outputs of
+    convolutions and linear layers (Radosavovic et al., CVPR 2020, arXiv:2003.13678, count those of convolutions).
     """
 
     layers: tuple[Layer, ...]
@@ -93,7 +93,10 @@ def outline(build: Callable[[Any, int, int], Network], row: Any, classes: int, w
 
 
 def measure(network: Network) -> Geometry:
-    """Return the geometry of a network at its native size. Raise `ValueError` for an operation with unknown field."""
+    """Return a network's geometry at its native size.
+
+    Raise a `ValueError` for an operation whose effect on the receptive field is not known.
+    """
     steps = flow(network)
     fields = receptive_fields(steps)
     layers = tuple(layers_of(network, steps, fields))
@@ -116,7 +119,7 @@ def last_field(steps: Sequence[Step]) -> Field:
 
 
 def receptive_fields(steps: Sequence[Step]) -> dict[int | None, Field]:
-    """Return the field of each value by its number. The images are value number 0."""
+    """Return the field of each value by the value's number. The images are value number 0."""
     fields: dict[int | None, Field] = {0: (AxisField(), AxisField())}
     for step in steps:
         field = field_of(step, join_fields([fields[value.number] for value in step.inputs]))
@@ -141,48 +144,51 @@ def field_of(step: Step, before: Field) -> Field:
         return through_slice(step, before)
     if name == "constant_pad_nd":
         left, _, top, _ = (*step.arguments[1], 0, 0, 0)[:4]
-        return before[0].window(1, 1, top, 1), before[1].window(1, 1, left, 1)
+        return before[0].after_window(1, 1, top, 1), before[1].after_window(1, 1, left, 1)
     out = step.outputs[0].shape
     # Vectors have no positions, and an operation that keeps height and width works position by position.
     if len(shape) < 4 or (len(out) >= 4 and out[-2:] == broadcast_size(step.inputs)):
         return before
     if name in RESHAPES and (len(out) < 4 or out[-2:] == (1, 1)):  # the output sees all positions of the maps
-        height, width = (axis.window(n, 1, 0, 1) for axis, n in zip(before, shape[-2:], strict=True))
+        height, width = (axis.after_window(n, 1, 0, 1) for axis, n in zip(before, shape[-2:], strict=True))
         return height, width
-    raise ValueError(f"the receptive field behind {name!r}, {shape} to {out}, in {step.layer!r} is not known")
+    raise ValueError(f"the receptive field after {name!r}, {shape} to {out}, in {step.layer!r} is not known")
 
 
 def broadcast_size(values: Sequence[Value]) -> tuple[int, int]:
-    """Return height and width of a sum of maps, some of which may be broadcast."""
+    """Return the height and width of a sum of maps, some of which may be broadcast."""
     shapes = [value.shape for value in values if len(value.shape) >= 4]
     return max(shape[-2] for shape in shapes), max(shape[-1] for shape in shapes)
 
 
 def through_window(step: Step, before: Field) -> Field:
-    """Return the field of a convolution's or a pooling's output."""
+    """Return the field of the output of a convolution or pooling."""
     kernel = kernel_of(step)
     at, spread = WINDOWS[step.operation]
     stride = height_and_width(step.arguments[at : at + 1], kernel)
     padding = height_and_width(step.arguments[at + 1 : at + 2], (0, 0))
     dilation = height_and_width(step.arguments[spread : spread + 1], (1, 1)) if spread else (1, 1)
-    height, width = (before[i].window(kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1))
+    height, width = (before[i].after_window(kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1))
     return height, width
 
 
 def kernel_of(step: Step) -> tuple[int, int]:
-    """Return height and width of a window."""
+    """Return the height and width of a window."""
     argument = step.arguments[1]
     return height_and_width([argument.shape if isinstance(argument, Value) else argument], (1, 1))
 
 
 def height_and_width(arguments: Sequence[Any], default: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width from a list of one argument or none. The argument may be empty or a single number."""
+    """Return the height and width in a list of at most one argument.
+
+    The argument may also be empty, or a single number for both. Without values, `default` is returned.
+    """
     values = tuple(arguments[0]) if arguments else ()
     return (values[-2:] if len(values) > 1 else values * 2) or default
 
 
 def through_slice(step: Step, before: Field) -> Field:
-    """Return the field of a slice of rows or columns. A slice of another axis does not change it."""
+    """Return the field of a slice of rows or columns. A slice along another axis leaves the field unchanged."""
     shape = step.inputs[0].shape
     arguments = dict(zip(("axis", "start", "end", "step"), step.arguments[1:], strict=False))
     axis = arguments.get("axis", 0) % len(shape)
@@ -191,15 +197,15 @@ def through_slice(step: Step, before: Field) -> Field:
     along = axis - len(shape) + 2  # 0 is height, 1 is width
     fields = list(before)
     if along >= 0:
-        # A slice is a window of one position, and leaving rows out at the start is a negative padding.
-        fields[along] = fields[along].window(1, arguments.get("step", 1), -begin, 1)
+        # A slice is a window of one position, and rows left out at the start are a negative padding.
+        fields[along] = fields[along].after_window(1, arguments.get("step", 1), -begin, 1)
     return fields[0], fields[1]
 
 
 def layers_of(network: Network, steps: Sequence[Step], fields: Mapping[int | None, Field]) -> list[Layer]:
-    """Return a record for each call of a layer: a module without children, or one that multiplies by itself."""
+    """Return a record of each call of a layer, which is a module that has no children or multiplies directly."""
     modules = dict(network.named_modules())
-    counted: set[str] = set()  # a layer that is called again does not add parameters
+    counted: set[str] = set()  # parameters count only at a layer's first call
     layers = []
     for (name, _), group in groupby(sorted(steps, key=lambda s: s.call), key=lambda s: (s.layer, s.call)):
         operations, module = list(group), modules[name]
@@ -214,7 +220,7 @@ def layers_of(network: Network, steps: Sequence[Step], fields: Mapping[int | Non
 def layer_of(
     name: str, module: nn.Module, parameters: int, steps: Sequence[Step], fields: Mapping[int | None, Field]
 ) -> Layer:
-    """Return the record of one call of a layer, given its steps."""
+    """Return the record of one call of a layer, given the call's steps."""
     before, after = steps[0].inputs[0], steps[-1].outputs[0]
     height, width = fields[after.number]
     kernels = [kernel_of(step) for step in steps if step.operation in WINDOWS]
@@ -233,9 +239,9 @@ def layer_of(
 
 
 def macs_of(step: Step) -> int:
-    """Return the multiply-adds of one operation. An output takes one filter of a convolution, or one row of a product.
+    """Return the multiply-adds of one operation.
 
-    Other operations count as 0.
+    Each output costs one filter of a convolution, or one row of a matrix product. Other operations count as 0.
     """
     size = prod(step.outputs[0].shape)
     if step.operation == "convolution":

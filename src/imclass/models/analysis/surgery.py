@@ -1,4 +1,4 @@
-"""Transformations of networks for inference: batch norms folded into layers, and dense max-pooling."""
+"""Transformations of networks for inference: folding batch norms into layers, and dense max pooling."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ WeightedLayer = nn.Conv2d | nn.Linear
 
 
 def fold_batch_norms(network: Network) -> Network:
-    """Return a copy for inference in which batch norms are folded into the layers that they follow.
+    """Return a copy for inference in which batch norms are folded into the layers that precede them.
 
-    W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel.
-    A batch norm is folded if nothing else takes the output of the convolution or linear layer before it. Others remain,
-    such as those before the convolutions of pre-activation networks, and `batch_norms` lists them. Side outputs, which
-    are for training only, are left out.
+    W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel. A
+    batch norm is folded if it is the only consumer of the output of a convolution or linear layer. Others remain, such
+    as those before the convolutions of pre-activation networks, and `batch_norms` lists them. Side outputs, which are
+    for training only, are left out.
     """
     folded = deepcopy(network).eval()
     folded.sides = nn.ModuleDict()
@@ -40,9 +40,9 @@ def batch_norms(network: nn.Module) -> tuple[str, ...]:
 
 
 def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    """Return the names of each convolution or linear layer and the batch norm that alone takes its output.
+    """Return the names of each convolution or linear layer and the batch norm that is its output's only consumer.
 
-    Both must be used only once, since folding for one use would be wrong for another.
+    Both layers must be used only once, since folding for one use would be wrong for another.
     """
     modules = dict(network.named_modules())
     uses = Counter(step.layer for step in steps)
@@ -61,7 +61,7 @@ def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, s
 
 @torch.no_grad()
 def absorb(layer: nn.Module, norm: nn.Module) -> None:
-    """Fold a batch norm with fixed statistics into the layer before it, computing in float64."""
+    """Fold a batch norm with fixed statistics into the preceding layer, computing in float64."""
     if not isinstance(layer, WeightedLayer) or not isinstance(norm, BatchNorm):
         raise TypeError(f"{type(norm).__name__} cannot be folded into {type(layer).__name__}")
     if norm.running_mean is None or norm.running_var is None:
@@ -77,7 +77,7 @@ def absorb(layer: nn.Module, norm: nn.Module) -> None:
 
 
 class FineNetwork(Network):
-    """A network for inference whose maps are `dilation` times finer than its head expects. See `fine_network`."""
+    """A network for inference whose maps are `dilation` times finer than its head expects (see `fine_network`)."""
 
     def __init__(self, network: Network, dilation: int) -> None:
         super().__init__(network.size, network.w_in)
@@ -107,17 +107,19 @@ class FineNetwork(Network):
 def fine_network(network: Network) -> FineNetwork:
     """Return a copy for inference whose `dense` map is finer by the stride of the last pooling among the features.
 
-    That pooling runs at stride 1, and later layers are dilated by its former stride. The result is the offset poolings
-    of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) as one map: position (i, j) holds the scores of `network` with
-    its last pooling shifted by i rows and j columns. `forward` and `embed` are unchanged. Raise `UserError` unless the
-    network has a pooling of stride 2 or more through which everything passes.
+    That pooling runs at stride 1, and later layers are dilated by its former stride. The result combines the offset
+    poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j) contains the scores of
+    `network` with its last pooling shifted by i rows and j columns. `forward` and `embed` are unchanged. Raise a
+    `UserError` unless the network has a pooling of stride 2 or more through which everything passes.
     """
     if isinstance(network, FineNetwork):
-        raise UserError("the network is in its fine form already")
+        raise UserError("the network's class maps are fine already")
     steps = flow(network)
     pools = [step for step in steps if pool_stride(network, step) > 1]
     if not pools:
-        raise UserError("the network has no pooling of stride 2 or more among its features, so it has no fine form")
+        raise UserError(
+            "the network has no pooling of stride 2 or more among its features, so its class maps cannot be made finer"
+        )
     copy = FineNetwork(deepcopy(network), pool_stride(network, pools[-1])).eval()
     copy.set_submodule(pools[-1].layer, unstride_pool(pools[-1], network.get_submodule(pools[-1].layer)))
     for name in sorted(layers_behind(steps, pools[-1])):
@@ -127,7 +129,7 @@ def fine_network(network: Network) -> FineNetwork:
 
 
 def pool_stride(network: Network, step: Step) -> int:
-    """Return the stride of a pooling among the features, and 1 for any other operation."""
+    """Return the stride of a pooling among the features, or 1 for any other operation."""
     layer = network.get_submodule(step.layer)
     if not isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or not step.layer.startswith("features."):
         return 1
@@ -135,29 +137,32 @@ def pool_stride(network: Network, step: Step) -> int:
 
 
 def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
-    """Return the pooling at stride 1. The part of its last window beyond the border (`ceil_mode`) becomes padding."""
+    """Return the pooling at stride 1, padded where its last window extends beyond the border (`ceil_mode`)."""
     kernel, stride, padding = (side_of(pool, name) for name in ("kernel_size", "stride", "padding"))
     over = stride * (step.outputs[0].shape[-1] - 1) + kernel - step.inputs[0].shape[-1] - 2 * padding
     if isinstance(pool, nn.MaxPool2d):
         return max_pool(kernel, (padding, padding + max(over, 0)))
     if over > 0:
-        raise UserError(f"the last pooling, {step.layer!r}, averages windows that the border cuts: no fine form")
+        raise UserError(
+            f"the last pooling, {step.layer!r}, averages windows that extend beyond the border, so the class "
+            "maps cannot be made finer"
+        )
     return nn.AvgPool2d(kernel, 1, padding)
 
 
 def side_of(layer: nn.Module, name: str) -> int:
-    """Return an option of a layer that is equal for height and width. Raise `UserError` if it is not."""
+    """Return an option of a layer that is equal for height and width. Raise a `UserError` if it is not."""
     value = getattr(layer, name)
     lengths = {value} if isinstance(value, int) else set(value)
     if len(lengths) > 1:
-        raise UserError(f"the {name} of a pooling is {value}, not square, so the network has no fine form")
+        raise UserError(f"the {name} of a pooling is {value}, not square, so the class maps cannot be made finer")
     return lengths.pop()
 
 
 def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Module:
-    """Return a max pooling at stride 1, with this padding before and after."""
+    """Return a max pooling at stride 1 with the given padding before and after the map."""
     pool = nn.MaxPool2d(kernel, 1, dilation=dilation)
-    # A separate layer pads, since the padding of MaxPool2d may be at most half of the kernel.
+    # A separate layer pads, since MaxPool2d allows padding of at most half the kernel.
     return nn.Sequential(nn.ConstantPad2d(padding * 2, -torch.inf), pool) if any(padding) else pool
 
 
@@ -172,22 +177,22 @@ def layers_behind(steps: Sequence[Step], first: Step) -> set[str]:
 
 
 def dilate_layer(layer: nn.Module, factor: int) -> nn.Module:
-    """Return a convolution or a max pooling with its dilation times `factor`, and any other layer unchanged."""
+    """Return a convolution or max pooling with its dilation multiplied by `factor`, and any other layer unchanged."""
     if isinstance(layer, nn.MaxPool2d):
         kernel, padding, dilation = (side_of(layer, name) for name in ("kernel_size", "padding", "dilation"))
         return max_pool(kernel, (factor * padding, factor * padding), factor * dilation)
     if isinstance(layer, nn.Conv2d):
         layer.dilation = tuple(factor * d for d in layer.dilation)
-        if not isinstance(layer.padding, str):  # padding "same" follows the dilation by itself
+        if not isinstance(layer.padding, str):  # padding "same" adapts to the dilation
             layer.padding = tuple(factor * p for p in layer.padding)
     return layer
 
 
 def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
-    """Raise `UserError` unless positions of the maps have the same receptive field as before, but lie closer."""
+    """Raise a `UserError` unless positions of the maps have the same receptive field as before but lie closer."""
     try:
         after = last_field(flow(copy))
     except (RuntimeError, ValueError):
         after = None
     if after != tuple(AxisField(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
-        raise UserError(f"not everything passes through the last pooling, {name!r}, so the network has no fine form")
+        raise UserError(f"some data bypasses the last pooling, {name!r}, so the class maps cannot be made finer")

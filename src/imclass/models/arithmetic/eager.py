@@ -1,4 +1,4 @@
-"""The default engine of a network: PyTorch runs its layers one by one."""
+"""The default engine of a network, with which PyTorch runs its layers one by one."""
 
 import copy
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True, eq=False)
 class EagerEngine:
-    """An `Engine` that calls the network, with views in the memory order of `arithmetic` on the network's device."""
+    """An `Engine` that calls the network on its device, with views in the memory order of `arithmetic`."""
 
     network: Network
     arithmetic: Arithmetic = DEFAULT_ARITHMETIC
@@ -29,22 +29,22 @@ class EagerEngine:
         return self.run(self.network.dense, views)
 
     def for_network(self, network: Network) -> "EagerEngine":
-        """Return the engine of another network, in the same arithmetic."""
+        """Return an engine for another network, with the same arithmetic."""
         return eager_engine(network, self.arithmetic)
 
-    def run(self, verb: Callable[[Tensor], Tensor], views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
+    def run(self, method: Callable[[Tensor], Tensor], views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
         """Call a method of the network without gradients. The network stays in evaluation mode afterwards."""
         network = self.network.eval()
         with torch.inference_mode():
             placed = views.to(network.mean.device).contiguous(memory_format=self.arithmetic.memory_format)
-            return verb(placed).float().cpu()
+            return method(placed).float().cpu()
 
 
 def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
-    """Return the engine that computes in this arithmetic, after converting the network to its memory order.
+    """Return an engine with this arithmetic, after converting the network to its memory order.
 
-    In bf16 the engine has a copy of the network, in which only the weights of convolutions and linear layers are
-    rounded, since they dominate memory traffic. The network itself keeps the float32 weights that are saved.
+    In bf16 the engine has a copy of the network in which only the weights of convolutions and linear layers are
+    rounded, since these dominate memory traffic. The network itself keeps the float32 weights that are saved.
     """
     set_memory_format(network, arithmetic)
     if arithmetic.precision != "bf16":

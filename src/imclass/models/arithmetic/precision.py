@@ -1,8 +1,8 @@
-"""Probe of the arithmetic and memory layout in which a network trains fastest on this machine with correct scores.
+"""A probe for the arithmetic and memory layout in which a network trains fastest on this machine with correct scores.
 
-Weights are always kept in float32. In bf16, convolutions and linear layers use rounded copies, so that saved weights,
+Weights are always stored in float32. In bf16, convolutions and linear layers use rounded copies, so that saved weights,
 weight decay and sums stay exact. CPUs without bf16 instructions can be 90 times slower in bf16, and some releases of
-PyTorch computed some shapes wrongly, so it is tried on the network itself before it is used.
+PyTorch computed some shapes wrongly, so bf16 is tried on the network itself before it is used.
 """
 
 import copy
@@ -25,10 +25,10 @@ from imclass.models.arithmetic.rounding import Bf16Rounding
 ImageBatch: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
-MAX_SLOWDOWN = 10  # a candidate whose first step takes this many times as long as the fastest is not tried again
+MAX_SLOWDOWN = 10  # a candidate is dropped if its first step takes over this many times as long as the fastest's
 MIN_SPEEDUP = 1.05  # another layout or precision must be this many times as fast as the best so far
 # The largest relative root mean square difference between a candidate's scores and those in float32. In an untrained
-# VGG with sixteen batch-normalised layers, bf16's rounding amounts to 0.1. A kernel with wrong results gives about 1.
+# VGG with sixteen batch-normalised layers, bf16's rounding amounts to 0.1. A wrong kernel differs by about 1.
 MAX_DIFFERENCE = 0.25
 
 
@@ -38,7 +38,7 @@ class Trial:
 
     arithmetic: Arithmetic
     seconds: float  # of a training step
-    difference: float  # relative rms between its scores and those in float32
+    difference: float  # the relative root mean square difference between its scores and those in float32
 
 
 FP32 = (DEFAULT_ARITHMETIC, Arithmetic("fp32", "nhwc"))
@@ -51,20 +51,20 @@ def set_memory_format(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
 
 
 def forward(network: nn.Module, images: ImageBatch, arithmetic: Arithmetic) -> Any:
-    """Return the network's outputs in this arithmetic. During training they include the scores of auxiliary heads.
+    """Return the network's outputs in this arithmetic. In training they include the scores of auxiliary heads.
 
     Gradients reach the float32 weights.
     """
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic == DEFAULT_ARITHMETIC:
-        # A mode costs a microsecond or two a call, one percent of LeNet's step, and this layout does not need one.
+        # A mode costs a microsecond or two per call, 1% of LeNet's step, and this layout does not need one.
         return network(images)
     with Bf16Rounding() if arithmetic.precision == "bf16" else OverflowGuard():
         return network(images)
 
 
 def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return a network's outputs as a tuple: its scores, and during training those of its auxiliary heads."""
+    """Return a network's outputs as a tuple: its scores, and in training those of its auxiliary heads."""
     return scores if isinstance(scores, tuple) else (scores,)
 
 
@@ -74,9 +74,9 @@ def probe(
     labels: Int64[Tensor, "N"],
     candidates: Sequence[Arithmetic] = FP32 + BF16,
 ) -> tuple[Arithmetic, tuple[Trial, ...]]:
-    """Return the fastest candidate whose scores agree with the default float32's, and the trials of all candidates.
+    """Return the fastest candidate whose scores agree with those in default float32, and the trials of all candidates.
 
-    They are measured on copies of `network`.
+    The trials run on copies of `network`.
     """
     exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
     differences = [relative_rms(trial_scores(network, images, arithmetic), exact) for arithmetic in candidates]
@@ -90,7 +90,7 @@ def probe(
 
 
 def trial_scores(network: nn.Module, images: Tensor, arithmetic: Arithmetic) -> Float[Tensor, "N K"]:
-    """Return scores of a copy in evaluation mode, except that batch norms normalise by the batch."""
+    """Return the scores of a copy in evaluation mode, except that batch norms normalise by the batch."""
     trial = set_memory_format(copy.deepcopy(network), arithmetic).train()
     # An untrained network has no useful running statistics, and without normalisation its scores might overflow.
     # Dropout must be off, since its draws would differ between the candidates.
@@ -109,7 +109,10 @@ def relative_rms(scores: Tensor, exact: Tensor) -> float:
 def training_steps(
     network: nn.Module, images: Tensor, labels: Tensor, candidates: Sequence[Arithmetic]
 ) -> list[Callable[[], None]]:
-    """Return a training step in each arithmetic, on a copy of `network` for each memory order."""
+    """Return a function for each arithmetic that runs a training step on a copy of `network`.
+
+    Candidates with the same memory order share a copy.
+    """
     copies = {
         layout: set_memory_format(copy.deepcopy(network), Arithmetic(layout=layout)).train()
         for layout in {arithmetic.layout for arithmetic in candidates}
@@ -119,7 +122,7 @@ def training_steps(
         trial = copies[arithmetic.layout]
         scores = outputs(forward(trial, images, arithmetic))
         torch.stack([functional.cross_entropy(each.float(), labels) for each in scores]).sum().backward()
-        trial.zero_grad(set_to_none=True)  # only one copy holds gradients at a time, to save memory
+        trial.zero_grad(set_to_none=True)  # only one copy has gradients at a time, to save memory
         if images.is_cuda:
             torch.cuda.synchronize()
 
@@ -127,11 +130,11 @@ def training_steps(
 
 
 def race(steps: Sequence[Callable[[], None]]) -> list[float]:
-    """Return the seconds of the fastest call of each step, measured in rounds that call every step once.
+    """Return the duration in seconds of the fastest call of each step, measured in rounds that call every step once.
 
-    Other processes may slow the machine for a while. In rounds they slow all candidates equally, where a candidate
-    measured by itself could be slowed alone. The first round prepares kernels. It only counts for a step that is too
-    slow in it to be called again.
+    Other processes may slow the machine for a while. In rounds this slows all candidates equally, while a candidate
+    measured alone could be the only one affected. The first round prepares kernels. It counts only for a step that is
+    too slow to be called again.
     """
     first = [time_call(step) for step in steps]
     candidates = [seconds <= MAX_SLOWDOWN * min(first) for seconds in first]

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from imclass.models.arithmetic.convolutions import convolve
 
-# Maps of at most this many positions have the weights' gradient computed as a matrix product, which is faster there
-# (measured by benchmarks/small_maps.py).
+# For maps of at most this many positions the weights' gradient is computed as a matrix product, which is faster for
+# them (measured by benchmarks/small_maps.py).
 MAX_POSITIONS = 4
 
 
@@ -31,7 +31,7 @@ class Bf16Rounding(TorchFunctionMode):
             args = [round_to_bf16(argument) for argument in args]
             named = {name: round_to_bf16(argument) for name, argument in named.items()}
         if func is torch.conv2d:
-            # Layers pass all options by position. A call with keywords, such as a plugin's, takes the general path.
+            # Layers pass all options by position. A call with keywords, such as a plugin's, uses the general function.
             small = not named and has_few_positions(*args)
             return SmallMaps.apply(*args[:5]) if small else convolve(*args, **named)
         return func(*args, **named)
@@ -60,7 +60,10 @@ def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, 
 
 
 class SmallMaps(torch.autograd.Function):
-    """A convolution whose weights' gradient is the product of its output's gradient and its input windows."""
+    """A convolution that computes its weights' gradient from the output's gradient and the input windows.
+
+    The gradient is their matrix product.
+    """
 
     @staticmethod
     def forward(

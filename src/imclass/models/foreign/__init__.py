@@ -1,1 +1,1 @@
-"""Weights of other libraries: the published files, their readers, fitting, import and export."""
+"""Weights of other libraries: the published files, their readers, the matching of tensors, import and export."""

@@ -1,4 +1,4 @@
-"""Export of a network's tensors under another library's names and shapes, with a record for importing them again."""
+"""Export of a network's tensors under another library's names, with a record that allows them to be imported again."""
 
 import io
 import json
@@ -18,8 +18,8 @@ from imclass.core.text import suggestion
 from imclass.models.analysis.flow import Step, flow
 from imclass.models.classifier import NetworkClassifier, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import foreign_tensors, meta_tensors
 from imclass.models.foreign.inputs import INPUTS, Inputs, reverse_channels
+from imclass.models.foreign.matching import foreign_tensors, meta_tensors
 from imclass.models.foreign.readers import EXPORT_KEY
 from imclass.models.network import Network
 from imclass.store.context import Context
@@ -27,7 +27,7 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """A description of the model in an export's file. `inputs` is a JSON object as `--preprocess FILE` takes it."""
+    """A description of the model in an export's file. `inputs` is a JSON object as in `--preprocess FILE`."""
 
     network: str
     row: dict[str, Any]
@@ -46,7 +46,7 @@ class Export:
 
 
 def export_network(classifier: NetworkClassifier, library: str, context: Context | None = None) -> Export:
-    """Return the network in the form that `library` uses. Raise `UserError` if the library does not have it."""
+    """Return the network in the form that `library` uses. Raise a `UserError` if the library does not have it."""
     entry: NetworkEntry = networks(context)[classifier.name]
     if library not in entry.foreign:
         raise UserError(
@@ -64,7 +64,7 @@ def export_network(classifier: NetworkClassifier, library: str, context: Context
 
 
 def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, library: str) -> None:
-    """Raise `UserError` unless the library's network has the same tensors and layers."""
+    """Raise a `UserError` unless the library's network has the same tensors and layers."""
     foreign, row = entry.foreign[library], row_of(entry, classifier.row, classifier.name)
     theirs = row_of(entry, dict(foreign.row), classifier.name)
     classes, w_in = len(classifier.classes), classifier.preprocess.w_in
@@ -83,7 +83,7 @@ def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, libra
 
 
 def layer_steps(network: Network) -> list[Step]:
-    """Return the steps of a network's layers. The normalisation is left out, since no other library has it."""
+    """Return the steps of a network's layers, without the normalisation, which no other library has."""
     return [step for step in flow(network) if step.layer]
 
 
@@ -100,20 +100,26 @@ def inputs_of(classifier: NetworkClassifier, library: str) -> Inputs:
     return Inputs(preprocess, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), unit)
 
 
-def export_bytes(export: Export, suffix: str) -> bytes:
-    """Return the bytes of a state dict: safetensors, or PyTorch's pickle, with the record where libraries ignore it."""
+def export_bytes(export: Export, extension: str) -> bytes:
+    """Return the bytes of a state dict in the format of this file extension, safetensors or PyTorch's pickle.
+
+    They include the record, in a place that other libraries ignore.
+    """
     record = json.dumps(to_json(export.record))
-    if suffix == ".safetensors":
+    if extension == ".safetensors":
         return safetensors.torch.save(export.tensors, metadata={"format": "pt", EXPORT_KEY: record})
     state = OrderedDict(export.tensors)
-    vars(state)["_metadata"] = {EXPORT_KEY: record}  # torch.nn.Module.state_dict keeps its versions there
+    vars(state)["_metadata"] = {EXPORT_KEY: record}  # torch.nn.Module.state_dict keeps its versions under this name
     file = io.BytesIO()
     torch.save(state, file)
     return file.getvalue()
 
 
 def record_in(text: str, path: Path, network: str) -> ExportRecord | None:
-    """Return the record of an export of this network, or None without one. Raise `UserError` if it cannot be read."""
+    """Return the record of an export of this network, or None without one.
+
+    Raise a `UserError` if the record cannot be read.
+    """
     if not text:
         return None
     try:
@@ -129,4 +135,4 @@ def record_in(text: str, path: Path, network: str) -> ExportRecord | None:
 def unreadable_record(path: Path, error: Exception) -> UserError:
     """Return the error for an export whose record cannot be read."""
     problem = "the export's record of its model cannot be read"
-    return UserError(f"{path}: {problem} ({str(error).splitlines()[0]}); install the imclass that wrote it")
+    return UserError(f"{path}: {problem} ({str(error).splitlines()[0]}); install the imclass version that wrote it")

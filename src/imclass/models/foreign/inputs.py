@@ -1,4 +1,4 @@
-"""Inputs that weights of other libraries expect: mean, std and preprocess, by name or from a JSON file."""
+"""Inputs that other libraries' weights expect: mean, std and preprocess, by name or from a JSON file."""
 
 import json
 import math
@@ -16,28 +16,31 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.text import suggestion
 from imclass.models.classifier import default_preprocess
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.fit import Fit
+from imclass.models.foreign.matching import TensorMatch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of images in [0, 1]
 HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-# Differences from the defaults: the network's size, shorter side at 8/7 of it, bilinear, RGB, values in [0, 1].
+# Differences from the defaults: native size, shorter side at 8/7 of it, bilinear, RGB, values in [0, 1].
 INPUTS: Mapping[str, Mapping[str, Any]] = {
     "imagenet": IMAGENET,
     "imagenet-232": IMAGENET | {"scale": 232},  # torchvision's recipes since 2021
     "imagenet-bicubic": IMAGENET | {"interpolation": "bicubic"},
-    "inception": HALVES,  # also what torchvision's transform_input makes of ImageNet's mean and std
+    "inception": HALVES,  # also the result of torchvision's transform_input on ImageNet's mean and std
     "inception-v4": HALVES | {"scale": 341, "interpolation": "bicubic"},  # timm: floor(299 / 0.875)
     "inception-resnet-v2": HALVES | {"scale": 333, "interpolation": "bicubic"},  # timm: floor(299 / 0.8975)
     "caffe": {"mean": (104.0, 117.0, 123.0), "unit": 255, "channels": "bgr"},
-    "cifar-imagenet-stats": IMAGENET | {"resize": "squash"},  # as our recipes: images of that size stay as they are
+    "cifar-imagenet-stats": IMAGENET | {"resize": "squash"},  # as in our recipes; images of that size stay unchanged
     "plain": {},
 }
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Form of an image that weights expect: (x - mean) / std of values from 0 to `unit`, in the order of `channels`."""
+    """A description of the images that weights expect: (x - mean) / std of values from 0 to `unit`.
+
+    The channels are in the order `preprocess.channels`.
+    """
 
     preprocess: Preprocess
     mean: tuple[float, ...] = (0.0,)
@@ -47,7 +50,9 @@ class Inputs:
     def __post_init__(self) -> None:
         sizes = (1, self.preprocess.w_in)
         if len(self.mean) not in (*sizes, self.pixels) or len(self.std) not in sizes:
-            raise UserError(f"mean {self.mean[:5]} and std {self.std[:5]} must have 1 value, or {self.preprocess.w_in}")
+            raise UserError(
+                f"mean {self.mean[:5]} and std {self.std[:5]} must have 1 value each, or {self.preprocess.w_in}"
+            )
         if not all(0 < s < math.inf for s in self.std):
             raise UserError(f"std is {self.std}; all of its values must be positive")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -60,9 +65,9 @@ class Inputs:
         return self.preprocess.w_in * self.preprocess.size**2
 
     def buffers(self) -> dict[str, Tensor]:
-        """Return mean and std, C 1 1, for RGB images in [0, 1]: (255 x - m) / s is (x - m / 255) / (s / 255).
+        """Return mean and std, C 1 1, for RGB images in [0, 1].
 
-        The mean may be an image, C H W.
+        They follow from (255 x - m) / s = (x - m / 255) / (s / 255). The mean may be an image, C H W.
         """
         backward = self.preprocess.channels == "bgr"
         buffers = {}
@@ -76,14 +81,14 @@ class Inputs:
 
 
 def inputs_for(
-    entry: NetworkEntry, fit: Fit, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
+    entry: NetworkEntry, match: TensorMatch, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
 ) -> tuple[Inputs, str]:
-    """Return the chosen inputs, else the recorded ones, else the library's, and a note that names them."""
-    default = default_preprocess(entry, native_size(fit.row, fit.network))
-    default = replace(default, colour="grey" if fit.w_in == 1 else "rgb")
+    """Return the chosen inputs, else the recorded ones, else the library's, and a note that identifies them."""
+    default = default_preprocess(entry, native_size(match.row, match.network))
+    default = replace(default, colour="grey" if match.w_in == 1 else "rgb")
     if chosen is None and recorded is not None:
         return inputs_from(recorded, default, "the export's record"), "preprocessing is the exported model's"
-    name = default_inputs(entry, fit) if chosen is None else str(chosen)
+    name = default_inputs(entry, match) if chosen is None else str(chosen)
     if name in INPUTS:
         record = INPUTS[name]
     elif Path(name).is_file():
@@ -92,28 +97,31 @@ def inputs_for(
         raise UserError(f"--preprocess {name} is neither a file nor a known name{suggestion(name, INPUTS)}")
     note = f"preprocessing is --preprocess {name}"
     if chosen is None:
-        note += ", the default for such weights; give another if they need it"
+        note += ", the default for such weights; pass another if these weights need it"
     return inputs_from(record, default, f"--preprocess {name}"), note
 
 
-def default_inputs(entry: NetworkEntry, fit: Fit) -> str:
+def default_inputs(entry: NetworkEntry, match: TensorMatch) -> str:
     """Return the name of the inputs that a library's weights normally expect."""
-    if fit.w_in != 3 or entry.w_in != 3:
+    if match.w_in != 3 or entry.w_in != 3:
         return "plain"
-    size = native_size(entry.row, fit.network)
+    size = native_size(entry.row, match.network)
     if size == 32:
         return "cifar-imagenet-stats"
-    if fit.naming == "caffe":
+    if match.naming == "caffe":
         return "caffe"
     return "inception" if size == 299 else "imagenet"
 
 
 def inputs_from(record: Mapping[str, Any], default: Preprocess, where: str) -> Inputs:
-    """Make inputs from a record of mean, std, unit and fields of `Preprocess`. Fields it lacks come from `default`."""
+    """Make inputs from a record of mean, std, unit and fields of `Preprocess`.
+
+    Fields that the record lacks come from `default`. `where` identifies the record in error messages.
+    """
     values = {name: record[name] for name in ("mean", "std", "unit") if name in record}
     rest = {name: value for name, value in record.items() if name not in values}
     if "size" in rest and rest["size"] != default.size:
-        raise UserError(f"{where}: size is {rest['size']}, and the network takes {default.size}")
+        raise UserError(f"{where}: size is {rest['size']}, but the network expects {default.size}")
     try:
         return from_json(Inputs, {**values, "preprocess": {**to_json(default), **rest}})
     except UserError as error:
@@ -121,7 +129,7 @@ def inputs_from(record: Mapping[str, Any], default: Preprocess, where: str) -> I
 
 
 def read_json_object(path: Path) -> Mapping[str, Any]:
-    """Return the JSON object in a file. Raise `UserError` if it holds anything else."""
+    """Return the JSON object in a file. Raise a `UserError` if the file contains anything else."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -133,11 +141,11 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
 
 
 def reverse_channels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors for images in the opposite channel order, with the first convolution's channels reversed.
+    """Return the tensors for images in the opposite channel order, by reversing the first convolution's channels.
 
-    Raise `UserError` if the network does not begin with a convolution of three channels.
+    Raise a `UserError` if the network does not begin with a convolution of three channels.
     """
     name, first = next(((n, t) for n, t in tensors.items() if t.dim() > 1), ("", torch.zeros(0)))
     if first.dim() != 4 or first.shape[1] != 3:
-        raise UserError("the network does not begin with a convolution of three channels, so their order stays rgb")
+        raise UserError("the network does not begin with a convolution of three channels, so only the order rgb works")
     return {**tensors, name: first.flip(1).contiguous()}

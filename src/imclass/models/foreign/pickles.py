@@ -1,7 +1,8 @@
 """Reader of PyTorch's pickles: tensors and plain values, and empty stand-ins for objects of any other class.
 
-A pickle may name any class or function and have it called. PyTorch's restricted unpickler gets a class of this file
-instead, which holds plain values at most. Nothing that a file names is imported, so none of it can run.
+A pickle may refer to any class or function and have it called. Instead of that class, PyTorch's restricted unpickler
+receives a class of this file, whose instances contain only plain values. Nothing that a file refers to is imported, so
+none of it can run.
 """
 
 import pickle
@@ -20,14 +21,14 @@ from torch.serialization import safe_globals
 from imclass.core.errors import UserError
 from imclass.core.text import list_names, printable_text, suggestion
 
-MAX_STAND_INS = 100  # in one checkpoint; for each, the pickle is read once more
+MAX_STAND_INS = 100  # in one checkpoint; each requires another pass over the pickle
 UNKNOWN_NAME = re.compile(r"GLOBAL (\S+)")  # in PyTorch's message about a name that it does not know
-# Builtins that other objects are made of. PyTorch's message names them without their module.
+# Builtins that other objects consist of. PyTorch's message refers to them without their module.
 BUILTIN_NAMES = (
     "bool", "bytes", "dict", "float", "frozenset", "int", "list", "object", "range", "slice", "str", "tuple",
 )  # fmt: skip
 
-# Keys under which training scripts keep the weights. An average of them ("ema") is another set of weights.
+# Keys under which training scripts store the weights. Averages of them ("ema") are separate.
 WRAPPERS = (
     "state_dict", "model_state_dict", "model_state", "model", "net", "network", "params",
     "state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema",
@@ -35,7 +36,7 @@ WRAPPERS = (
 
 
 class StandIn:
-    """Placeholder for a class that a pickle names.
+    """A placeholder for a class that a pickle refers to.
 
     An instance is an ordered dictionary, on which PyTorch's unpickler sets both entries and attributes. For numpy's
     types, whose state is not a dictionary, it is an empty object.
@@ -44,7 +45,7 @@ class StandIn:
     original = ""  # the full name of the class
 
     def __new__(cls, *arguments: object, **named: object) -> Any:
-        """Return the stand-in of one object. Its arguments are dropped."""
+        """Return the stand-in for one object. The object's arguments are dropped."""
         return object.__new__(cls) if cls.original.startswith("numpy.") else OrderedDict()
 
     def __setstate__(self, state: object) -> None:
@@ -54,12 +55,12 @@ class StandIn:
 def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
     """Return the content of a PyTorch file, and the names of the classes that stand-ins replace in it.
 
-    Raise `UserError` if the file cannot be read, or claims more bytes than it has.
+    Raise a `UserError` if the file cannot be read, or claims more bytes than it has.
     """
     try:
         with path.open("rb") as file:
             zipped = file.read(4) == b"PK\x03\x04"
-        if not zipped:  # the format before PyTorch 1.6, whose reader allocates the sizes that the file declares
+        if not zipped:  # the format before PyTorch 1.6, whose reader allocates as much as the file declares
             check_declared(path)
         return load_with_stand_ins(path, map_location="cpu", mmap=zipped)
     except UserError:
@@ -67,14 +68,14 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
     except Exception as error:  # torch and pickle do not document what a broken pickle raises
         if asked := UNKNOWN_NAME.search(str(error)):
             raise UserError(
-                f"{path} is refused and nothing in it was run: it asks for {printable_text(asked[1])}, and weights "
-                "need no code. Give a file of tensors alone, as torch.save(model.state_dict(), ...) writes it"
+                f"{path} is refused and nothing in it was run: it asks for {printable_text(asked[1])}, but weights "
+                "need no code. Save only tensors, with torch.save(model.state_dict(), ...)"
             ) from None
-        # PyTorch's message is not passed on: it advises to run the file's code.
+        # PyTorch's message is not passed on, because it advises running the file's code.
         raise UserError(
-            f"{path} cannot be read as a PyTorch file of tensors: it is damaged, of another kind, or holds more than "
-            "tensors and plain values. Nothing in it was run. Fetch it again, give it the right suffix, or save "
-            "model.state_dict() alone"
+            f"{path} cannot be read as a PyTorch file of tensors: it is damaged, of another kind, or has more than "
+            "tensors and plain values. Nothing in it was run. Download the file again, correct its file extension, "
+            "or save only model.state_dict()"
         ) from None
 
 
@@ -101,14 +102,17 @@ def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...
 
 
 def check_declared(path: Path) -> None:
-    """Raise `UserError` if the tensors in an old pickle claim more bytes than the file has, without allocating any."""
+    """Raise a `UserError` if the tensors in an old pickle claim more bytes than the file has.
+
+    This allocates no memory for them.
+    """
     with FakeTensorMode():
         held, _ = load_with_stand_ins(path)
     storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors_in(held)}
     if (total := sum(storages.values())) > path.stat().st_size:
         raise UserError(
-            f"{path} is refused and nothing in it was loaded: its tensors claim {total:,} bytes, and the file has "
-            f"{path.stat().st_size:,}. Fetch it again"
+            f"{path} is refused and nothing in it was loaded: its tensors claim {total:,} bytes, but the file has "
+            f"{path.stat().st_size:,}. Download the file again"
         )
 
 
@@ -124,15 +128,15 @@ def tensors_in(held: Any) -> list[Tensor]:
 def plain_entries(held: dict[Any, Any]) -> dict[Any, Any]:
     """Return a dictionary's entries as a plain dictionary.
 
-    A pickle may set attributes on its own dictionaries that hide methods such as `items`.
+    A pickle may set attributes on the dictionaries it creates that hide methods such as `items`.
     """
     return dict(dict.items(held))
 
 
 def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
-    """Return the name of the entry that holds the weights, or "" if they are the file's own entries.
+    """Return the name of the entry that contains the weights, or "" if the file itself is the state dict.
 
-    An entry with a name that scripts use for weights comes before other tensors, such as a best accuracy. Raise
+    An entry with a name that scripts use for weights comes before other tensors, such as a best accuracy. Raise a
     `UserError` if several entries could be meant.
     """
     holders = [name for name, value in held.items() if has_tensors(value)]
@@ -143,19 +147,21 @@ def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Se
     if not found and not plain:
         found = holders
     if len(found) > 1:
-        raise UserError(f"{path} holds several sets of weights, {list_names(found)}; choose one with --key {found[0]}")
+        raise UserError(
+            f"{path} contains several sets of weights, {list_names(found)}; choose one with --key {found[0]}"
+        )
     if not found and not plain:
         contents = ", ".join(f"{printable_text(name)!r} ({entry_kind(value)})" for name, value in [*held.items()][:10])
         objects = f"objects of {list_names(stand_ins, 5)}" if stand_ins else "nothing"
-        raise UserError(f"{path} holds no named tensors, but {contents or objects}; save model.state_dict()")
+        raise UserError(f"{path} contains no named tensors, but {contents or objects}. Save model.state_dict() instead")
     return found[0] if found else ""
 
 
 def has_tensors(value: Any) -> bool:
-    """Return whether a value is a dictionary with a tensor in it."""
+    """Return whether a value is a dictionary that contains a tensor."""
     return isinstance(value, dict) and any(isinstance(inner, Tensor) for inner in plain_entries(value).values())
 
 
 def entry_kind(value: Any) -> str:
-    """Describe an entry of a checkpoint by its type, in a word or two."""
+    """Return a short description of the type of a checkpoint's entry."""
     return f"a dictionary of {len(value):,}" if isinstance(value, dict) else type(value).__name__

@@ -1,9 +1,9 @@
-"""Published weight files: the address, checksum, licence and accuracy of each.
+"""Published weight files: the URL, checksum, licence and accuracy of each.
 
-Addresses and the first eight digits of SHA-256 sums (part of the file names) come from the publishers: torchvision's
-model files, timm's configurations and results, BVLC's model zoo, akamaster/pytorch_resnet_cifar10. Accuracies are
-theirs too, for a single crop of the ILSVRC 2012 validation images or for the CIFAR-10 test images. The licences are
-those of the repositories. torchvision's documentation adds that terms of the training data may apply.
+URLs and the first eight digits of SHA-256 sums (part of the file names) come from the publishers: torchvision's model
+files, timm's configurations and results, BVLC's model zoo, and akamaster/pytorch_resnet_cifar10. The publishers also
+report the accuracies, for a single crop of the ILSVRC 2012 validation images or for the CIFAR-10 test images. The
+licences are those of the repositories. torchvision's documentation adds that terms of the training data may apply.
 """
 
 import ssl
@@ -26,24 +26,24 @@ AKAMASTER = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pret
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A published file of weights for one network."""
+    """A published weight file for one network."""
 
     network: str
     name: str
     naming: str  # the library whose tensor names it has
-    url: str  # "" if no address serves the file in a form that can be read
-    sha256: str  # the known leading digits, possibly none
-    inputs: str  # a name of `INPUTS`
-    top1: float  # published accuracy, %
+    url: str  # "" if no URL serves the file in a form that can be read
+    sha256: str  # the leading digits that are known, possibly none
+    inputs: str  # a key of `INPUTS`
+    top1: float  # the published accuracy in %
     top5: float | None
     licence: str
     classes: Literal["imagenet", "cifar10"] = "imagenet"
-    filename: str = ""  # if it is not the last part of the address
-    source: str = ""  # for a file without an address: where to get it
+    filename: str = ""  # if it is not the last part of the URL
+    source: str = ""  # for a file without a URL, a description of where to get it
 
     @property
     def key(self) -> str:
-        """Return the name on the command line, NETWORK:NAME."""
+        """Return the file's name on the command line, NETWORK:NAME."""
         return f"{self.network}:{self.name}"
 
     @property
@@ -55,25 +55,25 @@ class WeightFile:
 def torchvision_file(
     network: str, file: str, top1: float, top5: float, inputs: str = "imagenet", name: str = "torchvision"
 ) -> WeightFile:
-    """Return a file of torchvision's. The digits in its name begin its SHA-256."""
+    """Return one of torchvision's files. The digits in its name are the beginning of its SHA-256."""
     digits = file.rsplit("-", 1)[1].removesuffix(".pth")
     return WeightFile(network, name, "torchvision", f"{TORCHVISION}/{file}", digits, inputs, top1, top5, "BSD-3-Clause")
 
 
 def torchvision_v2_file(network: str, file: str, top1: float, top5: float) -> WeightFile:
-    """Return a file of torchvision's later recipe (IMAGENET1K_V2), evaluated with the shorter side at 232."""
+    """Return a file from torchvision's later recipe (IMAGENET1K_V2), evaluated with the shorter side at 232."""
     return torchvision_file(network, file, top1, top5, "imagenet-232", "torchvision-v2")
 
 
 def hub_file(network: str, theirs: str, inputs: str, top1: float, top5: float) -> WeightFile:
-    """Return a file of timm's on the Hugging Face Hub. Its SHA-256 was not found in any public source."""
+    """Return one of timm's files on the Hugging Face Hub. No public source gives its SHA-256."""
     url = f"{HUB}/{theirs}/resolve/main/model.safetensors"
     filename = f"{theirs}.safetensors"
     return WeightFile(network, "timm", "timm", url, "", inputs, top1, top5, "Apache-2.0", filename=filename)
 
 
 def akamaster_file(depth: int, digits: str, top1: float) -> WeightFile:
-    """Return a file of akamaster's residual networks for CIFAR-10."""
+    """Return the weight file of one of akamaster's CIFAR-10 ResNets."""
     url = f"{AKAMASTER}/resnet{depth}-{digits[:8]}.th"
     return WeightFile(
         f"resnet-cifar-{depth}", "akamaster", "akamaster", url, digits, "cifar-imagenet-stats", top1, None,
@@ -136,7 +136,10 @@ PUBLISHED_WEIGHTS: Mapping[str, WeightFile] = {file.key: file for file in WEIGHT
 
 
 def published_file(key: str) -> WeightFile:
-    """Return the file called NETWORK:NAME. Raise `UserError`, naming those of the same network, if it is unknown."""
+    """Return the file called NETWORK:NAME.
+
+    If it is unknown, raise a `UserError` that suggests files of the same network.
+    """
     if key in PUBLISHED_WEIGHTS:
         return PUBLISHED_WEIGHTS[key]
     network = key.partition(":")[0]
@@ -150,20 +153,20 @@ def published_file(key: str) -> WeightFile:
 def obtain_file(
     file: WeightFile, store: Store, report: DownloadProgress = ignore_progress, context: ssl.SSLContext | None = None
 ) -> Path:
-    """Return the path of the file, found in the store under its file name or as NAME.*, or downloaded, and checked.
+    """Return the path of the file, found in the store or downloaded, after verifying its checksum.
 
-    If it cannot be downloaded, the `UserError` names the path at which to put it by hand. `report(bytes so far, bytes
-    in all)` is called during the download.
+    The store is searched for the published file name and for NAME.*. If the file cannot be downloaded, the `UserError`
+    contains the path at which to save it by hand. `report(bytes so far, bytes in all)` is called during the download.
     """
     folder = f"weights/{file.network}"
     download = Download(f"{folder}/{file.file}", file.url, file.sha256, None, file.key, file.source)
-    suffixes = [form for suffix in WEIGHT_READERS for form in (suffix, suffix.upper())]
-    found = store.find(download.path, *(f"{folder}/{file.name}{suffix}" for suffix in suffixes))
+    extensions = [form for extension in WEIGHT_READERS for form in (extension, extension.upper())]
+    found = store.find(download.path, *(f"{folder}/{file.name}{extension}" for extension in extensions))
     if found is None:
         return store.get(download, report, context)
     if not download.matches(digest := file_digest(found)):
         raise UserError(
-            f"{found} is not {file.key}: its SHA-256 begins with {digest[:12]} instead of {file.sha256[:12]}. Move it "
-            f"away, or import it as weights of yours: imclass weights import {found} --as {file.network} --out MODEL"
+            f"{found} is not {file.key}: its SHA-256 begins with {digest[:12]} instead of {file.sha256[:12]}. Move "
+            f"{found} out of the way, or import it: imclass weights import {found} --as {file.network} --out MODEL"
         )
     return found

@@ -24,40 +24,43 @@ from imclass.core.text import list_names, printable_text, suggestion
 from imclass.models.foreign.pickles import entry_of, plain_entries, read_pickle
 from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
-EXPORT_KEY = "imclass_export"  # the key of our exports' record, see export.py
-# Of DataParallel, torch.compile, and modules that hold the network as an attribute, such as Lightning's.
+EXPORT_KEY = "imclass_export"  # the key of the record in our exports, see export.py
+# Added by DataParallel, by torch.compile, and by modules with the network as an attribute, such as Lightning's.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-# The first spelling of torchvision's DenseNet, which its files still have.
+# The original spelling of torchvision's DenseNet layers, which is still in its files.
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 MAX_ARRAYS = 20_000
 
 
 @dataclass(frozen=True)
 class NamedTensors:
-    """The tensors of a file by name."""
+    """The tensors of a file, by name."""
 
     tensors: Mapping[str, Tensor]
-    notes: tuple[str, ...] = ()  # a sentence for everything that was skipped or renamed
-    record: str = ""  # JSON, "" if the file is not an export of ours
+    notes: tuple[str, ...] = ()  # sentences about everything that was skipped or renamed
+    record: str = ""  # JSON, or "" if the file is not one of our exports
 
 
 def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
-    """Read the tensors in a file of the kind that its suffix names. Raise `UserError` if it is not such a file.
+    """Read the tensors in a weight file. Its extension determines the format.
 
-    `key` names the entry of a training checkpoint that holds the weights. It is needed if several could.
+    Raise a `UserError` if the file does not have that format. `key` is the name of the entry in a training checkpoint
+    that contains the weights. It is needed if several entries could.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file; check the path")
-    suffix = path.suffix.lower()
-    if suffix not in WEIGHT_READERS:
-        hint = "; convert a caffemodel to an .npz first" if suffix == ".caffemodel" else ""
-        kind = f"{path.suffix} files" if path.suffix else "files without a suffix"
-        raise UserError(f"{path}: {kind} cannot be read as weights{suggestion(suffix, WEIGHT_READERS)}{hint}")
-    if key is not None and WEIGHT_READERS[suffix] is not read_state_dict:
-        raise UserError(f"--key {key}: {path} holds only tensors; leave --key out, which is for PyTorch files")
-    held = read_state_dict(path, key) if WEIGHT_READERS[suffix] is read_state_dict else WEIGHT_READERS[suffix](path)
+    extension = path.suffix.lower()
+    if extension not in WEIGHT_READERS:
+        hint = "; convert a caffemodel to an .npz first" if extension == ".caffemodel" else ""
+        kind = f"{path.suffix} files" if path.suffix else "files without an extension"
+        raise UserError(f"{path}: {kind} cannot be read as weights{suggestion(extension, WEIGHT_READERS)}{hint}")
+    if key is not None and WEIGHT_READERS[extension] is not read_state_dict:
+        raise UserError(f"--key {key}: {path} contains only tensors. Drop --key, which is for PyTorch files")
+    held = (
+        read_state_dict(path, key) if WEIGHT_READERS[extension] is read_state_dict else WEIGHT_READERS[extension](path)
+    )
     if not held.tensors:
-        raise UserError(f"{path} holds no tensors; give a file of a network's state dict")
+        raise UserError(f"{path} contains no tensors. Choose a file with a network's state dict")
     return normalise_names(held)
 
 
@@ -84,7 +87,7 @@ def read_safetensors(path: Path) -> NamedTensors:
 
 
 def read_arrays(path: Path) -> NamedTensors:
-    """Read an .npz archive. Raise `UserError` if it declares more than its size allows."""
+    """Read an .npz archive. Raise a `UserError` if it declares more data than its size allows."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -97,23 +100,25 @@ def read_arrays(path: Path) -> NamedTensors:
 
 
 def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Raise `UserError` unless these are arrays with distinct names, and no more than an archive of this size holds."""
+    """Raise a `UserError` unless these are arrays with distinct names, of a total size plausible for the archive."""
     names = [m.filename for m in members]
     if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
-        raise UserError(f"{path} is not a NumPy archive: it holds other files than .npy arrays with distinct names")
+        raise UserError(
+            f"{path} is not a NumPy archive: it contains files other than .npy arrays, or several of the same name"
+        )
     limit = GRACE_BYTES + MAX_RATIO * path.stat().st_size
     total = sum(m.file_size for m in members)
     if total > limit or len(members) > MAX_ARRAYS:
         raise UserError(
             f"{path} is refused and nothing in it was unpacked: it declares {len(members):,} arrays of "
-            f"{total:,} bytes, and a file of its size may have {MAX_ARRAYS:,} of {limit:,}"
+            f"{total:,} bytes, but a file of its size may have at most {MAX_ARRAYS:,} arrays of {limit:,} bytes"
         )
 
 
 def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor, "..."]:
-    """Read one array, which must hold numbers, and the number of them that its header declares.
+    """Read one array. Raise a `ValueError` unless it contains numbers, and as many as its header declares.
 
-    Reading ends at the size that `member` declares.
+    Reading stops at the size that `member` declares.
     """
     content = archive.read(member)
     shape, by_columns, dtype, start = array_header(io.BytesIO(content))
@@ -126,29 +131,30 @@ def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor
 
 
 def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Return the shape that an .npy file declares, whether it is stored by columns, its type and where values start."""
+    """Return an .npy file's declared shape, whether it is stored by columns, its type, and the offset of its values."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise ValueError(f"it holds an array of the unknown format {version}")
+        raise ValueError(f"it contains an array of the unknown format {version}")
     shape, by_columns, dtype = read(file)
     if not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise ValueError("it holds an array without a shape")
+        raise ValueError("it contains an array without a shape")
     return shape, by_columns, dtype, file.tell()
 
 
 def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
     """Read the state dict in a file that a training script saved, with notes on the rest.
 
-    `key` names the entry that holds it. Without one, it is the file itself or the only entry that can be it.
+    `key` is the name of the entry that contains it. Without `key`, the state dict is the file itself or the only
+    suitable entry.
     """
     whole, stand_ins = read_pickle(path)
     if not isinstance(whole, dict):
-        raise UserError(f"{path} holds a {type(whole).__name__}, not named tensors; save model.state_dict()")
+        raise UserError(f"{path} contains a {type(whole).__name__}, not named tensors. Save model.state_dict() instead")
     held = {str(name): value for name, value in plain_entries(whole).items()}
     notes = []
     if stand_ins:
-        notes.append(f"objects of {list_names(stand_ins, 5)} are left out: no code in a file is run")
+        notes.append(f"objects of {list_names(stand_ins, 5)} are left out, because no code in a file is run")
     chosen = entry_of(path, held, key, stand_ins)
     if chosen:
         notes += skipped_notes(f"{chosen!r} is used", [name for name in held if name != chosen])
@@ -167,9 +173,11 @@ def skipped_notes(used: str, others: Sequence[str]) -> list[str]:
 
 
 def unreadable_file(path: Path, kind: str, error: Exception) -> UserError:
-    """Return the error for a file that is damaged or not of the kind that its suffix names."""
+    """Return the error for a file that is damaged, or not of the kind that its extension indicates."""
     reason = printable_text(str(error).split("\n")[0])[:200] or type(error).__name__
-    return UserError(f"{path} cannot be read as {kind}: {reason}. Fetch it again, or give it the right suffix")
+    return UserError(
+        f"{path} cannot be read as {kind}: {reason}. Download the file again, or correct its file extension"
+    )
 
 
 WEIGHT_READERS: Mapping[str, Callable[[Path], NamedTensors]] = {

@@ -1,6 +1,6 @@
-"""Parts of Inception networks: convolutions, chains of them, and blocks of parallel branches.
+"""Parts of Inception networks: convolutions, chains of layers, and blocks of parallel branches.
 
-A network is written down as data: each `LayerSpec` builds a layer once the number of input maps is known.
+A network is written as data: each `LayerSpec` builds a layer once the number of input maps is known.
 """
 
 from collections import OrderedDict
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from imclass.models.layers.sizes import map_side
 
-LayerSpec: TypeAlias = Callable[[int, float], nn.Module]  # of w_in, and a factor `width` on the layer's output widths
+LayerSpec: TypeAlias = Callable[[int, float], nn.Module]  # of `w_in`, and `width`, a multiplier for output widths
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A `LayerSpec`: convolution, BN (eps 1e-3), ReLU; padded to keep the size at stride 1 unless `valid`.
+    """A `LayerSpec` for a convolution, a batch norm (eps 1e-3) and a ReLU.
 
-    Without `batch_norm` the convolution has biases instead. In Google's code BN shifts but does not scale, and keeps
-    0.9997 of its running statistics at each step. Here, as in torchvision, it does both and keeps 0.9.
+    At stride 1 padding keeps the size, unless the convolution is `valid`. Without `batch_norm` the convolution has
+    biases instead. In Google's code BN shifts but does not scale, and keeps 0.9997 of its running statistics at each
+    step. Here, as in torchvision, it does both and keeps 0.9.
     """
 
     w_out: int
@@ -44,7 +45,7 @@ class Conv:
 
 
 def scale_width(w_out: int, width: float) -> int:
-    """Multiply `w_out` by `width`, but keep at least 8, or `w_out` if that is fewer."""
+    """Multiply `w_out` by `width`, but return at least 8, or `w_out` if that is fewer."""
     return max(min(w_out, 8), round(w_out * width))
 
 
@@ -54,7 +55,7 @@ def kernel_sides(kernel: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def spec_of(make: Callable[[], nn.Module]) -> LayerSpec:
-    """Return the `LayerSpec` of a layer without weights, such as pooling."""
+    """Return the `LayerSpec` for a layer without weights, such as pooling."""
     return lambda w_in, width: make()
 
 
@@ -63,14 +64,14 @@ MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=Fals
 
 
 class Branches(nn.ModuleDict):
-    """Parallel branches on the same maps, concatenated along channels. Szegedy et al., CVPR 2015, figure 2."""
+    """Parallel branches on the same maps, whose outputs are concatenated (Szegedy et al., CVPR 2015, figure 2)."""
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         return torch.cat([branch(maps) for branch in self.values()], dim=1)
 
 
 def branches(**parts: Sequence[LayerSpec]) -> LayerSpec:
-    """Return the `LayerSpec` of `Branches`: each named branch is a chain, or a layer by itself if it has only one."""
+    """Return the `LayerSpec` for `Branches` with these named branches. A branch of several layers becomes a chain."""
     return lambda w_in, width: Branches(
         {
             name: branch[0](w_in, width) if len(branch) == 1 else chain(w_in, width, *branch)
@@ -94,7 +95,7 @@ def stack(w_in: int, width: float, parts: Mapping[str, LayerSpec]) -> nn.Sequent
 
 
 def maps_out(layer: nn.Module, w_in: int) -> int:
-    """Return the number of output maps of a layer, chain or block that takes `w_in` maps."""
+    """Return the number of output maps of a layer, chain or block that receives `w_in` maps."""
     if isinstance(layer, nn.Conv2d):
         return layer.out_channels
     if isinstance(layer, Branches):
@@ -112,12 +113,12 @@ def layers_up_to(features: nn.Sequential, name: str) -> nn.Sequential:
 
 
 def auxiliary_side(layers: nn.Sequential, size: int, w_in: int) -> int:
-    """Return the side of an auxiliary head's maps; `layers` are the trunk and the head's first layers.
+    """Return the side of an auxiliary head's maps. `layers` are the trunk and the head's first layers.
 
-    Raise `ValueError`, naming the smallest size that works and the option that leaves the head out, if nothing is left
-    of the maps.
+    If the maps would be empty, raise a `ValueError` with the smallest size that works and the option that drops the
+    head.
     """
     try:
         return map_side(layers, size, w_in)
     except ValueError as error:
-        raise ValueError(f"{error} with auxiliary heads; --model.no-aux leaves them out for smaller sizes") from None
+        raise ValueError(f"{error} with auxiliary heads; drop them with --model.no-aux for smaller sizes") from None

@@ -1,4 +1,4 @@
-"""Fully connected heads, and applying a head at every position of larger maps."""
+"""Fully connected heads, and the application of a head at every position of larger maps."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from imclass.models.layers.dropout import Dropout
 
-STRIP_ELEMENTS = 1 << 24  # elements of the windows that `slide` unfolds at a time, which bounds its memory
+STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
 
 
 def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
     """Return the scores of a head at every position of maps.
 
-    The first layer that spans several positions takes positions that lie `dilation` apart.
+    The input positions of the first layer that spans several positions lie `dilation` apart.
     """
     for layer in head:
         if isinstance(layer, nn.Linear):
@@ -25,14 +25,14 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
-            maps = layer(maps.flatten(2)).view_as(maps)  # it takes one axis of positions, not two
+            maps = layer(maps.flatten(2)).view_as(maps)  # it accepts one axis of positions, not two
         elif not isinstance(layer, nn.Flatten):
             maps = layer(maps)
     return maps
 
 
 def penultimate_vector(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-    """Return the input of a head's last layer with weights, or its spatial mean if it is maps."""
+    """Return the input of a head's last layer with weights, averaged over space if it consists of maps."""
     last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
     vector = head[:last](maps)
     return vector if vector.dim() == 2 else vector.mean((2, 3))
@@ -67,9 +67,10 @@ def dilated_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Fl
 def fully_connected(
     w_in: int, hidden: Sequence[int], classes: int, first: int = 6, drop_inputs: bool = False
 ) -> nn.Sequential:
-    """Return [FC, ReLU, dropout] x n, FC: the head of AlexNet and its successors, numbered from layer `first`.
+    """Return hidden layers with ReLU and dropout, and a last linear layer: the head of AlexNet and its successors.
 
-    Dropout of 0.5 acts on the output of each hidden layer, or with `drop_inputs` on its input.
+    Layer numbers start at `first`. Dropout of 0.5 acts on the output of each hidden layer, or with `drop_inputs` on its
+    input.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for n, units in enumerate(hidden, first):

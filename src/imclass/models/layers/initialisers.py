@@ -1,4 +1,4 @@
-"""Initialisers of weights, by name. Batch norms keep PyTorch's ones and zeros."""
+"""Weight initialisers, by name. Batch norms keep PyTorch's ones and zeros."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -6,14 +6,17 @@ from torch import nn
 
 
 def init_he(network: nn.Module) -> None:
-    """Draw each weight from N(0, 2 / fan-in), biases 0. He et al., ICCV 2015, arXiv:1502.01852, section 2.2."""
+    """Draw each weight from N(0, 2 / fan-in), and set biases to 0.
+
+    He et al., ICCV 2015, arXiv:1502.01852, section 2.2.
+    """
     for layer in weighted_layers(network):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         fill_bias(layer, 0.0)
 
 
 def init_he_convolutions(network: nn.Module) -> None:
-    """Draw convolutions as `init_he` does, and keep PyTorch's fully connected weights, as torchvision's ResNet does."""
+    """Draw convolutions as `init_he` does, and keep PyTorch's linear layers, as torchvision's ResNet does."""
     for layer in weighted_layers(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -21,7 +24,7 @@ def init_he_convolutions(network: nn.Module) -> None:
 
 
 def init_glorot(network: nn.Module) -> None:
-    """Draw each weight from U(-b, b) with b = sqrt(6 / (fan-in + fan-out)), biases 0.
+    """Draw each weight from U(-b, b) with b = sqrt(6 / (fan-in + fan-out)), and set biases to 0.
 
     Glorot and Bengio, AISTATS 2010, equation 16. The fans of a grouped convolution are those of one group.
     """
@@ -34,7 +37,7 @@ def init_glorot(network: nn.Module) -> None:
 
 
 def init_normal(network: nn.Module, std: float = 0.01) -> None:
-    """Draw each weight from N(0, std^2), biases 0.
+    """Draw each weight from N(0, std^2), and set biases to 0.
 
     Simonyan and Zisserman, ICLR 2015, section 3.1. The paper calls its 0.01 a variance, but the standard deviation
     would then be 0.1, with which activations explode. Here 0.01 is the standard deviation.
@@ -45,7 +48,7 @@ def init_normal(network: nn.Module, std: float = 0.01) -> None:
 
 
 def init_alexnet(network: nn.Module) -> None:
-    """Draw weights from N(0, 0.01^2), and set the biases as Krizhevsky et al., NIPS 2012, section 5.
+    """Draw weights from N(0, 0.01^2), and set the biases as in Krizhevsky et al., NIPS 2012, section 5.
 
     Biases are 1 in the 2nd, 4th and 5th convolution and in the hidden fully connected layers, and 0 elsewhere.
     """
@@ -69,7 +72,7 @@ def weighted_layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
 
 
 def fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
-    """Set every bias of a layer, if it has biases."""
+    """Set every bias of a layer to `value`, if the layer has biases."""
     if layer.bias is not None:
         nn.init.constant_(layer.bias, value)
 

@@ -1,6 +1,6 @@
 """Parts of residual networks: shortcuts, basic blocks, bottlenecks, pre-activation units, stems, stages of blocks.
 
-The last functions translate tensor names to those of torchvision and timm.
+`foreign_networks` and `torchvision_name` translate tensor names to those of torchvision and timm.
 """
 
 import re
@@ -33,7 +33,10 @@ def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: 
 
 
 class Subsample(nn.Module):
-    """Option A: every `stride`-th row and column, and `added` maps of zeros, `before` of them in front."""
+    """The shortcut of option A, which keeps every `stride`-th row and column and adds `added` maps of zeros.
+
+    It puts `before` of these maps before the input's and the rest after them.
+    """
 
     def __init__(self, added: int, stride: int, before: int = 0) -> None:
         if added < 0:
@@ -48,10 +51,11 @@ class Subsample(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN, + shortcut, ReLU. He et al., CVPR 2016, figure 5 right.
+    """A residual block of 1x1, 3x3 and 1x1 convolutions, each with BN (He et al., CVPR 2016, figure 5 right).
 
-    `strides` are those of the first two convolutions: the paper strides in the 1x1, later networks in the 3x3. With
-    `groups` it is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3). Convolutions have no biases.
+    `strides` are those of the first two convolutions: the stride is in the 1x1 in the paper, and in the 3x3 in later
+    networks. With `groups` this is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3).
+    Convolutions have no biases.
     """
 
     def __init__(
@@ -72,10 +76,10 @@ class Bottleneck(nn.Module):
 
 
 class PreActivation(nn.Module):
-    """(layers that both paths share), residual + shortcut. He et al., ECCV 2016, arXiv:1603.05027, figure 4 (e).
+    """A pre-activation unit: residual + shortcut (He et al., ECCV 2016, arXiv:1603.05027, figure 4 (e)).
 
-    `layers` come from `pre_activation_layers`. If the shortcut projects, it shares their first BN and ReLU (the paper's
-    appendix); otherwise it takes the input unchanged.
+    `layers` come from `pre_activation_layers`. If the shortcut projects, the first BN and ReLU of `layers` come before
+    both paths (the paper's appendix). Otherwise the shortcut receives the input unchanged.
     """
 
     def __init__(self, layers: Sequence[nn.Module], shortcut: nn.Module) -> None:
@@ -91,7 +95,7 @@ class PreActivation(nn.Module):
 
 
 def pre_activation_layers(*convolutions: nn.Conv2d) -> list[nn.Module]:
-    """Return the convolutions, each after BN and ReLU."""
+    """Return the convolutions, each preceded by BN and ReLU."""
     return [m for c in convolutions for m in (nn.BatchNorm2d(c.in_channels), nn.ReLU(inplace=True), c)]
 
 
@@ -102,7 +106,7 @@ def projection(w_in: int, w_out: int, stride: int) -> nn.Module:
 
 
 def stem(w_in: int, w_out: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """Return the first layers: 7x7/2, BN, ReLU, 3x3/2 pool for ImageNet, or 3x3, BN, ReLU for CIFAR."""
+    """Return the first layers: for ImageNet a 7x7 convolution, BN, ReLU and pooling, for CIFAR a 3x3, BN and ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(w_in, w_out, kernel, stride=2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     layers["bn1"], layers["relu1"] = nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
@@ -117,13 +121,13 @@ def stages(
     widths: Sequence[tuple[int, ...]],
     block: Callable[[int, tuple[int, ...], int], nn.Module],
 ) -> OrderedDict[str, nn.Sequential]:
-    """Build stages "conv2_x", "conv3_x" and so on; `blocks` has the number of blocks in each.
+    """Return the stages "conv2_x", "conv3_x" and so on, where `blocks` has the number of blocks in each.
 
-    All stages except the first begin with stride 2. `block(w_in, widths of the stage, stride)` builds one block; the
+    All stages except the first begin with stride 2. `block(w_in, widths of the stage, stride)` builds one block. The
     last of a stage's widths is that of its output.
     """
     if len(blocks) != len(widths) or min(blocks, default=0) < 1:
-        raise ValueError(f"blocks are {tuple(blocks)}; they must be {len(widths)} numbers, each of at least 1")
+        raise ValueError(f"blocks are {tuple(blocks)}; they must be {len(widths)} numbers, each at least 1")
     layers: OrderedDict[str, nn.Sequential] = OrderedDict()
     for stage, (n, stage_widths) in enumerate(zip(blocks, widths, strict=True)):
         units = []
@@ -135,7 +139,7 @@ def stages(
 
 
 def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
-    """Return the side of the maps after `stem` and `stages`: each layer of stride 2 is padded and rounds up.
+    """Return the side of the maps after `stem` and `stages`, whose layers of stride 2 are padded and round up.
 
     `map_side` returns the same side, but takes seconds on a network of a thousand layers.
     """
@@ -145,12 +149,12 @@ def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
 
 
 def foreign_networks(name: str) -> dict[str, ForeignNetwork]:
-    """Return the entries of a network that torchvision and timm both call `name`."""
+    """Return the entries of a network that is called `name` in torchvision and timm."""
     return {library: ForeignNetwork(name, torchvision_name) for library in ("torchvision", "timm")}
 
 
 def torchvision_name(name: str) -> str:
-    """Return torchvision's and timm's name of a tensor, for residual networks of four stages with a 7x7 stem."""
+    """Return a tensor's name in torchvision and timm, for residual networks of four stages with a 7x7 stem."""
     name = name.removeprefix("features.").replace("head.2.", "fc.").replace(".shortcut.", ".downsample.")
     name = re.sub(r"^conv(\d)_x", lambda m: f"layer{int(m[1]) - 1}", name)
     # The layers of a residual repeat convolution, BN, ReLU.
@@ -158,7 +162,10 @@ def torchvision_name(name: str) -> str:
 
 
 class BasicBlock(nn.Module):
-    """3x3, BN, ReLU, 3x3, BN, + shortcut, ReLU. He et al., CVPR 2016, figure 5 left. Convolutions have no biases."""
+    """A residual block of two 3x3 convolutions, each with BN (He et al., CVPR 2016, figure 5 left).
+
+    Convolutions have no biases.
+    """
 
     def __init__(self, w_in: int, w_out: int, stride: int, shortcut: nn.Module) -> None:
         super().__init__()

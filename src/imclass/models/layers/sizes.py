@@ -1,4 +1,4 @@
-"""The side of the maps that layers produce and the smallest image they take, found on the "meta" device."""
+"""The size of the maps that layers produce and the smallest image that they accept, found on the "meta" device."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 def map_side(features: nn.Module, size: int, w_in: int) -> int:
     """Return the height and width of the maps that `features` produces from size x size pixels.
 
-    If nothing is left of them, raise `ValueError` with the smallest size that works. No values are computed.
+    If the maps would be empty, raise a `ValueError` with the smallest size that works. No values are computed.
     """
     side = side_or_none(features, size, w_in)
     if side is None:
@@ -33,7 +33,7 @@ def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> i
 
 
 def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
-    """Return the side of the maps, or None if the input of some layer is too small for it."""
+    """Return the side of the maps, or None if the input of some layer is too small for that layer."""
     training = features.training
     state = {name: tensor.to("meta") for name, tensor in features.state_dict(keep_vars=True).items()}
     try:
@@ -48,12 +48,12 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
 
 
 class BatchNormBypass(TorchFunctionMode):
-    """A mode that skips batch norms. They change no shape, and are the slowest layers on the "meta" device."""
+    """A mode that skips batch norms, which change no shape and are the slowest layers on the "meta" device."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not functional.batch_norm:
             return func(*args, **(kwargs or {}))
         maps, mean = args[:2]
         if mean is not None and len(mean) != maps.shape[1]:
-            raise ValueError(f"a batch norm for {len(mean)} maps gets {maps.shape[1]}")
+            raise ValueError(f"a batch norm for {len(mean)} maps receives {maps.shape[1]}")
         return maps

@@ -1,14 +1,14 @@
 """Highway networks: training very deep networks.
 
-Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228: the convolutional network of
-19 layers for CIFAR-10, modelled on FitNet-4. The constants are those of the authors' released Caffe files: widths,
+Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228: the 19-layer convolutional
+network for CIFAR-10, modelled on FitNet-4. Its constants come from the authors' released Caffe files: the widths,
 dropout before each plain 3x3 convolution and before the last layer, and initial gate biases of -2. It has the 1x1
 convolution and the spatial mean of section 3.3.2; the network of section 3.3.1 (Table 2) has a fully connected layer
 instead.
 
-Weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe, except for those of
-the first and last layer, drawn from N(0, 0.05^2). For the first layer the released file has the 0.05 under a key that
-Caffe ignores, so that Caffe uses 1.
+Weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. The exceptions are
+the first and last layer, which are drawn from N(0, 0.05^2). For the first layer the released file has the 0.05 under a
+key that Caffe ignores, so Caffe uses 1.
 """
 
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Widths and numbers of gated layers of the three stages, maps of the last 1x1, dropout, initial gate biases."""
+    """A highway network with three stages of gated layers."""
 
-    widths: tuple[int, int, int] = (32, 80, 128)
-    blocks: tuple[int, int, int] = (4, 5, 5)
-    hidden: int = 100
+    widths: tuple[int, int, int] = (32, 80, 128)  # of each stage
+    blocks: tuple[int, int, int] = (4, 5, 5)  # the number of gated layers in each stage
+    hidden: int = 100  # maps of the final 1x1 convolution
     dropout: float = 0.2
-    gate_bias: float = -2.0
+    gate_bias: float = -2.0  # the initial biases of the gates
     size: int = 32
 
 
 class Highway(Network):
-    """[dropout, 3x3, ReLU, gated 3x3 x n] x 3 with 2x2 pools between; 1x1, ReLU; spatial mean; dropout, FC."""
+    """Three stages, each a plain 3x3 convolution and several gated ones, then a 1x1 convolution and a linear layer."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -56,7 +56,7 @@ class Highway(Network):
 
 
 class GatedConvolution(nn.Module):
-    """T * ReLU(3x3) + (1 - T) * maps, with T = sigmoid(3x3). Equation 3; section 2.1."""
+    """T * ReLU(conv(maps)) + (1 - T) * maps, with the gate T = sigmoid(conv'(maps)). Equation 3; section 2.1."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -68,10 +68,7 @@ class GatedConvolution(nn.Module):
 
 
 def initialise(network: Highway, gate_bias: float) -> None:
-    """Draw He's weights, but the first and last layer from N(0, 0.05^2), and set the biases of gates to `gate_bias`.
-
-    Other biases are 0.
-    """
+    """Initialise as in the module's description, with the biases of gates set to `gate_bias` and all others to 0."""
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))

@@ -1,14 +1,15 @@
 """ResNeXt: aggregated residual transformations for deep neural networks.
 
-Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. Table 1 and section
-5.1 for ImageNet (50 and 101 layers; C x d in a name is cardinality by width of a path in conv2_x) and section 5.3 for
-CIFAR (29 layers). Shortcuts have option B, and strides are in the 3x3 (section 4). The row's `form` selects one of the
-three forms of a block in figure 3, which compute the same function; the paper uses (c), with grouped convolutions.
-101-32x8d is torchvision's and not in the paper.
+Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. The networks for
+ImageNet, with 50 and 101 layers, are those of Table 1 and section 5.1; the networks for CIFAR, with 29 layers, are
+those of section 5.3. In a name such as 32x4d, 32 is the cardinality and 4 the width of a path in conv2_x. Shortcuts
+have option B, and the 3x3 convolutions have the strides (section 4). The row's `form` selects one of the three forms of
+a block in figure 3, which compute the same function; the paper uses (c), with grouped convolutions. `resnext-101-32x8d`
+is torchvision's and not in the paper.
 
 The CIFAR rows have the blocks of the released code, with ReLU after the addition. According to its authors, the paper's
-errors are those of pre-activation blocks. In form (a) a path's last convolution starts with larger weights than in (c),
-because its fan-in is that of one path; the BN after the sum cancels the difference.
+errors were measured with pre-activation blocks. In form (a) a path's last convolution starts with larger weights than
+in (c), because its fan-in is that of one path; the BN after the sum cancels the difference.
 """
 
 import re
@@ -36,19 +37,19 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Blocks per stage; each stage's widths, of its grouped 3x3 (cardinality x path) and its output; cardinality."""
+    """A ResNeXt variant: its stages, its cardinality, and the form of its blocks."""
 
-    blocks: tuple[int, ...]
-    widths: tuple[tuple[int, int], ...]
-    groups: int = 32
-    form: Literal["a", "b", "c"] = "c"
-    stem: int = 64
+    blocks: tuple[int, ...]  # the number of blocks in each stage
+    widths: tuple[tuple[int, int], ...]  # of each stage's grouped 3x3 (cardinality x path width) and of its output
+    groups: int = 32  # the cardinality
+    form: Literal["a", "b", "c"] = "c"  # of a block, in figure 3
+    stem: int = 64  # maps of the first convolution
     stem_kernel: Literal[3, 7] = 7
     size: int = 224
 
 
 class ResNeXt(Network):
-    """7x7/2, BN, ReLU, 3x3/2 pool (CIFAR: 3x3, BN, ReLU); stages of blocks; spatial mean; FC."""
+    """A ResNet whose blocks have many parallel paths: a first convolution, then three (CIFAR) or four stages."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         if row.groups < 1 or any(width % row.groups for width, _ in row.widths):
@@ -70,9 +71,10 @@ class ResNeXt(Network):
 
 
 class Aggregation(nn.Module):
-    """Form (b): [1x1, BN, ReLU, 3x3, BN, ReLU] per path, concatenation, 1x1, BN, + shortcut, ReLU.
+    """A block in form (a) or (b), with a separate module for each path.
 
-    Form (a) has a 1x1 in each path, and the sum of the paths in place of the concatenation.
+    A path is a 1x1 and a 3x3 convolution, each with BN and ReLU. In form (a) each path ends in another 1x1, and the
+    outputs are added. In form (b) the outputs are concatenated before a single 1x1. BN, the shortcut and a ReLU follow.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Aggregation(nn.Module):
 
 
 def path(w_in: int, width: int, stride: int) -> nn.Sequential:
-    """1x1, BN, ReLU, 3x3, BN, ReLU."""
+    """Return one path of a block: a 1x1 and a 3x3 convolution, each with BN and ReLU."""
     return nn.Sequential(
         nn.Conv2d(w_in, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
         nn.Conv2d(width, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
@@ -101,7 +103,7 @@ def path(w_in: int, width: int, stride: int) -> nn.Sequential:
 
 
 class Paths(nn.ModuleList):
-    """Parallel paths on the same maps; their outputs are added in form (a) and concatenated in form (b)."""
+    """Parallel paths on the same maps, with outputs that are added in form (a) and concatenated in form (b)."""
 
     def __init__(self, paths: Sequence[nn.Module], form: Literal["a", "b"]) -> None:
         super().__init__(paths)
@@ -133,12 +135,12 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
 
 
 def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
-    """Return the widths of the 3x3 and the output in n stages, doubled from stage to stage; outputs begin at 256."""
+    """Return the widths of the 3x3 and the output in n stages. Both double at each stage; outputs start at 256."""
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
 def entry(row: Row, parameters: int, result: PaperResult, theirs: Mapping[str, ForeignNetwork]) -> NetworkEntry:
-    """Return the entry of one row."""
+    """Return a network's entry."""
     return NetworkEntry(
         build=ResNeXt, row=row, parameters=parameters, paper="arXiv:1611.05431", year=2016,
         classes=1000 if row.size == 224 else 10, result=result, foreign=theirs,
@@ -150,12 +152,12 @@ def imagenet(
     blocks: tuple[int, ...], c: int, d: int, parameters: int,
     top1: float, top5: float | None, protocol: str, theirs: Mapping[str, ForeignNetwork],
 ) -> NetworkEntry:  # fmt: skip
-    """Return the entry of a network for ImageNet: four stages of blocks with c paths, each d wide in conv2_x."""
+    """Return the entry of a network for ImageNet with four stages of blocks with c paths, each d wide in conv2_x."""
     return entry(Row(blocks, doubled_widths(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
 
 
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of a network for CIFAR-10: three stages of three blocks.
+    """Return the entry of a network for CIFAR-10 with three stages of three blocks.
 
     The error is from Table 7, a mean of 10 runs.
     """
@@ -166,7 +168,7 @@ def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
 R50, R101 = (3, 4, 6, 3), (3, 4, 23, 3)
 TORCHVISION_PROTOCOL = "1 crop, torchvision's weights"
 TIMM = {"timm": ForeignNetwork("resnext101_32x4d", torchvision_name)}  # torchvision does not have this one
-NETS = {  # blocks, C and d; parameters; errors of Tables 3 and 4; names in other libraries
+NETS = {  # Errors for ImageNet are from Tables 3 and 4.
     "resnext-50-32x4d": imagenet(R50, 32, 4, 25_028_904, 22.2, None, "1 crop", foreign_networks("resnext50_32x4d")),
     "resnext-101-32x4d": imagenet(R101, 32, 4, 44_177_704, 21.2, 5.6, "1 crop", TIMM),
     "resnext-101-64x4d": imagenet(R101, 64, 4, 83_455_272, 20.4, 5.3, "1 crop", foreign_networks("resnext101_64x4d")),

@@ -5,10 +5,10 @@ multiply-adds, and with changes that cost almost nothing and are known to help:
 - Two 3x3 convolutions of stride 2 replace the 7x7 and the pooling. ResNet-C (He et al., CVPR 2019, arXiv:1812.01187,
   section 4.2) has three and keeps the pooling.
 - Average pooling comes before a shortcut's projection, so that no activation is skipped (ResNet-D, the same section).
-- The last BN of each block begins at 0, so that a block begins as the identity (Goyal et al. 2017, arXiv:1706.02677,
+- The last BN of each block starts at 0, so that each block starts as the identity (Goyal et al. 2017, arXiv:1706.02677,
   section 5.1).
 
-Among candidates of similar cost it trained the most images per second in bfloat16.
+It trained on the most images per second in bfloat16 among candidates of similar cost.
 """
 
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, maps of the first convolution, and the widths and numbers of blocks of the four stages."""
+    """A variant of the small network: its native size, and the widths and numbers of blocks of its four stages."""
 
     size: int = 128
-    stem: int = 16
+    stem: int = 16  # maps of the first convolution
     widths: tuple[int, int, int, int] = (32, 64, 128, 256)
     blocks: tuple[int, int, int, int] = (2, 2, 2, 2)
 
 
 class SmallResNet(Network):
-    """[3x3/2, BN, ReLU] x 2; four stages of blocks, the last three with stride 2; spatial mean; FC."""
+    """Two 3x3 convolutions of stride 2, four stages of basic blocks, and a fully connected layer on spatial means."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         if row.size < 32 or row.size % 32:
@@ -52,12 +52,12 @@ class SmallResNet(Network):
 
 
 def convolution(w_in: int, w_out: int) -> list[nn.Module]:
-    """3x3/2, BN, ReLU."""
+    """Return a 3x3 convolution of stride 2, with BN and ReLU."""
     return [nn.Conv2d(w_in, w_out, 3, 2, padding=1, bias=False), nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)]
 
 
 def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
-    """Basic block; where the shape changes, its shortcut is (2x2/2 mean), 1x1, BN."""
+    """Return a basic block. Where the shape changes, its shortcut is a mean (if strided), a 1x1 convolution and BN."""
     w_out = widths[0]
     if stride == 1:
         return BasicBlock(w_in, w_out, stride, shortcut(w_in, w_out, stride, "B"))

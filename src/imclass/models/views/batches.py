@@ -1,4 +1,4 @@
-"""Batches of uint8 views made from images of any sizes, in bounded memory for any number of images and views."""
+"""Batches of uint8 views made from images of any size, in bounded memory for any number of images and views."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
@@ -11,29 +11,31 @@ from torch import Tensor
 from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
 
-# Bytes of uint8 pixels in a batch of views: 14 views of 224 x 224. In larger batches the maps no longer fit the
-# processor's cache, and VGG and GoogLeNet take longer per view. In smaller ones the weights are read too often.
+# Bytes of uint8 pixels in a batch of views, enough for 14 views of 224 x 224. In larger batches the maps no longer fit
+# the processor's cache, and VGG and GoogLeNet take longer per view. With smaller ones the weights are read too often.
 BATCH_BYTES = 2 * 2**20
 
 ImageSequence: TypeAlias = Sequence[Image]
 ViewBatch: TypeAlias = UInt8[Tensor, "N C H W"]
-IndexedImage: TypeAlias = tuple[int, Image]  # the position of an image, and a view of it
+IndexedImage: TypeAlias = tuple[int, Image]  # an image's position in the sequence, and a view of the image
 
 
 def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> ViewBatch:
-    """Copy views into a tensor with channels first. The copy matters, since the array may be read-only."""
+    """Copy views into a tensor with channels first. The copy is needed because the array may be read-only."""
     return torch.from_numpy(views.transpose(0, 3, 1, 2).copy(order="C"))
 
 
 def views_per_batch(preprocess: Preprocess) -> int:
-    """Return how many views of this size and colour make the fastest batch; at least 1."""
+    """Return how many views of the preprocess's size and colour make the fastest batch, at least 1."""
     return max(1, BATCH_BYTES // (preprocess.size**2 * preprocess.w_in))
 
 
-def split_by_bytes(views: Iterable[IndexedImage], most: int = BATCH_BYTES) -> Iterator[tuple[list[int], list[Image]]]:
+def split_by_bytes(
+    views: Iterable[IndexedImage], max_bytes: int = BATCH_BYTES
+) -> Iterator[tuple[list[int], list[Image]]]:
     """Yield consecutive views in batches, each with the positions of their images.
 
-    A batch ends with the view that brings it to `most` bytes or more.
+    A batch ends with the view that brings it to `max_bytes` or more.
     """
     owners: list[int] = []
     held: list[Image] = []
@@ -42,7 +44,7 @@ def split_by_bytes(views: Iterable[IndexedImage], most: int = BATCH_BYTES) -> It
         owners.append(owner)
         held.append(view)
         size += view.nbytes
-        if size >= most:
+        if size >= max_bytes:
             yield owners, held
             owners, held, size = [], [], 0
     if held:
@@ -50,7 +52,7 @@ def split_by_bytes(views: Iterable[IndexedImage], most: int = BATCH_BYTES) -> It
 
 
 def batch_by_shape(images: ImageSequence) -> Iterator[tuple[list[int], ViewBatch]]:
-    """Yield all images with their positions in batches of one shape each, so that nothing has to be padded."""
+    """Yield all images with their positions, in batches of equal shape that need no padding."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     for i, image in enumerate(images):
         shapes.setdefault(image.shape, []).append(i)
@@ -65,7 +67,7 @@ def score_one_view(
     preprocess: Preprocess,
     score: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of one view of each image, prepared by `preprocess`; no images give no rows.
+    """Return the scores of one view of each image, prepared by `preprocess`, or an empty tensor if there are no images.
 
     `score` maps a batch of views, N C H W, to scores, N K. By default it is `classifier.scores`.
     """

@@ -1,14 +1,14 @@
 """Geometry of multi-crop protocols: the squares of a rescaled image that they score, in pixels.
 
-Each rule takes the height and width of the rescaled image, both at least the network's native size, and that size. It
-returns a fixed number of squares in a fixed order. Mirroring is left to the protocol.
+Each rule receives the height and width of the rescaled image, both at least the network's native size, and that size.
+It returns a fixed number of squares in a fixed order. The protocol adds the horizontal flips.
 """
 
 from typing import NamedTuple
 
 
 class CropSquare(NamedTuple):
-    """A square of an image: its first row, first column and side. It is resized to the native size if it differs."""
+    """A square of an image: its first row, first column and side. Other sides are resized to the native size."""
 
     top: int
     left: int
@@ -37,12 +37,12 @@ def crops_in_square(box: CropSquare, size: int) -> tuple[CropSquare, ...]:
 
 
 def ten_crop(height: int, width: int, size: int) -> tuple[CropSquare, ...]:
-    """Return the corners and centre of the central square, 5 boxes (Krizhevsky et al. 2012, sections 2 and 4.1)."""
+    """Return the corners and centre of the central square, 5 squares (Krizhevsky et al. 2012, sections 2 and 4.1)."""
     return crops_in_square(largest_squares(height, width)[1], size)
 
 
 def googlenet_crops(height: int, width: int, size: int) -> tuple[CropSquare, ...]:
-    """Return 18 boxes: corners, centre and whole of the three largest squares (Szegedy et al. 2015, section 7)."""
+    """Return 18 squares: the three largest, with the corners and centre of each (Szegedy et al. 2015, section 7)."""
     return tuple(box for square in largest_squares(height, width) for box in (*crops_in_square(square, size), square))
 
 

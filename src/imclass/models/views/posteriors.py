@@ -1,4 +1,4 @@
-"""Posteriors (the probabilities of the classes of an image) averaged over views, maps, mirrors and scales.
+"""Posteriors (the probabilities of an image's classes) averaged over views, maps, flips and scales.
 
 A `ViewScorer` scores rescaled images in one way, by crops or by class maps. A protocol combines scales and scorers.
 Each image is rescaled once per scale, for all scorers and their crops.
@@ -30,7 +30,7 @@ from imclass.models.views.batches import (
 from imclass.models.views.crops import CropSquare
 from imclass.models.views.scales import check_scales, proportional_scales, training_scale
 
-WINDOW_BYTES = 64 * 2**20  # bytes of rescaled images held at a time
+WINDOW_BYTES = 64 * 2**20  # bytes of rescaled images in memory at a time
 
 # Maps a classifier and rescaled images to posteriors.
 ViewScorer: TypeAlias = Callable[[NetworkBacked, ImageSequence], Float64[Tensor, "N K"]]
@@ -39,14 +39,14 @@ CropRule: TypeAlias = Callable[[int, int, int], Sequence[CropSquare]]
 
 
 def mirror_mean(posteriors: Callable[[Tensor], Tensor], batch: ViewBatch) -> Float64[Tensor, "N K"]:
-    """Return the mean of the posteriors of views and of their mirror images."""
+    """Return the mean of the posteriors of views and of their horizontal flips."""
     return (posteriors(batch) + posteriors(batch.flip(3))) / 2
 
 
 def score_over_scales(
     classifier: NetworkBacked, images: ImageSequence, scales: Sequence[int], scorers: Sequence[ViewScorer]
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of the mean posterior over scales and scorers; no images give no rows."""
+    """Return the scores of the mean posterior over scales and scorers, or an empty tensor if there are no images."""
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
     for q in scales:
         for owners, window in split_by_bytes(rescale_images(images, classifier.preprocess, q), WINDOW_BYTES):
@@ -56,10 +56,10 @@ def score_over_scales(
 
 
 def check_maps(classifier: NetworkBacked, side: int, scorers: Sequence[ViewScorer]) -> None:
-    """Raise `UserError` for a network that cannot be applied to whole images, by trying one black image."""
+    """Raise a `UserError` for a network that cannot be applied to whole images, by trying one black image."""
     black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
     for scorer in scorers:
-        if isinstance(scorer, ClassMaps):  # crops have the native size, which every network takes
+        if isinstance(scorer, ClassMaps):  # crops have the native size, which every network accepts
             scorer(classifier, [black])
 
 
@@ -72,12 +72,12 @@ def rescale_images(images: ImageSequence, preprocess: Preprocess, q: int) -> Ite
 
 @dataclass(frozen=True)
 class Crops:
-    """A `ViewScorer`: the mean posterior of squares of an image and of their mirror images."""
+    """A `ViewScorer` that averages the posteriors of squares of an image and of their horizontal flips."""
 
     boxes: CropRule
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float64[Tensor, "N K"]:
-        """Return the mean posteriors; crops of different images share batches."""
+        """Return the mean posteriors. Crops of different images share batches."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         size, link = classifier.preprocess.size, classifier.link
         for owners, views in split_by_bytes(self.views(images, classifier.preprocess)):
@@ -86,7 +86,7 @@ class Crops:
         return total / len(self.boxes(size, size, size))
 
     def views(self, images: ImageSequence, preprocess: Preprocess) -> Iterator[IndexedImage]:
-        """Yield the crops at the native size, not mirrored, image by image."""
+        """Yield the crops of each image in turn, resized to the native size but not flipped."""
         for i, image in enumerate(images):
             height, width = image.shape[:2]
             for box in self.boxes(height, width, preprocess.size):
@@ -101,7 +101,7 @@ def crop_view(image: Image, box: CropSquare, preprocess: Preprocess) -> Image:
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """A `ViewScorer`: class maps of whole images and of their mirror images, averaged.
+    """A `ViewScorer` that averages the class maps of whole images and of their horizontal flips.
 
     `reduce` maps class maps, N K h w, and the link to probabilities, N K.
     """
@@ -109,7 +109,7 @@ class ClassMaps:
     reduce: Callable[[Tensor, Link], Tensor]
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float64[Tensor, "N K"]:
-        """Return the mean posteriors; images of the same shape share batches, so none is padded."""
+        """Return the mean posteriors. Images of the same shape share batches, so none is padded."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         for owners, batch in batch_by_shape(images):
             total[owners] = mirror_mean(lambda views: self.reduce(classifier.dense(views), classifier.link), batch)
@@ -131,12 +131,12 @@ def highest_posterior(maps: Float[Tensor, "N K h w"], link: Link = "softmax") ->
 
 @dataclass(frozen=True)
 class MeanPosterior:
-    """A protocol: the mean posterior over scales, scorers and mirror images."""
+    """A protocol that averages posteriors over scales, scorers and horizontal flips."""
 
     name: str
     scorers: tuple[ViewScorer, ...]
-    scales: tuple[int, ...] = ()  # Q in pixels; empty: the paper's, or else the scale that the model was trained with
-    paper: tuple[int, ...] = ()  # the paper's Q for networks of `native` pixels; for other networks in proportion
+    scales: tuple[int, ...] = ()  # Q in pixels; if empty, the paper's, or else the scale at which the model was trained
+    paper: tuple[int, ...] = ()  # the paper's Q for networks of `native` pixels, scaled in proportion for others
     native: int = 224
     about: str = ""  # a one-line description, with the paper
 
@@ -149,13 +149,13 @@ class MeanPosterior:
         )
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` for a Q below the native size, or for a network that takes only its native size."""
+        """Raise a `UserError` for a Q below the native size, or a network that accepts only its native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(classifier, min(sides), self.scorers)
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Return log-scores of uint8 H W C images of any sizes; raise `UserError` for a Q below the native size."""
+        """Return log-scores of uint8 H W C images of any size. Raise a `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return score_over_scales(classifier, images, sides, self.scorers)

@@ -1,4 +1,4 @@
-"""Scales of a protocol: the sides in pixels to which an image's shorter side is rescaled, called Q in the papers."""
+"""Scales of a protocol: the lengths in pixels to which an image's shorter side is rescaled, called Q in the papers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from imclass.core.preprocess import Preprocess
 
 
 def training_scale(preprocess: Preprocess) -> int:
-    """Return the Q that a model was trained with.
+    """Return the Q with which a model was trained.
 
     For a preprocess without a scale ("squash" or "none") Q is the native size, so an image of that size is unchanged.
     """
@@ -23,7 +23,7 @@ def proportional_scales(scales: Sequence[int], native: int, size: int) -> tuple[
 
 
 def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -> None:
-    """Raise `UserError` for a Q below the native size."""
+    """Raise a `UserError` for a Q below the native size."""
     for q in scales:
         if q < preprocess.size:
             raise UserError(
@@ -32,15 +32,15 @@ def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -
 
 
 def replace_scales(protocol: ViewProtocol, scales: Sequence[int]) -> ViewProtocol:
-    """Return the protocol with these scales instead; raise `UserError` for a protocol that has no scales."""
+    """Return the protocol with these scales instead. Raise a `UserError` for a protocol that has no scales."""
     text = " ".join(map(str, scales))
     if not hasattr(protocol, "scales"):
         raise UserError(
-            f"--scales {text}: protocol {protocol.name} has no scales. Use one that does, such as dense or "
-            "vgg-multicrop"
+            f"--scales {text}: protocol {protocol.name} has no scales. Use a protocol with scales, such as "
+            "dense or vgg-multicrop"
         )
     if not scales or min(scales) < 1:
         raise UserError(f"--scales is {text or 'empty'}; it must be one or more sides in pixels, such as 256 384 512")
-    instance: Any = protocol  # a frozen dataclass, which its contract cannot say in types
+    instance: Any = protocol  # a frozen dataclass, which the contract's types cannot express
     changed: ViewProtocol = replace(instance, scales=tuple(scales))
     return changed

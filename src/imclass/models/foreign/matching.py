@@ -1,4 +1,4 @@
-"""Fit of another library's tensors to a network of ours: missing, extra and wrong ones under that library's names."""
+"""Matching of another library's tensors to those of a network, with the missing, extra and wrong ones."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -18,19 +18,20 @@ from imclass.models.layers.sizes import map_side
 from imclass.models.network import NORMALISATION, Network
 
 NATIVE_NAMING = "imclass"
-BATCH_COUNTER = "num_batches_tracked"  # of a batch norm; files from before PyTorch 0.4 do not have it
+BATCH_COUNTER = "num_batches_tracked"  # of a batch norm; files older than PyTorch 0.4 do not have it
 SIDES_PREFIX = "sides."
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
-# Linear layers of ours that another library stores as a convolution whose kernel covers the map.
+# Prefixes of linear layers that another library stores as convolutions whose kernels cover the whole map.
 CONVOLUTION_PREFIXES: Mapping[str, str] = {"timm": "pre_logits."}
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Mapping of a file's tensors onto a network's. `pairs` maps each of our names to theirs.
+class TensorMatch:
+    """A mapping of a network's tensors to those of a file.
 
-    `missing` are tensors of ours that the file lacks, `extra` tensors of the file that the network lacks, and `wrong`
-    those of another shape or type.
+    `pairs` maps each of our tensor names to the name in the file. `missing` lists our tensors that the file lacks, and
+    `extra` the file's tensors that the network lacks. `wrong` lists tensors of a different shape or type, or with
+    values that are not finite.
     """
 
     network: str
@@ -45,36 +46,38 @@ class Fit:
     notes: tuple[str, ...] = ()
 
     @property
-    def loads(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether the file has every tensor of the network and no others."""
         return not (self.missing or self.extra or self.wrong)
 
 
-def best_fit(
+def best_match(
     network: str,
     entry: NetworkEntry,
     tensors: Mapping[str, Tensor],
     library: str | None = None,
     row: Mapping[str, Any] = NO_FIELDS,
-) -> Fit:
-    """Return the fit under the given library's names, or under those by which most tensors fit.
+) -> TensorMatch:
+    """Return the match under the given library's names or, without a library, under those that match the most tensors.
 
-    The fit may be one that does not load. `row` holds fields of the network's row that are known for the file.
+    The match may be incomplete. `row` contains fields of the network's row that are known for the file.
     """
     libraries = {NATIVE_NAMING: ForeignNetwork(network, str)} | dict(entry.foreign)
     if library is not None and library not in libraries:
-        raise UserError(f"--from {library}: {network} has no names of that library{suggestion(library, libraries)}")
+        raise UserError(
+            f"--from {library}: {network} has no counterpart in that library{suggestion(library, libraries)}"
+        )
     names = [library] if library else [*entry.foreign, NATIVE_NAMING]
     candidates = {name: replace(libraries[name], row={**libraries[name].row, **row}) for name in names}
-    return max((fit_under(network, entry, tensors, *pair) for pair in candidates.items()), key=lambda f: len(f.pairs))
+    return max((match_names(network, entry, tensors, *pair) for pair in candidates.items()), key=lambda f: len(f.pairs))
 
 
-def fit_under(
+def match_names(
     network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str, foreign: ForeignNetwork
-) -> Fit:
-    """Return the fit under one library's names.
+) -> TensorMatch:
+    """Return the match under one library's names.
 
-    The network takes that library's fields of the row, and the file's number of channels and classes.
+    The network has that library's fields in its row, and the file's number of channels and classes.
     """
     row = row_of(entry, dict(foreign.row), network)
     outline = meta_tensors(entry, row, entry.classes, entry.w_in)
@@ -88,7 +91,9 @@ def fit_under(
         if note:
             notes.append(note)
         outline = meta_tensors(entry, row, classes, w_in)
-    return match_tensors(Fit(network, library, row, classes, w_in, notes=tuple(notes)), outline, foreign, tensors)
+    return match_tensors(
+        TensorMatch(network, library, row, classes, w_in, notes=tuple(notes)), outline, foreign, tensors
+    )
 
 
 def meta_tensors(entry: NetworkEntry, row: Any, classes: int, w_in: int) -> dict[str, Tensor]:
@@ -105,9 +110,9 @@ def size_in(
     tensors: Mapping[str, Tensor],
     likely: Collection[int],
 ) -> int | None:
-    """Return the input channels of the file's first layer, or the outputs of its last.
+    """Return the number of input channels of the file's first layer, or of outputs of its last.
 
-    Return None if the file does not have that layer with our number of axes, or its number is not among `likely`.
+    Return None if the file does not have that layer with our number of axes, or if the number is not among `likely`.
     """
     layers = [name for name, tensor in outline.items() if not name.startswith(SIDES_PREFIX) and tensor.dim() >= 2]
     ours, axis = (layers[0], 1) if which == "first" else (layers[-1], 0)
@@ -118,7 +123,7 @@ def size_in(
 
 
 def drop_sides(entry: NetworkEntry, row: Any) -> tuple[Any, str]:
-    """Return the row without its auxiliary heads, and a note; or the same row and "" if no field turns them off."""
+    """Return the row without auxiliary heads, and a note. If no field turns them off, return the same row and ""."""
     for switch in fields(row):
         if getattr(row, switch.name) is True:
             other = replace(row, **{switch.name: False})
@@ -129,9 +134,9 @@ def drop_sides(entry: NetworkEntry, row: Any) -> tuple[Any, str]:
 
 
 def match_tensors(
-    fit: Fit, outline: Mapping[str, Tensor], foreign: ForeignNetwork, tensors: Mapping[str, Tensor]
-) -> Fit:
-    """Return the fit after looking up each of our tensors under its foreign name."""
+    match: TensorMatch, outline: Mapping[str, Tensor], foreign: ForeignNetwork, tensors: Mapping[str, Tensor]
+) -> TensorMatch:
+    """Return the match after looking up each of our tensors under its foreign name."""
     pairs: dict[str, str] = {}
     missing, wrong, counters = [], [], 0
     for ours, wanted in outline.items():
@@ -141,23 +146,25 @@ def match_tensors(
             counters += 1
         elif found is None:
             missing.append(display_name(ours, theirs))
-        elif reason := misfit(wanted, found):
+        elif reason := mismatch_reason(wanted, found):
             wrong.append(f"{display_name(ours, theirs)}: {reason}")
         else:
             pairs[ours] = theirs
     foreign_names = {foreign.rename(ours) for ours in outline}
-    ignored = NORMALISATION if fit.naming == NATIVE_NAMING else ()
+    ignored = NORMALISATION if match.naming == NATIVE_NAMING else ()
     extra = [printable_text(name) for name in tensors if name not in foreign_names and name not in ignored]
-    notes = [*fit.notes, *remarks([tensors[name] for name in pairs.values()], counters)]
-    return replace(fit, pairs=pairs, missing=tuple(missing), extra=tuple(extra), wrong=tuple(wrong), notes=tuple(notes))
+    notes = [*match.notes, *conversion_notes([tensors[name] for name in pairs.values()], counters)]
+    return replace(
+        match, pairs=pairs, missing=tuple(missing), extra=tuple(extra), wrong=tuple(wrong), notes=tuple(notes)
+    )
 
 
 def display_name(ours: str, theirs: str) -> str:
-    """Name a tensor in a message, by both names if they differ."""
+    """Return a tensor's name for a message, or both its names if they differ."""
     return ours if ours == theirs else f"{theirs} (our {ours})"
 
 
-def misfit(wanted: Tensor, found: Tensor) -> str:
+def mismatch_reason(wanted: Tensor, found: Tensor) -> str:
     """Return the reason why `found` cannot fill `wanted`, or "" if it can."""
     if not has_same_form(wanted, found):
         return f"{describe_tensor(found)} in the file, {describe_tensor(wanted)} in the network"
@@ -169,28 +176,30 @@ def misfit(wanted: Tensor, found: Tensor) -> str:
 
 
 def has_same_form(wanted: Tensor, found: Tensor) -> bool:
-    """Return whether the shapes are equal, or those of a linear layer and the convolution that computes the same."""
+    """Return whether the shapes are equal, or those of a linear layer and an equivalent convolution."""
     if wanted.shape == found.shape:
         return True
     dense = 2 in (wanted.dim(), found.dim()) and 4 in (wanted.dim(), found.dim())
     return dense and wanted.shape[0] == found.shape[0] and prod(wanted.shape) == prod(found.shape)
 
 
-def remarks(found: list[Tensor], counters: int) -> Iterator[str]:
-    """Yield notes on tensors that become float32 and on missing counters of batches."""
+def conversion_notes(found: list[Tensor], counters: int) -> Iterator[str]:
+    """Yield notes on tensors that are converted to float32 and on missing batch counters."""
     kinds = Counter(tensor.dtype for tensor in found if tensor.is_floating_point() and tensor.dtype != torch.float32)
     for kind, n in kinds.items():
         yield f"{n:,} tensors are {str(kind).removeprefix('torch.')} in the file and become float32"
     if counters:
-        yield f"{counters:,} counters of batches are missing from the file and begin at 0"
+        yield f"{counters:,} batch counters are missing from the file and start at 0"
 
 
-def convert_tensors(fit: Fit, outline: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_tensors(
+    match: TensorMatch, outline: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Return our tensors with the file's values, in our shapes and types. Counters that the file lacks are 0."""
     converted = {}
     for ours, wanted in outline.items():
-        if ours in fit.pairs:
-            converted[ours] = tensors[fit.pairs[ours]].to(wanted.dtype).reshape(wanted.shape).contiguous()
+        if ours in match.pairs:
+            converted[ours] = tensors[match.pairs[ours]].to(wanted.dtype).reshape(wanted.shape).contiguous()
         else:
             converted[ours] = torch.zeros(wanted.shape, dtype=wanted.dtype)
     return converted
@@ -199,13 +208,13 @@ def convert_tensors(fit: Fit, outline: Mapping[str, Tensor], tensors: Mapping[st
 def foreign_tensors(network: Network, library: str, foreign: ForeignNetwork) -> dict[str, Tensor]:
     """Return the network's tensors under a library's names and in its shapes, without the normalisation."""
     found: dict[str, Tensor] = {}
-    side = map_side(network.features, network.size, network.w_in)  # of the maps that the first linear layer takes
+    side = map_side(network.features, network.size, network.w_in)  # of the maps that the first linear layer receives
     for ours, tensor in network.state_dict().items():
         if ours in NORMALISATION:
             continue
         theirs = foreign.rename(ours)
         if library in CONVOLUTION_PREFIXES and theirs.startswith(CONVOLUTION_PREFIXES[library]) and tensor.dim() == 2:
             tensor = tensor.unflatten(1, (-1, side, side))
-            side = 1  # later layers take a map of one position
+            side = 1  # later layers receive a map of one position
         found[theirs] = tensor.detach().cpu().contiguous()
     return found
