@@ -138,7 +138,7 @@ def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitSc
         on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
         batch = min(VIEWS, views_per_batch(trained.preprocess)) if on_cpu else VIEWS
         workers, strict = execution.workers, execution.strict
-        return part.count(evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch))
+        return part.with_counts(evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch))
 
     return score
 
