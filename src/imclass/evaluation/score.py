@@ -155,9 +155,7 @@ def score_share(
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
     for part in score_chunks(members, dataset, positions, batch, workers, watch or continue_scoring):
         if strict and part.refused:
-            raise UserError(
-                f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict"
-            )
+            raise UserError(f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict")
         for all_scores, some in zip(scores, part.scores, strict=True):
             check_finite(some, part.kept, dataset)
             all_scores[len(kept) : len(kept) + len(some)] = some

@@ -72,7 +72,7 @@ class Keeper:
         return self.folder / "model.safetensors"
 
     def model_of(self, leg: Leg) -> Path:
-        """Return the path of a leg's model file: the run's model file for an only leg, else a file in the leg's folder."""
+        """Return the path of a leg's model file: the run's model file for an only leg, else one in the leg's folder."""
         if self.legs == 1:
             return self.model
         return self.folder / "legs" / f"{leg.number + 1:02d}-{leg.name}" / "model.safetensors"

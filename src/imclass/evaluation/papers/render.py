@@ -112,7 +112,7 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
 
 
 def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Return whether networks, protocol, S and Q match a published row. An S or Q that it does not specify matches any."""
+    """Return whether networks, protocol, S and Q match a published row, in which an unspecified S or Q matches any."""
     pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
     open_or_equal = all(
         theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
@@ -132,7 +132,7 @@ def sorted_nets(tested: RowSubject) -> list[Net]:
 
 
 def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTable:
-    """Return the table with a row for these networks and protocol, else one with any of the networks, else the first."""
+    """Return the table with a row for networks and protocol, else one with any of the networks, else the first."""
     networks = {net.network for net in measured.tested.nets}
     knows: tuple[Callable[[PaperRow], bool], ...] = (
         lambda row: is_close_match(row.tested, measured.tested),

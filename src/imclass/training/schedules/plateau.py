@@ -10,9 +10,9 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau(Schedule):
-    """A schedule that multiplies the rate by `factor` after `patience` evaluations without a better result.
+    """A schedule that multiplies the rate by `factor` after `patience` evaluations in a row without a better result.
 
-    The evaluations are consecutive. This is the schedule of VGG, section 3.1.
+    VGG was trained in this way (section 3.1).
     """
 
     kind: ClassVar[str] = "plateau"
