@@ -143,7 +143,7 @@ def predict(
     if isinstance(model, str | Path):
         model = models.load_classifier(os.path.expanduser(model), context, device=str(device))
     if not isinstance(model, Classifier):
-        raise UserError(f"the model is of the type {type(model).__name__}; give its path, or what load returned")
+        raise UserError(f"the model has type {type(model).__name__}; pass its path, or a classifier that load returned")
     member = EnsembleMember(model, known)
     member.check()
     return predictions(member, name_images(images), top, batch, workers, context.most_pixels)
@@ -270,11 +270,11 @@ def link_of(name: str) -> Link:
 def check_names(classes: Any) -> None:
     """Raise `UserError` unless the classes are a sequence of names. A single string is not accepted."""
     if not isinstance(classes, Sequence) or isinstance(classes, str):
-        raise UserError(f"the classes are {classes!r}; give their names as a list, such as ['cat', 'dog']")
+        raise UserError(f"the classes are {classes!r}; pass their names as a list, such as ['cat', 'dog']")
 
 
 def check_consumers(consumers: Sequence[Any]) -> None:
     """Raise `UserError` for a consumer that lacks one of its two methods, before training begins."""
     for consumer in consumers:
         if not isinstance(consumer, Consumer):
-            raise UserError(f"a consumer is {consumer!r}; it must have the methods see(event) and close()")
+            raise UserError(f"{consumer!r} is not a consumer; it must have the methods see(event) and close()")

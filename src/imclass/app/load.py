@@ -50,7 +50,7 @@ def load_classifier(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> Classifier:
-    """Load and verify the classifier at `model`. Raise `UserError` if it is missing or invalid.
+    """Load and verify the classifier that `model` refers to. Raise `UserError` if it is missing or invalid.
 
     Its networks compute in this arithmetic, on this device. `note` receives the notes for the user.
     """
@@ -75,7 +75,7 @@ def load_network(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> NetworkClassifier:
-    """Load the single network at `model`, for callers that need its layers. Raise `UserError` for other classifiers."""
+    """Load a single network, for callers that need its layers. Raise `UserError` for any other classifier."""
     network = unpack.sole_network(load_classifier(model, context, device=device, note=note))
     if network is None:
         raise UserError(f"{model} is not a single network, so it has no layers; choose one of its members")

@@ -59,10 +59,10 @@ class Request:
 
     models: Mapping[str, Classifier]
     saved: tuple[ResultRow, ...]
-    order: tuple[str, ...]  # names of `models` and `saved`, as the user gave them
+    order: tuple[str, ...]  # names of `models` and `saved`, in the user's order
     protocols: Mapping[str, ViewProtocol | None]  # by name; {"": None} stands for each model's preprocess
     data: str | Dataset | None = None  # a `Dataset` is one split; None is the models' training data
-    split: str | None = None  # None is the part that was held out of training
+    split: str | None = None  # None stands for a split that was held out of training
     weights: str = "mean"  # or fit, or none
     temperature: bool = False  # whether to calibrate the last row
     thresholds: str = "model"  # or fit
@@ -137,7 +137,7 @@ def select_protocols(
     scales: str | Sequence[int] | None,
     context: Context | None = None,
 ) -> dict[str, ViewProtocol | None]:
-    """Return protocols by name, {"": None} if none is given; "center,flip" is two protocols, "256,384" two scales.
+    """Return protocols by name, {"": None} if none is given; "center,flip" means two protocols, "256,384" two scales.
 
     Raise `UserError` for unknown protocols, and for scales of a protocol that has none.
     """

@@ -31,7 +31,7 @@ def keep_engine(classifier: NetworkClassifier) -> NetworkClassifier:
 
 
 def read_classifier(path: str | Path, context: Context | None = None) -> Classifier:
-    """Read the classifier in a model file or a run directory. Raise `UserError` if it is invalid."""
+    """Read the classifier in a model file or a run directory. Raise `UserError` if the file is invalid."""
     path = model_path(path)
     return unpack(*read_model(path), path, context)
 

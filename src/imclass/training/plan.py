@@ -71,7 +71,7 @@ class Leg:
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """Return the splits that are scored after each epoch: validation, which chooses the weights, or else all."""
+        """Return the splits that are scored after each epoch: validation, to choose the weights, or without it all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property
@@ -86,7 +86,7 @@ class Leg:
     def learnable_parts(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
         """Return the parts of a batch with enough images to learn from, and the names of images in the others.
 
-        Because of refused images a part may have only one image left, which batch norm cannot normalise, or none.
+        If images were refused, a part may have only one image left, which batch norm cannot normalise, or none.
         """
         min_images = 2 if self.pairs else 1
         kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= min_images}

@@ -131,7 +131,7 @@ def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, .
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean among the facts, or "" if it needs none. It depends only on the preprocess."""
+    """Return the name of a leg's mean among the facts, or "" if it has none. The name depends on the preprocess."""
     kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
     if not kind:
         return ""

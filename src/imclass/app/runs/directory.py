@@ -125,7 +125,7 @@ class Run:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self.hold_lock():  # another process may have begun here and saved nothing yet
+            with self.hold_lock():  # another process may have begun this run and saved nothing yet
                 digest = write_facts(self.facts, facts) if facts else ""
                 record = plan.record | {"facts": digest, "runtime": to_json(used)}
                 write_file(self.config, json.dumps(record, indent=2) + "\n")
@@ -133,7 +133,7 @@ class Run:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; choose another folder") from None
 
     def compare(self, before: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
-        """Raise `UserError` with every difference between the directory's run and this one, if there are any."""
+        """Raise a `UserError` that lists the differences between the directory's run and this one, if there are any."""
         if not lines and before.digest != data.digest:
             lines = [f"the content of the data {data.path}"]
         plugins = [] if execution.plugins_changed else before.plugin_changes(data.plugins)
@@ -205,10 +205,14 @@ class RunRecord:
     images: Mapping[str, int]  # the number of images by split
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
-        """Return a line for each plugin file in use that has changed."""
+        """Return a line for each plugin file in use that has changed, was added or was removed."""
         keys = dict.fromkeys([*self.digests, *digests])
-        states = {key: (self.digests.get(key, "ours")[:12], digests.get(key, "ours")[:12]) for key in keys}
-        return [f"{key}: its file was {old}, and is {new}" for key, (old, new) in states.items() if old != new]
+        states = {key: (self.digests.get(key, "")[:12], digests.get(key, "")[:12]) for key in keys}
+        return [
+            f"{key}: plugin file {old or 'none'} before, {new or 'none'} now (first digits of its SHA-256)"
+            for key, (old, new) in states.items()
+            if old != new
+        ]
 
     def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
         """Return a line for each field that differs in `training`.

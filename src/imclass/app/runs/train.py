@@ -54,7 +54,7 @@ class Job:
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
     held_out: Mapping[str, Dataset]  # the splits that are scored
-    notes: tuple[str, ...]  # for the user, before it begins
+    notes: tuple[str, ...]  # for the user, printed before training
 
     @property
     def steps(self) -> int:
@@ -92,7 +92,7 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
-    """Return a run that can begin or be resumed. Raise `UserError` for anything wrong before the first step.
+    """Return a run that can begin or be resumed. Raise `UserError` if anything is invalid.
 
     With `dry` nothing is written. `given` contains the config keys that the user specified. The values of other keys
     may be adapted to the data.
@@ -209,6 +209,6 @@ def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
 
 
 def last_checkpoint_note(checkpoints: Checkpoints) -> str:
-    """Return a sentence about the checkpoint to resume from, or "" without one."""
+    """Return a sentence about the checkpoint to resume from, or "" if there is none."""
     names = checkpoints.names()
     return f"the last checkpoint is {names[-1]}" if names else ""

@@ -51,7 +51,7 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
     temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are no images.
     """
     if not len(labels):
-        raise UserError("a temperature cannot be fitted without images; give a validation split that has some")
+        raise UserError("a temperature cannot be fitted without images; use a validation split that has images")
     low, high, b = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE, 1.0
     lowest, highest = loss_derivatives(scores, labels, low)[0], loss_derivatives(scores, labels, high)[0]
     if lowest >= 0 or highest <= 0:

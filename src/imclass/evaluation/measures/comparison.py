@@ -153,7 +153,7 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
     gained = right_b.astype(np.int64) - right_a
     a_alone, b_alone = int(np.count_nonzero(gained < 0)), int(np.count_nonzero(gained > 0))
 
-    def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+    def mean_gains(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
         return gained[positions].mean(axis=1)
 
     return Comparison(
@@ -163,7 +163,7 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
         top1_a=float(right_a.mean()),
         top1_b=float(right_b.mean()),
         difference=float(gained.mean()),
-        interval=bootstrap_interval(of_draws, len(gained), draws, seed),
+        interval=bootstrap_interval(mean_gains, len(gained), draws, seed),
         both_right=int(np.count_nonzero(right_a & right_b)),
         a_alone_right=a_alone,
         b_alone_right=b_alone,

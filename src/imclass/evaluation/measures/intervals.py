@@ -53,11 +53,11 @@ def recall_interval(
 ) -> tuple[float, float]:
     """Return the 95% bootstrap interval for the mean recall of `k` classes; `right` marks correct predictions."""
 
-    def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+    def mean_recalls(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
         cells = labels[positions] + k * np.arange(len(positions))[:, None]
         shape = (len(positions), k)
         support = np.bincount(cells.ravel(), minlength=math.prod(shape)).reshape(shape)
         hits = np.bincount(cells[right[positions]], minlength=math.prod(shape)).reshape(shape)
         return mean_recall(hits, support)
 
-    return bootstrap_interval(of_draws, len(labels), draws, seed)
+    return bootstrap_interval(mean_recalls, len(labels), draws, seed)

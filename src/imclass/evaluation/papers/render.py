@@ -66,12 +66,12 @@ def measurement_of(evaluation: Evaluation, tested: RowSubject, data: str) -> Mea
     """Return the errors of an evaluation; `data` is the data set and split, such as "cifar10 test"."""
     n = len(evaluation.targets)
 
-    def share(accuracy: float) -> ErrorInterval:
+    def error_interval(accuracy: float) -> ErrorInterval:
         low, high = wilson_interval(n - round(accuracy * n), n)
         return ErrorInterval(100 - 100 * accuracy, 100 * low, 100 * high)
 
-    top5 = share(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
-    return Measurement(tested, data, n, evaluation.total, share(evaluation.measures["top1"]), top5)
+    top5 = error_interval(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
+    return Measurement(tested, data, n, evaluation.total, error_interval(evaluation.measures["top1"]), top5)
 
 
 def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
@@ -143,7 +143,7 @@ def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTabl
 
 
 def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[TableLine]:
-    """Return a line for each published row, each followed by close measurements, with all others at the end."""
+    """Return a line for each published row and the measurements close to it, then lines for all others."""
     homes = [find_row(table, one.tested) for one in measured]
     of_row = {i: [one for one, home in zip(measured, homes, strict=True) if home == i] for i in {*homes, None}}
     found = []
