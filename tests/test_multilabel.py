@@ -137,7 +137,7 @@ def test_thresholds_are_fitted_on_validation_and_saved(place: Path, capsys: pyte
     assert (again["map"], again["thresholds"]) == (pytest.approx(found["map"]), found["thresholds"])
     for split in ("validation", "all"):
         why = refusal(capsys, "evaluate", "run", "--thresholds", "fit", "--split", split)
-        assert "holds the validation images, to which --thresholds fit fits" in why
+        assert "contains the validation images, which are needed for --thresholds fit" in why
 
 
 def test_models_are_fused_and_scores_saved(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +177,7 @@ def test_training_may_begin_from_a_model_of_one_label(place: Path, capsys: pytes
     assert read_model(place / "on" / "model.safetensors")[1].link == "sigmoid"
     assert read_model(place / "bars" / "model.safetensors")[1].link == "softmax"
     why = refusal(capsys, "evaluate", "bars", "--data", "photos/shapes.csv")
-    assert "the model gives each image one class, and the images of" in why and why.count("\n") <= 2
+    assert "the model predicts one class for each image, but the images of" in why and why.count("\n") <= 2
     assert "any number of classes" in refusal(capsys, "evaluate", "run", "--data", "photos/bars.csv")
 
 
@@ -189,8 +189,11 @@ def test_training_may_begin_from_a_model_of_one_label(place: Path, capsys: pytes
         ("evaluate run --reliability a.png", "--reliability needs images with one label each"),
         ("evaluate run --mistakes a.csv", "--mistakes needs images with one label each"),
         ("evaluate run --changed 3", "--changed needs images with one label each"),
-        ("train folder --data photos/shapes.csv --objective.kind cross-entropy", "cross-entropy is for other images"),
-        ("train mnist-lenet --objective.kind binary-cross-entropy", "binary-cross-entropy is for other images"),
+        (
+            "train folder --data photos/shapes.csv --objective.kind cross-entropy",
+            "cross-entropy does not suit the images",
+        ),
+        ("train mnist-lenet --objective.kind binary-cross-entropy", "binary-cross-entropy does not suit the images"),
         (
             "data export photos/shapes.csv --out pngs",
             "an export into a folder for each class needs images with one label each",

@@ -139,7 +139,7 @@ def test_a_changed_plugin_is_named_and_refused(
     capsys.readouterr()
     assert main(words) == 2
     message = capsys.readouterr().err
-    assert "was begun with other plugins" in message and "network tiny: its file was" in message
+    assert "was begun with different plugins" in message and "network tiny: plugin file" in message
     assert "halves" not in message
     assert main([*words, "--plugins-changed"]) == 0
 

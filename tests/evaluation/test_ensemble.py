@@ -153,7 +153,7 @@ def test_an_ensemble_may_be_a_member() -> None:
         EnsembleMember(Fixed(3), weight=3.0),
     )
     assert_near(nested.classify(IMAGES).softmax(1).numpy(), by_hand(flat))
-    with pytest.raises(UserError, match="takes no protocol"):
+    with pytest.raises(UserError, match="has no test protocol"):
         EnsembleMember(inner, Darker())
 
 
@@ -215,7 +215,7 @@ def test_scores_of_other_images_are_not_fused() -> None:
     one, other = random_scores(1), random_scores(2)
     with pytest.raises(UserError, match=r"scores 1 and 2 are of different images \(200 and 199, 199 in both\)"):
         fuse([one, evaluation_of(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
-    with pytest.raises(UserError, match="do not give the same images the same classes"):
+    with pytest.raises(UserError, match="have different labels for the same images"):
         fuse([one, replace(other, targets=other.targets[::-1])], (1.0, 1.0))
     with pytest.raises(UserError, match="only member 2 has 'z'"):
         fuse([one, replace(other, classes=("a", "b", "c", "z"))], (1.0, 1.0))

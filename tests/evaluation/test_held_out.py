@@ -143,7 +143,7 @@ def test_a_validation_split_is_scored_if_there_is_no_test_split(
 def test_a_training_split_is_scored_only_on_request(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree(place / "alone" / "train")
     assert main(["evaluate", "run", "--data", "alone"]) == 2
-    assert "alone has only a training split; give --split train" in capsys.readouterr().err
+    assert "alone has only a training split; use --split train" in capsys.readouterr().err
     assert evaluate_json(capsys, "run", "--data", "alone", "--split", "train")["total"] == 20
 
 
@@ -185,7 +185,7 @@ def test_no_share_is_cut_from_other_data(place: Path, capsys: pytest.CaptureFixt
     assert evaluate_json(capsys, "cut", "--data", "parted")["data"] == "split validation of parted"
     (place / "pets").rename(place / "moved")
     record = evaluate_json(capsys, "cut", "--data", "moved")
-    assert record["total"] == 4 and "it holds the images that the model was trained on" in record["data"]
+    assert record["total"] == 4 and "this data contains the images that the model was trained on" in record["data"]
     assert evaluate_json(capsys, "cut", "--data", "moved", "--split", "validation")["total"] == 4
 
 

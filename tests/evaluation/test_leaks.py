@@ -42,7 +42,7 @@ class TestSift:
             assert [found.dataset.name(i) for i in range(7)] == [data.name(i) for i in (1, 2, 4, 6, 7, 8, 9)]
             assert found.left_out == 3 and not len(found.included)
         scores = np.zeros((7, len(CLASSES)), np.float32)
-        evaluation = found.count(evaluation_of(CLASSES, found.dataset.targets, scores, found.dataset.ids, 7))
+        evaluation = found.with_counts(evaluation_of(CLASSES, found.dataset.targets, scores, found.dataset.ids, 7))
         assert evaluation.tally == "7 of 10 evaluated, 3 left out: the model was trained on them"
 
     def test_they_are_scored_and_counted_on_request(self, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ class TestSift:
         found = sift(data, [model(tmp_path, 3, 5)], "include")
         assert found.dataset is data and found.left_out == 0 and found.included.tolist() == data.ids[[3, 5]].tolist()
         scores, kept = np.zeros((9, len(CLASSES)), np.float32), np.delete(np.arange(10), 5)  # image 5 was refused
-        evaluation = found.count(evaluation_of(CLASSES, data.targets[kept], scores, data.ids[kept], 10))
+        evaluation = found.with_counts(evaluation_of(CLASSES, data.targets[kept], scores, data.ids[kept], 10))
         assert evaluation.tally == "9 of 10 evaluated, the model was trained on 1 of them"
 
     def test_no_image_is_read_for_a_model_without_a_record(
@@ -86,7 +86,7 @@ def contents_store(folder: Path) -> Any:
 
 def test_images_that_are_in_train_as_well_are_noted() -> None:
     train, test, other = pictures(10), pictures(12), pictures(3, origin=Origin("a", "b", "folders"))
-    assert leak_notes(train, [test])[0].startswith("10 of 12 test images are in train as well; they are scored while")
+    assert leak_notes(train, [test])[0].startswith("10 of 12 test images are also in train; they are scored during")
     assert leak_notes(pictures(0), [other]) == ()
 
 
@@ -127,7 +127,7 @@ class TestCommandLine:
         tree(tmp_path / "photos/test", per_class=3, side=14)
         shutil.copy("photos/train/dog/000.png", "photos/test/dog/same.png")
         assert main(shlex.split(f"{TRAIN} --data photos --out run --dry-run")) == 0
-        assert "note: 1 of 7 test images are in train as well" in capsys.readouterr().err
+        assert "note: 1 of 7 test images are also in train" in capsys.readouterr().err
         assert main(shlex.split(f"{TRAIN} --data photos --out run")) == 0
         assert evaluate_counts(capsys, "run")[0] == (6, 1, 0, 7)
         assert evaluate_counts(capsys, "run", "--trained", "include")[0] == (7, 0, 1, 7)

@@ -138,7 +138,7 @@ DAMAGED = {
 def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     DAMAGED[damage](path)
-    with pytest.raises(UserError, match=r"scores\.npz does not hold scores .*--save-scores FILE") as refusal:
+    with pytest.raises(UserError, match=r"scores\.npz is not a valid score file .*--save-scores FILE") as refusal:
         read_scores(path)
     assert "\n" not in str(refusal.value)
 

@@ -245,7 +245,7 @@ def test_strict_names_the_first_refused_image() -> None:
 
 
 def test_a_split_without_scored_images_is_refused() -> None:
-    with pytest.raises(UserError, match=r"all 3 images were refused, first some/folder/0.png"):
+    with pytest.raises(UserError, match=r"all 3 images were refused, the first being some/folder/0.png"):
         evaluate(Linear(), pictures(3, bad=frozenset(range(3))))
     with pytest.raises(UserError, match="split 'test' of some/folder: it has no images"):
         evaluate(Linear(), pictures(0))

@@ -118,7 +118,7 @@ def test_a_missing_tensor_is_named_with_its_member(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     tensors, header = networks()[0].pack()
     save_model(tmp_path / "x.safetensors", tensors, replace(header, kind="oracle"))
-    with pytest.raises(UserError, match=r"x.safetensors holds a model of kind 'oracle', but this version"):
+    with pytest.raises(UserError, match=r"x.safetensors contains a model of kind 'oracle', but this version"):
         read_classifier(tmp_path / "x.safetensors")
 
 

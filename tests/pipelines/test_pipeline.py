@@ -102,7 +102,7 @@ def test_a_pipeline_and_a_network_may_form_an_ensemble(tmp_path: Path, plugins: 
     save_classifier(tmp_path / "both.safetensors", whole, plugins)
     found = read_classifier(tmp_path / "both.safetensors", plugins)
     assert torch.equal(found.classify(IMAGES), whole.classify(IMAGES)) and list(found.networks()) == ["1"]
-    with pytest.raises(UserError, match="the model is not a single network, so it takes no protocol"):
+    with pytest.raises(UserError, match="the model is not a single network, so it has no test protocol"):
         EnsembleMember(fit_pipeline(), plugin_protocol())
 
 

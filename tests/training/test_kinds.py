@@ -236,5 +236,5 @@ def test_a_changed_kind_of_a_plugin_is_shown_and_refused(plugins: Path, capsys: 
     assert main(words) == 2
     message = capsys.readouterr().err
     for entry in ("optimiser sign", "schedule halving", "objective smoothed", "augmentation darken"):
-        assert f"{entry}: its file was" in message
+        assert f"{entry}: plugin file" in message
     assert main([*words, "--plugins-changed"]) == 0

@@ -530,7 +530,7 @@ def test_a_refused_image_is_an_error_if_strict(tree: Path, tmp_path: Path) -> No
     list(train(make_config(data), tmp_path / "good", strict=True))
     for i in range(5):
         (data / "dark" / f"bad{i}.jpg").write_text("not an image")
-    with pytest.raises(UserError, match=r"refused: .*bad\d.jpg.* or leave --strict out"):
+    with pytest.raises(UserError, match=r"refused: .*bad\d.jpg.* or drop --strict"):
         list(train(make_config(data), tmp_path / "run", strict=True))
 
 

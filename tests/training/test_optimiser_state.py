@@ -58,7 +58,7 @@ def test_state_that_is_not_a_tensor_is_refused() -> None:
     optimiser = optimiser_state.build_optimiser(network, Odd())
     assert optimiser_state.state_tensors(network, optimiser) == {}
     optimiser.step()
-    with pytest.raises(UserError, match="Counting keeps 'count' as int, which a checkpoint cannot hold"):
+    with pytest.raises(UserError, match="Counting keeps 'count' as int, which a checkpoint cannot store"):
         optimiser_state.state_tensors(network, optimiser)
 
 

@@ -98,4 +98,4 @@ def test_few_values_are_held_at_a_time(parts: int) -> None:
 def test_a_single_process_computes_all_parts_and_agrees_with_itself() -> None:
     group = SingleProcess()
     assert isinstance(group, Group)
-    assert group.mine(5) == range(5) and group.total(7) == 7 and group.agree(True, False) == (True, False)
+    assert group.local_parts(5) == range(5) and group.total(7) == 7 and group.agree(True, False) == (True, False)

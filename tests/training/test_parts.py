@@ -19,7 +19,7 @@ from imclass.store.context import open_context
 from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import StepEnd
 from imclass.training.keeper import Keeper
-from imclass.training.loop import descend
+from imclass.training.loop import train_epochs
 from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Leg
 from tests.support.legs import enter_leg, leg_of, noise
@@ -44,7 +44,7 @@ def steps_of(leg: Leg, folder: Path) -> Iterator[tuple[StepEnd, Network]]:
     """Train a leg, and yield each step's event and the network after it."""
     state = enter_leg(leg)
     keeper = Keeper(folder, 1, Checkpoints(folder / "checkpoints"))
-    for event in descend(leg, state, SingleProcess(), keeper):
+    for event in train_epochs(leg, state, SingleProcess(), keeper):
         if isinstance(event, StepEnd):
             yield event, state.learner.network
 

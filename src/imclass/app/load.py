@@ -1,4 +1,4 @@
-"""Load a MODEL of the command line: a run, a leg or checkpoint of a run, a model file, or NETWORK:WEIGHTS."""
+"""Loading of a MODEL given by a user: a run, a leg or checkpoint of a run, a model file, or NETWORK:WEIGHTS."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from imclass.store.context import Context
 from imclass.training import checkpoint
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 
-CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
+CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # faster for most networks, as benchmarks/protocols.py measures
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PackedModel:
     notes: tuple[str, ...] = ()
 
     def unpack(self, context: Context, setup: unpack.NetworkSetup = unpack.keep_engine) -> Classifier:
-        """Return the classifier, on the CPU; `setup` may give its networks another engine."""
+        """Return the classifier, on the CPU. `setup` may change the engine of its networks."""
         return unpack.unpack(self.tensors, self.header, self.file, context, setup)
 
 
@@ -50,9 +50,9 @@ def load_classifier(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> Classifier:
-    """Return the classifier that `model` names, verified; raise `UserError` where anything is wrong with it.
+    """Load and verify the classifier that `model` refers to. Raise `UserError` if it is missing or invalid.
 
-    Its networks are evaluated in this arithmetic, on this device. `note` receives the notes for the user.
+    Its networks compute in this arithmetic, on this device. `note` receives the notes for the user.
     """
     packed = read_packed(model, context)
     note(packed.notes)
@@ -75,18 +75,15 @@ def load_network(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> NetworkClassifier:
-    """Return the single network that `model` names; raise `UserError` for any other classifier.
-
-    This is for callers that need the layers of a network.
-    """
+    """Load a single network, for callers that need its layers. Raise `UserError` for any other classifier."""
     network = unpack.sole_network(load_classifier(model, context, device=device, note=note))
     if network is None:
-        raise UserError(f"{model} is not a single network, so it has no layers; name one of its members")
+        raise UserError(f"{model} is not a single network, so it has no layers; choose one of its members")
     return network
 
 
 def read_packed(model: str | Path, context: Context) -> PackedModel:
-    """Read the file that `model` names, and verify it; raise `UserError` where anything is wrong with it."""
+    """Read and verify the file of `model`. Raise `UserError` if it is missing or invalid."""
     check_has_weights(model)
     if is_published(model):
         return read_published(str(model), context)
@@ -102,7 +99,7 @@ def read_packed(model: str | Path, context: Context) -> PackedModel:
 
 
 def count_parameters(classifier: Classifier) -> int:
-    """Return how many learned numbers a classifier has: its networks' parameters, and arrays outside of networks."""
+    """Return the number of learned values in a classifier: its networks' parameters, and arrays outside networks."""
     networks = classifier.networks()
     count = sum(p.numel() for backed in networks.values() for p in backed.network.parameters())
     if "" in networks:  # the classifier is itself a network
@@ -118,18 +115,18 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint and verify it; raise `UserError` where it is damaged."""
+    """Read and verify a checkpoint. Raise `UserError` if it is damaged."""
     try:
         return checkpoint.load_checkpoint(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        fix = "Name another checkpoint, or the run, to use its newest intact checkpoint"
+        fix = "Choose another checkpoint, or pass the run to use its newest intact checkpoint"
         raise UserError(f"the checkpoint {path} is damaged: {error}. {fix}") from None
 
 
 def model_in_checkpoint(saved: Checkpoint) -> PackedModel:
     """Return the model in a checkpoint."""
     if "model" not in saved.record:
-        raise UserError(f"{saved.path} does not record its network; resume its run instead")
+        raise UserError(f"{saved.path} does not record its network; resume the run instead")
     weights = without_prefix(saved.tensors, checkpoint.MODEL_PREFIX)
     return PackedModel(saved.path / checkpoint.TENSORS_FILE, weights, header_of(saved.record["model"], saved.path))
 
@@ -146,17 +143,17 @@ def is_published(model: str | Path) -> bool:
 
 
 def check_has_weights(model: str | Path) -> None:
-    """Raise `UserError`, which lists the published weights, where `model` is only the name of a network."""
+    """Raise a `UserError` that lists the published weights if `model` is only the name of a network."""
     published = [key for key in PUBLISHED_WEIGHTS if key.partition(":")[0] == str(model)]
     if published and not Path(model).exists():
-        fix = f"name published weights ({', '.join(published)}), or train it"
+        fix = f"choose published weights ({', '.join(published)}), or train the network"
         raise UserError(f"{model} is a network without weights; {fix}")
 
 
 def read_published(model: str, context: Context) -> PackedModel:
-    """Return the model that NETWORK:WEIGHTS names; raise `UserError` where it cannot be found or does not fit.
+    """Return the published model NETWORK:WEIGHTS. Raise `UserError` if it cannot be found or does not fit.
 
-    The file is converted anew each time, which costs no more than reading and checking a converted copy.
+    The file is converted every time, which takes no longer than reading and checking a converted copy.
     """
     file = published_file(model)
     path = obtain_file(file, context.store, show_download)

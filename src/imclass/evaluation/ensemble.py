@@ -1,4 +1,4 @@
-"""Several classifiers as one classifier, which gives the weighted mean of their probabilities."""
+"""Several classifiers combined into one, which returns the weighted mean of their probabilities."""
 
 import dataclasses
 import math
@@ -25,17 +25,17 @@ DESCRIPTIVE_FIELDS = ("name", "about")  # fields of a protocol that do not affec
 
 @dataclass(frozen=True, kw_only=True)
 class MemberBody:
-    """A member of an ensemble, as a model file stores it."""
+    """An ensemble member, as stored in a model file."""
 
-    header: ModelHeader  # of its classifier
-    protocol: str = ""  # by name; "" is the classifier's preprocess
-    fields: dict[str, Any] = field(default_factory=dict)  # of the protocol
+    header: ModelHeader  # the classifier's
+    protocol: str = ""  # its name; "" stands for the classifier's preprocess
+    fields: dict[str, Any] = field(default_factory=dict)  # the protocol's fields
     weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleBody:
-    """The parts of a model file from which an ensemble is rebuilt."""
+    """The description of an ensemble in a model file."""
 
     members: tuple[MemberBody, ...]
     temperature: float = 1.0
@@ -43,15 +43,15 @@ class EnsembleBody:
 
 @dataclass(frozen=True)
 class EnsembleMember:
-    """A classifier under a test protocol, itself a `Classifier`, with its weight in an ensemble."""
+    """A classifier with a test protocol and a weight in an ensemble. It is a `Classifier` itself."""
 
     classifier: Classifier
-    protocol: ViewProtocol | None = None  # None is the classifier's preprocess
+    protocol: ViewProtocol | None = None  # None stands for the classifier's preprocess
     weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.protocol is not None and self.network is None:
-            raise UserError("the model is not a single network, so it takes no protocol; leave out --protocol")
+            raise UserError("the model is not a single network, so it has no test protocol; leave out --protocol")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class EnsembleMember:
         return self.classifier.lineage()
 
     def protocols(self) -> Mapping[str, ViewProtocol]:
-        """Return the protocols that show images to these networks, by the networks' names."""
+        """Return the test protocol of each network that has one, by the network's name."""
         return self.classifier.protocols() if self.protocol is None else {"": self.protocol}
 
     def check(self) -> None:
@@ -100,17 +100,17 @@ class EnsembleMember:
             protocol.check(self.networks()[name])
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return scores of images of any sizes, float32 on the CPU."""
+        """Return the float32 scores of images of any size, on the CPU."""
         if self.protocol is None or self.network is None:
             return self.classifier.classify(images)
         return self.protocol(self.network, images)
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of a model file: an ensemble with this as its one member."""
+        """Return the tensors and header of a model file for an ensemble with only this member."""
         return Ensemble((self,)).pack()
 
     def body(self) -> tuple[dict[str, Tensor], MemberBody]:
-        """Return the classifier's tensors, and the member as an ensemble's file stores it."""
+        """Return the classifier's tensors, and the description of the member for an ensemble's model file."""
         tensors, header = self.classifier.pack()
         if self.protocol is None:
             return tensors, MemberBody(header=header, weight=self.weight)
@@ -119,7 +119,7 @@ class EnsembleMember:
 
 
 def protocol_fields(protocol: Any) -> dict[str, Any]:
-    """Return the fields of a protocol that a model file keeps: all that JSON can hold but its name and description."""
+    """Return a protocol's fields for a model file: all that JSON can represent, except name and description."""
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
     values = {
@@ -129,7 +129,7 @@ def protocol_fields(protocol: Any) -> dict[str, Any]:
 
 
 def is_json_value(value: Any) -> bool:
-    """Return whether JSON can hold a value."""
+    """Return whether JSON can represent a value."""
     if isinstance(value, tuple):
         return all(map(is_json_value, value))
     return value is None or isinstance(value, bool | int | float | str)
@@ -137,16 +137,16 @@ def is_json_value(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A `Classifier` of members: any classifiers over the same class names, ensembles included.
+    """A `Classifier` that combines members: any classifiers with the same class names, including ensembles.
 
-    The classes are in the first member's order. `temperature` divides the log of the mean; an ensemble of one member,
+    The classes are in the first member's order. `temperature` divides the log of the mean. An ensemble of one member,
     with a temperature fitted on held-out images, is that member calibrated. With equal weights the mean is that of
     Simonyan and Zisserman, ICLR 2015, section 4.4.
     """
 
     members: tuple[EnsembleMember, ...]
     temperature: float = 1.0
-    thresholds: tuple[float, ...] = ()  # probabilities from which an image has a class, under "sigmoid"; empty: all 0.5
+    thresholds: tuple[float, ...] = ()  # lowest probability of each class under "sigmoid"; if empty, all 0.5
     trained: Provenance | None = None
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that made it
     licence: str = ""
@@ -179,12 +179,12 @@ class Ensemble:
 
     @cached_property
     def orders(self) -> list[Int64[Tensor, "K"]]:
-        """For each member, the positions of the ensemble's classes among the member's classes."""
+        """Return, for each member, the positions of the ensemble's classes among the member's classes."""
         return join_members([member.classes for member in self.members])
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the sorted contents of all images that a member was trained on; None if no member knows."""
+        """Return the sorted content hashes of the members' training images, or None if no member records any."""
         return merge_contents(member.trained_on for member in self.members)
 
     def rename(self, names: Mapping[str, str]) -> "Ensemble":
@@ -192,11 +192,11 @@ class Ensemble:
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the members' networks by name; "2.0" is the first of member 2 if that is an ensemble."""
+        """Return the members' networks by name; "2.0" is the first network of member 2, an ensemble."""
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return the protocols that show images to these networks, by the networks' names."""
+        """Return the test protocol of each network that has one, by the network's name."""
         return prefix_names(member.protocols() for member in self.members)
 
     def lineage(self) -> tuple[Provenance | None, ...]:
@@ -207,7 +207,7 @@ class Ensemble:
         """Return the tensors and the header of a model file."""
         parts = [member.body() for member in self.members]
         body = EnsembleBody(members=tuple(member for _, member in parts), temperature=self.temperature)
-        # One network may be two members under two protocols, but safetensors refuses tensors that share memory.
+        # Two members may share a network under different protocols, but safetensors rejects tensors that share memory.
         tensors = {f"{i}.{name}": t.clone() for i, (tensors, _) in enumerate(parts) for name, t in tensors.items()}
         return tensors, ModelHeader(
             kind=ENSEMBLE,
@@ -227,5 +227,5 @@ class Ensemble:
 
 
 def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """Return the entries of all mappings, each name with the position of its mapping in front: "2", "2.0"."""
+    """Return the entries of all mappings, each name prefixed with the position of its mapping: "2", "2.0"."""
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

@@ -1,4 +1,4 @@
-"""The images a model is scored on: the part held out of training if the model knows the data, otherwise all of it."""
+"""Choice of the images that models are scored on: by default, images that none of them was trained on."""
 
 import json
 from collections.abc import Mapping
@@ -17,50 +17,50 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class ModelOrigin:
-    """The record of how the model named `model` came about, from its file."""
+    """The origin of the model named `model`, as recorded in its file."""
 
     model: str
     trained: Provenance = Provenance()
-    recognises: bool = False  # it knows its training images wherever they are stored, so `leaks` can leave them out
+    recognises: bool = False  # its file records its training images, so `leaks` can leave them out
 
     @property
     def data(self) -> DataFacts:
-        """Return the facts of the training data; they are all empty if unknown."""
+        """Return the recorded facts about the training data, all empty if unknown."""
         return self.trained.data or DataFacts()
 
     @property
     def cut(self) -> Cut:
-        """Return how the model's data was cut into splits."""
+        """Return how the model's data was split."""
         return self.data.cut
 
     @property
-    def whole(self) -> Cut:
-        """Return the same cut without a validation share."""
+    def without_validation(self) -> Cut:
+        """Return the same way to split data, but without a validation split."""
         return replace(self.cut, validation=0.0)
 
     def open(self, data: OpenData, split: str) -> Dataset:
-        """Return a split of `data`, cut as the model's data was; no validation share is cut from other data."""
-        if split == "all" or (split == "test" and split in data.splits(self.whole)):
-            return data.take(split, self.whole)  # the validation share comes out of train alone
+        """Return a split of `data`, divided as the model's data was. Other data gets no validation split."""
+        if split == "all" or (split == "test" and split in data.splits(self.without_validation)):
+            return data.take(split, self.without_validation)  # validation images come only from train
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how to cut `data`: as the model's data was cut, but without a validation share if it is other data."""
+        """Return how to split `data`: as the model's data was split, but without validation if it is other data."""
         if not self.cut.validation:
             return self.cut
-        present = data.splits(self.whole)
+        present = data.splits(self.without_validation)
         if VALIDATION in present and "test" in present:
-            return self.whole
+            return self.without_validation
         training = data.take("train", self.cut)
-        return self.cut if self.has_same_path(training) or self.has_same_content(training) else self.whole
+        return self.cut if self.has_same_path(training) or self.has_same_content(training) else self.without_validation
 
     @property
     def key(self) -> str:
-        """Return a text that two models share if everything that decides their split is equal."""
+        """Return a string that is equal for two models if everything that determines their splits is equal."""
         return json.dumps([to_json(self.trained.data), self.trained.names.data])
 
     def has_same_path(self, training: Dataset) -> bool:
-        """Return whether this training split is stored where the model's was."""
+        """Return whether this training split has the path that the model's had."""
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
@@ -73,19 +73,19 @@ class SplitChoice:
     """A split to score."""
 
     dataset: Dataset
-    scope: str  # a phrase: which split this is, and why it was chosen
+    scope: str  # a phrase that describes the split and why it was chosen
     data: str  # name or folder
-    known: tuple[ModelOrigin, ...] = ()  # of the models to be scored
+    known: tuple[ModelOrigin, ...] = ()  # origins of the models to score
     source: OpenData | None = field(default=None, repr=False)  # opens other splits; None if the user passed a split
 
 
 def choose_split(
     models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context
 ) -> SplitChoice:
-    """Return the split that all `models` (by name) are scored on; `data` and `split` are what the user asked for.
+    """Return the split that all `models` (by name) are scored on. `data` and `split` are the user's choices.
 
-    Without `split` it is one that no model was trained on. Raise `UserError` if the models hold out different parts
-    of one data set.
+    If `split` is None, it is a split that no model was trained on. Raise `UserError` if different images of a data set
+    were held out for the models.
     """
     known = list({k.key: k for name, model in models.items() for k in model_origins(name, model)}.values())
     source = OpenData(data or find_training_data(known, context), context)
@@ -95,18 +95,18 @@ def choose_split(
     for other, choice in held_out[1:]:
         if not has_same_images(first.dataset, choice.dataset):
             raise UserError(
-                f"{one.model} and {other.model} hold out different images: {first.scope}; {choice.scope}. Name "
-                "--data that neither was trained on, or train both with one --split-seed, or on a folder with "
+                f"{one.model} and {other.model} have different held-out images: {first.scope}; {choice.scope}. Choose "
+                "--data that neither was trained on, or train both with the same --split-seed, or on a folder with "
                 "train/ and test/"
             )
     return replace(first, known=tuple(known), source=source)
 
 
 def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
-    """Return the validation split of the same data to fit to; it never holds the images that are reported.
+    """Return the validation split of the same data, for fitting. It never contains images that are reported.
 
-    `asked` names the fitting options for messages. Raise `UserError` if a model was trained on these images because
-    no validation share was cut for it.
+    `asked` is the fitting options as text for messages. Raise `UserError` if a model was trained on these images
+    because it was trained without a validation split.
     """
     source = chosen.source
     if source is None:
@@ -123,21 +123,22 @@ def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
         if "test" in chosen.dataset.splits:
             fix = "report another split with --split test"
         raise UserError(
-            f"split {chosen.dataset.split} of {chosen.data} holds the validation images, to which {asked} fits; {fix}"
+            f"split {chosen.dataset.split} of {chosen.data} contains the validation images, "
+            f"which are needed for {asked}; {fix}"
         )
     fitted, *others = (source.take(VALIDATION, cut) for cut in each)
     for known, other in zip(chosen.known[1:], others, strict=True):
         if not has_same_images(fitted, other):
             raise UserError(
                 f"{chosen.known[0].model} and {known.model} were trained with different validation images of "
-                f"{chosen.data}, so one was trained on images that would be fitted to; train both with one "
-                f"--validation and one --split-seed, or leave out {asked}"
+                f"{chosen.data}, so one was trained on images needed for fitting; train both with the same "
+                f"--validation and the same --split-seed, or leave out {asked}"
             )
     return SplitChoice(fitted, f"split validation of {chosen.data}", chosen.data)
 
 
 def has_same_images(one: Dataset, other: Dataset) -> bool:
-    """Return whether two splits hold the same images of one source."""
+    """Return whether two splits contain the same images from the same source."""
     return one.origin.path == other.origin.path and one.ids.tolist() == other.ids.tolist()
 
 
@@ -161,11 +162,11 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
     trained_from = known.has_same_path(first) or known.has_same_content(first)
     if first.origin.rule.startswith("hash") and not trained_from:
         every = known.open(source, "all")
-        other = "" if known.recognises else ", which are not the data that the model was trained on"
+        other = "" if known.recognises else ", which is not the data that the model was trained on"
         return SplitChoice(every, f"all images of {data}{other}", data)
     held_out = held_out_split(first)
     if held_out is None:
-        raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
+        raise UserError(f"{data} has only a training split; use --split train to score it, or choose other --data")
     scope = f"split {held_out} of {data}"
     if trained_from:
         scope += held_out_reason(known, first)
@@ -175,12 +176,12 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out split of data that comes with splits and is not stored where the model's is, or `None`.
+    """Return the held-out split of data that comes with splits and whose path is not that of the model's, or `None`.
 
-    Such data may be a copy of the model's. Telling would take reading its whole training split, and matters only if
-    the held-out images chose the weights; then this returns `None` too.
+    Such data may be a copy of the model's. Finding out requires reading its whole training split, and matters only if
+    the held-out images were used to choose the weights. In that case this returns `None` as well.
     """
-    whole = source.take("train", known.whole)
+    whole = source.take("train", known.without_validation)
     if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
         return None
     held_out = held_out_split(whole)
@@ -190,25 +191,27 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
 
 
 def held_out_split(training: Dataset) -> str | None:
-    """Return the split of this data that models are scored on, if there is one."""
+    """Return the name of the split that models are scored on, or None if this data has no such split."""
     return next((split for split in ("test", VALIDATION) if split in training.splits), None)
 
 
 def find_training_data(known: list[ModelOrigin], context: Context) -> str:
-    """Return the data set or folder that the first model with such a record was trained on."""
+    """Return the training data, a data set's name or a folder, of the first model that records it."""
     for one in known:
         named, data = one.trained.names.data, one.trained.data
         if named and (data is None or named in dataset_table(context).entries):
             return named
         if data is not None:
             if not Path(data.path).exists():
-                raise UserError(f"{one.model} was trained on {data.path}, which no longer exists; name --data")
+                problem = f"{one.model} was trained on {data.path}, which no longer exists"
+                raise UserError(f"{problem}; specify a data set or a folder with --data")
             return data.path
-    raise UserError(f"{known[0].model} does not record what it was trained on; name a data set or a folder with --data")
+    problem = f"{known[0].model} does not record what it was trained on"
+    raise UserError(f"{problem}; specify a data set or a folder with --data")
 
 
 def training_warning(known: ModelOrigin, source: OpenData) -> str:
-    """Return a warning if the training split of this data is the model's."""
+    """Return a warning if the model was trained on the training split of this data, otherwise ""."""
     training = known.open(source, "train")
     was_trained_here = known.has_same_path(training) or known.has_same_content(training)
     return ", which includes images that the model was trained on" if was_trained_here else ""
@@ -217,7 +220,7 @@ def training_warning(known: ModelOrigin, source: OpenData) -> str:
 def held_out_reason(known: ModelOrigin, training: Dataset) -> str:
     """Return why the held-out part of the model's data was chosen, and a warning if that data has changed."""
     why = f" (held out of training: {training.origin.rule})"
-    if not known.has_same_path(training):  # the caller knows the data by its content, then
-        return f"{why}; it holds the images that the model was trained on"
+    if not known.has_same_path(training):  # then the caller has recognised the data by its content
+        return f"{why}; this data contains the images that the model was trained on"
     changed = "; the data has changed since training, so the held-out part may have changed too"
     return why if known.recognises or known.has_same_content(training) else why + changed

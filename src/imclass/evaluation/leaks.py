@@ -1,6 +1,6 @@
-"""Images that a model was trained on: recognised by their content wherever they are stored, and left out of its score.
+"""Recognition of a model's training images by their content, so that they can be left out of its score.
 
-Without this a copy of a training image among the test images would flatter the model.
+Otherwise copies of training images among the test images would make the score too high.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,22 +22,22 @@ NO_IDS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class SiftedSplit:
-    """The images of a split that are scored, and how many of the split a model was trained on."""
+    """The images of a split that are scored, and the number of images in the split that a model was trained on."""
 
     dataset: Dataset
     left_out: int = 0  # training images that are not scored
     included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids of training images that are scored
 
-    def count(self, evaluation: Evaluation) -> Evaluation:
+    def with_counts(self, evaluation: Evaluation) -> Evaluation:
         """Return an evaluation of these images with the counts of training images left out and included."""
         included = int(np.isin(evaluation.ids, self.included).sum())
         return replace(evaluation, total=evaluation.total + self.left_out, left_out=self.left_out, trained_on=included)
 
 
 def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPolicy) -> SiftedSplit:
-    """Return the images of a split to score; `trained` leaves out or includes those any classifier was trained on.
+    """Return the images to score: a split with or without (`trained`) images that a classifier was trained on.
 
-    Raise `UserError` if no image remains. Images are read only if some classifier knows its training images.
+    Raise `UserError` if no image remains. Images are read only if some classifier records its training images.
     """
     seen = trained_contents(classifiers)
     if not len(seen) or not len(dataset):
@@ -50,8 +50,8 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPo
     if known.all():
         raise UserError(
             f"the model was trained on each of the {len(dataset):,} images in split {dataset.split!r} of "
-            f"{dataset.origin.path}, so its score would say nothing about new images. Name other images with --data, "
-            "or score these anyway with --trained include"
+            f"{dataset.origin.path}, so its score would say nothing about new images. Choose other images with "
+            "--data, or score these anyway with --trained include"
         )
     rest = Subset(dataset, np.flatnonzero(~known), dataset.split, dataset.splits)
     return SiftedSplit(rest, left_out=int(known.sum()))
@@ -63,13 +63,13 @@ def mark_trained(dataset: Dataset, seen: UInt64[np.ndarray, "_"]) -> SiftedSplit
 
 
 def trained_contents(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_"]:
-    """Return the sorted contents of all images that any of the classifiers knows it was trained on."""
+    """Return the sorted content hashes of all images that any classifier records as training images."""
     known = merge_contents(classifier.trained_on for classifier in classifiers)
     return np.zeros(0, np.uint64) if known is None else known
 
 
 def recognise(contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]) -> Bool[np.ndarray, "N"]:
-    """Return which images are among those seen. An unreadable image has no content and is never recognised."""
+    """Return a mask of the images whose contents are in `seen`. It is false for unreadable images."""
     return np.isin(contents, seen) & ~np.isin(contents, UNREADABLE_CONTENTS)
 
 
@@ -79,11 +79,11 @@ def leak_notes(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ...
     for part in held_out:
         known = int(recognise(part.contents(), training.contents()).sum())
         if known:
-            what = f"{known:,} of {len(part):,} {part.split} images are in train as well"
-            notes.append(f"{what}; they are scored while training, and `imclass evaluate` leaves them out")
+            what = f"{known:,} of {len(part):,} {part.split} images are also in train"
+            notes.append(f"{what}; they are scored during training, but `imclass evaluate` leaves them out")
     return tuple(notes)
 
 
 def is_scored_whole(dataset: Dataset) -> bool:
-    """Return whether a split was published with its data set; it is then scored whole, as the papers did."""
+    """Return whether a split was published with its data set. Such a split is scored completely, as in the papers."""
     return dataset.origin.rule == "published"

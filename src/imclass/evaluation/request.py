@@ -1,4 +1,4 @@
-"""A request to score classifiers: one pass over the images gives a row for each model and protocol, then fused rows."""
+"""Scoring of classifiers on request: a row for each model and protocol from one pass over the images, then fusions."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from imclass.models.views.scales import replace_scales
 from imclass.store.context import Context
 
 FIT_THRESHOLDS = "--thresholds fit"
-AS_TRAINED = "as trained"  # stands for the protocol if none is named
-ONE_ROW_MESSAGE = "{} needs a single result; name one --protocol, and one model or --weights mean or fit"
+AS_TRAINED = "as trained"  # shown if no protocol is specified
+ONE_ROW_MESSAGE = "{} needs a single result; specify one --protocol, and one model or --weights mean or fit"
 
 Weighting: TypeAlias = Literal["mean", "fit", "none"]
 
@@ -34,13 +34,13 @@ class Progress(Protocol):
     """An observer of an evaluation."""
 
     def note(self, text: str) -> None:
-        """Receive a sentence that the user should read."""
+        """Receive a note for the user."""
 
     def begin(self, what: str) -> None:
         """Receive a description of what is about to be scored: the images and the protocol."""
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Receive the number of images of a split that are done."""
+        """Receive the number of images of a split that have been scored."""
 
 
 class SilentProgress:
@@ -59,33 +59,33 @@ class Request:
 
     models: Mapping[str, Classifier]
     saved: tuple[ResultRow, ...]
-    order: tuple[str, ...]  # names of `models` and `saved`, as the user gave them
-    protocols: Mapping[str, ViewProtocol | None]  # by name; {"": None} is each model's preprocess
+    order: tuple[str, ...]  # names of `models` and `saved`, in the user's order
+    protocols: Mapping[str, ViewProtocol | None]  # by name; {"": None} stands for each model's preprocess
     data: str | Dataset | None = None  # a `Dataset` is one split; None is the models' training data
-    split: str | None = None  # None is the part that was held out of training
+    split: str | None = None  # None stands for a split that was held out of training
     weights: str = "mean"  # or fit, or none
     temperature: bool = False  # whether to calibrate the last row
     thresholds: str = "model"  # or fit
-    single_label_uses: Mapping[str, str] = field(default_factory=dict)  # needs one label an image: what else to do
-    mapping: Mapping[str, str] | None = None  # the data's class names to the models'
+    single_label_uses: Mapping[str, str] = field(default_factory=dict)  # uses that need one label per image, with a fix
+    mapping: Mapping[str, str] | None = None  # from the data's class names to the models'
     batch: int = 256
     workers: int = 0
     strict: bool = False
     precision: str = "fp32"
     device: str = "cpu"  # of the networks
-    files: Mapping[str, Path] = field(default_factory=dict)  # that the models were read from, by name
+    files: Mapping[str, Path] = field(default_factory=dict)  # the models' files by name
     trained: str = "leave-out"  # a `TrainedPolicy` for images that a model was trained on
 
     @property
     def fit_options(self) -> str:
-        """Return the options that fit something to the validation split, as messages name them."""
+        """Return the given options that are fitted to the validation split, as text for messages."""
         options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
         options[FIT_THRESHOLDS] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
 
     @property
     def has_many_results(self) -> bool:
-        """Return whether rows remain that are not fused into one, so that no row is the result."""
+        """Return whether there are several rows that are not fused into a single result."""
         return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
 
     def check(self) -> None:
@@ -106,30 +106,30 @@ class Request:
     def check_dataset(self, data: Dataset) -> None:
         """Raise `UserError` for options that need more than the single split `data`."""
         if self.split not in (None, data.split):
-            raise UserError(f"the data is the split {data.split!r}; leave out split, or give the other split as data")
+            raise UserError(f"the data is the split {data.split!r}; leave out split, or pass the other split as data")
         if self.fit_options:
             raise UserError(
-                f"{self.fit_options} fits to a validation split; give data as a name or a folder that has one"
+                f"{self.fit_options} needs a validation split; pass the name or the folder of data that has one"
             )
 
     def check_saved(self, first: str) -> None:
-        """Raise `UserError` for options that saved scores cannot serve; `first` is the first such file."""
+        """Raise `UserError` for options that do not work with saved scores. `first` is the first such file."""
         if self.fit_options:
-            raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
+            raise UserError(f"{first} has no scores for the validation split to fit to; pass the model instead")
         if len(self.protocols) > 1:
-            raise UserError(f"{first} was scored under one protocol; name one --protocol for models and saved scores")
+            raise UserError(f"{first} has scores under one protocol; use only one --protocol with saved scores")
         models = len(self.order) > len(self.saved)
         if not models and (any(self.protocols) or self.data is not None or self.split):
-            raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
+            raise UserError(f"{first} has been scored already, so leave out --data, --split and --protocol")
 
     def check_savable(self) -> None:
-        """Raise `UserError` unless the last row comes from models that one file can hold."""
+        """Raise `UserError` unless the last row's models can be saved in one file."""
         if self.precision != "fp32":
-            raise UserError("--save keeps float32 weights; leave out --precision bf16")
+            raise UserError("--save writes float32 weights; leave out --precision bf16")
         if self.has_many_results:
             raise UserError(ONE_ROW_MESSAGE.format("--save"))
         if self.saved:
-            raise UserError(f"{self.saved[0].name} holds scores, not a model, so --save cannot write it as a model")
+            raise UserError(f"{self.saved[0].name} contains scores, so --save has no model to write; pass the model")
 
 
 def select_protocols(
@@ -137,13 +137,13 @@ def select_protocols(
     scales: str | Sequence[int] | None,
     context: Context | None = None,
 ) -> dict[str, ViewProtocol | None]:
-    """Return protocols by name, {"": None} if none is given; "center,flip" names two protocols, "256,384" two scales.
+    """Return protocols by name, {"": None} if none is given; "center,flip" means two protocols, "256,384" two scales.
 
-    Raise `UserError` for unknown protocols, and for scales of a protocol that takes none.
+    Raise `UserError` for unknown protocols, and for scales of a protocol that has none.
     """
     if protocol is None:
         if scales is not None:
-            raise UserError("--scales needs a --protocol that takes scales, such as dense or vgg-multicrop")
+            raise UserError("--scales needs a --protocol that has scales, such as dense or vgg-multicrop")
         return {"": None}
     found = view_protocols(context)
     items = [protocol] if isinstance(protocol, str) or not isinstance(protocol, Sequence) else protocol
@@ -151,7 +151,7 @@ def select_protocols(
     chosen = [found[one] if isinstance(one, str) else one for one in wanted]
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
-        raise UserError(f"--protocol {','.join(names)} names a protocol twice; name each once")
+        raise UserError(f"--protocol {','.join(names)} lists a protocol twice; list each once")
     if scales is not None:
         chosen = [replace_scales(one, parse_scales(scales)) for one in chosen]
     return dict(zip(names, chosen, strict=True))
@@ -166,7 +166,7 @@ def parse_scales(scales: Any) -> tuple[int, ...]:
 
 
 def row_sources(request: Request) -> list[RowSource]:
-    """Return each model under each protocol: all models under the first, then all under the next."""
+    """Return every combination of a model and a protocol: all models with the first protocol, then with the next."""
     return [
         RowSource(model, name, member_of(model, classifier, protocol))
         for name, protocol in request.protocols.items()
@@ -175,7 +175,7 @@ def row_sources(request: Request) -> list[RowSource]:
 
 
 def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> EnsembleMember:
-    """Return a model under a protocol. Raise `UserError` naming the model if it takes no protocol."""
+    """Return a model with a protocol. Raise a `UserError` that names the model if it cannot have a protocol."""
     try:
         return EnsembleMember(classifier, protocol)
     except UserError as error:
@@ -183,10 +183,10 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
 
 
 def sift_images(chosen: SplitChoice, request: Request) -> SiftedSplit:
-    """Return the images of the chosen split to score: all but those that a model was trained on.
+    """Return the images of the chosen split to score, leaving out those that a model was trained on.
 
-    These are scored as well if the user asks for the training split or for them, and in a published split, which the
-    papers scored whole.
+    Those are included if the user asks for them or for the training split, and in a published split, which the papers
+    scored completely.
     """
     include = request.split == "train" or is_scored_whole(chosen.dataset) or request.trained == "include"
     return sift(chosen.dataset, request.models.values(), "include" if include else "leave-out")
@@ -200,7 +200,7 @@ def score_rows(
     processes: Processes,
     progress: Progress,
 ) -> list[ResultRow]:
-    """Score all sources in one pass over the images. The first process returns a row for each, the others none."""
+    """Score all sources in one pass over the images. The first process returns a row for each, other processes none."""
     dataset = images.dataset
     members = [source.member for source in sources]
     report = partial(progress.count, dataset.split) if processes.rank == 0 else None
@@ -213,13 +213,13 @@ def score_rows(
     for source, evaluation in zip(sources, found, strict=False):  # `found` is empty in other processes
         name = f"{source.model}, {source.protocol}" if many_protocols else source.model
         facts = Facts((source.model,), source.tested, chosen.scope, chosen.data, dataset.split)
-        rows.append(ResultRow(name, images.count(evaluation), names, facts))
+        rows.append(ResultRow(name, images.with_counts(evaluation), names, facts))
     return rows
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """The rows of an evaluation, those of single models before fused ones, and how they were made."""
+    """The rows of an evaluation, single models before fusions, and how they were made."""
 
     rows: tuple[ResultRow, ...]
     blends: tuple[Blend, ...]
@@ -228,13 +228,13 @@ class Scoring:
 
     @property
     def ensemble(self) -> Ensemble:
-        """Return the classifier whose scores the last row holds."""
+        """Return the classifier that produces the last row's scores."""
         blend = self.blends[-1] if self.blends else Blend("", (len(self.rows) - 1,), (1.0,))
         return blend.ensemble(self.row_sources)
 
 
 def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request: Request) -> list[Blend]:
-    """Return a blend of the rows of each protocol; a calibrated one comes last if the request asks for it.
+    """Return a blend of each protocol's rows, and a calibrated blend at the end if the request asks for one.
 
     `trials` are the same rows scored on the validation split, to which weights and temperature are fitted.
     """
@@ -258,7 +258,7 @@ def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request:
 
 
 def score(request: Request, context: Context, progress: Progress) -> Scoring:
-    """Score the request. The first process returns every row; the others that torchrun started return none."""
+    """Score the request. The first process returns every row, other processes started by torchrun none."""
     keep_memory()
     sources = row_sources(request)
     rows: list[ResultRow] = []
@@ -280,12 +280,12 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
         return Scoring((), (), tuple(sources))
     for row in request.saved:
         check_targets(request, row.evaluation.targets)
-    if request.saved:  # `Request.check` allowed one protocol, so each model has one row, which bears its name
+    if request.saved:  # `Request.check` allows only one protocol, so each model has one row, with its name
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     blends = plan_blends(rows, trials, request)
-    rows = [*rows, *(blend.of(rows) for blend in blends)]
+    rows = [*rows, *(blend.fuse_rows(rows) for blend in blends)]
     if request.thresholds == "fit":
-        trials = [*trials, *(blend.of(trials) for blend in blends)]
+        trials = [*trials, *(blend.fuse_rows(trials) for blend in blends)]
         rows = [fit_row_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
     return Scoring(tuple(rows), tuple(blends), tuple(sources), images.dataset if sources else None)
 
@@ -307,7 +307,7 @@ def fit_row_thresholds(row: ResultRow, trial: ResultRow) -> ResultRow:
 
 
 def check_targets(request: Request, targets: Targets) -> None:
-    """Raise `UserError` for options that the images' labels do not suit."""
+    """Raise `UserError` for options that do not work with the images' kind of labels."""
     for option, fix in request.single_label_uses.items():
         labels_of(targets, option, fix)
     if request.thresholds == "fit":

@@ -1,7 +1,7 @@
-"""Files of scores, so that another table, a fusion or a comparison needs no second pass over the images.
+"""Score files, from which tables, fusions and comparisons can be made without scoring the images again.
 
-A file is an uncompressed .npz of `ids`, `names`, `scores`, `classes`, `json` (a record of what was run), and `labels`,
-or `marks` where images may have several labels.
+A score file is an uncompressed .npz with `ids`, `names`, `scores`, `classes`, `json` (a record of what was run), and
+`labels`, or `marks` if images may have several labels.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ MARK_ARRAYS = {"marks": "int8 N K"}
 
 @dataclass(frozen=True)
 class SavedScores:
-    """An evaluation, the names of its images in its order, and the record stored with it."""
+    """An evaluation, the names of its images in the same order, and the record stored with it."""
 
     evaluation: Evaluation
     names: tuple[str, ...] = field(repr=False)
@@ -48,7 +48,7 @@ def image_names(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Write the scores of every image and the record to `path`. On failure `path` keeps what it held before.
+    """Write the scores of every image and the record to `path`. On failure an existing file at `path` is unchanged.
 
     The record's counts and `refused_files` are replaced by those of the evaluation.
     """
@@ -70,7 +70,7 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
 
 
 def is_scores_file(path: Path) -> bool:
-    """Return whether a file begins like saved scores, which are a zip archive; no model file begins so."""
+    """Return whether a file starts like a zip archive, as score files do and model files do not."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -92,12 +92,13 @@ def read_scores(path: Path) -> SavedScores:
     except (*DAMAGE_ERRORS, UserError, KeyError, TypeError, RecursionError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path} does not hold scores ({why}); write it again with imclass evaluate MODEL --save-scores FILE"
+            f"{path} is not a valid score file ({why}); "
+            "write the scores again with imclass evaluate MODEL --save-scores FILE"
         ) from None
 
 
 def check_uncompressed(path: Path) -> None:
-    """Raise `ValueError` for compressed members: a small file could expand to more than memory holds."""
+    """Raise `ValueError` for compressed members, because a small file could expand to more than fits in memory."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
@@ -127,7 +128,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> N
 
 
 def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> SavedScores:
-    """Rebuild the evaluation from checked arrays. Raise `UserError` or `KeyError` for a record without its counts."""
+    """Rebuild the evaluation from checked arrays. Raise `UserError` or `KeyError` if the record lacks counts."""
     classes = tuple(arrays["classes"].tolist())
     total = from_json(int, record["total"], "total")
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
@@ -143,11 +144,11 @@ def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> 
 
 @dataclass(frozen=True)
 class Facts:
-    """The models, images and fusion that scores came from; this is stored with them."""
+    """The models, images and fusion that produced scores. They are stored with the scores."""
 
     models: tuple[str, ...]
     tested: RowSubject  # in the terms of the papers' tables
-    scope: str  # which images, and why these: "split test of photos"
+    scope: str  # a phrase that describes the images and why they were chosen: "split test of photos"
     data: str  # name or folder
     split: str
     weights: tuple[float, ...] = (1.0,)
@@ -165,7 +166,7 @@ class ResultRow:
 
 
 def read_row(path: Path) -> ResultRow:
-    """Read the row that `--save-scores` wrote to a file. Raise `UserError` if the file lacks some of its facts."""
+    """Read the row that `--save-scores` wrote to a file. Raise `UserError` if some of the row's facts are missing."""
     saved = read_scores(path)
     known = {field.name for field in dataclasses.fields(Facts)}
     try:
@@ -173,13 +174,13 @@ def read_row(path: Path) -> ResultRow:
     except UserError as error:
         raise UserError(
             f"{path} does not record what was scored ({error}). "
-            "Write it again with imclass evaluate MODEL --save-scores FILE"
+            "Write the scores again with imclass evaluate MODEL --save-scores FILE"
         ) from None
     return ResultRow(str(path), saved.evaluation, saved.names, facts)
 
 
 def check_images(rows: Sequence[ResultRow]) -> None:
-    """Raise `UserError` if a row has as many images as the first, but with other names; `fuse` checks the counts."""
+    """Raise `UserError` if a row has as many images as the first row, but different names. `fuse` checks the counts."""
     first = rows[0]
     for row in rows[1:]:
         if len(row.images) == len(first.images) and row.images != first.images:
@@ -190,12 +191,12 @@ def check_images(rows: Sequence[ResultRow]) -> None:
             )
 
 
-def rank_changes(first: ResultRow, last: ResultRow, most: int) -> list[dict[str, Any]]:
-    """Return up to `most` images whose true class changed rank, the largest change first: name and rank in each row."""
+def rank_changes(first: ResultRow, last: ResultRow, max_images: int) -> list[dict[str, Any]]:
+    """Return up to `max_images` images whose true class changed rank, with both ranks, largest change first."""
     join_evaluations([first.evaluation, last.evaluation])
     each = (row.evaluation for row in (first, last))
     before, after = (ranks(e.scores, labels_of(e.targets, "--changed")) for e in each)
-    order = np.argsort(-np.abs(after - before), kind="stable")[:most]
+    order = np.argsort(-np.abs(after - before), kind="stable")[:max_images]
     return [
         {"image": last.images[i], "before": int(before[i]), "after": int(after[i])}
         for i in order.tolist()

@@ -1,4 +1,4 @@
-"""Scoring a split of a data set: every image is either counted, or refused and named."""
+"""Scoring of a data split, in which every image is either scored, or refused and reported."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
-MAX_CHUNK_BYTES = 256 * 2**20  # bytes of decoded images held before they are scored, for any batch size
-# Images scored at a time by a protocol that may show a hundred views of each: progress is reported after each batch,
-# so a large one would leave the user without news for minutes.
+MAX_CHUNK_BYTES = 256 * 2**20  # most bytes of decoded images in memory, for any batch size
+# The batch size for protocols that may score a hundred views of each image. Progress is reported after each batch,
+# and a larger batch could take minutes.
 MULTI_VIEW_BATCH = 28
 ONE_PROCESS = Processes()
 
@@ -30,7 +30,7 @@ ProgressCallback = Callable[[int, int], None]
 
 
 def view_protocols(context: Context | None = None) -> EntryTable:
-    """Return all test protocols by name. An entry that is not a protocol of its name is listed as a failure."""
+    """Return all test protocols by name. Invalid and misnamed entries are listed as failures."""
     found = find_in(context, "imclass.evaluation.protocols", "PROTOCOLS", "protocol")
     wrong = {name: flaw for name, entry in found.entries.items() if (flaw := protocol_flaw(name, entry))}
     usable = {name: entry for name, entry in found.entries.items() if name not in wrong}
@@ -38,7 +38,7 @@ def view_protocols(context: Context | None = None) -> EntryTable:
 
 
 def protocol_flaw(name: str, protocol: object) -> str:
-    """Return why an entry is not a protocol of this name, or "" if it is."""
+    """Return why an entry is not a protocol with this name, or "" if it is one."""
     if not isinstance(protocol, ViewProtocol):
         return f"protocol {name}: it must have name, scales_for(preprocess) and check(classifier), and be callable"
     return "" if protocol.name == name else f"protocol {name}: its name is {protocol.name!r}; it must be {name!r}"
@@ -57,7 +57,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a whole split and return its scores and measures: loss and accuracies, or mean average precision and F1.
 
-    Without a `protocol` the classifier's preprocess prepares each image. All else is as in `evaluate_each`.
+    Without a `protocol` the classifier's preprocess prepares each image. The other arguments are those of
+    `evaluate_each`.
     """
     members = [EnsembleMember(classifier, protocol)]
     return evaluate_each(members, dataset, batch, workers, report, mapping, strict, watch=watch)[0]
@@ -76,12 +77,13 @@ def evaluate_each(
 ) -> list[Evaluation]:
     """Return an `Evaluation` for each member, from one pass over the split that decodes each image once.
 
-    Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
-    and left out; with `strict` it raises `UserError`. `report(done, total)` is called after each batch of this
-    process's share. `watch()` is called before each image and may raise `Interrupted`, which ends the threads as well.
-    These and `workers` (decoding threads) change no result. `batch` and the number of processes decide the order of
-    sums in a network, so log-scores then differ by rounding, about 1e-5 of their scale. The first process returns all
-    results, the others an empty list. With K classes, fewer than five, top-5 is top-K.
+    Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
+    image is left out and listed in the result, or raises `UserError` if `strict` is set. `report(done, total)` is
+    called after each batch of this process's images. `watch()` is called before each image and may raise `Interrupted`,
+    which also ends the decoding threads. These functions and the number of threads, `workers`, do not affect results.
+    `batch` and the number of processes determine the order of summation in a network, and so change log-scores by
+    rounding errors, about 1e-5 of their scale. The first process returns all results, the others an empty list. With
+    fewer than five classes, K, top-5 is top-K.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
@@ -94,7 +96,7 @@ def evaluate_each(
     try:
         mine = score_share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
-        mine = error  # `check_shares` raises it in the first process: raised here, it would leave the others waiting
+        mine = error  # raised by `check_shares` in the first process, because here it would leave the others waiting
     shares = check_shares(processes.gather_objects(mine))
     if not shares:
         return []
@@ -116,7 +118,7 @@ def evaluate_each(
 
 
 def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChunk]":
-    """Return the shares of all processes. Raise the first error that any of them met."""
+    """Return the chunks of all processes. Raise the first error that occurred in any of them."""
     for share in shares:
         if isinstance(share, UserError):
             raise share
@@ -132,8 +134,8 @@ def join_scores(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray,
 class ScoredChunk:
     """A few consecutive images, scored or refused."""
 
-    kept: Int64[np.ndarray, "n"]  # positions of the scored ones in the data set
-    scores: list[Float[np.ndarray, "n _"]]  # of these, by each member
+    kept: Int64[np.ndarray, "n"]  # positions of the scored images in the data set
+    scores: list[Float[np.ndarray, "n _"]]  # of these images, an array for each member
     refused: list[Refused]
 
 
@@ -147,15 +149,13 @@ def score_share(
     strict: bool,
     watch: Watch | None = None,
 ) -> ScoredChunk:
-    """Score the images at `positions` as one chunk. Apart from the scores only one batch is held at a time."""
+    """Score the images at `positions` as one chunk. Apart from the scores, only one batch is in memory at a time."""
     kept: list[int] = []
     refused: list[Refused] = []
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
     for part in score_chunks(members, dataset, positions, batch, workers, watch or continue_scoring):
         if strict and part.refused:
-            raise UserError(
-                f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or go without --strict"
-            )
+            raise UserError(f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict")
         for all_scores, some in zip(scores, part.scores, strict=True):
             check_finite(some, part.kept, dataset)
             all_scores[len(kept) : len(kept) + len(some)] = some
@@ -180,7 +180,7 @@ def score_chunks(
 ) -> Iterator[ScoredChunk]:
     """Score the images at `positions` in order, and yield them in chunks.
 
-    An array of images that needs no preprocessing is scored in slices, without work on single images.
+    If the images are an array and need no preprocessing, slices of it are scored without any per-image work.
     """
     array = dataset.array
     networks = [direct_network(member, array) for member in members] if array is not None else [None]
@@ -191,8 +191,8 @@ def score_chunks(
             views = to_batch(array[start:stop])
             yield ScoredChunk(np.arange(start, stop), [n.scores(views).numpy() for n in networks if n], [])
         return
-    most = min(batch, MULTI_VIEW_BATCH) if array is None and any(map(has_many_views, members)) else batch
-    with contextlib.closing(image_chunks(dataset, positions, most, workers, watch)) as found:
+    max_images = min(batch, MULTI_VIEW_BATCH) if array is None and any(map(has_many_views, members)) else batch
+    with contextlib.closing(image_chunks(dataset, positions, max_images, workers, watch)) as found:
         for chunk in found:
             images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
             bad = [item for _, item in chunk if isinstance(item, BadImage)]
@@ -204,12 +204,12 @@ def score_chunks(
 
 
 def has_many_views(member: EnsembleMember) -> bool:
-    """Return whether a member may see many views of an image."""
+    """Return whether a member may score many views of an image."""
     return bool(member.protocols()) or member.network is None
 
 
 def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) -> NetworkBacked | None:
-    """Return the member's network if it sees the images of an array unchanged, otherwise None."""
+    """Return the member's network if an array's images are its views unchanged, otherwise None."""
     network = member.network
     if member.protocol is not None or network is None:
         return None
@@ -241,12 +241,12 @@ def check_any_scored(kept: int, refused: list[Refused], dataset: Dataset) -> Non
         return
     why = "it has no images"
     if refused:
-        why = f"all {len(refused):,} images were refused, first {describe_refusal(refused[0])}"
+        why = f"all {len(refused):,} images were refused, the first being {describe_refusal(refused[0])}"
     raise UserError(f"there is nothing to evaluate in split {dataset.split!r} of {dataset.origin.path}: {why}")
 
 
 def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"], dataset: Dataset) -> None:
-    """Raise `UserError` naming the first image whose scores hold a NaN or an infinity."""
+    """Raise `UserError` naming the first image whose scores contain a NaN or an infinity."""
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(wrong):
         name = printable_text(dataset.name(int(kept[wrong[0]])))

@@ -1,8 +1,8 @@
 """Checkpoints that are either complete or absent: directories written under a temporary name, synced, then renamed.
 
 The order matters and is tested against simulated power losses (Pillai et al., OSDI 2014): sync every file, sync the
-directory that lists them, rename it, then sync its parent. The manifest's SHA-256 digests reveal later damage by a
-disk or a copy. The checkpoint before is then used.
+directory that lists them, rename it, then sync its parent. The manifest's SHA-256 digests reveal later damage on
+disk or in copying. The previous checkpoint is used instead of a damaged one.
 """
 
 import hashlib
@@ -36,14 +36,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run, of which the newest `keep` are kept."""
+    """The checkpoints of one run. Only the newest `keep` are kept."""
 
     folder: Path
     keep: int = 2
 
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
         """Write a checkpoint durably under `name`. Names sort by age. An `OSError` leaves older checkpoints intact."""
-        self.folder.mkdir(exist_ok=True)  # without parents: a run's folder that was moved away must not come back
+        self.folder.mkdir(exist_ok=True)  # without parents, so that a run's folder is not recreated after it was moved
         final, working = self.folder / name, self.folder / f".{name}.part"
         shutil.rmtree(working, ignore_errors=True)
         try:
@@ -58,7 +58,7 @@ class Checkpoints:
             for file, content in contents.items():
                 write_durably(working / file, content)
             sync_folder(working)
-            shutil.rmtree(final, ignore_errors=True)  # it exists only if damaged: a run resumes from a good one
+            shutil.rmtree(final, ignore_errors=True)  # if it exists, it is damaged: runs resume from intact ones
             os.rename(working, final)
             sync_folder(self.folder)
         except OSError:
@@ -68,16 +68,16 @@ class Checkpoints:
         return final
 
     def prune(self) -> None:
-        """Remove all but the newest `keep`, and the remains of interrupted saves."""
+        """Remove all but the newest `keep` checkpoints, and the remains of interrupted saves."""
         for path in [*self.names()[: -self.keep], *self.folder.glob(".*.part")]:
             shutil.rmtree(path, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove all of them, ignoring errors."""
+        """Remove all checkpoints, ignoring errors."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def names(self) -> list[Path]:
-        """Return every folder with a checkpoint's name, oldest first."""
+        """Return every folder whose name is that of a checkpoint, oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
 
     def newest(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
@@ -115,8 +115,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(f"{MANIFEST_FILE} does not match its digest")
     if manifest["format"] != CHECKPOINT_FORMAT:
         raise UserError(
-            f"{path} has checkpoint format {manifest['format']}, and this imclass reads {CHECKPOINT_FORMAT}; "
-            "use the imclass that wrote it"
+            f"{path} has checkpoint format {manifest['format']}, but this version of imclass reads format "
+            f"{CHECKPOINT_FORMAT}; use the version that wrote the checkpoint"
         )
     contents = {}
     for file in (TENSORS_FILE, RECORD_FILE):

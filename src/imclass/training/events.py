@@ -1,4 +1,4 @@
-"""Events of training, as frozen values for everything that watches a run."""
+"""Training events: immutable values for everything that watches a run."""
 # Tested in tests/training/test_loop.py
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from imclass.core.contracts import Evaluation, Refused
 
 @dataclass(frozen=True, order=True)
 class RunPosition:
-    """Position of a run. Skipped batches count as steps."""
+    """A position in a run. Skipped batches count as steps."""
 
     stage: int = 0
     epoch: int = 0  # finished epochs, over all stages
@@ -27,7 +27,7 @@ class EpochStart:
     at: RunPosition
     epochs: int  # of the run
     batches: int  # of this epoch
-    counted: str = "top1"  # the name of the measure that is the share of correct images
+    counted: str = "top1"  # the name of the measure for the fraction of correct images
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class StepEnd:
     """An update from `images` images. Losses are means over them, in nats."""
 
     at: RunPosition
-    main: float  # the loss of the main scores, which compares with that of held-out images
-    total: float  # the loss with the weighted losses of auxiliary heads, which is minimised
+    main: float  # the loss of the main scores, comparable with that of held-out images
+    total: float  # the loss including the weighted losses of auxiliary heads, which is minimised
     correct: int
     images: int
     rate: float
-    waited: float  # seconds of waiting for data
+    waited: float  # seconds spent waiting for data
     seconds: float  # of the step, including the wait
     refused: tuple[Refused, ...] = ()
     alone: tuple[str, ...] = ()  # names of images left out, because batch norm cannot learn from a part of one image
@@ -48,7 +48,7 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The scores of a split. Validation may choose the weights, and test never does."""
+    """The scores of a split. Validation may be used to choose the weights, test never is."""
 
     at: RunPosition
     result: Evaluation
@@ -58,7 +58,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that was written, or that could not be, for the reason `problem`. Training goes on."""
+    """A checkpoint that was written, or could not be written because of `problem`. Training continues."""
 
     at: RunPosition
     path: Path
@@ -67,7 +67,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """A loss, gradient or weight that is not finite, after a step from the images `names`."""
+    """A loss, gradient or weight that is not finite after a step with the images `names`."""
 
     at: RunPosition
     what: str
@@ -81,7 +81,7 @@ class EpochEnd:
 
     at: RunPosition
     main: float
-    measures: Mapping[str, float]  # the share of correct images, by its name: top1, or exact for several labels
+    measures: Mapping[str, float]  # the fraction of correct images, by its name: top1, or exact for several labels
     images: int
     refused: int
     total: float
@@ -102,7 +102,7 @@ Event: TypeAlias = EpochStart | StepEnd | Evaluated | Saved | NonFinite | EpochE
 
 
 def summarise_evaluation(result: Evaluation) -> dict[str, int | float]:
-    """Return the numbers of an evaluation that logs and model files keep."""
+    """Return the numbers of an evaluation for logs and model files."""
     shares = {name: value for name, value in result.measures.items() if name != "loss"}
     counts = {"evaluated": len(result.targets), "total": result.total}
     return shares | {"loss": result.measures["loss"]} | counts

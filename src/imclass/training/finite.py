@@ -1,4 +1,4 @@
-"""Search for values that are not finite."""
+"""Detection of values that are not finite."""
 # Tested in tests/training/test_objective.py
 
 from collections.abc import Iterable
@@ -17,10 +17,10 @@ def are_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
-    """Return the name of the first tensor that holds a NaN or an infinity, or None."""
+    """Return the name of the first tensor that contains a NaN or an infinity, or None."""
     return next((name for name, tensor in named if not are_finite([tensor])), None)
 
 
 def gradients_of(network: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the gradients of a network by name, "gradient of PARAMETER"."""
+    """Return the gradients of a network, each with the name "gradient of PARAMETER"."""
     return [(f"gradient of {name}", p.grad) for name, p in network.named_parameters() if p.grad is not None]

@@ -1,4 +1,4 @@
-"""Files that a run writes while it trains: checkpoints, and the model file of each leg."""
+"""Writing of a run's checkpoints during training, and of each leg's model file."""
 # Tested in tests/training/test_loop.py
 
 import time
@@ -18,12 +18,12 @@ from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
-SplitMetrics: TypeAlias = Mapping[str, Mapping[str, int | float]]  # metrics by name, by split
+SplitMetrics: TypeAlias = Mapping[str, Mapping[str, int | float]]  # metrics by split, then by name
 
 
 @dataclass
 class Keeper:
-    """Writer of a run's files. The loop sets `stopped` if it returns before the last leg is over."""
+    """A writer of a run's files. The training loop sets `stopped` if it returns before the end of the last leg."""
 
     folder: Path
     legs: int  # the number of legs of the run
@@ -38,7 +38,7 @@ class Keeper:
         return time.monotonic() - self.last_save >= self.save_every
 
     def save(self, leg: Leg, state: State) -> Saved:
-        """Write a durable checkpoint. If the disk is full or fails, the older ones stay and training goes on.
+        """Write a checkpoint durably. If the disk is full or fails, older checkpoints remain and training continues.
 
         A state with values that are not finite is not written.
         """
@@ -56,7 +56,7 @@ class Keeper:
         return Saved(state.at, path, problem)
 
     def with_provenance(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
-        """Return the classifier with the record of its training that a model file keeps."""
+        """Return the classifier with the training record for its model file."""
         scores = {split: Metrics.from_numbers(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,
@@ -68,17 +68,17 @@ class Keeper:
 
     @property
     def model(self) -> Path:
-        """The run's model file, which is that of the last leg."""
+        """Return the path of the run's model file, which contains the last leg's model."""
         return self.folder / "model.safetensors"
 
     def model_of(self, leg: Leg) -> Path:
-        """Return the path of a leg's model file: the run's for an only leg, else one in the leg's folder."""
+        """Return the path of a leg's model file: the run's model file for an only leg, else one in the leg's folder."""
         if self.legs == 1:
             return self.model
         return self.folder / "legs" / f"{leg.number + 1:02d}-{leg.name}" / "model.safetensors"
 
     def finish(self, leg: Leg, state: State) -> LegEnd:
-        """Write the model file of a leg, and after the last leg also the run's. Move the state to the next leg."""
+        """Write a leg's model file, and after the last leg also the run's. Advance the state to the next leg."""
         path, chosen = self.model_of(leg), state.chosen
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}
@@ -91,5 +91,5 @@ class Keeper:
                 classifier.save(file)
         except OSError as error:
             problem = f"the model {path} could not be written: {error.strerror or error}"
-            raise UserError(f"{problem}; make room and give the same command again") from None
+            raise UserError(f"{problem}; free some disk space, then run the same command again") from None
         return LegEnd(state.next_leg(), leg.name, path, chosen, metrics)

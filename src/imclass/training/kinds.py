@@ -1,4 +1,4 @@
-"""Tables of the kinds that a stage may choose from, including those of plugins."""
+"""The tables of augmentations, objectives, optimisers and schedules, including those from plugins."""
 
 from imclass.core.codec import Kinds
 from imclass.core.config import Augment, Objective, Optimiser, Schedule

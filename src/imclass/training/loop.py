@@ -16,11 +16,11 @@ from imclass.training.state import State
 def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> Iterator[Event]:
     """Train from the position of `state` to the end of the last leg, and yield events.
 
-    Training stops when the caller stops iterating. Saved files stay.
+    Training stops when the caller stops iterating. Saved files remain.
     """
     for leg in legs[state.at.stage :]:
         state.enter(leg)  # make, or on resume restore, the network, optimiser, history and best weights of this leg
-        yield from descend(leg, state, group, keeper)
+        yield from train_epochs(leg, state, group, keeper)
         if not keeper.stopped:
             yield from conclude(leg, state, group, keeper)
         if keeper.stopped:
@@ -29,14 +29,14 @@ def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> It
         yield keeper.finish(leg, state)
 
 
-def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Train a leg by gradient descent, and yield the events of its steps and epochs."""
+def train_epochs(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+    """Train a leg, and yield the events of its steps and epochs."""
     if leg.stage.keep_start and state.at == state.first and not state.history:
         yield from score_watched_splits(leg, state, group, keeper)
     while not (keeper.stopped or state.is_done(leg)):
         yield EpochStart(state.at, leg.last_epoch, len(leg.loader), leg.counted)
         began = time.monotonic()
-        for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.mine):
+        for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.local_parts):
             event = step(leg, state, group, batch, began)
             yield event
             if isinstance(event, NonFinite) and event.action == "stop":
@@ -55,46 +55,46 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
             return
         yield state.next_epoch(leg.counted)
         yield keeper.save(leg, state)
-        # A leg that is done is concluded even if asked to stop.
+        # A finished leg is concluded even if a stop was requested.
         (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.is_done(leg))
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
     """Learn from one batch. Return `NonFinite` if its loss, gradients or resulting weights are not finite."""
     parts, alone = leg.learnable_parts(batch)
-    # Each part's summed loss is divided by the image count of the step, so that one part equals plain PyTorch.
+    # Each part's summed loss is divided by the step's image count, so that a step of one part equals plain PyTorch.
     images = group.total(sum(len(part.targets) for part in parts.values()))
     rate = leg.stage.schedule.rate_at(state.position(leg))
     # Weights and optimiser may have changed before a value is found to be not finite, so skipping needs a copy of them.
-    before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skips else {}
-    mine = state.learner.gradients(parts, group.mine(batch.count), batch.count > 1, images, state.at.step)
+    before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skip_nonfinite else {}
+    mine = state.learner.gradients(parts, group.local_parts(batch.count), batch.count > 1, images, state.at.step)
     gradients = group.combine(mine)
     problem = state.step(gradients, rate)
     state.count(gradients, 0 if problem else images, group.total(len(batch.refused)))
     if problem:
-        if leg.skips:
+        if leg.skip_nonfinite:
             state.rewind(before)
-        return NonFinite(state.at, problem, leg.names(batch.parts.values()), "skip" if leg.skips else "stop")
+        return NonFinite(state.at, problem, leg.names(batch.parts.values()), "skip" if leg.skip_nonfinite else "stop")
     main, total, correct = (gradients.main, gradients.total, gradients.correct) if gradients else (0.0, 0.0, 0)
     seconds = time.monotonic() - began
     return StepEnd(state.at, main, total, correct, images, rate, batch.waited, seconds, batch.refused, alone)
 
 
 def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Score the splits that are watched. If asked to stop meanwhile, save the state from before the scoring."""
+    """Score the watched splits. If a stop is requested during scoring, save the state from before it."""
     for split in leg.watched_splits:
         result = score_split(leg, state, split, group, keeper)
         if result is None:
             keeper.stopped = True
             yield keeper.save(leg, state)
             return
-        yield Evaluated(state.at, result, split, best=state.note(split, result))
+        yield Evaluated(state.at, result, split, best=state.record_result(split, result))
 
 
 def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Choose the weights to keep, and score each split that has not been scored with them.
 
-    Nothing is saved here, so a leg that is stopped here is concluded again on resume.
+    Nothing is saved here, so if the run stops here, this is repeated on resume.
     """
     state.choose()
     for split in leg.held_out:
@@ -103,12 +103,12 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
             if result is None:
                 keeper.stopped = True
                 return
-            state.note(split, result)
+            state.record_result(split, result)
             yield Evaluated(state.at, result, split)
 
 
 def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
-    """Return the scores of a split, or `None` if asked to stop before they are complete."""
+    """Return the scores of a split, or `None` if a stop was requested before they were complete."""
     stop = Interrupted()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Loss and gradients of a step, whose parts each have their own random state and are added in a fixed order."""
+"""The loss and gradients of a step. Each part of it has a separate random state, and parts are added in fixed order."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from imclass.training.parallel import fold_parts
 
 @dataclass(eq=False)
 class Gradients:
-    """Sums over some parts of a step. Losses are the parts' shares of the mean over the step's images, in nats."""
+    """Sums over some parts of a step. Losses are the parts' contributions to the step's mean per image, in nats."""
 
-    values: list[Tensor | None]  # of each parameter that learns
+    values: list[Tensor | None]  # of each trainable parameter
     moments: list[Tensor]  # of batch norms, weighted by images; empty in a step of one part
-    main: float  # the loss of the main scores, which compares with that of held-out images
-    total: float  # the loss with auxiliary heads, which is minimised
+    main: float  # the loss of the main scores, comparable with that of held-out images
+    total: float  # the loss including auxiliary heads, which is minimised
     correct: int
 
     def __iadd__(self, other: "Gradients") -> "Gradients":
@@ -50,20 +50,20 @@ class Gradients:
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A classifier that learns, with its objective, optimiser and arithmetic."""
+    """A classifier in training, with its objective, optimiser and arithmetic."""
 
     classifier: NetworkClassifier
     objective: Objective
     optimiser: Optimizer
     layers: LayerRates  # with a rate of 0 for frozen layers
-    parameters: Sequence[Tensor]  # that learn
-    norms: Sequence[_BatchNorm]  # whose running statistics move
+    parameters: Sequence[Tensor]  # the trainable ones
+    norms: Sequence[_BatchNorm]  # the batch norms whose running statistics are updated
     arithmetic: Arithmetic
     seed: int
 
     @property
     def network(self) -> Network:
-        """Return the network that learns."""
+        """Return the network in training."""
         return self.classifier.network
 
     def gradients(
@@ -83,8 +83,8 @@ class Learner:
         device = self.network.mean.device
         for parameter in self.parameters:
             parameter.grad = None
-        # The random state follows from (seed, step, number), so that dropout masks do not depend on whether the run was
-        # resumed or on how many processes share a step.
+        # The random state is derived from (seed, step, number), so that dropout masks do not depend on whether the run
+        # was resumed or on how many processes compute a step.
         reseed(part_seed(self.seed, step, number), device)
         scores, *sides = outputs(forward(self.network, part.images.to(device), self.arithmetic))
         targets = part.targets.on_device(device)

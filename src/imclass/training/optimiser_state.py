@@ -1,4 +1,4 @@
-"""Rate and state of a PyTorch optimiser. Checkpoints keep the state by parameter name, not by position."""
+"""Learning rate and state of a PyTorch optimiser. Checkpoints store the state by parameter name, not by position."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,14 +11,15 @@ from imclass.core.config import Optimiser
 from imclass.core.errors import UserError
 
 OPTIMISER_PREFIX = "optimiser."
-FACTOR_KEY = "factor"  # the key of a group's factor
+FACTOR_KEY = "factor"  # the key of a parameter group's learning-rate factor
 NO_FACTORS: Mapping[str, float] = MappingProxyType({})
 
 
 def build_optimiser(network: nn.Module, kind: Optimiser, factors: Mapping[str, float] = NO_FACTORS) -> Optimizer:
-    """Return an optimiser with a group of parameters for each factor above 0. Its rate is set before each step.
+    """Return an optimiser with a parameter group for each learning-rate factor above 0.
 
-    `factors` are by parameter name, 1 by default. Parameters with factor 0 are left out.
+    `factors` maps parameter names to factors, 1 by default. Parameters with factor 0 are left out. The learning rate is
+    set before each step.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
@@ -46,9 +47,9 @@ def live_tensors(optimiser: Optimizer) -> list[Tensor]:
 
 
 def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return momenta and step counts as tensors named "optimiser.PARAMETER.KEY". Before the first step there are few.
+    """Return momenta and step counts as tensors named "optimiser.PARAMETER.KEY". Most exist only after a step.
 
-    Raise `UserError` for state that is not a tensor, which a checkpoint cannot hold.
+    Raise `UserError` for state that is not a tensor, which a checkpoint cannot store.
     """
     tensors = {}
     for name, parameter in network.named_parameters():
@@ -57,15 +58,15 @@ def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]
                 tensors[f"{OPTIMISER_PREFIX}{name}.{key}"] = value
             elif value is not None:
                 problem = f"{type(optimiser).__name__} keeps {key!r} as {type(value).__name__}"
-                raise UserError(f"{problem}, which a checkpoint cannot hold; keep its state in tensors")
+                raise UserError(f"{problem}, which a checkpoint cannot store; keep the optimiser's state in tensors")
     return tensors
 
 
 def restore_state(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Set an optimiser's state to tensors that `state_tensors` returned.
+    """Restore an optimiser's state from tensors that `state_tensors` returned.
 
-    All of them, step counts included, are moved to their parameter's device, and those of its shape to its memory
-    order, because fused steps read a parameter and its state in parallel.
+    All tensors, including step counts, are moved to their parameter's device. Those with the parameter's shape also get
+    its memory order, because fused steps read a parameter and its state in parallel.
     """
     parameters = dict(network.named_parameters())
     optimiser.state.clear()

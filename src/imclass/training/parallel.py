@@ -1,7 +1,7 @@
-"""Processes that share a step, and the fixed order in which its parts are added, whichever process computed them.
+"""Division of a step among processes. Its parts are added in a fixed order, whichever process computed them.
 
 Floating-point addition is not associative, so parts are always added along one binary tree over their numbers. A block
-of parts is cut at the largest power of two below its length. The tree of five parts is the beginning of the tree of
+of parts is divided at the largest power of two below its length. The tree of five parts is the beginning of the tree of
 six, and every aligned block of a power of two is a subtree. A process can therefore fold its parts without waiting for
 the others.
 """
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Addable)
 class Group(Protocol):
     """The processes of a run. Each of them calls every method at every step, in the same order."""
 
-    def mine(self, parts: int) -> range:
+    def local_parts(self, parts: int) -> range:
         """Return the consecutive numbers of the parts of a step that this process computes."""
         ...
 
@@ -33,18 +33,18 @@ class Group(Protocol):
         ...
 
     def combine(self, folded: Mapping[range, T]) -> T | None:
-        """Return the sum of all processes' parts along the tree, or `None` without any."""
+        """Return the sum of all processes' parts along the tree, or `None` if there are none."""
         ...
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Return each flag as set if any process has set it."""
+        """Return each flag, set if any process has set it."""
         ...
 
 
 class SingleProcess:
     """A `Group` of one process."""
 
-    def mine(self, parts: int) -> range:
+    def local_parts(self, parts: int) -> range:
         return range(parts)
 
     def total(self, count: int) -> int:

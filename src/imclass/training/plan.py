@@ -1,4 +1,4 @@
-"""Plan of a run: its stages resolved to legs, each with its network, images and preprocessing."""
+"""The plan of a run: its stages resolved to legs, each with its network, images and preprocessing."""
 
 import contextlib
 import re
@@ -24,8 +24,8 @@ from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule)\b)")  # options of one stage
-SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
+STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule)\b)")  # a stage's options
+SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # scores a split
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,12 +42,12 @@ class Leg:
     score: SplitScorer
     context: Context
     seed: int  # of its random weights
-    last_epoch: int  # the number of finished epochs of the run after it, unless an earlier leg ends early
-    skips: bool = False  # skip a step that is not finite, instead of stopping the run
+    last_epoch: int  # the number of the run's epochs up to the end of the leg, unless an earlier leg ends early
+    skip_nonfinite: bool = False  # skip a step that is not finite, instead of stopping the run
     pairs: bool = False  # a part needs at least two images, because batch norm takes its statistics from them
-    trained: Provenance  # of its model, without the scores
+    trained: Provenance  # of the leg's model, without scores
     mean: Float[Tensor, "C H W"] | None = None  # of the training images, if the network subtracts their mean image
-    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights were trained on
+    contents: UInt64[np.ndarray, "_"] | None = None  # hashes of all images that the weights were trained on
     premade: NetworkClassifier | None = None  # made in advance, for `make` to return
 
     def make(self) -> NetworkClassifier:
@@ -71,25 +71,25 @@ class Leg:
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """Return the splits that are scored after each epoch: validation, which chooses the weights, or else all."""
+        """Return the splits that are scored after each epoch: validation, to choose the weights, or without it all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property
     def counted(self) -> str:
-        """Return the name of the measure that is the share of correct images: top1, or exact for several labels."""
+        """Return the name of the measure for the fraction of correct images: top1, or exact for several labels."""
         return self.loader.dataset.targets.counted
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
-        """Return the names of the images in parts."""
+        """Return the names of the images in the parts."""
         return tuple(self.loader.dataset.name(i) for part in parts for i in part.positions.tolist())
 
     def learnable_parts(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
         """Return the parts of a batch with enough images to learn from, and the names of images in the others.
 
-        Refused images may have reduced a part to one image, which batch norm cannot normalise, or to none.
+        If images were refused, a part may have only one image left, which batch norm cannot normalise, or none.
         """
-        least = 2 if self.pairs else 1
-        kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= least}
+        min_images = 2 if self.pairs else 1
+        kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= min_images}
         return kept, self.names(part for n, part in batch.parts.items() if n not in kept)
 
 
@@ -99,11 +99,11 @@ class Splits:
 
     train: Dataset
     held_out: tuple[str, ...]
-    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the final weights were trained on
+    contents: UInt64[np.ndarray, "_"] | None = None  # hashes of all images that the final weights were trained on
 
 
 def resolve_models(config: Training, context: Context) -> Training:
-    """Return a config in which the row of each network has all of its fields."""
+    """Return a config in which each network's row has all of its fields."""
     stages = tuple(replace(s, model=resolve_model(s.model, context) if s.model else None) for s in config.stages)
     return replace(config, model=resolve_model(config.model, context), stages=stages)
 
@@ -113,7 +113,7 @@ def plan(
 ) -> tuple[Leg, ...]:
     """Return the legs of a run. Raise `UserError` if anything in them does not fit together.
 
-    A stage that names no network or preprocess takes those of the stage before.
+    A stage without a network or preprocess uses that of the previous stage.
     """
     legs: list[Leg] = []
     before: NetworkClassifier | None = None
@@ -140,7 +140,7 @@ def plan(
             seed=config.seed,
             contents=splits.contents,
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
-            skips=config.nonfinite == "skip",
+            skip_nonfinite=config.nonfinite == "skip",
             pairs=pairs,
             trained=trained,
         )
@@ -151,7 +151,7 @@ def plan(
 
 @contextlib.contextmanager
 def in_stage(number: int, name: str) -> Iterator[None]:
-    """Make a `UserError` raised in a block name the stage and that stage's options, unless it is the first stage."""
+    """Add the stage to a `UserError` raised in the block and to the options in it, unless it is the first stage."""
     try:
         yield
     except UserError as error:
@@ -177,7 +177,7 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the loader of a stage's training images. Padding has the rounded mean colour."""
+    """Return the loader of a stage's training images, which are padded with the rounded mean colour."""
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,
@@ -194,5 +194,5 @@ def loader_of(
 
 
 def colour_of(mean: Sequence[float]) -> UInt8[Tensor, "C"]:
-    """Return a mean of values in [0, 1] as the colour of a pixel, rounded."""
+    """Return channel means in [0, 1] as the colour of a pixel, rounded."""
     return torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)

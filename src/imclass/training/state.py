@@ -1,4 +1,4 @@
-"""State of a run: everything that changes while it trains, kept in a checkpoint and restored from it."""
+"""The state of a run: everything that changes during training, saved in checkpoints and restored from them."""
 # Tested in tests/training/test_loop.py
 
 import math
@@ -26,12 +26,12 @@ from imclass.training.finite import are_finite, first_nonfinite, gradients_of
 from imclass.training.objective import Gradients, Learner
 from imclass.training.plan import Leg
 
-EPOCH_SUMS = ("main", "total", "correct", "images", "refused")  # of the running epoch
+EPOCH_SUMS = ("main", "total", "correct", "images", "refused")  # summed over the current epoch
 
 
 @dataclass
 class State:
-    """All that changes while training. `enter` makes the part that belongs to one leg."""
+    """Everything that changes during training. `enter` creates the part that belongs to one leg."""
 
     runtime: Runtime
     seed: int = 0
@@ -39,13 +39,13 @@ class State:
     at: RunPosition = RunPosition()
     first: RunPosition = RunPosition()  # where the leg began
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EPOCH_SUMS, 0.0))
-    history: list[float] = field(default_factory=list)  # the leg's main measure on validation
-    errors: list[float] = field(default_factory=list)  # the leg's training errors, an epoch each
+    history: list[float] = field(default_factory=list)  # the leg's main measure on validation, by epoch
+    errors: list[float] = field(default_factory=list)  # the leg's training errors, by epoch
     best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
     best_main: float = -1.0  # the main measure on validation when it was best
-    thresholds: tuple[float, ...] = ()  # of each class, for several labels, fitted on validation when it was best
+    thresholds: tuple[float, ...] = ()  # of each class if images may have several, fitted when validation was best
     metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep so far, by split
-    current: Learner | None = None  # of the leg that was entered last
+    current: Learner | None = None  # of the current leg
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None:
@@ -53,15 +53,15 @@ class State:
 
     @property
     def learner(self) -> Learner:
-        """Return the classifier that learns in this leg, with its optimiser."""
+        """Return the current leg's learner: its classifier, objective and optimiser."""
         if self.current is None:
             raise RuntimeError("no leg was entered; call enter(leg) first")
         return self.current
 
     def enter(self, leg: Leg) -> None:
-        """Begin a leg with the weights of the one before, or restore the checkpoint that was saved in it.
+        """Begin a leg with the previous leg's weights, or restore the checkpoint that was saved in this leg.
 
-        Optimiser, history and best weights belong to one leg.
+        The optimiser, history and best weights are not carried over from the previous leg.
         """
         classifier = leg.make()
         if self.checkpoint is None and self.current is not None:
@@ -91,7 +91,7 @@ class State:
             self.checkpoint = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of model, optimiser and best model, prefixed "model.", "optimiser." and "best."."""
+        """Return the tensors of the model, optimiser and best model, prefixed "model.", "optimiser." and "best."."""
         return self.live_tensors() | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
     def live_tensors(self) -> dict[str, Tensor]:
@@ -126,12 +126,12 @@ class State:
         self.rewind(checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set model and optimiser back to earlier `live_tensors`."""
+        """Restore the model and the optimiser from earlier `live_tensors`."""
         self.learner.network.load_state_dict(without_prefix(tensors, MODEL_PREFIX))
         optimiser_state.restore_state(self.learner.network, self.learner.optimiser, tensors)
 
     def position(self, leg: Leg) -> Position:
-        """Return the position in the leg that its schedule takes."""
+        """Return the position in the leg, for its schedule."""
         done = self.at.step - self.first.step
         return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
 
@@ -143,7 +143,7 @@ class State:
     def step(self, gradients: Gradients | None, rate: float) -> str:
         """Step the optimiser. Return the name of a loss, gradient or result that is not finite, or "".
 
-        Without gradients, because every image of the step was refused, nothing changes.
+        If every image of the step was refused, `gradients` is None and nothing changes.
         """
         learner = self.learner
         if gradients is None:
@@ -152,7 +152,8 @@ class State:
             return "the loss"
         for parameter, value in zip(learner.parameters, gradients.values, strict=True):
             parameter.grad = value
-        # Names are looked up only if something is wrong: walking a deep network for them takes milliseconds a step.
+        # Names are looked up only if a value is not finite, because collecting them takes milliseconds for a deep
+        # network.
         if not are_finite(value for value in gradients.values if value is not None):
             return first_nonfinite(gradients_of(learner.network)) or ""
         optimiser_state.set_rate(learner.optimiser, rate)
@@ -164,7 +165,7 @@ class State:
         return ""
 
     def count(self, gradients: Gradients | None, images: int, refused: int) -> None:
-        """Advance by one step, and add its numbers to the sums of the running epoch."""
+        """Advance by one step, and add its numbers to the sums of the current epoch."""
         at = self.at
         self.at = replace(at, batch=at.batch + 1, step=at.step + 1, samples=at.samples + images)
         self.totals["refused"] += refused
@@ -173,7 +174,7 @@ class State:
             for key, value in {**sums, "images": images}.items():
                 self.totals[key] += value
 
-    def note(self, split: str, result: Evaluation) -> bool:
+    def record_result(self, split: str, result: Evaluation) -> bool:
         """Record the result of a split. Return whether it is the best on validation so far."""
         if split != VALIDATION:
             self.metrics[split] = summarise_evaluation(result)
@@ -191,7 +192,7 @@ class State:
     def next_epoch(self, counted: str) -> EpochEnd:
         """Advance to the next epoch, and return the means over this one.
 
-        `counted` is the name of the measure that is the share of correct images.
+        `counted` is the name of the measure for the fraction of correct images.
         """
         totals = self.totals
         images = max(1.0, totals["images"])
@@ -208,7 +209,7 @@ class State:
         return self.at
 
     def choose(self) -> None:
-        """Load the weights to keep and their thresholds: the best on validation if it was scored, else the last."""
+        """Load the weights to keep and their thresholds: the best on validation if that was scored, else the last."""
         if self.best:
             self.learner.network.load_state_dict(self.best)
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)

@@ -42,7 +42,7 @@ MISTAKES = {
     "train mnist-lenet --data ./flat": ["the images are directly in flat"],
     "train mnist-lenet --data pets --batch 8 --out notes.txt": ["--out notes.txt is a file"],
     "train mnist-lenet --data pets --batch 8 --out notes.txt/run": ["notes.txt/run"],
-    "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets holds other files"],
+    "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets contains other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": [
         "foreign/config.json is not a run's config",
         "train again with another --out",

@@ -53,8 +53,8 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
 @pytest.mark.parametrize(
     ("models", "message"),
     [
-        ([], "name a MODEL"),
-        (["a", "./a"], "a is named twice"),
+        ([], "specify a MODEL"),
+        (["a", "./a"], "a is given twice"),
         ([3], "3 is not a model; give a path"),
         ([None], "None is not a model"),
     ],
@@ -81,7 +81,7 @@ def test_data_may_be_a_dataset(place: Path) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another split": ({"data": arrays(), "split": "train"}, "the data is the split 'test'"),
-    "to fit": ({"data": arrays(), "temperature": True}, "--temperature fits to a validation split"),
+    "to fit": ({"data": arrays(), "temperature": True}, "--temperature needs a validation split"),
     "workers": ({"data": "pets", "workers": -1}, "--workers is -1"),
     "batch": ({"data": "pets", "batch": 0}, "--batch is 0"),
     "device": ({"data": "pets", "device": "tpu"}, "--device tpu is not a device"),
@@ -115,7 +115,9 @@ def test_unknown_choices_are_refused(key: str, value: Any, message: str) -> None
 
 
 def test_a_classifier_in_memory_is_not_rounded(place: Path) -> None:
-    with pytest.raises(UserError, match="precision bf16 rounds weights as they are loaded; name the model by its path"):
+    with pytest.raises(
+        UserError, match="precision bf16 needs a model that is loaded from a file; pass the model's path"
+    ):
         imclass.evaluate(load_network_classifier("a.safetensors"), "pets", precision="bf16")
 
 
@@ -127,7 +129,7 @@ def test_protocols_are_names_or_values() -> None:
     (scaled,) = select_protocols(found["dense"], (28, 32)).values()
     assert scaled == next(iter(select_protocols("dense", "28,32").values())) != found["dense"]
     for names in ("flip,flip", ["flip", found["flip"]]):
-        with pytest.raises(UserError, match="--protocol flip,flip names a protocol twice"):
+        with pytest.raises(UserError, match="--protocol flip,flip lists a protocol twice"):
             select_protocols(names, None)
 
 
@@ -139,5 +141,5 @@ def test_scales_are_words_or_numbers() -> None:
 
 
 def test_bare_arrays_are_refused_as_data() -> None:
-    with pytest.raises(UserError, match="the data has the type tuple; give a data set's name, a folder"):
+    with pytest.raises(UserError, match="the data has the type tuple; pass a data set's name, a folder"):
         requests.open_request("a", (np.zeros(4), np.zeros(4)), None, None, open_context(), SilentProgress())

@@ -142,8 +142,8 @@ def test_only_a_single_result_can_be_saved(place: Path) -> None:
     for models, options, message in (
         (MODELS, {"weights": "none"}, "--save needs a single result"),
         (MODELS, {"protocol": "flip,center"}, "--save needs a single result"),
-        (["a.safetensors"], {"precision": "bf16"}, "--save keeps float32 weights"),
-        ([scores, "b.safetensors"], {}, "s.npz holds scores, not a model"),
+        (["a.safetensors"], {"precision": "bf16"}, "--save writes float32 weights"),
+        ([scores, "b.safetensors"], {}, "s.npz contains scores, so --save has no model"),
     ):
         with pytest.raises(UserError, match=message):
             imclass.evaluate(models, "pets", **options).save_model("m.safetensors")
@@ -199,7 +199,7 @@ def test_compare_is_a_function_too(place: Path, capsys: pytest.CaptureFixture[st
     assert found.comparison.images == 12 and len(found.changes) <= 3
     in_memory = imclass.compare(imclass.load("a.safetensors"), imclass.load("b.safetensors"), arrays())
     assert (in_memory.a.name, in_memory.b.name) == ("lenet-5", "lenet-5 2")
-    with pytest.raises(UserError, match="a comparison needs a single one"):
+    with pytest.raises(UserError, match="a comparison needs exactly one"):
         imclass.compare(*MODELS, "pets", protocol="flip,center")
     with pytest.raises(UserError, match="--list is -1"):
         imclass.compare(*MODELS, "pets", list=-1)

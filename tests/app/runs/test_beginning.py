@@ -176,7 +176,7 @@ def test_a_path_in_the_home_folder_and_a_pinned_digest(folder: Path, monkeypatch
 
 
 def test_first_and_last_layers_need_a_model(folder: Path) -> None:
-    with pytest.raises(UserError, match="--begin first-and-last takes layers from another model; name that model"):
+    with pytest.raises(UserError, match="--begin first-and-last copies layers from another model; specify that model"):
         prepare_run(override={"begin": "first-and-last"})
     assert prepare_run(override={"begin": "fresh"}).notes
 

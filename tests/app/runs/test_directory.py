@@ -155,7 +155,9 @@ def test_a_second_process_is_refused(pets: Path, tmp_path: Path) -> None:
     first = begin(pets, run.folder)
     next(iter(first))
     before = (run.folder / "config.json").read_text()
-    with pytest.raises(UserError, match=r"another process is training in .*; wait for it, or give another --out"):
+    with pytest.raises(
+        UserError, match=r"another process is training in .*; wait until it ends, or choose another --out"
+    ):
         next(iter(begin(pets, run.folder)))
     with pytest.raises(UserError, match="another process is training"):
         begin(pets, run.folder, 7)  # nothing is saved yet, but the config is in use
@@ -290,7 +292,7 @@ def test_input_is_checked_without_asserts(pets: Path, tmp_path: Path) -> None:
 
 def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         begin(pets, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     (tmp_path / "thesis.txt").unlink()

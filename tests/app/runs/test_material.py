@@ -104,7 +104,7 @@ def test_a_tree_s_validation_split_is_reported_if_it_has_no_test_split(
     make_splits(train=20, val=5)
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
     printed = capsys.readouterr()
-    assert "pets has a validation split and no test split: that split is reported as test" in printed.err
+    assert "pets has a validation split but no test split: that split is reported as test" in printed.err
     assert "25% of train choose the weights" in printed.err
     assert "test: top-1" in printed.out and scorings()[-1] == (2, "test")
     page = Path("run/report.html").read_text()
@@ -118,16 +118,16 @@ def test_a_tree_with_both_keeps_them(capsys: pytest.CaptureFixture[str]) -> None
     make_splits(train=20, val=5, test=5)
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 2
     errors = capsys.readouterr().err
-    assert "pets has a validation split and a test split of its own, so --validation 0.25 has nothing to cut" in errors
+    assert "pets comes with a validation split and a test split, so --validation 0.25 cannot be used" in errors
     assert not Path("run").exists()
-    with pytest.raises(UserError, match="nothing to cut"):
+    with pytest.raises(UserError, match="cannot be used"):
         train("mnist-lenet", "run", data="pets", batch=8, validation=0.25)
     Path("plugins").mkdir()
     Path("plugins/careful.py").write_text(RECIPE)
     recipe = "train careful --plugins plugins --data pets --batch 8 --epochs 1 --out careful"
     assert main(shlex.split(recipe)) == 0
     errors = capsys.readouterr().err
-    assert "pets has a validation split of its own: the recipe's share of 25% of train gives way" in errors
+    assert "pets comes with a validation split: that split is used instead of the recipe's 25% of train" in errors
     record = json.loads(Path("careful/config.json").read_text())
     assert record["training"]["validation"] == 0.0 and scorings("careful") == [(0, "validation"), (1, "test")]
     assert main(shlex.split(recipe)) == 0  # it is the same run
@@ -150,7 +150,7 @@ def test_a_report_on_images_that_chose_the_weights_says_so(capsys: pytest.Captur
         ("--validation 1", "--validation is 1.0; it must be at least 0 and below 1"),
         ("--validation -.1", "--validation is -0.1; it must be at least 0 and below 1"),
         ("--validation", "--validation needs a value"),
-        ("--schedule.kind plateau", "cut one from train with --validation 0.1"),
+        ("--schedule.kind plateau", "hold out part of train with --validation 0.1"),
     ],
 )
 def test_an_impossible_share_is_refused(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +163,7 @@ def test_one_image_a_class_leaves_nothing_for_validation(capsys: pytest.CaptureF
     make_splits(train=1)
     words: Any = f"{RUN} --validation 0.5 --batch 1"
     assert main(shlex.split(words)) == 2
-    assert "one training image a class, which leaves nothing for validation" in capsys.readouterr().err
+    assert "one training image per class, which leaves nothing for validation" in capsys.readouterr().err
 
 
 def notes(capsys: pytest.CaptureFixture[str], words: str) -> str:
@@ -174,9 +174,11 @@ def notes(capsys: pytest.CaptureFixture[str], words: str) -> str:
 
 def test_a_recipe_s_batch_is_reduced_to_few_images_and_a_user_s_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     tree(Path("pets"), per_class=10)
-    assert "note: the recipe's batch of 64 is reduced to all 16 training images" in notes(capsys, "mnist-lenet")
+    assert "note: the recipe's batch of 64 is reduced to 16, the number of training images" in notes(
+        capsys, "mnist-lenet"
+    )
     assert main(shlex.split("train mnist-lenet --data pets --batch 17 --dry-run")) == 2
-    assert "--batch 17 is more than the 16 training images; set it lower" in capsys.readouterr().err
+    assert "--batch 17 is more than the 16 training images; choose a smaller batch" in capsys.readouterr().err
     assert main(shlex.split("train mnist-lenet --data pets --stages.0.batch 17 --dry-run")) == 2
     assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --out few")) == 0
     record = json.loads(Path("few/config.json").read_text())
@@ -189,12 +191,12 @@ def test_choices_that_are_likely_to_give_poor_results_are_noted(capsys: pytest.C
     tree(Path("pets"), per_class=10)
     long = "mnist-lenet --batch 4 --epochs 3 --schedule.warmup"
     assert "the warm-up takes 5 of 12 steps" in notes(capsys, f"{long} 5")
-    assert "--schedule.warmup 1 takes a tenth" in notes(capsys, f"{long} 13")
+    assert "--schedule.warmup 1 would take a tenth" in notes(capsys, f"{long} 13")
     assert "warm-up" not in notes(capsys, f"{long} 4")
     assert "warm-up" not in notes(capsys, f"{long} 13 --schedule.warmup-share 0.3")
     few = (
-        "16 training images are few for random weights. Begin from trained ones with --init googlenet:bvlc, "
-        "another of `imclass weights`, or a model of yours"
+        "16 training images are few for random weights. Start from trained weights with --init googlenet:bvlc, "
+        "other weights from `imclass weights`, or one of your models"
     )
     assert few in notes(capsys, long.removesuffix(" --schedule.warmup"))
     assert main(shlex.split("train mnist-lenet --dry-run")) == 0

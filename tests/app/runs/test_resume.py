@@ -78,7 +78,7 @@ def test_choices_that_decide_the_result_may_not_change(
     before = fingerprint(Path("part"))
     assert main(shlex.split(f"{COMMAND} part {other}")) == 2
     message = capsys.readouterr().err
-    assert "part was begun with another configuration" in message and difference in message
+    assert "part was begun with a different configuration" in message and difference in message
     assert "workers" not in message and fingerprint(Path("part")) == before
 
 

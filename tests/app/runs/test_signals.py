@@ -45,7 +45,7 @@ def test_the_first_signal_is_acknowledged_and_the_next_one_stops_at_once(number:
 
 def test_the_acknowledgement_explains_a_second_signal() -> None:
     interrupted, hung_up = map(signals.acknowledgement, (signal.SIGINT, signal.SIGHUP))
-    assert interrupted.startswith("Ctrl-C: saving after this step; press it again to stop at once")
+    assert interrupted.startswith("Ctrl-C: saving after this step; press Ctrl-C again to stop at once")
     assert hung_up.startswith("SIGHUP: saving after this step; a second signal stops at once")
 
 

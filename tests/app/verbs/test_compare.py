@@ -121,12 +121,12 @@ def test_saved_scores_may_replace_a_model(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.npz", "a.npz"], "a.npz is named twice"),
+        (["a.npz", "a.npz"], "a.npz is given twice"),
         (["a.npz", "absent"], "absent"),
         (["a.npz", "b.npz", "--list", "-1"], "--list is -1; it must be 0 or more images"),
         (["a.npz", "b.npz", "--protocol", "center,dense"], "names several"),
         (["a.npz", "b.npz", "--data", "pets"], "has been scored already"),
-        (["a.npz", "text.npz"], "text.npz does not hold scores"),
+        (["a.npz", "text.npz"], "text.npz is not a valid score file"),
         (["a.npz", "other.npz"], "have different classes"),
     ],
 )

@@ -256,14 +256,14 @@ def test_a_fused_model_predicts_and_describes_itself(place: Path, capsys: pytest
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
     assert "fused.safetensors is not a single network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
-    assert "the model is not a single network, so it takes no protocol" in capsys.readouterr().err
+    assert "the model is not a single network, so it has no test protocol" in capsys.readouterr().err
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "no model": ((), "name a MODEL"),
-    "twice": (("a.safetensors", "a.safetensors"), "a.safetensors is named twice"),
+    "no model": ((), "specify a MODEL"),
+    "twice": (("a.safetensors", "a.safetensors"), "a.safetensors is given twice"),
     "unknown protocol": (("a.safetensors", *PETS, "--protocol", "centre"), "did you mean 'center'"),
-    "protocol twice": (("a.safetensors", *PETS, "--protocol", "flip,flip"), "names a protocol twice"),
+    "protocol twice": (("a.safetensors", *PETS, "--protocol", "flip,flip"), "lists a protocol twice"),
     "scales alone": (("a.safetensors", *PETS, "--scales", "32"), "--scales needs a --protocol"),
     "scales of none": (("a.safetensors", *PETS, "--protocol", "flip", "--scales", "32"), "has no scales"),
     "not numbers": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "28;32"), "whole numbers of pixels"),
@@ -309,11 +309,11 @@ def test_without_validation_nothing_is_fitted(place: Path, capsys: pytest.Captur
 
 
 SCORED = (
-    (("--weights", "fit"), "holds no scores of the validation split"),
-    (("--temperature",), "holds no scores of the validation split"),
+    (("--weights", "fit"), "has no scores for the validation split"),
+    (("--temperature",), "has no scores for the validation split"),
     (("--save", "x.safetensors"), "holds scores, not a model"),
     (("--protocol", "flip"), "has been scored already"),
-    (("--protocol", "flip,center"), "was scored under one protocol"),
+    (("--protocol", "flip,center"), "has scores under one protocol"),
 )
 
 
@@ -347,7 +347,7 @@ def test_members_are_scored_on_images_that_none_was_trained_on(place: Path, caps
     record = evaluation_record(capsys, "one.safetensors", "two.safetensors")
     assert record["total"] == 4 and "held out of training: hash 80/20, seed 3" in record["data"]
     message = error_message(capsys, "one.safetensors", "three.safetensors")
-    assert "one.safetensors and three.safetensors hold out different images" in message and "seed 4" in message
+    assert "one.safetensors and three.safetensors have different held-out images" in message and "seed 4" in message
     assert evaluation_record(capsys, "one.safetensors", "three.safetensors", "--split", "all")["total"] == 20
     unaware = evaluation_record(capsys, MODELS[0], "one.safetensors")  # a model without provenance follows the other
     assert unaware["total"] == 4 and unaware["data"] == record["data"]

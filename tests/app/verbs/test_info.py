@@ -103,7 +103,7 @@ def test_names_are_kept_in_their_composed_form(tmp_path: Path, capsys: pytest.Ca
         ("--rename cat=x", "--rename writes a new model file and does not change MODEL; name the new file with --out"),
         ("--out n.safetensors", "--out n.safetensors needs --rename OLD=NEW; give the new names"),
         ("--rename cat=x --out m.safetensors", "--out m.safetensors already exists"),
-        ("--rename cat=x --out n.pth", "the file must end in .safetensors"),
+        ("--rename cat=x --out n.pth", "the file name must end in .safetensors"),
     ],
 )
 def test_a_mistake_in_renaming_yields_one_message(

@@ -90,7 +90,7 @@ def test_a_run_inside_its_data_resumes_and_is_never_data(
 ) -> None:
     monkeypatch.chdir(tree(tmp_path / "pets"))
     assert main([*RUN, "--data", "."]) == 0
-    assert "note: the run runs/mnist-lenet lies inside the data" in capsys.readouterr().err
+    assert "note: the run runs/mnist-lenet is inside the data folder" in capsys.readouterr().err
     (tmp_path / "pets" / "runs" / "mnist-lenet" / "model.safetensors").unlink()  # stopped just before its end
     assert main([*RUN, "--data", "."]) == 0
     assert "ignored 1 folders of imclass runs: 'runs/mnist-lenet'" in capsys.readouterr().err
@@ -106,9 +106,9 @@ def test_a_run_in_a_class_folder_is_refused(
 ) -> None:
     monkeypatch.chdir(tree(tmp_path / "pets"))
     assert main([*RUN, "--data", ".", "--out", "cat/runs/a"]) == 2
-    assert "--out cat/runs/a lies in the folder of the class 'cat', which is data" in capsys.readouterr().err
+    assert "--out cat/runs/a is in the folder with the images of class 'cat'" in capsys.readouterr().err
     assert main([*RUN, "--data", ".", "--out", "../cat"]) == 0  # outside of the data
-    assert "lies inside the data" not in capsys.readouterr().err
+    assert "is inside the data folder" not in capsys.readouterr().err
     for part in ("train", "test"):
         tree(tmp_path / "birds" / part, classes=("emu", "owl"))
     assert main([*RUN, "--data", "../birds", "--out", "../birds/train/owl/run"]) == 2

@@ -24,7 +24,9 @@ def test_each_kind_has_its_measures() -> None:
 def test_a_model_of_the_other_kind_is_refused() -> None:
     check_link("softmax", ONE, "photos")
     check_link("sigmoid", ANY, "photos.csv")
-    with pytest.raises(UserError, match=r"gives each image one class, and the images of photos\.csv may have several"):
+    with pytest.raises(
+        UserError, match=r"predicts one class for each image, but the images of photos\.csv may have several"
+    ):
         check_link("softmax", ANY, "photos.csv")
     with pytest.raises(UserError, match="any number of classes, and the images of photos have one each; train a model"):
         check_link("sigmoid", ONE, "photos")

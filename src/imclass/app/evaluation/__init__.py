@@ -1,1 +1,1 @@
-"""Evaluation as values: a request, its result with everything that can be made from it, and a comparison of two."""
+"""Evaluation requests, their results with the tables, pictures and files made from them, and comparisons of models."""

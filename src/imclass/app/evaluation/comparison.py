@@ -30,7 +30,7 @@ class Contrast:
     b: ResultRow
     comparison: Comparison
     pairs: Pairs = field(repr=False)
-    list: int = 10  # number of changed images that `text` and `record` name
+    list: int = 10  # number of changed images in `text` and `record`
 
     def __repr__(self) -> str:
         """Return the difference and its interval on one line."""
@@ -47,7 +47,7 @@ class Contrast:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """The first `list` images whose true class changed rank or whose prediction changed, the largest move first."""
+        """Return the first `list` images whose true class's rank or prediction differs, largest difference first."""
         return changes(self.pairs, self.list)
 
     def record(self) -> dict[str, Any]:
@@ -61,14 +61,14 @@ class Contrast:
         return texts.comparison_text(self.a, self.b, self.comparison, self.changes)
 
 
-def contrast_rows(a: ResultRow, b: ResultRow, most: int) -> Contrast:
-    """Compare two rows on the images that both have; `most` changed images are named."""
+def contrast_rows(a: ResultRow, b: ResultRow, max_images: int) -> Contrast:
+    """Compare two rows on the images that both have. Up to `max_images` changed images are listed."""
     pairs = pair_images(*(NamedScores(row.name, row.evaluation, row.images) for row in (a, b)))
-    return Contrast(a, b, compare_pairs(pairs), pairs, most)
+    return Contrast(a, b, compare_pairs(pairs), pairs, max_images)
 
 
-def check_comparison(protocol: Any, most: int) -> None:
+def check_comparison(protocol: Any, max_images: int) -> None:
     """Raise `UserError` for more than one protocol, or a negative number of images."""
-    require(most >= 0, "list", most, "0 or more images")
+    require(max_images >= 0, "list", max_images, "0 or more images")
     if isinstance(protocol, str) and "," in protocol:
-        raise UserError(f"--protocol {protocol} names several; a comparison needs a single one")
+        raise UserError(f"--protocol {protocol} is several protocols; a comparison needs exactly one")

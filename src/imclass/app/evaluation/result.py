@@ -35,8 +35,8 @@ from imclass.store.context import Context
 class Result:
     """The result of an evaluation: a row for each model and protocol, then one for each fusion.
 
-    The measures, pictures and files below are those of the last row. `print(result)` prints what `imclass evaluate`
-    prints, and a notebook shows tables and the confusion matrix. Under torchrun only the first process has rows.
+    The measures, pictures and files describe the last row. `print(result)` prints what `imclass evaluate` prints, and a
+    notebook shows tables and the confusion matrix. Under torchrun only the first process has rows.
     """
 
     rows: tuple[ResultRow, ...]
@@ -57,34 +57,34 @@ class Result:
 
     @property
     def evaluation(self) -> Evaluation:
-        """The last row's evaluation: targets, scores N x K, ids, measures, and refused images."""
+        """Return the last row's evaluation: targets, scores N x K, ids, measures, and refused images."""
         return self.rows[-1].evaluation
 
     @property
     def measures(self) -> Mapping[str, float]:
-        """The last row's measures by name, such as `top1` in [0, 1] and `loss`, the mean cross-entropy in nats."""
+        """Return the last row's measures by name, such as `top1` in [0, 1] and `loss` (mean cross-entropy in nats)."""
         return self.evaluation.measures
 
     def rank_changes(self, most: int = 10) -> list[dict[str, Any]]:
-        """Return up to `most` images whose true class has another rank in the last row than in the first."""
+        """Return up to `most` images whose true class has different ranks in the last row and in the first."""
         return rank_changes(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
-        """Compare the last row with the first, on the images that both have; `most` changed images are named."""
+        """Compare the last row with the first, on the images that both have. Up to `most` changed images are listed."""
         if not self.rows:
-            raise UserError("under torchrun only the first process has rows; compare them there")
+            raise UserError("under torchrun only the first process has rows; call compare only in that process")
         return contrast_rows(self.rows[0], self.rows[-1], most)
 
     def record(self, most: int = 0) -> dict[str, Any]:
-        """Return the last row in full and all rows in brief, as JSON, with up to `most` changed images."""
+        """Return all details of the last row and a summary of each row, as JSON, with up to `most` changed images."""
         return texts.rows_record(self.rows, self.rank_changes(most) if most else None)
 
     def text(self, most: int = 0) -> str:
-        """Return a line for each row, then the last row in full, with up to `most` changed images."""
+        """Return a line for each row, then all details of the last row, with up to `most` changed images."""
         return texts.rows_text(self.rows, self.rank_changes(most) if most else None)
 
     def table(self, name: str, form: papers.Format = "text") -> str:
-        """Return a paper's table ("3" to "7" of VGG's, or "resnet") with these rows next to the published ones."""
+        """Return a paper's table (VGG's "3" to "7", or "resnet") with these rows next to the published ones."""
         measured = []
         for row in self.rows:
             where = f"{row.facts.data} {row.facts.split}"
@@ -100,7 +100,7 @@ class Result:
         return path
 
     def reliability(self, path: str | Path) -> Path:
-        """Draw the last row's accuracy against its confidence, a reliability diagram, to a PNG file."""
+        """Draw a reliability diagram of the last row, accuracy against confidence, to a PNG file."""
         path, last = writable_path(path, ".png", is_our_picture), self.evaluation
         reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path
@@ -114,7 +114,7 @@ class Result:
         return path
 
     def save_scores(self, path: str | Path) -> tuple[Path, ...]:
-        """Write every image's scores to an .npz file, which can be evaluated like a model. Each row has its file."""
+        """Write all scores to .npz files, one for each row, which can be evaluated like models. Return their paths."""
         path = writable_path(path, ".npz", is_scores_file)
         paths = score_paths(path, self.rows)
         for file in paths:
@@ -124,7 +124,7 @@ class Result:
         return paths
 
     def save_model(self, path: str | Path) -> Path:
-        """Write what scored the last row (model and protocol, fusion, temperature) as one model file."""
+        """Write the last row's models, protocols, weights and temperature as one model file."""
         self.request.check_savable()
         path, last = writable_path(path, ".safetensors"), self.evaluation
         metrics = Metrics(dict(last.measures), len(last.targets), last.total, last.main)
@@ -151,7 +151,7 @@ def writable_path(path: str | Path, suffix: str, ours: Any = None) -> Path:
 
 
 def score_paths(path: Path, rows: Sequence[ResultRow]) -> tuple[Path, ...]:
-    """Return a path for each row: `path` for a single row, otherwise `path` with number and name of the row in it."""
+    """Return a path for each row: `path` for a single row, otherwise `path` with the row's number and name in it."""
     if len(rows) == 1:
         return (path,)
     words = [re.sub(r"[^\w.+]+", "-", row.name).strip("-")[-80:] for row in rows]

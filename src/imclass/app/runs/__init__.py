@@ -1,1 +1,1 @@
-"""Runs of training: their configuration, preparation, directories, signals and resuming."""
+"""Training runs: their configuration, preparation, directories, signals and resuming."""

@@ -1,4 +1,4 @@
-"""Beginning of a run from the model that `init` names: its network and preprocess, then its weights."""
+"""Initialisation of a run from the model given by `init`: its network and preprocess, then its weights."""
 
 import hashlib
 import json
@@ -24,12 +24,12 @@ from imclass.training.plan import Leg
 
 @dataclass(frozen=True)
 class InitModel:
-    """The model that `init` names."""
+    """The model given by `init`."""
 
     name: str
     classifier: NetworkClassifier
     digest: str  # SHA-256 of its tensors
-    notes: tuple[str, ...]  # sentences for the user
+    notes: tuple[str, ...]  # for the user
 
     @property
     def mean_image(self) -> Tensor | None:
@@ -39,7 +39,7 @@ class InitModel:
 
     @property
     def ancestor(self) -> Ancestor:
-        """Return the description of this model that goes into the file of a model that begins from it."""
+        """Return the description of this model for the file of a model that was initialised from it."""
         return Ancestor(
             model=self.name,
             digest=self.digest,
@@ -50,10 +50,10 @@ class InitModel:
 
 
 def open_init(training: Training, context: Context) -> InitModel | None:
-    """Load and verify the model that a config's `init` names. Return `None` if `init` is empty."""
+    """Load and verify the model given by a config's `init`. Return `None` if `init` is empty."""
     if not training.init:
         if len(training.stages) == 1 and training.stages[0].begin == "first-and-last":
-            raise UserError("--begin first-and-last takes layers from another model; name that model with --init")
+            raise UserError("--begin first-and-last copies layers from another model; specify that model with --init")
         return None
     name, notes = normal_spelling(training.init), list[str]()
     try:
@@ -61,20 +61,20 @@ def open_init(training: Training, context: Context) -> InitModel | None:
     except UserError as error:
         raise UserError(f"--init: {error}") from None
     if classifier.folded:
-        raise UserError(f"--init {name} is folded for inference and cannot be trained; name the model it was made from")
+        raise UserError(f"--init {name} is folded for inference and cannot be trained; use the original model")
     digest = tensors_digest(classifier.network.state_dict())
     if training.init_digest not in ("", digest):
         raise UserError(
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
-            f"{digest[:12]}. To begin from the present one, leave --init-digest out, or configure the run again"
+            f"{digest[:12]}. To begin from the current model, leave out --init-digest, or configure the run again"
         )
     return InitModel(name, classifier, digest, tuple(notes))
 
 
 def adopt(training: Training, context: Context) -> Training:
-    """Return a config with network, row, normalisation and preprocess of the model that `init` names.
+    """Return a config with the network, row, normalisation and preprocess of the model given by `init`.
 
-    A config that has that model's digest has adopted it before. It is returned unchanged, to keep later changes.
+    A config that contains that model's digest has adopted it already, and is returned unchanged to keep later changes.
     """
     source = None if training.init_digest else open_init(training, context)
     if source is None:
@@ -86,12 +86,12 @@ def adopt(training: Training, context: Context) -> Training:
 
 
 def channel_means(buffer: Tensor) -> tuple[float, ...]:
-    """Return the mean of each channel, as the shortest decimals that are the same float32."""
+    """Return the mean of each channel, rounded to the shortest decimal that is the same float32."""
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
 def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs, with the network of the first made and filled from the source, and notes on its weights."""
+    """Return the legs, with the first network created and initialised from the source, and notes on its weights."""
     first = legs[0].make()
     legs = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
@@ -101,7 +101,7 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:
-    """Return the contents of the training images, and of those that the source's weights were trained on if used."""
+    """Return the content hashes of the training images, including the source's if its weights are used."""
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)
 
@@ -109,7 +109,7 @@ def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> U
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
     """Return the means of the training data that legs subtract, one for each preprocess.
 
-    A mean image of the source is used instead of computing one if it has the right shape.
+    The source's mean image is used if it has the right shape, instead of computing a new one.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None
@@ -131,7 +131,7 @@ def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, .
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean among the facts, or "" if it needs none. It depends only on the preprocess."""
+    """Return the name of a leg's mean among the facts, or "" if it has none. The name depends on the preprocess."""
     kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
     if not kind:
         return ""

@@ -20,7 +20,7 @@ from imclass.models.classifier import networks
 from imclass.store.context import Context, find_in, open_context
 from imclass.training.kinds import kind_tables
 
-STAGE_KEY = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of the model and the preprocess of a stage
+STAGE_KEY = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of a stage's model and preprocess
 
 
 def recipes(context: Context | None = None) -> EntryTable:
@@ -39,22 +39,22 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
     training = make(**values)
     if not isinstance(training, Training):
         raise UserError(
-            f"the recipe {recipe!r} returns {type(training).__name__} and not a Training; change its function"
+            f"the recipe {recipe!r} returns {type(training).__name__} and not a Training; correct the recipe's function"
         )
     return override_config(training, choices, context)
 
 
 def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
-    """Return a config with other values at dotted keys. Fields of the network's row stand directly under "model.".
+    """Return a config with other values at dotted keys. Fields of the network's row are directly under "model.".
 
-    Another network begins with its row in the table. With `init`, the changes apply to the model and preprocess of the
-    MODEL that it names. The model and preprocess of a stage begin as copies of the run's.
+    Changing the network resets the row to that network's row in the table. With `init`, the changes apply to the model
+    and preprocess of that MODEL. The model and preprocess of a stage start as copies of the run's.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
     init = convert_value(str, changes.get("init", training.init), "init")
-    if isinstance(init, str):  # any other value is refused below, like a wrong value of any field
+    if isinstance(init, str):  # any other value is rejected below, like an invalid value of any field
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}
         if normal_spelling(init) != training.init:
             training = replace(training, init=normal_spelling(init), init_digest="")
@@ -68,7 +68,7 @@ def override_stages(training: Training, changes: dict[str, Any], context: Contex
     """Return a config with other values in the models and preprocesses of stages."""
     stages = list(training.stages)
     places = {(int(match[1]), match[2]) for match in map(STAGE_KEY.match, changes) if match}
-    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` refuses other numbers
+    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` rejects other numbers
         value = getattr(stages[i], field) or getattr(training, field)
         if field == "model":
             value, changes = resolve_row_changes(value, f"stages.{i}.model", changes, context)
@@ -81,7 +81,7 @@ def resolve_row_changes(
 ) -> tuple[Model, dict[str, Any]]:
     """Return the model that the changes under `prefix` apply to, and all changes, with the row's fields under "row.".
 
-    Another network begins with its row in the table.
+    Changing the network resets the row to that network's row in the table.
     """
     changed, common = dict(changes), hints_of(Model)
     network = str(convert_value(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))

@@ -1,4 +1,4 @@
-"""Fields of a config as other tools name them, and how to set them here."""
+"""Names of config fields in other tools, with the option to use in imclass."""
 # Tested in tests/app/cli/test_options.py
 
 from collections.abc import Iterable, Mapping
@@ -7,20 +7,20 @@ from types import MappingProxyType
 from imclass.core.errors import UserError
 
 AUGMENT_HINT = "--augment lists the kinds of augmentation in order, such as --augment area flip, or none"
-AREA_HINT = "--augment.area.area sets the share of an image that a random crop covers, --augment.area.aspect its shape"
-DATA_HINT = "--data names a folder with one folder of images per class"
-FLIP_HINT = "--augment.flip.probability sets how often images are mirrored left-right"
-INIT_HINT = "--init names the model whose weights training starts from, such as googlenet:bvlc or a run"
+AREA_HINT = "--augment.area.area sets the fraction of an image in a random crop, --augment.area.aspect its shape"
+DATA_HINT = "--data sets the training data, such as a folder with one folder of images per class"
+FLIP_HINT = "--augment.flip.probability sets the probability of a horizontal flip"
+INIT_HINT = "--init sets the model whose weights training starts from, such as googlenet:bvlc or a run"
 PAD_HINT = "--augment.pad.pixels sets the padding in pixels before a random crop"
-OUT_HINT = "--out names the run's folder"
+OUT_HINT = "--out sets the run's folder"
 RATE_HINT = "--schedule.rate sets the learning rate"
 SIZE_HINT = "--preprocess.size sets the size of the network's input in pixels"
-VALIDATION_HINT = "--validation sets the share of the training images that chooses the weights, such as 0.1"
+VALIDATION_HINT = "--validation sets the fraction of the training images held out for validation, such as 0.1"
 FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
     {
         "amp": "--precision bf16 computes in 16 bits",
         "aa": AUGMENT_HINT,
-        "arch": "--model.network names the network",
+        "arch": "--model.network sets the network",
         "augmentation": AUGMENT_HINT,
         "augmentations": AUGMENT_HINT,
         "auto_augment": AUGMENT_HINT,
@@ -46,17 +46,17 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "learning_rate": RATE_HINT,
         "lr": RATE_HINT,
         "lr0": RATE_HINT,
-        "model": "--model.network names the network, and --init the model whose weights training starts from",
+        "model": "--model.network sets the network, and --init the model whose weights training starts from",
         "momentum": "--optimiser.momentum sets it",
         "name": OUT_HINT,
         "nb_classes": "the names of the folders are the classes",
         "num_classes": "the names of the folders are the classes",
         "no_aug": "--augment none leaves images unchanged",
         "num_workers": "--workers sets the number of threads that decode images",
-        "opt": "--optimiser.kind names the optimiser",
-        "optim": "--optimiser.kind names the optimiser",
-        "optimiser.name": "--optimiser.kind names the optimiser",
-        "optimizer": "--optimiser.kind names the optimiser",
+        "opt": "--optimiser.kind sets the optimiser",
+        "optim": "--optimiser.kind sets the optimiser",
+        "optimiser.name": "--optimiser.kind sets the optimiser",
+        "optimizer": "--optimiser.kind sets the optimiser",
         "output": OUT_HINT,
         "output_dir": OUT_HINT,
         "padding": PAD_HINT,
@@ -71,9 +71,9 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "resume": "the same command resumes where it stopped; --init RUN starts a new run from a finished one",
         "save_dir": OUT_HINT,
         "save_period": "--save-every sets the seconds between two checkpoints",
-        "sched": "--schedule.kind names the schedule",
-        "schedule.name": "--schedule.kind names the schedule",
-        "scheduler": "--schedule.kind names the schedule",
+        "sched": "--schedule.kind sets the schedule",
+        "schedule.name": "--schedule.kind sets the schedule",
+        "scheduler": "--schedule.kind sets the schedule",
         "smoothing": "the loss is the cross-entropy, without label smoothing",
         "val_split": VALIDATION_HINT,
         "validation_split": VALIDATION_HINT,
@@ -85,7 +85,7 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
 
 
 def check_fields(keys: Iterable[str]) -> None:
-    """Raise `UserError` for a field that another tool has under this name."""
+    """Raise `UserError`, with the option to use instead, for a field name from another tool."""
     for key in keys:
         if key in FOREIGN_FIELDS:
             raise UserError(f"unknown option --{key.replace('_', '-')}: {FOREIGN_FIELDS[key]}")

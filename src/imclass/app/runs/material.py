@@ -27,8 +27,8 @@ from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import Leg, in_stage
 
-# With fewer training images a run from random weights gets a warning. The recipe `folder`, trained on a few hundred
-# photos of five kinds, is right on about half of them.
+# A run that starts from random weights with fewer training images prints a warning. With the recipe `folder`, trained
+# on a few hundred photos of five classes, about half of the predictions are correct.
 FEW_IMAGES = 1_000
 
 
@@ -43,10 +43,10 @@ class TrainingData:
 
 
 def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
-    """Open the data of a config. Return the config as the data allows it, and the data.
+    """Open the data of a config. Return the config, adapted to the data, and the data.
 
-    Its name of the data gets one spelling. Data with a validation and a test split keeps them: a recipe's share for
-    validation gives way, and a user's raises `UserError`, as does data that cannot be trained on as configured.
+    The data's name is normalised. If the data comes with a validation and a test split, these are used: a recipe's
+    `validation` is set to 0, and a user's raises `UserError`. So does data that cannot be trained on as configured.
     """
     unread = shadowed_folder_note(config.data, context)
     uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
@@ -78,38 +78,38 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
 
 
 def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with a share for validation that its data allows, and a sentence about the change."""
+    """Return the config with a `validation` that its data allows, and a note about the change."""
     if not config.validation or VALIDATION not in uncut:
         return config, ()
     if "test" not in uncut:
-        splits = f"{config.data} has a validation split and no test split"
-        share = f"{100 * config.validation:g}% of train"
-        return config, (f"{splits}: that split is reported as test, and {share} choose the weights",)
+        splits = f"{config.data} has a validation split but no test split"
+        use = f"that split is reported as test, and {100 * config.validation:g}% of train is held out for validation"
+        return config, (f"{splits}: {use}",)
     if "validation" in given:
-        problem = f"{config.data} has a validation split and a test split of its own"
-        raise UserError(f"{problem}, so --validation {config.validation:g} has nothing to cut; leave it out")
-    share = f"the recipe's share of {100 * config.validation:g}% of train gives way"
-    return replace(config, validation=0.0), (f"{config.data} has a validation split of its own: {share}",)
+        problem = f"{config.data} comes with a validation split and a test split"
+        raise UserError(f"{problem}, so --validation {config.validation:g} cannot be used; leave it out")
+    use = f"that split is used instead of the recipe's {100 * config.validation:g}% of train"
+    return replace(config, validation=0.0), (f"{config.data} comes with a validation split: {use}",)
 
 
 def settle_batches(config: Training, images: int, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with batches of at most all training images, and a sentence for each that was reduced.
+    """Return the config with no batch larger than the training split, and a note for each batch that was reduced.
 
-    A batch that the user gave does not change.
+    A batch that the user specified is not changed.
     """
     stages, notes = list(config.stages), []
     for i, stage in enumerate(config.stages):
         if stage.batch > images > 0 and not {"batch", f"stages.{i}.batch", "stages"} & set(given):
             stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
-            notes.append(f"the recipe's batch of {stage.batch} is reduced to all {images} training images")
+            notes.append(f"the recipe's batch of {stage.batch} is reduced to {images}, the number of training images")
     return replace(config, stages=tuple(stages)), tuple(notes)
 
 
 def settle_objectives(config: Training, train: Dataset, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with the cross-entropy that fits the images' labels, and a sentence about the change.
+    """Return the config with the cross-entropy that fits the images' labels, and a note about the change.
 
     A recipe's cross-entropy of the other kind is replaced. Raise `UserError` for any other objective that does not fit,
-    and for one that the user gave.
+    and for an unsuitable objective that the user specified.
     """
     stages, changed, link = list(config.stages), False, train.targets.link
     plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
@@ -119,8 +119,8 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
             continue
         keys = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
         if keys & set(given) or stage.objective not in plain.values():
-            problem = f"--objective.kind {stage.objective.kind} is for other images than those of {config.data}"
-            raise UserError(f"{problem}, which {labels}; give --objective.kind {plain[link].kind}")
+            problem = f"--objective.kind {stage.objective.kind} does not suit the images of {config.data}"
+            raise UserError(f"{problem}, which {labels}; use --objective.kind {plain[link].kind}")
         stages[i] = replace(stage, objective=plain[link])
         changed = True
     note = f"the images of {config.data} {labels}, so {plain[link].kind} is minimised"
@@ -128,19 +128,19 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
 
 
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield a sentence for each choice that is likely to give poor results: a long warm-up, few images."""
+    """Yield a warning for each choice that is likely to lead to poor results: a long warm-up, or few images."""
     for leg in legs:
         steps, warmup = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
         if 3 * warmup > steps:
             yield (
-                f"the warm-up takes {warmup:,} of {steps:,} steps, which leaves the rate little time to fall; "
-                f"--schedule.warmup {steps // 10} takes a tenth"
+                f"the warm-up takes {warmup:,} of {steps:,} steps, which leaves the learning rate little time to fall; "
+                f"--schedule.warmup {steps // 10} would take a tenth of the steps"
             )
     images = len(legs[0].loader.dataset)
     if images < FEW_IMAGES and not config.init:
         yield (
-            f"{images:,} training images are few for random weights. Begin from trained ones with "
-            "--init googlenet:bvlc, another of `imclass weights`, or a model of yours"
+            f"{images:,} training images are few for random weights. Start from trained weights with "
+            "--init googlenet:bvlc, other weights from `imclass weights`, or one of your models"
         )
 
 
@@ -150,7 +150,7 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
     if len(train) == 0:
         raise UserError(f"{train.origin.path} has no training images")
     if config.validation and len(splits[VALIDATION]) == 0:
-        problem = f"{train.origin.path} has one training image a class, which leaves nothing for validation"
+        problem = f"{train.origin.path} has one training image per class, which leaves nothing for validation"
         raise UserError(f"{problem}; leave out --validation, or add images")
     for number, stage in enumerate(config.stages):
         with in_stage(number, stage.name or (stage.model or config.model).network):
@@ -161,7 +161,7 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
     """Raise `UserError` for data that a stage cannot be trained on."""
     images = len(splits["train"])
     if stage.batch > images:
-        raise UserError(f"--batch {stage.batch} is more than the {images} training images; set it lower")
+        raise UserError(f"--batch {stage.batch} is more than the {images} training images; choose a smaller batch")
     if stage.schedule.needs_validation:
         option = f"--schedule.kind {stage.schedule.kind}"
     elif stage.patience:
@@ -171,7 +171,7 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
     if VALIDATION not in splits:
         raise UserError(
             f"{option} needs a validation split, and {data} has only {', '.join(splits)}; "
-            "cut one from train with --validation 0.1, or leave the option out"
+            "hold out part of train with --validation 0.1, or leave out the option"
         )
 
 

@@ -1,4 +1,4 @@
-"""Choice of a run's device, threads, precision and memory layout, made once when it begins."""
+"""Choice of a run's device, threads, precision and memory layout, made once when the run begins."""
 
 import copy
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from imclass.data.loader import Loader
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier
 
-PROBE_IMAGES = 32  # images of a probe's training step
+PROBE_IMAGES = 32  # images in the training step of a probe
 
 
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the recorded runtime, else the configured or fastest one, and a sentence about a probe."""
+    """Return the recorded runtime, or else the configured or fastest one, and a note about the probe if one was run."""
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
         return recorded, ()

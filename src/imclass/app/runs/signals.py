@@ -1,4 +1,4 @@
-"""Signals that end a run: the first one saves and stops, a later one stops immediately."""
+"""Signals that end a run. The first makes the run save and stop, a later one stops it immediately."""
 
 import contextlib
 import signal
@@ -11,8 +11,8 @@ from types import FrameType
 from imclass.core.errors import Interrupted
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Seconds within which signals count as one. A terminal that closes, `timeout`, and wrappers that pass on a Ctrl-C which
-# the terminal sends to all of its processes deliver it twice, which must not cost the steps since the last checkpoint.
+# Signals within this many seconds count as one. A signal may arrive twice from a closing terminal, from `timeout`, or
+# from a wrapper that forwards Ctrl-C. This must not lose the steps since the last checkpoint.
 REPEAT_SECONDS = 0.5
 
 Acknowledge = Callable[[str], None]
@@ -20,9 +20,9 @@ Acknowledge = Callable[[str], None]
 
 @dataclass
 class StopRequest:
-    """The request of signals that a run stop.
+    """A request to stop a run, made by a signal.
 
-    The run sets `started` once it has something new to save. Until then the first signal ends it immediately.
+    The run sets `started` once it has something new to save. Until then the first signal ends the run immediately.
     """
 
     requested_at: float | None = None
@@ -39,9 +39,9 @@ def listen_for_signals(
 ) -> Iterator[StopRequest]:
     """Yield a `StopRequest` that Ctrl-C, SIGTERM and SIGHUP set while the block runs.
 
-    The handler raises `Interrupted` for a first signal before the run has `started`, and for one that comes more than
-    half a second after the first. The message ends with `checkpoint_note()`. For any other signal it calls
-    `acknowledge` with a line for the user.
+    The handler raises `Interrupted` for a first signal before the run has `started`, and for a signal more than half a
+    second after the first. The message ends with `checkpoint_note()`. For a first signal after the run has `started`,
+    the handler calls `acknowledge` with a line for the user.
     """
     stop = StopRequest()
 
@@ -66,8 +66,8 @@ def listen_for_signals(
 def interrupt_at_signals() -> Iterator[None]:
     """Raise `Interrupted` at Ctrl-C, SIGTERM and SIGHUP while the block runs.
 
-    Python's own `KeyboardInterrupt` is not enough for Ctrl-C: if one passes through `exec`, as it may while dataclasses
-    are made, Python dies of the signal even though the exception was caught.
+    Python's `KeyboardInterrupt` is not enough for Ctrl-C: if it passes through `exec`, as may happen while dataclasses
+    are created, Python is killed by the signal even though the exception was caught.
     """
     last = -REPEAT_SECONDS
 
@@ -84,7 +84,7 @@ def interrupt_at_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `answer` handle the signals that end a run while the block runs.
+    """Handle the signals that end a run with `answer` while the block runs.
 
     A signal that is already ignored stays ignored, as `nohup` and shells with background jobs require. Outside the main
     thread, where Python cannot set handlers, nothing changes.
@@ -102,5 +102,5 @@ def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[
 def acknowledgement(number: int) -> str:
     """Return the line that is printed at the first signal."""
     if number == signal.SIGINT:
-        return "Ctrl-C: saving after this step; press it again to stop at once without saving"
+        return "Ctrl-C: saving after this step; press Ctrl-C again to stop at once without saving"
     return f"{signal.Signals(number).name}: saving after this step; a second signal stops at once without saving"

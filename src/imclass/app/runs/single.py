@@ -1,4 +1,4 @@
-"""Refusal of several processes: training is done by one, and torchrun may start more."""
+"""Check for a single process, because training uses one and torchrun may start more."""
 
 import contextlib
 import os
@@ -10,16 +10,16 @@ PRINT_SECONDS = 10.0  # torchrun ends all processes when one has ended, so the o
 
 
 def check_single_process() -> None:
-    """Raise `UserError` in a process that torchrun started with others."""
+    """Raise `UserError` if torchrun started more than one process."""
     if is_multiprocess():
         raise UserError(
-            "training is done by one process, and torchrun started several. Give the command without torchrun: one "
-            "process uses all cores, or the GPU that --device names"
+            "training uses one process, but torchrun started several. Run the command without torchrun: one process "
+            "uses all cores, or the GPU chosen with --device"
         )
 
 
 def wait_for_first() -> bool:
-    """Let the first of several processes print its message. Return whether this is one of the others."""
+    """Wait, except in the first process, until that has printed its message. Return whether this process waited."""
     if is_multiprocess() and os.environ.get("RANK", "0") != "0":
         with contextlib.suppress(Interrupted):  # torchrun stops the others with SIGTERM; one message is enough
             time.sleep(PRINT_SECONDS)

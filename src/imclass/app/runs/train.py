@@ -1,4 +1,4 @@
-"""Training as a run: check and prepare everything, then perform it as an iterator of events."""
+"""Training runs: everything is checked and prepared first, then the run is performed as an iterator of events."""
 
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -40,7 +40,7 @@ from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT_EXECUTION = Execution()
-VIEWS = 256  # scored at a time at most; on a CPU, fewer large ones are as fast and answer a signal sooner
+MAX_VIEWS = 256  # scored at a time; on a CPU, fewer large views are as fast and let a signal be handled sooner
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Job:
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
     held_out: Mapping[str, Dataset]  # the splits that are scored
-    notes: tuple[str, ...]  # for the user, before it begins
+    notes: tuple[str, ...]  # for the user, printed before training
 
     @property
     def steps(self) -> int:
@@ -92,10 +92,10 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
-    """Return a run that can begin or be resumed. Raise `UserError` for anything wrong before the first step.
+    """Return a run that can begin or be resumed. Raise `UserError` if anything is invalid.
 
-    With `dry` nothing is written. `given` are the keys of the config that the user set. The values of other keys may
-    change to suit the data.
+    With `dry` nothing is written. `given` contains the config keys that the user specified. The values of other keys
+    may be adapted to the data.
     """
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
@@ -106,7 +106,7 @@ def prepare(
 
     config = resolve_models(config, context)
     how = config.stages[0].begin
-    ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" takes no weights from it
+    ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" uses none of its weights
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
     score = scorer({split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}, execution)
@@ -132,13 +132,14 @@ def prepare(
 
 
 def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
-    """Return a function that scores a split, and counts the images in it that the weights were trained on."""
+    """Return a function that scores a split and counts the images in it that the weights were trained on."""
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
-        batch = min(VIEWS, views_per_batch(trained.preprocess)) if on_cpu else VIEWS
+        batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
         workers, strict = execution.workers, execution.strict
-        return part.count(evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch))
+        found = evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch)
+        return part.with_counts(found)
 
     return score
 
@@ -159,7 +160,7 @@ def perform(
         stop = stack.enter_context(listen_for_signals(acknowledge, lambda: last_checkpoint_note(keeper.checkpoints)))
         keeper.asked_to_stop = stop.is_set
         runtime.apply_runtime(job.runtime)
-        job.run.cut(job.checkpoint)
+        job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
         watching += [OptionalConsumer("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
         watching += [OptionalConsumer("curves.png", lambda: Curves(job.run)), *consumers]
@@ -173,7 +174,7 @@ def perform(
                 consumer.see(last)
             if job.execution.strict and isinstance(last, StepEnd) and last.refused:
                 bad = describe_refusal(last.refused[0])
-                raise UserError(f"refused: {bad}; fix or remove the file, or leave --strict out")
+                raise UserError(f"refused: {bad}; fix or remove the file, or drop --strict")
             yield last
         if not keeper.stopped:
             if not job.execution.keep_checkpoints:
@@ -191,8 +192,8 @@ def complete_pictures(job: Job) -> None:
         return
     try:
         job.pictures().write(job.keeper().model_of(job.legs[-1]).parent)
-    except Exception as error:  # pictures are optional, so no failure of any kind may end the command
-        note_failure("pictures failed", error, "the report will not have them")
+    except Exception as error:  # pictures are optional, so no failure may end the command
+        note_failure("pictures failed", error, "the report will have no pictures")
 
 
 def counts_of(data: TrainingData) -> tuple[dict[str, list[int]], dict[str, int]]:
@@ -208,6 +209,6 @@ def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
 
 
 def last_checkpoint_note(checkpoints: Checkpoints) -> str:
-    """Return a sentence about the checkpoint to resume from, or "" without one."""
+    """Return a sentence about the checkpoint to resume from, or "" if there is none."""
     names = checkpoints.names()
     return f"the last checkpoint is {names[-1]}" if names else ""

@@ -1,4 +1,4 @@
-"""The measures of an evaluation, chosen by its targets: one label an image, or any number of labels."""
+"""The measures of an evaluation, which depend on whether an image has one label or any number."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,13 +39,13 @@ def with_scores(
 
 
 def check_link(link: Link, targets: Targets, data: str) -> None:
-    """Raise `UserError` if the model gives an image one label and the data gives it several, or the reverse."""
+    """Raise `UserError` if the model predicts one label for an image and the data may have several, or the reverse."""
     if link == targets.link:
         return
     if link == "softmax":
-        why = f"the model gives each image one class, and the images of {data} may have several"
+        why = f"the model predicts one class for each image, but the images of {data} may have several"
     else:
-        why = f"the model gives each image any number of classes, and the images of {data} have one each"
+        why = f"the model predicts any number of classes for an image, but the images of {data} have one each"
     raise UserError(
-        f"{why}; train a model on such data (--init begins from this model's weights), or give other --data"
+        f"{why}; train a model on such data (with --init to start from this model's weights), or choose other --data"
     )

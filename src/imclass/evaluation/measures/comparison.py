@@ -30,7 +30,7 @@ class NamedScores:
 class Pairs:
     """The images that two classifiers A and B have both scored, in A's order and with A's classes.
 
-    A rank is the place of an image's true class among the scores, 1 for the highest.
+    A rank is the position of the true class among an image's scores, 1 for the highest.
     """
 
     images: tuple[str, ...]
@@ -79,7 +79,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Change:
-    """An image that two classifiers see differently."""
+    """An image with different results from two classifiers."""
 
     image: str
     label: str  # the true class
@@ -126,13 +126,14 @@ def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
         only_b = list_names([name for name in classes_b if name not in classes_a])
         raise UserError(
             f"{a.name} and {b.name} have different classes, so their accuracies cannot be compared: only "
-            f"{a.name} has {only_a or 'none'}, only {b.name} has {only_b or 'none'}. Compare models of the same classes"
+            f"{a.name} has {only_a or 'none'}, only {b.name} has {only_b or 'none'}. "
+            "Compare models with the same classes"
         )
     return join_classes(classes_a, classes_b)
 
 
 def image_keys(named: NamedScores) -> list[tuple[str, str]]:
-    """Return name and class of each image. Raise `UserError` if two images share both."""
+    """Return the name and class of each image. Raise `UserError` if two images share both."""
     classes = named.evaluation.classes
     found = [(name, classes[k]) for name, k in zip(named.images, labels_in(named).tolist(), strict=True)]
     twice = [key for key, n in Counter(found).items() if n > 1]
@@ -147,12 +148,12 @@ def labels_in(named: NamedScores) -> Int64[np.ndarray, "N"]:
 
 
 def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
-    """Return McNemar's exact test of the two accuracies and the paired bootstrap's interval of their difference."""
+    """Return McNemar's exact test of the two accuracies, and a paired bootstrap interval for their difference."""
     right_a, right_b = pairs.right_a, pairs.right_b
     gained = right_b.astype(np.int64) - right_a
     a_alone, b_alone = int(np.count_nonzero(gained < 0)), int(np.count_nonzero(gained > 0))
 
-    def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+    def mean_gains(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
         return gained[positions].mean(axis=1)
 
     return Comparison(
@@ -162,7 +163,7 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
         top1_a=float(right_a.mean()),
         top1_b=float(right_b.mean()),
         difference=float(gained.mean()),
-        interval=bootstrap_interval(of_draws, len(gained), draws, seed),
+        interval=bootstrap_interval(mean_gains, len(gained), draws, seed),
         both_right=int(np.count_nonzero(right_a & right_b)),
         a_alone_right=a_alone,
         b_alone_right=b_alone,
@@ -174,12 +175,12 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
 
 
 def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
-    """Return the exact two-sided p-value of the images that only A or only B has right.
+    """Return the exact two-sided p-value for the numbers of images that only A or only B classifies correctly.
 
-    It is the probability of a division at least as uneven if each image were as likely to fall to A as to B: Q.
-    McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12, 1947, in its binomial form. All is in whole numbers up to the last division, so that no count is
-    too large.
+    It is the probability of numbers at least as unequal if each of these images were as likely to belong to A as to B.
+    This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference between
+    correlated proportions or percentages", Psychometrika 12, 1947. Only the last division is in floating point, so
+    counts may be of any size.
     """
     n, fewer = a_alone + b_alone, min(a_alone, b_alone)
     tail = binomial = 1  # the sum over k <= fewer of the binomial coefficients C(n, k)
@@ -189,11 +190,11 @@ def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
     return min(1.0, 2 * tail / 2**n)
 
 
-def changes(pairs: Pairs, most: int) -> tuple[Change, ...]:
-    """Return up to `most` images whose true class changed rank or whose prediction changed, the largest move first."""
+def changes(pairs: Pairs, max_images: int) -> tuple[Change, ...]:
+    """Return up to `max_images` images whose true class's rank or prediction differs, largest difference first."""
     differ = (pairs.rank_a != pairs.rank_b) | (pairs.predicted_a != pairs.predicted_b)
     moved = np.where(differ, np.abs(pairs.rank_a - pairs.rank_b), -1)
-    order = np.argsort(-moved, kind="stable")[:most]
+    order = np.argsort(-moved, kind="stable")[:max_images]
     classes = pairs.classes
     return tuple(
         Change(

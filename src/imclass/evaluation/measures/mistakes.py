@@ -21,11 +21,11 @@ class WrongImage:
     predicted: str
     probability: float  # of the predicted class
     probability_of_true: float
-    rank: int  # of the true class, from 2
+    rank: int  # of the true class, at least 2
 
 
 def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongImage]:
-    """Return the images whose predicted class is wrong, the most confident mistake first."""
+    """Return the images with a wrong prediction, the most confident mistake first."""
     labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
     places = ranks(evaluation.scores, labels)
     sure, right = np.empty(len(labels)), np.empty(len(labels))

@@ -1,9 +1,9 @@
-"""Measures of images that may have several labels. A mark of -1, not judged, is left out for that image and class.
+"""Measures for images that may have several labels. A mark of -1, not judged, is ignored for that image and class.
 
-Average precision is computed over the ranking of images by a class's score. It is summed over all recalls, as
-scikit-learn does and as PASCAL VOC has done since 2010, or taken at the eleven recalls 0, 0.1 ... 1 (M. Everingham et
-al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images of equal score share one
-place in the ranking.
+Average precision is computed from the ranking of images by a class's score. It is summed over all recalls, as
+scikit-learn does and as PASCAL VOC has done since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M. Everingham
+et al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal scores share
+a rank.
 """
 
 import math
@@ -19,13 +19,13 @@ from imclass.models.thresholds import DEFAULT_THRESHOLD, decide, precision_recal
 
 @dataclass(frozen=True)
 class LabelRow:
-    """The measures of one class: how well its score ranks images, and how well its threshold divides them.
+    """The measures of one class: how well its score ranks images, and how well its threshold separates them.
 
-    A ratio of nothing to nothing is nan.
+    The ratio 0/0 is nan.
     """
 
     positives: int  # images that have the class
-    judged: int  # images known to have it or not
+    judged: int  # images with a known label for the class
     ap: float
     ap11: float  # at eleven recalls
     threshold: float
@@ -36,7 +36,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Means:
-    """Precision, recall and F1 over all classes: of all decisions together (micro), or averaged by class (macro)."""
+    """Precision, recall and F1 over all classes: from all decisions together (micro), or class averages (macro)."""
 
     precision: float
     recall: float
@@ -45,13 +45,13 @@ class Means:
 
 def binary_cross_entropy(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> float:
     """Return the mean over images of the negative log probability of their marks, summed over the judged classes."""
-    logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of the mark: yes, or no
+    logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of the mark's value, yes or no
     losses = np.where(marks >= 0, np.logaddexp(0, -logits), 0)
     return float(losses.sum(axis=1).mean())
 
 
 def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the sum over all ranks of precision times the step in recall; nan without positives."""
+    """Return the sum over all ranks of precision times the step in recall, or nan if there are no positives."""
     if not positive.any():
         return math.nan
     precision, recall, _ = precision_recall(scores, positive)
@@ -61,7 +61,7 @@ def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray,
 def average_precision_11(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
     """Return the mean over the recalls 0, 0.1 ... 1 of the highest precision at or above each, as in VOC 2007.
 
-    It is nan without positives.
+    Return nan if there are no positives.
     """
     if not positive.any():
         return math.nan
@@ -111,7 +111,7 @@ def macro_means(rows: Sequence[LabelRow]) -> Means:
 def micro_means(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> Means:
-    """Return precision, recall and F1 of all decisions together."""
+    """Return the precision, recall and F1 of all decisions together."""
     yes, positive = decide(probabilities(scores), thresholds) & (marks >= 0), marks == 1
     hits, taken, held = (int(np.count_nonzero(mask)) for mask in (yes & positive, yes, positive))
     return Means(ratio(hits, taken), ratio(hits, held), ratio(2 * hits, taken + held))
@@ -120,7 +120,7 @@ def micro_means(
 def exact_match_ratio(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> float:
-    """Return the share of images for which every judged class is decided correctly."""
+    """Return the fraction of images for which every judged class is predicted correctly."""
     right = decide(probabilities(scores), thresholds) == (marks == 1)
     return float((right | (marks < 0)).all(axis=1).mean())
 

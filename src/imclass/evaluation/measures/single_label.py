@@ -1,4 +1,4 @@
-"""Measures of images that have one label each. Counts are exact integers; means are taken in float64."""
+"""Measures for images with one label each. Counts are exact integers; means are computed in float64."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int64, Integer
 
 from imclass.models.scores import posterior
 
-IMAGES_PER_CHUNK = 4096  # images whose class probabilities are in memory at a time
+IMAGES_PER_CHUNK = 4096  # images whose class probabilities are in memory at once
 
 
 def ranks(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
@@ -26,7 +26,7 @@ def top_k_hits(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"],
 
 
 def predictions(scores: Float[np.ndarray, "N K"]) -> Int64[np.ndarray, "N"]:
-    """Return the class with the highest score of each image; ties go to the lower index."""
+    """Return the class with the highest score for each image; ties go to the lower index."""
     return scores.argmax(axis=1).astype(np.int64)
 
 
@@ -71,7 +71,7 @@ def confusion_counts(
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The measures of one class from a confusion matrix; a ratio of nothing to nothing is nan."""
+    """The measures of one class from a confusion matrix. The ratio 0/0 is nan."""
 
     support: int  # images of this class
     precision: float
@@ -80,7 +80,7 @@ class ClassRow:
 
 
 def class_rows(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
-    """Return support, precision, recall and F1 of each class."""
+    """Return the support, precision, recall and F1 of each class."""
     counts = zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), confusion.sum(0).tolist(), strict=True)
     return tuple(
         ClassRow(support, ratio(hits, predicted), ratio(hits, support), ratio(2 * hits, support + predicted))
@@ -101,10 +101,10 @@ def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
     return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
 
 
-def confused_pairs(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Return up to `most` pairs, the most confused first: true class, predicted class, images, images of the class."""
+def confused_pairs(confusion: Int64[np.ndarray, "K K"], max_pairs: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Return the most frequent confusions: true class, predicted class, their images, images of the true class."""
     mistakes, support = confusion - np.diag(confusion.diagonal()), confusion.sum(axis=1)
-    worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:most].tolist()]
+    worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:max_pairs].tolist()]
     return tuple((t, p, int(mistakes[t, p]), int(support[t])) for t, p in worst if mistakes[t, p])
 
 
@@ -114,7 +114,7 @@ def ratio(part: int, whole: int) -> float:
 
 
 def measures(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Mapping[str, float]:
-    """Return the mean cross-entropy, with natural logarithms, and the accuracies in [0, 1]."""
+    """Return the mean cross-entropy (natural logarithm) and the accuracies in [0, 1]."""
     return {
         "loss": cross_entropy(scores, labels),
         "top1": top_k_hits(scores, labels, 1) / len(labels),

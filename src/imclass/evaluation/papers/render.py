@@ -1,4 +1,4 @@
-"""The papers' tables of results with our measurements next to the published numbers, as text, Markdown or CSV."""
+"""The papers' result tables, with imclass's measurements next to the published numbers, as text, Markdown or CSV."""
 
 import csv
 import html
@@ -32,15 +32,15 @@ TABLES: dict[str, tuple[PaperTable, ...]] = {
     "resnet": (resnet.SINGLE_MODELS, resnet.ENSEMBLES, resnet.CIFAR_RESULTS),
 }
 NOT_RUN = "not run"
-CELL_WIDTH = 41  # characters of a cell in text; a line with three published numbers then has at most 100
-DATA_WIDTH = 16  # characters of the last cell, the name of the data
+CELL_WIDTH = 41  # characters of a cell in text, so that a line with three published numbers has at most 100
+DATA_WIDTH = 16  # characters of the last cell, which names the data
 
 Format: TypeAlias = Literal["text", "markdown", "csv"]
 
 
 @dataclass(frozen=True)
 class ErrorInterval:
-    """An error in %, with the ends of its 95% interval (Wilson's)."""
+    """An error in percent, with the ends of its 95% Wilson interval."""
 
     error: float
     low: float
@@ -52,7 +52,7 @@ class ErrorInterval:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Errors that were measured here."""
+    """The errors that imclass measured for a model or a fusion."""
 
     tested: RowSubject
     data: str  # data set and split
@@ -63,15 +63,15 @@ class Measurement:
 
 
 def measurement_of(evaluation: Evaluation, tested: RowSubject, data: str) -> Measurement:
-    """Return the errors of an evaluation; `data` names data set and split, such as "cifar10 test"."""
+    """Return the errors of an evaluation; `data` is the data set and split, such as "cifar10 test"."""
     n = len(evaluation.targets)
 
-    def share(accuracy: float) -> ErrorInterval:
+    def error_interval(accuracy: float) -> ErrorInterval:
         low, high = wilson_interval(n - round(accuracy * n), n)
         return ErrorInterval(100 - 100 * accuracy, 100 * low, 100 * high)
 
-    top5 = share(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
-    return Measurement(tested, data, n, evaluation.total, share(evaluation.measures["top1"]), top5)
+    top5 = error_interval(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
+    return Measurement(tested, data, n, evaluation.total, error_interval(evaluation.measures["top1"]), top5)
 
 
 def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
@@ -84,17 +84,16 @@ def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
 class TableLine:
     """A line of a table."""
 
-    cells: tuple[str, ...]  # the texts that identify it
+    cells: tuple[str, ...]  # the texts that identify the line
     numbers: tuple[str, ...]  # published
     measured: Measurement | None
 
 
 def render_table(name: str, measured: Sequence[Measurement], form: Format = "text") -> str:
-    """Return the table of this name ("3" to "7", "resnet") with every published row and every measurement.
+    """Return the table with this name ("3" to "7", "resnet"), with every published row and every measurement.
 
-    A measurement shares the line of the published row with the same networks, protocol, S and Q. One that differs only
-    in S or Q gets a separate line below that row, and one that matches no row a line at the end. Raise `UserError` for
-    an unknown name.
+    A measurement is on the line of the published row with the same networks, protocol, S and Q. If only S or Q differs,
+    it has a separate line below that row; if no row matches, a line at the end. Raise `UserError` for an unknown name.
     """
     if name not in TABLES:
         raise UserError(f"--table {name} is unknown{suggestion(name, TABLES)}")
@@ -113,7 +112,7 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
 
 
 def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Return whether networks, protocol, S and Q equal a published row's; an S or Q that it leaves open matches any."""
+    """Return whether networks, protocol, S and Q match a published row, in which an unspecified S or Q matches any."""
     pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
     open_or_equal = all(
         theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
@@ -122,7 +121,7 @@ def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
 
 
 def is_close_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Return whether networks and protocol equal those of a published row."""
+    """Return whether the networks and the protocol match a published row."""
     ours = [net.network for net in sorted_nets(tested)]
     return bool(ours) and published.protocol == tested.protocol and ours == [n.network for n in sorted_nets(published)]
 
@@ -133,7 +132,7 @@ def sorted_nets(tested: RowSubject) -> list[Net]:
 
 
 def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTable:
-    """Return the table with a row of these networks and protocol, else one with any of the networks, else the first."""
+    """Return the table with a row for networks and protocol, else one with any of the networks, else the first."""
     networks = {net.network for net in measured.tested.nets}
     knows: tuple[Callable[[PaperRow], bool], ...] = (
         lambda row: is_close_match(row.tested, measured.tested),
@@ -144,7 +143,7 @@ def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTabl
 
 
 def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[TableLine]:
-    """Return a line for each published row, followed by measurements close to it, and at the end all others."""
+    """Return a line for each published row and the measurements close to it, then lines for all others."""
     homes = [find_row(table, one.tested) for one in measured]
     of_row = {i: [one for one, home in zip(measured, homes, strict=True) if home == i] for i in {*homes, None}}
     found = []
@@ -164,14 +163,14 @@ def find_row(table: PaperTable, tested: RowSubject) -> int | None:
 
 
 def unmatched_line(table: PaperTable, measured: Measurement) -> TableLine:
-    """Return the line of a measurement that shares no line with a published row."""
+    """Return a separate line for a measurement that matches no published row exactly."""
     cells = tuple(printable_text(cell) for cell in table.cells(measured.tested))
     return TableLine(cells, ("",) * len(table.numbers), measured)
 
 
-def column_heads(table: PaperTable) -> list[str]:
-    """Return the heads of all columns, for text and Markdown."""
-    return [*table.heads, *table.numbers, "measured top-1", "measured top-5", "measured on"]
+def column_headers(table: PaperTable) -> list[str]:
+    """Return the headers of all columns, for text and Markdown."""
+    return [*table.headers, *table.numbers, "measured top-1", "measured top-5", "measured on"]
 
 
 def line_cells(line: TableLine, mark: str) -> list[str]:
@@ -196,7 +195,7 @@ def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], 
 
 
 def measurement_note(measured: Measurement) -> str:
-    """Return a measurement in words, with everything that its line has no room for."""
+    """Return a note with all details of a measurement, for which its line is too short."""
     sides = " + ".join(f"S {format_train_scales(net)}, Q {format_test_scales(net)}" for net in measured.tested.nets)
     name = measured.tested.name or " + ".join(net.network for net in measured.tested.nets)
     top5 = f"top-5 error {measured.top5}" if measured.top5 else "top-5 error 0 by definition: five classes or fewer"
@@ -210,17 +209,17 @@ def footnotes(table: PaperTable, notes: Sequence[str]) -> list[str]:
     """Return the lines below a table: the notes, how to read them, and the source."""
     found = [*notes]
     if notes:
-        found.append("Wilson's 95% intervals are in brackets.")
+        found.append("95% Wilson intervals are in parentheses.")
     if "top-5 test" in table.numbers:
         found.append("The labels of ILSVRC's test set are not public, so top-5 test is not measured here.")
     return [*found, f"Published errors in %: {table.source}."]
 
 
 def as_text(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
-    """Return a table as aligned columns; long cells and the heads of numbers take more than one line."""
+    """Return a table as aligned columns. Long cells and the headers of number columns are wrapped."""
     rows, notes = cells_and_notes(table_lines)
-    texts = len(table.heads)
-    tops = [[head] if i < texts else head.split(" ") for i, head in enumerate(column_heads(table))]
+    texts = len(table.headers)
+    tops = [[head] if i < texts else head.split(" ") for i, head in enumerate(column_headers(table))]
     cells = [
         [textwrap.wrap(cell, CELL_WIDTH) for cell in row[:-1]] + [textwrap.wrap(row[-1], DATA_WIDTH)] for row in rows
     ]
@@ -242,20 +241,20 @@ def as_text(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
 def as_markdown(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
     """Return a table in GitHub's Markdown, escaped so that no name can break out of its cell."""
     rows, notes = cells_and_notes(table_lines)
-    rule = ["---"] * len(table.heads) + ["--:"] * (len(table.numbers) + 2) + ["---"]
+    rule = ["---"] * len(table.headers) + ["--:"] * (len(table.numbers) + 2) + ["---"]
     body = [[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in rows]
-    grid = ["| " + " | ".join(row) + " |" for row in [column_heads(table), rule, *body]]
+    grid = ["| " + " | ".join(row) + " |" for row in [column_headers(table), rule, *body]]
     below = [f"- {html.escape(note, quote=False)}" for note in footnotes(table, notes)]
     return "\n".join([f"**{table.title}**", "", *grid, "", *below])
 
 
 def as_csv(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
-    """Return a table for a spreadsheet, with names escaped so that none is run as a formula."""
+    """Return a table as CSV, with names escaped so that a spreadsheet does not run them as formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     shares = [f"measured {name}{end}" for name in ("top-1", "top-5") for end in ("", " low", " high")]
     facts = ("measured on", "measured as", "protocol", "evaluated", "total")
-    writer.writerow([*table.heads, *(f"published {number}" for number in table.numbers), *shares, *facts])
+    writer.writerow([*table.headers, *(f"published {number}" for number in table.numbers), *shares, *facts])
     for line in table_lines:
         numbers = [float(number) if number else "" for number in line.numbers]
         writer.writerow([*map(escape_formula, line.cells), *numbers, *csv_values(line.measured)])
@@ -263,7 +262,7 @@ def as_csv(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
 
 
 def csv_values(measured: Measurement | None) -> list[str | float | int]:
-    """Return the measured cells of a line of CSV."""
+    """Return the cells of a CSV line that hold measurements."""
     if measured is None:
         return [NOT_RUN, "", "", NOT_RUN, "", "", "", "", "", "", ""]
     top1, top5 = measured.top1, measured.top5

@@ -1,4 +1,4 @@
-"""Rows of results tables: what was tested, and how the papers describe it."""
+"""Rows of result tables: the tested networks and protocols, as the papers describe them."""
 # Tested in tests/evaluation/papers/test_vgg.py
 
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 LETTERS = {
     "vgg-a": "A", "vgg-a-lrn": "A-LRN", "vgg-b": "B", "vgg-c": "C", "vgg-d": "D", "vgg-e": "E",
 }  # fmt: skip
-METHODS = {  # the papers' words for our protocols
+METHODS = {  # the papers' names for imclass's protocols
     "": "as trained",
     "center": "1 crop",
     "tencrop": "10 crops",
@@ -16,7 +16,7 @@ METHODS = {  # the papers' words for our protocols
     "dense+multicrop": "multi-crop & dense",
     "resnet-multiscale": "multi-scale",
 }
-FUSION_METHODS = {  # the words of the VGG paper's Table 6
+FUSION_METHODS = {  # the names in the VGG paper's Table 6
     "dense": "dense eval.",
     "dense+multicrop": "multi-crop & dense eval.",
 }
@@ -24,16 +24,16 @@ FUSION_METHODS = {  # the words of the VGG paper's Table 6
 
 @dataclass(frozen=True)
 class Net:
-    """A trained network, with the lengths in pixels of the shorter side of its images; empty if unknown."""
+    """A trained network, with the shorter sides of its images in pixels, which are empty if unknown."""
 
     network: str  # its name in NETS
-    train: tuple[int, ...] = ()  # S: one, or the ends of the range it was drawn from
+    train: tuple[int, ...] = ()  # S: one value, or the ends of the range it was drawn from
     test: tuple[int, ...] = ()  # Q
 
 
 @dataclass(frozen=True)
 class RowSubject:
-    """The networks that a row is about, fused if there is more than one, and the protocol that they were tested under.
+    """The networks that a row describes, fused if there is more than one, and the test protocol.
 
     Protocol "" stands for each network's preprocess.
     """
@@ -44,7 +44,7 @@ class RowSubject:
 
     @property
     def method(self) -> str:
-        """The protocol in the papers' words."""
+        """Return the papers' name for the protocol."""
         return METHODS.get(self.protocol, self.protocol)
 
 
@@ -54,16 +54,16 @@ class PaperRow:
 
     tested: RowSubject
     numbers: tuple[str, ...]  # as printed; "" for a missing one
-    label: str = ""  # the paper's name for it, if the table's `cells` do not give that
+    label: str = ""  # the paper's name for the row, if the table's `cells` does not return it
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of results, with errors in %. `cells` returns the texts that identify a row, one for each of `heads`."""
+    """A result table, with errors in percent. `cells` returns the texts that identify a row, one for each header."""
 
     title: str
     source: str
-    heads: tuple[str, ...]
+    headers: tuple[str, ...]
     cells: Callable[[RowSubject], tuple[str, ...]]
     numbers: tuple[str, ...]
     rows: tuple[PaperRow, ...]
@@ -90,19 +90,19 @@ def format_networks(tested: RowSubject) -> str:
 
 
 def scale_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return network, S and Q."""
+    """Return the cells for the network, S and Q."""
     return format_networks(tested), *(
         " + ".join(map(side, tested.nets)) or "-" for side in (format_train_scales, format_test_scales)
     )
 
 
 def method_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return network and evaluation method."""
+    """Return the cells for the network and the evaluation method."""
     return format_networks(tested), tested.method
 
 
 def member_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return a fusion on one line: "(D/256/224,256,288), (E/384/352,384,416), dense eval."."""
+    """Return one cell for a fusion: "(D/256/224,256,288), (E/384/352,384,416), dense eval."."""
     nets = [f"({letter(net)}/{format_train_scales(net)}/{format_test_scales(net)})" for net in tested.nets] or [
         tested.name
     ]
@@ -110,5 +110,5 @@ def member_cells(tested: RowSubject) -> tuple[str, ...]:
 
 
 def name_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return the user's name for the row, or its networks, and the method."""
+    """Return one cell with the user's name for the row, or its networks, and the method."""
     return (f"{tested.name or format_networks(tested)} ({tested.method})",)

@@ -1,7 +1,7 @@
 """Single-view protocols: one view of each image, at the network's native size.
 
 `center` is the standard single-crop test of ImageNet networks: the shorter side becomes Q, then the centre is cropped.
-`resize` keeps all of the image, but not its aspect ratio.
+`resize` keeps the whole image, but not its aspect ratio.
 """
 
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from imclass.models.views.scales import check_scales, training_scale
 
 @dataclass(frozen=True)
 class Center:
-    """The centre crop of the image, after its shorter side was rescaled to `scale` (the paper's Q, in pixels).
+    """The centre crop of an image whose shorter side was rescaled to `scale` (the paper's Q, in pixels).
 
     Without `scale`, Q is the scale that the model was trained with. With `flip`, the probabilities of the crop and of
-    its mirror image are averaged.
+    its horizontal flip are averaged.
     """
 
     scale: int | None = None
@@ -31,7 +31,7 @@ class Center:
     name: str = "center"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return Q."""
+        """Return the one scale Q."""
         return (self.scale or training_scale(preprocess),)
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -56,7 +56,7 @@ class Resize:
     name: str = "resize"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no Q, because the aspect ratio is not kept."""
+        """Return no scales, because the aspect ratio is not kept."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:

@@ -1,8 +1,8 @@
-"""Views of CIFAR size: the image, its mirror, and both shifted by a pixel.
+"""Protocols for CIFAR-sized images: an image, its horizontal flip, and both shifted by a pixel.
 
-These are levels 1 and 2 of the test-time augmentation of airbench (Keller Jordan, arXiv:2404.00498), which averages
-scores, not probabilities. The network's preprocess makes the view; a shift fills the border by reflection, which does
-not repeat the edge pixel.
+These are levels 1 and 2 of airbench's test-time augmentation (Keller Jordan, arXiv:2404.00498), which averages scores,
+not probabilities. The network's preprocess produces the view. A shift fills the border by reflection, without repeating
+the edge pixel.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from imclass.models.views.batches import ImageSequence, ViewBatch, score_one_vie
 
 @dataclass(frozen=True)
 class MirrorMean:
-    """The mean of the scores of the network's view of an image and of its mirror image."""
+    """The mean of the scores of an image's view and of the view's horizontal flip."""
 
     name: str = "flip"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no Q, because the network's preprocess makes the view."""
+        """Return no scales, because the network's preprocess produces the view."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -36,15 +36,15 @@ class MirrorMean:
 
 @dataclass(frozen=True)
 class Shift6:
-    """Six views: the image unshifted, shifted a pixel up and left, and a pixel down and right, each with its mirror.
+    """Six views: unshifted, shifted one pixel up and left, and one pixel down and right, each also flipped.
 
-    The unshifted pair has weight 1/2, the others 1/4 each. The image is shifted first and then mirrored.
+    The unshifted pair has weight 1/2, the other pairs 1/4 each. The view is shifted first and then flipped.
     """
 
     name: str = "shift6"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no Q, because the network's preprocess makes the view."""
+        """Return no scales, because the network's preprocess produces the view."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -61,7 +61,7 @@ class Shift6:
 
 
 def mirror_scores(classifier: NetworkBacked, views: ViewBatch) -> Float[Tensor, "N K"]:
-    """Return the mean of the scores of views and of their mirror images."""
+    """Return the mean of the scores of views and of their horizontal flips."""
     return (classifier.scores(views) + classifier.scores(views.flip(3))) / 2
 
 
@@ -72,7 +72,7 @@ def shift_views(views: ViewBatch, by: int) -> ViewBatch:
 
 
 def reflect_positions(at: Tensor, side: int) -> Tensor:
-    """Return positions with those outside 0 ... side - 1 mirrored at the first and the last, back into the range."""
+    """Reflect positions outside 0 ... side - 1 at the first or last position, back into the range."""
     return side - 1 - (side - 1 - at.abs()).abs()
 
 

@@ -1,1 +1,1 @@
-"""Kinds of objective, one file for each with a table `OBJECTIVES`."""
+"""Objectives, each in a module with a table `OBJECTIVES`."""

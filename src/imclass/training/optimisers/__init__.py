@@ -1,1 +1,1 @@
-"""Kinds of optimiser, one file for each with a table `OPTIMISERS`."""
+"""Optimisers, each in a module with a table `OPTIMISERS`."""

@@ -17,7 +17,7 @@ class Adam(Optimiser):
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
 
     def build(self, groups: list[dict[str, Any]]) -> Any:
-        """Return PyTorch's fused optimiser, which reads each tensor once a step."""
+        """Return PyTorch's fused optimiser, which reads each tensor once per step."""
         import torch
 
         return torch.optim.Adam(groups, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True)

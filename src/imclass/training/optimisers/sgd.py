@@ -17,7 +17,7 @@ class SGD(Optimiser):
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
 
     def build(self, groups: list[dict[str, Any]]) -> Any:
-        """Return PyTorch's fused optimiser, which reads each tensor once a step."""
+        """Return PyTorch's fused optimiser, which reads each tensor once per step."""
         import torch
 
         nesterov = self.nesterov and self.momentum > 0

@@ -1,1 +1,1 @@
-"""Kinds of learning-rate schedule, one file for each with a table `SCHEDULES`."""
+"""Learning-rate schedules, each in a module with a table `SCHEDULES`."""

@@ -9,14 +9,14 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Triangular(Schedule):
-    """A linear rise from 0 to 1 at the share `peak` of the stage, then a linear fall to `final`."""
+    """A schedule that rises linearly from 0 to 1 at the fraction `peak` of the stage, then falls to `final`."""
 
     kind: ClassVar[str] = "triangular"
-    final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # the last rate, as a share of `rate`
-    peak: Annotated[float, Above(0), Below(1)] = 0.25  # the share of the stage at which the rate is highest
+    final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # the last rate, as a fraction of `rate`
+    peak: Annotated[float, Above(0), Below(1)] = 0.25  # the fraction of the stage at which the rate is highest
 
     def share_at(self, position: Position) -> float:
-        """Return the height of the triangle at the share of finished steps."""
+        """Return the height of the triangle at the fraction of finished steps."""
         done = (position.step + 1) / max(1, position.steps)  # the first step has a rate above 0, the last has `final`
         if done <= self.peak:
             return done / self.peak

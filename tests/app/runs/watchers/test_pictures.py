@@ -68,7 +68,7 @@ def test_a_failure_of_pictures_is_printed_and_the_run_is_finished(
     assert main(TRAIN) == 0
     assert "note: pictures failed (a fault of ours)" in capsys.readouterr().err
     assert main(TRAIN) == 0
-    assert "pictures failed (a fault of ours); the report will not have them" in capsys.readouterr().err
+    assert "pictures failed (a fault of ours); the report will have no pictures" in capsys.readouterr().err
 
 
 def test_the_folder_is_complete_or_missing(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

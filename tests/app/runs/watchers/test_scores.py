@@ -135,7 +135,7 @@ def test_scores_of_an_earlier_start_are_removed(pets: Path) -> None:
     for folder in ("scores", "pictures", "legs/01-old/scores"):
         Path("run", folder).mkdir(parents=True)
     Path("run/scores/validation.npz").write_bytes(b"old")
-    Run(Path("run")).cut(None)
+    Run(Path("run")).truncate_log(None)
     assert not any(Path("run").iterdir())
 
 

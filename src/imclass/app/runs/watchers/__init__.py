@@ -1,1 +1,1 @@
-"""Consumers that write the files of a run: each takes one event at a time and can be closed."""
+"""Consumers that write a run's files. Each receives one event at a time, and is closed at the end."""

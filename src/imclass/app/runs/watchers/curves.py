@@ -1,4 +1,4 @@
-"""The learning curves of a run, drawn from its log from time to time."""
+"""The learning curves of a run, drawn periodically from its log."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 from imclass.app.runs.directory import Run
 from imclass.training.events import EpochEnd, Event
 
-POINTS = 60  # of the training line, roughly; with this many epochs or more, each epoch is one point
+POINTS = 60  # approximate number of points in the training curve; from this many epochs on, one per epoch
 
 
 class Curves:
-    """A consumer that draws `curves.png`, loss and error over epochs, every `every` seconds or so and at the end."""
+    """A consumer that draws `curves.png`, loss and error over epochs, about every `every` seconds and at the end."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
@@ -39,7 +39,7 @@ class Curves:
 def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """Return a row for each finished epoch in the records of a log: losses in nats, errors in [0, 1].
 
-    With several labels an image, rows have no errors; those of held-out splits have a mean average precision instead.
+    If images may have several labels, rows have no errors; held-out splits have a mean average precision instead.
     """
     rows: dict[int, dict[str, int | float]] = {}
     done = set()
@@ -61,10 +61,10 @@ def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]
 
 
 def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
-    """Return rows of training loss and error, with about `POINTS` rows in all: each epoch is cut into equal parts.
+    """Return about `POINTS` rows of training loss and error, one for each of several equal parts of an epoch.
 
-    A row holds the means over the images of its part, and its epoch is that of the part's middle step; 0.5 is halfway
-    through the first epoch.
+    A row contains the means over the images of its part. Its epoch is the position of the part's middle step; 0.5 is
+    halfway through the first epoch.
     """
     starts = [entry for entry in log if entry["event"] == "epoch_start"]
     sizes = {entry["epoch"]: entry["batches"] for entry in starts}

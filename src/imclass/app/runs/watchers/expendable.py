@@ -1,4 +1,4 @@
-"""Consumers that a run does not depend on: pictures, TensorBoard and progress may fail without ending training."""
+"""Optional consumers of a run: pictures, TensorBoard and progress may fail without ending training."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from imclass.training.events import Consumer, Event
 
 
 class OptionalConsumer:
-    """A consumer that may fail, even while it is made: its first failure is printed, and no failure ends training."""
+    """A consumer that may fail, even while it is created. Its first failure is printed, and training continues."""
 
     def __init__(self, what: str, make: Callable[[], Consumer]) -> None:
         self.what, self.failed = what, False
@@ -16,12 +16,12 @@ class OptionalConsumer:
         self.attempt(lambda: setattr(self, "consumer", make()))
 
     def see(self, event: Event) -> None:
-        """Pass an event to the consumer, if it could be made."""
+        """Pass an event to the consumer, if it could be created."""
         if consumer := self.consumer:
             self.attempt(lambda: consumer.see(event))
 
     def close(self) -> None:
-        """Close the consumer, if it could be made."""
+        """Close the consumer, if it could be created."""
         if consumer := self.consumer:
             self.attempt(consumer.close)
 

@@ -31,7 +31,7 @@ def event_record(event: Event) -> dict[str, Any]:
 
 
 class Log:
-    """A consumer that writes `log.jsonl`, one record per event, flushed after each so that a kill loses none."""
+    """A consumer that writes `log.jsonl`, one record per event, flushed after each so that none is lost."""
 
     def __init__(self, run: Run) -> None:
         self.path = run.log
@@ -39,14 +39,14 @@ class Log:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the open file is still at its path."""
+        """Return whether the open file is still at its path."""
         with contextlib.suppress(OSError):
             return os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno()))
         return False
 
     def see(self, event: Event) -> None:
         """Append an event; raise `UserError` if the log was moved or removed."""
-        if not self.is_in_place:  # further records would be lost, or end up where nobody looks for them
+        if not self.is_in_place:  # further records would be lost, or written to a file that nobody reads
             raise UserError(
                 f"{self.path} was moved or removed, so training stopped. Restore {self.path.parent} and run the same "
                 "command again, or start over with another --out"

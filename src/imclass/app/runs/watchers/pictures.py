@@ -28,7 +28,7 @@ MAX_PICTURE_SIDE = 512  # pixels, of an image without a preprocess
 
 
 class Pictures:
-    """A consumer that writes `pictures/` of a run when its last leg has ended."""
+    """A consumer that writes a run's `pictures/` when its last leg ends."""
 
     def __init__(self, folder: Path, last: Leg, held_out: Mapping[str, Dataset]) -> None:
         self.folder, self.last, self.held_out = folder, last, held_out
@@ -52,7 +52,7 @@ class Pictures:
 def write_pictures(
     folder: Path, result: Evaluation, names: Sequence[str], dataset: Dataset, preprocess: Preprocess | None
 ) -> None:
-    """Write the folder of pictures into `folder`, completely or not at all; leave out missing and damaged images."""
+    """Write `pictures/` into `folder`, completely or not at all. Missing and damaged images are left out."""
     wanted = [names[0], *(mistake.image for mistake in worst_mistakes(result, names))]
     places = dict(zip(names, positions(dataset, result).tolist(), strict=True))
     final, working = folder / PICTURES, folder / f".{PICTURES}.part"
@@ -77,7 +77,7 @@ def write_pictures(
 
 
 def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
-    """Return the pictures of a run, H W C, by the names of their images; an incomplete folder yields those it has."""
+    """Return a run's pictures, H W C, by image name. If some files are missing, return the others."""
     pictures = {}
     try:
         index = json.loads((folder / PICTURES / INDEX).read_bytes())
@@ -90,9 +90,9 @@ def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
     return pictures
 
 
-def worst_mistakes(result: Evaluation, names: Sequence[str], most: int = MAX_MISTAKES) -> list[WrongImage]:
-    """Return the most confident mistakes; none if an image may have several classes."""
-    return wrong_images(result, names)[:most] if isinstance(result.targets, OneOf) else []
+def worst_mistakes(result: Evaluation, names: Sequence[str], max_images: int = MAX_MISTAKES) -> list[WrongImage]:
+    """Return the most confident mistakes, or none if an image may have several classes."""
+    return wrong_images(result, names)[:max_images] if isinstance(result.targets, OneOf) else []
 
 
 def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
@@ -102,7 +102,7 @@ def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
 
 
 def network_view(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
-    """Return a preprocessed image in RGB order; without a preprocess, the image scaled down to `MAX_PICTURE_SIDE`."""
+    """Return a preprocessed image in RGB order, or without a preprocess the image reduced to `MAX_PICTURE_SIDE`."""
     if preprocess is None:
         grey = image.shape[2] == 1
         small = Pillow.fromarray(image[:, :, 0] if grey else np.ascontiguousarray(image))

@@ -1,4 +1,4 @@
-"""The scores of held-out images, kept by a run so that no split is scored twice with the same weights."""
+"""The scores of held-out images, saved in a run so that no split is scored twice with the same weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,15 +16,16 @@ from imclass.training.keeper import Keeper
 from imclass.training.plan import Leg
 
 SCORES = "scores"  # folder next to a leg's model file
-LAST_VALIDATION = "validation-last"  # scores of the last weights; "validation" has those of the best
+LAST_VALIDATION = "validation-last"  # scores with the last weights; "validation" is with the best
 
 
 class Scores:
     """A consumer that writes `scores/SPLIT.npz` of each leg: the chosen weights' scores on every held-out split.
 
-    Validation also gets the scores of the last weights. It is scored each epoch, and the scores of the best epoch are
-    those of the weights to keep. Each file is written before the next checkpoint, so a resumed run has the files that
-    belong to its checkpoint. A file that cannot be written is removed, and tried again at the next event.
+    For validation, the scores with the last weights are written as well. Validation is scored after each epoch, and the
+    scores of the best epoch are those of the weights to keep. Each file is written before the next checkpoint, so a
+    resumed run has the files that belong to its checkpoint. A file that cannot be written is removed, and written again
+    at the next event.
     """
 
     def __init__(self, keeper: Keeper, legs: Sequence[Leg], held_out: Mapping[str, Dataset], config: Training) -> None:
@@ -53,7 +54,7 @@ class Scores:
             del self.pending[path]
 
     def facts(self, leg: Leg, split: str) -> Facts:
-        """Return the facts stored with the scores, none of which depends on the folder of the run."""
+        """Return the facts to store with the scores. None of them depends on the run's folder."""
         name = self.config.recipe if len(self.legs) == 1 else f"{self.config.recipe}, leg {leg.name}"
         data = self.config.data
         scale = (training_scale(leg.preprocess),)

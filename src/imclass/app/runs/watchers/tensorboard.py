@@ -1,4 +1,4 @@
-"""The scalars of a run for TensorBoard."""
+"""A TensorBoard log of a run's scalars."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from imclass.training.events import EpochEnd, Evaluated, Event, RunPosition, Ste
 class TensorBoard:
     """A consumer that writes scalars for TensorBoard, and purges those that an earlier process wrote after `at`.
 
-    Records are written synchronously. TensorBoard's event writer uses a thread, which a full disk ends with a
-    traceback.
+    Records are written synchronously, because TensorBoard's event writer uses a thread that ends with a traceback if
+    the disk is full.
     """
 
     def __init__(self, run: Run, at: RunPosition) -> None:
@@ -61,9 +61,9 @@ class TensorBoard:
 
 
 def next_name(folder: Path) -> str:
-    """Return a file name with a time stamp, which sorts after all existing files even if the clock was set back.
+    """Return a file name with a time stamp that sorts after all existing files, even if the clock was set back.
 
-    TensorBoard reads files in the order of their names, and a file can purge only what earlier files hold.
+    TensorBoard reads files in the order of their names, and a file can purge only the records of earlier files.
     """
     earlier = [re.findall(r"tfevents\.(\d{10}\.\d{6})\.", path.name) for path in folder.iterdir()]
     latest = max((float(stamp) for stamps in earlier for stamp in stamps), default=0.0)
