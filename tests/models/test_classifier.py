@@ -102,6 +102,10 @@ def test_saving_a_loaded_model_gives_the_same_file(tmp_path: Path) -> None:
     ("model", "message"),
     [
         ("lenet5", "no network is named 'lenet5'; did you mean 'lenet-5'?"),
+        ("vgg16", "no network is named 'vgg16'; torchvision's vgg16 is named 'vgg-d' here"),
+        ("VGG-19", "no network is named 'VGG-19'; torchvision's vgg19 is named 'vgg-e' here"),
+        ("resnet-20", "no network is named 'resnet-20'; akamaster's resnet20 is named 'resnet-cifar-20' here"),
+        ("resnet50", "no network is named 'resnet50'; did you mean 'resnet-50'?"),  # the paper's, not torchvision's
         (Model("lenet-5", {"hiden": (1, 2)}), "'the row of lenet-5.hiden'; did you mean 'hidden'?"),
         (Model("lenet-5", {"dropout": "half"}), "the row of lenet-5.dropout is 'half'; it must be a finite number"),
         (Model("lenet-5", {"dropout": 2.0}), "lenet-5 cannot be built with --model.dropout 2.0: "),

@@ -148,6 +148,15 @@ def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
     return [ModelOrigin(name, trained or Provenance(), recognises) for trained in model.lineage()]
 
 
+def relation_to_training(known: ModelOrigin) -> str:
+    """Return an ending for the scope of data that the model is not known to be trained on."""
+    if known.recognises:
+        return ""  # each image that it was trained on is recognised
+    if known.trained.data is None:
+        return " (the model does not record which images it was trained on)"
+    return ", which are not the data that the model was trained on"
+
+
 def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) -> SplitChoice:
     """Return the split that one model is scored on."""
     data = source.name
@@ -162,8 +171,7 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
     trained_from = known.has_same_path(first) or known.has_same_content(first)
     if first.origin.rule.startswith("hash") and not trained_from:
         every = known.open(source, "all")
-        other = "" if known.recognises else ", which is not the data that the model was trained on"
-        return SplitChoice(every, f"all images of {data}{other}", data)
+        return SplitChoice(every, f"all images of {data}{relation_to_training(known)}", data)
     held_out = held_out_split(first)
     if held_out is None:
         raise UserError(f"{data} has only a training split; use --split train to score it, or choose other --data")

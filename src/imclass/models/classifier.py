@@ -32,7 +32,7 @@ from imclass.core.targets import Link
 from imclass.core.text import list_names, suggestion
 from imclass.models.analysis.surgery import fold_batch_norms
 from imclass.models.arithmetic.eager import EagerEngine
-from imclass.models.entry import NetworkEntry, native_size
+from imclass.models.entry import NetworkEntry, foreign_name_hint, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import BatchNormBypass
 from imclass.models.network import Network
@@ -41,7 +41,8 @@ from imclass.store.context import Context, find_in
 
 def networks(context: Context | None = None) -> EntryTable:
     """Return all networks by name, including those of plugins."""
-    return replace(find_in(context, "imclass.models.nets", "NETS", "network"), explain=weights_hint)
+    table = find_in(context, "imclass.models.nets", "NETS", "network")
+    return replace(table, explain=lambda name: weights_hint(name) or foreign_name_hint(name, table.entries))
 
 
 def weights_hint(name: str) -> str:

@@ -32,6 +32,26 @@ class ForeignNetwork:
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
+def foreign_name_hint(name: str, entries: Mapping[str, "NetworkEntry"]) -> str:
+    """Return the message for a name by which another library knows one of our networks, such as vgg16; else "".
+
+    Case, dashes and underscores do not count. A network of ours that is called so goes first, and the answer is "".
+    """
+    wanted = plain_name(name)
+    if any(plain_name(ours) == wanted for ours in entries):
+        return ""
+    for ours, entry in entries.items():
+        for library, foreign in getattr(entry, "foreign", {}).items():  # an entry of a plugin may be anything
+            if plain_name(foreign.name) == wanted:
+                return f"no network is named {name!r}; {library}'s {foreign.name} is named {ours!r} here"
+    return ""
+
+
+def plain_name(name: str) -> str:
+    """Return a network's name in lower case without dashes and underscores."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry:
     """An entry of `NETS`. `build(row, classes, w_in)` returns the network, and `row` contains everything that varies.

@@ -132,7 +132,9 @@ MISTAKES = {
     f"{DRY} --device tpu": ["--device tpu is not a device", "cuda"],
     # config
     "train --config nowhere.json": ["--config nowhere.json", "No such file"],
-    "train --config notes.txt": ["--config notes.txt", "JSON"],
+    "train --config notes.txt": ["--config notes.txt", "JSON", "give a run or its config.json"],
+    "train --resume begun": ["unknown option --resume: the same command resumes"],
+    "train --recipe mnist-lenet": ["unknown option --recipe: the recipe's name comes first"],
     "train --config deep.json": ["--config deep.json", "JSON"],
     "train --config pets": ["--config pets cannot be read", "a run's directory"],
     "train --config old.json": ["--config old.json: it has format 1", "reads 2", "train again"],

@@ -386,6 +386,7 @@ def test_images_of_one_class_are_scored(place: Path, capsys: pytest.CaptureFixtu
     assert "Not in" in error_message(capsys, "a.safetensors", "--data", "cats")
     record = evaluation_record(capsys, "a.safetensors", "--data", "cats", "--classes", "map.json")
     assert record["evaluated"] == 6 and record["data"].startswith("all images of cats")
+    assert record["data"].endswith("(the model does not record which images it was trained on)")
     (place / "map.json").write_text('{"cats": "cat"}')
     assert "--classes maps 'cats', and" in error_message(
         capsys, "a.safetensors", "--data", "cats", "--classes", "map.json"

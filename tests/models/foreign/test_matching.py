@@ -75,6 +75,13 @@ def test_missing_extra_and_wrong_tensors_are_listed_and_nothing_is_loaded(tmp_pa
         import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
 
 
+def test_a_model_file_of_a_run_is_refused_with_a_note_that_it_needs_no_import(tmp_path: Path) -> None:
+    torch.save(weights_of(lenet()) | {"trained_on": torch.zeros(3, dtype=torch.uint8)}, tmp_path / "a.pth")
+    match, *_ = match_file(tmp_path / "a.pth", "lenet-5")
+    assert match.extra == ("trained_on",) and not match.is_complete
+    assert match.notes[-1] == "the file is an imclass model: every command reads it without an import"
+
+
 def test_the_library_is_found_by_its_names_unless_it_is_given(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
     match, held, _ = match_file(tmp_path / "a.th", "resnet-cifar-20")

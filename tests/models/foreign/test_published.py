@@ -53,6 +53,8 @@ def test_every_torchvision_network_that_we_have_is_in_the_table() -> None:
 def test_an_unknown_name_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UserError, match=r"did you mean 'resnet-50-v1\.5:torchvision'"):
         published.published_file("resnet-50:torchvision")
+    with pytest.raises(UserError, match="did you mean 'vgg-d:torchvision'"):
+        published.published_file("vgg16:torchvision")
     with pytest.raises(UserError, match="did you mean 'googlenet:bvlc'"):
         published.published_file("googlenet:blvc")
     with pytest.raises(UserError, match="there are: resnet-18:torchvision"):

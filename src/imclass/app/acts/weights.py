@@ -54,7 +54,7 @@ def export_model(
 ) -> tuple[dict[str, Any], str]:
     """Write a model's tensors as another library's state dict; describe the file as a record and as text."""
     if out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {out}: the suffix chooses the format; use one of {', '.join(FORMATS)}")
+        raise UserError(f"--out {out}: the suffix chooses the format of the file; use one of {', '.join(FORMATS)}")
     check_target(out, "--out")
     classifier = load_network(model, context, note=note)
     export = export_network(classifier, library, context)

@@ -69,7 +69,7 @@ class TrainArguments:
         --schedule.rate 0.1       a field of that kind
         --augment flip pad        the list of augmentations, in order
         --augment.pad.pixels 4    a field of one of them
-        --model.network vgg-16    another network
+        --model.network vgg-d     another network
         --model.dropout 0.3       a field of the network's row
         --rates.head.* 0.1        a factor on the learning rate of layers, by name
         --init MODEL              the weights to begin from

@@ -7,6 +7,7 @@ from pathlib import Path
 from imclass.app.cli.arguments import CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.words import option_error, option_hints, parse
+from imclass.app.runs.elsewhere import check_fields
 from imclass.core.codec import hints_of
 from imclass.core.config import Execution, Training
 from imclass.core.errors import UnknownKey, UserError
@@ -34,6 +35,8 @@ def read_train(words: Sequence[str]) -> TrainRequest:
     """Parse `RECIPE [options]`."""
     arguments, choices = parse(TrainArguments, words, "imclass train")
     context = context_of(arguments.common)
+    if arguments.recipe is None and arguments.config is None:
+        check_fields(key for key in choices if key in ("recipe", "resume"))  # better than "RECIPE is missing"
     training, execution = base_configs(arguments, context)
     from imclass.app.runs.configure import override_config  # not above, because it imports torch
 

@@ -297,7 +297,8 @@ def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
     except OSError as error:
         raise UserError(f"--config {file} cannot be read: {error.strerror}; pass a run's directory") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
+        why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise UserError(f"--config {file} cannot be read as JSON: {why}; give a run or its config.json") from None
     except UserError as error:
         raise UserError(f"--config {file}: {error}") from None
 

@@ -1,10 +1,12 @@
 """A comparison of two models as text for a terminal."""
 # Tested in tests/app/verbs/test_compare.py
 
+from imclass.app.text.columns import text_table
 from imclass.app.text.evaluation import interval_text
 from imclass.core.text import pad_text, percent, printable_text, text_width
 from imclass.evaluation.measures.comparison import SIGNIFICANCE_LEVEL, Change, Comparison
 from imclass.evaluation.measures.intervals import wilson_interval
+from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import ResultRow
 
 
@@ -26,7 +28,10 @@ def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[
 
 def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
     """Return a line for each model: its name, and its accuracy on the common images with Wilson's interval."""
-    names = [printable_text(f"{side}  {row.name} ({row.facts.tested.method})") for side, row in (("A", a), ("B", b))]
+    names = [
+        printable_text(f"{side}  {row.name} ({row.facts.tested.protocol or AS_TRAINED})")
+        for side, row in (("A", a), ("B", b))
+    ]
     wide, n = max(map(text_width, names)), found.images
     return [
         f"{pad_text(name, wide)}  top-1 {percent(top1)} {interval_text(wilson_interval(round(top1 * n), n))}"
@@ -58,12 +63,22 @@ def verdict(found: Comparison) -> str:
 
 
 def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
-    """Return a heading and a line for each image whose true class changed rank or whose prediction changed."""
+    """Return a heading and a table of the images whose true class changed rank or whose prediction changed."""
     if not moved:
         return []
     head = (
         f"prediction changed for {found.predictions_changed:,} images, rank of the true class for "
-        f"{found.ranks_changed:,}; ranks in A and B, class: predictions of A and B, image:"
+        f"{found.ranks_changed:,}; most changed:"
     )
-    lines = (f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}" for c in moved)
-    return ["", head, *map(printable_text, lines)]
+    rows = [
+        {
+            "true class": printable_text(c.label),
+            "A predicts": printable_text(c.predicted_a),
+            "B predicts": printable_text(c.predicted_b),
+            "rank in A": c.rank_a,
+            "rank in B": c.rank_b,
+            "image": printable_text(c.image),
+        }
+        for c in moved
+    ]
+    return ["", head, text_table(rows)]

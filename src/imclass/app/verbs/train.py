@@ -43,10 +43,11 @@ def run(request: TrainRequest) -> Answer:
 def run_job(job: Job, style: str) -> None:
     """Train to the end; raise `UserError` if training has to stop earlier."""
     config, run, finished = job.config, job.run, job.run.is_finished
+    done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
     if not finished:
         verb = "resuming" if job.checkpoint else "training"
-        print_line(f"{verb} {config.recipe} on {config.data} in {run.folder}: {job.runtime}")
-    done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
+        begin = f" from step {done:,}" if job.checkpoint else ""
+        print_line(f"{verb} {config.recipe} on {config.data} in {run.folder}{begin}: {job.runtime}")
     progress = [] if finished else [OptionalConsumer("the progress", lambda: progress_consumer(style, job.steps, done))]
     with contextlib.closing(perform(job, progress, interject)) as events:  # removes the bar before a message is printed
         for event in events:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from imclass.core.errors import UserError
+from imclass.core.model_file import TRAINED_ON
 from imclass.core.text import printable_text, suggestion
 from imclass.models.classifier import describe_tensor, row_of
 from imclass.models.entry import ForeignNetwork, NetworkEntry
@@ -154,6 +155,8 @@ def match_tensors(
     ignored = NORMALISATION if match.naming == NATIVE_NAMING else ()
     extra = [printable_text(name) for name in tensors if name not in foreign_names and name not in ignored]
     notes = [*match.notes, *conversion_notes([tensors[name] for name in pairs.values()], counters)]
+    if match.naming == NATIVE_NAMING and TRAINED_ON in tensors:
+        notes.append("the file is an imclass model: every command reads it without an import")
     return replace(
         match, pairs=pairs, missing=tuple(missing), extra=tuple(extra), wrong=tuple(wrong), notes=tuple(notes)
     )

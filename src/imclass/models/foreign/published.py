@@ -15,6 +15,7 @@ from typing import Literal
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.text import suggestion
+from imclass.models.entry import plain_name
 from imclass.models.foreign.readers import WEIGHT_READERS
 from imclass.store.store import Download, DownloadProgress, Store, ignore_progress
 
@@ -145,6 +146,9 @@ def published_file(key: str) -> WeightFile:
     network = key.partition(":")[0]
     same = [known for known in PUBLISHED_WEIGHTS if known.startswith(f"{network}:")]
     same = same or [known for known in PUBLISHED_WEIGHTS if known.startswith(f"{network}-")]  # such as vgg-a-bn
+    same = same or [  # vgg16:torchvision, whose file is vgg16-397923af.pth
+        file.key for file in WEIGHT_FILES if plain_name(file.file.partition("-")[0]) == plain_name(network)
+    ]
     raise UserError(
         f"no published weights are called {key!r}{suggestion(key, same or PUBLISHED_WEIGHTS)}; see `imclass weights`"
     )
