@@ -65,7 +65,8 @@ def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.Captu
     assert lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be chance (p is not below 0.05)."
     assert "not about other runs" in lines[6]
     assert lines[8].startswith("prediction changed for 104 images, rank of the true class for 104")
-    assert [line.split() for line in lines[9:]] == [
+    assert lines[9] == " in A  in B  true class: predicted by A, by B  image"
+    assert [line.split() for line in lines[10:]] == [
         ["1", "3", "bee:", "bee,", "cow", "bee/1.png"],
         ["1", "3", "cow:", "cow,", "ant", "cow/2.png"],
     ]

@@ -55,6 +55,7 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "num_workers": "--workers sets the number of threads that decode images",
         "opt": "--optimiser.kind names the optimiser",
         "optim": "--optimiser.kind names the optimiser",
+        "optimiser.lr": RATE_HINT,
         "optimiser.name": "--optimiser.kind names the optimiser",
         "optimizer": "--optimiser.kind names the optimiser",
         "output": OUT_HINT,

@@ -63,7 +63,8 @@ def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
         return []
     head = (
         f"prediction changed for {found.predictions_changed:,} images, rank of the true class for "
-        f"{found.ranks_changed:,}; ranks in A and B, class: predictions of A and B, image:"
+        f"{found.ranks_changed:,}; the largest changes of rank:"
     )
+    columns = " in A  in B  true class: predicted by A, by B  image"
     lines = (f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}" for c in moved)
-    return ["", head, *map(printable_text, lines)]
+    return ["", head, columns, *map(printable_text, lines)]
