@@ -177,8 +177,8 @@ class Stage:
     rates: dict[str, float] = field(default_factory=dict)  # factors by layer pattern; the last match wins, 0 freezes
     patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement that end the stage; 0: never
     keep_start: bool = False  # also score the initial weights of the stage, and allow them to be chosen
-    epochs: Annotated[int, AtLeast(1)] = 1
-    batch: Annotated[int, AtLeast(1)] = 128
+    epochs: Annotated[int, AtLeast(1)] = 1  # passes over the training images
+    batch: Annotated[int, AtLeast(1)] = 128  # images in a step
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, for any number of processes
     optimiser: Optimiser
     schedule: Schedule
@@ -220,7 +220,7 @@ class Training:
     model: Model
     stages: tuple[Stage, ...]
     preprocess: Preprocess
-    data: str
+    data: str  # name of a data set, a folder with a folder per class, or a CSV file
     split: Share = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train that chooses the weights

@@ -231,6 +231,8 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
     if not isinstance(value, Words):
         return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if item_of(kind) or dataclasses.is_dataclass(without_none(kind)):
+        raise UserError(f"{option_of(key)} itself takes no value; set one of its fields: {field_options(kind, key)}")
     if origin is tuple:
         item_types = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(item_types) != len(value):
@@ -251,6 +253,16 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
     if parsed is None or len(value) > 1:
         raise UserError(f"{option_of(key)} is {word!r}; it must be {type_description(kind)}")
     return parsed
+
+
+def field_options(kind: Any, key: str) -> str:
+    """Return the options for the fields of a dataclass, or of the first item of a tuple of them, as text."""
+    item = item_of(kind)
+    owner = item or without_none(kind)
+    names = [*hints_of(owner)]
+    if getattr(owner, "kind", None) == "":  # the base of a table, whose entries have further fields
+        names = ["kind", *names]
+    return ", ".join(option_of(f"{key}.0.{name}" if item else f"{key}.{name}") for name in names)
 
 
 def parse_word(kind: Any, word: str) -> Any:

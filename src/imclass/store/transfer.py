@@ -176,7 +176,7 @@ def connection_failure(error: Exception) -> TransferError:
     if isinstance(cause, TimeoutError):
         return TransferError(f"nothing arrived for {TIMEOUT:g} seconds", retry=True)
     if isinstance(cause, socket.gaierror):
-        return TransferError("the server's name could not be resolved; is this machine online?")
+        return TransferError("the server's name could not be resolved (is this machine online?)")
     lost = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError, HTTPException)
     return TransferError(f"the connection failed ({printable_text(str(cause))})", retry=isinstance(cause, lost))
 

@@ -276,6 +276,8 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("--augment.padd.pixels 3", "no augmentation is named 'padd'; did you mean 'pad'?"),
         ("--augment flop", "no augmentation is named 'flop'; did you mean 'flip'?"),
         ("--augment.pad 3", "--augment.pad does not accept a value; set one of its fields: --augment.pad.pixels"),
+        ("--optimiser adam", "--optimiser does not accept a value; set one of its fields: --optimiser.kind"),
+        ("--optimiser.lr .1", "unknown option --optimiser.lr: --schedule.rate sets the learning rate"),
         ("--hflip .5", "unknown option --hflip: --augment.flip.probability"),
         ("--ot x", "unknown option --ot; did you mean '--out'?"),
         ("--schedule.rat 1", "unknown option --schedule.rat; did you mean '--schedule.rate'?"),
@@ -322,6 +324,8 @@ def test_help_lists_the_options_of_the_recipe(
         "store",
     )
     assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
+    assert "  --optimiser.kind sgd                       one of adam, sgd" in shown
+    assert "  --batch 64                                 images in a step" in shown
     assert "  --augment pad                              kinds in order, such as flip and pad" in shown
     assert (
         "  --augment.pad.pixels 2                     pixels of padding on each side" in shown and "  # " not in shown

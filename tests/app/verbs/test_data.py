@@ -1,15 +1,20 @@
 """The verb `data` lists, checks and exports data sets."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imclass.app.acts.data import balanced_order
+from imclass.app.acts.data import audit_dataset, balanced_order
 from imclass.app.cli.main import main
+from imclass.data.catalog import open_splits
 from imclass.data.images.decode import decode
+from imclass.data.source import LazySplits
+from imclass.store.context import open_context
 from tests.support.command import json_output, text
 from tests.support.small import fingerprint, lock, tree
 
@@ -40,6 +45,16 @@ def test_check_names_unusable_images(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"refused: {pets}/cat/000.png: the file has 0 bytes (empty)" in lines
     assert any(line.startswith("note: ignored 1 files") for line in lines) and lines[-1] == record["summary"]
     assert fingerprint(tmp_path) == before
+
+
+def test_check_prints_the_notes_of_every_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_splits(str(tree(tmp_path / "pets")), open_context())
+
+    def with_notes(name: str) -> Any:
+        return replace(opened[name], origin=replace(opened[name].origin, notes=("both", f"only {name}")))
+
+    monkeypatch.setattr("imclass.app.acts.data.open_splits", lambda *_: LazySplits([*opened], with_notes))
+    assert audit_dataset("pets", open_context())["notes"] == ["both", "only train", "only test"]
 
 
 def test_check_counts_classes_and_reports_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

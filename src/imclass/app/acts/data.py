@@ -51,7 +51,10 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
     opened = [first, *(dataset for split, dataset in splits.items() if split != "train")]
     refused = [r for dataset in opened for r in find_unreadable(dataset, workers)]
     counts = {dataset.split: dataset.targets.counts(len(first.classes)).tolist() for dataset in opened}
-    notes = [*shadowed_folder_note(name, context), *first.origin.notes]
+    notes = [
+        *shadowed_folder_note(name, context),
+        *dict.fromkeys(note for dataset in opened for note in dataset.origin.notes),
+    ]
     problem = split_problem(opened)
     return {
         "name": name,

@@ -14,7 +14,7 @@ from imclass.app.cli.checks import context_of
 from imclass.app.cli.options import base_configs
 from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
-from imclass.core.codec import flatten, hints_of, to_json
+from imclass.core.codec import Kinds, flatten, hints_of, to_json
 from imclass.core.config import Augment, Training
 from imclass.core.override import EMPTY_LIST_WORD
 from imclass.core.tables import EntryTable
@@ -74,7 +74,7 @@ def help_row(label: str, text: str, column: int) -> str:
     """Return a label and the text that begins at a column, wrapped to the terminal."""
     if width() - column < LEAST_TEXT:
         return f"  {bold(label)}\n{wrap_text(text, 6)}"
-    first, *others = textwrap.wrap(text, width() - column) or [""]
+    first, *others = textwrap.wrap(text, width() - column, break_on_hyphens=False) or [""]
     gap = " " * max(2, column - 2 - len(label))
     return "\n".join([f"  {bold(label)}{gap}{first}".rstrip(), *(" " * column + line for line in others)])
 
@@ -128,11 +128,12 @@ def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
     """Yield a line for each option that a recipe adds to those of `imclass train`."""
     context = context_of(arguments.common)
     training, execution = base_configs(arguments, context)
+    tables = kind_tables(context)
     yield heading(f"fields of {training.recipe} with their values:")
     for value in (training, execution):
-        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training))
+        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training, tables))
     yield "\n" + section("more options of a recipe:", MORE)
-    yield from kind_lines(kind_tables(context)[Augment])
+    yield from kind_lines(tables[Augment])
 
 
 def kind_lines(table: EntryTable) -> list[str]:
@@ -140,7 +141,7 @@ def kind_lines(table: EntryTable) -> list[str]:
     return [f"    {name}.{f}" for name, kind in sorted(table.entries.items()) for f in hints_of(kind)]
 
 
-def field_rows(value: Any, training: Training) -> Iterator[tuple[str, str]]:
+def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[str, str]]:
     """Yield each field of a config as an option with its value, and the comment next to it in the code."""
     single = len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
@@ -149,7 +150,7 @@ def field_rows(value: Any, training: Training) -> Iterator[tuple[str, str]]:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = (" ".join(map(str, now)) or EMPTY_LIST_WORD) if isinstance(now, list) else str(now)
-        yield f"--{name} {shown}".rstrip(), field_comment(value, key.split("."))
+        yield f"--{name} {shown}".rstrip(), field_comment(value, key.split("."), tables)
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
@@ -157,11 +158,13 @@ def find_item(values: tuple[Any, ...], name: str) -> Any:
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 
-def field_comment(value: Any, names: Sequence[str]) -> str:
-    """Return the comment next to the field that dotted names lead to, or "" if it has none."""
+def field_comment(value: Any, names: Sequence[str], tables: Kinds) -> str:
+    """Return the comment next to the field that dotted names lead to, or "" if it has none. For a kind, list all."""
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)
     for kind in type(value).__mro__[:-1]:
+        if names[-1] == "kind" and kind in tables:
+            return f"one of {', '.join(sorted(tables[kind].entries))}"
         found = re.search(rf"^    {names[-1]}: .*?  # (.*)$", inspect.getsource(kind), re.MULTILINE)
         if found:
             return found[1]

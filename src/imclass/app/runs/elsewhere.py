@@ -55,6 +55,7 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "num_workers": "--workers sets the number of threads that decode images",
         "opt": "--optimiser.kind sets the optimiser",
         "optim": "--optimiser.kind sets the optimiser",
+        "optimiser.lr": RATE_HINT,
         "optimiser.name": "--optimiser.kind sets the optimiser",
         "optimizer": "--optimiser.kind sets the optimiser",
         "output": OUT_HINT,

@@ -68,7 +68,7 @@ def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
         return []
     head = (
         f"prediction changed for {found.predictions_changed:,} images, rank of the true class for "
-        f"{found.ranks_changed:,}; most changed:"
+        f"{found.ranks_changed:,}; the largest changes of rank:"
     )
     rows = [
         {
