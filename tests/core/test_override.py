@@ -88,14 +88,14 @@ def test_a_new_kind_starts_from_its_defaults() -> None:
         (
             "schedule",
             Words(("step",)),
-            "--schedule does not accept a value; set one of its fields: --schedule.kind, --s",
+            "--schedule does not accept a value; set one of its fields: --schedule.kind",
         ),
         ("optimiser", Words(("adam",)), "--optimiser does not accept a value; set one of its fields: --optimiser.kind"),
         ("split", Words(("0.3",)), "--split does not accept a value; set one of its fields: --split.test"),
         (
             "stages",
             Words(("2",)),
-            "--stages does not accept a value; set one of its fields: --stages.0.name, --stages.0",
+            "--stages does not accept a value; set one of its fields: --stages.0.name",
         ),
         ("preprocess", Words(()), "--preprocess does not accept a value; set one of its fields: --preprocess.size"),
         ("rates", 3, "--rates is 3; it must be names, each with a finite number"),

@@ -232,7 +232,7 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
         return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if item_of(kind) or dataclasses.is_dataclass(without_none(kind)):
-        raise UserError(f"{option_of(key)} itself takes no value; set one of its fields: {field_options(kind, key)}")
+        raise UserError(f"{option_of(key)} does not accept a value; set one of its fields: {field_options(kind, key)}")
     if origin is tuple:
         item_types = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(item_types) != len(value):

@@ -51,7 +51,8 @@ def test_check_prints_the_notes_of_every_split(tmp_path: Path, monkeypatch: pyte
     opened = open_splits(str(tree(tmp_path / "pets")), open_context())
 
     def with_notes(name: str) -> Any:
-        return replace(opened[name], origin=replace(opened[name].origin, notes=("both", f"only {name}")))
+        dataset: Any = opened[name]
+        return replace(dataset, origin=replace(dataset.origin, notes=("both", f"only {name}")))
 
     monkeypatch.setattr("imclass.app.acts.data.open_splits", lambda *_: LazySplits([*opened], with_notes))
     assert audit_dataset("pets", open_context())["notes"] == ["both", "only train", "only test"]

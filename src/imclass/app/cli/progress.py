@@ -217,7 +217,7 @@ class TrainingProgress:
         """Return the time left at the average pace of this process."""
         done = max(1, step - self.first_step)
         seconds = round((time.monotonic() - self.began) / done * (self.total_steps - step))
-        return f"{seconds // 3600}:{seconds // 60% 60:02d}:{seconds % 60:02d}"
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
     def refuse(self, refused: Iterable[Refused]) -> None:
         """Print the files that were left out."""
