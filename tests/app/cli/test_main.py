@@ -20,7 +20,7 @@ import torch
 
 from imclass.app.cli.arguments import VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
-from imclass.app.cli.main import issues_address, main
+from imclass.app.cli.main import issues_url_text, main
 from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
 from imclass.core.model_file import DataFacts
@@ -450,7 +450,7 @@ def test_bugs_are_reported_at_the_address_in_the_metadata(monkeypatch: pytest.Mo
     fields["Project-URL"] = "Source, https://example.org/source"
     fields["Project-URL"] = "Issues, https://example.org/issues"
     monkeypatch.setattr(metadata, "metadata", lambda name: fields)
-    assert issues_address() == "at https://example.org/issues"
+    assert issues_url_text() == "at https://example.org/issues"
 
 
 @pytest.mark.parametrize(
@@ -481,8 +481,8 @@ def test_too_little_memory_is_not_reported_as_a_bug(
         ("predict --model model.safetensors --source pets", "unknown option --model: MODEL comes first"),
         ("evaluate model.safetensors --save-json x.json", "unknown option --save-json: --json prints records"),
         ("predict model.safetensors pets --threshold .3", "unknown option --threshold: imclass evaluate MODEL"),
-        ("-v train mnist-lenet", "the verb comes before -v: imclass VERB ..."),
-        ("--json models", "the verb comes before --json"),
+        ("-v train mnist-lenet", "the verb must come before -v, as in imclass VERB ..."),
+        ("--json models", "the verb must come before --json"),
         ("train .", ". is a folder, not a recipe; write imclass train folder --data ."),
         ("eval model.safetensors", "did you mean 'evaluate'?"),
     ],
