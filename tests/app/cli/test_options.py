@@ -261,7 +261,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("-b 8", "unknown option -b: options begin with two dashes"),
         ("-j8", "unknown option -j8: options begin with two dashes"),
         ("--model resnet-18", "unknown option --model: --model.network names the network"),
-        ("epochs=3", "if it is an option, write --epochs 3"),
+        ("epochs=3", "to set an option, write --epochs 3"),
         (".", "to use a folder of images, pass --data ."),
         ("--lr .1", "unknown option --lr: --schedule.rate sets the learning rate"),
         ("--batch-size 8", "unknown option --batch-size: --batch"),
