@@ -213,7 +213,7 @@ def test_the_report_has_a_table_of_classes_and_no_confusion_matrix(place: Path) 
     assert "mean average precision on 16 test images" in page and "<th" in page and ">AP<" in page
     assert 'id="confusion"' not in page and 'id="mistakes"' not in page and 'id="classes"' in page
     shown = {one[0].text: one[1].text for one in zip(*(read(page).all(tag) for tag in ("dt", "dd")), strict=True)}
-    images = [shown[f"Images, {split}"] for split in ("train", "validation", "test")]
+    images = [shown[f"{split} images"] for split in ("Training", "Validation", "Test")]
     assert images == ["48", "16", "16"] and not re.search(r"\b0 seconds", page)  # the numbers of images, not of labels
 
 

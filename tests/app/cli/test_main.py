@@ -20,7 +20,7 @@ import torch
 
 from imclass.app.cli.arguments import VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
-from imclass.app.cli.main import issues_address, main
+from imclass.app.cli.main import issues_url_text, main
 from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
 from imclass.core.model_file import DataFacts
@@ -172,14 +172,14 @@ MISTAKES = {
     "data mnst": ["no data set is named 'mnst'", "'mnist'"],
     "data get": ["imclass data get NAME"],
     "data get mnst": ["'mnst'", "'mnist'"],
-    "data get mnist-sample": ["mnist-sample has no download"],
+    "data get mnist-sample": ["mnist-sample cannot be downloaded"],
     "data check mnst": ["'mnst'", "'mnist'"],
     "data export mnist-sample --out new --split tset": ["'tset'", "'test'"],
     "evaluate": ["MODEL"],
     "evaluate model.safetensors --protocl center": ["unknown option --protocl", "'--protocol'"],
     "evaluate model.safetensors --protocol centre": ["no protocol is named 'centre'", "'center'"],
     "predict model.safetensors pets --protocol centre": ["no protocol is named 'centre'"],
-    "predict model.safetensors pets --protocol center,flip": ["center,flip names more than one protocol"],
+    "predict model.safetensors pets --protocol center,flip": ["center,flip specifies more than one protocol"],
     "predict model.safetensors pets --json --format csv": ["--json and --format csv"],
     "predict model.safetensors pets --format xml": ["'xml'", "csv"],
     "evaluate model.safetensors --table 8": [
@@ -452,7 +452,7 @@ def test_bugs_are_reported_at_the_address_in_the_metadata(monkeypatch: pytest.Mo
     fields["Project-URL"] = "Source, https://example.org/source"
     fields["Project-URL"] = "Issues, https://example.org/issues"
     monkeypatch.setattr(metadata, "metadata", lambda name: fields)
-    assert issues_address() == "at https://example.org/issues"
+    assert issues_url_text() == "at https://example.org/issues"
 
 
 @pytest.mark.parametrize(
@@ -480,12 +480,12 @@ def test_too_little_memory_is_not_reported_as_a_bug(
         ("classify x.jpg", "unknown verb 'classify': imclass predict MODEL PATH"),
         ("evaluate model.safetensors --pretrained", "unknown option --pretrained: MODEL may be NETWORK:WEIGHTS"),
         ("predict model.safetensors pets --gpu 0", "unknown option --gpu: --device cuda"),
-        ("predict --model model.safetensors --source pets", "unknown option --model: MODEL comes first"),
+        ("predict --model model.safetensors --source pets", "unknown option --model: MODEL is the first argument"),
         ("evaluate model.safetensors --save-json x.json", "unknown option --save-json: --json prints records"),
         ("predict model.safetensors pets --threshold .3", "unknown option --threshold: imclass evaluate MODEL"),
-        ("-v train mnist-lenet", "the verb comes before -v: imclass VERB ..."),
-        ("--json models", "the verb comes before --json"),
-        ("train .", ". is a folder, not a recipe; write imclass train folder --data ."),
+        ("-v train mnist-lenet", "the verb must come before -v, as in imclass VERB ..."),
+        ("--json models", "the verb must come before --json"),
+        ("train .", ". is a folder, not a recipe; run imclass train folder --data ."),
         ("eval model.safetensors", "did you mean 'evaluate'?"),
     ],
 )

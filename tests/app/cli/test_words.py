@@ -78,14 +78,14 @@ def test_options_fill_the_fields_of_their_types() -> None:
         (PredictArguments, ["a", "--workers"], "--workers needs a value"),
         (TrainArguments, ["a", "--out", ""], "--out is empty; give a value or drop the option"),
         (EvaluateArguments, ["a", "--data="], "--data is empty; give a value or drop the option"),
-        (PredictArguments, [], "imclass verb needs MODEL"),
+        (PredictArguments, [], "imclass verb requires MODEL"),
         (CompareArguments, ["a", "b", "c"], "unexpected argument 'c'"),
         (PredictArguments, ["a", "--wokers", "2"], "unknown option --wokers; did you mean '--workers'?"),
         (PredictArguments, ["a", "--format", "xml"], "--format is 'xml'; it must be one of 'table', 'csv', 'json'"),
         (
             PredictArguments,
             ["run", "source=pets"],
-            "the file source=pets does not exist; if it is an option, write --source pets",
+            "the file source=pets does not exist; to set an option, write --source pets",
         ),
         (
             EvaluateArguments,
@@ -95,7 +95,7 @@ def test_options_fill_the_fields_of_their_types() -> None:
         (
             PredictArguments,
             ["run", "-x"],
-            "unknown option -x: options begin with two dashes, as in --data; if it is a file, write ./-x",
+            "unknown option -x: options begin with two dashes, as in --data; if it is a file, write it as ./-x",
         ),
         (TrainArguments, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book'"),
     ],

@@ -108,8 +108,8 @@ def test_blocks_of_classes_keep_the_largest_share() -> None:
         (15, list(range(1, 16)), 15, ""),
         (16, list(range(1, 17)), 16, ""),
         (64, list(range(1, 65)), 64, ""),
-        (65, [1, 20, 40, 60], 65, "numbered from 1"),
-        (251, [1, 50, 100, 150, 200, 250], 126, "largest share of 2 x 2 neighbours"),
+        (65, [1, 20, 40, 60], 65, "classes are numbered from 1"),
+        (251, [1, 50, 100, 150, 200, 250], 126, "largest fraction in a block of 2 x 2"),
     ],
 )  # fmt: skip
 def test_labels_cells_and_notes_depend_on_the_number_of_classes(
@@ -120,7 +120,7 @@ def test_labels_cells_and_notes_depend_on_the_number_of_classes(
     assert dict(shown.labels) == {i: f"class {i}" if named else f"{i}" for i in labels}
     assert shown.turned == named and note in shown.note and bool(shown.note) != named
     assert shown.ink.shape == (cells, cells) and bool(shown.counts) == (k <= 15)
-    assert shown.title == f"{matrix(k).trace():,} of {matrix(k).sum():,} right (" + shown.title.partition(" (")[2]
+    assert shown.title == f"{matrix(k).trace():,} of {matrix(k).sum():,} correct (" + shown.title.partition(" (")[2]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ def test_a_page_shows_each_image() -> None:
     for figure, wrong in zip(figures[1:], found[1:], strict=True):
         image = data[data.ids.tolist().index(wrong.id)]
         assert np.array_equal(pixels_of(figure.one("img")), image)  # small images are not changed
-        assert wrong.predicted in figure.text and f"is {wrong.true}" in figure.text and wrong.image[-8:] in figure.text
+        assert (
+            wrong.predicted in figure.text and f"true {wrong.true}" in figure.text and wrong.image[-8:] in figure.text
+        )
     assert f"{len(found)} of 40 images" in page.text and "split test of d" in page.text
     assert page.one("meta", name="generator").attributes["content"] == "imclass"
 
@@ -123,7 +125,7 @@ class TestCommandLine:
         assert Path("again.csv").read_text() == Path("m.csv").read_text()
         assert main(["evaluate", "s.npz", "--mistakes", "again.html"]) == 0
         page = read(Path("again.html").read_text())
-        assert len(page.all("figure")) == wrong and not page.all("img") and "Pictures are missing" in page.text
+        assert len(page.all("figure")) == wrong and not page.all("img") and "Images are not shown" in page.text
         for name in ("m.csv", "m.html"):  # our files may be replaced
             assert main([*words, "--mistakes", name]) == 0
 

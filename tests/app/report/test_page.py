@@ -199,7 +199,7 @@ def test_the_headline_has_the_numbers_of_evaluate(run: Path, evaluation: dict[st
     assert values["Weights"] == "last step"
     n, p, z2 = evaluation["evaluated"], evaluation["top1"], 1.96**2  # Wilson 1927, written out
     ends = [(p + z2 / 2 / n + s * 1.96 * math.sqrt(p * (1 - p) / n + z2 / 4 / n**2)) / (1 + z2 / n) for s in (-1, 1)]
-    assert f"95% interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f}%" in header.text
+    assert f"95% confidence interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f}%" in header.text
 
 
 def test_the_matrix_and_the_classes_have_the_numbers_of_evaluate(run: Path, evaluation: dict[str, Any]) -> None:
@@ -213,7 +213,7 @@ def test_the_matrix_and_the_classes_have_the_numbers_of_evaluate(run: Path, eval
         assert row.one("th").text == known["class"]
         assert int(cells[1]) == known["support"] and trained - int(cells[0]) in (0, 1)  # the torn one may be held out
         shares = [known[key] for key in ("precision", "recall", "f1")]
-        assert cells[2:] == ["-" if share is None else f"{100 * share:.2f}" for share in shares]
+        assert cells[2:] == ["-" if share is None else f"{100 * share:.2f}%" for share in shares]
 
 
 def test_confused_pairs_come_in_order() -> None:
@@ -262,7 +262,7 @@ def test_the_gallery_shows_the_most_confident_mistakes_as_the_network_saw_them(r
     assert len(figures) == min(24, len(expected)) > 0
     for figure, (probability, true, predicted) in zip(figures, expected, strict=False):
         texts = [p.text for p in figure.all("p")]
-        assert texts[0] == f"{predicted} ({100 * probability:.1f}%)" and texts[1].startswith(f"is {true} ")
+        assert texts[0] == f"predicted {predicted} ({100 * probability:.1f}%)" and texts[1].startswith(f"true {true} ")
         assert Path(texts[2]).parts[0] == true
         seen = classifier.preprocess(decode(Path("pets", texts[2])))
         assert (pixels_of(figure.one("img")) == seen[:, :, 0]).all()
@@ -422,14 +422,18 @@ def test_a_report_takes_a_part_of_the_classes(run: Path, capsys: pytest.CaptureF
 
 
 def test_a_report_is_not_written_among_other_files(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for out, message in (("pets", "holds other files"), ("run", "holds other files"), ("pets/notes.txt", "is a file")):
+    for out, message in (
+        ("pets", "contains other files"),
+        ("run", "contains other files"),
+        ("pets/notes.txt", "is a file"),
+    ):
         assert main(["report", "run", "--data", "pets", "--out", out]) == 2
         assert message in capsys.readouterr().err
 
 
 def test_saved_scores_have_no_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run/scores/test.npz"]) == 2
-    assert "run/scores/test.npz holds scores, not a model; name the model itself" in capsys.readouterr().err
+    assert "run/scores/test.npz contains scores, not a model; pass the model itself" in capsys.readouterr().err
 
 
 def test_several_processes_write_no_report(
@@ -437,7 +441,7 @@ def test_several_processes_write_no_report(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["report", "run", "--data", "pets"]) == 2
-    assert "a report is written by one process" in capsys.readouterr().err
+    assert "a report must be written by a single process" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -447,7 +451,7 @@ def test_several_processes_write_no_report(
             ("train", "validation"),
             "validation folder. The network was not trained on them. The weights were chosen on these images",
         ),
-        (("train", "validation", "test"), "test folder. The network was not trained on them. They decided nothing"),
+        (("train", "validation", "test"), "test folder. The network was not trained on them. They were not used to choose"),
         (("train",), "The data has no held-out images"),
     ],
 )  # fmt: skip
@@ -474,8 +478,8 @@ def test_test_images_that_are_in_train_too_are_counted(tmp_path: Path, monkeypat
 
 def test_a_hashed_split_is_described_with_its_seed(run: Path) -> None:
     text = read_report(run).one("header").text
-    assert "a hash of the file names and held out of training (hash 80/20, seed 0)" in text
-    assert "decided nothing" in text
+    assert "a hash of the file names and excluded from training (hash 80/20, seed 0)" in text
+    assert "They were not used to choose the weights" in text
 
 
 def test_what_differs_from_the_recipe_is_marked(run: Path) -> None:
@@ -490,7 +494,7 @@ def test_an_unknown_recipe_marks_nothing(run: Path) -> None:
     record["training"]["recipe"] = "mine"
     (run / "config.json").write_text(json.dumps(record))
     table = read_report(run).one("section", id="configuration")
-    assert not table.all("mark") and "not known here" in table.text
+    assert not table.all("mark") and "not installed" in table.text
 
 
 def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -499,9 +503,9 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, capsys: pytest.Capture
     assert main(["report", "run"]) == 2
     assert "the run in run is not finished" in capsys.readouterr().err
     assert not (run / "report.html").exists()
-    with pytest.raises(UserError, match=r"rum does not hold a run; did you mean 'run'\?"):
+    with pytest.raises(UserError, match=r"rum does not contain a run; did you mean 'run'\?"):
         write_report(Run(Path("rum")), Path("page.html"), open_context())
-    with pytest.raises(UserError, match="run/tensorboard does not hold a run; give the directory of a finished run"):
+    with pytest.raises(UserError, match="run/tensorboard does not contain a run; choose the folder of a finished run"):
         write_report(Run(Path("run/tensorboard")), Path("page.html"), open_context())
 
 

@@ -47,7 +47,7 @@ def test_validation_is_scored_each_epoch_and_test_once(capsys: pytest.CaptureFix
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
     assert scorings() == [(0, "validation"), (1, "validation"), (2, "test")]
     printed = capsys.readouterr().out
-    assert "validation, which chose the weights: top-1" in printed and "8 of 8 evaluated" in printed
+    assert "validation, used to choose the weights: top-1" in printed and "8 of 8 evaluated" in printed
     header = provenance(Path("run"))
     assert header.data is not None and header.data.cut.validation == 0.25
     assert header.data.splits == ("train", "validation", "test")

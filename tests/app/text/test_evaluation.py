@@ -41,12 +41,12 @@ def test_the_summary_has_accuracy_interval_loss_and_counts() -> None:
     assert text.splitlines()[0] == "top-1 90.00% (59.58 to 98.21), top-5 99.95% (72.25 to 100.00)"
     recall, rest = text.splitlines()[1].split(" (", 1)
     assert recall == "mean class recall 83.33%"  # of five classes all, of the sixth none
-    assert rest.endswith("; in brackets 95% intervals, Wilson's and the bootstrap's")
+    assert rest.endswith("; 95% confidence intervals in brackets (Wilson, bootstrap)")
     sure, rest_sure = math.exp(9) / (math.exp(9) + 5), 1 / (math.exp(9) + 5)
     right, wrong = (1 - sure) ** 2 + 5 * rest_sure**2, sure**2 + (1 - rest_sure) ** 2 + 4 * rest_sure**2
     calibration = 100 * abs(sure - 0.9)
     assert text.splitlines()[2:] == [
-        f"cross-entropy 0.2500 an image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
+        f"cross-entropy 0.2500 per image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
         f"calibration error {calibration:.2f}%",
         "10 of 10 evaluated",
     ]
@@ -68,7 +68,7 @@ def test_refused_files_are_named_and_cannot_write_to_the_terminal() -> None:
 
 def test_class_table_is_aligned_and_shows_a_dash_for_nothing() -> None:
     lines = class_table(evaluation([0, 0, 1], [0, 1, 1], ("ant", "猫", "cow"))).splitlines()
-    assert lines[1].split() == ["ant", "1", "50.00", "%", "100.00", "%", "66.67", "%"]
+    assert lines[1].split() == ["ant", "1", "50.00%", "100.00%", "66.67%"]
     assert lines[2].split() == ["猫", "2", "100.00", "%", "50.00", "%", "66.67", "%"]
     assert lines[3].split() == ["cow", "0", "-", "-", "-"]
     assert len({text_width(line) for line in lines}) == 1

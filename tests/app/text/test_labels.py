@@ -25,10 +25,10 @@ def test_means_classes_and_counts_are_printed() -> None:
     """Compare with values by hand: cat is ranked yes, no, yes; dog yes, yes, no; no image has the third class."""
     means, table, counts = tables.evaluation_parts(evaluation())
     lines = means.splitlines()
-    assert lines[0] == "mean average precision (mAP) 91.67% over 2 classes; 1 without images left out"
+    assert lines[0] == "mean average precision (mAP) 91.67% over 2 classes; 1 without images are left out"
     assert lines[2] == "micro F1 80.00%: precision 66.67%, recall 100.00%, at a probability of 0.5"
     assert lines[3] == "macro F1 90.00%: precision 83.33%, recall 100.00%, at a probability of 0.5"
-    assert lines[4] == "all labels right: 50.00% of the images" and lines[5].endswith("summed over its classes")
+    assert lines[4] == "all labels correct: 50.00% of the images" and lines[5].endswith("summed over classes")
     rows = table.splitlines()
     assert rows[0].split() == ["class", "images", "AP", "AP", "11", "threshold", "precision", "recall", "F1"]
     assert rows[1].split()[:4] == ["cat", "2", "83.33", "%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]
@@ -38,7 +38,7 @@ def test_means_classes_and_counts_are_printed() -> None:
 
 def test_the_models_thresholds_are_named() -> None:
     means, table = labels.label_parts(evaluation((0.9, 0.5, 0.99)))
-    assert "at the model's thresholds" in means and table.splitlines()[1].split()[6] == "0.900"
+    assert "at the model's thresholds" in means and table.splitlines()[1].split()[4] == "0.900"
     assert labels.headline(evaluation()).startswith("mAP 91.67%, micro F1 80.00%, ")
     assert tables.headline(evaluation()) == labels.headline(evaluation())
 

@@ -58,13 +58,15 @@ def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.Captu
     lines = printed_lines(capsys, a, b, "--list", "2")
     assert lines[0].startswith(f"A  {a} (as trained)  top-1 75.00% (70.53 to 78.99)")
     assert lines[1].startswith(f"B  {b} (as trained)  top-1 76.00%")
-    assert lines[2] == "400 images in both, joined by name and class"
-    assert lines[3].startswith("B minus A: +1.00 points, 95% interval -")
-    assert lines[4] == "right in both 250, in A alone 50, in B alone 54, in neither 46"
+    assert lines[2] == "400 images in both, matched by name and class"
+    assert lines[3].startswith("B minus A: +1.00 points, 95% confidence interval -")
+    assert lines[4] == "correct in both 250, only in A 50, only in B 54, in neither 46"
     p = scipy.stats.binomtest(50, 104).pvalue
-    assert lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be chance (p is not below 0.05)."
-    assert "not about other runs" in lines[6]
-    assert lines[8].startswith("prediction changed for 104 images, rank of the true class for 104")
+    assert (
+        lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be due to chance (p is not below 0.05)."
+    )
+    assert "not to other runs" in lines[6]
+    assert lines[8].startswith("The prediction changed for 104 images, and the rank of the true class for 104")
     assert lines[9].split() == [
         "true",
         "class",
@@ -89,7 +91,8 @@ def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.Captu
 def test_a_large_difference_is_not_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write_scores(tmp_path / "a.npz", 300), write_scores(tmp_path / "b.npz", 330)
     assert any(
-        "p < 0.0001. B is better, and chance is an unlikely reason" in line for line in printed_lines(capsys, a, b)
+        "p < 0.0001. B is better, and the difference is unlikely to be due to chance" in line
+        for line in printed_lines(capsys, a, b)
     )
     assert any("A is better" in line for line in printed_lines(capsys, b, a))
     found = record(capsys, a, b)
@@ -102,7 +105,7 @@ def test_a_large_difference_is_not_chance(tmp_path: Path, capsys: pytest.Capture
 
 def test_the_same_scores_are_a_tie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed_lines(capsys, write_scores(tmp_path / "a.npz", 300), write_scores(tmp_path / "b.npz", 300))
-    assert lines[3] == "B minus A: +0.00 points, 95% interval +0.00 to +0.00 (paired bootstrap)"
+    assert lines[3] == "B minus A: +0.00 points, 95% confidence interval +0.00 to +0.00 (paired bootstrap)"
     assert len(lines) == 7  # without any image to list
 
 
@@ -115,7 +118,7 @@ def test_images_with_scores_in_only_one_are_counted(tmp_path: Path, capsys: pyte
     assert (found["images"], found["only_a"], found["only_b"]) == (280, 120, 0)
     assert main(["compare", str(a), str(b)]) == 1  # images were refused
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2] == "280 images in both, joined by name and class; left out: 120 only in A"
+    assert lines[2] == "280 images in both, matched by name and class; left out: 120 only in A"
     assert lines[3] == "A was scored on split test of pets, B on split test of cats"
 
 

@@ -276,7 +276,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors already exists"),
     "one file twice": (
         ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
-        "p.png is named for two different files; give each file a different name",
+        "two of the arguments point to p.png; give each its own file",
     ),
     "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "name it photo.npz"),
     "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "the folder no does not exist"),

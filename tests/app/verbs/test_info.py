@@ -101,7 +101,7 @@ def test_names_are_kept_in_their_composed_form(tmp_path: Path, capsys: pytest.Ca
         ("--rename cat= --out n.safetensors", "--rename cat= does not have the form OLD=NEW"),
         ("--rename cat=x --rename cat=y --out n.safetensors", "--rename cat=y: class 'cat' is given two new names"),
         ("--rename cat=x", "--rename writes a new model file and does not change MODEL; name the new file with --out"),
-        ("--out n.safetensors", "--out n.safetensors needs --rename OLD=NEW; give the new names"),
+        ("--out n.safetensors", "--out n.safetensors requires --rename OLD=NEW; pass the new names"),
         ("--rename cat=x --out m.safetensors", "--out m.safetensors already exists"),
         ("--rename cat=x --out n.pth", "the file name must end in .safetensors"),
     ],

@@ -29,7 +29,7 @@ def test_refusals_are_counted_at_the_end_and_when_the_run_is_finished(
     capsys.readouterr()
     assert main(words) == 1
     text = capsys.readouterr().out
-    assert "; 3 of 4 evaluated, 1 refused" in text and "refused in all: 1 file\n" in text
+    assert "; 3 of 4 evaluated, 1 refused" in text and "refused in total: 1 file\n" in text
     assert main(words) == 1  # the run is finished, and its refusals still count
     assert "; 3 of 4 evaluated, 1 refused" in capsys.readouterr().out
     assert main([*words[:-1], "run"]) == 0  # this run finished before the image was damaged
@@ -43,7 +43,7 @@ def test_refused_training_images_are_counted_again_when_the_run_is_finished(
     for _ in range(2):
         capsys.readouterr()
         assert main(words) == 1
-        assert "refused in all: 1 file\n" in capsys.readouterr().out
+        assert "refused in total: 1 file\n" in capsys.readouterr().out
 
 
 def test_removing_the_checkpoints_of_a_finished_run_is_noted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
 
 def test_a_file_is_verified_imported_and_exported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digest = file_digest(Path("theirs.th"))
-    assert "it would be loaded" in run(capsys, "weights", "verify", "theirs.th", "--as", NET)
+    assert "the file can be imported" in run(capsys, "weights", "verify", "theirs.th", "--as", NET)
     printed = run(
         capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--from", "akamaster"
     )
@@ -133,8 +133,8 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
         assert Path("m.safetensors").read_bytes() == kept
         Path("m.safetensors").unlink()
     for content, message in (
-        ('{"a": 1}', "must be a JSON list of names, or have one name per line"),
-        ("[1, 2]", "must be a JSON list of names"),
+        ('{"a": 1}', "must contain a JSON list of class names, or one name per line"),
+        ("[1, 2]", "must contain a JSON list of class names"),
         ("a\na\n", "class 'a' occurs twice"),
         ("a\n\nb\n", "name 2 is blank"),
         ('["a", " "]', "name 2 is blank"),
@@ -149,8 +149,8 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     [
         ("import", "name the file: imclass weights import FILE"),
         ("export", "name the model: imclass weights export MODEL"),
-        ("import theirs.th", "imclass weights import needs --as NETWORK"),
-        ("import theirs.th --as resnet-cifar-20", "imclass weights import needs --out MODEL"),
+        ("import theirs.th", "imclass weights import requires --as NETWORK"),
+        ("import theirs.th --as resnet-cifar-20", "imclass weights import requires --out MODEL"),
         (
             "import theirs.th --as resnet-cifar-21 --out m.safetensors",
             "no network is named 'resnet-cifar-21'; did you mean",
@@ -158,8 +158,8 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
         ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: the folder no does not exist"),
         ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no counterpart in that library"),
         ("verify none.th --as resnet-cifar-20", "none.th is not a file"),
-        ("export theirs.th --format akamaster --out a.bin", "--out a.bin: the suffix chooses the format"),
-        ("improt theirs.th", "no published file of weights is named 'improt'; did you mean 'import'"),
+        ("export theirs.th --format akamaster --out a.bin", "--out a.bin: the file extension determines the format"),
+        ("improt theirs.th", "no published weight file is named 'improt'; did you mean 'import'"),
         ("import theirs.th --form timm", "unknown option --form; did you mean"),
     ],
 )
@@ -298,10 +298,10 @@ def test_a_folded_model_is_neither_folded_again_nor_trained(
     with_norms: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
-    assert "has no batch norm, so there is nothing to fold" in run(
+    assert "has no batch norm, so nothing can be folded" in run(
         capsys, "weights", "fold", "f.safetensors", "--out", "g.safetensors", code=2
     )
-    assert "imclass weights fold needs --out FILE" in run(capsys, "weights", "fold", "m.safetensors", code=2)
+    assert "imclass weights fold requires --out FILE" in run(capsys, "weights", "fold", "m.safetensors", code=2)
     words = ("train", "folder", "--data", "pets", "--init", "f.safetensors", "--dry-run")
     assert "--init f.safetensors is folded for inference and cannot be trained" in run(capsys, *words, code=2)
     assert not Path("g.safetensors").exists()

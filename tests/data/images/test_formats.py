@@ -121,7 +121,7 @@ class TestCommandLine:
             Image.open(path).save(path.with_suffix(".ppm"))
             path.unlink()
         assert main(["data", "check", "signs"]) == 0
-        assert "all is well: each of the 8 images of 2 classes can be read" in capsys.readouterr().out
+        assert "no problems found: all 8 images of 2 classes can be read" in capsys.readouterr().out
         assert main(shlex.split("train mnist-lenet --data signs --epochs 1 --batch 4 --out run")) == 0
         assert main(["evaluate", "run"]) == 0
         assert "2 of 2 evaluated" in capsys.readouterr().out

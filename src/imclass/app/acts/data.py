@@ -36,15 +36,15 @@ def fetch_dataset(name: str, context: Context) -> dict[str, Any]:
     source: DatasetEntry = dataset_table(context)[name]
     if source.get is None:
         raise UserError(
-            f"{name} has no download: it needs none, or must be put into {context.store.folder} by hand "
-            f"({source.summary})"
+            f"{name} cannot be downloaded; either it needs no download, or it must be copied "
+            f"into {context.store.folder} by hand ({source.summary})"
         )
     source.get(DataLocation(context.store))
     return {"name": name, "store": str(context.store.folder)}
 
 
 def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int = 0) -> dict[str, Any]:
-    """Decode every image of every split; list the unusable ones, and any problem that keeps training from starting."""
+    """Decode every image of every split. Report unusable images, and any problem that prevents training."""
     cut = Cut(seed=split_seed)
     splits = open_splits(name, context, cut)
     first = take_split(splits, "train", name)
@@ -70,7 +70,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
 
 
 def split_problem(opened: Sequence[Dataset]) -> str:
-    """Return what keeps the splits, train first, from being trained on and scored, or "" for no problem."""
+    """Return why the splits, train first, cannot be trained on or scored, or "" if they can."""
     try:
         check_learnable(opened[0])
         check_scorable(opened[1:])
@@ -80,10 +80,10 @@ def split_problem(opened: Sequence[Dataset]) -> str:
 
 
 def check_summary(images: int, refused: int, classes: int, noted: bool) -> str:
-    """Return the result of a check in a sentence."""
+    """Return the result of a check as a sentence."""
     if refused:
         return f"{refused:,} of {images:,} images cannot be used and will be left out; replace or remove them"
-    text = f"all is well: each of the {images:,} images of {classes:,} classes can be read"
+    text = f"no problems found: all {images:,} images of {classes:,} classes can be read"
     return f"{text}; see the notes" if noted else text
 
 
@@ -106,29 +106,29 @@ def export_images(
     """
     require(most >= 1, "most", most, "at least 1 image")
     if out is None:
-        raise UserError("--out is missing; name a new folder")
+        raise UserError("--out is missing; specify a new folder")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"--out {out} already exists; name a new or an empty folder")
+        raise UserError(f"--out {out} already exists; choose a new or empty folder")
     dataset = open_split(name, split, context, Cut(seed=split_seed))
     if out.resolve().is_relative_to(dataset.origin.path):
-        why = f"--out {out} lies inside the data folder {dataset.origin.path}, so the images would be read as data"
-        raise UserError(f"{why}; name a folder outside of it")
-    labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the files that the table names")
+        why = f"--out {out} is inside the data folder {dataset.origin.path}, so its images would be read as data"
+        raise UserError(f"{why}; choose a folder outside the data folder")
+    labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the CSV file's images")
     chosen = balanced_order(labels)[:most].tolist()
     refused = [bad for i in chosen if (bad := write_png(dataset, i, out)) is not None]
     return {"name": name, "out": str(out), "images": len(chosen) - len(refused), "refused": to_json(refused)}
 
 
 def balanced_order(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return all positions: the first image of each class in the order of classes, then the second of each, ..."""
+    """Return all positions: the first image of each class in class order, then the second image of each, and so on."""
     order = np.argsort(labels, kind="stable")
     class_start = np.searchsorted(labels[order], labels[order])  # where each image's class begins in that order
-    rank = np.arange(len(labels)) - class_start  # of an image within its class
+    rank = np.arange(len(labels)) - class_start  # of each image within its class
     return order[np.lexsort((labels[order], rank))]
 
 
 def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
-    """Write an image as OUT/CLASS/INDEX.png, or return why it is refused."""
+    """Write an image as OUT/CLASS/INDEX.png, or return the refusal."""
     try:
         image = dataset[i]
     except BadImage as bad:

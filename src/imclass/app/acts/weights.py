@@ -23,13 +23,13 @@ from imclass.models.foreign.export import export_bytes, export_network
 from imclass.models.foreign.matching import TensorMatch
 from imclass.store.context import Context
 
-FORMATS = (".safetensors", ".pth", ".pt")  # suffixes that `export` writes
+FORMATS = (".safetensors", ".pth", ".pt")  # file extensions that `export` writes
 
 
 def import_file(
     file: Path, network: str, out: Path, context: Context, options: ImportOptions, classes: Path | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Convert a foreign file to a model file; return a description of the import as a record and as text."""
+    """Convert a foreign file to a model file. Return a description of the import as a record and as text."""
     check_target(out, "--out", ".safetensors")
     names = read_class_names(classes) if classes else None
     options = replace(options, classes=names, known_classes=default_names(network, context))
@@ -43,18 +43,18 @@ def import_file(
 def verify_file(
     file: Path, network: str, library: str | None, key: str | None, context: Context
 ) -> tuple[dict[str, Any], str]:
-    """Return how well a foreign file fits a network, as a record and as text."""
+    """Return how well a foreign file matches a network, as a record and as text."""
     match, *_ = match_file(file, network, library, context, key)
-    verdict = "it would be loaded" if match.is_complete else "it would not be loaded"
+    verdict = "the file can be imported" if match.is_complete else "the file cannot be imported"
     return fit_record(match), f"{describe_match(match)}\n{verdict}"
 
 
 def export_model(
     model: str, library: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
 ) -> tuple[dict[str, Any], str]:
-    """Write a model's tensors as another library's state dict; describe the file as a record and as text."""
+    """Write a model's tensors as another library's state dict. Return a description as a record and as text."""
     if out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {out}: the suffix chooses the format of the file; use one of {', '.join(FORMATS)}")
+        raise UserError(f"--out {out}: the file extension determines the format; use one of {', '.join(FORMATS)}")
     check_target(out, "--out")
     classifier = load_network(model, context, note=note)
     export = export_network(classifier, library, context)
@@ -65,8 +65,8 @@ def export_model(
     order = "blue first" if inputs.preprocess.channels == "bgr" else "red first"
     text = (
         f"{printable_text(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; "
-        f"it expects images from 0 to {inputs.unit}, {order}, normalised by mean {round_values(inputs.mean)}, "
-        f"std {round_values(inputs.std)}"
+        f"it expects pixel values from 0 to {inputs.unit}, {order}, normalised with mean {round_values(inputs.mean)} "
+        f"and std {round_values(inputs.std)}"
     )
     return record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text
 
@@ -82,19 +82,19 @@ def fold_model(
     after = len(batch_norms(folded.network))
     if before == after:
         why = "no batch norm that follows a convolution or a fully connected layer" if before else "no batch norm"
-        raise UserError(f"{model}: {classifier.name} has {why}, so there is nothing to fold; use it unchanged")
+        raise UserError(f"{model}: {classifier.name} has {why}, so nothing can be folded; use the model unchanged")
     replace(folded, versions=library_versions()).save(out)
     record = {"model": str(out), "network": classifier.name, "folded": before - after, "left": after}
     return record, f"{printable_text(str(out))}: {before - after:,} of {before:,} batch norms folded"
 
 
 def round_values(values: Sequence[float]) -> list[float]:
-    """Return the first three values to four digits, because a mean image has a value for every pixel."""
+    """Return the first three values, rounded to four digits. A mean image has a value for every pixel."""
     return [round(v, 4) for v in values[:3]]
 
 
 def fit_record(match: TensorMatch) -> dict[str, Any]:
-    """Return a fit as plain JSON."""
+    """Return a match as a JSON record."""
     record = asdict(match)
     fields = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
     summary = {"loads": match.is_complete, "fit": len(match.pairs), "library": match.naming}
@@ -102,9 +102,9 @@ def fit_record(match: TensorMatch) -> dict[str, Any]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read class names from a file, a JSON list or one name per line, and strip spaces around them.
+    """Read class names from a file with a JSON list or one name per line, and strip surrounding spaces.
 
-    Blank lines may follow the last name. Raise `UserError` for anything else.
+    Blank lines may follow the last name. Raise a `UserError` for any other content.
     """
     if not path.is_file():
         raise UserError(f"--classes {path}: the file does not exist")
@@ -114,15 +114,15 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"--classes {path} must be a JSON list of names, or have one name per line")
+        raise UserError(f"--classes {path} must contain a JSON list of class names, or one name per line")
     names = [name.strip() for name in names]
     if "" in names:
-        raise UserError(f"--classes {path}: name {names.index('') + 1} is blank; name the class, or remove the line")
+        raise UserError(f"--classes {path}: name {names.index('') + 1} is blank; enter a name, or remove the entry")
     check_classes(names, str(path))
     return tuple(names)
 
 
 def default_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
-    """Return known class names by their number: those of CIFAR-10 if the network takes images of its size."""
+    """Return known class names by number of classes: CIFAR-10's if the network's input has CIFAR's size."""
     entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}

@@ -1,4 +1,4 @@
-"""The answers of verbs, and how they are printed: no other code prints the result of a command."""
+"""Answers, which verbs return, and the functions that print them. Nothing else prints a command's result."""
 
 import json
 import sys
@@ -14,8 +14,8 @@ from imclass.core.text import printable_text
 class Answer:
     """The result of a verb: a record for `--json`, the text otherwise, the exit code, and notes for standard error.
 
-    `last` is called once the answer is printed, so that a full disk keeps nobody from reading it. A verb that prints
-    its output as it goes returns neither record nor text.
+    `last` is called after the answer has been printed, so that a full disk does not suppress the answer. A verb that
+    prints its output as it runs returns neither a record nor a text.
     """
 
     record: Any = None
@@ -34,7 +34,7 @@ def print_answer(answer: Answer, as_json: bool) -> int:
             print_json(answer.record)
         elif not as_json and answer.text:
             print(answer.text)
-    finally:  # the files are written even if the reader of standard output has gone
+    finally:  # the files are written even if standard output was closed early
         if answer.last is not None:
             answer.last()
     return answer.code
@@ -46,7 +46,7 @@ def print_json(record: Any) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line of progress on standard error."""
+    """Print a progress line on standard error."""
     print(printable_text(line), file=sys.stderr)
 
 

@@ -13,8 +13,8 @@ STEPS_PER_LINE = 100  # steps
 class BookLog:
     """A log in the format of the event handler in the book's chapter "Image classification".
 
-    The labels are those published: "Pass" is followed by the step and "Batch" by the epoch, both counted from 0. Cost
-    and accuracy are those of one batch. Problems are printed on separate lines.
+    The labels are the published ones: "Pass" is followed by the step and "Batch" by the epoch, both counted from 0.
+    Cost and accuracy are for one batch. Problems are printed on separate lines.
     """
 
     def __init__(self) -> None:
@@ -25,19 +25,19 @@ class BookLog:
         match event:
             case StepEnd():
                 self.write(book_step(event))
-                self.refuse(event.refused)
+                self.print_refused(event.refused)
                 for line in unpaired_lines(event):
                     self.write(f"\n{line}\n")
             case Evaluated():
                 self.write(book_test(event))
-                self.refuse(event.result.refused)
+                self.print_refused(event.result.refused)
             case NonFinite():
                 self.write(f"\nstep {event.at.step:,}: {event.what} is not finite\n")
             case Saved(problem=problem) if problem:
                 self.write(f"\nstep {event.at.step:,}: no checkpoint could be written ({printable_text(problem)})\n")
 
-    def refuse(self, refused: tuple[Refused, ...]) -> None:
-        """Print the files that were left out."""
+    def print_refused(self, refused: tuple[Refused, ...]) -> None:
+        """Print a line for each file that was left out."""
         for line in self.refusals.lines(refused):
             self.write(f"\n{line}\n")
 
@@ -60,7 +60,7 @@ def book_step(event: StepEnd) -> str:
 
 
 def book_test(event: Evaluated) -> str:
-    """Return the line of a split that was scored after an epoch, with two significant digits."""
+    """Return the line for a split that was scored after an epoch, with numbers to two significant digits."""
     result = event.result
     loss, share = result.measures["loss"], result.measures[result.main]
     name = "Acc" if result.main == "top1" else measure_title(result.main)

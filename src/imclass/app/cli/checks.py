@@ -16,7 +16,7 @@ def context_of(common: CommonArguments, max_megapixels: float | None = None) -> 
 
 
 def store_of(common: CommonArguments) -> Store:
-    """Return the store that the options name."""
+    """Return the store that the options specify."""
     return open_store(common.store, common.offline)
 
 
@@ -36,5 +36,5 @@ def read_class_mapping(path: Path | None) -> dict[str, str] | None:
     except (OSError, ValueError, RecursionError):
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
-        raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}')
+        raise UserError(f'--classes {path} must contain a JSON object of class names, such as {{"puppy": "dog"}}')
     return mapping

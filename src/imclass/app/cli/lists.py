@@ -1,4 +1,4 @@
-"""Lists of entries: built from the tables, or read from an index in the store, which does not need PyTorch."""
+"""Lists of entries, built from the tables or read from an index in the store. The index does not need PyTorch."""
 
 import json
 import platform
@@ -26,7 +26,7 @@ PACKAGE_FOLDER = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Listing:
-    """The rows of a table, further details of each entry by name, and a line for each entry that failed."""
+    """The rows of a table, details of each entry by name, and a line for each entry that failed."""
 
     rows: list[dict[str, Any]]
     details: dict[str, dict[str, Any]]
@@ -38,12 +38,12 @@ def describe_entries(
     row: Callable[[str, Any], dict[str, Any]],
     detail: Callable[[str, Any], dict[str, Any]] = lambda name, entry: {},
 ) -> Listing:
-    """Return `row(name, entry)`, with the name in it, and `detail(name, entry)` of every entry as plain JSON."""
+    """Return the listing of every entry: `row(name, entry)` with the name added, and `detail(name, entry)`."""
     rows, details, failures = [], {}, list(found.failures)
     for name, entry in found.entries.items():
         try:
             described, further = json.loads(json.dumps([row(name, entry), detail(name, entry)]))
-        except Exception as error:  # the entry of a plugin may raise anything, and the others are still listed
+        except Exception as error:  # a plugin's entry may raise anything; the other entries are still listed
             failures.append(f"{found.what} {name}: {problem_of(error)}")
             continue
         rows.append({"name": name} | described)
@@ -52,10 +52,10 @@ def describe_entries(
 
 
 def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context], Listing]) -> Listing:
-    """Return the listing that `make` builds, from the index if no file of the package or plugin has changed since.
+    """Return the listing that `make` builds, from the index if no file of the package or the plugins has changed.
 
-    Rows may depend on any file of the package, so all of them are checked, which takes a few milliseconds. A listing
-    with failures is not kept, because it changes with the installed libraries.
+    Rows may depend on any file of the package, so all files are checked, which takes a few milliseconds. A listing with
+    failures is not stored, because it depends on the installed libraries.
     """
     index = listing_index(verb, common)
     kept = index.read()
@@ -68,7 +68,7 @@ def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context],
 
 
 def listing_index(verb: str, common: CommonArguments) -> Index:
-    """Return the index that holds a verb's list for these plugins."""
+    """Return the index of a verb's list for these plugins."""
     files = [*sorted(PACKAGE_FOLDER.rglob("*.py")), *plugin_files(common.plugins)]
     version = f"imclass {installed_version('imclass')}, Python {platform.python_version()}"
     return open_index(open_store(common.store), verb, [PACKAGE_FOLDER, *common.plugins], files, version)
@@ -88,8 +88,8 @@ def listing_answer(
 ) -> Answer:
     """Return a table of all entries, or one entry in detail; raise `UserError` for an unknown name.
 
-    `acts` are other words that may stand in place of a name, and are suggested too. `columns` returns the part of a row
-    that the table shows; JSON has the entire row.
+    `acts` are other words that are valid instead of a name, and are suggested too. `columns` returns the part of a row
+    that the table shows; the JSON record has the entire row.
     """
     notes = failure_notes(found.failures)
     if name is None:
@@ -104,5 +104,5 @@ def listing_answer(
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal, or None if standard output is not one, so that lines are not cut."""
+    """Return the width of the terminal, or None if standard output is not a terminal, so that lines are not wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,7 +1,7 @@
 """The entry point of the command line: parse the words, run a verb, and print any failure as one message.
 
-Exit codes: 0 done; 1 done, but some inputs were refused; 2 an error of the user's; 70 a bug in imclass; 75
-interrupted: any progress is saved, and the same command resumes.
+Exit codes: 0 done; 1 done, but some inputs were refused; 2 a user error; 70 a bug in imclass; 75
+interrupted: progress is saved, and the same command resumes.
 """
 
 import atexit
@@ -27,8 +27,8 @@ from imclass.core.errors import UserError
 from imclass.core.tables import PLUGIN_PREFIX
 from imclass.core.text import printable_text, suggestion
 
-# How many times an idle OpenMP thread polls for work before it sleeps; to be set before torch is imported. With the
-# default of 300,000, idle threads keep cores busy, and training next to other programs becomes many times slower.
+# How many times an idle OpenMP thread polls for work before it sleeps. It must be set before torch is imported. With
+# the default of 300,000, idle threads keep cores busy, which makes training next to other programs many times slower.
 SPIN_COUNT = "10000"
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
@@ -41,7 +41,7 @@ MEMORY_ERRORS = (
     "OutOfMemoryError",  # torch on a GPU
     "can't allocate memory",  # torch on a CPU
     "can't start new thread",
-    "failed to map segment",  # the loader of shared libraries
+    "failed to map segment",  # the shared-library loader
     "Cannot allocate memory",
 )
 TRACEBACK_HINT = "Set the environment variable IMCLASS_TRACEBACK=1 to print the traceback"
@@ -52,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     share_heap()
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    atexit.register(gc.freeze)  # without it Python searches all of torch for cycles at exit, for half a second
+    atexit.register(gc.freeze)  # otherwise Python spends half a second at exit searching all of torch for cycles
     with safe_streams(), interrupt_at_signals():
         try:
             code = dispatch(words)
-            sys.stdout.flush()  # here, where a full disk or a closed pipe is still handled
+            sys.stdout.flush()  # here, where errors from a full disk or a closed pipe are handled
         except KeyboardInterrupt as error:  # `Interrupted` is a subclass with a message
             code = print_error(f"{str(error) or 'interrupted'}. To resume: imclass {shlex.join(words)}", INTERRUPTED)
         except BrokenPipeError:
@@ -75,7 +75,7 @@ def explain_failure(error: Exception) -> int:
         reason = DISK_ERRORS.get(error.errno or 0, error.strerror)
         where = f" at {error.filename}" if error.filename else ""
         return print_error(
-            f"{reason}{where}; make room or fix the path or its permissions, then run the same command again",
+            f"{reason}{where}; free some space, or fix the path or its permissions, then run the same command again",
             USER_ERROR,
         )
     what = f"{type(error).__name__}: {error}"
@@ -87,18 +87,18 @@ def explain_failure(error: Exception) -> int:
     for frame, line in reversed(trace):
         if frame.f_globals.get("__name__", "").startswith(f"{PLUGIN_PREFIX}."):
             file = frame.f_code.co_filename
-            why = f"{what.splitlines()[0]} ({file}:{line}). This is a bug in the plugin {file}; fix it there"
+            why = f"{what.splitlines()[0]} ({file}:{line}). This is a bug in the plugin {file}; fix the plugin"
             return print_error(f"{why}. {TRACEBACK_HINT}", USER_ERROR)
     last = traceback.extract_tb(error.__traceback__)[-1]
     return print_error(
         f"{what.splitlines()[0]} ({last.filename}:{last.lineno}). This is a bug in imclass. "
-        f"Report it {issues_address()}, with the command. {TRACEBACK_HINT}",
+        f"Report it {issues_url_text()} and include the command. {TRACEBACK_HINT}",
         FAULT,
     )
 
 
-def issues_address() -> str:
-    """Return where to report a bug: at the address of issues in the package's metadata, if there is one."""
+def issues_url_text() -> str:
+    """Return where to report a bug: at the Issues URL in the package's metadata, if there is one."""
     try:
         urls = dict(url.split(", ", 1) for url in metadata.metadata("imclass").get_all("Project-URL", []))
     except metadata.PackageNotFoundError:
@@ -127,7 +127,7 @@ def dispatch(words: Sequence[str]) -> int:
         return DONE
     verb, rest = words[0], list(words[1:])
     if verb.startswith("-"):
-        raise UserError(f"the verb comes before {verb}: imclass VERB ...; imclass --help lists the verbs")
+        raise UserError(f"the verb must come before {verb}, as in imclass VERB ...; imclass --help lists the verbs")
     if verb not in VERBS:
         hint = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else suggestion(verb, VERBS)
         raise UserError(f"unknown verb {verb!r}{hint}")

@@ -50,7 +50,7 @@ def read_train(words: Sequence[str]) -> TrainRequest:
 
 
 def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training, Execution]:
-    """Return the configs that the options change: those of the named recipe, or of the file in --config."""
+    """Return the configs that the options modify, from the recipe or from the file given with --config."""
     if arguments.config is not None:
         from imclass.app.runs.directory import read_config
         from imclass.training.kinds import kind_tables
@@ -58,16 +58,17 @@ def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training,
         training, execution = read_config(arguments.config, kind_tables(context))
         if arguments.recipe not in (None, training.recipe):
             why = f"--config {arguments.config} belongs to the recipe {training.recipe!r}, not {arguments.recipe!r}"
-            raise UserError(f"{why}; name that recipe, or leave out --config")
+            raise UserError(f"{why}; pass that recipe, or drop --config")
         return training, execution
     if arguments.recipe is None:
-        raise UserError("RECIPE is missing: write imclass train RECIPE [options]; `imclass recipes` lists the recipes")
+        raise UserError("RECIPE is missing; run imclass train RECIPE [options]. `imclass recipes` lists the recipes")
     recipes = find_in(context, "imclass.recipes", "RECIPES", "recipe")
     if arguments.recipe not in recipes.entries and Path(arguments.recipe).is_dir():
         raise UserError(
-            f"{arguments.recipe} is a folder, not a recipe; write imclass train folder --data {arguments.recipe}"
+            f"{arguments.recipe} is a folder, not a recipe; run imclass train folder --data {arguments.recipe}"
         )
     config = recipes[arguments.recipe]()
     if not isinstance(config, Training):
-        raise UserError(f"the recipe {arguments.recipe!r} must return a Training, not {type(config).__name__}; fix it")
+        kind = type(config).__name__
+        raise UserError(f"the recipe {arguments.recipe!r} must return a Training, not {kind}; fix the recipe")
     return config, Execution()

@@ -1,4 +1,4 @@
-"""Progress on standard error: of training, with time left, loss, accuracy, rate and data wait; and of scoring."""
+"""Progress on standard error: of scoring, and of training with loss, accuracy, rate, data wait and time left."""
 
 import math
 import time
@@ -12,13 +12,13 @@ from imclass.core.contracts import Refused
 from imclass.core.text import main_measure, measure_title, printable_text
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
 
-WIDE_TERMINAL = 110  # columns from which the bar has room for rate and waiting
+WIDE_TERMINAL = 110  # minimum columns for a bar with the rate and the data wait
 
 
 class EvaluationProgress:
     """The progress of an evaluation: notes, the images scored, and on a terminal a bar with count, rate and time left.
 
-    It is a context manager; leaving it removes the bar.
+    It is a context manager that removes the bar on exit.
     """
 
     def __init__(self) -> None:
@@ -39,11 +39,11 @@ class EvaluationProgress:
         self.print_line(f"note: {printable_text(text)}")
 
     def begin(self, what: str) -> None:
-        """Print a description of the images that are scored next."""
+        """Print a description of the images to be scored next."""
         self.print_line(f"evaluating {printable_text(what)}")
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Show how many images are done, and remove the bar when all are."""
+        """Show how many images have been scored, and remove the bar once all have been."""
         if self.bar.disable:
             return
         if self.task is None:
@@ -97,7 +97,7 @@ class EpochSums:
 
     @property
     def waiting(self) -> str:
-        """The share of time spent waiting for images, as text."""
+        """The percentage of time spent waiting for images, as text."""
         return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f}%"
 
 
@@ -109,35 +109,35 @@ def means_text(main: float, measures: Mapping[str, float], total: float) -> str:
 
 
 def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
-    """Return the main measure of a split as text, without its name for top-1, which the line has named already."""
+    """Return the main measure of a split as text. Top-1 is not named, because the line already names it."""
     main = main_measure(measures)
     name = "" if main == "top1" else f"{measure_title(main)} "
     return f"{split} {name}{100 * measures[main]:.2f}%"
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line that names the images a step left out because each was alone in its part, if there are any."""
+    """Yield a line with the images that a step left out because each was alone in its part, if there are any."""
     if event.alone:
         names = printable_text(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, because batch norm needs two images in a part: {names}"
 
 
 class RefusalLines:
-    """Lines that name the files that a run leaves out, each file once."""
+    """Lines for the files that a run leaves out. Each file is listed once."""
 
     def __init__(self) -> None:
-        self.named: set[str] = set()
+        self.listed: set[str] = set()
 
     def lines(self, refused: Iterable[Refused]) -> Iterator[str]:
-        """Yield a line for each file that has not been named yet."""
+        """Yield a line for each file that has not been listed yet."""
         for file in refused:
-            if file.path not in self.named:
-                self.named.add(file.path)
+            if file.path not in self.listed:
+                self.listed.add(file.path)
                 yield f"left out: {printable_text(f'{file.path}: {file.detail} ({file.code})')}"
 
 
 class TrainingProgress:
-    """A bar over the entire run and a line per epoch; lines only where standard error is not a terminal."""
+    """A progress bar for the entire run, and one line per epoch. Without a terminal, only the lines are printed."""
 
     def __init__(self, total_steps: int, done_steps: int) -> None:
         self.console = Console(stderr=True, highlight=False, emoji=False)
@@ -151,7 +151,7 @@ class TrainingProgress:
         self.columns: float = self.console.width if live else math.inf
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
         self.total_steps = total_steps
-        self.first_step = done_steps  # where this process began
+        self.first_step = done_steps  # at which this process started
         self.began = time.monotonic()
         self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
         self.sums = EpochSums()
@@ -168,13 +168,13 @@ class TrainingProgress:
             case StepEnd():
                 self.sums.add(event)
                 self.bar.update(self.task, completed=event.at.step, description=self.bar_text(event.at.epoch))
-                self.refuse(event.refused)
+                self.print_refused(event.refused)
                 for line in unpaired_lines(event):
                     self.print_line(line)
             case Evaluated():
                 text = main_measure_text(event.split, event.result.measures)
                 self.sums.held_out.append(f"{text} (best)" if event.best else text)
-                self.refuse(event.result.refused)
+                self.print_refused(event.result.refused)
             case EpochEnd():
                 self.print_line(self.epoch_line(event))
             case LegEnd(name=name, metrics=metrics, path=path) if path.parent.parent.name == "legs":
@@ -183,7 +183,7 @@ class TrainingProgress:
             case NonFinite():
                 names = printable_text(", ".join(event.names[:10]))
                 self.print_line(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
-            case Saved(problem=problem) if bool(problem) != self.unsaved:  # once for a disk that stays full
+            case Saved(problem=problem) if bool(problem) != self.unsaved:  # printed once while the disk stays full
                 self.unsaved = bool(problem)
                 failed = f"no checkpoint could be written ({problem}); training continues"
                 self.print_line(f"step {event.at.step:,}: {failed if problem else 'checkpoints can be written again'}")
@@ -200,9 +200,9 @@ class TrainingProgress:
         return "  ".join(parts)
 
     def epoch_line(self, event: EpochEnd) -> str:
-        """Return the line of a finished epoch; on a narrow terminal it omits the waiting, then the rate as well.
+        """Return the line for a finished epoch. On a narrow terminal it omits the data wait, then also the rate.
 
-        Rate and time left are unknown where this process resumed an epoch whose steps were all done.
+        Rate and time left are unknown if this process resumed an epoch after its last step.
         """
         sums = self.sums
         means = means_text(event.main, event.measures, event.total)
@@ -214,13 +214,13 @@ class TrainingProgress:
         return next((line for line in lines if len(line) <= self.columns), lines[-1])
 
     def time_left(self, step: int) -> str:
-        """Return the time left at the average pace of this process."""
+        """Return the time left at this process's average pace."""
         done = max(1, step - self.first_step)
         seconds = round((time.monotonic() - self.began) / done * (self.total_steps - step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
-    def refuse(self, refused: Iterable[Refused]) -> None:
-        """Print the files that were left out."""
+    def print_refused(self, refused: Iterable[Refused]) -> None:
+        """Print a line for each file that was left out."""
         for line in self.refusals.lines(refused):
             self.print_line(line)
 

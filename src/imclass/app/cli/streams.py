@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, full or without a reader: no such failure ends a command early."""
+"""Standard streams whose failures (closed, full disk, no reader) do not end a command early."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ CLEAR_LINE = "\r\x1b[2K"  # go to the first column and erase the line
 
 
 class LossyStream:
-    """A text stream that drops what it cannot write, so that a lost line of progress does not end training."""
+    """A text stream that drops text it cannot write, so that a lost progress line does not end training."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -42,15 +42,15 @@ def flush(stream: Any) -> None:
 def interject(line: str) -> None:
     """Write a line to standard error without buffering; safe in a signal handler, even during a `print`.
 
-    On a terminal it replaces the line at the cursor, which is that of a progress bar; the bar is drawn again below.
+    On a terminal it replaces the line at the cursor, which is a progress bar's. The bar is redrawn below.
     """
-    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed, or not be a file, as in notebooks
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed, or not a file, as in notebooks
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         os.write(sys.stderr.fileno(), f"{CLEAR_LINE if live else ''}{line}\n".encode())
 
 
 def silence(stream: Any) -> None:
-    """Redirect a stream to the null device, else Python flushes it again at exit, fails, and changes the exit code."""
+    """Redirect a stream to the null device. Otherwise Python fails to flush it at exit and changes the exit code."""
     with contextlib.suppress(OSError):  # not a file, as in notebooks
         handle = os.open(os.devnull, os.O_WRONLY)
         os.dup2(handle, stream.fileno())
@@ -58,7 +58,7 @@ def silence(stream: Any) -> None:
 
 
 def reopen_closed() -> None:
-    """Open the null device for each closed standard stream, else the next file opened would receive its output."""
+    """Open the null device for each closed standard stream. Otherwise the next file opened would receive its output."""
     handle = os.open(os.devnull, os.O_RDWR)
     while handle <= 2:
         handle = os.dup(handle)  # the lowest number that is free
@@ -67,7 +67,7 @@ def reopen_closed() -> None:
 
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
-    """Let `print` work within a block, even with closed streams, undecodable file names or an unwritable stderr."""
+    """Make `print` work within a block, even with closed streams, undecodable file names or an unwritable stderr."""
     reopen_closed()
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))

@@ -1,4 +1,4 @@
-"""The parser of the command line: words become a verb's arguments, and the options that set fields of a config."""
+"""The command-line parser, which turns words into a verb's arguments and options for config fields."""
 
 import dataclasses
 import os
@@ -15,15 +15,15 @@ from imclass.core.errors import UserError
 from imclass.core.override import RATES_KEY, Words, convert_value, option_of
 from imclass.core.text import suggestion
 
-SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # as other tools have: "-b", "-j8"; but not "-1" or "-inf"
-BARE_OPTION = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # as other tools have: "epochs=3"
+SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" or "-inf"
+BARE_OPTION = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # of other tools: "epochs=3"
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Return the positional words, and each option's key with the words up to the next option.
 
     After "--key=value", further words are positional, and so are all words after "--". A leading "~" is expanded to the
-    user's home, because a shell leaves it alone in "--out=~/run".
+    user's home, because the shell does not expand it in "--out=~/run".
     """
     positions: list[str] = []
     options: list[tuple[str, list[str]]] = []
@@ -33,7 +33,7 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
             return [*positions, *words[i + 1 :]], options
         if SHORT_OPTION.match(word):
             why = f"unknown option {word}: options begin with two dashes, as in --data"
-            raise UserError(f"{why}; if it is a file, write ./{word}")
+            raise UserError(f"{why}; if it is a file, write it as ./{word}")
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
             key = name if RATES_KEY.fullmatch(name) else name.replace("-", "_")
@@ -47,11 +47,12 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
 def parse(
     kind: type, words: Sequence[str], program: str, elsewhere: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Any, dict[str, Words]]:
-    """Return the arguments of a verb, an instance of `kind`, and the options that are not among its fields.
+    """Return the arguments of a verb as an instance of `kind`, and the options that are not fields of `kind`.
 
-    An option of `kind` takes at most one word, a flag none, and further words are positional. "--no-X" sets X to false.
-    Raise `UserError` for a missing or an unexpected word, and for an option in `elsewhere`, which maps options of other
-    tools to advice. That check comes first, because "--model M" would otherwise be reported as a missing MODEL.
+    An option of `kind` has at most one word, and a flag has none. Further words are positional. "--no-X" sets X to
+    false. Raise a `UserError` for a missing or unexpected word, and for an option in `elsewhere`, which maps other
+    tools' options to advice. Options are checked first, because "--model M" would otherwise be reported as a missing
+    MODEL.
     """
     hints = option_hints(kind)
     values: dict[str, Any] = {}
@@ -65,7 +66,7 @@ def parse(
         if key not in hints:
             if key in elsewhere:
                 raise UserError(f"unknown option --{key.replace('_', '-')}: {elsewhere[key]}")
-            others.pop(key, None)  # a repeated option counts at its last place
+            others.pop(key, None)  # the last occurrence of an option counts
             others[key] = Words(given)
             continue
         room = 0 if hints[key] is bool and not negative else 1
@@ -78,11 +79,11 @@ def parse(
 
 
 def check_position(word: str) -> None:
-    """Raise `UserError` for an option without dashes, as other tools have them: "epochs=3"."""
+    """Raise `UserError` for an option without dashes, as in other tools: "epochs=3"."""
     pair = BARE_OPTION.fullmatch(word)
     if pair and not os.path.lexists(word):
         option = f"--{pair[1].replace('_', '-')} {pair[2]}"
-        raise UserError(f"the file {word} does not exist; if it is an option, write {option}")
+        raise UserError(f"the file {word} does not exist; to set an option, write {option}")
 
 
 def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
@@ -101,11 +102,11 @@ def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any],
             if taken or many:
                 made[field.name] = convert_value(hint, Words(taken), name)
             elif field.default is dataclasses.MISSING:
-                raise UserError(f"{program} needs {mark.value}; {program} --help describes the arguments")
+                raise UserError(f"{program} requires {mark.value}; {program} --help describes the arguments")
     if left:
         advice = f"{program} --help lists the arguments"
         if os.path.isdir(left[0]) and ("data" in hints or kind is TrainArguments):
-            advice = f"to use a folder of images, write --data {left[0]}"
+            advice = f"to use a folder of images, pass --data {left[0]}"
         raise UserError(f"unexpected argument {left[0]!r}; {advice}")
     return kind(**made)
 

@@ -1,1 +1,1 @@
-"""Pictures: learning curves, confusion matrices, reliability diagrams, grids of feature maps."""
+"""Pictures: learning curves, confusion matrices, reliability diagrams, and grids of feature maps."""

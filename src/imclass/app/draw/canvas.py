@@ -1,4 +1,4 @@
-"""The canvas of every picture: matplotlib without pyplot, written atomically and marked as ours."""
+"""The canvas of every picture: matplotlib without pyplot. Pictures are written atomically and marked as ours."""
 
 import contextlib
 import logging
@@ -13,8 +13,8 @@ from imclass.core.errors import UserError
 from imclass.core.files import atomic_writer, has_mark
 
 HIT_COLOUR, MISTAKE_COLOUR = "#3a6ea8", "#d0601c"  # blue, orange; legible on light and dark pages
-SOFTWARE_NAME = "imclass"  # the mark in our pictures; a picture without it is never replaced
-# For scripts that matplotlib's font lacks: fonts that come with Linux, macOS and Windows.
+SOFTWARE_NAME = "imclass"  # the mark in our pictures; a picture without this mark is never replaced
+# Fonts of Linux, macOS and Windows, for scripts that matplotlib's font lacks.
 FONTS = ("Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic")
 
 
@@ -24,9 +24,9 @@ def is_our_picture(path: Path) -> bool:
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib regardless of the backend in the user's environment. Raise `UserError` if that fails.
+    """Import matplotlib regardless of the backend in the user's environment. Raise a `UserError` if the import fails.
 
-    A notebook passes `MPLBACKEND` on to the programs that it starts. Where that backend is not installed, importing
+    A notebook passes `MPLBACKEND` to the programs that it starts. If that backend is not installed, importing
     matplotlib would fail.
     """
     if "matplotlib" in sys.modules:
@@ -37,19 +37,19 @@ def import_matplotlib() -> None:
     except Exception as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"no picture can be drawn, because matplotlib cannot be imported ({what}). Repair its installation"
+            f"no picture can be drawn, because matplotlib cannot be imported ({what}). Reinstall matplotlib"
         ) from None
     finally:
         if backend is not None:
             os.environ["MPLBACKEND"] = backend
     if backend:
-        with contextlib.suppress(ValueError):  # restores the choice for figures that the user draws in this process
+        with contextlib.suppress(ValueError):  # restores the user's backend for other figures in this process
             matplotlib.rcParams["backend"] = backend
 
 
 @contextlib.contextmanager
 def quiet_matplotlib() -> Iterator[None]:
-    """Silence matplotlib's warnings inside a block: they are about the user's settings, which are not used here."""
+    """Silence matplotlib's warnings in a block. They concern the user's settings, which are not used here."""
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -71,7 +71,7 @@ def open_figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
 
         installed = set(font_manager.get_font_names())
         fonts = {"font.family": ["sans-serif", *(font for font in FONTS if font in installed)]}
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # such a character is drawn as a box
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a missing glyph is drawn as a box
         with matplotlib.style.context(["default", fonts]):
             figure = Figure(figsize=inches, dpi=120, layout="constrained")
             yield figure

@@ -1,4 +1,4 @@
-"""Learning curves: their contents, computed once for the PNG here and for the report, and the PNG."""
+"""Learning curves: a PNG, and the contents that it shares with the report."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from imclass.app.draw.axis import PlotAxis, integer_axis, zero_based_axis
 from imclass.app.draw.canvas import open_figure
 
 SPLIT_COLOURS = {"train": "#3a6ea8", "validation": "#3f8a4a", "test": "#c2452d"}  # the report's colours on a light page
-DOTS_LIMIT = 40  # epochs up to which each is marked by a dot
+DOTS_LIMIT = 40  # epochs; longer curves have no dots
 
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -23,14 +23,14 @@ class SplitCurve:
     """The values of one split over epochs."""
 
     split: str
-    pieces: Sequence[Sequence[Point]]  # parts of the line between values that are not finite
-    dots: Sequence[Point]  # all points of a short line, otherwise only those that no line joins
+    pieces: Sequence[Sequence[Point]]  # parts of the line, which breaks at values that are not finite
+    dots: Sequence[Point]  # all points of a short line; otherwise only isolated points
     last: str  # "test 15.00%"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one quantity, for every split that has it."""
+    """The curves of one quantity, for every split with values."""
 
     title: str
     epochs: PlotAxis
@@ -39,11 +39,11 @@ class Panel:
 
 
 def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
-    """Return the panels of loss and error (%), or of mean average precision (%) if the records have that.
+    """Return a loss panel and an error (%) panel, or one for mean average precision (%) if the records have it.
 
-    `history` has a record for each epoch: `epoch`, and `SPLIT_loss` and `SPLIT_error` or `SPLIT_map` (in [0, 1]) of
-    the splits train, validation and test. A split that was not evaluated in an epoch is absent or None there. The
-    training line follows `parts` if there are any: the same records at fractions of epochs.
+    `history` has a record for each epoch with `epoch`, `SPLIT_loss`, and `SPLIT_error` or `SPLIT_map` (in [0, 1]) for
+    the splits train, validation and test. The values of a split that was not evaluated in an epoch are absent or None.
+    If given, `parts` has the same records at fractions of epochs, and the training line is drawn from them.
     """
     what, name = ("map", "mean average precision (%)") if any(map(has_map, history)) else ("error", "error (%)")
     right = panel(history, parts, what, name, 100.0, "{} {:.2f}%")
@@ -51,12 +51,12 @@ def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
 
 
 def has_map(row: Mapping[str, Any]) -> bool:
-    """Return whether a record has a mean average precision."""
+    """Return whether a record has a mean average precision for any split."""
     return any(f"{split}_map" in row for split in SPLIT_COLOURS)
 
 
 def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words: str) -> Panel:
-    """Return the panel of one quantity; `words` formats a split and its last value."""
+    """Return the panel for one quantity. `words` is the format of a split and its last value."""
     lines = []
     for split in SPLIT_COLOURS:
         by_epoch, finer = (points(rows, f"{split}_{what}", scale) for rows in (history, parts))
@@ -76,12 +76,12 @@ def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words
 
 
 def points(rows: Rows, key: str, scale: float) -> list[Point]:
-    """Return epochs and values of the rows that have `key`."""
+    """Return an (epoch, scaled value) point for each row that has `key`."""
     return [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
 
 
 def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
-    """Return the axis of epochs. With parts of epochs it begins at 0 and ends with the unfinished epoch, if any."""
+    """Return the epoch axis. With `parts`, it starts at 0 and ends with the unfinished epoch, if any."""
     epochs = [row["epoch"] for row in history] or [1]
     if not parts:
         return integer_axis(epochs[0], epochs[-1])
@@ -89,7 +89,7 @@ def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
 
 
 def curves_png(history: Rows, path: Path, parts: Rows = ()) -> None:
-    """Draw loss and error (%) over epochs, next to each other; the legends give the last values."""
+    """Draw loss and error (%) over epochs, side by side, to a PNG. The legends show the last values."""
     with open_figure(path, (11.0, 4.2)) as figure:
         for axes, shown in zip(figure.subplots(1, 2), panels(history, parts), strict=True):
             x, y = shown.epochs, shown.values

@@ -9,9 +9,10 @@ from imclass.evaluation.measures.calibration import Reliability
 
 
 def reliability_png(bins: Reliability, path: Path) -> None:
-    """Draw the accuracy in each bin of confidence against the diagonal of a calibrated model, and the images by bin.
+    """Draw the accuracy in each confidence bin, with the diagonal of a calibrated model, above the images per bin.
 
-    The gaps between accuracy and mean confidence are hatched; weighted by the bars below, they add up to the error.
+    The gaps between accuracy and mean confidence are hatched. Weighted by the bars below, they add up to the
+    calibration error.
     """
     edges = np.linspace(0, 1, len(bins.counts) + 1)
     some, n = bins.counts > 0, int(bins.counts.sum())
@@ -29,5 +30,5 @@ def reliability_png(bins: Reliability, path: Path) -> None:
         top.legend(loc="upper left", fontsize=9)
         below.bar(edges[:-1], bins.counts / max(1, n), width, align="edge", color="#888888", edgecolor="white")
         below.set_xlabel("confidence of the prediction")
-        below.set_ylabel("share of images")
+        below.set_ylabel("fraction of images")
         below.set_xlim(0, 1)

@@ -1,4 +1,4 @@
-"""Problems of a machine or an installation, each with its fix."""
+"""Problems with the machine or the installation, each with its fix."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from imclass.app.machine.hardware import Limits
 from imclass.app.machine.software import Library, Torch
 
-MIN_FREE_BYTES = 2**30  # free disk space below which no data set of photos fits
+MIN_FREE_BYTES = 2**30  # minimum free space; a data set of photos does not fit in less
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,25 @@ def problems(
 
 
 def library_problems(libraries: Sequence[Library]) -> Iterator[Problem]:
-    """Yield problems of the required libraries; extras are optional."""
+    """Yield problems with the required libraries. Extras are optional and not checked."""
     if not libraries:
         yield Problem("imclass is not installed as a package, so its dependencies are unknown", "pip install .")
     for library in libraries:
         if not library.extra and not library.is_satisfied:
-            state = "not installed" if library.version is None else f"{library.version}, but must be {library.wanted}"
+            state = "not installed" if library.version is None else f"{library.version}, but {library.wanted} is needed"
             yield Problem(f"{library.name} is {state}", f"pip install '{library.name}{library.wanted}'")
 
 
 def torch_problems(torch: Torch | str, limits: Limits, variables: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield problems that keep PyTorch from working, or from the full speed of the machine."""
+    """Yield problems that prevent PyTorch from working or from using the machine's full speed."""
     if isinstance(torch, str):
-        yield Problem(f"torch cannot be imported ({torch})", "install it again: pip install --force-reinstall torch")
+        yield Problem(f"torch cannot be imported ({torch})", "reinstall it: pip install --force-reinstall torch")
         return
     if limits.cores is not None and torch.threads > max(1, round(limits.cores)):
         fix = f"set OMP_NUM_THREADS={max(1, round(limits.cores))}"
         yield Problem(f"torch would use {torch.threads} threads, but the container allows {limits.cores:g} cores", fix)
     if shutil.which("nvidia-smi") and torch.cuda is None:
-        fix = "install a CUDA build of torch, as pytorch.org describes"
+        fix = "install a CUDA build of torch as described at pytorch.org"
         yield Problem("an NVIDIA driver is installed, but torch is built without CUDA", fix)
     if shutil.which("nvidia-smi") and torch.cuda is not None and len(torch.devices) == 1:
         hidden = variables.get("CUDA_VISIBLE_DEVICES")
@@ -71,27 +71,27 @@ def torch_problems(torch: Torch | str, limits: Limits, variables: Mapping[str, s
 
 
 def store_problems(store: StoreState) -> Iterator[Problem]:
-    """Yield problems that keep files from being stored."""
+    """Yield problems that prevent files from being stored."""
     if not store.writable:
-        fix = "make it writable, or name another folder with --store or IMCLASS_STORE"
+        fix = "make it writable, or choose another folder with --store or IMCLASS_STORE"
         yield Problem(f"the store {store.folder} cannot be written to", fix)
     elif store.free is not None and store.free < MIN_FREE_BYTES:
-        fix = "make room, or name a folder on another disk with --store or IMCLASS_STORE"
+        fix = "free some space, or choose a folder on another disk with --store or IMCLASS_STORE"
         yield Problem(f"only {store.free / 2**20:,.0f} MiB are free for the store", fix)
 
 
 def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield environment variables that silently change what commands do."""
+    """Yield environment variables that silently change the behaviour of commands."""
     if variables.get("WORLD_SIZE") not in (None, "", "1"):
         fix = "unset it, unless torchrun set it"
         yield Problem(f"WORLD_SIZE is {variables['WORLD_SIZE']}: evaluate waits for that many processes", fix)
     for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"):
         if name in variables:
-            yield Problem(f"{name}={variables[name]} limits the processor's instructions", "unset it for full speed")
+            yield Problem(f"{name}={variables[name]} limits the instructions used", "unset it for full speed")
 
 
 def describe_store(folder: Path) -> StoreState:
-    """Return the state of a store; before it exists, access and free space are those of the nearest folder above."""
+    """Return the state of a store. Before it exists, access and free space are those of its nearest existing parent."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     free = shutil.disk_usage(nearest).free
@@ -99,7 +99,7 @@ def describe_store(folder: Path) -> StoreState:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the size of all files in a folder, in bytes; unreadable ones count as nothing."""
+    """Return the total size of a folder's files in bytes. Unreadable files count as 0."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -1,7 +1,7 @@
-"""Processor, memory and the limits of a container, from /proc and /sys on Linux and from sysctl on macOS.
+"""Processor, memory and container limits, from /proc and /sys on Linux and from sysctl on macOS.
 
-Functions take the root of the file system as an argument, for tests. A missing or unreadable file yields None or an
-empty value, because a description must not fail on an unusual machine.
+For tests, functions accept the root of the file system as an argument. A missing or unreadable file yields None or an
+empty value, because describing an unusual machine must not fail.
 """
 
 import os
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
-# Flags that decide which kernels oneDNN chooses, for x86, Linux on Arm, and macOS on Arm.
+# Flags by which oneDNN chooses its kernels, for x86, Linux on Arm, and macOS on Arm.
 FLAGS = (
     "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
     "asimd", "asimddp", "sve", "sve2", "bf16", "i8mm", "sme",
@@ -25,7 +25,7 @@ SYSCTL = ("machdep.cpu", "hw.optional", "hw.memsize")
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor: its model, those of its flags in `FLAGS`, and its cores."""
+    """A processor: its model, its flags that are in `FLAGS`, and its cores."""
 
     model: str
     flags: tuple[str, ...]
@@ -40,7 +40,7 @@ class Processor:
 
 @dataclass(frozen=True)
 class Memory:
-    """Main memory in bytes, or None where the system does not report it."""
+    """Main memory in bytes. A value is None if the system does not report it."""
 
     total: int | None
     available: int | None
@@ -48,7 +48,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a container or a service: cores (1.5 is possible) and bytes of memory, or None without a limit."""
+    """The limits of a container or service: cores (1.5 is possible) and memory in bytes. None means no limit."""
 
     cores: float | None
     memory: int | None
@@ -66,14 +66,14 @@ def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
 
 
 def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
-    """Return model and flags of the first processor in /proc/cpuinfo; on Arm, they are "Features" without a model."""
+    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm there are "Features" and no model."""
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo, re.MULTILINE)
     return model[1].strip() if model else "", set(flags[1].split()) if flags else set()
 
 
 def mac_processor(sysctl: str) -> tuple[str, set[str]]:
-    """Return model and flags from the output of sysctl; flags of Arm are renamed as on Linux."""
+    """Return the model and flags in sysctl's output. Arm flags are renamed to their Linux names."""
     model = re.search(r"^machdep\.cpu\.brand_string: (.+)$", sysctl, re.MULTILINE)
     listed = re.findall(r"^machdep\.cpu\.(?:leaf7_)?features: (.+)$", sysctl, re.MULTILINE)
     optional = re.findall(r"^hw\.optional\.(?:arm\.FEAT_)?(\w+): 1$", sysctl, re.MULTILINE)
@@ -84,7 +84,7 @@ def mac_processor(sysctl: str) -> tuple[str, set[str]]:
 
 
 def sysctl_output() -> str:
-    """Return what sysctl prints on processor and memory, or "" if it fails."""
+    """Return sysctl's output on processor and memory, or "" if sysctl fails."""
     try:
         done = subprocess.run(["sysctl", *SYSCTL], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
@@ -103,9 +103,9 @@ def read_memory(root: Path = ROOT, system: str = sys.platform) -> Memory:
 
 
 def read_limits(root: Path = ROOT) -> Limits:
-    """Return the tightest limits of the control groups that contain this process, at any depth.
+    """Return the strictest limits of the control groups that contain this process, at any depth.
 
-    Version 2 has one tree of groups, and version 1 has one for each kind of resource. A machine may have both.
+    Version 2 has a single tree of groups. Version 1 has a tree for each kind of resource. A machine may have both.
     """
     quotas: list[float] = []
     sizes: list[int] = []
@@ -126,7 +126,7 @@ def read_limits(root: Path = ROOT) -> Limits:
 
 
 def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
-    """Yield the kinds of resource and the path of each line in /proc/self/cgroup; version 2 names no kinds."""
+    """Yield the resource kinds and the group path of each line in /proc/self/cgroup. Version 2 lists no kinds."""
     for line in listing.splitlines():
         _, _, rest = line.partition(":")
         kinds, _, group = rest.partition(":")
@@ -134,10 +134,10 @@ def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
 
 
 def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
-    """Yield the folder of a group and those of all groups that contain it.
+    """Yield the folder of a group, then the folders of all groups that contain it.
 
-    In a container the mounted tree may start at the container's group. The path then does not exist below it, and only
-    the mount itself is yielded.
+    In a container, the mounted tree may start at the container's group. The group's path then does not exist below the
+    mount, and only the mount itself is yielded.
     """
     for inner in (group, *group.parents):
         if (folder := mount / str(inner).lstrip("/")).is_dir():
@@ -145,13 +145,13 @@ def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
 
 
 def parse_quota(allowed: str, period: str = "") -> list[float]:
-    """Return the cores that a quota in microseconds per period allows; empty for "max" and -1, which set no limit."""
+    """Return the cores allowed by a quota in microseconds per period, as a list; empty for "max" and -1 (no limit)."""
     both = [*parse_number(allowed), *parse_number(period)]
     return [both[0] / both[1]] if len(both) == 2 and both[1] else []
 
 
 def parse_number(text: str) -> list[int]:
-    """Return a list of the number in a file's text; it is empty for other text."""
+    """Return the number in a file's text as a list, which is empty for any other text."""
     return [int(text)] if text.strip().isdecimal() else []
 
 

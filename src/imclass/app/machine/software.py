@@ -1,4 +1,4 @@
-"""The installation: declared libraries, PyTorch, and the environment variables and proxies that matter."""
+"""The installation: declared libraries, PyTorch, and relevant environment variables and proxies."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Library:
-    """A dependency: versions wanted (">=2"), version installed (None: not installed), and extra ("": required)."""
+    """A dependency: required version (">=2"), installed version (None: not installed), and extra ("": required)."""
 
     name: str
     wanted: str
@@ -27,16 +27,16 @@ class Library:
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether a wanted version is installed."""
+        """Whether a sufficient version is installed."""
         minimum = self.wanted.removeprefix(">=").strip()
         return self.version is not None and (not minimum or release_numbers(self.version) >= release_numbers(minimum))
 
 
 @dataclass(frozen=True)
 class Torch:
-    """The facts of PyTorch: usable devices, kernels ("AVX512"), threads, and CUDA version (None: built without)."""
+    """Facts about PyTorch: usable devices, kernels ("AVX512"), threads, and CUDA version (None: built without CUDA)."""
 
-    seconds: float  # time of its import; 0 if it was imported before
+    seconds: float  # import time; 0 if torch was already imported
     devices: tuple[str, ...]
     kernels: str
     threads: int
@@ -44,7 +44,7 @@ class Torch:
 
 
 def declared_libraries(requirements: list[str] | None = None) -> list[Library]:
-    """Return the dependencies that the installed imclass declares, in its order; empty if it is not installed."""
+    """Return the dependencies that imclass declares, in declaration order; empty if imclass is not installed."""
     if requirements is None:
         try:
             requirements = metadata.requires("imclass") or []
@@ -67,17 +67,17 @@ def installed_version(name: str) -> str | None:
 
 
 def release_numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version without trailing zeros: (2, 11) for "2.11.0+cpu"."""
+    """Return a version's numbers without trailing zeros: (2, 11) for "2.11.0+cpu"."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, re.sub(r"(\.0+)+$", "", numbers[0]).split("."))) if numbers else ()
 
 
 def inspect_torch() -> Torch | str:
-    """Import PyTorch and return its facts, or the reason why it cannot be imported."""
+    """Import PyTorch and return facts about it, or the reason why it cannot be imported."""
     known, began = "torch" in sys.modules, time.perf_counter()
     try:
         import torch
-    except Exception as error:  # a library that fails to load raises OSError, and a broken installation anything
+    except Exception as error:  # OSError for a library that fails to load; anything if the installation is broken
         return f"{type(error).__name__}: {error}"
     seconds = 0.0 if known else time.perf_counter() - began
     devices = ["cpu"]
@@ -99,6 +99,6 @@ def proxy_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str
     return {name: value if name == "no_proxy" else host_of(value) for name, value in found.items() if value}
 
 
-def host_of(address: str) -> str:
-    """Return the host and port of an address, without user name and password."""
-    return urlsplit(address if "//" in address else f"//{address}").netloc.rpartition("@")[2]
+def host_of(url: str) -> str:
+    """Return the host and port of a URL, without user name and password."""
+    return urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""The sections of a report on how a result came about: data, time, configuration, environment."""
+"""The report's background sections: data, time, configuration and environment."""
 # Tested in tests/app/report/test_page.py
 
 from collections.abc import Sequence
@@ -9,15 +9,16 @@ from imclass.app.report.markup import Html, definition_list, element, html_table
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
 from imclass.core.text import percent
+from imclass.data.source import ALL_IMAGES
 
-MAX_FILE_ROWS = 200  # refused files named
+MAX_FILE_ROWS = 200  # refused files listed
 
 
 def data_section(m: ReportData) -> Html:
-    """Return the data that the model was trained on, or scored on, and which files were refused."""
+    """Return the data section: the training or scored data, and the refused files."""
     known = m.known
     facts = [("Name", name_element(m.data, 60)), ("Classes", f"{len(m.classes):,}")]
-    facts += [(f"Images, {split}", f"{n:,}") for split, n in m.images.items()]
+    facts += [(image_label(split), f"{n:,}") for split, n in m.images.items()]
     if m.run is None:
         if known.name:
             facts.append(("Trained on", name_element(known.name, 60)))
@@ -25,10 +26,16 @@ def data_section(m: ReportData) -> Html:
     facts += [
         ("Split", known.rule or "not described"),
         ("Licence", known.licence or "not stated"),
-        ("Fingerprint of the training images (SHA-256)", element("code", known.digest)),
+        ("SHA-256 of the training images", element("code", known.digest)),
     ]
     notes = element("ul", *(element("li", note) for note in known.notes)) if known.notes else Html()
     return join_html([definition_list(facts), notes, refusal_table(m.refused)])
+
+
+def image_label(split: str) -> str:
+    """Return the label of a split's number of images."""
+    names = {"train": "Training images", ALL_IMAGES: "Images"}
+    return names.get(split, f"{split.capitalize()} images")
 
 
 def refusal_table(refused: Sequence[Refused]) -> Html:
@@ -37,14 +44,14 @@ def refusal_table(refused: Sequence[Refused]) -> Html:
         return element("p", "No file was refused.", class_="small")
     rows = [(name_element(r.path, 72), join_html([r.detail, " (", r.code, ")"])) for r in refused[:MAX_FILE_ROWS]]
     more = len(refused) - MAX_FILE_ROWS
-    parts = [element("h3", f"{len(refused):,} refused"), html_table(("File", "Why"), rows)]
+    parts = [element("h3", f"{len(refused):,} refused"), html_table(("File", "Reason"), rows)]
     if more > 0:
         parts.append(element("p", f"and {more:,} more"))
     return join_html(parts)
 
 
 def time_section(m: ReportData) -> Html:
-    """Return where the time went."""
+    """Return the time section: the training time, in total and per epoch."""
     epochs = m.run.epochs if m.run else ()
     if not epochs:
         return Html()
@@ -53,21 +60,21 @@ def time_section(m: ReportData) -> Html:
     text = (
         f"Training on {images:,} images took {format_duration(seconds)} ({images_per_second(images, seconds)} images "
     )
-    text += f"a second). {share} of that time was spent waiting for data. Evaluation is not counted."
+    text += f"per second). {share} of that time was spent waiting for data. Evaluation time is not included."
     rows = [
         (str(e.number), f"{e.seconds:,.1f}", images_per_second(e.images, e.seconds), f"{e.rate:.3g}") for e in epochs
     ]
-    head = ("Epoch", "Seconds", "Images/s", "Learning rate at its end")
+    head = ("Epoch", "Seconds", "Images/s", "Final learning rate")
     return join_html([element("p", text), html_table(head, rows, "numbers")])
 
 
 def images_per_second(images: int, seconds: float) -> str:
-    """Return the number of images a second as text."""
+    """Return the number of images per second as text."""
     return f"{images / max(seconds, 1e-9):,.0f}"
 
 
 def format_duration(seconds: float) -> str:
-    """Return a length of time in words."""
+    """Return a duration as text."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
@@ -75,7 +82,7 @@ def format_duration(seconds: float) -> str:
 
 
 def configuration_section(m: ReportData) -> Html:
-    """Return every configured value; those that differ from the recipe's are marked and come first."""
+    """Return the configuration section. Values that differ from the recipe's are marked and come first."""
     if m.run is None:
         return Html()
     values = flatten(to_json(m.run.training))
@@ -88,10 +95,10 @@ def configuration_section(m: ReportData) -> Html:
         marked = (element("mark", value), before) if key in differing else (value, "")
         rows.append((element("code", option_name(key, len(m.run.training.stages))), *marked))
     n = len(differing)
-    text = f"{n or 'None'} of {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe's."
+    text = f"{n or 'None'} of the {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe."
     if m.run.defaults is None:
-        text = "The recipe is not known here, so values that differ from it cannot be marked."
-    text += " Each value is a command-line option of the same name."
+        text = "The recipe is not installed, so values that differ from it cannot be marked."
+    text += " Each can be set with the command-line option of the same name."
     return join_html([element("p", text), html_table(("Option", "Value", "Recipe"), rows, "options")])
 
 
@@ -111,7 +118,7 @@ def format_value(value: Any) -> str:
 
 
 def environment_section(m: ReportData) -> Html:
-    """Return the hardware, settings and libraries that the model was trained with, and its size."""
+    """Return the environment section: the training hardware, settings and libraries, and the model's size."""
     used: list[tuple[str, str]] = []
     if m.run:
         runtime = m.run.runtime

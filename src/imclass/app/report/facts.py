@@ -1,4 +1,4 @@
-"""The contents of a report, gathered from a run's folder or from a folder that a model was evaluated into."""
+"""The contents of a report, gathered from a run's folder or from an evaluated model and its folder."""
 # Tested in tests/app/report/test_page.py
 
 import math
@@ -39,21 +39,21 @@ from imclass.training.kinds import kind_tables
 
 @dataclass(frozen=True)
 class EpochCost:
-    """The time that an epoch of training took."""
+    """The time spent on one training epoch."""
 
     number: int  # from 1
     images: int
-    seconds: float  # of training alone
-    waited: float  # how many of these were spent waiting for data
+    seconds: float  # of training, without evaluation
+    waited: float  # part of `seconds` spent waiting for data
     rate: float  # the learning rate at the end of the epoch
 
 
 @dataclass(frozen=True)
 class HeadlineScore:
-    """The numbers of the headline."""
+    """The numbers in the headline."""
 
     split: str
-    measure: str  # the main one: top1, or map for several labels
+    measure: str  # the main measure: top1, or map for multi-label data
     main: float
     top5: float
     loss: float
@@ -63,7 +63,7 @@ class HeadlineScore:
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """The first convolution: its filters, and its feature maps of one image; None for what cannot be drawn."""
+    """The first convolution: its filters, and its feature maps for one image. What cannot be drawn is None."""
 
     layer: str
     filters: UInt8[np.ndarray, "..."] | None
@@ -74,21 +74,21 @@ class FirstLayer:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The facts that only a run has: its configuration, its log, and its device."""
+    """Facts that only a run has: its configuration, log and device."""
 
     training: Training
     defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None if the recipe is not installed
     runtime: Runtime
-    history: Sequence[Mapping[str, int | float]]  # one row an epoch
+    history: Sequence[Mapping[str, int | float]]  # one row per epoch
     within_epochs: Sequence[Mapping[str, int | float]]  # training, at fractions of epochs
     epochs: Sequence[EpochCost]
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything that a report shows of a run, or of a model that was evaluated into a folder, which has no `run`."""
+    """The contents of a report on a run, or on an evaluated model, for which `run` is None."""
 
-    name: str  # of the run, or of the model as the user gave it
+    name: str  # of the run, or the model argument
     network: str
     data: str  # name of the data set, or of the folder without its parents
     classes: tuple[str, ...]
@@ -96,7 +96,7 @@ class ReportData:
     versions: Mapping[str, str]  # of the libraries that made the model
     digest: str  # SHA-256 of the model file
     parameters: int
-    size: int  # pixels a side of the network's images; 0 unless the model is a single network
+    size: int  # side of the network's input in pixels; 0 unless the model is a single network
     refused: Sequence[Refused]  # of all splits
     counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class, by split
     images: Mapping[str, int]  # number of images, by split
@@ -106,19 +106,19 @@ class ReportData:
     mistakes: Sequence[WrongImage]
     pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]]  # H W C, by the name of the image
     inside: FirstLayer | None
-    problem: str  # why scores are missing; "" if they are here
+    problem: str  # why scores are missing; "" if they are available
     run: RunFacts | None = None
 
     @property
     def known(self) -> DataFacts:
-        """The facts in the model file about the data that the model was trained on."""
+        """The model file's facts about its training data."""
         return self.trained.data or DataFacts()
 
 
 def gather_run(run: Run, context: Context) -> ReportData:
     """Gather the contents of a report from a finished run's folder, without opening the data.
 
-    Raise `UserError` for a folder without a finished run.
+    Raise a `UserError` for a folder without a finished run.
     """
     check_finished(run)
     begun, classifier = read_run_record(run.config, kind_tables(context)), load_network(run.model, context)
@@ -158,7 +158,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
 def gather_model(
     name: str, classifier: Classifier, file: Path, folder: Path, row: ResultRow, counts: Int64[np.ndarray, "K"]
 ) -> ReportData:
-    """Gather the contents of a report on a model that was evaluated into a folder; `file` holds its weights."""
+    """Gather the contents of a report on a model that was evaluated into `folder`. `file` contains its weights."""
     result, facts, header = row.evaluation, row.facts, classifier.pack()[1]
     networks, sole = list(classifier.networks().values()), sole_network(classifier)
     return ReportData(
@@ -195,12 +195,12 @@ def image_fields(
 
 
 def last_leg_folder(run: Run) -> Path:
-    """Return the folder with the scores of a run's last leg, which is the run's folder if it has one leg."""
+    """Return the folder with the scores of a run's last leg. It is the run's folder if the run has a single leg."""
     return max((run.folder / "legs").glob("*/"), default=run.folder)
 
 
 def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
-    """Return the scores in a file, or None and the reason."""
+    """Return a file's scores and "", or None and the reason why they cannot be read."""
     try:
         return read_scores(path), ""
     except UserError:
@@ -208,21 +208,21 @@ def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
 
 
 def check_finished(run: Run) -> None:
-    """Raise `UserError` with the fix unless the folder holds a finished run."""
+    """Raise a `UserError` with the fix unless the folder contains a finished run."""
     if not run.config.is_file():
         parent = run.folder.parent
         runs = [p.parent.name for p in parent.glob("*/config.json")] if parent.is_dir() else []
-        fix = suggestion(run.folder.name, runs) or "; give the directory of a finished run"
-        raise UserError(f"{run.folder} does not hold a run{fix}")
+        fix = suggestion(run.folder.name, runs) or "; choose the folder of a finished run"
+        raise UserError(f"{run.folder} does not contain a run{fix}")
     if not run.is_finished:
         raise UserError(
             f"the run in {run.folder} is not finished: it has no {run.model.name} yet. "
-            "Repeat its `imclass train` command to finish it, then this one"
+            "Run its `imclass train` command again to finish the run, then repeat this command"
         )
 
 
 def recipe_values(training: Training, context: Context) -> dict[str, Any] | None:
-    """Return the recipe's values by dotted key, with the complete row of its network; None for an unknown recipe."""
+    """Return the recipe's values by dotted key, with its network's complete row. Return None for an unknown recipe."""
     found = recipes(context).entries
     if training.recipe not in found:
         return None
@@ -231,7 +231,7 @@ def recipe_values(training: Training, context: Context) -> dict[str, Any] | None
 
 
 def recorded_score(trained: Provenance, split: str) -> HeadlineScore | None:
-    """Return the headline numbers of a split that the model file records, or None."""
+    """Return the headline numbers that the model file records for a split, or None."""
     known = trained.metrics.get(split)
     if known is None:
         return None
@@ -280,9 +280,9 @@ def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None
 def view_first_layer(
     classifier: NetworkClassifier, name: str = "", image: UInt8[np.ndarray, "H W C"] | None = None
 ) -> FirstLayer | None:
-    """Return the first convolution's filters, and its maps of an image; None for a network without a convolution.
+    """Return the first convolution's filters and its maps for an image, or None for a network without convolutions.
 
-    The image is as the network sees it, but in RGB order.
+    `image` is preprocessed as the network sees it, but in RGB order.
     """
     try:
         layer, module = find_layer(classifier.network, None)
@@ -300,7 +300,7 @@ def view_first_layer(
 
 
 def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[np.ndarray, "..."] | None:
-    """Return filters on grey or colour images as one picture; None for other numbers of channels."""
+    """Return filters for grey or colour images as one picture, or None for other numbers of channels."""
     if weights.shape[1] == 1:
         return compact_grid(weights[:, 0])
     if weights.shape[1] != 3:

@@ -1,4 +1,4 @@
-"""All images that a model misclassified, as a table for a spreadsheet or a page that shows the images."""
+"""All images that a model misclassified, as a CSV file or as a page that shows the images."""
 
 import csv
 import io
@@ -19,17 +19,17 @@ from imclass.evaluation.measures.mistakes import WrongImage, wrong_images
 from imclass.evaluation.results import ResultRow
 
 CSV_HEADER = ("image", "true", "predicted", "probability", "probability_of_true", "rank_of_true")
-THUMBNAIL = 160  # pixels of the longer side, at most
+THUMBNAIL = 160  # pixels; maximum length of the longer side
 MISTAKES_SUFFIXES = (".csv", ".html")
 
 
 def is_mistakes(path: Path) -> bool:
-    """Return whether a file begins like one that `write_mistakes` wrote."""
+    """Return whether a file begins like a file written by `write_mistakes`."""
     return has_mark(path, GENERATOR.encode()) or has_mark(path, ",".join(f'"{key}"' for key in CSV_HEADER).encode())
 
 
 def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers: int = 0) -> None:
-    """Write a row's mistakes as CSV or HTML, by the suffix of `path`. The page shows images if `dataset` is given."""
+    """Write a row's mistakes as CSV or HTML, by file extension. The HTML page shows images if `dataset` is given."""
     found = wrong_images(row.evaluation, row.images)
     if path.suffix.lower() == ".csv":
         with atomic_writer(path) as file:
@@ -39,7 +39,7 @@ def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers:
 
 
 def as_csv(found: Sequence[WrongImage]) -> str:
-    """Return a line for each mistake; a name that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Return a line for each mistake. A name that a spreadsheet would run as a formula gets a leading apostrophe."""
     text = io.StringIO()
     # All texts are quoted: with minimal quoting, a lone \r in a name would stay unquoted and end the line.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -51,28 +51,29 @@ def as_csv(found: Sequence[WrongImage]) -> str:
 
 
 def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None, workers: int = 0) -> Html:
-    """Return one HTML file that loads nothing else, with a thumbnail of each image."""
+    """Return a self-contained HTML page with a thumbnail of each image."""
     n = len(row.evaluation.targets)
-    lead = f"{len(found):,} of {n:,} images were misclassified. The most confident mistake comes first. Each has the "
-    lead += "predicted class and its probability, the true class with its probability and its rank among all classes, "
-    lead += "and the name of the image."
+    lead = f"{len(found):,} of {n:,} images were misclassified. The most confident mistake comes first. Each caption "
+    lead += "shows the predicted class with its probability, the true class with its probability and its rank among "
+    lead += "all classes, and the name of the image."
     parts = [element("p", "Model ", name_element(row.name, 60), class_="run"), element("h1", "Mistakes")]
     parts += [
         element("p", lead),
         element("p", "Scored: ", row.facts.scope, ". ", row.evaluation.tally, ".", class_="small"),
     ]
     if dataset is None:
-        parts.append(element("p", "Pictures are missing, because the scores come from a file without the images."))
+        parts.append(element("p", "Images are not shown, because the scores come from a file without images."))
     shown = thumbnails(found, dataset, workers) if dataset is not None else (Html() for _ in found)
     figures = [element("figure", image, caption(m)) for m, image in zip(found, shown, strict=True)]
     return document("Mistakes", element("header", *parts), element("div", *figures, class_="gallery"))
 
 
 def caption(m: WrongImage) -> Html:
-    """Return the predicted class, the true class and the name of an image."""
-    taken = (element("b", name_element(m.predicted, 28)), " ", element("span", f"({100 * m.probability:.1f}%)"))
-    ranked = f"({100 * m.probability_of_true:.1f}%), rank {m.rank:,}"
-    true = ("is ", name_element(m.true, 28), " ", element("span", ranked))
+    """Return the caption of a mistake: the predicted class, the true class and the image's name."""
+    chosen = element("b", name_element(m.predicted, 28))
+    taken = ("predicted ", chosen, " ", element("span", f"({100 * m.probability:.1f}%)"))
+    ranked = f"({100 * m.probability_of_true:.1f}%, rank {m.rank:,})"
+    true = ("true ", name_element(m.true, 28), " ", element("span", ranked))
     file = element("p", name_element(m.image, 56), class_="file")
     return element("figcaption", element("p", *taken), element("p", *true), file)
 
@@ -89,7 +90,7 @@ def thumbnails(found: Sequence[WrongImage], dataset: Dataset, workers: int) -> I
 
 
 def thumbnail(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w ..."]:
-    """Return an image shrunk in proportion to sides of at most `THUMBNAIL` pixels."""
+    """Return an image shrunk to fit `THUMBNAIL` x `THUMBNAIL` pixels, with the same aspect ratio."""
     small = Pillow.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(small)

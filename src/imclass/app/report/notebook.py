@@ -1,4 +1,4 @@
-"""A result in a notebook: a table of rows and, for a single row, its classes and confusion matrix."""
+"""Results in a notebook: a table of rows and, for a single row, its classes and confusion matrix."""
 # Tested in tests/app/evaluation/test_result.py
 
 import base64
@@ -20,15 +20,15 @@ from imclass.evaluation.results import ResultRow
 if TYPE_CHECKING:
     from imclass.app.evaluation.result import Result
 
-MAX_CLASS_ROWS = 100  # classes in a table
+MAX_CLASS_ROWS = 100  # classes listed in a table
 
 
 def notebook_html(result: "Result") -> Html:
     """Return the table of rows and, for a single row, its classes and (if images have one label) confusion matrix."""
     if not result.rows:
-        return element("p", "This process has no rows; the first process has them.")
+        return element("p", "This process has no results; they are in the first process.")
     last = result.evaluation
-    interval = ("95% interval",) if last.main == "top1" else ()
+    interval = ("95% confidence interval",) if last.main == "top1" else ()
     head = ("Model", measure_title(last.main), *interval, "Loss", "Evaluated")
     parts = [element("p", result.rows[-1].facts.scope), html_table(head, list(map(short_row, result.rows)))]
     if len(result.rows) == 1:
@@ -38,7 +38,7 @@ def notebook_html(result: "Result") -> Html:
 
 
 def short_row(row: ResultRow) -> tuple[str, ...]:
-    """Return the cells of a row: the main measure, for an accuracy Wilson's interval, the loss, and counts."""
+    """Return a row's cells: the main measure, the Wilson interval of an accuracy, the loss, and counts."""
     one = row.evaluation
     share, loss = one.measures[one.main], f"{one.measures['loss']:.4f}"
     low, high = tables.share_interval(one, share)
@@ -47,7 +47,7 @@ def short_row(row: ResultRow) -> tuple[str, ...]:
 
 
 def class_table(evaluation: Evaluation) -> Html:
-    """Return images, precision, recall and F1 of each class, the lowest F1 first, with AP if labels are multiple."""
+    """Return each class's images, precision, recall and F1, the lowest F1 first. Multi-label results also have AP."""
     is_multi_label = not isinstance(evaluation.targets, OneOf)
     head = ("Class", "Images", *(["AP"] if is_multi_label else []), "Precision", "Recall", "F1")
     rows: list[tuple[str, int, tuple[float, ...]]] = []

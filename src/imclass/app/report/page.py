@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file of sections that loads and runs nothing else."""
+"""The page of a report: one self-contained HTML file of sections, without scripts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +8,13 @@ from jaxtyping import Int64, UInt8
 
 from imclass.app.draw.confusion import COUNTS_LIMIT, matrix_view
 from imclass.app.draw.curves import SPLIT_COLOURS, panels
-from imclass.app.report.background import configuration_section, data_section, environment_section, time_section
+from imclass.app.report.background import (
+    configuration_section,
+    data_section,
+    environment_section,
+    image_label,
+    time_section,
+)
 from imclass.app.report.facts import HeadlineScore, ReportData
 from imclass.app.report.figures import confusion_figure, panel_figure
 from imclass.app.report.markup import (
@@ -45,7 +51,7 @@ def page(material: ReportData) -> Html:
 
 
 def sections(m: ReportData) -> list[tuple[str, str, Html]]:
-    """Return id, heading and content of each section."""
+    """Return the id, heading and content of each section."""
     return [(id_, heading, make_section(m)) for id_, heading, make_section in SECTIONS]
 
 
@@ -58,18 +64,18 @@ def headline(m: ReportData) -> Html:
             "p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.training.recipe), class_="run"
         )
     if m.score is None:
-        text = "The data has no held-out images, so it is unknown how well the network does on images it has not seen."
+        text = "The data has no held-out images, so the network's accuracy on new images is unknown."
         return element("header", begin, title, element("p", text), missing_scores_note(m))
     honest = element("p", held_out_note(m, m.score.split) if m.run else f"Scored: {m.scored}.", class_="honest")
     return element("header", begin, title, result_summary(m, m.score), missing_scores_note(m), honest)
 
 
 def result_summary(m: ReportData, score: HeadlineScore) -> Html:
-    """Return the main measure, an accuracy with its interval, then counts, loss and the choice of weights."""
+    """Return the main measure (an accuracy has its interval), then counts, loss and how the weights were chosen."""
     images = "images" if score.split == ALL_IMAGES else f"{score.split} images"
     if score.measure == "top1":
         low, high = wilson_interval(round(score.main * score.evaluated), score.evaluated)
-        interval = f"95% interval {100 * low:.2f} to {100 * high:.2f}% (Wilson's)"
+        interval = f"95% confidence interval {100 * low:.2f} to {100 * high:.2f}% (Wilson)"
         text = f"of {score.evaluated:,} {images} are classified correctly; {interval}"
     else:
         text = f"mean average precision on {score.evaluated:,} {images}"
@@ -83,16 +89,16 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
 
 
 def count_text(m: ReportData, score: HeadlineScore) -> str:
-    """Return how many images were evaluated and how many were not."""
+    """Return how many images were evaluated and refused."""
     if m.result:
         return m.result.tally
     refused = score.total - score.evaluated
     text = f"{score.evaluated:,} of {score.total:,} evaluated"
-    return f"{text}, {refused:,} not" if refused else text
+    return f"{text}, {refused:,} refused" if refused else text
 
 
 def top5_share(m: ReportData, score: HeadlineScore) -> str:
-    """Return the top-5 accuracy, with its interval if there are scores; "" where it means nothing."""
+    """Return the top-5 accuracy, with its interval if there are scores; "" if it is not meaningful."""
     if score.measure != "top1" or len(m.classes) <= 5:
         return ""
     return top5_text(m.result).removeprefix("top-5 ") if m.result else percent(score.top5)
@@ -105,41 +111,41 @@ def missing_scores_note(m: ReportData) -> Html:
     text = f"The scores of this run cannot be shown: {m.problem}. "
     if m.score:
         text += "The numbers here are from the model file. "
-    return element("p", text + "Confusion, classes, mistakes and feature maps are left out.", class_="note")
+    return element("p", text + "The confusion matrix, classes, mistakes and feature maps are omitted.", class_="note")
 
 
 def held_out_note(m: ReportData, split: str) -> str:
-    """Return how the held-out images were set apart, whether some were trained on, and what they decided."""
+    """Return how the held-out images were selected, whether any were trained on, and what they were used for."""
     if split == "test":
         use = (
-            "They decided nothing: not the weights, not the learning rate, not when to stop. This page cannot tell "
-            "whether people changed settings between runs after seeing such results."
+            "They were not used to choose the weights or the learning rate, or to decide when to stop. This page "
+            "cannot show whether anyone tuned settings between runs after seeing test results."
         )
     else:
         use = (
-            "The weights were chosen on these images, so the result is slightly too good; the data has no test images "
-            "for an unbiased one."
+            "The weights were chosen on these images, so the result is slightly optimistic. The data has no test "
+            "images for an unbiased result."
         )
     return f"The held-out images are {held_out_source(m, split)}. {overlap_note(m)} {use}"
 
 
 def held_out_source(m: ReportData, split: str) -> str:
-    """Return how the held-out images were set apart from the training images."""
+    """Return how the held-out images were selected."""
     rule, share = m.known.rule, m.known.cut.validation
     if share and split == VALIDATION:
-        return f"{100 * share:g}% of each class, picked by a hash of the image names and held out of training"
+        return f"{100 * share:g}% of each class, selected by a hash of the image names and excluded from training"
     if rule == "published":
         return f"the {split} images that were published with the data set"
     if rule == "folders":
-        # With a validation share, a tree's `validation` folder without a `test` one is reported as the test split.
+        # With `cut.validation` and without a `test` folder, the `validation` folder is reported as the test split.
         return "the images in the data's held-out folder" if share else f"the images in the data's {split} folder"
     if rule.startswith("hash"):
-        return f"a share of each class, picked by a hash of the file names and held out of training ({rule})"
+        return f"a part of each class, selected by a hash of the file names and excluded from training ({rule})"
     return rule or "not described"
 
 
 def overlap_note(m: ReportData) -> str:
-    """Return how many of the scored images the network was trained on, as a sentence."""
+    """Return a sentence on how many of the scored images the network was trained on."""
     known = m.result.trained_on if m.result else 0
     if not known:
         return "The network was not trained on them."
@@ -147,33 +153,34 @@ def overlap_note(m: ReportData) -> str:
 
 
 def learning_section(m: ReportData) -> Html:
-    """Return the curves of loss and error over epochs."""
+    """Return the loss and error curves over epochs."""
     if m.run is None:
         return Html()
     rows = m.run.history
     if not rows:
-        return element("p", "The log holds no finished epoch.", class_="note")
+        return element("p", "The log contains no finished epoch.", class_="note")
     held_out = [split for split in SPLIT_COLOURS if split != "train" and f"{split}_loss" in rows[0]]
     text = "An epoch is one pass over the training images. The training line shows means over parts of an epoch, and "
     text += "the number below it is the mean over the last epoch. Both were measured while the weights were still "
-    text += "changing and, if the recipe alters images, on altered images."
+    text += "changing and, if the recipe uses augmentation, on augmented images."
     if held_out:
-        lines = "line is" if len(held_out) == 1 else "lines are"
-        text += f" The {' and '.join(held_out)} {lines} measured after each epoch."
+        lines = "line shows the result" if len(held_out) == 1 else "lines show the results"
+        text += f" The {' and '.join(held_out)} {lines} after each epoch."
     if rows[-1].get("train_auxiliary"):
-        text += " The training line leaves out the loss of auxiliary heads, which exist only in training."
+        text += " The training line excludes the loss of auxiliary heads, which exist only during training."
     pair = element("div", *map(panel_figure, panels(rows, m.run.within_epochs)), class_="pair")
     return join_html([pair, element("p", text, class_="small")])
 
 
 def confusion_section(m: ReportData) -> Html:
-    """Return the matrix and the most confused pairs, if each image has one label."""
+    """Return the confusion matrix and the most confused pairs, if each image has one label."""
     if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     counts = confusion_matrix(m.result)
     shown = matrix_view(counts, m.result.classes)
-    order = f", {shown.note}" if shown.note else ""
-    text = f"{shown.title}. Rows are true classes, columns predicted classes{order}. Blue is right, orange is wrong."
+    order = f"; {shown.note}" if shown.note else ""
+    text = f"{shown.title}. Rows are true classes, and columns are predicted classes{order}. "
+    text += "Blue is correct, and orange is wrong."
     return join_html(
         [confusion_figure(shown), element("p", text, class_="small"), confused_pairs_table(counts, m.result.classes)]
     )
@@ -183,7 +190,7 @@ def confused_pairs_table(counts: Int64[np.ndarray, "K K"], classes: Sequence[str
     """Return a table of the most confused pairs."""
     found = confused_pairs(counts, MAX_CONFUSED_PAIRS)
     if not found:
-        return element("p", "No image was mistaken for another class.")
+        return element("p", "No image was assigned to a wrong class.")
     rows = [
         (
             join_html([name_element(classes[true]), " → ", name_element(classes[predicted])]),
@@ -193,12 +200,12 @@ def confused_pairs_table(counts: Int64[np.ndarray, "K K"], classes: Sequence[str
         )
         for true, predicted, n, of in found
     ]
-    head = ("True class → predicted", "Mistaken", "Images", "Share")
+    head = ("True class → predicted class", "Errors", "Images in class", "Percentage")
     return join_html([element("h3", "Most confused"), html_table(head, rows, "numbers long")])
 
 
 def classes_section(m: ReportData) -> Html:
-    """Return counts, precision, recall and F1 of each class, the worst first if there are many."""
+    """Return each class's counts, precision, recall and F1, with the worst class first if there are many."""
     if m.result is None:
         return Html()
     if not isinstance(m.result.targets, OneOf):
@@ -213,27 +220,30 @@ def classes_section(m: ReportData) -> Html:
             name_element(m.result.classes[i]),
             *([f"{trained[i]:,}"] if trained is not None else []),
             f"{row.support:,}",
-            *(percent(share).removesuffix(" %") for share in (row.precision, row.recall, row.f1)),
+            *(percent(share) for share in (row.precision, row.recall, row.f1)),
         )
         for i, row in rows
     ]
-    head = ("Class", *(["Trained"] if trained is not None else []), "Scored", "Precision", "Recall", "F1")
+    head = ("Class", *count_heads(m), "Precision", "Recall", "F1")
     is_long = any(text_width(label) > 10 for label in m.result.classes)
     text = "The class with the lowest F1 comes first. " if many else ""
-    text += f"{count_columns(trained)}. Precision is the % of the images predicted as this class that belong to it. "
-    text += "Recall is the % of the images of this class that were found. F1 is the harmonic mean of both."
+    text += "Precision is the percentage of images predicted as this class that belong to it. Recall is the "
+    text += "percentage of images in this class that were predicted as this class. "
+    text += "F1 is the harmonic mean of precision and recall."
     return join_html(
         [html_table(head, lines, "numbers long" if is_long else "numbers"), element("p", text, class_="small")]
     )
 
 
-def count_columns(trained: Int64[np.ndarray, "K"] | None) -> str:
-    """Return what the columns of counts of a table of classes mean."""
-    return "Scored is a number of images" if trained is None else "Trained and Scored are numbers of images"
+def count_heads(m: ReportData) -> tuple[str, ...]:
+    """Return the headers of a class table's count columns, such as "Training images" and "Test images"."""
+    split = m.score.split if m.score else ""
+    scored = "Scored images" if split in ("", "train", ALL_IMAGES) else image_label(split)
+    return (image_label("train"), scored) if "train" in m.counts else (scored,)
 
 
 def label_table(m: ReportData, result: Evaluation) -> Html:
-    """Return average precision and F1 of each class, for images that may have several labels; the worst first."""
+    """Return each class's average precision and F1 for a multi-label result, with the worst class first."""
     trained = m.counts.get("train")
     rows = sorted(enumerate(label_measures(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
     lines = [
@@ -241,51 +251,50 @@ def label_table(m: ReportData, result: Evaluation) -> Html:
             name_element(result.classes[i]),
             *([f"{trained[i]:,}"] if trained is not None else []),
             f"{row.positives:,}",
-            percent(row.ap).removesuffix(" %"),
+            percent(row.ap),
             f"{row.threshold:.3f}",
-            *(percent(share).removesuffix(" %") for share in (row.precision, row.recall, row.f1)),
+            *(percent(share) for share in (row.precision, row.recall, row.f1)),
         )
         for i, row in rows
     ]
-    known = ["Trained"] if trained is not None else []
-    head = ("Class", *known, "Scored", "AP", "Threshold", "Precision", "Recall", "F1")
-    text = f"The class with the lowest average precision (AP) comes first. {count_columns(trained)} that have the "
-    text += "class. An image is predicted to have the class if its probability is at least the threshold. Precision is "
-    text += "the % of the images predicted to have it that do. Recall is the % of the images that have it that were "
-    text += "found. F1 is the harmonic mean of both."
+    head = ("Class", *count_heads(m), "AP", "Threshold", "Precision", "Recall", "F1")
+    text = "The class with the lowest average precision (AP) comes first. Image counts are of images with the class. A "
+    text += "class is predicted for an image if its probability is at least the threshold. Precision is the percentage "
+    text += "of images predicted to have the class that do have it. Recall is the percentage of images with the class "
+    text += "for which it was predicted. F1 is the harmonic mean of precision and recall."
     return join_html([html_table(head, lines, "numbers long"), element("p", text, class_="small")])
 
 
 def mistakes_section(m: ReportData) -> Html:
-    """Return the most confident mistakes, as the model saw the images, if each image has one label."""
+    """Return the most confident mistakes, with the images as the model saw them, if each image has one label."""
     if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     if not m.mistakes:
         return element("p", "Every image was classified correctly.")
-    text = "These are the mistakes of which the model was most confident"
+    text = "These are the mistakes the model was most confident about"
     if m.pictures and m.size:
-        text += f", with the images as it saw them, at {m.size} x {m.size} pixels"
-    text += ". Each has the predicted class and its probability, the true class with its probability and its rank "
-    text += "among all classes, and the name of the image."
+        text += f", with the images as the model saw them, at {m.size} x {m.size} pixels"
+    text += ". Each caption shows the predicted class with its probability, the true class with its probability and "
+    text += "its rank among all classes, and the name of the image."
     figures = element("div", *(mistake_figure(one, m.pictures.get(one.image)) for one in m.mistakes), class_="gallery")
     return join_html([element("p", text, class_="small"), figures])
 
 
 def mistake_figure(one: WrongImage, pixels: UInt8[np.ndarray, "_ _ _"] | None) -> Html:
-    """Return one mistake, with its picture if that was kept."""
+    """Return one mistake, with its picture if there is one."""
     picture = Html() if pixels is None else image_element(pixels, f"predicted as {one.predicted}")
     return element("figure", picture, caption(one))
 
 
 def first_layer_section(m: ReportData) -> Html:
-    """Return the filters of the first convolution, and their feature maps of one image."""
+    """Return the filters of the first convolution, and its feature maps for one image."""
     inside = m.inside
     if inside is None:
         return Html()
     parts = (
         (inside.filters, "filters of the first convolution", join_html(["Filters of ", name_element(inside.layer)])),
-        (inside.image, "an example", join_html(["An image: ", name_element(inside.name, 56)])),
-        (inside.maps, "its feature maps", "Its feature maps, one for each filter"),
+        (inside.image, "an example image", join_html(["Example image: ", name_element(inside.name, 56)])),
+        (inside.maps, "its feature maps", "Feature maps of this image, one per filter"),
     )
     figures = [
         element("figure", image_element(pixels, alt), element("figcaption", label))
@@ -295,11 +304,11 @@ def first_layer_section(m: ReportData) -> Html:
     if not figures:
         return Html()
     text = "A feature map shows where in the image a filter responds, before any further layer. All filters share one "
-    text += "scale, and so do all maps: the lowest value is black, the highest white."
+    text += "scale, and so do all maps: the lowest value is black, and the highest is white."
     return join_html([element("div", *figures, class_="inside"), element("p", text, class_="small")])
 
 
-# A section returns nothing if it does not apply.
+# A section that does not apply is empty.
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
     ("confusion", "Confusion", confusion_section),

@@ -1,1 +1,1 @@
-"""Output for a terminal: tables and summaries as plain text, and the records of `--json`."""
+"""Terminal output: tables and summaries as plain text, and the records for `--json`."""

@@ -7,13 +7,13 @@ from typing import Any
 from imclass.core.codec import flatten
 from imclass.core.text import printable_text
 
-MIN_TEXT_COLUMNS = 24  # columns in which a text can still be read
+MIN_TEXT_COLUMNS = 24  # minimum width of a readable text
 
 
 def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
-    """Return rows as aligned columns, with a last column too long for a terminal of this width wrapped.
+    """Return rows as aligned columns. The last column is wrapped if it does not fit a terminal of this width.
 
-    If even a wrapped last column does not fit next to the others, it goes below them, indented.
+    If there is too little room next to the other columns, the last column goes below them, indented.
     """
     if not rows:
         return "none"
@@ -26,7 +26,7 @@ def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> s
 
 
 def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
-    """Return the cells of a line next to each other, all but the last padded to the width of their columns."""
+    """Return the cells of a line side by side. All but the last are padded to their column's width."""
     before = "".join(text.ljust(w) + "  " for text, w in zip(line[:-1], wide[:-1], strict=True))
     if len(before) + wide[-1] <= width:
         return (before + line[-1]).rstrip()
@@ -37,7 +37,7 @@ def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """Return a value as the text of a table cell; numbers from 1900 to 2099 are years and get no comma."""
+    """Return a value as table cell text. Numbers from 1900 to 2099 are years and get no comma."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
     if isinstance(value, Mapping):
@@ -50,12 +50,12 @@ def cell_text(value: Any) -> str:
 
 
 def name_and_value(name: str, value: Any) -> str:
-    """Return "name=value", or the name alone where the value is empty."""
+    """Return "name=value", or only the name if the value is empty."""
     return name if value is None or value is False or value == [] else f"{name}={cell_text(value)}"
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """Return a record as lines "key: value", then a line for each refused file that it names."""
+    """Return a record as lines "key: value", followed by a line for each refused file in it."""
     refused = record.get("refused")
     named = refused if isinstance(refused, list) else []
     lines = []

@@ -11,23 +11,23 @@ from imclass.evaluation.results import ResultRow
 
 
 def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[Change, ...]) -> str:
-    """Return both accuracies, their difference with its interval, the test, a verdict, and images that changed."""
+    """Return both accuracies, their difference with its interval, the test, a verdict, and the changed images."""
     # Adding 0.0 turns -0.0, which would print as "-0.00", into 0.0.
     difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))
     lines = [
         *accuracy_lines(a, b, found),
         *pairing_lines(a, b, found),
-        f"B minus A: {difference:+.2f} points, 95% interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
-        f"right in both {found.both_right:,}, in A alone {found.a_alone_right:,}, in B alone {found.b_alone_right:,}, "
+        f"B minus A: {difference:+.2f} points, 95% confidence interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
+        f"correct in both {found.both_right:,}, only in A {found.a_alone_right:,}, only in B {found.b_alone_right:,}, "
         f"in neither {found.both_wrong:,}",
         f"McNemar's exact test: {p_value(found.p_value)}. {verdict(found)}",
-        "This is about these two models on these images, not about other runs of their recipes.",
+        "This result applies to these two models on these images, not to other runs of their recipes.",
     ]
     return "\n".join([*lines, *change_lines(found, moved)])
 
 
 def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return a line for each model: its name, and its accuracy on the common images with Wilson's interval."""
+    """Return a line for each model, with its name and its accuracy on the common images with a Wilson interval."""
     names = [
         printable_text(f"{side}  {row.name} ({row.facts.tested.protocol or AS_TRAINED})")
         for side, row in (("A", a), ("B", b))
@@ -40,10 +40,10 @@ def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
 
 
 def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return how many images were compared and left out, and both scopes if the two were scored on different data."""
+    """Return how many images were compared and left out, and both scopes if they differ."""
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
-    lines = [f"{found.images:,} images in both, joined by name and class{left_out}"]
+    lines = [f"{found.images:,} images in both, matched by name and class{left_out}"]
     if a.facts.scope != b.facts.scope:
         lines.append(printable_text(f"A was scored on {a.facts.scope}, B on {b.facts.scope}"))
     return lines
@@ -55,20 +55,20 @@ def p_value(p: float) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """Return in plain words whether the difference could be chance."""
+    """Return a sentence on whether the difference could be due to chance."""
     if found.is_chance:
-        return f"The difference could be chance (p is not below {SIGNIFICANCE_LEVEL})."
+        return f"The difference could be due to chance (p is not below {SIGNIFICANCE_LEVEL})."
     better = "B" if found.difference > 0 else "A"
-    return f"{better} is better, and chance is an unlikely reason (p is below {SIGNIFICANCE_LEVEL})."
+    return f"{better} is better, and the difference is unlikely to be due to chance (p is below {SIGNIFICANCE_LEVEL})."
 
 
 def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
-    """Return a heading and a table of the images whose true class changed rank or whose prediction changed."""
+    """Return a heading, then a table of the images whose prediction or true class's rank changed."""
     if not moved:
         return []
     head = (
-        f"prediction changed for {found.predictions_changed:,} images, rank of the true class for "
-        f"{found.ranks_changed:,}; the largest changes of rank:"
+        f"The prediction changed for {found.predictions_changed:,} images, and the rank of the true class for "
+        f"{found.ranks_changed:,}. The largest changes of rank:"
     )
     rows = [
         {

@@ -1,11 +1,11 @@
-"""Networks as tables: the list of all, laid out like a paper's comparison, and one network with its layers."""
+"""Networks as tables: the list of all networks, laid out as in a paper's comparison, and one network's layers."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from imclass.app.text.columns import record_text, text_table
 
-MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # kinds of layers that a paper's table leaves out
+MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # layer kinds that a paper's table omits
 
 
 def networks_table(records: Sequence[dict[str, Any]]) -> str:
@@ -36,7 +36,7 @@ def errors_text(published: dict[str, Any] | None) -> str | None:
 
 
 def network_text(record: dict[str, Any]) -> str:
-    """Return a network's facts, then its layers, except those that change neither shape nor cost."""
+    """Return a network's facts, then its layers, without layers that change neither shape nor cost."""
     facts = {key: value for key, value in record.items() if key != "layers"}
     rows = [layer_row(layer) for layer in record["layers"] if layer["kind"] not in MINOR_LAYERS]
     return record_text(facts) + "\n\n" + text_table(rows)

@@ -12,7 +12,7 @@ from imclass.evaluation.results import ResultRow
 
 
 def rows_record(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
-    """Return the last row in full and all rows in brief, as JSON, with the images whose rank changed if given."""
+    """Return the last row in full and all rows in brief as JSON, with the changed images if given."""
     last = rows[-1]
     known = tables.evaluation_record(last.evaluation) | {
         "data": last.facts.scope,
@@ -23,20 +23,20 @@ def rows_record(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] 
 
 
 def rows_text(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] | None = None) -> str:
-    """Return a line for each row, then the last row in full, and the images whose rank changed if given."""
+    """Return a line for each row, then the last row in full, then the changed images if given."""
     last = rows[-1].evaluation
     parts = tables.evaluation_parts(last)
     if len(rows) > 1:
         parts = [row_table(rows), f"{printable_text(rows[-1].name)}:", *parts]
     if changed is not None:
-        head = "rank of an image's class in the first row -> in the last"
+        head = "rank of the true class in the first row -> in the last row"
         lines = (f"{m['before']:>6} -> {m['after']:<6} {printable_text(m['image'])}" for m in changed)
         parts.append("\n".join([head, *lines]))
     return "\n\n".join(parts)
 
 
 def row_table(rows: Sequence[ResultRow]) -> str:
-    """Return a line for each row: accuracies with Wilson's 95% intervals, or mean average precision, and loss."""
+    """Return a line for each row: accuracies with 95% Wilson intervals, or mean average precision, and the loss."""
     names = [printable_text(row.name) for row in rows]
     wide = max(map(text_width, names))
     pairs = zip(names, rows, strict=True)

@@ -10,33 +10,33 @@ from imclass.training.events import NonFinite
 
 
 def stop_message(event: NonFinite, run: Run) -> str:
-    """Return why training stopped by itself, and what the user can do."""
+    """Return why training stopped, and how to fix it."""
     names = ", ".join(event.names[:10])
     if len(event.names) > 10:
         names += f" and {len(event.names) - 10} more"
     stopped, fix = "training stopped", "Lower --schedule.rate, or skip such steps with --nonfinite skip"
     if run.has_work:
-        stopped += f"; the checkpoints in {run.folder} are from before"
-        fix += " (in another --out)"
-    return f"step {event.at.step:,}: {event.what} is not finite, so {stopped}.\nimages of the step: {names}\n{fix}"
+        stopped += f"; the checkpoints in {run.folder} are from earlier steps"
+        fix += " (with another --out)"
+    return f"step {event.at.step:,}: {event.what} is not finite, so {stopped}.\nimages of this step: {names}\n{fix}"
 
 
 def training_summary(record: Mapping[str, Any]) -> str:
-    """Return a line for each split that was scored, then the number of refused files and the model's file."""
+    """Return a line for each scored split, then the number of refused files and the model file."""
     lines = []
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
-        chose = ", which chose the weights" if split in record["chosen"] else ""
+        chose = ", used to choose the weights" if split in record["chosen"] else ""
         lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f}%, {entropy} {loss}; {counted}")
     refused = len(record["refused"])
     if refused:
-        lines.append(f"refused in all: {refused:,} {'file' if refused == 1 else 'files'}")
+        lines.append(f"refused in total: {refused:,} {'file' if refused == 1 else 'files'}")
     return "\n".join([*lines, f"finished: {record['model']} ({record['chosen']})"])
 
 
 def image_counts(metrics: Mapping[str, Any]) -> str:
-    """Return how many images of a split were scored and how many refused, by the metrics in a model file."""
+    """Return how many images of a split were scored and refused, according to the metrics in a model file."""
     evaluated, total = metrics["evaluated"], metrics["total"]
     kept = f"{evaluated:,} of {total:,} evaluated"
     return f"{kept}, {total - evaluated:,} refused" if evaluated < total else kept

@@ -1,4 +1,4 @@
-"""The verb `compare`: compare two models or saved scores on the same images, and test for chance."""
+"""The verb `compare`: compare two models or saved scores on the same images, with a significance test."""
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer

@@ -34,9 +34,9 @@ def run(arguments: DataArguments) -> Answer:
             cached_listing("data", arguments.common, dataset_listing), arguments.what, "data set", ACTS
         )
     if name is None:
-        raise UserError(f"name a data set: imclass data {arguments.what} NAME")
+        raise UserError(f"no data set was specified; run imclass data {arguments.what} NAME")
     check_workers(arguments.workers)
-    from imclass.app.acts import data  # not above, because a list does not need PyTorch
+    from imclass.app.acts import data  # not above, because lists do not need PyTorch
     from imclass.data.catalog import shadowed_folder_note
 
     context = context_of(arguments.common, arguments.max_megapixels)

@@ -23,7 +23,7 @@ from imclass.store.store import default_folder, open_store
 
 
 def machine_record(store: Path | None) -> dict[str, Any]:
-    """Return all findings of `doctor` as JSON; sizes are in bytes."""
+    """Return all findings of `doctor` as JSON, with sizes in bytes."""
     processor = read_processor()
     limits = read_limits()
     libraries = declared_libraries()
@@ -47,12 +47,12 @@ def machine_record(store: Path | None) -> dict[str, Any]:
 
 
 def store_state(store: Path | None) -> tuple[StoreState, list[Problem]]:
-    """Return the state of the store in this folder, by default the user's, and any problem in opening it."""
+    """Return the state of the store in this folder, by default the user's store, and any problem in opening it."""
     try:
         return describe_store(open_store(store).folder), []
     except UserError:  # it is a file
         folder = store or default_folder()
-        problem = Problem(f"the store {folder} is a file", "name a folder with --store or IMCLASS_STORE")
+        problem = Problem(f"the store {folder} is a file", "choose a folder with --store or IMCLASS_STORE")
         return StoreState(str(folder), False, True, 0, None), [problem]
 
 

@@ -17,7 +17,7 @@ from imclass.core.errors import UserError, require
 from imclass.evaluation.results import is_scores_file
 from imclass.models.classifier import model_path
 
-# The suffix that a file must have, and whether an existing file may be replaced.
+# The file extension that an option requires, and whether an existing file may be replaced.
 OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--plot": (".png", is_our_picture),
     "--reliability": (".png", is_our_picture),
@@ -25,12 +25,12 @@ OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--save": (".safetensors", never_ours),
     "--save-scores": (".npz", is_scores_file),
 }
-# The methods of a result that not every evaluation allows, by the option that needs them.
+# Methods of a result that not every evaluation allows, by the option that needs them.
 USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
 
 
 def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> None:
-    """Raise `UserError` if any of the files, given by option, cannot be written."""
+    """Raise a `UserError` if any of the files, keyed by option, cannot be written."""
     mistakes = files["--mistakes"]
     suffix = mistakes.suffix.lower() if mistakes else MISTAKES_SUFFIXES[0]
     require(suffix in MISTAKES_SUFFIXES, "mistakes", mistakes, "a file whose name ends in .csv or .html")
@@ -39,8 +39,8 @@ def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> Non
     paths = [*models, *(file for file in files.values() if file is not None)]
     places = [model_path(path).resolve() for path in paths]
     twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
-    if twice is not None and models.count(twice) < 2:  # a model that is named twice is reported later
-        raise UserError(f"{twice} is named for two different files; give each file a different name")
+    if twice is not None and models.count(twice) < 2:  # a repeated model is reported later
+        raise UserError(f"two of the arguments point to {twice}; give each its own file")
 
 
 def write_files(result: Result, files: Mapping[str, Path | None]) -> None:

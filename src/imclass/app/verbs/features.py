@@ -1,4 +1,4 @@
-"""The verb `features`: write or draw the outputs of a named layer of a network."""
+"""The verb `features`: write or draw the outputs of one layer of a network."""
 
 import sys
 
@@ -20,7 +20,7 @@ from imclass.serving.inputs import gather_files
 def run(arguments: FeaturesArguments) -> Answer:
     """Write or draw the outputs of a layer."""
     if arguments.out is None and arguments.grid is None:
-        raise UserError("no output is named; give --out FILE.npy for the numbers, or --grid FILE.png for the maps")
+        raise UserError("no output was requested; pass --out FILE.npy for an array, or --grid FILE.png for a picture")
     check_workers(arguments.workers)
     check_target(arguments.out, "--out", ".npy", lambda path: has_mark(path, b"\x93NUMPY"))
     check_target(arguments.grid, "--grid", ".png", is_our_picture)

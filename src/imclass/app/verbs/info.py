@@ -21,7 +21,7 @@ from imclass.evaluation.unpack import save_classifier
 
 
 def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
-    """Return a model's header, with its file and the numbers of its parameters and of the images it was trained on."""
+    """Return a model's header, with its file, its number of parameters and its number of training images."""
     images = classifier.trained_on
     return {
         "file": str(packed.file),
@@ -33,16 +33,16 @@ def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
 
 
 def check_rename(out: Path | None, rename: Sequence[str]) -> None:
-    """Raise `UserError` unless --rename and --out are given together, and the file can be written."""
+    """Raise a `UserError` unless --rename and --out are given together and the file can be written."""
     if out is not None and not rename:
-        raise UserError(f"--out {out} needs --rename OLD=NEW; give the new names, or leave out --out")
+        raise UserError(f"--out {out} requires --rename OLD=NEW; pass the new names, or drop --out")
     if rename and out is None:
-        raise UserError("--rename writes a new model file and does not change MODEL; name the new file with --out FILE")
+        raise UserError("--rename writes a new model file and does not change MODEL; set its path with --out FILE")
     check_target(out, "--out", ".safetensors")
 
 
 def run(arguments: InfoArguments) -> Answer:
-    """Describe a model file; with `--rename`, write the copy and describe it."""
+    """Describe a model file. With `--rename`, write a copy and describe that."""
     check_rename(arguments.out, arguments.rename)
     context = context_of(arguments.common)
     packed = read_packed(arguments.model, context)

@@ -1,4 +1,4 @@
-"""The verb `models`: list the networks, or measure one."""
+"""The verb `models`: list the networks, or describe one with its layers."""
 
 from typing import Any
 
@@ -34,9 +34,9 @@ def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
 
 
 def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return one network with its row and its layers, and the failures of the table; raise `UserError` if unknown.
+    """Return a network's record and the table's failures. Raise a `UserError` if the network is unknown.
 
-    `receptive_field`, in pixels, is that of a position of its last maps.
+    `receptive_field` is the receptive field of one position in its last feature maps, in pixels.
     """
     from imclass.models import classifier
 
@@ -45,14 +45,14 @@ def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[s
 
 
 def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
-    """Return the numbers that a network must be built for; raise `UserError` if it cannot be built."""
+    """Return the numbers that require building a network. Raise a `UserError` if it cannot be built."""
     from imclass.models.analysis.geometry import outline
 
     try:
         geometry = outline(entry.build, entry.row, entry.classes, entry.w_in)
     except UserError:
         raise
-    except Exception as error:  # the network of a plugin may raise anything
+    except Exception as error:  # a plugin's network may raise anything
         raise UserError(f"network {name} cannot be built and measured: {problem_of(error)}; fix its file") from error
     return {
         "parameters": geometry.parameters,

@@ -27,7 +27,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 def as_csv(prediction: Prediction) -> str:
     """Return lines `path,rank,class,probability`; a name that is a formula gets a leading apostrophe.
 
-    An image without a class above its threshold has one line with empty fields, so that every image appears.
+    An image without a predicted class has one line with empty fields, so that every image appears.
     """
     text = io.StringIO()
     # QUOTE_MINIMAL would leave a name with a lone \r unquoted.
@@ -40,19 +40,19 @@ def as_csv(prediction: Prediction) -> str:
 
 
 def as_table(prediction: Prediction) -> str:
-    """Return the path, then a line for each class, such as "  98.31%  seven"."""
+    """Return a line with the path, then a line for each class, such as "  98.31%  seven"."""
     lines = [f"  {100 * p:6.2f}%  {printable_text(name)}" for name, p in prediction.classes] or ["  no class"]
     return "\n".join([printable_text(prediction.name), *lines])
 
 
 def run(arguments: PredictArguments) -> Answer:
-    """Classify images and print each one as soon as it is done; JSON is printed at the end."""
+    """Classify images and print each prediction as soon as it is available; JSON is printed at the end."""
     if arguments.top is not None and arguments.top < 1:
         raise UserError(f"--top is {arguments.top}; it must be at least 1")
     if arguments.common.json and arguments.format == "csv":
-        raise UserError("--json and --format csv exclude each other; give only one of them")
+        raise UserError("--json and --format csv cannot be combined; pass only one of them")
     if arguments.protocol is not None and "," in arguments.protocol:
-        raise UserError(f"--protocol {arguments.protocol} names more than one protocol; predict takes only one")
+        raise UserError(f"--protocol {arguments.protocol} specifies more than one protocol; predict accepts only one")
     check_workers(arguments.workers)
     files = gather_files(arguments.paths)
     context = context_of(arguments.common, arguments.max_megapixels)

@@ -17,9 +17,9 @@ def protocol_listing(context: Context) -> Listing:
 
 
 def row(name: str, protocol: Any) -> dict[str, Any]:
-    """Return the row of a protocol; `scales` is null if it takes none, and empty if they come from the model.
+    """Return the row of a protocol. `scales` is null if it accepts none, and empty if they come from the model.
 
-    Where the protocol's paper states scales, these are listed.
+    If the protocol's paper states scales, these are listed.
     """
     scales = getattr(protocol, "scales", None)
     return {
@@ -29,21 +29,21 @@ def row(name: str, protocol: Any) -> dict[str, Any]:
 
 
 def about_text(protocol: Any) -> str:
-    """Return a protocol's `about`, else the docstring of its class, unless `dataclass` generated that."""
+    """Return a protocol's `about`, or else its class's docstring, unless `dataclass` generated the docstring."""
     kind = type(protocol)
     docstring = inspect.cleandoc(kind.__doc__ or "")
     return getattr(protocol, "about", "") or ("" if docstring.startswith(f"{kind.__name__}(") else docstring)
 
 
 def detail(name: str, protocol: Any) -> dict[str, Any]:
-    """Return a protocol's description, and the fields that a model file keeps."""
+    """Return a protocol's description, and the fields that a model file stores."""
     from imclass.evaluation.ensemble import protocol_fields
 
     return {"about": about_text(protocol), "fields": protocol_fields(protocol)}
 
 
 def protocol_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns that the table shows of a row."""
+    """Return the columns of a row that the table shows."""
     scales = row["scales"]
     text = None if scales is None else ", ".join(map(str, scales)) or "default"
     return {"name": row["name"], "scales": text, "summary": row["summary"]}

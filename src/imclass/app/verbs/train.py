@@ -1,4 +1,4 @@
-"""The verb `train`: train a recipe on a data set, show progress, and write the run's report."""
+"""The verb `train`: train a network with a recipe, show progress, and write the run's report."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from imclass.core.model_file import Provenance
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
-REFUSING_EVENTS = ("step_end", "evaluated")  # events that name refused files
+REFUSING_EVENTS = ("step_end", "evaluated")  # events that list refused files
 
 
 def run(request: TrainRequest) -> Answer:
@@ -41,7 +41,7 @@ def run(request: TrainRequest) -> Answer:
 
 
 def run_job(job: Job, style: str) -> None:
-    """Train to the end; raise `UserError` if training has to stop earlier."""
+    """Train to the end. Raise a `UserError` if training has to stop earlier."""
     config, run, finished = job.config, job.run, job.run.is_finished
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
     if not finished:
@@ -57,21 +57,21 @@ def run_job(job: Job, style: str) -> None:
                 case Saved(problem=problem, path=path) if problem and event.at.epoch == job.legs[-1].last_epoch:
                     raise UserError(
                         f"the last checkpoint {path} could not be written: {problem}; "
-                        "make room and run the same command again"
+                        "free some space and run the same command again"
                     )
     if not finished and not job.execution.keep_checkpoints:
         print_notes(["the checkpoints of the finished run were removed; --keep-checkpoints keeps them"])
 
 
 def add_report(run: Run, context: Context) -> None:
-    """Write the report of a finished run unless it exists; a failure is printed, because the run is finished anyway."""
+    """Write a finished run's report unless it exists. A failure is only printed, because the run is complete."""
     page = run.folder / PAGE
     if page.is_file():
         return
     try:
         write_report(run, page, context)
     except KeyboardInterrupt:
-        raise Interrupted(f"the run is finished: {run.model}, but {page.name} is not written yet") from None
+        raise Interrupted(f"the run is finished: {run.model}, but {page.name} has not been written yet") from None
     except Exception as error:
         note_failure(f"{page} was not written", error, f"try again with: imclass report {shlex.quote(str(run.folder))}")
 
@@ -82,7 +82,7 @@ def progress_consumer(style: str, steps: int, done: int) -> Consumer:
 
 
 def run_answer(run: Run, context: Context) -> Answer:
-    """Return the answer on a finished run."""
+    """Return the answer for a finished run."""
     events = [event for event in run.events() if event["event"] in REFUSING_EVENTS]
     refused = {file["path"] for event in events for file in event["refused"]}
     trained = load_network(run.model, context).trained or Provenance()

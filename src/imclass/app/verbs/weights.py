@@ -15,10 +15,10 @@ ACTS = ("import", "verify", "export", "fold")
 
 
 def weights_listing(context: Context) -> Listing:
-    """Return the list of published files: name, accuracy in %, inputs, licence, SHA-256, address."""
+    """Return the list of published files: name, accuracy in %, inputs, licence, SHA-256, URL."""
     from imclass.models.foreign import published
 
-    return describe_entries(EntryTable("published file of weights", dict(published.PUBLISHED_WEIGHTS)), row, detail)
+    return describe_entries(EntryTable("published weight file", dict(published.PUBLISHED_WEIGHTS)), row, detail)
 
 
 def row(name: str, file: Any) -> dict[str, Any]:
@@ -35,19 +35,19 @@ def row(name: str, file: Any) -> dict[str, Any]:
 
 
 def detail(name: str, file: Any) -> dict[str, Any]:
-    """Return further details of a published file: its place in the store, and its SHA-256 as far as known."""
+    """Return further details of a published file: its path in the store, and as much of its SHA-256 as is known."""
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
 def weights_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns that the table shows of a row: those that fit a terminal."""
+    """Return the columns of a row that the table shows, which fit a terminal."""
     return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
 
 
 def require_option(value: Any, option: str, what: str | None) -> Any:
-    """Return the value of an option; raise `UserError` if it was not given."""
+    """Return the value of an option. Raise a `UserError` if the option was not given."""
     if value is None:
-        raise UserError(f"imclass weights {what} needs {option}")
+        raise UserError(f"imclass weights {what} requires {option}")
     return value
 
 
@@ -56,11 +56,11 @@ def run(arguments: WeightsArguments) -> Answer:
     what, file = arguments.what, arguments.file
     if what not in ACTS:
         listing = cached_listing("weights", arguments.common, weights_listing)
-        return listing_answer(listing, what, "published file of weights", ACTS, weights_columns)
+        return listing_answer(listing, what, "published weight file", ACTS, weights_columns)
     if file is None:
         wanted = "MODEL" if what in ("export", "fold") else "FILE"
-        raise UserError(f"name the {wanted.lower()}: imclass weights {what} {wanted}")
-    from imclass.app.acts import weights  # not above, because a list does not need PyTorch
+        raise UserError(f"no {wanted.lower()} was specified; run imclass weights {what} {wanted}")
+    from imclass.app.acts import weights  # not above, because lists do not need PyTorch
     from imclass.models.foreign.convert import ImportOptions
 
     context, out = context_of(arguments.common), arguments.out
