@@ -31,7 +31,7 @@ def test_means_classes_and_counts_are_printed() -> None:
     assert lines[4] == "all labels correct: 50.00% of the images" and lines[5].endswith("summed over classes")
     rows = table.splitlines()
     assert rows[0].split() == ["class", "images", "AP", "AP", "11", "threshold", "precision", "recall", "F1"]
-    assert rows[1].split()[:4] == ["cat", "2", "83.33", "%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]
+    assert rows[1].split()[:4] == ["cat", "2", "83.33%", "84.85%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]
     assert len({tables.text_width(row) for row in rows}) == 1
     assert counts.splitlines() == ["4 of 5 evaluated, 1 refused", "  refused: x.png: 0 bytes (empty)"]
 
