@@ -249,7 +249,10 @@ def test_files_with_a_wrong_suffix_or_damage_are_refused(name: str, content: byt
         (".", "is not a file"),
         ("a.caffemodel", "convert a caffemodel to an .npz"),
         ("a.onnx", ".onnx files cannot be read as weights"),
-        ("whole.pth", "contains no named tensors, but objects of 'torch.nn.modules.linear.Linear'. Save model.state_dict"),
+        (
+            "whole.pth",
+            "contains no named tensors, but objects of 'torch.nn.modules.linear.Linear'. Save model.state_dict",
+        ),
         ("list.pth", "contains a list, not named tensors"),
         ("empty.pth", r"contains no named tensors, but 'epoch' \(int\), 'args' \(a dictionary of 1\). Save"),
         ("huge.safetensors", "cannot be read as a safetensors file"),
