@@ -16,13 +16,14 @@ NORMALISATION = ("mean", "std")  # buffers set from the config, which other libr
 
 
 class Network(nn.Module):
-    """A network that supplies `features` (images to maps) and `head` (maps to scores); this class adds the rest.
+    """A base class that derives all methods of a network from `features` (images to maps) and `head` (maps to scores).
 
     `size` is the native height and width in pixels. `mean` and `std` are float32 buffers, applied before any cast. A
     head that averages over space uses `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
 
-    `sides` are auxiliary heads, each with the name of a child of `features`. In training, it runs on the output of that
-    child. Its loss is multiplied by `side_weight`, and its parameters are not counted in `NetworkEntry.parameters`.
+    `sides` are auxiliary heads, each with the name of a child of `features`. In training, each runs on the output of
+    that child. Its loss is multiplied by `side_weight`, and its parameters are not counted in
+    `NetworkEntry.parameters`.
     """
 
     features: nn.Sequential
@@ -65,7 +66,7 @@ class Network(nn.Module):
         return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
 
     def forward(self, images: PixelTensor) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
-        """Return the scores of images of the native size, in training followed by those of each auxiliary head."""
+        """Return the scores of images of the native size. In training, the scores of each auxiliary head follow."""
         self.check_size(images, exactly=True)
         maps = self.prepare(images)
         if not (self.training and self.sides):

@@ -163,7 +163,7 @@ def match_tensors(
 
 
 def display_name(ours: str, theirs: str) -> str:
-    """Return a tensor's name for a message, or both its names if they differ."""
+    """Return the name of a tensor for a message. It includes both names if they differ."""
     return ours if ours == theirs else f"{theirs} (our {ours})"
 
 

@@ -67,7 +67,7 @@ def torchvision_v2_file(network: str, file: str, top1: float, top5: float) -> We
 
 
 def hub_file(network: str, theirs: str, inputs: str, top1: float, top5: float) -> WeightFile:
-    """Return one of timm's files on the Hugging Face Hub. No public source gives its SHA-256."""
+    """Return one of timm's files on the Hugging Face Hub. No public source states its SHA-256."""
     url = f"{HUB}/{theirs}/resolve/main/model.safetensors"
     filename = f"{theirs}.safetensors"
     return WeightFile(network, "timm", "timm", url, "", inputs, top1, top5, "Apache-2.0", filename=filename)

@@ -59,7 +59,7 @@ class DenseNet(Network):
 
 
 def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """Return the layers before the first block: for a 7x7 kernel with BN, ReLU and pooling, for a 3x3 one alone."""
+    """Return the first convolution, followed by BN, ReLU and max pooling if its kernel is 7x7."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv0"] = nn.Conv2d(w_in, width, kernel, 2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     if kernel == 7:

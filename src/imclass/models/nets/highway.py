@@ -56,7 +56,10 @@ class Highway(Network):
 
 
 class GatedConvolution(nn.Module):
-    """T * ReLU(conv(maps)) + (1 - T) * maps, with the gate T = sigmoid(conv'(maps)). Equation 3; section 2.1."""
+    """A gated layer, in which a learned gate T mixes the transformed input with the input itself (section 2.1).
+
+    Its output is T * ReLU(conv(x)) + (1 - T) * x, where T = sigmoid(conv'(x)) (equation 3).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

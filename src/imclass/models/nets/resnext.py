@@ -135,7 +135,7 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
 
 
 def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
-    """Return the widths of the 3x3 and the output in n stages. Both double at each stage; outputs start at 256."""
+    """Return the widths of the 3x3 and the output in n stages. Both double at each stage, from `first` and 256."""
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
