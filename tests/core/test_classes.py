@@ -71,7 +71,7 @@ def test_an_empty_mapping_allows_data_with_only_some_classes() -> None:
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([], "photos: a classifier needs at least two classes, and there is"),
+        ([], "photos: a classifier needs at least two classes, but there are none"),
         (["cat"], "photos: a classifier needs at least two classes, but there is only 'cat'"),
         (["cat", "dog", "cat"], "photos: class 'cat' occurs twice"),
         (["cat", "dog", "Cat"], "photos: classes 'cat' and 'Cat' differ only in case"),

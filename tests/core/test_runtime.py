@@ -125,7 +125,7 @@ def test_a_world_size_that_is_not_a_number_is_refused(
     value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", value)
-    with pytest.raises(UserError, match="unset it"):
+    with pytest.raises(UserError, match="Unset the variable"):
         world_size()
     assert main(words.split()) == 2
     assert "bug in imclass" not in capsys.readouterr().err

@@ -73,7 +73,7 @@ def test_a_folder_with_the_name_of_a_data_set_is_noted(
     for name in ("mnist-sample", "mnist", "folder", "pets"):
         tree(tmp_path / name)
     (note,) = shadowed_folder_note("mnist-sample", context)
-    assert "the folder mnist-sample is not read; to read it, give ./mnist-sample" in note
+    assert "the folder mnist-sample is not read; to read the folder, give ./mnist-sample" in note
     assert all(shadowed_folder_note(data, context) == () for data in ("./mnist-sample", "folder", "pets"))
     with pytest.raises(UserError, match=r"(?s)offline.*to read it, give \./mnist"):  # the folder may have been meant
         open_split("mnist", "train", context)
@@ -91,7 +91,9 @@ def test_an_invalid_path_is_refused_with_one_message(context: Context, data: str
 
 
 def test_for_an_unknown_name_the_message_suggests_the_nearest_or_a_folder(context: Context) -> None:
-    with pytest.raises(UserError, match=r"did you mean 'mnist-sample'\? Give .* a folder with one folder per class"):
+    with pytest.raises(
+        UserError, match=r"did you mean 'mnist-sample'\? Set --data to .* a folder with one folder per class"
+    ):
         open_split("mnist-sampl", "train", context)
     with pytest.raises(UserError, match=r"cifar10, cifar100, fashion-mnist, mnist, mnist-sample\. Set --data to"):
         open_split("xyzzy", "train", context)

@@ -76,7 +76,7 @@ def test_a_pattern_that_names_an_existing_file_is_that_file(many: Path) -> None:
 
 @pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["b", ""], ["x" * 300], ["nul\0.png"], []])
 def test_a_missing_name_is_reported(named: list[str], many: Path) -> None:
-    with pytest.raises(UserError, match=r"no file or folder|name at least one|a path is empty"):
+    with pytest.raises(UserError, match=r"no file or folder|specify at least one|a path is empty"):
         gather_files(named)
 
 

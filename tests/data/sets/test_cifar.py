@@ -365,7 +365,7 @@ class TestNames:
         ("content", "words"),
         [
             (b"apple\npear\n", "lists 2 classes, but cifar100 has 100"),
-            (b"", "names 0 classes"),
+            (b"", "lists 0 classes"),
             (b"a\n" * 100, "class 'a' occurs twice"),
             (b"\xff\xfe\n" * 100, "names that are not UTF-8 text"),
             (b"a" * (1 << 20) + b"\n", "more than the expected 1,048,576"),

@@ -124,7 +124,7 @@ HEAD = "image,labels\n"
     ("text", "words"),
     [
         ("", "line 1: it has no columns; the first line must contain image and label"),
-        ("file,tags\na.png,cat\n", "line 1: the columns are 'file', 'tags'; the first line must name"),
+        ("file,tags\na.png,cat\n", "line 1: the columns are 'file', 'tags'; the first line must contain"),
         ("image,label,labels\n", "line 1: the columns label and labels both occur; keep one"),
         ("image,image,labels\n", "line 1: the column image occurs twice"),
         (HEAD, "has a header but no rows; add a line for each image"),

@@ -143,7 +143,9 @@ def test_a_download_with_the_right_sha256_is_kept(serve: Callable[..., Server], 
 
 def test_a_download_with_another_sha256_is_not_kept(serve: Callable[..., Server], tmp_path: Path) -> None:
     serve(bytes(len(CONTENT)))
-    with pytest.raises(UserError, match=f"SHA-256 that begins .*, and {DIGEST[:8]} is expected. By hand: save"):
+    with pytest.raises(
+        UserError, match=f"SHA-256 of the received file begins with .*, but {DIGEST[:8]} is expected. By hand: save"
+    ):
         obtain_file(FILE, Store(tmp_path))
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
