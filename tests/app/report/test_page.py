@@ -451,7 +451,7 @@ def test_several_processes_write_no_report(
             ("train", "validation"),
             "validation folder. The network was not trained on them. The weights were chosen on these images",
         ),
-        (("train", "validation", "test"), "test folder. The network was not trained on them. They were not used to choose"),
+        (("train", "validation", "test"), "The network was not trained on them. They were not used to choose"),
         (("train",), "The data has no held-out images"),
     ],
 )  # fmt: skip
